@@ -1,0 +1,55 @@
+# Everything a person does with a checkout; it needs make and python3, nothing else.
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+ARGS    ?=
+WORKERS ?= 2
+# The tests run in WORKERS processes; more threads in each than there are cores would make them wait for each other.
+THREADS ?= 1
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test check bench system clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv and install the project with its tools into it (once)
+
+# The stamp is written last, so a broken installation is tried again; changed dependencies are installed anew.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make setup: $(PYTHON) is older than Python 3.11; name another one, as in: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "make setup: $(PYTHON) can't make a virtual environment; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@echo "installing Haltung and what it needs into $(VENV): a few minutes the first time"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+train: setup ## train the embedded encoder on the embedded corpus (ARGS='seed=1,2,3' for other choices)
+	$(BIN)/haltung train $(ARGS)
+
+test: setup ## run all tests (ARGS='-k splits' for some)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: setup ## lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: setup ## run the benchmarks (see benchmarks/README.md)
+	$(BIN)/python benchmarks/training.py $(ARGS)
+
+system: ## install what some tests need of the system: a C compiler
+	@if command -v cc >/dev/null && printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null; \
+	then echo "make system: there is a C compiler, nothing to do"; \
+	elif command -v apt-get >/dev/null; \
+	then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
+	else echo "make system: there is no apt-get here; install a C compiler (cc) with its headers by your system's own means" >&2; exit 1; fi
+
+clean: ## remove caches, built packages and prepared corpora (never a run, never .venv)
+	rm -rf build dist data/prepared .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,24 @@
+"""The one exception class for the user's mistakes, and how a near miss is found."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    Its text is one sentence: what was found, where, what is allowed, and what to do. The command line prints it and exits with 2.
+    """
+
+
+def nearest(found: str, allowed: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, or an empty string where none is close."""
+    close = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.6)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the names as ``a, b, c`` for an error message, ``(none)`` for an empty one."""
+    return ", ".join(names) or "(none)"
