@@ -1,0 +1,203 @@
+"""Label schemes: the shipped ones load, and a broken one tells all that is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from haltung import labels
+from haltung.errors import UserError
+from haltung.labels import Scheme
+
+
+@pytest.fixture(scope="module")
+def diplomacy(root: Path) -> Scheme:
+    """The scheme of the embedded corpus."""
+    return labels.load(root / "configs" / "labels" / "diplomacy.yaml")
+
+
+def broken(tmp_path: Path, text: str) -> Path:
+    """Write a scheme's YAML."""
+    path = tmp_path / "scheme.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("diplomacy", {"topic": 11, "stance": 10}),
+        ("xstance", {"topic": 12, "stance": 2}),
+        ("gnad10", {"section": 9}),
+        ("gerntsa", {"polarity": 3}),
+    ],
+)
+def test_a_shipped_scheme_loads_with_its_labels(root: Path, name: str, sizes: dict[str, int]) -> None:
+    """Each shipped scheme has the tasks and the number of labels that its data has."""
+    scheme = labels.load(root / "configs" / "labels" / f"{name}.yaml")
+    assert {task.name: len(task) for task in scheme} == sizes
+
+
+def test_every_shipped_label_has_a_german_and_an_english_name(root: Path) -> None:
+    """No name is left to be the bare id of a lower-case label, so tables read well in both languages."""
+    for path in sorted((root / "configs" / "labels").glob("*.yaml")):
+        for task in labels.load(path):
+            for label in task.labels:
+                assert label.de[0].isupper(), f"{path.name}: {task.name} {label.id}"
+                assert label.en[0].isupper(), f"{path.name}: {task.name} {label.id}"
+
+
+def test_the_labels_of_diplomacy_stand_in_the_order_of_the_standard(diplomacy: Scheme) -> None:
+    """The order is that of a model's outputs, so it is part of the scheme."""
+    assert diplomacy.stance.ids == (
+        "support",
+        "cooperation",
+        "concession",
+        "request",
+        "warning",
+        "threat",
+        "criticism",
+        "rejection",
+        "coercion",
+        "neutral",
+    )
+    assert diplomacy.topic.ids == (
+        "security",
+        "diplomacy",
+        "government",
+        "economy",
+        "energy",
+        "environment",
+        "migration",
+        "rights",
+        "humanitarian",
+        "technology",
+        "society",
+    )
+
+
+def test_every_label_of_diplomacy_is_defined(diplomacy: Scheme) -> None:
+    """A scheme that people label by says what each label means."""
+    assert [label.id for task in diplomacy for label in task.labels if not label.definition] == []
+
+
+def test_the_crosswalk_leads_to_all_plover_events_but_none_twice(diplomacy: Scheme) -> None:
+    """Each of PLOVER's sixteen events is reached from exactly one stance."""
+    events = [event for label in diplomacy.stance.labels for event in label.plover]
+    expected = "ACCUSE AGREE AID ASSAULT COERCE CONCEDE CONSULT COOPERATE MOBILIZE PROTEST REJECT REQUEST RETREAT SANCTION SUPPORT THREATEN"
+    assert sorted(events) == expected.split()
+
+
+def test_a_name_is_told_in_both_languages(diplomacy: Scheme) -> None:
+    """Tables and pages ask for a name in one language."""
+    warning = diplomacy.stance.labels[diplomacy.stance.index("warning")]
+    assert (warning.name("de"), warning.name("en")) == ("Warnung", "Warning")
+
+
+def test_an_unknown_label_is_answered_with_the_nearest_and_all(diplomacy: Scheme) -> None:
+    """Nobody has to look up how a label is spelled."""
+    with pytest.raises(
+        UserError, match=r"unknown stance 'warnin', did you mean 'warning'\?; this scheme has support, cooperation, .*neutral"
+    ):
+        diplomacy.stance.index("warnin")
+
+
+def test_an_unknown_task_is_answered_with_the_nearest(diplomacy: Scheme) -> None:
+    """A task is reached by its name, and a slip of it is told."""
+    with pytest.raises(UserError, match=r"unknown task 'stanse', did you mean 'stance'\?; the scheme diplomacy has topic, stance"):
+        diplomacy["stanse"]
+
+
+def test_a_scheme_survives_the_way_through_plain_data(diplomacy: Scheme) -> None:
+    """A bundle stores its scheme as JSON and reads it back unchanged."""
+    assert labels.parse(diplomacy.to_dict()) == diplomacy
+
+
+def test_the_digest_ignores_names_and_definitions(diplomacy: Scheme) -> None:
+    """A mended translation does not make old runs incomparable."""
+    data = diplomacy.to_dict()
+    data["tasks"]["stance"]["labels"]["warning"].update(de="Mahnung", en="Caution", definition="Anders gesagt.")
+    data["tasks"]["topic"]["de"] = "Sachgebiet"
+    assert labels.parse(data).digest() == diplomacy.digest()
+
+
+def test_the_digest_knows_the_order_of_the_labels() -> None:
+    """Two schemes with the same labels in another order do not mean the same by index 0."""
+    first = labels.parse({"name": "a", "tasks": {"stance": {"labels": ["pro", "contra"]}}})
+    second = labels.parse({"name": "a", "tasks": {"stance": {"labels": ["contra", "pro"]}}})
+    assert first.digest() != second.digest()
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    """Whoever mends a scheme mends it once."""
+    text = """
+nam: x
+tasks:
+  topic: {kind: multiple, labels: [a, a]}
+  text: {labels: [a, b]}
+  2nd: {labels: [a]}
+  stance: {label: [a, b]}
+"""
+    with pytest.raises(UserError, match="the label scheme has") as caught:
+        labels.load(broken(tmp_path, text))
+    told = str(caught.value)
+    for fault in (
+        "unknown key 'nam', did you mean 'name'?",
+        "'name' is missing",
+        "kind is 'multiple', allowed are single, multi",
+        "label 'a' stands twice",
+        "task 'text': this name is taken",
+        "task '2nd': a task's name",
+        "task '2nd': 1 labels, a single-label task needs at least 2",
+        "task 'stance': unknown key 'label', did you mean 'labels'?",
+        "task 'stance': 'labels' is missing",
+    ):
+        assert fault in told
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("no", "False"), ("yes", "True"), ("1", "1"), ("null", "None"), ("2024-01-01", "datetime.date")]
+)
+def test_a_label_that_yaml_reads_as_something_else_must_be_quoted(tmp_path: Path, written: str, read: str) -> None:
+    """YAML makes false of an unquoted no, and a number of 1; that is told instead of becoming a label 'False'."""
+    with pytest.raises(UserError, match=rf"label {read}.* write it in quotes"):
+        labels.load(broken(tmp_path, f"name: x\ntasks:\n  stance:\n    labels: [{written}, maybe]\n"))
+
+
+def test_quoted_yes_and_no_are_good_labels(tmp_path: Path) -> None:
+    """What is quoted stays text."""
+    scheme = labels.load(broken(tmp_path, "name: x\ntasks:\n  stance:\n    labels: ['yes', 'no']\n"))
+    assert scheme.stance.ids == ("yes", "no")
+
+
+def test_a_multi_label_task_may_have_a_single_label(tmp_path: Path) -> None:
+    """Present or absent is a question too."""
+    scheme = labels.load(broken(tmp_path, "name: x\ntasks:\n  flags: {kind: multi, labels: [ironic]}\n"))
+    assert (scheme["flags"].kind, len(scheme["flags"])) == ("multi", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: [", r"scheme.yaml, line \d+: not YAML"),
+        (b"name: M\xfcll", r"scheme.yaml is not UTF-8 \(byte 7\)"),
+        (b"", "a label scheme is a mapping with 'name' and 'tasks', found nothing"),
+        (b"- a\n- b\n", "found a list"),
+        (b"name: x\ntasks: {}\n", "'tasks' is missing or empty"),
+    ],
+)
+def test_a_file_that_is_no_scheme_is_refused_in_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
+    """A broken file never ends in a traceback."""
+    path = tmp_path / "scheme.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        labels.load(path)
+
+
+def test_a_missing_scheme_and_a_directory_are_told_apart(tmp_path: Path) -> None:
+    """Each mistake has its own sentence."""
+    with pytest.raises(UserError, match="no such label scheme"):
+        labels.load(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="is a directory; expected a YAML file"):
+        labels.load(tmp_path)
