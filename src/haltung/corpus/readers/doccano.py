@@ -1,0 +1,92 @@
+"""Exports of doccano's text classification projects: JSONL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haltung.corpus.readers.fields import Fields, check_columns, kind
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.readers.rows import Fault, Intake, Row, Skip
+from haltung.corpus.readers.votes import LabelNames, check_policy, settle
+from haltung.corpus.reading import Reading
+from haltung.errors import UserError
+from haltung.labels import Scheme
+
+
+@dataclass(frozen=True)
+class Doccano:
+    """JSONL with one flat list of labels a line: ``{"id": 1, "text": "…", "label": ["stance/warning", "security"]}``.
+
+    Older exports say ``labels`` or ``cats``, and ``data`` for the text; all are read. A doccano project has one list of labels for all
+    tasks, so a label that two tasks have must be mapped (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in
+    doccano. Without collaborative annotation doccano exports one file per annotator: give them all as ``path``, and ``annotators``
+    settles them (``first``, ``majority``, ``error``). A line without a label counts as not annotated and is dropped as ``unlabelled``.
+    """
+
+    path: str | tuple[str, ...] | list[str]
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] | None = None
+    annotators: str = "first"
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read.
+
+        Raises:
+            UserError: one is missing or empty.
+        """
+        paths = [self.path] if isinstance(self.path, str) else list(self.path)
+        if not paths:
+            raise UserError("path is empty; expected a file, or the files of several annotators")
+        return tuple(existing(path) for path in paths)
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all lines.
+
+        Raises:
+            UserError: a file or line is broken, or a label is unknown or ambiguous.
+        """
+        check_policy(self.annotators)
+        names = LabelNames(scheme, self.labels)
+        columns = check_columns(self.columns, scheme)
+        files = self.files()
+        intake = Intake(scheme, ", ".join(map(str, files)), self.on_error)
+        examples: dict[str, list[Row]] = {}
+        for path in files:
+            seen: dict[str, str] = {}
+            for row in json_rows(path, max_line_bytes=self.max_line_bytes):
+                with intake.row(row.where, row.made_id):
+                    id = Fields(row.fields(), columns).word("id") or row.made_id
+                    # Across files the same id is the same example; inside one file it is a mistake.
+                    first = seen.setdefault(id, row.where)
+                    if first != row.where:
+                        raise Fault("duplicate_id", f"the id '{id}' stands already at {first}; one file has each example once", id)
+                    examples.setdefault(id, []).append(row)
+        for id, rows in examples.items():
+            with intake.row(rows[0].where, id):
+                votes = [names.answers(_labels(row.data)) for row in rows]
+                labels = settle(votes, scheme, self.annotators)
+                mapping = (
+                    columns if "text" in columns or "text" in rows[0].data or "data" not in rows[0].data else {**columns, "text": "data"}
+                )
+                intake.add(Fields(rows[0].data, mapping).segment(scheme, rows[0].where, id, labels=labels))
+        return intake.reading()
+
+
+def _labels(data: Mapping[str, object]) -> list[object]:
+    key = next((key for key in ("label", "labels", "cats") if key in data), None)
+    if key is None:
+        raise Skip("unlabelled", "it has no 'label'")
+    value = data[key]
+    if value is None:
+        return []
+    found = value if isinstance(value, list) else [value]
+    for label in found:
+        if isinstance(label, list | Mapping):
+            raise Fault(
+                "wrong_type", f"a label is {kind(label)} ({label}); this is an export of spans, expected one of text classification"
+            )
+    return found

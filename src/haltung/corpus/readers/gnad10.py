@@ -1,0 +1,65 @@
+"""10kGNAD: Austrian news articles in nine sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from haltung.corpus.readers.fields import SPLITS, Fields
+from haltung.corpus.readers.hub import hub_rows
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, csv_rows
+from haltung.corpus.readers.rows import Fault, Intake, Row
+from haltung.corpus.readers.tables import Paths, split_files
+from haltung.corpus.reading import Reading
+from haltung.errors import UserError
+from haltung.labels import Scheme
+
+_PUBLIC = "10kGNAD is at github.com/tblock/10kGNAD, and on the hub (corpus=gnad10_hub)"
+
+
+@dataclass(frozen=True)
+class Gnad10:
+    """10kGNAD, from its CSV files (``path``: one file, or one for each split) or from the hub (``hub``).
+
+    The files have no header: section, then text, parted by ``;`` and quoted by ``'``. Each article is a group of its own. One file
+    alone has no split; the official test file of 1,028 articles is then split anew (see ``configs/corpus/gnad10.yaml``).
+    """
+
+    path: Paths | None = None
+    hub: str | None = None
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read; none from the hub."""
+        return tuple(path for _, path in split_files(self.path, _PUBLIC)) if self.path is not None else ()
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all articles.
+
+        Raises:
+            UserError: a file or row is broken, a section is not of the scheme, or the hub cannot be reached.
+        """
+        if (self.path is None) == (self.hub is None):
+            raise UserError("10kGNAD is read from a file (path) or from the hub (hub); give exactly one of the two")
+        intake = Intake(scheme, str(self.path or self.hub), self.on_error)
+        for split, row in self._rows():
+            with intake.row(row.where, row.made_id):
+                data = {**row.fields(), "source": "gnad10", "article": row.made_id}
+                intake.add(Fields(data, {"section": "label"}).segment(scheme, row.where, row.made_id, split))
+        return intake.reading()
+
+    def _rows(self) -> Iterator[tuple[str, Row]]:
+        if self.hub is not None:
+            for name, row in hub_rows(self.hub):
+                yield SPLITS.get(name, name), Row(row.where, f"gnad10-{row.made_id}", row.data)
+            return
+        for split, path in split_files(self.path or "", _PUBLIC):
+            cells_of = csv_rows(path, separator=";", quotechar="'", max_line_bytes=self.max_line_bytes)
+            for index, (number, cells) in enumerate(cells_of):
+                where, made = f"{path}, line {number}", f"gnad10-{path.stem}-{index:05d}"
+                if len(cells) == 2:
+                    yield split, Row(where, made, {"label": cells[0], "text": cells[1]})
+                else:
+                    yield split, Row(where, made, {}, Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')"))

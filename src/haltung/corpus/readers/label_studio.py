@@ -1,0 +1,166 @@
+"""Exports of Label Studio's classification projects: JSON and JSON-MIN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haltung.corpus.readers.fields import Fields, check_columns, kind
+from haltung.corpus.readers.lines import MAX_DOCUMENT_BYTES, document, existing
+from haltung.corpus.readers.rows import Fault, Intake, Skip
+from haltung.corpus.readers.votes import LabelNames, check_policy, settle
+from haltung.corpus.reading import Reading
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme
+
+# One annotation: the names of the ``<Choices>`` that were answered, each with what was chosen.
+Chosen = Mapping[str, list[object]]
+
+
+@dataclass(frozen=True)
+class LabelStudio:
+    """An export, JSON or JSON-MIN (which of the two is seen from its items).
+
+    ``tasks`` maps our tasks to the ``name`` of a ``<Choices>`` in the labelling interface (``from_name`` in the export) where they differ;
+    ``columns`` our fields to the keys of the items' ``data``; ``labels`` a choice to ``TASK/LABEL`` where it is no label id. Cancelled
+    annotations and predictions do not count; where an annotation is marked as ground truth, it alone counts. ``annotators`` settles
+    several annotations of one item: ``first``, ``majority``, ``error``.
+    """
+
+    path: str
+    tasks: Mapping[str, str | None] = field(default_factory=dict)
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] | None = None
+    annotators: str = "first"
+    on_error: str = "stop"
+    max_bytes: int = MAX_DOCUMENT_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The file that is read."""
+        return (existing(self.path),)
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all items.
+
+        Raises:
+            UserError: the file or an item is broken, a choice is not of the scheme, or no ``<Choices>`` belongs to a task.
+        """
+        check_policy(self.annotators)
+        names = LabelNames(scheme, self.labels)
+        columns = check_columns(self.columns, scheme)
+        path = existing(self.path)
+        items = document(path, self.max_bytes)
+        if not isinstance(items, list):
+            raise UserError(f"{path} is {kind(items)}; expected a Label Studio export as JSON or JSON-MIN, which is a list of items")
+        tasks = _tasks(path, self.tasks, scheme, items)
+        intake = Intake(scheme, str(path), self.on_error)
+        for number, group in _grouped(items):
+            where = f"{path}, item {number}"
+            with intake.row(where, f"{path.stem}-{number}"):
+                item = group[0]
+                if not isinstance(item, Mapping):
+                    raise Fault("wrong_type", f"the item is {kind(item)}; expected an object")
+                made = str(item.get("id", f"{path.stem}-{number}"))
+                with intake.row(where, made):
+                    chosen = _annotations(item) if "data" in item else [_minimal(entry, tasks) for entry in group]
+                    votes = [{task: names.within(task, vote[name]) for task, name in tasks.items() if name in vote} for vote in chosen]
+                    labels = settle(votes, scheme, self.annotators)
+                    intake.add(Fields(_data(item, columns), columns).segment(scheme, where, made, labels=labels))
+        return intake.reading()
+
+
+def _grouped(items: list[object]) -> list[tuple[int, list[Mapping[str, object]]]]:
+    """Return the items with their number from 1; JSON-MIN writes one item per annotation, so those with the same id go together."""
+    groups: dict[object, tuple[int, list[Mapping[str, object]]]] = {}
+    for number, item in enumerate(items, 1):
+        minimal = isinstance(item, Mapping) and "data" not in item and isinstance(item.get("id"), int | str)
+        key = ("id", item["id"]) if minimal and isinstance(item, Mapping) else ("item", number)
+        groups.setdefault(key, (number, []))[1].append(item)  # type: ignore[arg-type]  # what is no object is a fault of its row
+    return list(groups.values())
+
+
+def _data(item: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str, object]:
+    """Return what the user imported; the export's own item id stands in where no ``id`` is mapped, as in JSON-MIN."""
+    if "data" not in item:
+        return item
+    data = item["data"]
+    if not isinstance(data, Mapping):
+        raise Fault("wrong_type", f"'data' is {kind(data)}; expected an object")
+    return data if "id" in columns else {**data, "id": item.get("id")}
+
+
+def _annotations(item: Mapping[str, object]) -> list[Chosen]:
+    """Return what each annotation of a JSON item chose.
+
+    Raises:
+        Skip: there is none, or all are cancelled.
+    """
+    annotations = item.get("annotations", item.get("completions"))
+    if annotations is not None and not isinstance(annotations, list):
+        raise Fault("wrong_type", f"'annotations' is {kind(annotations)}; expected a list")
+    made = [entry for entry in annotations or () if isinstance(entry, Mapping)]
+    if not made:
+        raise Skip("unlabelled", "it has no annotation")
+    valid = [entry for entry in made if not entry.get("was_cancelled") and not entry.get("skipped")]
+    if not valid:
+        raise Skip("cancelled", "all its annotations were cancelled")
+    truth = [entry for entry in valid if entry.get("ground_truth")]
+    return [_results(entry.get("result")) for entry in truth or valid]
+
+
+def _results(results: object) -> Chosen:
+    chosen: dict[str, list[object]] = {}
+    for result in results if isinstance(results, list) else ():
+        value = result.get("value") if isinstance(result, Mapping) else None
+        if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
+            chosen.setdefault(str(result.get("from_name")), []).extend(value["choices"])
+    return chosen
+
+
+def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
+    """Return what a JSON-MIN item chose: a label, or ``{"choices": […]}`` where there are several, or a list of either."""
+    chosen: dict[str, list[object]] = {}
+    for name in tasks.values():
+        value = item.get(name)
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, Mapping):
+                labels = entry.get("choices")
+                chosen.setdefault(name, []).extend(labels if isinstance(labels, list) else [labels])
+            elif entry is not None:
+                chosen.setdefault(name, []).append(entry)
+    return chosen
+
+
+def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, items: list[object]) -> dict[str, str]:
+    """Return the ``<Choices>`` of each task that has one.
+
+    Raises:
+        UserError: a mapped one is not in the export, or none belongs to a task.
+    """
+    for task in mapped:
+        if mapped[task] is not None:
+            scheme[task]
+    found: dict[str, None] = {}
+    for item in items:
+        if not isinstance(item, Mapping):
+            continue
+        annotations = item.get("annotations", item.get("completions")) if "data" in item else None
+        for entry in annotations if isinstance(annotations, list) else ():
+            found.update(dict.fromkeys(_results(entry.get("result") if isinstance(entry, Mapping) else None)))
+        if "data" not in item:
+            # JSON-MIN does not tell labels from data, so every key may be a <Choices>.
+            found.update(dict.fromkeys(str(key) for key in item))
+    tasks = {}
+    for task in scheme.names:
+        name = mapped.get(task) or task
+        if name in found:
+            tasks[task] = name
+        elif mapped.get(task):
+            raise UserError(f"{path}: no choices called '{name}' (for {task}){nearest(name, found)}; there are {listed(found)}")
+    if not tasks and found:
+        raise UserError(
+            f"{path}: no choices are called like a task of the scheme {scheme.name} ({listed(scheme.names)}); there are {listed(found)}; "
+            f"map them with tasks: {{{scheme.names[0]}: NAME}}"
+        )
+    return tasks

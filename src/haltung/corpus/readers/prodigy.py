@@ -1,0 +1,99 @@
+"""Exports of Prodigy's classification recipes (``prodigy db-out``): JSONL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haltung.corpus.readers.fields import Fields, check_columns, kind
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.readers.rows import Fault, Intake, Row, Skip
+from haltung.corpus.readers.votes import LabelNames, check_policy, settle
+from haltung.corpus.reading import Reading
+from haltung.errors import listed, nearest
+from haltung.labels import Scheme
+
+ANSWERS = ("accept", "reject", "ignore")
+
+
+@dataclass(frozen=True)
+class Prodigy:
+    """JSONL of ``textcat.manual`` and ``choice`` (``accept`` lists the chosen options) or of a binary recipe (``label`` and ``answer``).
+
+    Lines with the same ``_input_hash`` are one text: those of one annotator (``_annotator_id`` or ``_session_id``) add up, so topic and
+    stance may have been asked one after the other; those of several are settled by ``annotators`` (``first``, ``majority``, ``error``).
+    Lines with the answer ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is wrong does not say which
+    is right. A label that two tasks have must be mapped (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in
+    Prodigy.
+    """
+
+    path: str
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] | None = None
+    annotators: str = "first"
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The file that is read."""
+        return (existing(self.path),)
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all lines.
+
+        Raises:
+            UserError: the file or a line is broken, or a label is unknown or ambiguous.
+        """
+        check_policy(self.annotators)
+        names = LabelNames(scheme, self.labels)
+        columns = check_columns(self.columns, scheme)
+        path = existing(self.path)
+        intake = Intake(scheme, str(path), self.on_error)
+        # text -> annotator -> (first line, labels)
+        texts: dict[object, tuple[Row, dict[str, list[object]]]] = {}
+        for row in json_rows(path, max_line_bytes=self.max_line_bytes):
+            with intake.row(row.where, row.made_id):
+                data = row.fields()
+                accepted = _accepted(data)
+                given = data.get("_input_hash")
+                key = ("hash", given) if isinstance(given, int | str) else ("line", row.where)
+                first, annotators = texts.setdefault(key, (row, {}))
+                if data.get("text") != first.data.get("text"):
+                    raise Fault("same_hash", f"the _input_hash {given} stands already at {first.where} with another text")
+                annotator = str(data.get("_annotator_id") or data.get("_session_id") or "")
+                annotators.setdefault(annotator, []).extend(accepted)
+        for row, annotators in texts.values():
+            with intake.row(row.where, row.made_id):
+                votes = [names.answers(dict.fromkeys(chosen)) for chosen in annotators.values()]
+                labels = settle(votes, scheme, self.annotators)
+                intake.add(Fields(row.data, columns).segment(scheme, row.where, row.made_id, labels=labels))
+        return intake.reading()
+
+
+def _accepted(data: Mapping[str, object]) -> list[object]:
+    """Return the labels that a line says are right.
+
+    Raises:
+        Skip: the annotator rejected or ignored the text.
+        Fault: the answer is none of Prodigy's, or there is no label.
+    """
+    given = data.get("answer", "accept")
+    if given not in ANSWERS:
+        near = nearest(str(given), ANSWERS)
+        raise Fault("wrong_answer", f"the answer is {given!r}{near}; Prodigy's are {listed(ANSWERS)}")
+    if given != "accept":
+        raise Skip("rejected" if given == "reject" else "ignored", f"the annotator's answer is {given}")
+    if "accept" in data:
+        chosen = data["accept"]
+        # Some versions write a single choice as a string.
+        chosen = [chosen] if isinstance(chosen, str) else chosen
+        if not isinstance(chosen, list):
+            raise Fault("wrong_type", f"'accept' is {kind(chosen)}; expected a list of options")
+    elif data.get("label") is not None:
+        chosen = [data["label"]]
+    else:
+        raise Fault("missing_field", f"neither 'accept' nor 'label'; this line has {listed(data)}; expected an export of textcat or choice")
+    if not all(isinstance(label, str) for label in chosen):
+        raise Fault("wrong_type", f"'accept' is {chosen}; expected a list of label names")
+    return chosen

@@ -1,0 +1,238 @@
+"""Stand-off annotations: labels on character positions of texts that lie elsewhere and may not be handed on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from haltung.corpus.readers.fields import Fields, kind
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
+from haltung.corpus.readers.rows import Fault, Intake, Row
+from haltung.corpus.reading import Reading
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme
+from haltung.paths import shipped
+
+# Where the texts are to be had, for each kind of texts file.
+PUBLIC = {
+    "gnad10": "test.csv of 10kGNAD is at github.com/tblock/10kGNAD",
+    "wikinews": "the Wikinews articles are at github.com/uhh-lt/german-news-quotation-attribution-2024",
+}
+
+# Text between two annotated segments belongs to the context only if it may be one sentence.
+GAP = 300
+
+# "10022 - Neil Armstrong wird 75 (2005-08-05)"
+_TITLE = re.compile(r"^(?:\d+ - )?(?P<headline>.*?)(?: \((?P<date>\d{4}-\d{2}-\d{2})\))?$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Standoff:
+    """Annotations (JSONL: id, row, start, end, sha1, labels, dyads, split) on the articles of a texts file.
+
+    ``kind`` says what the texts file is: ``gnad10`` (the CSV of 10kGNAD) or ``wikinews`` (JSONL with title and text). ``row`` counts
+    its articles from 0, ``start`` and ``end`` are characters, ``sha1`` the first ten hex digits over the segment in UTF-8. The
+    ``context`` of a segment is its article's headline and up to ``before`` pieces of text before it: the annotated segments, and what
+    stands between them if it is shorter than 300 characters. 10kGNAD has no headlines; there the article's first annotated segment
+    stands in, as a rule the lead.
+    """
+
+    annotations: str
+    texts: str
+    kind: str = "gnad10"
+    before: int = 3
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read: annotations and texts.
+
+        Raises:
+            UserError: one is missing or empty, with where the texts are to be had.
+        """
+        hint = f"{PUBLIC[self.kind]}; its texts may not be shipped" if self.kind in PUBLIC else ""
+        return existing(self.annotations), existing(self.texts, hint)
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all annotations with their texts.
+
+        Raises:
+            UserError: a file or row is broken, a text is not the one that was annotated, or a label is not of the scheme.
+        """
+        if self.kind not in PUBLIC:
+            raise UserError(f"kind is '{self.kind}'{nearest(self.kind, PUBLIC)}; allowed are {listed(PUBLIC)}")
+        if self.before < 0:
+            raise UserError(f"before is {self.before}; expected 0 or more")
+        annotations, texts = self.files()
+        articles = _wikinews(texts, self.max_line_bytes) if self.kind == "wikinews" else _gnad10(texts, self.max_line_bytes)
+        intake = Intake(scheme, str(annotations), self.on_error)
+        spans: list[_Span] = []
+        for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
+            with intake.row(row.where, row.made_id):
+                spans.append(_placed(row, articles, texts))
+        contexts = _contexts(spans, articles, self.before)
+        for span in spans:
+            article = articles[span.article]
+            id = Fields(span.row.data, {}).word("id")
+            with intake.row(span.row.where, id):
+                data = {
+                    **span.row.data,
+                    "text": article.text[span.start : span.end],
+                    "context": contexts[span.start, span.end, span.article],
+                    "article": f"{self.kind[0]}{span.article:04d}",
+                    "date": article.date,
+                    "source": f"{self.kind}_stance",
+                }
+                intake.add(Fields(data, {}).segment(scheme, span.row.where, span.row.made_id))
+        return intake.reading()
+
+
+@dataclass(frozen=True)
+class RealNews:
+    """The union of ``gnad10_stance`` and ``wikinews_stance``.
+
+    ``sources`` is the folder with the texts (``gnad10/test.csv`` and ``wikinews/articles.jsonl`` in it), ``annotations`` the folder with
+    the annotations, by default the shipped one.
+    """
+
+    sources: str
+    annotations: str | None = None
+    before: int = 3
+    on_error: str = "stop"
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return tuple(file for part in self._parts() for file in part.files())
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read both, the ones of 10kGNAD first.
+
+        Raises:
+            UserError: as ``Standoff``.
+        """
+        readings = [part.read(scheme) for part in self._parts()]
+        return Reading(
+            tuple(segment for reading in readings for segment in reading.segments),
+            tuple(dropped for reading in readings for dropped in reading.dropped),
+        )
+
+    def _parts(self) -> tuple[Standoff, Standoff]:
+        sources = Path(self.sources).expanduser()
+        labels = Path(self.annotations).expanduser() if self.annotations else shipped("data")
+        return (
+            Standoff(
+                str(labels / "gnad10_stance" / "annotations.jsonl"),
+                str(sources / "gnad10" / "test.csv"),
+                "gnad10",
+                self.before,
+                self.on_error,
+            ),
+            Standoff(
+                str(labels / "wikinews_stance" / "annotations.jsonl"),
+                str(sources / "wikinews" / "articles.jsonl"),
+                "wikinews",
+                self.before,
+                self.on_error,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class _Article:
+    text: str
+    headline: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True)
+class _Span:
+    article: int
+    start: int
+    end: int
+    row: Row
+
+
+def _gnad10(path: Path, max_line_bytes: int) -> list[_Article]:
+    articles = []
+    for number, cells in csv_rows(path, separator=";", quotechar="'", max_line_bytes=max_line_bytes):
+        if len(cells) != 2:
+            raise UserError(f"{path}, line {number}: {len(cells)} cells, expected 2 (section;'text'); is this test.csv of 10kGNAD?")
+        articles.append(_Article(cells[1]))
+    return articles
+
+
+def _wikinews(path: Path, max_line_bytes: int) -> list[_Article]:
+    articles = []
+    for row in json_rows(path, max_line_bytes=max_line_bytes):
+        try:
+            fields = Fields(row.fields(), {})
+            title = _TITLE.match(fields.text("title"))
+            headline, date = (title["headline"], title["date"] or "") if title else ("", "")
+            articles.append(_Article(fields.text("text", required=True), headline.strip(), date))
+        except Fault as fault:
+            # A text left out would shift all rows behind it.
+            raise UserError(f"{row.where}: {fault.detail}") from None
+    return articles
+
+
+def _placed(row: Row, articles: Sequence[_Article], texts: Path) -> _Span:
+    """Return where an annotation stands.
+
+    Raises:
+        Fault: it stands nowhere, or on another text than the one that was annotated.
+    """
+    data = row.fields()
+    id = Fields(data, {}).word("id")
+    article, start, end = (_whole(data, name, id) for name in ("row", "start", "end"))
+    if not 0 <= article < len(articles):
+        raise Fault("no_such_text", f"row is {article}; {texts} has the rows 0 to {len(articles) - 1}", id)
+    text = articles[article].text
+    if not 0 <= start < end <= len(text):
+        raise Fault(
+            "no_such_text", f"start {start} and end {end} are no part of row {article} of {texts}, which has {len(text)} characters", id
+        )
+    expected = Fields(data, {}).text("sha1", required=True)
+    found = hashlib.sha1(text[start:end].encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    if found != expected:
+        raise Fault(
+            "other_text",
+            f"the SHA-1 of characters {start} to {end} of row {article} of {texts} is {found}, expected {expected or '(none)'}; "
+            "this is not the version of the text that was annotated",
+            id,
+        )
+    return _Span(article, start, end, row)
+
+
+def _whole(data: Mapping[str, object], name: str, id: str) -> int:
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Fault("wrong_type", f"'{name}' is {kind(value)}; expected a whole number", id)
+    return value
+
+
+def _contexts(spans: Sequence[_Span], articles: Sequence[_Article], before: int) -> dict[tuple[int, int, int], str]:
+    """Return the context of each span, by its start, end and article."""
+    grouped: dict[int, list[_Span]] = {}
+    for span in sorted(spans, key=lambda span: (span.article, span.start, span.end)):
+        grouped.setdefault(span.article, []).append(span)
+    contexts = {}
+    for number, group in grouped.items():
+        article = articles[number]
+        pieces: list[str] = []
+        at = 0
+        for span in group:
+            gap = " ".join(article.text[at : span.start].split())
+            if 0 < len(gap) < GAP:
+                pieces.append(gap)
+            window = pieces[-before:] if before else []
+            headline = article.headline
+            if not headline and span is not group[0]:
+                first = article.text[group[0].start : group[0].end]
+                headline = "" if first in window else first
+            contexts[span.start, span.end, number] = " ".join([headline, *window] if headline else window)
+            pieces.append(article.text[span.start : span.end])
+            at = max(at, span.end)
+    return contexts

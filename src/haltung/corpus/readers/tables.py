@@ -1,0 +1,195 @@
+"""Own files with one segment a row: JSONL, CSV and Parquet, with a mapping from our fields to their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haltung.corpus.readers.fields import SPLITS, Fields, check_columns, check_header
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
+from haltung.corpus.readers.rows import Fault, Intake, Row
+from haltung.corpus.reading import Reading
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme
+
+# One file, or one for each split: {"train": "a.csv", "test": "b.csv"}.
+Paths = str | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Jsonl:
+    """JSONL, one object a line. ``columns`` maps our fields to the file's where they differ; a multi-label answer is a list."""
+
+    path: Paths
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return tuple(path for _, path in split_files(self.path))
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all rows.
+
+        Raises:
+            UserError: a file or row is broken, a mapped column is missing, or a label is not of the scheme.
+        """
+
+        def rows(path: Path) -> Iterator[Row]:
+            return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes, has_encoding=True)
+
+        return _read(self.path, scheme, self.columns, self.on_error, rows)
+
+
+@dataclass(frozen=True)
+class Csv:
+    """CSV. ``names`` gives the columns of a file without a header; a multi-label cell parts its labels by ``list_separator``."""
+
+    path: Paths
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    separator: str = ","
+    quotechar: str = '"'
+    names: tuple[str, ...] | list[str] | None = None
+    list_separator: str = ";"
+    encoding: str = "utf-8"
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return tuple(path for _, path in split_files(self.path))
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all rows.
+
+        Raises:
+            UserError: a file or row is broken, a mapped column is missing, or a label is not of the scheme.
+        """
+        return _read(self.path, scheme, self.columns, self.on_error, self._rows, self.list_separator)
+
+    def _rows(self, path: Path) -> Iterator[Row]:
+        # A shell hands on \t as two characters.
+        separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
+        rows = csv_rows(
+            path,
+            separator=separator,
+            quotechar=self.quotechar,
+            encoding=self.encoding,
+            max_line_bytes=self.max_line_bytes,
+            has_encoding=True,
+        )
+        names = list(self.names) if self.names else None
+        for number, cells in rows:
+            where = f"{path}, line {number}"
+            if names is None:
+                names = [cell.strip() for cell in cells]
+                _check_names(where, names, separator)
+                continue
+            made = f"{path.stem}-{number}"
+            if len(cells) != len(names):
+                fault = Fault("wrong_columns", f"{len(cells)} cells, expected {len(names)} ({listed(names)}) parted by {separator!r}")
+                yield Row(where, made, {}, fault)
+            else:
+                yield Row(where, made, dict(zip(names, cells, strict=True)))
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """Parquet. Labels are strings, multi-label answers lists of strings, dyads lists of structs."""
+
+    path: Paths
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    on_error: str = "stop"
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return tuple(path for _, path in split_files(self.path))
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all rows.
+
+        Raises:
+            UserError: a file is no Parquet, a mapped column is missing, or a label is not of the scheme.
+        """
+        return _read(self.path, scheme, self.columns, self.on_error, _parquet_rows)
+
+
+def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
+    """Return each file with the split that it is ("" where the file says it itself, or nobody does).
+
+    Args:
+        hint: where to get the files, for the message.
+
+    Raises:
+        UserError: a file is missing or empty, or a split has another name than ours.
+    """
+    if not isinstance(path, Mapping):
+        return [("", existing(path, hint))]
+    found = []
+    for split, file in path.items():
+        if split not in SPLITS or not split:
+            allowed = [name for name in SPLITS if name]
+            raise UserError(f"path: unknown split '{split}'{nearest(str(split), allowed)}; allowed are {listed(allowed)}")
+        found.append((SPLITS[split], existing(file, hint)))
+    if not found:
+        raise UserError("path is empty; expected a file, or a file for each split: {train: …, test: …}")
+    return found
+
+
+def _read(
+    path: Paths,
+    scheme: Scheme,
+    columns: Mapping[str, str | None],
+    on_error: str,
+    rows_of: Callable[[Path], Iterator[Row]],
+    list_separator: str = "",
+) -> Reading:
+    mapping = check_columns(columns, scheme)
+    files = split_files(path)
+    intake = Intake(scheme, ", ".join(str(file) for _, file in files), on_error)
+    found: dict[str, None] = {}
+    for split, file in files:
+        # Read as a whole first: which columns there are shows only at the end where each row names its own.
+        rows = list(rows_of(file))
+        header = dict.fromkeys(name for row in rows for name in row.data)
+        found.update(header)
+        if header:
+            check_header(file, list(header), mapping)
+        for row in rows:
+            with intake.row(row.where, row.made_id):
+                fields = Fields(row.fields(), mapping, list_separator)
+                intake.add(fields.segment(scheme, row.where, row.made_id, split))
+    tasks = next(iter(scheme.names))
+    return intake.reading(hint=f"the columns there are: {listed(found)}; map one with columns.{tasks}=NAME")
+
+
+def _check_names(where: str, names: list[str], separator: str) -> None:
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise UserError(
+            f"{where}: the column '{twice[0]}' stands twice in the header ({listed(names)}); every column needs a name of its own"
+        )
+    other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
+    if other is not None:
+        raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=1024):
+                for data in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}, row {number}", f"{path.stem}-{number}", data)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]})") from None
+    except UnicodeDecodeError as error:
+        found = f"{path}, after row {number}: text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
+        raise UserError(f"{found}; write the file again from UTF-8 text") from None

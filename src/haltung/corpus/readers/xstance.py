@@ -1,0 +1,116 @@
+"""x-stance: comments of Swiss candidates on political questions, with topic and stance towards the question."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haltung.corpus.readers.fields import SPLITS, Fields
+from haltung.corpus.readers.hub import hub_rows
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.readers.rows import Intake, Row
+from haltung.corpus.reading import Reading
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme
+
+# The parts of the published test split.
+TEST_SETS = ("new_comments", "new_questions", "new_topics", "all")
+
+_COLUMNS = {"text": "comment", "target": "question", "stance": "label"}
+
+_PUBLIC = "x-stance is at github.com/ZurichNLP/xstance, and on the hub (corpus=xstance_hub)"
+
+_LOCAL = {"train": ("valid.jsonl", "train_fewshot.jsonl"), "test": ("test_new_comments.jsonl",)}
+
+
+@dataclass(frozen=True)
+class XStance:
+    """x-stance, from a folder of JSONL files (``path``; ``split_files`` says which file is of which split) or from the hub (``hub``).
+
+    The question is the ``target``, the comment the text. The group that no split tears apart is the author, who comments on many
+    questions; rows without an author (``train_fewshot``) are grouped by their question. For a split by held-out questions, split by
+    ``target``. ``test_set`` picks the part of the published test split; the hub's copy lacks that column, so there it is told from the
+    training split: a new topic is one that training does not have, a new question likewise.
+    """
+
+    path: str | None = None
+    hub: str | None = None
+    revision: str | None = "refs/convert/parquet"
+    split_files: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(_LOCAL))
+    language: str = "de"
+    test_set: str = "new_comments"
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read; none from the hub.
+
+        Raises:
+            UserError: one is missing or empty.
+        """
+        return tuple(path for _, path in self._local()) if self.path is not None else ()
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all rows of the language.
+
+        Raises:
+            UserError: a file or row is broken, a label is not of the scheme, or the hub cannot be reached.
+        """
+        if (self.path is None) == (self.hub is None):
+            raise UserError("x-stance is read from a folder (path) or from the hub (hub); give exactly one of the two")
+        if self.test_set not in TEST_SETS:
+            raise UserError(f"test_set is '{self.test_set}'{nearest(self.test_set, TEST_SETS)}; allowed are {listed(TEST_SETS)}")
+        rows = list(self._rows())
+        trained = [row.data for split, row in rows if split == "train"]
+        questions, topics = {data.get("question_id") for data in trained}, {data.get("topic") for data in trained}
+        intake = Intake(scheme, self.path or self.hub or "", self.on_error)
+        for split, row in rows:
+            with intake.row(row.where, row.made_id):
+                data = row.fields()
+                if data.get("language", self.language) != self.language:
+                    continue
+                if split == "test" and self.test_set not in ("all", _test_set(data, questions, topics)):
+                    continue
+                fields = Fields({**data, "article": _group(data), "source": "xstance"}, _COLUMNS)
+                intake.add(fields.segment(scheme, row.where, _made_id(data), split))
+        return intake.reading(hint=f"is there any row in the language '{self.language}'?")
+
+    def _rows(self) -> Iterator[tuple[str, Row]]:
+        if self.hub is not None:
+            for name, row in hub_rows(self.hub, self.revision):
+                yield SPLITS.get(name, name), row
+            return
+        for split, path in self._local():
+            for row in json_rows(path, max_line_bytes=self.max_line_bytes):
+                yield split, row
+
+    def _local(self) -> list[tuple[str, Path]]:
+        folder = Path(self.path or "").expanduser()
+        if not folder.is_dir():
+            names = listed(name for part in self.split_files.values() for name in part)
+            raise UserError(f"{folder} is no folder; expected one with {names}; {_PUBLIC}")
+        unknown = [split for split in self.split_files if split not in SPLITS]
+        if unknown:
+            raise UserError(f"split_files: unknown split '{unknown[0]}'{nearest(unknown[0], SPLITS)}; allowed are train, dev, test")
+        return [(SPLITS[split], existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
+
+
+def _group(data: Mapping[str, object]) -> str:
+    return f"author-{data['author']}" if data.get("author") else f"question-{data.get('question_id')}"
+
+
+def _made_id(data: Mapping[str, object]) -> str:
+    """Return an id for a row without one, that stays the same wherever the row stands."""
+    return "fewshot-" + hashlib.sha1(f"{data.get('question_id')}\n{data.get('comment')}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _test_set(data: Mapping[str, object], questions: set[object], topics: set[object]) -> str:
+    given = data.get("test_set")
+    if isinstance(given, str):
+        # new_comments_defr, new_topics_it, …
+        return given.rpartition("_")[0]
+    if data.get("topic") not in topics:
+        return "new_topics"
+    return "new_comments" if data.get("question_id") in questions else "new_questions"

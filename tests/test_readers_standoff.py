@@ -1,0 +1,180 @@
+"""Stand-off annotations: text by position, checked, with what stands before it as context."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haltung import labels
+from haltung.corpus.readers.standoff import RealNews, Standoff
+from haltung.errors import UserError
+from haltung.labels import Scheme
+from haltung.records import Dyad
+
+
+@pytest.fixture(scope="module")
+def schemes(root: Path) -> dict[str, Scheme]:
+    """The shipped label schemes."""
+    return {path.stem: labels.load(path) for path in (root / "configs" / "labels").glob("*.yaml")}
+
+
+def jsonl(path: Path, *rows: Mapping[str, Any]) -> str:
+    """Write one object a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+SENTENCES = ("Bern warnt Rom.", "Rom winkt ab.", "Es regnet.", "Die Bahn fährt.", "Wien schweigt.")
+
+
+def mark(text: str, sentence: str, row: int = 0, **more: Any) -> dict[str, Any]:
+    """One annotation on a sentence of a text."""
+    start = text.index(sentence)
+    return {
+        "id": f"w{row:04d}-{start:02d}",
+        "row": row,
+        "start": start,
+        "end": start + len(sentence),
+        "sha1": hashlib.sha1(sentence.encode()).hexdigest()[:10],
+        "topic": "diplomacy",
+        "stance": "warning",
+        "dyads": [{"source": "CHE", "target": "ITA", "stance": "warning"}],
+        "annotators": 1,
+        "split": "train",
+        **more,
+    }
+
+
+def wikinews(tmp_path: Path, text: str, title: str = "123 - Streit am Tunnel (2005-08-05)") -> str:
+    """A texts file with one article."""
+    return jsonl(tmp_path / "articles.jsonl", {"title": title, "text": text})
+
+
+def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """Text by position; the headline without number and date is the context of the first segment."""
+    text = " ".join(SENTENCES)
+    annotations = jsonl(tmp_path / "a.jsonl", mark(text, SENTENCES[0]))
+    (segment,) = Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"]).segments
+    assert (segment.text, segment.context, segment.date) == ("Bern warnt Rom.", "Streit am Tunnel", "2005-08-05")
+    assert (segment.id, segment.article, segment.source, segment.split) == ("w0000-00", "w0000", "wikinews_stance", "train")
+    assert segment.dyads == (Dyad("CHE", "ITA", "warning"),)
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (0, "Streit am Tunnel"),
+        (1, "Streit am Tunnel Es regnet."),
+        (3, "Streit am Tunnel Bern warnt Rom. Rom winkt ab. Es regnet."),
+        (9, "Streit am Tunnel Bern warnt Rom. Rom winkt ab. Es regnet."),
+    ],
+)
+def test_the_context_holds_what_stands_before_annotated_or_not(
+    tmp_path: Path, schemes: dict[str, Scheme], before: int, expected: str
+) -> None:
+    """A sentence nobody annotated is context too; its line breaks become spaces, and no more than ``before`` pieces are taken."""
+    text = "Bern warnt Rom.\nRom winkt ab.\n\nEs regnet. Die Bahn fährt."
+    annotations = jsonl(tmp_path / "a.jsonl", *(mark(text, SENTENCES[index]) for index in (3, 0, 2)))
+    segments = Standoff(annotations, wikinews(tmp_path, text), "wikinews", before=before).read(schemes["diplomacy"]).segments
+    assert {segment.text: segment.context for segment in segments}["Die Bahn fährt."] == expected
+
+
+def test_a_long_gap_is_no_part_of_the_context(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """What was left out of annotation at length is not one sentence."""
+    text = f"Bern warnt Rom. {'Lange Rede. ' * 30}Wien schweigt."
+    annotations = jsonl(tmp_path / "a.jsonl", mark(text, SENTENCES[0]), mark(text, SENTENCES[4]))
+    segments = Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"]).segments
+    assert segments[1].context == "Streit am Tunnel Bern warnt Rom."
+
+
+def test_the_first_segment_stands_in_for_a_missing_headline(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """10kGNAD has no headlines; the lead stands in, but neither before itself nor twice."""
+    text = " ".join(SENTENCES)
+    texts = tmp_path / "test.csv"
+    texts.write_text(f"Web;'{text}'\n", encoding="utf-8")
+    annotations = jsonl(tmp_path / "a.jsonl", *(mark(text, sentence) for sentence in SENTENCES))
+    segments = Standoff(annotations, str(texts), "gnad10", before=2).read(schemes["diplomacy"]).segments
+    assert [segment.context for segment in segments] == [
+        "",
+        "Bern warnt Rom.",
+        "Bern warnt Rom. Rom winkt ab.",
+        "Bern warnt Rom. Rom winkt ab. Es regnet.",
+        "Bern warnt Rom. Es regnet. Die Bahn fährt.",
+    ]
+
+
+def test_positions_count_characters_not_bytes(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """An emoji or umlaut before the segment shifts nothing."""
+    text = "Äöü 🚂 vorab. Wien schweigt."
+    annotations = jsonl(tmp_path / "a.jsonl", mark(text, "Wien schweigt."))
+    assert Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"]).segments[0].text == "Wien schweigt."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"sha1": "0123456789"},
+            r"a.jsonl, line 1: the SHA-1 of characters 0 to 15 of row 0 of .*articles.jsonl is [0-9a-f]{10}, expected 0123456789",
+        ),
+        ({"row": 7}, r"line 1: row is 7; .*articles.jsonl has the rows 0 to 0"),
+        ({"row": -1}, r"line 1: row is -1"),
+        ({"end": 999}, r"line 1: start 0 and end 999 are no part of row 0 of .*, which has 15 characters"),
+        ({"start": "0"}, r"line 1: 'start' is text; expected a whole number"),
+        ({"stance": "warnin"}, r"line 1: unknown stance 'warnin', did you mean 'warning'\?"),
+        ({"sha1": None}, r"line 1: the SHA-1 .* expected"),
+    ],
+)
+def test_an_annotation_that_does_not_fit_its_text_is_refused(
+    tmp_path: Path, schemes: dict[str, Scheme], change: dict[str, Any], message: str
+) -> None:
+    """Another version of the texts would put every label on the wrong words."""
+    text = SENTENCES[0]
+    annotations = jsonl(tmp_path / "a.jsonl", {**mark(text, text), **change})
+    with pytest.raises(UserError, match=message):
+        Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"])
+    dropped = Standoff(annotations, wikinews(tmp_path, text), "wikinews", on_error="drop").read(schemes["diplomacy"]).dropped
+    assert [entry.id for entry in dropped] == ["w0000-00"]
+
+
+def test_missing_texts_are_told_with_their_public_source(tmp_path: Path, root: Path, schemes: dict[str, Scheme]) -> None:
+    """The texts may not be shipped; the message says where they are to be had."""
+    with pytest.raises(UserError, match=r"test.csv: no such file, and no folder .*; test.csv of 10kGNAD is at github.com/tblock/10kGNAD"):
+        RealNews(str(tmp_path)).read(schemes["diplomacy"])
+
+
+def test_a_broken_texts_file_is_never_read_past(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """A text left out would shift all rows behind it, so it stops the reading even where faults are dropped."""
+    annotations = jsonl(tmp_path / "a.jsonl", mark(SENTENCES[0], SENTENCES[0]))
+    texts = tmp_path / "articles.jsonl"
+    texts.write_text('{"title": "a"\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"articles.jsonl, line 1: column 14: not JSON"):
+        Standoff(annotations, str(texts), "wikinews", on_error="drop").read(schemes["diplomacy"])
+    csv = tmp_path / "test.csv"
+    csv.write_text("Web;'a';'b'\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"test.csv, line 1: 3 cells, expected 2"):
+        Standoff(annotations, str(csv), "gnad10", on_error="drop").read(schemes["diplomacy"])
+
+
+def test_all_real_annotations_match_their_texts(shared: Path, schemes: dict[str, Scheme]) -> None:
+    """Every SHA-1 matches, every segment but the first of a gnad10 article has a context, and no article is in two splits."""
+    reading = RealNews(str(shared)).read(schemes["diplomacy"])
+    counts = Counter((segment.source, segment.split) for segment in reading.segments)
+    assert counts == {
+        ("gnad10_stance", "train"): 2445,
+        ("gnad10_stance", "test"): 521,
+        ("wikinews_stance", "train"): 2976,
+        ("wikinews_stance", "test"): 425,
+    }
+    assert reading.dropped == ()
+    assert all(segment.date and segment.context for segment in reading.segments if segment.source == "wikinews_stance")
+    assert sum(not segment.context for segment in reading.segments) == 357
+    splits = {(segment.article, segment.split) for segment in reading.segments}
+    assert len(splits) == len({article for article, _ in splits})

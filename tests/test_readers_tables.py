@@ -1,0 +1,268 @@
+"""Own files: JSONL, CSV and Parquet become the same segments, whatever their columns are called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from haltung import labels
+from haltung.corpus.readers.tables import Csv, Jsonl, Parquet
+from haltung.errors import UserError
+from haltung.labels import Scheme
+from haltung.records import Dyad
+
+SCHEME = labels.parse(
+    {
+        "name": "own",
+        "tasks": {"stance": {"labels": ["warning", "threat", "neutral"]}, "flags": {"kind": "multi", "labels": ["ironic", "quoted"]}},
+    }
+)
+
+
+def jsonl(path: Path, *rows: object) -> str:
+    """Write one JSON value a line."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def text(path: Path, content: str, encoding: str = "utf-8") -> str:
+    """Write a file of text."""
+    path.write_bytes(content.encode(encoding))
+    return str(path)
+
+
+@pytest.fixture
+def scheme() -> Scheme:
+    """A single-label and a multi-label task."""
+    return SCHEME
+
+
+def test_a_jsonl_row_becomes_a_segment(tmp_path: Path, scheme: Scheme) -> None:
+    """Every field of ours is read under its own name, and others are passed over."""
+    path = jsonl(
+        tmp_path / "a.jsonl",
+        {
+            "id": 7,
+            "text": "Bern warnt Rom.",
+            "context": "Streit um den Tunnel",
+            "target": "Rom",
+            "article": 12,
+            "date": "2024-05-31T10:00:00",
+            "source": "Bote",
+            "genre": "agency",
+            "split": "validation",
+            "stance": "warning",
+            "flags": ["quoted", "ironic"],
+            "dyads": [{"source": "CHE", "target": "ITA", "stance": "warning"}],
+            "remark": 3.5,
+        },
+    )
+    (segment,) = Jsonl(path).read(scheme).segments
+    assert (segment.id, segment.text, segment.context, segment.target) == ("7", "Bern warnt Rom.", "Streit um den Tunnel", "Rom")
+    assert (segment.article, segment.date, segment.source, segment.genre, segment.split) == ("12", "2024-05-31", "Bote", "agency", "dev")
+    assert segment.labels == {"stance": "warning", "flags": ("ironic", "quoted")}
+    assert segment.dyads == (Dyad("CHE", "ITA", "warning"),)
+    assert segment.where == f"{path}, line 1"
+
+
+def test_the_three_formats_give_the_same_segments(tmp_path: Path, scheme: Scheme) -> None:
+    """What a corpus is does not hang on the file it came in."""
+    import pandas as pd
+
+    rows = [
+        {"id": "a", "Satz": 'Größe zählt; "immer".', "Haltung": "threat", "flags": ["ironic", "quoted"]},
+        {"id": "b", "Satz": "Zwei\nZeilen.", "Haltung": None, "flags": ["quoted"]},
+    ]
+    columns = {"text": "Satz", "stance": "Haltung"}
+    frame = pd.DataFrame(rows)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.assign(flags=frame["flags"].map(";".join)).to_csv(tmp_path / "a.csv", index=False)
+    readings = [
+        Jsonl(jsonl(tmp_path / "a.jsonl", *rows), columns).read(scheme),
+        Csv(str(tmp_path / "a.csv"), columns).read(scheme),
+        Parquet(str(tmp_path / "a.parquet"), columns).read(scheme),
+    ]
+    assert readings[0].segments == readings[1].segments == readings[2].segments
+    assert readings[0].segments[1].labels == {"stance": None, "flags": ("quoted",)}
+
+
+def test_a_row_without_an_id_is_named_after_file_and_line(tmp_path: Path, scheme: Scheme) -> None:
+    """Made ids say where the row stands."""
+    path = text(tmp_path / "news.csv", 'text,stance\n"Zwei\nZeilen.",neutral\nEine.,threat\n')
+    reading = Csv(path).read(scheme)
+    assert [segment.id for segment in reading.segments] == ["news-2", "news-4"]
+    assert [segment.where for segment in reading.segments] == [f"{path}, line 2", f"{path}, line 4"]
+
+
+def test_a_task_without_a_column_is_unlabelled(tmp_path: Path, scheme: Scheme) -> None:
+    """A corpus may be labelled for one task only."""
+    reading = Jsonl(jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "stance": "neutral"})).read(scheme)
+    assert reading.segments[0].labels == {"stance": "neutral", "flags": None}
+
+
+def test_no_labels_and_no_task_at_all_are_told_apart(tmp_path: Path, scheme: Scheme) -> None:
+    """An empty list of a multi-label task says that none applies; null says that nobody looked."""
+    path = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "flags": []}, {"text": "Nein.", "flags": None})
+    assert [segment.labels["flags"] for segment in Jsonl(path).read(scheme).segments] == [(), None]
+
+
+def test_a_file_without_any_label_is_refused(tmp_path: Path, scheme: Scheme) -> None:
+    """A forgotten mapping is told with the columns there are."""
+    path = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "Haltung": "neutral"})
+    with pytest.raises(
+        UserError, match=r"a.jsonl has no label for any task .*stance, flags\); the columns there are: text, Haltung; map one"
+    ):
+        Jsonl(path).read(scheme)
+
+
+def test_a_file_for_each_split_gives_the_split(tmp_path: Path, scheme: Scheme) -> None:
+    """Split files are the most common layout of all."""
+    train = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "stance": "neutral"})
+    test = jsonl(tmp_path / "b.jsonl", {"text": "Nein.", "stance": "neutral"})
+    reader = Jsonl({"train": train, "test": test})
+    assert [segment.split for segment in reader.read(scheme).segments] == ["train", "test"]
+    assert reader.files() == (Path(train), Path(test))
+
+
+def test_a_csv_without_a_header_is_read_by_given_names(tmp_path: Path, scheme: Scheme) -> None:
+    """Separator, quote and names describe the file as it is; a shell's backslash t is a tab."""
+    path = text(tmp_path / "a.csv", "threat\t'Das wird''s nicht geben.'\n")
+    (segment,) = Csv(path, separator="\\t", quotechar="'", names=["stance", "text"]).read(scheme).segments
+    assert (segment.text, segment.labels["stance"]) == ("Das wird's nicht geben.", "threat")
+
+
+def test_a_latin_1_file_is_read_where_it_is_said_to_be_one(tmp_path: Path, scheme: Scheme) -> None:
+    """Old exports are Latin-1; naming the encoding is enough."""
+    path = text(tmp_path / "a.csv", "text,stance\nGrüße aus Köln.,neutral\n", "latin-1")
+    assert Csv(path, encoding="latin-1").read(scheme).segments[0].text == "Grüße aus Köln."
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, scheme: Scheme, encoding: str) -> None:
+    """Spreadsheets write one, whether or not the user says so."""
+    path = text(tmp_path / "a.csv", "text,stance\nJa.,neutral\n", "utf-8-sig")
+    assert Csv(path, encoding=encoding).read(scheme).segments[0].text == "Ja."
+
+
+def test_dyads_stand_in_a_csv_cell_as_json(tmp_path: Path, scheme: Scheme) -> None:
+    """CSV knows no lists."""
+    path = text(tmp_path / "a.csv", 'text,stance,dyads\nJa.,threat,"[{""source"": ""USA"", ""target"": """", ""stance"": ""threat""}]"\n')
+    assert Csv(path).read(scheme).segments[0].dyads == (Dyad("USA", "", "threat"),)
+
+
+def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> None:
+    """A reader reads; what is too short to keep is decided, and counted, by the checks."""
+    path = jsonl(tmp_path / "a.jsonl", {"text": "", "stance": "neutral"}, {"text": None, "stance": "neutral"})
+    assert [segment.text for segment in Jsonl(path).read(scheme).segments] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": 3, "stance": "threat"}, r"line 2: 'text' is a number \(3\); expected text"),
+        (
+            {"text": "Ja.", "stance": "thret"},
+            r"line 2: unknown stance 'thret', did you mean 'threat'\?; this scheme has warning, threat, neutral",
+        ),
+        ({"text": "Ja.", "stance": True}, r"line 2: the stance is true or false \(True\); a label is text"),
+        ({"text": "Ja.", "stance": ["threat", "warning"]}, r"line 2: 2 labels for stance \(threat, warning\); this task takes exactly one"),
+        ({"text": "Ja.", "flags": ["loud"]}, r"line 2: unknown flags 'loud'; this scheme has ironic, quoted"),
+        ({"text": "Ja.", "dyads": "USA"}, r"line 2: 'dyads' is text; expected a list"),
+        ({"text": "Ja.", "dyads": [{"source": "USA"}]}, r"line 2: a dyad has source, target and stance; found source"),
+        (
+            {"text": "Ja.", "dyads": [{"source": "USA", "target": None, "stance": "threat"}]},
+            r"line 2: a dyad's target is null; expected text",
+        ),
+        (
+            {"text": "Ja.", "dyads": [{"source": "A", "target": "B", "stance": "treat"}]},
+            r"line 2: unknown stance 'treat', did you mean 'threat'\?",
+        ),
+        ({"text": "Ja.", "date": "31.5.2024"}, r"line 2: '31.5.2024' is no ISO date; expected one like 2024-05-31"),
+        ({"text": "Ja.", "split": "trian"}, r"line 2: unknown split 'trian', did you mean 'train'\?"),
+        ({"txt": "Ja.", "stance": "threat"}, r"line 2: no 'text', did you mean 'txt'\?; this row has txt, stance"),
+        ({"text": "Ja\0.", "stance": "threat"}, r"line 2: 'text' has a NUL byte at character 3"),
+        ({"text": "Ja\ud83d.", "stance": "threat"}, r"line 2: 'text' has half a surrogate pair at character 3"),
+        ({"id": 1.5, "text": "Ja.", "stance": "threat"}, r"line 2: 'id' is a number \(1.5\); expected text"),
+        (["Ja.", "threat"], r"line 2: the line is a JSON array; expected one object a line"),
+    ],
+)
+def test_a_row_of_the_wrong_kind_is_told_with_its_line(tmp_path: Path, scheme: Scheme, row: object, message: str) -> None:
+    """Each mistake has one sentence with file, line, what was found and what is allowed; dropping takes out that row alone."""
+    path = tmp_path / "a.jsonl"
+    good = {"text": "Gut.", "stance": "neutral"}
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in (good, row, good)), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        Jsonl(str(path)).read(scheme)
+    reading = Jsonl(str(path), on_error="drop").read(scheme)
+    assert ([segment.id for segment in reading.segments], [dropped.where for dropped in reading.dropped]) == (
+        ["a-1", "a-3"],
+        [f"{path}, line 2"],
+    )
+
+
+def test_a_mapped_column_that_is_missing_is_told_with_the_nearest(tmp_path: Path, scheme: Scheme) -> None:
+    """A slip in the mapping names all columns there are, even where broken rows are dropped."""
+    path = text(tmp_path / "a.csv", "Satz,Haltung\nJa.,neutral\n")
+    with pytest.raises(UserError, match=r"no column 'Satzz' \(for text\), did you mean 'Satz'\?; the columns there are: Satz, Haltung"):
+        Csv(path, {"text": "Satzz", "stance": "Haltung"}, on_error="drop").read(scheme)
+
+
+def test_an_unknown_field_in_the_mapping_is_told(tmp_path: Path, scheme: Scheme) -> None:
+    """The left side of the mapping is ours."""
+    path = text(tmp_path / "a.csv", "text,stance\nJa.,neutral\n")
+    with pytest.raises(UserError, match=r"columns: unknown field 'stanse', did you mean 'stance'\?; allowed are id, text"):
+        Csv(path, {"stanse": "stance"}).read(scheme)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (
+            "text;stance\nJa.;neutral\n",
+            {},
+            r"line 1: the header is one single column, 'text;stance'; the separator is ',', should it be ';'\?",
+        ),
+        ("text,text,stance\na,b,neutral\n", {}, r"line 1: the column 'text' stands twice in the header"),
+        ("text,stance\nJa, ja.,neutral\n", {}, r"line 2: 3 cells, expected 2 \(text, stance\) parted by ','"),
+        ('text,stance\n"Ja.,neutral\n', {}, r"line 2: not CSV with separator ',' and quote '\"' \(unexpected end of data\)"),
+        ("text,stance\n", {}, r"a.csv has no rows; expected at least one"),
+        ("text,stance\nJa.,neutral\n", {"separator": ";;"}, r"separator is ';;', expected one character"),
+        ("text,stance\nJa.,neutral\n", {"encoding": "utf9"}, r"encoding is 'utf9', which Python does not know"),
+        ("text,stance\nJa.,neutral\n", {"encoding": "utf-16"}, r"encoding is 'utf-16', which cannot be read line by line"),
+        ("text,stance\nJa.,neutral\n", {"on_error": "skip"}, r"on_error is 'skip'; allowed are stop, drop"),
+        ('text,stance,dyads\nJa.,neutral,"[{"\n', {}, r"line 2: 'dyads' is no JSON list"),
+    ],
+)
+def test_a_broken_csv_is_told_in_one_sentence(tmp_path: Path, scheme: Scheme, content: str, options: dict[str, str], message: str) -> None:
+    """A wrong separator or quote is the commonest mistake with CSV."""
+    path = text(tmp_path / "a.csv", content)
+    with pytest.raises(UserError, match=message):
+        Csv(path, **options).read(scheme)  # type: ignore[arg-type]
+
+
+def test_a_json_array_is_told_from_jsonl(tmp_path: Path, scheme: Scheme) -> None:
+    """The two are often taken for each other."""
+    path = text(tmp_path / "a.jsonl", '[\n  {"text": "Ja."}\n]\n')
+    with pytest.raises(UserError, match=r"is one JSON array; expected JSONL, one object a line"):
+        Jsonl(path).read(scheme)
+
+
+def test_a_missing_value_of_pandas_is_no_label(tmp_path: Path, scheme: Scheme) -> None:
+    """A missing label is written as NaN by pandas."""
+    import pandas as pd
+
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"text": ["Ja.", "Nein."], "stance": ["neutral", float("nan")], "date": pd.to_datetime(["2024-05-31", None])}).to_parquet(
+        path
+    )
+    reading = Parquet(str(path)).read(scheme)
+    assert [(segment.labels["stance"], segment.date) for segment in reading.segments] == [("neutral", "2024-05-31"), (None, "")]
+
+
+def test_a_file_that_is_no_parquet_is_told(tmp_path: Path, scheme: Scheme) -> None:
+    """An export with the wrong ending is seen at once."""
+    path = text(tmp_path / "a.parquet", "text,stance\n")
+    with pytest.raises(UserError, match=r"a.parquet: not a Parquet file, or a damaged one"):
+        Parquet(path).read(scheme)
