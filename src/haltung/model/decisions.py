@@ -1,0 +1,36 @@
+"""From probabilities to predictions; the same for every kind of model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from haltung.labels import Scheme
+from haltung.records import Prediction
+
+# A label of a multi-label task is predicted from this probability on.
+MULTI_THRESHOLD = 0.5
+
+
+def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[Prediction]:
+    """Return a prediction for each id.
+
+    Args:
+        ids: of the segments, in order.
+        probabilities: of each task, ``[segments, labels]``.
+        scheme: names the tasks and labels.
+    """
+    out = []
+    for row, name in enumerate(ids):
+        labels: dict[str, str | tuple[str, ...]] = {}
+        values: dict[str, dict[str, float]] = {}
+        for task in scheme:
+            line = probabilities[task.name][row]
+            values[task.name] = {label: float(value) for label, value in zip(task.ids, line, strict=True)}
+            if task.kind == "single":
+                labels[task.name] = task.ids[int(np.argmax(line))]
+            else:
+                labels[task.name] = tuple(label for label, value in zip(task.ids, line, strict=True) if value >= MULTI_THRESHOLD)
+        out.append(Prediction(name, labels, values))
+    return out

@@ -1,0 +1,73 @@
+"""A German BERT and a corpus that are small enough to be trained in a test, and real all the same."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from haltung.encoders.sources import Encoder
+from haltung.labels import Scheme, parse
+from haltung.records import Segment
+
+SCHEME = {
+    "name": "tiny",
+    "tasks": {
+        "topic": {"labels": {"security": {"de": "Sicherheit", "en": "Security"}, "economy": {"de": "Wirtschaft", "en": "Economy"}}},
+        "stance": {"labels": ["warning", "support", "neutral"]},
+    },
+}
+
+_ACTORS = ["Belgien", "Chile", "Ghana", "Nepal", "Island", "Peru", "Laos", "Malta"]
+_VERBS = {"warning": ["warnt", "mahnt"], "support": ["lobt", "begrüßt"], "neutral": ["besucht", "kennt"]}
+_THINGS = {"security": ["das Heer", "die Marine", "den Truppenabzug"], "economy": ["den Zoll", "die Bank", "den Haushalt"]}
+
+
+def scheme() -> Scheme:
+    """Two single-label tasks, two and three labels."""
+    return parse(SCHEME)
+
+
+def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
+    """Sentences whose words tell topic and stance, so that even a tiny model can learn them."""
+    rng = random.Random(seed)
+    out = []
+    for number in range(count):
+        topic, stance = rng.choice(list(_THINGS)), rng.choice(list(_VERBS))
+        text = f"{rng.choice(_ACTORS)} {rng.choice(_VERBS[stance])} {rng.choice(_THINGS[topic])} in {rng.choice(_ACTORS)} ."
+        context = " ".join(rng.sample(_ACTORS, 3))
+        article = f"a{seed}-{number % articles}" if articles else f"a{seed}-{number}"
+        out.append(Segment(f"s{seed}-{number:04d}", text, {"topic": topic, "stance": stance}, context=context, article=article))
+    return out
+
+
+def write_bert(folder: Path, seed: int = 0) -> Path:
+    """Write a BERT of two layers, 32 wide, with a WordPiece vocabulary trained on the sentences above."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator([segment.text for segment in segments(400, seed=99)], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=64, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    ).save_pretrained(folder)  # fmt: skip
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, pad_token_id=0,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def encoder(folder: Path) -> Encoder:
+    """The encoder in a folder that ``write_bert`` has written."""
+    return Encoder("tiny", "folder", str(folder), encoder_rate=2e-3, head_rate=1e-2)
