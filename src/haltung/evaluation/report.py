@@ -1,0 +1,149 @@
+"""The report of one evaluation: a folder with figures, predictions, plots, and one HTML page that holds all of it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from haltung.errors import UserError
+from haltung.evaluation import outcome, plots, tables
+from haltung.evaluation.figures import Evaluation
+from haltung.evaluation.scored import Scored
+from haltung.evaluation.wording import checked, number, place, word
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES, PREDICTIONS, PAGE = "evaluation.json", "predictions.parquet", "report.html"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot that was saved: of which task ("" for the learning curves), of what kind, and where it lies."""
+
+    task: str
+    kind: str
+    path: Path
+
+
+def write(
+    folder: Path,
+    evaluation: Evaluation,
+    scored: Scored,
+    *,
+    language: str = "en",
+    history: Sequence[Mapping[str, float]] = (),
+    title: str = "",
+    details: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write the report and return its files; the folder appears whole or not at all, and replaces an older report there.
+
+    Args:
+        folder: becomes ``evaluation.json``, ``predictions.parquet``, ``report.html`` and the plots as PNG.
+        evaluation: the figures of ``scored``.
+        scored: what they were computed from.
+        language: of the page and the plots, ``en`` or ``de``.
+        history: the training's curve (see ``plots.curves``); without one there is no plot of it.
+        title: what was evaluated, such as the run's name.
+        details: facts to list at the foot of the page, such as commit, encoder, seed.
+
+    Raises:
+        UserError: the language is unknown, or the folder has something other than a report in it.
+    """
+    checked(language)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / FIGURES).is_file()):
+        raise UserError(f"{folder} is not empty and no report; nothing was written there, choose another folder with output=FOLDER")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        pictures = [
+            Picture(task, kind, plots.save(figure, scratch / (f"{task}_{kind}" if task else kind))[0])
+            for task, kind, figure in _figures(evaluation, scored, history, title, language)
+        ]
+        (scratch / FIGURES).write_text(evaluation.to_json(), encoding="utf-8")
+        outcome.write(scratch / PREDICTIONS, scored)
+        (scratch / PAGE).write_text(_page(evaluation, scored, pictures, language, title, details or {}), encoding="utf-8")
+        scratch.chmod(0o755)
+        _swap(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return [folder / PAGE, folder / FIGURES, folder / PREDICTIONS, *(folder / picture.path.name for picture in pictures)]
+
+
+def _figures(
+    evaluation: Evaluation, scored: Scored, history: Sequence[Mapping[str, float]], title: str, language: str
+) -> Iterator[tuple[str, str, Figure]]:
+    for name in evaluation.tasks:
+        task = scored.scheme[name]
+        if task.kind == "single":
+            yield name, "confusion", plots.confusion(evaluation, task, language)
+        yield name, "per_label", plots.per_label(evaluation, task, language)
+        yield name, "distribution", plots.distribution(evaluation, task, language)
+    if history:
+        yield "", "curves", plots.curves(history, title, language, scored.scheme)
+
+
+def _page(
+    evaluation: Evaluation, scored: Scored, pictures: Sequence[Picture], language: str, title: str, details: Mapping[str, str]
+) -> str:
+    import jinja2
+
+    source = resources.files("haltung.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined).from_string(
+        source
+    )
+    scheme = scored.scheme
+    sections = [
+        {
+            "name": name,
+            "title": scheme[name].title(language),
+            "grid": tables.per_label(figures, scheme[name], language),
+            "headline": [
+                (word("macro_f1", language), number(figures.macro_f1, language), number(figures.majority.macro_f1, language)),
+                (_accuracy(figures.kind, language), number(figures.accuracy, language), number(figures.majority.accuracy, language)),
+            ],
+            "pictures": [_inlined(picture, language) for picture in pictures if picture.task == name],
+        }
+        for name, figures in evaluation.tasks.items()
+    ]
+    return template.render(
+        language=language,
+        word=lambda name: word(name, language),
+        title=title or place(evaluation.corpus, evaluation.split, language),
+        place=place(evaluation.corpus, evaluation.split, language),
+        size=tables.size(evaluation, language),
+        warnings=tables.told(evaluation, scheme, language),
+        headline=tables.headline(evaluation, scheme, language),
+        sections=sections,
+        curves=next((_inlined(picture, language) for picture in pictures if picture.kind == "curves"), None),
+        details={**details, word("scheme", language): f"{evaluation.scheme} ({evaluation.scheme_digest})"},
+    )
+
+
+def _accuracy(kind: str, language: str) -> str:
+    return word("accuracy" if kind == "single" else "subset_accuracy", language)
+
+
+def _inlined(picture: Picture, language: str) -> tuple[str, str]:
+    return f"data:image/png;base64,{base64.b64encode(picture.path.read_bytes()).decode()}", word(picture.kind, language)
+
+
+def _swap(scratch: Path, folder: Path) -> None:
+    # A folder that is not empty can't be replaced in one step: the old report steps aside, and comes back if the new one has no room.
+    aside = folder.with_name(f".{folder.name}-{os.getpid()}-old")
+    if folder.exists():
+        folder.replace(aside)
+    try:
+        scratch.replace(folder)
+    except OSError:
+        if aside.exists():
+            aside.replace(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
