@@ -1,0 +1,292 @@
+"""Fine-tuning on transformers' Trainer: rates by depth, batches grouped by length, the best epoch kept, resumable after a kill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from haltung.encoders.sources import Encoder
+from haltung.encoders.texts import Tokens
+from haltung.errors import UserError
+from haltung.evaluation.metrics import evaluate
+from haltung.evaluation.scored import score
+from haltung.labels import Scheme
+from haltung.model.network import Batch
+from haltung.model.neural import NetworkModel, build, has_bf16, layer_of
+from haltung.model.spec import NetworkSpec
+from haltung.records import Segment
+from haltung.training.losses import class_weights, loss, targets
+from haltung.training.spec import Training
+
+# Newer releases of transformers call it by another name, and warn of the old one.
+_CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
+
+# A point of the learning curve: {"epoch": 1.0, "step": 145, "loss": …} or {"epoch": 1.0, "step": 145, "dev_stance_macro_f1": …}.
+Point = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it came about: ``best`` is the dev macro-F1 that chose ``best_epoch``, ``tokens`` the real tokens seen."""
+
+    model: NetworkModel
+    history: tuple[Point, ...]
+    best: float
+    best_epoch: float
+    seconds: float
+    tokens: int
+
+
+def finetune(
+    train: Sequence[Segment],
+    dev: Sequence[Segment],
+    scheme: Scheme,
+    encoder: Encoder,
+    spec: NetworkSpec,
+    training: Training,
+    seed: int,
+    folder: Path,
+    resume: bool = False,
+    report: Callable[[Point], None] = lambda point: None,
+) -> Trained:
+    """Train on ``train``, choose the epoch on ``dev``, and return the model with its best weights.
+
+    Args:
+        train: what is learned from.
+        dev: what the best epoch is chosen on, by macro-F1.
+        scheme: the tasks; their heads' sizes come from it.
+        encoder: what is fine-tuned.
+        spec: how the model is made of it.
+        training: the recipe.
+        seed: of everything that is random here: heads, dropout, order.
+        folder: for checkpoints; a training that was killed goes on from the last whole one if ``resume`` is set, and ends with the
+            same figures as an unbroken one. Without ``resume`` it begins anew.
+        resume: see ``folder``.
+        report: is called with each new point of the learning curve.
+
+    Raises:
+        UserError: a split is empty, or the encoder can't be loaded.
+    """
+    training.checked(scheme)
+    for name, split in (("train", train), ("dev", dev)):
+        if not split:
+            raise UserError(f"the {name} split is empty, so nothing can be trained; see the corpus's manifest.json for what was dropped")
+    checkpoint = last_checkpoint(folder) if resume else None
+    if checkpoint is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    set_seed(seed)
+    model = build(encoder, spec, scheme)
+    rows = _Rows(model, train, scheme)
+    trainer = _Trainer(model, rows, dev, training, _arguments(training, folder, seed, len(rows)), report)
+    began = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.perf_counter() - began
+    history = tuple(_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
+    best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
+    model.network.eval()
+    return Trained(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint; those that a kill has left half-written are removed.
+
+    The Trainer writes ``trainer_state.json`` last, so a checkpoint is whole if that file can be read.
+    """
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            return path
+    return None
+
+
+def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str, Any]]:
+    """Return the optimizer's parameter groups: heads, and the encoder by depth; biases and norms are not decayed.
+
+    Layer ``i`` of ``n`` has the encoder's rate times ``layer_decay ** (n - 1 - i)``, the embeddings that times ``layer_decay`` once more
+    than layer 0 (Howard and Ruder 2018, "Universal Language Model Fine-tuning", section 3.2, there with a factor of 1/2.6).
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name.startswith("heads."):
+            rate = training.head_rate
+        else:
+            layer = layer_of(name)
+            rate = training.encoder_rate * training.layer_decay ** (layers if layer is None else layers - 1 - layer)
+        decay = training.weight_decay if parameter.dim() > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
+
+
+class _Rows(Dataset[int]):
+    """The train split as row numbers; the collator looks the tokens and labels up, so that nothing is copied."""
+
+    def __init__(self, model: NetworkModel, segments: Sequence[Segment], scheme: Scheme) -> None:
+        self.encoded: list[list[Tokens]] = model.encode(segments)
+        self.gold = {task.name: targets(segments, task) for task in scheme}
+        self.lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+
+class _Grouped(LengthGroupedSampler):
+    """Batches of about equal length, in an order that depends on seed and epoch alone, so that a resumed epoch is the same one."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int, grouped: bool) -> None:
+        super().__init__(batch_size, lengths=lengths if grouped else [1] * len(lengths))
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Any:
+        self.generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        return super().__iter__()
+
+
+class _Epochs(TrainerCallback):
+    """Tells the sampler which epoch begins: a data loader that skips batches does not pass it on."""
+
+    def __init__(self, sampler: _Grouped) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.sampler.set_epoch(int(state.epoch or 0))
+
+
+class _Bar(ProgressCallback):
+    """The Trainer's progress bar, with a line per epoch that a person can read instead of a printed dict."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        bar: Any = self.training_bar
+        if state.is_world_process_zero and bar is not None and logs and "dev_score" in logs:
+            scores = "  ".join(f"{name[4:-9]} {value:.3f}" for name, value in logs.items() if name.endswith("_macro_f1"))
+            bar.write(f"  epoch {logs['epoch']:.0f} of {args.num_train_epochs:.0f}: dev macro-F1  {scores}")
+
+
+class _Trainer(Trainer):
+    """The Trainer with our batches, loss, rates, and dev score."""
+
+    def __init__(
+        self,
+        model: NetworkModel,
+        rows: _Rows,
+        dev: Sequence[Segment],
+        training: Training,
+        arguments: TrainingArguments,
+        report: Callable[[Point], None],
+    ) -> None:
+        self.ours, self.rows, self.dev, self.training, self.report = model, rows, dev, training, report
+        self.sampler = _Grouped(training.batch_size * training.accumulation, rows.lengths, arguments.seed, training.group_by_length)
+        self.class_weights = {task.name: class_weights(rows.gold[task.name], task, training.class_weight) for task in model.scheme}
+        self.tokens = 0
+        callbacks: list[TrainerCallback] = [_Epochs(self.sampler)]
+        if training.patience:
+            callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
+        super().__init__(
+            model.network, arguments, data_collator=self._collate, train_dataset=rows, eval_dataset=rows, callbacks=callbacks
+        )  # eval_dataset only switches evaluation on; `evaluate` below scores the dev split
+        # Our forward takes no loss arguments; without this the Trainer would not divide the loss by the accumulation steps.
+        self.model_accepts_loss_kwargs = False
+        self.remove_callback(ProgressCallback)
+        self.add_callback(_Bar)
+
+    def _collate(self, rows: list[int]) -> dict[str, Any]:
+        # Plain tuples, since the Trainer rebuilds what it moves to the device and can't rebuild a named one.
+        return {
+            "views": [tuple(view) for view in self.ours.batch(self.rows.encoded, rows)],
+            "gold": {name: gold[rows] for name, gold in self.rows.gold.items()},
+        }
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.sampler
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            layers = int(getattr(self.ours.network.encoder.config, "num_hidden_layers", 12))
+            groups = rates(self.ours.network, self.training, layers)
+            self.optimizer = torch.optim.AdamW(groups, lr=self.training.encoder_rate, fused=True)
+        return self.optimizer
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        views = [Batch(*view) for view in inputs["views"]]
+        if model.training:
+            self.tokens += sum(int(view.mask.sum()) for view in views)
+        logits: dict[str, Tensor] = model(views)
+        weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
+        value = loss(logits, inputs["gold"], self.ours.scheme, weights, self.training.label_smoothing)
+        return (value, logits) if return_outputs else value
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        scheme = self.ours.scheme
+        figures = evaluate(score(self.dev, self.ours.predict(self.dev), scheme))
+        macro = {task.name: figures.tasks[task.name].macro_f1 for task in scheme if task.name in figures.tasks}
+        chosen = macro.get(self.training.select, sum(macro.values()) / max(1, len(macro)))
+        metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": chosen}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_dev_score": chosen})
+        return {"eval_dev_score": chosen, **metrics}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log(logs, start_time)
+        if "loss" in logs or "dev_score" in logs:
+            self.report(_point(self.state.log_history[-1]))
+
+
+def _point(entry: dict[str, Any]) -> Point:
+    return {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
+
+
+def _arguments(training: Training, folder: Path, seed: int, rows: int) -> TrainingArguments:
+    cuda = torch.cuda.is_available()
+    batches = -(-rows // training.batch_size)
+    steps = max(1, -(-batches // training.accumulation))
+    half = training.precision == "bf16" or (training.precision == "auto" and has_bf16(torch.device("cuda" if cuda else "cpu")))
+    checkpointing: dict[str, Any] = {_CHECKPOINTING: True} if training.gradient_checkpointing else {}
+    return TrainingArguments(
+        **checkpointing,
+        output_dir=str(folder),
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation,
+        learning_rate=training.encoder_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(training.warmup * steps * training.epochs),
+        max_grad_norm=training.max_gradient,
+        bf16=half,
+        use_cpu=not cuda,
+        seed=seed,
+        data_seed=seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_dev_score",
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=max(1, steps // 10),
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        report_to="none",
+    )

@@ -1,0 +1,73 @@
+"""The loss of a model with several tasks, in which any row may lack the label of any task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from haltung.labels import Scheme, Task
+from haltung.records import Segment
+
+# The target of a row that is not labelled for a task.
+UNLABELLED = -100
+
+
+def targets(segments: Sequence[Segment], task: Task) -> Tensor:
+    """Return the gold labels: ``[rows]`` int64 of a single-label task, ``[rows, labels]`` float32 of a multi-label one.
+
+    Rows that are not labelled for the task hold ``UNLABELLED``.
+    """
+    answers = [segment.labels.get(task.name) for segment in segments]
+    if task.kind == "single":
+        return torch.tensor([UNLABELLED if answer is None else task.index(str(answer)) for answer in answers])
+    table = torch.full((len(answers), len(task)), float(UNLABELLED))
+    for row, answer in enumerate(answers):
+        if answer is not None:
+            table[row] = 0.0
+            table[row, [task.index(label) for label in answer]] = 1.0
+    return table
+
+
+def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
+    """Return a weight per label, ``[labels]``, with mean 1 over the labelled rows, or None for ``kind`` ``none``.
+
+    ``inverse`` is proportional to 1 / count, ``root`` to its square root; a label without rows gets the weight of one with a single row.
+    For a multi-label task they weigh the positive rows.
+    """
+    if kind == "none":
+        return None
+    if task.kind == "single":
+        counts = torch.bincount(gold[gold != UNLABELLED], minlength=len(task)).float()
+    else:
+        counts = (gold == 1).sum(dim=0).float()
+    weights = 1.0 / counts.clamp(min=1.0)
+    weights = weights.sqrt() if kind == "root" else weights
+    return weights * counts.sum().clamp(min=1.0) / (weights * counts).sum().clamp(min=1e-12)
+
+
+def loss(
+    logits: Mapping[str, Tensor], gold: Mapping[str, Tensor], scheme: Scheme, weights: Mapping[str, Tensor | None], smoothing: float = 0.0
+) -> Tensor:
+    """Return the sum of the tasks' mean losses: cross-entropy, or binary cross-entropy for a multi-label task.
+
+    Rows that are not labelled for a task take no part in it; a batch without any such label adds 0 there.
+    """
+    total = torch.zeros((), device=next(iter(logits.values())).device)
+    for task in scheme:
+        scores, truth, weight = logits[task.name], gold[task.name], weights.get(task.name)
+        if task.kind == "single":
+            labelled = truth != UNLABELLED
+            if labelled.any():
+                total = total + functional.cross_entropy(scores[labelled], truth[labelled], weight=weight, label_smoothing=smoothing)
+        else:
+            labelled = truth[:, 0] != UNLABELLED
+            if labelled.any():
+                soft = truth[labelled] * (1 - smoothing) + smoothing / 2
+                total = total + functional.binary_cross_entropy_with_logits(scores[labelled], soft, pos_weight=weight)
+        if not labelled.any():
+            # Keeps the graph whole, so that a batch without any label at all can still be stepped over.
+            total = total + scores.sum() * 0.0
+    return total

@@ -1,0 +1,72 @@
+"""How a model is trained, as the configs say it (``configs/training/NAME.yaml``); light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme
+
+CLASS_WEIGHTS = ("none", "root", "inverse")
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The recipe of a fine-tuning.
+
+    ``encoder_rate`` and ``head_rate`` are peak learning rates; ``layer_decay`` multiplies the encoder's rate once for each layer below the
+    top one. ``warmup`` is the share of all steps over which the rates rise; after it they fall linearly to 0. ``class_weight`` weighs
+    the loss by the inverse of a label's share in the train split, or by the root of that. ``select`` names the task whose dev macro-F1
+    decides which epoch is kept (``mean``: the mean over all tasks). ``patience`` is the number of epochs without a better one after which
+    training stops (0: never). Batches hold texts of about the same length unless ``group_by_length`` is off.
+    """
+
+    epochs: int = 6
+    batch_size: int = 32
+    encoder_rate: float = 2e-5
+    head_rate: float = 1e-4
+    layer_decay: float = 1.0
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    class_weight: str = "none"
+    label_smoothing: float = 0.0
+    accumulation: int = 1
+    max_gradient: float = 1.0
+    gradient_checkpointing: bool = False
+    group_by_length: bool = True
+    precision: str = "auto"
+    select: str = "mean"
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` with the first value out of range."""
+        _one_of("training.class_weight", self.class_weight, CLASS_WEIGHTS)
+        _one_of("training.precision", self.precision, PRECISIONS)
+        for name in ("epochs", "batch_size", "accumulation"):
+            if getattr(self, name) < 1:
+                raise UserError(f"training.{name} is {getattr(self, name)}, expected a whole number of at least 1")
+        for name in ("encoder_rate", "head_rate", "max_gradient"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"training.{name} is {getattr(self, name)}, expected a number above 0")
+        for name in ("warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"training.{name} is {getattr(self, name)}, expected a number from 0 to below 1")
+        if not 0 < self.layer_decay <= 1:
+            raise UserError(f"training.layer_decay is {self.layer_decay}, expected a number above 0 and at most 1")
+        if self.patience < 0 or self.weight_decay < 0:
+            raise UserError("training.patience and training.weight_decay can't be negative")
+
+    def checked(self, scheme: Scheme) -> Training:
+        """Return itself if ``select`` is ``mean`` or one of the scheme's tasks.
+
+        Raises:
+            UserError: it is neither.
+        """
+        _one_of("training.select", self.select, ("mean", *scheme.names))
+        return self
+
+
+def _one_of(key: str, found: str, allowed: tuple[str, ...]) -> None:
+    if found not in allowed:
+        raise UserError(f"{key} is '{found}'{nearest(found, allowed)}; allowed are {listed(allowed)}")
