@@ -1,0 +1,1 @@
+"""Take a trained model elsewhere: MLflow's pyfunc."""

@@ -1,0 +1,21 @@
+"""Runs to MLflow and runs from MLflow; the only room that talks to it. Light to import: MLflow itself is imported at first use."""
+
+from haltung.tracking.provenance import provenance
+from haltung.tracking.reading import RunRecord, artifact, attach, bundle_folder, children, find, newest
+from haltung.tracking.store import Store, open_store
+from haltung.tracking.writing import Run, run
+
+__all__ = [
+    "Run",
+    "RunRecord",
+    "Store",
+    "artifact",
+    "attach",
+    "bundle_folder",
+    "children",
+    "find",
+    "newest",
+    "open_store",
+    "provenance",
+    "run",
+]

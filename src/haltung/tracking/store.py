@@ -1,0 +1,225 @@
+"""Where runs are kept: a database of one's own, or a server. Opening it is safe however many trainings start at once."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from haltung.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+
+# MLflow would ask a server that is not there eight times, over four minutes; a person at a terminal should know within seconds.
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+
+# How long one training waits for another to create the database; its migrations take seconds, minutes on a slow network disk.
+_PATIENCE = 300.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """Which MLflow, as the configs say it (``configs/tracking/NAME.yaml``).
+
+    ``uri`` is ``sqlite:///PATH`` (from the working directory; an absolute path has a fourth slash) or the address of an MLflow server.
+    ``artifacts`` is the folder for files; a server has its own. ``experiment`` is MLflow's folder for runs, ``model`` the name under which
+    each run's model is registered (None: it isn't).
+    """
+
+    uri: str = "sqlite:///experiments/mlflow.db"
+    artifacts: str | None = "experiments/artifacts"
+    experiment: str = "haltung"
+    model: str | None = "haltung"
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` where the address is of no kind that we write to."""
+        if not self.uri.startswith((_SQLITE, "http://", "https://")):
+            raise UserError(f"tracking.uri is '{self.uri}'; expected sqlite:///PATH, or http(s)://… for an MLflow server")
+        if self.local and not self.uri.removeprefix(_SQLITE):
+            raise UserError("tracking.uri is 'sqlite:///' without a path; expected one such as sqlite:///experiments/mlflow.db")
+        if self.local and not self.artifacts:
+            raise UserError("tracking.artifacts is empty; a database of your own needs a folder for files, such as experiments/artifacts")
+        if not self.experiment:
+            raise UserError("tracking.experiment is empty; expected a name such as haltung")
+
+    @property
+    def local(self) -> bool:
+        """Whether this is a database of one's own."""
+        return self.uri.startswith(_SQLITE)
+
+    @property
+    def database(self) -> Path:
+        """The absolute path of the local database."""
+        return Path(self.uri.removeprefix(_SQLITE)).absolute()
+
+    @property
+    def address(self) -> str:
+        """The URI for MLflow: absolute, since MLflow would take a relative one from wherever a process happens to be."""
+        return _SQLITE + str(self.database) if self.local else self.uri.rstrip("/")
+
+    @property
+    def shown(self) -> str:
+        """The store's name in messages: the database's path as the user gave it, or the server's address."""
+        return self.uri.removeprefix(_SQLITE) if self.local else self.address
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open store: MLflow's client, and the id of the store's experiment."""
+
+    store: Store
+    client: MlflowClient
+    experiment: str
+
+
+def open_store(store: Store, create: bool = True) -> Connection:
+    """Open the store, and create its database and its experiment where they are missing.
+
+    Args:
+        store: which one.
+        create: whether a missing database or experiment is created; without, it is a mistake that is told.
+
+    Raises:
+        UserError: the server can't be reached, or the database is of another MLflow's version, or missing and not to be created.
+    """
+    library = mlflow()
+    if store.local:
+        _ensure_database(store, create)
+    with environment({} if store.local else _IMPATIENT), told(store):
+        client = library.MlflowClient(tracking_uri=store.address, registry_uri=store.address)
+        return Connection(store, client, _experiment(store, client, create))
+
+
+def mlflow() -> ModuleType:
+    """Return MLflow, imported in silence and without its telemetry."""
+    # MLflow reads this while it is imported.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # Git is asked by `provenance`; without this, a machine without it gets a screen of warnings.
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import logging
+
+    import mlflow as library
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return library
+
+
+@contextmanager
+def told(store: Store) -> Iterator[None]:
+    """Turn what MLflow raises into one sentence; MLflow's own text fills a screen."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        text = str(error)
+        if "out-of-date database schema" in text or "Can't locate revision" in text:
+            raise UserError(
+                f"{store.shown} was written by another version of MLflow; make a copy of it, then run: mlflow db upgrade '{store.address}'"
+            ) from error
+        first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__).rstrip(".")
+        if not store.local and ("API request to" in text or "Max retries" in text or "timed out" in text):
+            raise UserError(
+                f"the MLflow server {store.address} can't be reached ({_reason(text)}); start it (mlflow server --port 5000), "
+                "correct tracking.uri, or use tracking=local"
+            ) from error
+        raise UserError(f"MLflow at {store.shown} refused: {first}") from error
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while; those that the user has set stay as they are."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _ensure_database(store: Store, create: bool) -> None:
+    """Create the database under a lock, whole: built beside its place by one process, and renamed."""
+    path = store.database
+    if _is_database(path):
+        return
+    if not create:
+        raise UserError(f"there is no {store.shown}, so no run has been tracked here; run haltung train first, or correct tracking.uri")
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=_PATIENCE):
+            if not _is_database(path):
+                _create_database(path)
+    except Timeout:
+        raise UserError(f"another process has been creating {store.shown} for {_PATIENCE:.0f} seconds; stop it, and start again") from None
+    except OSError as error:
+        raise UserError(f"{store.shown} can't be created ({error.strerror or error}); name another place in tracking.uri") from None
+
+
+def _is_database(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        # MLflow would try ten times, for minutes, to read something else.
+        if not file.read(16).startswith(b"SQLite format 3"):
+            raise UserError(f"{path} is no SQLite database; name another file in tracking.uri, or move this one away")
+    return True
+
+
+def _create_database(path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        scratch = Path(folder) / path.name
+        # The first question that a client asks of an empty database creates its tables and runs all migrations.
+        mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
+        scratch.replace(path)
+
+
+def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(store.experiment)
+    if found is None and not create:
+        raise UserError(f"{store.shown} has no experiment '{store.experiment}'; run haltung train first, or correct tracking.experiment")
+    if found is None:
+        place = Path(store.artifacts).absolute().as_uri() if store.local and store.artifacts else None
+        try:
+            return str(client.create_experiment(store.experiment, artifact_location=place))
+        except MlflowException as error:
+            # Another training has created it since we asked.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(store.experiment)
+            assert found is not None
+    if found.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the experiment '{store.experiment}' in {store.shown} has been deleted; restore it (mlflow experiments restore -x "
+            f"{found.experiment_id}), or name another in tracking.experiment"
+        )
+    return str(found.experiment_id)
+
+
+def _reason(text: str) -> str:
+    for sign, reason in (
+        ("Connection refused", "connection refused"),
+        ("timed out", "no answer in time"),
+        ("Name or service not known", "no such host"),
+        ("nodename nor servname", "no such host"),
+        ("Failed to resolve", "no such host"),
+        ("CERTIFICATE", "its certificate is not trusted"),
+    ):
+        if sign in text:
+            return reason
+    return text.splitlines()[0].rpartition(": ")[2].rstrip(".)") or "no answer"
