@@ -1,0 +1,227 @@
+"""Training speed: our default against the Trainer's own defaults, as a ratio of real tokens per second in one interleaved run.
+
+    .venv/bin/python benchmarks/training.py                                             # the embedded corpus, 3 pairs
+    .venv/bin/python benchmarks/training.py --pairs 5 corpus=real_news sources=FOLDER   # overrides as in haltung train
+
+Both train the same encoder on the same segments with batches of the same size, one pass over them for each figure, in turns. Real tokens
+are those that are no padding, counted as each side feeds them, so that what it cuts off does not count for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from transformers import AutoModel, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.utils import logging
+
+from haltung.cli.composing import compose
+from haltung.cli.objects import make, plain, scheme_of
+from haltung.corpus.prepare import prepare
+from haltung.encoders.sources import Encoder, locate
+from haltung.encoders.texts import Tokens
+from haltung.labels import Scheme
+from haltung.model.network import Batch
+from haltung.model.neural import NetworkModel, build
+from haltung.model.spec import NetworkSpec
+from haltung.records import Segment
+from haltung.training import finetune
+from haltung.training.losses import loss, targets
+from haltung.training.spec import Training
+
+PLAIN_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both sides are given."""
+
+    segments: list[Segment]
+    scheme: Scheme
+    encoder: Encoder
+    spec: NetworkSpec
+    training: Training
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the segments."""
+
+    tokens: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Real tokens per second."""
+        return self.tokens / self.seconds
+
+
+class _Clock(TrainerCallback):
+    """Measures from the first batch to the last step; building the Trainer and its optimizer is not training."""
+
+    began = ended = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.ended = time.perf_counter()
+
+
+def ours(setting: Setting, folder: Path) -> Callable[[], Pass]:
+    """Return what trains one pass by the recipe of `haltung train`, without the evaluation and the checkpoint at its end."""
+    model = build(setting.encoder, setting.spec, setting.scheme)
+    rows = finetune._Rows(model, setting.segments, setting.scheme)
+    training = replace(setting.training, epochs=1, patience=0)
+
+    def train() -> Pass:
+        # New arguments each time: they also reset the precision, which is kept globally, from what the other side has set.
+        arguments = replace(
+            finetune._arguments(training, folder, 1, len(rows)),
+            eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
+        )  # fmt: skip
+        trainer = finetune._Trainer(model, rows, [], training, arguments, lambda point: None)
+        return _timed(trainer, lambda: trainer.tokens)
+
+    return train
+
+
+class _PlainTrainer(Trainer):
+    """The Trainer as it is; only the loss is told, since two heads have more than the one that it knows."""
+
+    scheme: Scheme
+    tokens = 0
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        views = [Batch(*view) for view in inputs["views"]]
+        self.tokens += sum(int(view.mask.sum()) for view in views)
+        return loss(model(views), inputs["gold"], self.scheme, {})
+
+
+def plainly(setting: Setting, folder: Path) -> Callable[[], Pass]:
+    """Return what trains one pass by the Trainer's defaults: float32, random batches, everything padded to 256 tokens and trained."""
+    spec = replace(setting.spec, max_length=PLAIN_LENGTH, tune="full", freeze_embeddings=False, freeze_layers=0)
+    model = build(setting.encoder, spec, setting.scheme)
+    # As from_pretrained gives it: its own attention, and dropout wherever it was pretrained with it. Its parameters come as trainable.
+    model.network.encoder = AutoModel.from_pretrained(locate(setting.encoder), dtype=torch.float32)
+    model.network.encoder.pooler = None
+    encoded = model.encode(setting.segments)
+    gold = {task.name: targets(setting.segments, task) for task in setting.scheme}
+
+    def collate(rows: list[int]) -> dict[str, Any]:
+        views = [tuple(_padded(model, [view[row] for row in rows])) for view in encoded]
+        return {"views": views, "gold": {name: table[rows] for name, table in gold.items()}}
+
+    def train() -> Pass:
+        arguments = TrainingArguments(
+            output_dir=str(folder), num_train_epochs=1, per_device_train_batch_size=setting.training.batch_size, report_to="none",
+            use_cpu=not torch.cuda.is_available(), remove_unused_columns=False, save_strategy="no", logging_strategy="no",
+        )  # fmt: skip
+        trainer = _PlainTrainer(model.network, arguments, data_collator=collate, train_dataset=range(len(setting.segments)))
+        trainer.scheme = setting.scheme
+        return _timed(trainer, lambda: trainer.tokens)
+
+    return train
+
+
+def _padded(model: NetworkModel, rows: list[Tokens]) -> Batch:
+    pad = model.tokenizer.pad_token_id
+
+    def table(values: list[list[int]], fill: int) -> Tensor:
+        return torch.tensor([value + [fill] * (PLAIN_LENGTH - len(value)) for value in values])
+
+    types = table([row.types for row in rows], 0) if "token_type_ids" in model.tokenizer.model_input_names else None
+    return Batch(
+        table([row.ids for row in rows], pad), table([[1] * len(row) for row in rows], 0), types, table([row.own for row in rows], 0)
+    )
+
+
+def _timed(trainer: Trainer, tokens: Callable[[], int]) -> Pass:
+    clock = _Clock()
+    trainer.add_callback(clock)
+    for printing in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(printing)
+    trainer.train()
+    return Pass(tokens(), clock.ended - clock.began)
+
+
+def _setting(overrides: list[str], batches: int, folder: Path) -> Setting:
+    config = plain(compose("train", overrides))
+    corpus = config["corpus"]
+    scheme = scheme_of(corpus["labels"])
+    reader, rules, split = (make(corpus[key], f"corpus.{key}") for key in ("reader", "rules", "split"))
+    segments = prepare(corpus["name"], reader, scheme, rules, split, folder, progress=False).segments("train")
+    training = make(config["training"], "training")
+    count = min(len(segments), batches * training.batch_size)
+    drawn = random.Random(1).sample(segments, count)
+    return Setting(drawn, scheme, make(config["encoder"], "encoder"), make(config["model"], "model"), training)
+
+
+def main() -> None:
+    """Measure in turns and print the table and, as the last line, the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="everything else is an override, as in haltung train")
+    parser.add_argument("--pairs", type=int, default=3, help="how often each side is measured (default: 3)")
+    parser.add_argument("--batches", type=int, default=40, help="how many batches one pass has at most (default: 40)")
+    options, overrides = parser.parse_known_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    set_seed(1)
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        setting = _setting(overrides, options.batches, folder / "prepared")
+        sides = {"ours": ours(setting, folder / "ours"), "plain": plainly(setting, folder / "plain")}
+        warm = replace(setting, segments=setting.segments[: setting.training.batch_size])
+        for make_side in (ours, plainly):  # first calls choose kernels and touch memory
+            make_side(warm, folder / "warm")()
+        passes: dict[str, list[Pass]] = {side: [] for side in sides}
+        for pair in range(options.pairs):
+            for side, train in sides.items():
+                passes[side].append(train())
+                console.print(f"pair {pair + 1} of {options.pairs}, {side}: {passes[side][-1].rate:,.0f} real tokens/s", highlight=False)
+    ratios = [one.rate / other.rate for one, other in zip(passes["ours"], passes["plain"], strict=True)]
+    _show(setting, passes, ratios)
+
+
+def _show(setting: Setting, passes: dict[str, list[Pass]], ratios: list[float]) -> None:
+    table = Table(title=f"{setting.encoder.name}, {len(setting.segments)} segments, batches of {setting.training.batch_size}")
+    for column in ("pair", "ours, real tokens/s", "plain, real tokens/s", "ratio"):
+        table.add_column(column, justify="right")
+    for number, (one, other, ratio) in enumerate(zip(passes["ours"], passes["plain"], ratios, strict=True), start=1):
+        table.add_row(str(number), f"{one.rate:,.0f}", f"{other.rate:,.0f}", f"{ratio:.2f}")
+    table.add_section()
+    middle = {side: statistics.median(one.rate for one in done) for side, done in passes.items()}
+    table.add_row("median", f"{middle['ours']:,.0f}", f"{middle['plain']:,.0f}", f"{statistics.median(ratios):.2f}")
+    Console().print(table)
+    figures = {
+        "encoder": setting.encoder.name,
+        "segments": len(setting.segments),
+        "batch_size": setting.training.batch_size,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "passes": {side: [asdict(one) for one in done] for side, done in passes.items()},
+        "ratios": ratios,
+        "ratio": statistics.median(ratios),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

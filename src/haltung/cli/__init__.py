@@ -1,0 +1,90 @@
+"""The command line: ``haltung COMMAND key=value …``. Nothing heavy is imported before the command is known."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from haltung import __version__
+from haltung.errors import UserError, listed, nearest
+
+# Each command is a module of this package with `run(overrides)`; the text is what `haltung` lists.
+COMMANDS = {
+    "prepare": "read a corpus, check it, split it, write it as Parquet with a manifest",
+    "train": "fine-tune a classifier and track the run in MLflow",
+    "evaluate": "score a run's model on a split and write the report",
+    "predict": "label a text, or a file of texts",
+    "completion": "print the completion script for a shell: bash, zsh, fish",
+}
+
+_HELP = ("--help", "-h", "help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 2 for a mistake of the user's, 130 where the user stopped it."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _quiet()
+    try:
+        return _run(words)
+    except UserError as error:
+        print(f"haltung: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("haltung: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone; what it did not want is no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in _HELP:
+        print(_listing())
+        return 0
+    if words[0] in ("--version", "-V"):
+        print(f"haltung {__version__}")
+        return 0
+    command, rest = words[0], words[1:]
+    if command == "__complete":
+        from haltung.cli.completion import complete
+
+        print("\n".join(complete(rest)))
+        return 0
+    if command not in COMMANDS:
+        raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; the commands are {listed(COMMANDS)}")
+    if any(word in _HELP for word in rest):
+        from haltung.cli.manual import manual
+
+        print(manual(command, COMMANDS[command]))
+        return 0
+    return int(importlib.import_module(f"haltung.cli.{command}").run(rest) or 0)
+
+
+def _listing() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "haltung: topics, stances and dyads in German political news",
+            "",
+            "usage: haltung COMMAND [key=value …]   (haltung COMMAND --help tells its keys and choices)",
+            "",
+            *lines,
+            "",
+            "options of every command: --config-dir DIR (your own configs beside ours), --cfg (print the resolved config)",
+        ]
+    )
+
+
+def _quiet() -> None:
+    """Keep libraries from writing over our own output; set before they are imported, and never over the user's own setting."""
+    for name, value in {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,77 @@
+"""Config turns into objects here and nowhere else; below the command line nobody sees a ``DictConfig``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from pydantic import TypeAdapter, ValidationError
+
+from haltung import labels, paths
+from haltung.cli.composing import choices
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain data, with strings for keys."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def make(node: Mapping[str, Any], key: str) -> Any:
+    """Return the object that a config node with ``_target_`` describes; its values are checked against the class's types.
+
+    Args:
+        node: plain data.
+        key: where the node stands in the config, for messages.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
+    """
+    target = str(node.get("_target_", ""))
+    if not target:
+        raise UserError(f"{key} has no _target_, so it is not known what to make of it; choose one of the shipped configs of this group")
+    try:
+        cls = get_class(target)
+    except Exception as error:  # noqa: BLE001 -- Hydra wraps whatever an import can raise; all of it means: no such class
+        raise UserError(f"{key}._target_ names {target}, which can't be imported: {str(error).splitlines()[0]}") from None
+    if not is_dataclass(cls):
+        raise UserError(f"{key}._target_ names {target}, which is no dataclass")
+    names = [field.name for field in fields(cls) if field.init]
+    values: dict[str, Any] = {}
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        if name not in names:
+            raise UserError(f"there is no key '{key}.{name}'{nearest(name, names)}; {key} has {listed(names)}")
+        values[name] = make(value, f"{key}.{name}") if isinstance(value, Mapping) and "_target_" in value else value
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join([key, *(str(part) for part in fault["loc"])])
+        raise UserError(f"{where} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
+
+
+def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
+    """Return a label scheme by its name in ``configs/labels`` or by the path of a YAML file.
+
+    Raises:
+        UserError: there is none, or it is broken.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return labels.load(Path(name))
+    for folder in ([config_dir] if config_dir else []) + [paths.shipped("configs")]:
+        path = folder / "labels" / f"{name}.yaml"
+        if path.is_file():
+            return labels.load(path)
+    known = choices("labels", config_dir)
+    raise UserError(
+        f"there is no label scheme '{name}'{nearest(name, known)}; the schemes are {listed(known)}, or give the path of a YAML file"
+    )

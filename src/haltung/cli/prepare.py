@@ -1,0 +1,58 @@
+"""``haltung prepare corpus=NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from haltung.cli.composing import compose, parse
+from haltung.cli.objects import make, plain, scheme_of
+
+if TYPE_CHECKING:
+    from haltung.corpus.prepared import Prepared
+
+
+def run(words: Sequence[str]) -> int:
+    """Prepare each corpus that is asked for and print its table."""
+    parsed = parse(words)
+    for overrides in parsed.combinations:
+        config = compose("prepare", overrides, parsed.config_dir)
+        if parsed.show:
+            print(OmegaConf.to_yaml(config))
+            continue
+        settings = plain(config)
+        prepared = corpus_of(settings, parsed.config_dir, force=bool(settings["force"]))
+
+        from rich.console import Console
+
+        from haltung.corpus.prepared import table
+
+        Console().print(table(prepared))
+        print(f"written to {prepared.folder}")
+    return 0
+
+
+def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool = False) -> Prepared:
+    """Return the corpus of a config, prepared now if it isn't, or if its config or its files have changed.
+
+    Raises:
+        UserError: the source is missing or broken.
+    """
+    from haltung.corpus.prepare import fingerprint, is_current, prepare
+    from haltung.corpus.prepared import load
+
+    corpus = settings["corpus"]
+    name, out = str(corpus["name"]), Path(settings["prepared"])
+    scheme = scheme_of(str(corpus["labels"]), config_dir)
+    reader = make(corpus["reader"], "corpus.reader")
+    # What a model makes of the corpus (what it reads, how long) is no part of the corpus itself.
+    content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
+    print_of = fingerprint({**content, "scheme": scheme.to_dict()}, reader.files() if hasattr(reader, "files") else ())
+    if not force and is_current(out / name, print_of):
+        return load(out / name)
+    return prepare(
+        name, reader, scheme, make(corpus["rules"], "corpus.rules"), make(corpus["split"], "corpus.split"), out, fingerprint=print_of
+    )
