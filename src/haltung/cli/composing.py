@@ -147,7 +147,9 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
         known = keys(config) if config is not None else []
         owner, _, name = found.rpartition(".")
         siblings = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == owner]
-        hint = nearest(found, known) or (nearest(name, siblings) if owner else "")
+        # The same key one room further (corpus.path for corpus.reader.path) is nearer than any other spelling.
+        elsewhere = [key for key in known if key.rpartition(".")[2] == name and key.startswith(owner)]
+        hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(found, known)
         where = f"{owner} has {listed(siblings)}" if siblings else f"the keys are told by haltung {command} --help"
         return f"there is no key '{found}'{hint}; {where}"
     if "Could not override" in text or "Multiple values" in text or "not found" in text:

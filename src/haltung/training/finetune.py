@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from haltung.encoders.sources import Encoder
@@ -209,7 +209,8 @@ class _Trainer(Trainer):
         )  # eval_dataset only switches evaluation on; `evaluate` below scores the dev split
         # Our forward takes no loss arguments; without this the Trainer would not divide the loss by the accumulation steps.
         self.model_accepts_loss_kwargs = False
-        self.remove_callback(ProgressCallback)
+        for callback in (ProgressCallback, PrinterCallback):  # which of them it has depends on the log level
+            self.remove_callback(callback)
         self.add_callback(_Bar)
 
     def _collate(self, rows: list[int]) -> dict[str, Any]:
