@@ -28,7 +28,9 @@ def write_corpus(folder: Path, count: int = 160) -> Path:
     for number, segment in enumerate(tiny.segments(count, articles=max(1, count // 4))):
         split = ("train", "train", "dev", "test")[int(segment.article.rpartition("-")[2]) % 4]
         text = f"{segment.text[:-2]} am {number}. Mai ."
-        rows.append({"id": segment.id, "text": text, "context": segment.context, "article": segment.article, "split": split, **segment.labels})
+        rows.append(
+            {"id": segment.id, "text": text, "context": segment.context, "article": segment.article, "split": split, **segment.labels}
+        )
     (folder / "scheme.yaml").write_text(SCHEME, encoding="utf-8")
     path = folder / "texts.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -189,8 +191,16 @@ def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, 
         "print(model.predict([{'text': 'Chile warnt die Marine .'}])['stance'].iloc[0])"
     )
     uri = record.tags["haltung.bundle"]  # type: ignore[attr-defined]
-    done = subprocess.run([sys.executable, "-c", code, f"sqlite:///{database}", uri], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{database}", uri], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert done.stdout.strip().splitlines()[-1:] in (["warning"], ["support"], ["neutral"]), done.stderr
+
+
+def test_nothing_is_left_outside_the_places_that_are_named(trained: Path) -> None:
+    """Data under ``data``, runs and models under ``experiments``, and what the test itself has written."""
+    left = {path.name for path in trained.iterdir()} - {"texts.jsonl", "scheme.yaml", "train.txt", "evaluate.txt", "in.jsonl", "out.jsonl"}
+    assert left == {"data", "experiments"}
 
 
 def test_test_is_opened_by_evaluate_only(trained: Path) -> None:
@@ -248,7 +258,8 @@ def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_
     assert haltung("prepare", *CORPUS, cwd=tmp_path).returncode == 0
     words = [sys.executable, "-m", "haltung", "train", *CORPUS, "model=linear"]
     running = [
-        subprocess.Popen([*words, f"name=one-{n}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for n in range(3)
+        subprocess.Popen([*words, f"name=one-{n}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(3)
     ]
     outputs = [process.communicate() for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], outputs

@@ -114,7 +114,7 @@ def test_no_config_file_is_left_out() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_each_file_begins_with_a_command_that_works(path: Path) -> None:
     """The first line is a comment with a command of `haltung`, and its words compose."""
-    first = path.read_text(encoding="utf-8").splitlines()[0]
+    first = _first(path)
     found = re.search(r"`haltung (\w+)([^`]*)`", first) or re.match(r"# haltung (\w+)(.*?)(?:: |$)", first)
     assert found, f"the first line is {first!r}; expected a comment such as '# haltung train encoder=NAME: what it is'"
     command, words = found[1], shlex.split(found[2])
@@ -127,10 +127,21 @@ def test_each_file_begins_with_a_command_that_works(path: Path) -> None:
         assert compose(command, [*overrides, *(word for word in rest if word.partition("=")[0] not in given)])
 
 
+def _first(path: Path) -> str:
+    """The first line that is not Hydra's own header, which has to stand above all else."""
+    return next(line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package"))
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent != CONFIGS], ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_the_first_comment_of_a_choice_names_the_choice(path: Path) -> None:
     """Whoever copies the line gets this file and no other; label schemes and rules are chosen by way of a corpus."""
-    first = path.read_text(encoding="utf-8").splitlines()[0]
+    first = _first(path)
     group, name = path.parent.name, path.stem
     ways = {"labels": r"corpus=\w+", "rules": r"corpus\.rules\.\w+="}
     assert re.search(ways.get(group, rf"\b{group}(@[\w.]+)?={name}\b"), first), first
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=lambda path: path.stem)
+def test_an_experiment_changes_the_config(path: Path) -> None:
+    """Without its header an experiment would compose, and change nothing."""
+    assert compose("train", [f"experiment={path.stem}"]) != compose("train", [])

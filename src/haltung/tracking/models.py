@@ -64,7 +64,12 @@ def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequenc
 
     example = columns(examples[:_EXAMPLES])
     # The requirements are those below: pip needn't be asked whether it could install them, nor a uv.lock that lies about.
-    own = {"MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_UV_AUTO_DETECT": "false"}
+    # Without its experiment named, the model would lie in MLflow's default one, whose place is a folder of the working directory.
+    own = {
+        "MLFLOW_EXPERIMENT_ID": connection.experiment,
+        "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+        "MLFLOW_UV_AUTO_DETECT": "false",
+    }
     with _addressed(connection.store.address), environment(own):
         info = Model.log(
             artifact_path=None,
