@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from system_packages import pytest_runtest_setup  # noqa: F401 -- a hook: says what to install where a test needs a system package
 
 # Set before any library that reads them is imported.

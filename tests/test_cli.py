@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
 import yaml
+
+import tiny
 
 SCHEME = yaml.safe_dump(tiny.SCHEME, allow_unicode=True, sort_keys=False)
 
@@ -330,7 +331,7 @@ def test_completion_offers_commands_groups_and_choices(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_is_accepted_by_its_shell(tmp_path: Path, shell: str) -> None:
-    """bash parses its own; the others are checked where they are installed."""
+    """Bash parses its own; the others are checked where they are installed."""
     import shutil
 
     script = haltung("completion", shell, cwd=tmp_path).stdout

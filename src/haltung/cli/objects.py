@@ -50,13 +50,19 @@ def make(node: Mapping[str, Any], key: str) -> Any:
             continue
         if name not in names:
             raise UserError(f"there is no key '{key}.{name}'{nearest(name, names)}; {key} has {listed(names)}")
-        values[name] = make(value, f"{key}.{name}") if isinstance(value, Mapping) and "_target_" in value else value
+        values[name] = _value(value, f"{key}.{name}")
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join([key, *(str(part) for part in fault["loc"])])
         raise UserError(f"{where} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
+
+
+def _value(value: Any, key: str) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return make(value, key)
+    return [_value(item, f"{key}.{place}") for place, item in enumerate(value)] if isinstance(value, list) else value
 
 
 def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
