@@ -21,6 +21,9 @@ from haltung.errors import UserError, listed, nearest
 
 _SWEPT_LIMIT = 200
 
+# Mappings whose keys are the user's own (tasks, columns, labels), so that a new one is no slip and needs no + before it.
+_OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks")
+
 
 @dataclass(frozen=True)
 class Words:
@@ -38,7 +41,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
         UserError: an override is malformed, or names a key or a choice that there is none of.
     """
     register_resolvers()
-    words = list(overrides)
+    words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
         words.append(f"hydra.searchpath=[file://{config_dir.resolve()}]")
     with initialize_config_dir(config_dir=str(paths.shipped("configs").resolve()), version_base="1.3", job_name=command):
