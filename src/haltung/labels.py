@@ -19,8 +19,8 @@ from haltung.errors import UserError, listed, nearest
 
 KINDS = ("single", "multi")
 
-# Columns of a corpus that a task may not be called after.
-RESERVED = ("id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "split", "probabilities")
+# Columns of a corpus and words of the configs that a task may not be called after.
+RESERVED = ("id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "split", "probabilities", "default", "mean")
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -140,6 +140,19 @@ class Scheme:
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:16]
 
 
+class _Strict(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake; by itself YAML takes the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping, with each of its keys once."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path) -> Scheme:
     """Read a scheme from a YAML file.
 
@@ -152,10 +165,12 @@ def load(path: Path) -> Scheme:
         raise UserError(f"{path}: no such label scheme") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a directory; expected a YAML file with a label scheme") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save the label scheme as UTF-8") from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Strict)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -200,7 +215,7 @@ def _task(name: str, body: object, faults: list[str]) -> Task:
     if not _NAME.match(name):
         faults.append(f"task '{name}': a task's name has letters, digits and _ only, and begins with no digit")
     if name in RESERVED:
-        faults.append(f"task '{name}': this name is taken by a column of every corpus ({listed(RESERVED)})")
+        faults.append(f"task '{name}': this name is taken, as are all of ({listed(RESERVED)})")
     if not isinstance(body, Mapping):
         faults.append(f"task '{name}': expected a mapping with 'labels', found {_kind(body)}")
         return Task(name, "single", (), name, name)
@@ -247,13 +262,8 @@ def _label(task: str, found: object, body: object, faults: list[str]) -> Label:
     if not isinstance(plover, list) or not all(isinstance(event, str) for event in plover):
         faults.append(f"task '{task}', label '{label}': 'plover' is {plover!r}, expected a list of event names")
         plover = []
-    return Label(
-        label,
-        str(body.get("de", label)),
-        str(body.get("en", label)),
-        str(body.get("definition", "")),
-        tuple(str(event) for event in plover),
-    )
+    de, en, definition = (str(body.get(key) or default) for key, default in (("de", label), ("en", label), ("definition", "")))
+    return Label(label, de, en, definition, tuple(str(event) for event in plover))
 
 
 def _kind(found: object) -> str:

@@ -72,8 +72,19 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> Outcome:
     """Train, evaluate on dev, and track.
 
     Raises:
-        UserError: the corpus, the recipe or the encoder does not allow it, or the store can't be reached.
+        UserError: the corpus, recipe or encoder does not allow it, the store can't be reached, or it is being trained already.
     """
+    from filelock import FileLock, Timeout
+
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(plan.folder / f".{plan.place.name}.lock", timeout=0):
+            return _train(plan, store, parent)
+    except Timeout:
+        raise UserError(f"{plan.place} is being trained by another process; wait for it, or give this training another name=…") from None
+
+
+def _train(plan: Plan, store: Store, parent: Run | None) -> Outcome:
     state = _state(plan.place)
     if plan.resume and state.get("finished"):
         return Outcome(state["run"], state["where"], plan.place / "bundle", stored.read(plan.place / "dev" / "evaluation.json"), again=True)
@@ -92,6 +103,7 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> Outcome:
         plan.place.mkdir(parents=True, exist_ok=True)
         _write_state(plan.place, {"run": run.id, "where": run.where, "finished": False})
         run.params({**plan.config, "seed": plan.seed})
+        run.artifact(plan.corpus.folder / "manifest.json", "corpus")
         train_split, dev_split = plan.corpus.segments("train"), plan.corpus.segments("dev")
         model, history, cost = _fit(plan, train_split, dev_split, run)
         source = {
@@ -111,7 +123,6 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> Outcome:
         run.history(history)
         run.metrics({"dev": figures.headline(), "cost": cost})
         run.artifact(plan.place / "dev", "dev")
-        run.artifact(plan.corpus.folder / "manifest.json", "corpus")
         run.bundle(folder, train_split[:3])
         _write_state(plan.place, {"run": run.id, "where": run.where, "finished": True})
     shutil.rmtree(plan.place / "checkpoints", ignore_errors=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -43,7 +44,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     register_resolvers()
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
-        words.append(f"hydra.searchpath=[file://{config_dir.resolve()}]")
+        words.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
     with initialize_config_dir(config_dir=str(paths.shipped("configs").resolve()), version_base="1.3", job_name=command):
         try:
             config = hydra_compose(command, words)
@@ -57,6 +58,9 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
             ) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_refused(command, error, overrides)) from None
+        except (ValueError, yaml.YAMLError) as error:
+            # A group that is set to something that is no name, or a broken file of the user's own
+            raise UserError(f"the config can't be composed: {_first(error)}; choices are given as group=NAME") from None
     missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
     if missing:
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
@@ -111,8 +115,8 @@ def keys(config: DictConfig) -> list[str]:
 def _combinations(parsed: Iterable[Override], overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     options: list[list[str]] = []
     for override, word in zip(parsed, overrides, strict=True):
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise UserError(f"'{word}' sweeps over an open range; name the values, as in {override.key_or_group}=1,2,3")
+        if override.is_sweep_override() and (not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP):
+            raise UserError(f"'{word}' sweeps over values that are not named; name the values, as in {override.key_or_group}=1,2,3")
         if override.is_sweep_override():
             options.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
         else:
@@ -153,7 +157,7 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
         # The same key one room further (corpus.path for corpus.reader.path) is nearer than any other spelling.
         elsewhere = [key for key in known if key.rpartition(".")[2] == name and key.startswith(owner)]
         hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(found, known)
-        where = f"{owner} has {listed(siblings)}" if siblings else f"the keys are told by haltung {command} --help"
+        where = f"{owner or 'the command'} has {listed(siblings)}" if siblings else f"the keys are told by haltung {command} --help"
         return f"there is no key '{found}'{hint}; {where}"
     if "Could not override" in text or "Multiple values" in text or "not found" in text:
         return f"{text}; the groups and keys are told by haltung {command} --help"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import OmegaConf
 
 from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain
+from haltung.cli.objects import make, plain, typed
 from haltung.cli.prepare import corpus_of
 from haltung.errors import UserError, listed
 
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from haltung.tracking import RunRecord
 
 SPLITS = ("dev", "test")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    run: str | None
+    bundle: str | None
+    split: str
+    language: Literal["en", "de"]
+    sources: str
+    prepared: str
+    output: str | None
 
 
 def run(words: Sequence[str]) -> int:
@@ -33,10 +47,11 @@ def run(words: Sequence[str]) -> int:
 
 
 def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path | None) -> None:
-    split, language = str(settings["split"]), str(settings["language"])
+    keys = typed(Keys, settings)
+    split, language = keys.split, keys.language
     if split not in SPLITS:
         raise UserError(f"split is '{split}', allowed are {listed(SPLITS)}")
-    if (settings["run"] is None) == (settings["bundle"] is None):
+    if (keys.run is None) == (keys.bundle is None):
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
 
     from haltung import runs, tracking
@@ -46,13 +61,13 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
 
     systems: list[tuple[str, Path, tracking.RunRecord | None]] = []
     parent = None
-    if settings["run"] is None:
+    if keys.run is None:
         if not settings.get("corpus"):
             raise UserError("bundle=… says what to evaluate; corpus=NAME has to say on what")
-        systems.append((Path(settings["bundle"]).name, Path(settings["bundle"]), None))
+        systems.append((Path(str(keys.bundle)).name, Path(str(keys.bundle)), None))
         source: Mapping[str, Any] = settings
     else:
-        found = tracking.find(make(settings["tracking"], "tracking"), str(settings["run"]))
+        found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
         members = tracking.children(found)
         parent = found if members else None
         systems += [(record.name, tracking.bundle_folder(record), record) for record in members or [found]]
@@ -67,7 +82,7 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
     console = Console()
     evaluations = []
     for name, folder, record in systems:
-        place = Path(settings["output"] or "experiments/reports") / f"{name}-{corpus.name}-{split}"
+        place = Path(keys.output or "experiments/reports") / f"{name}-{corpus.name}-{split}"
         evaluations.append(runs.test(bundle.load(folder), segments, corpus, split, place, record, command, language))
         told = f"[bold]{name}[/] on {corpus.name} {split}; report: {place / 'report.html'}"
         console.print(told, highlight=False, soft_wrap=True)

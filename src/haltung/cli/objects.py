@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +22,22 @@ def plain(config: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+Keys = TypeVar("Keys")
+
+
+def typed(cls: type[Keys], settings: Mapping[str, Any]) -> Keys:
+    """Return a command's own keys (seed, resume, split, …) as an object of ``cls``, their types checked.
+
+    Raises:
+        UserError: a key is missing, or of the wrong type or range.
+    """
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # a dataclass
+    try:
+        return TypeAdapter(cls).validate_python({name: settings[name] for name in names if name in settings})
+    except ValidationError as error:
+        raise UserError(_told(error, "")) from None
 
 
 def make(node: Mapping[str, Any], key: str) -> Any:
@@ -54,9 +70,15 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join([key, *(str(part) for part in fault["loc"])])
-        raise UserError(f"{where} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}") from None
+        raise UserError(_told(error, key)) from None
+
+
+def _told(error: ValidationError, key: str) -> str:
+    fault = error.errors()[0]
+    where = ".".join(part for part in (key, *(str(part) for part in fault["loc"])) if part)
+    if fault["type"] in ("missing", "missing_argument"):
+        return f"{where} has no value; give it as {where}=…"
+    return f"{where} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
 def _value(value: Any, key: str) -> Any:

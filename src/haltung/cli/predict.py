@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain
+from haltung.cli.objects import make, plain, typed
 from haltung.errors import UserError
 from haltung.records import Segment
 
@@ -21,10 +22,28 @@ if TYPE_CHECKING:
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
 
+# These are taken as they stand: a sentence may hold commas, quotes and brackets, which mean something in an override.
+_VERBATIM = ("text", "context", "target")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    run: str | None
+    bundle: str | None
+    text: str | None
+    context: str
+    target: str
+    input: str | None
+    output: str | None
+    language: Literal["en", "de"]
+
 
 def run(words: Sequence[str]) -> int:
     """Label what is asked for."""
-    parsed = parse(words)
+    spoken = {word.partition("=")[0]: word.partition("=")[2] for word in words if word.partition("=")[0] in _VERBATIM and "=" in word}
+    parsed = parse([word for word in words if word.partition("=")[0] not in spoken])
     for overrides in parsed.combinations:
         config = compose("predict", overrides, parsed.config_dir)
         if parsed.show:
@@ -32,32 +51,33 @@ def run(words: Sequence[str]) -> int:
 
             print(OmegaConf.to_yaml(config))
         else:
-            _predict(plain(config))
+            settings = {**plain(config), **spoken}
+            _predict(typed(Keys, settings), settings["tracking"])
     return 0
 
 
-def _predict(settings: Mapping[str, Any]) -> None:
-    if (settings["text"] is None) == (settings["input"] is None):
+def _predict(keys: Keys, tracking_node: dict[str, Any]) -> None:
+    if (keys.text is None) == (keys.input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
-    segments = _single(settings) if settings["input"] is None else read(Path(settings["input"]))
-    model = _model(settings)
+    output = None if keys.output is None else _writable(Path(keys.output))
+    segments = read(Path(keys.input)) if keys.input is not None else [_single(keys)]
+    model = _model(keys, tracking_node)
     predictions = model.predict(segments, progress=True)
-    if settings["input"] is None:
-        _show(model, predictions[0], str(settings["language"]))
+    if keys.input is None:
+        _show(model, predictions[0], keys.language)
         return
     lines = "".join(json.dumps(prediction.to_dict(), ensure_ascii=False) + "\n" for prediction in predictions)
-    if settings["output"] is None:
+    if output is None:
         sys.stdout.write(lines)
         return
-    output = Path(settings["output"])
     scratch = output.with_name(f".{output.name}-{os.getpid()}")
     try:
         scratch.write_text(lines, encoding="utf-8")
         scratch.replace(output)
     except OSError as error:
-        raise UserError(
-            f"{output} can't be written: {error.strerror}; name a file in a folder that exists and that you may write to"
-        ) from None
+        raise UserError(f"{output} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
+    finally:
+        scratch.unlink(missing_ok=True)
     print(f"{len(predictions)} predictions written to {output}")
 
 
@@ -65,7 +85,7 @@ def read(path: Path) -> list[Segment]:
     """Read unlabelled texts: JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
 
     Raises:
-        UserError: the file is missing or broken, or a line has no text.
+        UserError: the file is missing, broken or holds no text, or a line has none.
     """
     from haltung.corpus.readers.lines import existing, json_rows
     from haltung.corpus.readers.rows import Fault
@@ -77,31 +97,49 @@ def read(path: Path) -> list[Segment]:
             row = line.fields()
         except Fault as fault:
             raise UserError(f"{where}: {fault}") from None
-        if not isinstance(row.get("text"), str):
+        text = row.get("text")
+        if not isinstance(text, str) or not text.strip():
             raise UserError(f"{where}: expected a JSON object with a 'text', found {json.dumps(row, ensure_ascii=False)[:80]}")
         for name in ("context", "target"):
-            if not isinstance(row.get(name, ""), str):
+            if not isinstance(row.get(name) or "", str):
                 raise UserError(f"{where}: '{name}' is {row[name]!r}, expected text")
-        name = str(row.get("id", len(segments) + 1))
-        segments.append(Segment(name, str(row["text"]), context=str(row.get("context", "")), target=str(row.get("target", ""))))
+        given = row.get("id")
+        name = str(len(segments) + 1 if given is None else given)
+        segments.append(Segment(name, text, context=str(row.get("context") or ""), target=str(row.get("target") or "")))
+    if not segments:
+        raise UserError(f'{path} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
     return segments
 
 
-def _single(settings: Mapping[str, Any]) -> list[Segment]:
-    text = str(settings["text"])
+def _single(keys: Keys) -> Segment:
+    text = str(keys.text)
     if not text.strip():
         raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
-    return [Segment("1", text, context=str(settings["context"]), target=str(settings["target"]))]
+    for name in _VERBATIM:
+        try:
+            str(getattr(keys, name)).encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(f"{name} holds bytes that are not UTF-8; give it in your terminal's UTF-8 encoding") from None
+    return Segment("1", text, context=keys.context, target=keys.target)
 
 
-def _model(settings: Mapping[str, Any]) -> Model:
+def _writable(output: Path) -> Path:
+    """Return the path if a file can stand there; told before the model is loaded, not after a million predictions."""
+    if output.is_dir() or not output.name:
+        raise UserError(f"{output} is a directory; name a file to write the predictions to")
+    if not output.parent.is_dir():
+        raise UserError(f"{output.parent}: no such folder; make it, or name a file in one that exists")
+    return output
+
+
+def _model(keys: Keys, tracking_node: dict[str, Any]) -> Model:
     from haltung import tracking
     from haltung.model import bundle
 
-    if settings["bundle"] is not None:
-        return bundle.load(Path(settings["bundle"]))
-    store = make(settings["tracking"], "tracking")
-    record = tracking.newest(store) if settings["run"] is None else tracking.find(store, str(settings["run"]))
+    if keys.bundle is not None:
+        return bundle.load(Path(keys.bundle))
+    store = make(tracking_node, "tracking")
+    record = tracking.newest(store) if keys.run is None else tracking.find(store, keys.run)
     members = tracking.children(record)
     return bundle.load(tracking.bundle_folder(members[0] if members else record))
 

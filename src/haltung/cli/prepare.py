@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, scheme_of
+from haltung.cli.objects import make, plain, scheme_of, typed
 
 if TYPE_CHECKING:
     from haltung.corpus.prepared import Prepared
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    sources: str
+    prepared: str
+    force: bool
+
+
+@dataclass(frozen=True)
+class CorpusKeys:
+    """What every corpus config holds beside what a model makes of it."""
+
+    name: str
+    labels: str
+    reader: Mapping[str, Any]
+    rules: Mapping[str, Any]
+    split: Mapping[str, Any]
 
 
 def run(words: Sequence[str]) -> int:
@@ -24,7 +45,7 @@ def run(words: Sequence[str]) -> int:
             print(OmegaConf.to_yaml(config))
             continue
         settings = plain(config)
-        prepared = corpus_of(settings, parsed.config_dir, force=bool(settings["force"]))
+        prepared = corpus_of(settings, parsed.config_dir, force=typed(Keys, settings).force)
 
         from rich.console import Console
 
@@ -45,14 +66,13 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     from haltung.corpus.prepared import load
 
     corpus = settings["corpus"]
-    name, out = str(corpus["name"]), Path(settings["prepared"])
-    scheme = scheme_of(str(corpus["labels"]), config_dir)
-    reader = make(corpus["reader"], "corpus.reader")
+    keys = typed(CorpusKeys, corpus)
+    name, out = keys.name, Path(settings["prepared"])
+    scheme = scheme_of(keys.labels, config_dir)
+    reader = make(keys.reader, "corpus.reader")
     # What a model makes of the corpus (what it reads, how long) is no part of the corpus itself.
     content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
     print_of = fingerprint({**content, "scheme": scheme.to_dict()}, reader.files() if hasattr(reader, "files") else ())
     if not force and is_current(out / name, print_of):
         return load(out / name)
-    return prepare(
-        name, reader, scheme, make(corpus["rules"], "corpus.rules"), make(corpus["split"], "corpus.split"), out, fingerprint=print_of
-    )
+    return prepare(name, reader, scheme, make(keys.rules, "corpus.rules"), make(keys.split, "corpus.split"), out, fingerprint=print_of)

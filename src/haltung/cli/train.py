@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import OmegaConf
+from pydantic import Field
 
 from haltung.cli.composing import Words, compose, parse
-from haltung.cli.objects import make, plain
+from haltung.cli.objects import make, plain, typed
 from haltung.cli.prepare import corpus_of
+from haltung.encoders.sources import locate
+from haltung.errors import UserError
 
 if TYPE_CHECKING:
     from haltung.runs import Outcome, Plan
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    name: str | None
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    resume: bool
+    language: Literal["en", "de"]
+    sources: str
+    prepared: str
+    runs: str
 
 
 def run(words: Sequence[str]) -> int:
@@ -38,11 +55,16 @@ def _by_recipe(parsed: Words) -> list[list[tuple[str, ...]]]:
 
 
 def _train(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config_dir: Path | None) -> None:
-    first = settings[0]
-    # Everything that can be wrong with the config is found before a second of work is done.
+    first, keys = settings[0], [typed(Keys, one) for one in settings]
+    seeds = [key.seed for key in keys]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"seed is {','.join(map(str, seeds))}: one stands twice, and would count twice in mean and spread")
+    # What can be wrong with the config is found before any work is done.
     specs = [make(one["model"], "model") for one in settings]
     store = make(first["tracking"], "tracking")
     encoder, training = make(first["encoder"], "encoder"), make(first["training"], "training")
+    if encoder.origin == "folder" and first["model"]["_target_"].endswith("NetworkSpec"):
+        locate(encoder)
     corpus = corpus_of(first, config_dir)
     training.checked(corpus.scheme)
     specs = [spec.checked(corpus.scheme) for spec in specs]
@@ -52,11 +74,11 @@ def _train(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config
     from haltung import runs
     from haltung.evaluation import tables
 
-    console, language = Console(), str(first["language"])
-    name = str(first["name"] or f"{corpus.name}-{first['encoder']['name'] if 'encoder_dropout' in first['model'] else 'linear'}")
+    console, language = Console(), keys[0].language
+    name = str(keys[0].name or f"{corpus.name}-{first['encoder']['name'] if 'encoder_dropout' in first['model'] else 'linear'}")
     plans: list[Plan] = [
-        runs.Plan(name, corpus, encoder, spec, training, int(one["seed"]), one, command, Path(one["runs"]), language, bool(one["resume"]))
-        for one, spec in zip(settings, specs, strict=True)
+        runs.Plan(name, corpus, encoder, spec, training, key.seed, one, command, Path(key.runs), language, key.resume)
+        for one, key, spec in zip(settings, keys, specs, strict=True)
     ]
     counts = ", ".join(f"{corpus.manifest.segments[split]} {split}" for split in ("train", "dev"))
     console.print(f"[bold]{name}[/]: {corpus.name} ({counts} segments), seed {', '.join(str(plan.seed) for plan in plans)}")

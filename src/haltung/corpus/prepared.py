@@ -61,7 +61,11 @@ class Prepared:
 
         if split not in SPLITS:
             raise UserError(f"unknown split '{split}'{nearest(split, SPLITS)}; a prepared corpus has {listed(SPLITS)}")
-        return pq.read_table(self.folder / f"{split}.parquet", schema=features(self.scheme).arrow_schema)
+        name = f"{split}.parquet"
+        # Another command may have prepared the corpus anew since it was opened; its rows must not pass for the ones of this manifest.
+        if not (self.folder / name).is_file() or manifests.file_digest(self.folder / name) != self.manifest.files[name]:
+            raise UserError(f"{self.folder / name} has been prepared anew while it was in use; run the command again")
+        return pq.read_table(self.folder / name, schema=features(self.scheme).arrow_schema)
 
     def _segment(self, row: dict[str, Any], split: str) -> Segment:
         labels: dict[str, Answer] = {}

@@ -12,9 +12,12 @@ from haltung.encoders import embedded
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ORIGINS = ("embedded", "hub", "folder")
+
+# The files that a fast tokenizer can be made of.
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ def locate(encoder: Encoder) -> str:
         raise UserError(f"{folder}: no such folder; encoder.path names a folder with config.json, weights and tokenizer")
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} has no config.json, so it is no encoder; expected a folder as written by save_pretrained")
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        # transformers would make up an empty tokenizer, and every word would be unknown.
+        raise UserError(f"{folder} has no tokenizer ({listed(_VOCABULARIES)}); save the encoder's tokenizer there too")
     return str(folder)
 
 
@@ -77,6 +83,7 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
         UserError: the encoder can't be reached, isn't there, or has no fast tokenizer.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -91,8 +98,10 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
         if dropout is not None and hasattr(config, "hidden_dropout_prob"):
             config.hidden_dropout_prob = dropout
         tokenizer = AutoTokenizer.from_pretrained(place, **revision)
-        model = AutoModel.from_pretrained(place, config=config, dtype=torch.float32, attn_implementation=attention, **revision)
-    except (OSError, ValueError) as error:
+        model = AutoModel.from_pretrained(
+            place, config=config, dtype=torch.float32, attn_implementation=able(config, attention), **revision
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise UserError(_reason(encoder, place, error)) from error
     if not tokenizer.is_fast:
         raise UserError(
@@ -102,6 +111,14 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model, tokenizer
+
+
+def able(config: PreTrainedConfig, attention: str) -> str:
+    """Return ``attention``, or ``eager`` where this kind of encoder has no other implementation (DeBERTa)."""
+    from transformers import AutoModel
+
+    kind = AutoModel._model_mapping.get(type(config), None)
+    return attention if getattr(kind, "_supports_sdpa", True) else "eager"
 
 
 def _reason(encoder: Encoder, place: str, error: Exception) -> str:

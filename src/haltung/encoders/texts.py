@@ -49,7 +49,7 @@ def encode(
     """Return the token ids of each segment, at most ``max_length`` of them.
 
     The segment's own text is cut only if it alone is too long (on its right). A context gives way first, on its left, so that the
-    sentences next to the text stay; a target is kept whole as far as half of ``max_length``.
+    sentences next to the text stay; a target is kept whole as far as half of ``max_length``, before text and context.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
@@ -57,33 +57,31 @@ def encode(
     # The tokenizer's own template decides how many special tokens there are: `<s> A </s>` has two, `[CLS] A [SEP] B [SEP]` three.
     alone = backend.num_special_tokens_to_add(False)
     paired = backend.num_special_tokens_to_add(True)
-    pairs = [_before(segment, reads) for segment in segments]
-    texts = backend.encode_batch([segment.text if pair else prefix + segment.text for segment, pair in zip(segments, pairs, strict=True)],
-                                 add_special_tokens=False)  # fmt: skip
-    befores = backend.encode_batch([prefix + pair if pair else "" for pair in pairs], add_special_tokens=False)
+    targets = backend.encode_batch([_before(segment.target, "target" in reads, prefix) for segment in segments], add_special_tokens=False)
+    contexts = backend.encode_batch(
+        [_before(segment.context, "context" in reads, prefix) for segment in segments], add_special_tokens=False
+    )
+    texts = backend.encode_batch([segment.text for segment in segments], add_special_tokens=False)
+    prefixed = backend.encode_batch([prefix + segment.text for segment in segments], add_special_tokens=False) if prefix else texts
     out = []
-    for text, before, pair in zip(texts, befores, pairs, strict=True):
-        # A text that fills the input by itself is read alone: a few scraps of context would cost it its end.
-        if not pair or (reads == "context" and max_length - paired - len(text.ids) < _LEAST_PAIR):
-            text.truncate(max_length - alone)
-            out.append(_tokens(backend.post_process(text), single=True))
-            continue
-        kept_whole = min(len(before.ids), max_length // 2) if reads != "context" else 0
-        text.truncate(max(1, max_length - paired - kept_whole))
+    for text, target, context, whole in zip(texts, targets, contexts, prefixed, strict=True):
         room = max_length - paired - len(text.ids)
-        before.truncate(room, direction="right" if reads == "target" else "left")
+        # A text that fills the input by itself is read without its context: a few scraps of it would cost the text its end.
+        if not target.ids and (not context.ids or room < _LEAST_PAIR):
+            whole.truncate(max_length - alone)
+            out.append(_tokens(backend.post_process(whole), single=True))
+            continue
+        text.truncate(max(1, max_length - paired - min(len(target.ids), max_length // 2)))
+        room = max_length - paired - len(text.ids)
+        target.truncate(room)
+        context.truncate(room - len(target.ids), direction="left")
+        before = type(target).merge([target, context]) if target.ids and context.ids else target if target.ids else context
         out.append(_tokens(backend.post_process(before, text), single=False))
     return out
 
 
-def _before(segment: Segment, reads: str) -> str:
-    if reads == "text":
-        return ""
-    if reads == "context":
-        return segment.context
-    if reads == "target":
-        return segment.target
-    return " ".join(part for part in (segment.target, segment.context) if part)
+def _before(part: str, is_read: bool, prefix: str) -> str:
+    return prefix + part if is_read and part.strip() else ""
 
 
 def _tokens(encoding: object, single: bool) -> Tokens:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 
 from haltung import __version__
+from haltung.corpus.replacing import replacing
 from haltung.errors import UserError, listed
 from haltung.labels import Scheme, parse
 from haltung.records import Prediction, Segment
@@ -42,9 +42,7 @@ class Model(Protocol):
 
 def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None) -> Path:
     """Write the bundle, atomically, and return its folder; an older bundle there is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with replacing(folder) as scratch:
         own = model.write(scratch)
         description = {
             "format": FORMAT,
@@ -56,12 +54,6 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
             "provenance": dict(provenance or {}),
         }
         (scratch / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        scratch.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        scratch.replace(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
@@ -94,11 +86,15 @@ def load(folder: Path) -> Model:
         UserError: it is no bundle, or a part of it is missing or broken.
     """
     description = describe(folder)
-    scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
-    if description["kind"] == "linear":
-        from haltung.model.linear import LinearModel
+    try:
+        scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
+        if description["kind"] == "linear":
+            from haltung.model.linear import LinearModel
 
-        return LinearModel.read(folder, scheme, description)
-    from haltung.model.neural import NetworkModel
+            return LinearModel.read(folder, scheme, description)
+        from haltung.model.neural import NetworkModel
 
-    return NetworkModel.read(folder, scheme, description)
+        return NetworkModel.read(folder, scheme, description)
+    except (KeyError, TypeError, ValueError, OSError, BadZipFile) as error:
+        what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise UserError(f"the bundle in {folder} is broken or incomplete ({what}); export or train it again") from error

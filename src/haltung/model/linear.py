@@ -25,6 +25,15 @@ from haltung.records import Prediction, Segment
 
 FILE = "linear.skops"
 
+# The types in our own pipelines that skops does not trust by itself; anything else in a file is refused.
+_TRUSTED = [
+    "haltung.model.linear._first",
+    "haltung.model.linear._second",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.multiclass._ConstantPredictor",
+]
+
 
 class LinearModel:
     """One scikit-learn pipeline per task. A task whose training rows carry one label only always predicts that label."""
@@ -46,7 +55,8 @@ class LinearModel:
                 pipeline = self.pipelines[task.name]
                 found = pipeline.predict_proba(_columns(segments, self.spec.reads_of(task.name)))
                 if task.kind == "multi":
-                    values[:] = found
+                    # A single label's classifier gives the probabilities of no and yes.
+                    values[:] = found[:, -1:] if len(task) == 1 else found
                 else:
                     values[:, [task.index(str(label)) for label in pipeline.classes_]] = found
             out[task.name] = values
@@ -76,7 +86,7 @@ class LinearModel:
         if not (folder / FILE).is_file():
             raise UserError(f"{folder} has no {FILE}, so the bundle is incomplete; export or train it again")
         try:
-            pipelines = io.load(folder / FILE, trusted=["haltung.model.linear._first", "haltung.model.linear._second"])
+            pipelines = io.load(folder / FILE, trusted=_TRUSTED)
         except UntrustedTypesFoundException as error:
             raise UserError(f"{folder / FILE} holds types that this project does not write ({error}); do not use it") from None
         return cls(pipelines, scheme, LinearSpec(**description["model"]))

@@ -26,6 +26,14 @@ class Batch(NamedTuple):
     own: Tensor
 
 
+class _Heads(nn.ModuleDict):
+    """A ModuleDict that takes any name; the plain one refuses a task that is called ``type`` or ``values``, like its own methods."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        if module is not None:
+            self._modules[name] = module
+
+
 class Classifier(nn.Module):
     """One encoder, a linear head per task, trained together.
 
@@ -45,7 +53,7 @@ class Classifier(nn.Module):
         width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.ModuleDict({task: nn.Linear(width, size) for task, size in heads.items()})
+        self.heads = _Heads({task: nn.Linear(width, size) for task, size in heads.items()})
         self.views = dict(views)
         self.poolings = dict(poolings)
         for head in self.heads.values():

@@ -116,8 +116,11 @@ class NetworkModel:
 
         spec = NetworkSpec(**description["model"])
         encoder = Encoder(**description["encoder"])
+        if not (folder / "tokenizer.json").is_file():
+            # Without it transformers would make up an empty tokenizer, and every word would be unknown.
+            raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
         config = AutoConfig.from_pretrained(folder)
-        body = AutoModel.from_config(config, attn_implementation=attention_of(spec, _device()))
+        body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention_of(spec, _device())))
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
         network = _network(body, scheme, spec, description["views"])
@@ -141,7 +144,13 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NetworkModel:
     """
     spec.checked(scheme)
     body, tokenizer = sources.load(encoder, attention_of(spec, _device()), spec.encoder_dropout)
-    limit = min(int(getattr(body.config, "max_position_embeddings", spec.max_length)), tokenizer.model_max_length)
+    positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
+    # RoBERTa counts its positions from behind the padding's number.
+    offset = int(body.config.pad_token_id) + 1 if "roberta" in body.config.model_type or "camembert" in body.config.model_type else 0
+    limit = min(positions - offset, tokenizer.model_max_length)
+    layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))
+    if spec.freeze_layers > layers:
+        raise UserError(f"model.freeze_layers is {spec.freeze_layers}, but the encoder '{encoder.name}' has {layers} layers")
     if spec.max_length > limit:
         raise UserError(f"model.max_length is {spec.max_length}, but the encoder '{encoder.name}' reads at most {limit} tokens")
     freeze(body, spec)
@@ -151,6 +160,8 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NetworkModel:
         body = get_peft_model(  # type: ignore[assignment]  # it answers as the encoder does
             body, LoraConfig(r=spec.lora_rank, lora_alpha=spec.lora_alpha, lora_dropout=0.05, target_modules="all-linear")
         )
+        # The low-rank updates of frozen layers must stay at their start, which changes nothing.
+        freeze(body, spec)
     views = sorted({spec.reads_of(task.name) for task in scheme})
     return NetworkModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
 

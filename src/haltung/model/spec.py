@@ -48,6 +48,13 @@ class NetworkSpec:
             _one_of("model.pooling", pooling, POOLINGS)
         _one_of("model.tune", self.tune, TUNINGS)
         _one_of("model.attention", self.attention, ATTENTIONS)
+        for name in ("dropout", "encoder_dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UserError(f"model.{name} is {value}, expected a number from 0 to below 1")
+        for name, least in (("lora_rank", 1), ("lora_alpha", 1), ("freeze_layers", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"model.{name} is {getattr(self, name)}, expected a whole number of at least {least}")
         if not 8 <= self.max_length <= 8192:
             raise UserError(f"model.max_length is {self.max_length}, allowed are 8 to 8192 tokens")
 

@@ -178,9 +178,20 @@ def _object(text: str) -> Mapping[str, object]:
         raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one whole object a line") from None
     except RecursionError:
         raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object a line") from None
+    if "\\u" in text and (found := _surrogate(data)):
+        raise Fault("lone_surrogate", f"half a character ({found!r}) that no text can hold; write the whole character, or leave it out")
     if not isinstance(data, dict):
         raise Fault("broken_json", f"the line is a JSON {_json_kind(data)}; expected one object a line, {{…}}")
     return data
+
+
+def _surrogate(value: object) -> str:
+    """Return the first half of a surrogate pair that stands alone in any text of the value; JSON can write it, UTF-8 can't."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        return str(error.object[error.start : error.end])
+    return ""
 
 
 def _json_kind(value: object) -> str:
