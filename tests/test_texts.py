@@ -67,6 +67,16 @@ def test_a_target_keeps_its_beginning_and_up_to_half_of_the_input(tokenizer) -> 
     assert len(tokens) == 32
 
 
+def test_target_and_context_together_keep_target_and_text(tokenizer) -> None:
+    """The context alone gives way, on its left; what is left of it stands next to the text."""
+    segment = Segment("1", "Chile warnt die Marine .", target="Malta mahnt den Zoll", context="Ghana " * 40 + "Nepal")
+    (tokens,) = encode([segment], tokenizer, "target+context", max_length=24)
+    words = tokenizer.decode(tokens.ids)
+    assert words.startswith("[CLS] Malta mahnt den Zoll")
+    assert "Nepal [SEP] Chile warnt die Marine" in words
+    assert len(tokens) == 24
+
+
 @pytest.mark.parametrize("reads", ["text", "context", "target", "target+context"])
 @pytest.mark.parametrize("text", ["", " ", "\t", "🙂" * 300, "ein\u0301", "a" * 5000])
 def test_no_text_breaks_the_input(tokenizer, reads: str, text: str) -> None:

@@ -1,20 +1,19 @@
-"""The baseline with the same face: TF-IDF of words and characters with a linear classifier for each task (scikit-learn)."""
+"""The baseline with the same face: TF-IDF of words and characters with a linear classifier for each label (scikit-learn)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from scipy.special import expit
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import FeatureUnion, Pipeline
-from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
 
 from haltung.errors import UserError
@@ -23,42 +22,52 @@ from haltung.model.decisions import predictions
 from haltung.model.spec import LinearSpec
 from haltung.records import Prediction, Segment
 
-FILE = "linear.skops"
+WEIGHTS = "linear.safetensors"
+VOCABULARY = "vocabulary.json"
 
-# The types in our own pipelines that skops does not trust by itself; anything else in a file is refused.
-_TRUSTED = [
-    "haltung.model.linear._first",
-    "haltung.model.linear._second",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.multiclass._ConstantPredictor",
-]
+# The log odds of a label that every training row has, or none; far enough from 0 to be certain.
+_CERTAIN = 30.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The classifiers of one task: a row for each label. The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``.
+
+    ``coefficients`` is ``[labels, features]``, the others ``[labels]``; ``seen`` is 1 for the labels that training has seen.
+    """
+
+    coefficients: np.ndarray
+    intercept: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+    seen: np.ndarray
 
 
 class LinearModel:
-    """One scikit-learn pipeline per task. A task whose training rows carry one label only always predicts that label."""
+    """One set of TF-IDF features for each kind of input, and one set of weights for each task."""
 
     kind = "linear"
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], scheme: Scheme, spec: LinearSpec) -> None:
-        """Put the parts together; see ``fit`` for how they are made."""
-        self.pipelines = dict(pipelines)
+    def __init__(self, features: Mapping[str, Features], weights: Mapping[str, Weights], scheme: Scheme, spec: LinearSpec) -> None:
+        """Put the parts together; see ``fit`` for how they are made. ``features`` is keyed by what is read, ``weights`` by task."""
+        self.features = dict(features)
+        self.weights = dict(weights)
         self.scheme = scheme
         self.spec = spec
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the probabilities of each task, ``[segments, labels]``; a label that training never saw has 0."""
+        if not segments:
+            return {task.name: np.zeros((0, len(task))) for task in self.scheme}
+        tables = {reads: features.transform(segments) for reads, features in self.features.items()}
         out = {}
         for task in self.scheme:
-            values = np.zeros((len(segments), len(task)))
-            if segments:
-                pipeline = self.pipelines[task.name]
-                found = pipeline.predict_proba(_columns(segments, self.spec.reads_of(task.name)))
-                if task.kind == "multi":
-                    # A single label's classifier gives the probabilities of no and yes.
-                    values[:] = found[:, -1:] if len(task) == 1 else found
-                else:
-                    values[:, [task.index(str(label)) for label in pipeline.classes_]] = found
+            weights = self.weights[task.name]
+            margins = np.asarray(tables[self.spec.reads_of(task.name)] @ weights.coefficients.T) + weights.intercept
+            values = expit(weights.scale * margins + weights.shift) * weights.seen
+            if task.kind == "single":
+                total = values.sum(axis=1, keepdims=True)
+                values = np.where(total > 0, values / np.where(total > 0, total, 1.0), weights.seen / weights.seen.sum())
             out[task.name] = values
         return out
 
@@ -67,115 +76,145 @@ class LinearModel:
         return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the pipelines into ``folder`` without pickle (skops); return what the bundle's description has to hold."""
-        from skops import io
+        """Write the vocabularies as JSON and the numbers as safetensors into ``folder``; return what the description has to hold."""
+        from safetensors.numpy import save_file
 
-        io.dump(self.pipelines, folder / FILE)
+        numbers = {f"features.{reads}.{name}.idf": part.idf_ for reads, has in self.features.items() for name, part in has.parts.items()}
+        for task, weights in self.weights.items():
+            numbers |= {f"{task}.{name}": np.ascontiguousarray(value) for name, value in vars(weights).items()}
+        save_file(numbers, folder / WEIGHTS)
+        terms = {reads: {name: _terms(part) for name, part in has.parts.items()} for reads, has in self.features.items()}
+        (folder / VOCABULARY).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
         return {"model": {**asdict(self.spec), "reads": dict(self.spec.reads)}}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> LinearModel:
-        """Read what ``write`` has written; only the types of this module's own pipelines are allowed to come out of the file.
+        """Read what ``write`` has written.
 
         Raises:
-            UserError: the file is missing or holds something else.
+            UserError: a file is missing or does not fit the description.
         """
-        from skops import io
-        from skops.io.exceptions import UntrustedTypesFoundException
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
 
-        if not (folder / FILE).is_file():
-            raise UserError(f"{folder} has no {FILE}, so the bundle is incomplete; export or train it again")
+        for name in (WEIGHTS, VOCABULARY):
+            if not (folder / name).is_file():
+                raise UserError(f"{folder} has no {name}, so the bundle is incomplete; export or train it again")
+        spec = LinearSpec(**description["model"])
         try:
-            pipelines = io.load(folder / FILE, trusted=_TRUSTED)
-        except UntrustedTypesFoundException as error:
-            raise UserError(f"{folder / FILE} holds types that this project does not write ({error}); do not use it") from None
-        return cls(pipelines, scheme, LinearSpec(**description["model"]))
+            numbers = load_file(folder / WEIGHTS)
+        except SafetensorError as error:
+            raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({error}); export or train it again") from None
+        terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        features = {}
+        for reads, parts in terms.items():
+            features[reads] = Features(spec, reads)
+            for name, words in parts.items():
+                vectorizer = features[reads].parts[name]
+                vectorizer.vocabulary = {word: place for place, word in enumerate(words)}
+                vectorizer.idf_ = numbers[f"features.{reads}.{name}.idf"]
+        names = Weights.__dataclass_fields__
+        weights = {task.name: Weights(**{name: numbers[f"{task.name}.{name}"] for name in names}) for task in scheme}
+        return cls(features, weights, scheme, spec)
+
+
+class Features:
+    """TF-IDF of words and of characters, of the text and, apart from it, of what stands before it."""
+
+    def __init__(self, spec: LinearSpec, reads: str) -> None:
+        """Make the vectorizers; they are empty until ``fit``."""
+        self.reads = reads
+        shared: dict[str, Any] = {"min_df": spec.min_count, "max_features": spec.max_features, "sublinear_tf": True, "dtype": np.float32}
+        self.parts: dict[str, TfidfVectorizer] = {}
+        for place in ("text",) if reads == "text" else ("text", "before"):
+            # The default pattern would leave out words of one letter.
+            words = TfidfVectorizer(ngram_range=(1, spec.words), token_pattern=r"(?u)\b\w+\b", **shared)
+            self.parts[f"{place}.words"] = words
+            self.parts[f"{place}.characters"] = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, spec.characters), **shared)
+
+    def fit_transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
+        """Learn the vocabularies; return ``[segments, features]``."""
+        return sparse.hstack([part.fit_transform(self._column(name, segments)) for name, part in self.parts.items()], format="csr")
+
+    def transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
+        """Return ``[segments, features]``."""
+        return sparse.hstack([part.transform(self._column(name, segments)) for name, part in self.parts.items()], format="csr")
+
+    def _column(self, name: str, segments: Sequence[Segment]) -> list[str]:
+        if name.startswith("text"):
+            return [segment.text for segment in segments]
+        parts = [
+            [segment.target if "target" in self.reads else "", segment.context if "context" in self.reads else ""] for segment in segments
+        ]
+        return [" ".join(part for part in pair if part) for pair in parts]
 
 
 def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int) -> LinearModel:
-    """Return a fitted model. Rows that lack a label for a task are left out there.
+    """Return a fitted model: one label against the rest. Rows that lack a label for a task are left out there.
 
     Raises:
-        UserError: a task has no labelled row.
+        UserError: a task has no labelled row, or the texts hold no word that is frequent enough.
     """
     spec.checked(scheme)
-    pipelines = {}
+    features: dict[str, Features] = {}
+    tables: dict[str, sparse.csr_matrix] = {}
+    for reads in {spec.reads_of(task.name) for task in scheme}:
+        features[reads] = Features(spec, reads)
+        try:
+            tables[reads] = features[reads].fit_transform(segments)
+        except ValueError as error:
+            # scikit-learn's own words for it: an empty vocabulary, or fewer rows than min_count
+            raise UserError(f"no features can be made of {len(segments)} training rows that read '{reads}': {error}") from None
+    weights = {}
     for task in scheme:
-        rows = [segment for segment in segments if segment.labels.get(task.name) is not None]
+        rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
         if not rows:
             raise UserError(f"no training row has a label for the task '{task.name}', so there is nothing to fit")
-        reads = spec.reads_of(task.name)
-        pipeline = Pipeline([("features", _features(spec, paired=reads != "text")), ("classifier", _classifier(task, rows, spec, seed))])
-        try:
-            pipelines[task.name] = pipeline.fit(_columns(rows, reads), _gold(task, rows))
-        except ValueError as error:
-            # scikit-learn's own words for it: an empty vocabulary, fewer than two classes
-            raise UserError(f"the task '{task.name}' can't be fitted to {len(rows)} training rows: {str(error).splitlines()[0]}") from None
-    return LinearModel(pipelines, scheme, spec)
+        weights[task.name] = _fit(tables[spec.reads_of(task.name)][rows], _gold(task, [segments[row] for row in rows]), spec, seed)
+    return LinearModel(features, weights, scheme, spec)
 
 
-def _features(spec: LinearSpec, paired: bool) -> FeatureUnion:
-    parts = []
-    for name, pick in (("text", _second), ("before", _first)):
-        if name == "text" or paired:
-            words = TfidfVectorizer(
-                ngram_range=(1, spec.words),
-                token_pattern=r"(?u)\b\w+\b",  # the default pattern leaves out words of one letter
-                min_df=spec.min_count,
-                max_features=spec.max_features,
-                sublinear_tf=True,
-            )
-            characters = TfidfVectorizer(
-                analyzer="char_wb",
-                ngram_range=(2, spec.characters),
-                min_df=spec.min_count,
-                max_features=spec.max_features,
-                sublinear_tf=True,
-            )
-            both = FeatureUnion([("words", words), ("characters", characters)])
-            parts.append((name, Pipeline([("pick", FunctionTransformer(pick)), ("tfidf", both)])))
-    return FeatureUnion(parts)
+def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> Weights:
+    """Fit one classifier per column of ``gold``, ``[rows, labels]`` of 0 and 1."""
+    labels = gold.shape[1]
+    coefficients = np.zeros((labels, table.shape[1]), dtype=np.float32)
+    intercept, scale, shift = np.zeros(labels), np.ones(labels), np.zeros(labels)
+    for label in range(labels):
+        positive = int(gold[:, label].sum())
+        if positive in (0, len(gold)):
+            intercept[label] = -_CERTAIN if positive == 0 else _CERTAIN
+            continue
+        classifier, scale[label], shift[label] = _binary(table, gold[:, label], spec, seed)
+        coefficients[label] = classifier.coef_[0]
+        intercept[label] = classifier.intercept_[0]
+    return Weights(coefficients, intercept, scale, shift, (gold.sum(axis=0) > 0).astype(np.float64))
 
 
-def _classifier(task: Task, rows: Sequence[Segment], spec: LinearSpec, seed: int) -> Any:
-    if task.kind == "single" and len({segment.labels[task.name] for segment in rows}) == 1:
-        return DummyClassifier(strategy="prior")
+def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> tuple[Any, float, float]:
+    """Return a classifier of one label against the rest, and what turns its margin to log odds: ``scale · margin + shift``."""
     weight = "balanced" if spec.class_weight == "balanced" else None
     if spec.kind == "logistic":
-        # One against the rest by liblinear: the multinomial solvers need minutes for what it does in seconds, on this many features.
-        return OneVsRestClassifier(LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", random_state=seed))
+        # liblinear: the other solvers need minutes for what it does in seconds, on this many features.
+        logistic = LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", random_state=seed)
+        return logistic.fit(table, gold), 1.0, 0.0
     svc = LinearSVC(C=spec.C, class_weight=weight, random_state=seed)
-    if task.kind == "multi":
-        return OneVsRestClassifier(CalibratedClassifierCV(svc, cv=2, ensemble=False))
-    counts = [sum(segment.labels[task.name] == label for segment in rows) for label in task.ids]
-    folds = min([5, *(count for count in counts if count)])
+    folds = min(5, int(gold.sum()), int((1 - gold).sum()))
     if folds < 2:
-        rare = next(label for label, count in zip(task.ids, counts, strict=True) if count == 1)
-        raise UserError(
-            f"the {task.name} '{rare}' has one training row, and model.kind=svc needs two of each label; use model.kind=logistic"
-        )
-    return CalibratedClassifierCV(svc, cv=folds, ensemble=False)
+        # A label with a single row can't be calibrated; its margin is taken for its log odds.
+        return svc.fit(table, gold), 1.0, 0.0
+    calibrated = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(table, gold).calibrated_classifiers_[0]
+    platt = calibrated.calibrators[0]
+    # Platt's sigmoid is 1 / (1 + exp(a · margin + b)).
+    return calibrated.estimator, -float(platt.a_), -float(platt.b_)
 
 
-def _gold(task: Task, rows: Sequence[Segment]) -> np.ndarray:
-    if task.kind == "single":
-        return np.array([str(segment.labels[task.name]) for segment in rows])
-    return np.array([[int(label in (segment.labels[task.name] or ())) for label in task.ids] for segment in rows])
+def _gold(task: Task, segments: Sequence[Segment]) -> np.ndarray:
+    answers = [segment.labels[task.name] for segment in segments]
+    has = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
+    return np.array([[int(label in labels) for label in task.ids] for labels in has])
 
 
-def _columns(segments: Sequence[Segment], reads: str) -> np.ndarray:
-    """Return ``[rows, 2]``: what stands before the text, and the text."""
-
-    def before(segment: Segment) -> str:
-        parts = {"text": "", "context": segment.context, "target": segment.target, "target+context": f"{segment.target} {segment.context}"}
-        return parts[reads]
-
-    return np.array([[before(segment), segment.text] for segment in segments], dtype=object)
-
-
-def _first(columns: np.ndarray) -> np.ndarray:
-    return columns[:, 0]
-
-
-def _second(columns: np.ndarray) -> np.ndarray:
-    return columns[:, 1]
+def _terms(vectorizer: TfidfVectorizer) -> list[str]:
+    """Return the vocabulary in the order of its places."""
+    found: Mapping[str, int] = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
+    return sorted(found, key=found.__getitem__)

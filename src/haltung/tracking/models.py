@@ -28,7 +28,7 @@ NAME = "bundle"
 # What a bundle's answers depend on, by kind; their own dependencies follow from haltung's.
 _LIBRARIES = {
     "network": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas"),
-    "linear": ("scikit-learn", "skops", "numpy", "pandas"),
+    "linear": ("scikit-learn", "numpy", "pandas"),
 }
 
 # A wider example tells nothing more, and every example is run through the model twice.
