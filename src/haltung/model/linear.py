@@ -31,9 +31,9 @@ _CERTAIN = 30.0
 
 @dataclass(frozen=True)
 class Weights:
-    """The classifiers of one task: a row for each label. The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``.
+    """The classifiers of one task: a row for each label.
 
-    ``coefficients`` is ``[labels, features]``, the others ``[labels]``; ``seen`` is 1 for the labels that training has seen.
+    The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``. ``coefficients`` is ``[labels, features]``, the others ``[labels]``; ``seen`` is 1 for the labels that training has seen.
     """
 
     coefficients: np.ndarray
@@ -143,10 +143,8 @@ class Features:
     def _column(self, name: str, segments: Sequence[Segment]) -> list[str]:
         if name.startswith("text"):
             return [segment.text for segment in segments]
-        parts = [
-            [segment.target if "target" in self.reads else "", segment.context if "context" in self.reads else ""] for segment in segments
-        ]
-        return [" ".join(part for part in pair if part) for pair in parts]
+        wanted = [place for place in ("target", "context") if place in self.reads]
+        return [" ".join(getattr(segment, place) for place in wanted if getattr(segment, place)) for segment in segments]
 
 
 def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int) -> LinearModel:
