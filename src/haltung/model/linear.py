@@ -33,7 +33,8 @@ _CERTAIN = 30.0
 class Weights:
     """The classifiers of one task: a row for each label.
 
-    The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``. ``coefficients`` is ``[labels, features]``, the others ``[labels]``; ``seen`` is 1 for the labels that training has seen.
+    The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``. ``coefficients`` is
+    ``[labels, features]``, the others ``[labels]``; ``seen`` is 1 for the labels that training has seen.
     """
 
     coefficients: np.ndarray
