@@ -116,7 +116,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(embedded, "_write_model", full)
-    with pytest.raises(UserError, match=r"could not be written to .*e5_small_de-1-\w+ \(No space left on device\): .*HALTUNG_CACHE"):
+    with pytest.raises(UserError, match=r"could not be written to .*e5_small_de-2-\w+ \(No space left on device\): .*HALTUNG_CACHE"):
         embedded.ensure(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -220,7 +220,7 @@ def test_an_impossible_split_is_refused_in_one_sentence(kind, corpus, message):
 @pytest.mark.parametrize("name", ["given", "group", "date", "target", "stratified"])
 def test_the_shipped_config_names_a_split_and_its_fields(name, root: Path):
     """Each file begins with a comment on its use, and its keys are the fields of the class."""
-    text = (root / "configs" / "split" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (root / "configs" / "splits" / f"{name}.yaml").read_text(encoding="utf-8")
     config = yaml.safe_load(text)
     kinds = {f"haltung.corpus.splits.{kind.__name__}": kind for kind in (Given, ByGroup, ByDate, ByTarget, Stratified)}
     kind = kinds[config.pop("_target_")]

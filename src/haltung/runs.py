@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,14 @@ class Plan:
     folder: Path
     language: str = "en"
     resume: bool = False
+    twin: str = ""
 
     @property
     def place(self) -> Path:
         """The folder of this very training; another recipe, corpus or seed has another one."""
         parts = [asdict(self.encoder), asdict(self.model), asdict(self.training), self.seed, self.corpus.manifest.digest, self.name]
         key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]
-        return self.folder / f"{self.name}-{self.seed}-{key}"
+        return self.folder / f"{self.name}-{self.seed}-{key}{self.twin}"
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,16 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> Outcome:
     from filelock import FileLock, Timeout
 
     plan.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(plan.folder / f".{plan.place.name}.lock", timeout=0)
     try:
-        with FileLock(plan.folder / f".{plan.place.name}.lock", timeout=0):
-            return _train(plan, store, parent)
+        lock.acquire()
     except Timeout:
-        raise UserError(f"{plan.place} is being trained by another process; wait for it, or give this training another name=…") from None
+        if plan.resume:
+            raise UserError(f"{plan.place} is being trained by another process; wait for it before you resume it") from None
+        # The same training, started twice at once, has a folder of its own each time.
+        return _train(replace(plan, twin=f"-{os.getpid()}"), store, parent)
+    with lock:
+        return _train(plan, store, parent)
 
 
 def _train(plan: Plan, store: Store, parent: Run | None) -> Outcome:

@@ -58,8 +58,12 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
             ) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_refused(command, error, overrides)) from None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
+            raise UserError(f"{where}: not YAML ({error.problem or _first(error)})") from None
         except (ValueError, yaml.YAMLError) as error:
-            # A group that is set to something that is no name, or a broken file of the user's own
+            # A group that is set to something that is no name, or a file of the user's own that is no text
             raise UserError(f"the config can't be composed: {_first(error)}; choices are given as group=NAME") from None
     missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
     if missing:

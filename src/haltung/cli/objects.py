@@ -101,5 +101,6 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
             return labels.load(path)
     known = choices("labels", config_dir)
     raise UserError(
-        f"there is no label scheme '{name}'{nearest(name, known)}; the schemes are {listed(known)}, or give the path of a YAML file"
+        f"there is no label scheme '{name}'{nearest(name, known)}; the schemes are {listed(known)}, "
+        "or give the path of a YAML file or --config-dir FOLDER"
     )

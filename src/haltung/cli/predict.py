@@ -91,6 +91,7 @@ def read(path: Path) -> list[Segment]:
     from haltung.corpus.readers.rows import Fault
 
     segments: list[Segment] = []
+    seen: dict[str, str] = {}
     for line in json_rows(existing(path)):
         where = line.where
         try:
@@ -105,22 +106,33 @@ def read(path: Path) -> list[Segment]:
                 raise UserError(f"{where}: '{name}' is {row[name]!r}, expected text")
         given = row.get("id")
         name = str(len(segments) + 1 if given is None else given)
-        segments.append(Segment(name, text, context=str(row.get("context") or ""), target=str(row.get("target") or "")))
+        if name in seen:
+            raise UserError(f"{where}: the id '{name}' is already that of {seen[name]}; give each text an id of its own")
+        seen[name] = where
+        segment = Segment(name, text, context=str(row.get("context") or ""), target=str(row.get("target") or ""))
+        segments.append(_whole(segment, where))
     if not segments:
         raise UserError(f'{path} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
     return segments
+
+
+def _whole(segment: Segment, where: str) -> Segment:
+    """Return the segment if every character in it is whole; JSON and a shell can hold halves of one that no tokenizer reads."""
+    for name in ("id", *_VERBATIM):
+        try:
+            str(getattr(segment, name)).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{where}: '{name}' has half a character at place {error.start + 1}, which is no text; write it as UTF-8"
+            ) from None
+    return segment
 
 
 def _single(keys: Keys) -> Segment:
     text = str(keys.text)
     if not text.strip():
         raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
-    for name in _VERBATIM:
-        try:
-            str(getattr(keys, name)).encode("utf-8")
-        except UnicodeEncodeError:
-            raise UserError(f"{name} holds bytes that are not UTF-8; give it in your terminal's UTF-8 encoding") from None
-    return Segment("1", text, context=keys.context, target=keys.target)
+    return _whole(Segment("1", text, context=keys.context, target=keys.target), "the command line")
 
 
 def _writable(output: Path) -> Path:

@@ -67,6 +67,12 @@ def _train(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config
         locate(encoder)
     corpus = corpus_of(first, config_dir)
     training.checked(corpus.scheme)
+    for task in corpus.scheme.names:
+        if not any(corpus.manifest.labels["train"].get(task, {}).values()):
+            raise UserError(
+                f"no segment of {corpus.name}'s train split has a label for the task '{task}', so there is nothing to learn; "
+                "name its column (corpus.reader.columns), or choose a label scheme without it (corpus.labels)"
+            )
     specs = [spec.checked(corpus.scheme) for spec in specs]
 
     from rich.console import Console
@@ -96,7 +102,7 @@ def _train(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config
         run_id, spread, outcomes = runs.train_seeds(plans, store, told)
         outcome = outcomes[-1]
         console.print(tables.seeds(spread, corpus.scheme, language).rich())
-    console.print(f"run [bold]{run_id}[/] ({name})", highlight=False)
+    console.print(f"run [bold]{run_id}[/] ({name if len(plans) > 1 else f'{name}-{plans[0].seed}'})", highlight=False)
     console.print(f"plots and report: {outcome.bundle.parent / 'dev' / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"look at it:  {outcome.where}", highlight=False, soft_wrap=True)
     console.print(f"open test:   haltung evaluate run={run_id[:8]} split=test", highlight=False)

@@ -173,25 +173,24 @@ def _object(text: str) -> Mapping[str, object]:
     if "\0" in text:
         raise Fault("nul_byte", f"a NUL byte at column {text.index(chr(0)) + 1}; expected JSON (is the file damaged, or UTF-16?)")
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one whole object a line") from None
     except RecursionError:
         raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object a line") from None
-    if "\\u" in text and (found := _surrogate(data)):
-        raise Fault("lone_surrogate", f"half a character ({found!r}) that no text can hold; write the whole character, or leave it out")
     if not isinstance(data, dict):
         raise Fault("broken_json", f"the line is a JSON {_json_kind(data)}; expected one object a line, {{…}}")
     return data
 
 
-def _surrogate(value: object) -> str:
-    """Return the first half of a surrogate pair that stands alone in any text of the value; JSON can write it, UTF-8 can't."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        return str(error.object[error.start : error.end])
-    return ""
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object, each of whose keys stands once; JSON itself would take the last in silence."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Fault("broken_json", f"the key '{twice}' stands twice; expected each key once")
+    return made
 
 
 def _json_kind(value: object) -> str:
