@@ -68,7 +68,7 @@ def _train(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config
     corpus = corpus_of(first, config_dir)
     training.checked(corpus.scheme)
     for task in corpus.scheme.names:
-        if not any(corpus.manifest.labels["train"].get(task, {}).values()):
+        if not any(corpus.manifest.labels[task]["train"][label] for label in corpus.scheme[task].ids):
             raise UserError(
                 f"no segment of {corpus.name}'s train split has a label for the task '{task}', so there is nothing to learn; "
                 "name its column (corpus.reader.columns), or choose a label scheme without it (corpus.labels)"
