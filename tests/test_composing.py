@@ -18,6 +18,13 @@ def test_a_task_of_ones_own_needs_no_plus() -> None:
     assert config.corpus.reads == {"default": "text", "tone": "context"}
 
 
+@pytest.mark.parametrize("run", ["9e881582", "12345678", "0x1f2e3d", "82866d7f"])
+def test_a_runs_id_is_never_taken_for_a_number(run: str) -> None:
+    """The beginning of an id may look like one."""
+    (overrides,) = parse([f"run={run}"]).combinations
+    assert compose("evaluate", overrides).run == run
+
+
 def test_values_with_commas_become_combinations_and_lists_do_not() -> None:
     """``seed=1,2`` asks for two runs, ``[1,2]`` is one value."""
     assert parse(["seed=1,2", "name=x"]).combinations == (("seed=1", "name=x"), ("seed=2", "name=x"))

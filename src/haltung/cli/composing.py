@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def parse(words: Sequence[str]) -> Words:
         elif word.startswith("-"):
             raise UserError(f"unknown option '{word}'; the options are --help, --cfg, --config-dir DIR; everything else is key=value")
         else:
-            overrides.append(word)
+            overrides.append(_as_text(word))
     parser = OverridesParser.create()
     try:
         parsed = parser.parse_overrides(overrides)
@@ -114,6 +115,12 @@ def choices(group: str, config_dir: Path | None = None) -> list[str]:
 def keys(config: DictConfig) -> list[str]:
     """Return all keys of a config in dotted form."""
     return list(_flat(OmegaConf.to_container(config, resolve=False), ""))
+
+
+def _as_text(word: str) -> str:
+    """Put a run's id in quotes: one such as 9e881582 would be read as a number."""
+    key, _, value = word.partition("=")
+    return f"{key}='{value}'" if key == "run" and re.fullmatch(r"[0-9][0-9A-Za-z.+-]*", value) else word
 
 
 def _combinations(parsed: Iterable[Override], overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
