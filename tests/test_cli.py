@@ -330,13 +330,8 @@ def test_completion_offers_commands_groups_and_choices(tmp_path: Path) -> None:
     assert "training.epochs=" in haltung("__complete", "haltung train training.ep", cwd=tmp_path).stdout.split()
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_is_accepted_by_its_shell(tmp_path: Path, shell: str) -> None:
-    """Bash parses its own; the others are checked where they are installed."""
-    import shutil
-
-    script = haltung("completion", shell, cwd=tmp_path).stdout
-    if not shutil.which(shell):
-        pytest.skip(f"{shell} is not installed")
-    done = subprocess.run([shell, "-n"], input=script, text=True, capture_output=True, check=False, env=os.environ)
+def test_the_completion_script_is_accepted_by_bash(tmp_path: Path) -> None:
+    """It parses; those of zsh and fish are as short, and not checked here."""
+    script = haltung("completion", "bash", cwd=tmp_path).stdout
+    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False, env=os.environ)
     assert (done.returncode, done.stderr) == (0, "")
