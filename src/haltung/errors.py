@@ -22,3 +22,15 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
 def listed(names: Iterable[str]) -> str:
     """Return the names as ``a, b, c`` for an error message, ``(none)`` for an empty one."""
     return ", ".join(names) or "(none)"
+
+
+def one_of(key: str, found: str, allowed: Iterable[str]) -> str:
+    """Return ``found`` if it is one of ``allowed``.
+
+    Raises:
+        UserError: it is not; ``key`` says where it was found.
+    """
+    names = tuple(allowed)
+    if found not in names:
+        raise UserError(f"{key} is '{found}'{nearest(found, names)}; allowed are {listed(names)}")
+    return found

@@ -18,6 +18,10 @@ Answer = str | tuple[str, ...] | None
 TEXT_COLUMNS = ("id", "text", "context", "target", "article", "date", "source", "genre")
 
 
+# A label of a multi-label task is predicted from this probability on.
+MULTI_THRESHOLD = 0.5
+
+
 @dataclass(frozen=True)
 class Dyad:
     """Who (``source``) takes which ``stance`` towards whom (``target``); codes as in the label standard, "" where there is none."""

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme, Task
-from haltung.records import Answer, Prediction, Segment
+from haltung.records import MULTI_THRESHOLD, Answer, Prediction, Segment
 
 # Stands in gold where a row was not labelled for the task.
 UNLABELLED = -1
 
-# A label of a multi-label task is predicted from this probability on.
-THRESHOLD = 0.5
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,7 +53,7 @@ class Scored:
         """Return what is predicted: the most probable label's index, ``[n]``, or for a multi-label task 0 and 1, ``[n, labels]``."""
         values = self.probabilities[task]
         single = self.scheme[task].kind == "single"
-        chosen: Ints = (values.argmax(axis=1) if single else values >= THRESHOLD).astype(np.int64)
+        chosen: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
         return chosen
 
     def subset(self, rows: Ints | Bools) -> Scored:

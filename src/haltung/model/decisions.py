@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from haltung.labels import Scheme
-from haltung.records import Prediction
-
-# A label of a multi-label task is predicted from this probability on.
-MULTI_THRESHOLD = 0.5
+from haltung.records import MULTI_THRESHOLD, Prediction
 
 
 def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[Prediction]:

@@ -11,12 +11,6 @@ from torch import Tensor, nn
 from haltung.encoders.texts import Tokens
 
 
-class View(NamedTuple):
-    """One pass of the encoder: what it reads before the text."""
-
-    reads: str
-
-
 class Batch(NamedTuple):
     """The tensors of one view, all of shape ``[batch, tokens]``: ids, attention mask, token types (or None), own-text mask."""
 

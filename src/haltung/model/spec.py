@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from haltung.encoders.texts import checked_reads
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
 POOLINGS = ("mean", "cls", "text")
@@ -45,9 +45,9 @@ class NetworkSpec:
         for reads in self.reads.values():
             checked_reads(reads)
         for pooling in self.pooling.values():
-            _one_of("model.pooling", pooling, POOLINGS)
-        _one_of("model.tune", self.tune, TUNINGS)
-        _one_of("model.attention", self.attention, ATTENTIONS)
+            one_of("model.pooling", pooling, POOLINGS)
+        one_of("model.tune", self.tune, TUNINGS)
+        one_of("model.attention", self.attention, ATTENTIONS)
         for name in ("dropout", "encoder_dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
@@ -98,8 +98,8 @@ class LinearSpec:
         """Raise ``UserError`` where a choice is unknown."""
         for reads in self.reads.values():
             checked_reads(reads)
-        _one_of("model.kind", self.kind, KINDS)
-        _one_of("model.class_weight", self.class_weight, ("balanced", "none"))
+        one_of("model.kind", self.kind, KINDS)
+        one_of("model.class_weight", self.class_weight, ("balanced", "none"))
         if self.C <= 0:
             raise UserError(f"model.C is {self.C}, expected a number above 0")
 
@@ -115,11 +115,6 @@ class LinearSpec:
         """
         _known_tasks(self.reads, "model.reads", scheme)
         return self
-
-
-def _one_of(key: str, found: str, allowed: tuple[str, ...]) -> None:
-    if found not in allowed:
-        raise UserError(f"{key} is '{found}'{nearest(found, allowed)}; allowed are {listed(allowed)}")
 
 
 def _known_tasks(mapping: Mapping[str, str], key: str, scheme: Scheme) -> None:

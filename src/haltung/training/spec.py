@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
 
 CLASS_WEIGHTS = ("none", "root", "inverse")
@@ -41,8 +41,8 @@ class Training:
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` with the first value out of range."""
-        _one_of("training.class_weight", self.class_weight, CLASS_WEIGHTS)
-        _one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.class_weight", self.class_weight, CLASS_WEIGHTS)
+        one_of("training.precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "accumulation"):
             if getattr(self, name) < 1:
                 raise UserError(f"training.{name} is {getattr(self, name)}, expected a whole number of at least 1")
@@ -63,10 +63,5 @@ class Training:
         Raises:
             UserError: it is neither.
         """
-        _one_of("training.select", self.select, ("mean", *scheme.names))
+        one_of("training.select", self.select, ("mean", *scheme.names))
         return self
-
-
-def _one_of(key: str, found: str, allowed: tuple[str, ...]) -> None:
-    if found not in allowed:
-        raise UserError(f"{key} is '{found}'{nearest(found, allowed)}; allowed are {listed(allowed)}")
