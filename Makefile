@@ -8,6 +8,8 @@ ARGS    ?=
 WORKERS ?= 2
 # The tests run in WORKERS processes; more threads in each than there are cores would make them wait for each other.
 THREADS ?= 1
+# In CI hunspell has to be there (make system); elsewhere spelling is checked if it is.
+SPELLING := $(if $(filter true,$(CI)),required,auto)
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
@@ -34,21 +36,27 @@ train: setup ## train the embedded encoder on the embedded corpus (ARGS='seed=1,
 test: setup ## run all tests (ARGS='-k splits' for some)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: setup ## lint, format, types, and who may import whom
+check: setup ## lint, format, types, who may import whom, and whether the written corpora hold
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/haltung check spelling=$(SPELLING)
+	$(BIN)/haltung check corpus=challenge limits=challenge spelling=$(SPELLING)
 
 bench: setup ## run the benchmarks (see benchmarks/README.md)
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
-system: ## install what some tests need of the system: a C compiler
-	@if command -v cc >/dev/null && printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null; \
-	then echo "make system: there is a C compiler, nothing to do"; \
+system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries
+	@missing=; \
+	printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing="gcc libc6-dev"; \
+	for country in DE AT CH; do \
+		echo gut | hunspell -d de_$$country -i utf-8 -l >/dev/null 2>&1 || missing="$$missing hunspell hunspell-de-de hunspell-de-at hunspell-de-ch"; \
+	done; \
+	if [ -z "$$missing" ]; then echo "make system: all of it is there, nothing to do"; \
 	elif command -v apt-get >/dev/null; \
-	then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
-	else echo "make system: there is no apt-get here; install a C compiler (cc) with its headers by your system's own means" >&2; exit 1; fi
+	then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else echo "make system: there is no apt-get here; install by your system's own means what Debian calls $$missing" >&2; exit 1; fi
 
 clean: ## remove caches, built packages and prepared corpora (never a run, never .venv)
 	rm -rf build dist data/prepared .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -17,11 +17,14 @@ import tiny
 from haltung.errors import UserError
 from haltung.model.neural import build
 from haltung.model.spec import NetworkSpec
-from haltung.training.finetune import Trained, finetune, last_checkpoint, rates
+from haltung.training.finetune import Trained, _Rows, finetune, last_checkpoint, rates
 from haltung.training.spec import Training
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
 SPEC = NetworkSpec(max_length=32)
+# Everything that is random in a training: order, dropout, and which rows are read without their context.
+DROPPING = Training(**{**vars(RECIPE), "context_dropout": 0.3})
+WITH_CONTEXT = NetworkSpec(max_length=32, reads={"default": "context"})
 
 
 def _train(bert: Path, folder: Path, recipe: Training = RECIPE, seed: int = 1, spec: NetworkSpec = SPEC, **more: object) -> Trained:
@@ -63,7 +66,7 @@ _KILLED = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     import tiny
-    from test_training import RECIPE, SPEC
+    from test_training import DROPPING, WITH_CONTEXT
     from haltung.training.finetune import finetune
 
     def report(point):
@@ -71,7 +74,7 @@ _KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
 
     train, dev, encoder = tiny.segments(160), tiny.segments(48, seed=1), tiny.encoder(Path({bert!r}))
-    finetune(train, dev, tiny.scheme(), encoder, SPEC, RECIPE, 1, Path({folder!r}), report=report)
+    finetune(train, dev, tiny.scheme(), encoder, WITH_CONTEXT, DROPPING, 1, Path({folder!r}), report=report)
 """
 
 
@@ -81,12 +84,24 @@ def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, 
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    unbroken = _train(bert, tmp_path / "whole")
-    resumed = _train(bert, tmp_path / "killed", resume=True)
+    unbroken = _train(bert, tmp_path / "whole", DROPPING, spec=WITH_CONTEXT)
+    resumed = _train(bert, tmp_path / "killed", DROPPING, spec=WITH_CONTEXT, resume=True)
     assert resumed.history == unbroken.history
     assert resumed.best == unbroken.best
     for name, value in unbroken.model.network.state_dict().items():
         torch.testing.assert_close(resumed.model.network.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> None:
+    """Another third of the rows each time, the same again for the same seed and epoch, and none without dropout."""
+    model = build(tiny.encoder(bert), WITH_CONTEXT, tiny.scheme())
+    segments = tiny.segments(300)
+    rows = _Rows(model, segments, tiny.scheme(), 0.3, 1)
+    bare = [[len(read) < len(full) for read, full in zip(rows.read(epoch)[0], rows.encoded[0], strict=True)] for epoch in (0, 1, 0)]
+    assert 60 < sum(bare[0]) < 120
+    assert bare[0] != bare[1]
+    assert bare[0] == bare[2]
+    assert _Rows(model, segments, tiny.scheme(), 0.0, 1).read(0)[0] == rows.encoded[0]
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from haltung import tracking
 from haltung.corpus.prepared import Prepared
 from haltung.encoders.sources import Encoder
 from haltung.errors import UserError
+from haltung.evaluation import challenge, report
 from haltung.evaluation import figures as stored
-from haltung.evaluation import report
 from haltung.evaluation.figures import Evaluation, Summary
 from haltung.evaluation.metrics import evaluate, summary
 from haltung.evaluation.scored import score
@@ -181,6 +181,8 @@ def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, spl
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
     scored = score(segments, model.predict(segments, progress=True), corpus.scheme, corpus.name, split)
     figures = evaluate(scored)
+    if challenge.is_challenge(segments):
+        figures = replace(figures, phenomena=challenge.phenomena(scored, segments))
     provenance = tracking.provenance(command)
     details = {"command": provenance["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]} | (
         {"run": record.id} if record else {}
@@ -189,7 +191,7 @@ def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, spl
     if record is not None:
         run = tracking.attach(record)
         key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
-        run.metrics({key: figures.headline()})
+        run.metrics({key: {**figures.headline(), **challenge.flat(figures.phenomena)}})
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split]})
         run.artifact(folder, f"evaluation/{key}")
     return figures

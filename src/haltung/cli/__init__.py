@@ -13,6 +13,7 @@ from haltung.errors import UserError, listed, nearest
 # Each command is a module of this package with `run(overrides)`; the text is what `haltung` lists.
 COMMANDS = {
     "prepare": "read a corpus, check it, split it, write it as Parquet with a manifest",
+    "check": "hold a corpus against limits: repetition, variety, typography, spelling, coverage",
     "train": "fine-tune a classifier and track the run in MLflow",
     "evaluate": "score a run's model on a split and write the report",
     "predict": "label a text, or a file of texts",

@@ -23,7 +23,7 @@ from haltung.corpus.reading import Dropped, Reader
 from haltung.corpus.repetition import separate
 from haltung.corpus.replacing import replacing
 from haltung.corpus.rules import Rules
-from haltung.corpus.splits import SPLITS, Split
+from haltung.corpus.splits import SPLITS, Split, TestOnly
 from haltung.errors import UserError, listed
 from haltung.labels import Scheme
 from haltung.records import Segment, features
@@ -66,7 +66,7 @@ def prepare(
     with _told(name, f"splitting {len(checked.kept)} segments", progress):
         apart = separate(split.split(checked.kept, scheme), rules)
     dropped += apart.dropped
-    if not apart.splits["train"]:
+    if not apart.splits["train"] and not isinstance(split, TestOnly):
         raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test too{_why(apart.dropped)}")
     manifest = Manifest(
         format=manifests.FORMAT,

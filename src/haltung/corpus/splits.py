@@ -78,6 +78,17 @@ class Given:
 
 
 @dataclass(frozen=True)
+class TestOnly:
+    """All of it is test: a challenge set, or a corpus that is only to be tested on."""
+
+    keeps_given: ClassVar[bool] = False
+
+    def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
+        """Return everything as test."""
+        return {"train": (), "dev": (), "test": tuple(segments)}
+
+
+@dataclass(frozen=True)
 class ByGroup:
     """Articles drawn at random. Each size is a share of all segments or a number of them; ``train`` left out is the rest."""
 

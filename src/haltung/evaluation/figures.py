@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,28 @@ class TaskFigures:
 
 
 @dataclass(frozen=True)
+class PhenomenonFigures:
+    """One task on the minimal pairs of one phenomenon of a challenge set.
+
+    ``accuracy`` is over segments, ``both`` the share of pairs with both right. ``differing`` counts the pairs whose gold labels differ in
+    this task, and ``apart`` is the share of those whose predictions differ at all, right or wrong (None where there are none):
+    a model that looks at keywords alone answers both the same.
+    """
+
+    phenomenon: str
+    pairs: int
+    accuracy: float
+    both: float
+    differing: int
+    apart: float | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """The figures of one model on one split: ``n`` segments in ``groups`` articles. A task without any gold label is not in ``tasks``."""
+    """The figures of one model on one split: ``n`` segments in ``groups`` articles. A task without any gold label is not in ``tasks``.
+
+    ``phenomena`` is filled for a challenge set alone, by task.
+    """
 
     corpus: str
     split: str
@@ -101,6 +121,7 @@ class Evaluation:
     scheme: str
     scheme_digest: str
     tasks: Mapping[str, TaskFigures]
+    phenomena: Mapping[str, tuple[PhenomenonFigures, ...]] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -132,7 +153,9 @@ class Evaluation:
             KeyError, TypeError: it is not what ``to_dict`` has made; ``read`` turns this into a sentence.
         """
         fields = {name: value for name, value in data.items() if name != "format"}
-        return cls(**{**fields, "tasks": {name: TaskFigures.from_dict(task) for name, task in data["tasks"].items()}})
+        phenomena = {name: tuple(PhenomenonFigures(**row) for row in rows) for name, rows in data.get("phenomena", {}).items()}
+        tasks = {name: TaskFigures.from_dict(task) for name, task in data["tasks"].items()}
+        return cls(**{**fields, "tasks": tasks, "phenomena": phenomena})
 
 
 def read(path: Path) -> Evaluation:

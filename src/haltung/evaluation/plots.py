@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from haltung.evaluation.challenge import ALL
 from haltung.evaluation.figures import Evaluation, TaskFigures
 from haltung.evaluation.wording import count, number, place, word
 from haltung.labels import Scheme, Task
@@ -101,6 +102,28 @@ def per_label(evaluation: Evaluation, task: Task, language: str = "en") -> Figur
         loc="upper center", bbox_to_anchor=(0.5, -0.6 / (len(task) + 1) - 0.01), ncols=4, frameon=False, fontsize=8.5, handletextpad=0.5
     )
     _finish(axes, f"{task.title(language)}: F1 {word('per_label', language)}", _under(evaluation, figures, language))
+    return figure
+
+
+def phenomena(evaluation: Evaluation, task: Task, language: str = "en") -> Figure:
+    """Draw, for each phenomenon of a challenge set, the share of pairs with both right as a bar and the accuracy as a mark on it."""
+    rows = evaluation.phenomena[task.name]
+    places = np.arange(len(rows))
+    figure = _figure(7.6, 1.75 + 0.36 * len(rows))
+    axes = figure.add_subplot()
+    bars = axes.barh(places, [row.both for row in rows], height=0.62, color=SKY, label=word("both", language), zorder=2)
+    axes.bar_label(bars, [number(row.both, language, 2) for row in rows], padding=3, fontsize=9, color=_INK)
+    style: dict[str, Any] = {"marker": "o", "color": VERMILION, "edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
+    axes.scatter([row.accuracy for row in rows], places, s=30, label=word("accuracy", language), **style)
+    names = [word("all", language) if row.phenomenon == ALL else row.phenomenon for row in rows]
+    axes.set_yticks(places, [f"{name}  ({count(row.pairs, language)})" for name, row in zip(names, rows, strict=True)])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_ylabel(f"{word('phenomenon', language)} ({word('pairs', language)})")
+    _numbered(axes, language)
+    axes.grid(axis="x", color=_FAINT, linewidth=0.7, zorder=0)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / (len(rows) + 1) - 0.01), ncols=2, frameon=False, fontsize=8.5)
+    _finish(axes, f"{task.title(language)} {word('phenomena', language)}", _under(evaluation, evaluation.tasks[task.name], language))
     return figure
 
 

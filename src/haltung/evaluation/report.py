@@ -86,6 +86,8 @@ def _figures(
             yield name, "confusion", plots.confusion(evaluation, task, language)
         yield name, "per_label", plots.per_label(evaluation, task, language)
         yield name, "distribution", plots.distribution(evaluation, task, language)
+        if name in evaluation.phenomena:
+            yield name, "phenomena", plots.phenomena(evaluation, task, language)
     if history:
         yield "", "curves", plots.curves(history, title, language, scored.scheme)
 
@@ -109,6 +111,7 @@ def _page(
                 (word("macro_f1", language), number(figures.macro_f1, language), number(figures.majority.macro_f1, language)),
                 (_accuracy(figures.kind, language), number(figures.accuracy, language), number(figures.majority.accuracy, language)),
             ],
+            "phenomena": tables.phenomena(evaluation.phenomena[name], scheme[name], language) if name in evaluation.phenomena else None,
             "pictures": [_inlined(picture, language) for picture in pictures if picture.task == name],
         }
         for name, figures in evaluation.tasks.items()

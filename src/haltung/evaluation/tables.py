@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haltung.evaluation.cautions import cautions
-from haltung.evaluation.figures import Evaluation, Spread, Summary, TaskFigures
+from haltung.evaluation.challenge import ALL
+from haltung.evaluation.figures import Evaluation, PhenomenonFigures, Spread, Summary, TaskFigures
 from haltung.evaluation.wording import count, number, place, word
 from haltung.labels import Scheme, Task
 
@@ -87,6 +88,22 @@ def per_label(figures: TaskFigures, task: Task, language: str = "en") -> Grid:
     return Grid(f"{task.title(language)} {word('per_label', language)}", tuple(word(column, language) for column in columns), rows)
 
 
+def phenomena(rows: Sequence[PhenomenonFigures], task: Task, language: str = "en") -> Grid:
+    """Return one row for each phenomenon of a challenge set."""
+    columns = ("phenomenon", "pairs", "accuracy", "both", "apart")
+    cells = tuple(
+        (
+            word("all", language) if row.phenomenon == ALL else row.phenomenon,
+            count(row.pairs, language),
+            number(row.accuracy, language),
+            number(row.both, language),
+            "–" if row.apart is None else number(row.apart, language),
+        )
+        for row in rows
+    )
+    return Grid(f"{task.title(language)} {word('phenomena', language)}", tuple(word(column, language) for column in columns), cells)
+
+
 def seeds(summary: Summary, scheme: Scheme, language: str = "en") -> Grid:
     """Return one row for each task with mean ± standard deviation over the runs."""
     multi = any(scheme[name].kind == "multi" for name in summary.tasks)
@@ -139,6 +156,7 @@ def show(evaluation: Evaluation, scheme: Scheme, console: Console, language: str
     """Print the warnings, the headline table, and a table per task."""
     parts: list[RenderableType | None] = [alarm(evaluation, scheme, language), headline(evaluation, scheme, language).rich()]
     parts += [per_label(figures, scheme[name], language).rich() for name, figures in evaluation.tasks.items()]
+    parts += [phenomena(rows, scheme[name], language).rich() for name, rows in evaluation.phenomena.items()]
     for part in parts:
         if part is not None:
             console.print(part)
@@ -149,6 +167,7 @@ def markdown(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> st
     grids = [
         headline(evaluation, scheme, language),
         *(per_label(figures, scheme[name], language) for name, figures in evaluation.tasks.items()),
+        *(phenomena(rows, scheme[name], language) for name, rows in evaluation.phenomena.items()),
     ]
     alarms = "".join(f"> **{line}**\n\n" for line in told(evaluation, scheme, language))
     return alarms + "\n".join(f"**{_escaped(grid.title)}**\n\n{grid.markdown()}" for grid in grids)

@@ -44,6 +44,16 @@ _WORDS = {
     "scheme": ("label scheme", "Label-Schema"),
     "details": ("Details", "Einzelheiten"),
     "training": ("Training", "Training"),
+    "phenomenon": ("phenomenon", "Phänomen"),
+    "phenomena": ("by phenomenon", "nach Phänomen"),
+    "pairs": ("pairs", "Paare"),
+    "both": ("both right", "beide richtig"),
+    "apart": ("told apart", "unterschieden"),
+    "all": ("all", "alle"),
+    "phenomena_explained": (
+        "Both right: the share of pairs with both segments right. Told apart: the share of differing pairs with two different answers.",
+        "Beide richtig: der Anteil der Minimalpaare, in denen beide stimmen. Unterschieden: der Anteil mit zwei verschiedenen Antworten.",
+    ),
     "explained": (
         "Majority is what always predicting this split's most frequent label would reach.",
         "Mehrheit ist, was erreicht, wer stets das häufigste Label dieses Splits vorhersagt.",

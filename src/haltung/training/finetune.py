@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def finetune(
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(seed)
     model = build(encoder, spec, scheme)
-    rows = _Rows(model, train, scheme)
+    rows = _Rows(model, train, scheme, training.context_dropout, seed)
     trainer = _Trainer(model, rows, dev, training, _arguments(training, folder, seed, len(rows)), report)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -135,10 +135,15 @@ def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str,
 
 
 class _Rows(Dataset[int]):
-    """The train split as row numbers; the collator looks the tokens and labels up, so that nothing is copied."""
+    """The train split as row numbers; the collator looks the tokens and labels up, so that nothing is copied.
 
-    def __init__(self, model: NetworkModel, segments: Sequence[Segment], scheme: Scheme) -> None:
+    In each epoch a share ``bare`` of the rows, another one each time, is read without its context.
+    """
+
+    def __init__(self, model: NetworkModel, segments: Sequence[Segment], scheme: Scheme, bare: float, seed: int) -> None:
         self.encoded: list[list[Tokens]] = model.encode(segments)
+        self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if bare else []
+        self.bare, self.seed = bare, seed
         self.gold = {task.name: targets(segments, task) for task in scheme}
         self.lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
 
@@ -147,6 +152,16 @@ class _Rows(Dataset[int]):
 
     def __getitem__(self, row: int) -> int:
         return row
+
+    def read(self, epoch: int) -> list[list[Tokens]]:
+        """Return what is read in this epoch, ``[views][rows]``; it depends on seed and epoch alone, so a resumed epoch is the same one."""
+        if not self.bare:
+            return self.encoded
+        drawn = torch.rand(len(self), generator=torch.Generator().manual_seed(self.seed * 100_003 + epoch)) < self.bare
+        return [
+            [short if is_bare else full for full, short, is_bare in zip(*views, drawn.tolist(), strict=True)]
+            for views in zip(self.encoded, self.without, strict=True)
+        ]
 
 
 class _Grouped(LengthGroupedSampler):
@@ -166,13 +181,13 @@ class _Grouped(LengthGroupedSampler):
 
 
 class _Epochs(TrainerCallback):
-    """Tells the sampler which epoch begins: a data loader that skips batches does not pass it on."""
+    """Tells the trainer which epoch begins: a data loader that skips batches does not pass it on."""
 
-    def __init__(self, sampler: _Grouped) -> None:
-        self.sampler = sampler
+    def __init__(self, begins: Callable[[int], None]) -> None:
+        self.begins = begins
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.sampler.set_epoch(int(state.epoch or 0))
+        self.begins(int(state.epoch or 0))
 
 
 class _Bar(ProgressCallback):
@@ -201,7 +216,8 @@ class _Trainer(Trainer):
         self.sampler = _Grouped(training.batch_size * training.accumulation, rows.lengths, arguments.seed, training.group_by_length)
         self.class_weights = {task.name: class_weights(rows.gold[task.name], task, training.class_weight) for task in model.scheme}
         self.tokens = 0
-        callbacks: list[TrainerCallback] = [_Epochs(self.sampler)]
+        self.read = rows.encoded
+        callbacks: list[TrainerCallback] = [_Epochs(self._begin)]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
         super().__init__(
@@ -213,10 +229,14 @@ class _Trainer(Trainer):
             self.remove_callback(callback)
         self.add_callback(_Bar)
 
+    def _begin(self, epoch: int) -> None:
+        self.sampler.set_epoch(epoch)
+        self.read = self.rows.read(epoch)
+
     def _collate(self, rows: list[int]) -> dict[str, Any]:
         # Plain tuples, since the Trainer rebuilds what it moves to the device and can't rebuild a named one.
         return {
-            "views": [tuple(view) for view in self.ours.batch(self.rows.encoded, rows)],
+            "views": [tuple(view) for view in self.ours.batch(self.read, rows)],
             "gold": {name: gold[rows] for name, gold in self.rows.gold.items()},
         }
 

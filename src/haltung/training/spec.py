@@ -19,7 +19,8 @@ class Training:
     top one. ``warmup`` is the share of all steps over which the rates rise; after it they fall linearly to 0. ``class_weight`` weighs
     the loss by the inverse of a label's share in the train split, or by the root of that. ``select`` names the task whose dev macro-F1
     decides which epoch is kept (``mean``: the mean over all tasks). ``patience`` is the number of epochs without a better one after which
-    training stops (0: never). Batches hold texts of about the same length unless ``group_by_length`` is off.
+    training stops (0: never). ``context_dropout`` is the share of the rows that are read without their context, drawn anew in each
+    epoch, so that the model also knows bare sentences. Batches hold texts of about the same length unless ``group_by_length`` is off.
     """
 
     epochs: int = 6
@@ -31,6 +32,7 @@ class Training:
     warmup: float = 0.1
     class_weight: str = "none"
     label_smoothing: float = 0.0
+    context_dropout: float = 0.0
     accumulation: int = 1
     max_gradient: float = 1.0
     gradient_checkpointing: bool = False
@@ -49,7 +51,7 @@ class Training:
         for name in ("encoder_rate", "head_rate", "max_gradient"):
             if not getattr(self, name) > 0:
                 raise UserError(f"training.{name} is {getattr(self, name)}, expected a number above 0")
-        for name in ("warmup", "label_smoothing"):
+        for name in ("warmup", "label_smoothing", "context_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"training.{name} is {getattr(self, name)}, expected a number from 0 to below 1")
         if not 0 < self.layer_decay <= 1:

@@ -62,6 +62,20 @@ class Articles:
                     self._article(row, seen, intake)
         return intake.reading()
 
+    def countries(self) -> dict[str, str]:
+        """Return the country whose spelling an article has (``DE``, ``AT``, ``CH``), of those that name one.
+
+        Raises:
+            UserError: as ``read``.
+        """
+        out: dict[str, str] = {}
+        for path in self.files():
+            for row in json_rows(path, max_line_bytes=self.max_line_bytes):
+                fields = Fields(row.fields(), {})
+                if country := fields.text("country"):
+                    out[fields.word("article")] = country
+        return out
+
     def _article(self, row: Row, seen: dict[str, str], intake: Intake) -> None:
         article = Fields(row.fields(), {})
         id = article.word("article")
