@@ -195,6 +195,14 @@ def test_a_file_that_is_no_scheme_is_refused_in_one_sentence(tmp_path: Path, con
         labels.load(path)
 
 
+def test_a_huge_file_is_no_scheme_and_is_not_read(tmp_path: Path) -> None:
+    """Told by its size, before YAML takes minutes for it."""
+    path = tmp_path / "huge.yaml"
+    path.write_bytes(b"# x\n" * 300_000)
+    with pytest.raises(UserError, match=r"huge\.yaml has 1,200,000 bytes, which no label scheme has"):
+        labels.load(path)
+
+
 def test_a_missing_scheme_and_a_directory_are_told_apart(tmp_path: Path) -> None:
     """Each mistake has its own sentence."""
     with pytest.raises(UserError, match="no such label scheme"):

@@ -265,6 +265,16 @@ def test_articles_are_spread_over_the_splits_as_promised() -> None:
     assert {split: round(count / 5000, 1) for split, count in counts.items()} == {"train": 0.7, "dev": 0.1, "test": 0.2}
 
 
+def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """For a learning curve: at most so many segments, no article torn, the smaller part inside the larger."""
+    jsonl(tmp_path / "a.jsonl", *(article(f"d{number:04d}", *[told(f"Es regnet {number}.")] * 3) for number in range(40)))
+    small, large = (Articles(str(tmp_path), most=most).read(schemes["diplomacy"]).segments for most in (10, 50))
+    assert [len(small), len(large)] == [9, 48]
+    assert {segment.id for segment in small} < {segment.id for segment in large}
+    with pytest.raises(UserError, match=r"most is 0; expected a number of segments of at least 1"):
+        Articles(str(tmp_path), most=0).read(schemes["diplomacy"])
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -297,9 +307,9 @@ def test_a_folder_without_articles_is_told(tmp_path: Path, schemes: dict[str, Sc
 
 
 def test_the_embedded_corpus_is_read_whole(root: Path, schemes: dict[str, Scheme]) -> None:
-    """At least 300 segments in at least 30 articles, every label of the stance among them, nothing dropped."""
+    """At least 4,000 segments in at least 450 articles, every label of the stance among them, nothing dropped."""
     reading = Articles(str(root / "data" / "diplomacy")).read(schemes["diplomacy"])
-    assert len(reading.segments) >= 300
-    assert len({segment.article for segment in reading.segments}) >= 30
+    assert len(reading.segments) >= 4000
+    assert len({segment.article for segment in reading.segments}) >= 450
     assert {segment.labels["stance"] for segment in reading.segments} == set(schemes["diplomacy"].stance.ids)
     assert {segment.split for segment in reading.segments} == {"train", "dev", "test"}

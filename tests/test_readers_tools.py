@@ -279,6 +279,10 @@ def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme:
             {"id": 1, "text": "Satz.", "label": ["treat"]},
             r"line 2: unknown label 'treat', did you mean 'threat'\?; the scheme two has security",
         ),
+        (
+            {"id": 1, "text": "Satz.", "label": ["stance/treat"]},
+            r"line 2: unknown stance 'treat', did you mean 'threat'\?; allowed after 'stance/' are",
+        ),
         ({"id": 0, "text": "Satz.", "label": ["threat"]}, r"line 2: the id '0' stands already at .*line 1"),
         ({"id": 1, "label": ["threat"]}, r"line 2: no 'text'; this row has id, label"),
     ],

@@ -140,6 +140,10 @@ class Scheme:
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:16]
 
 
+# The largest of our own has 10,000; YAML takes minutes for a file of 50 MB.
+_MOST_BYTES = 1_000_000
+
+
 class _Strict(yaml.SafeLoader):
     """YAML in which a key that stands twice is a mistake; by itself YAML takes the last one in silence."""
 
@@ -160,6 +164,8 @@ def load(path: Path) -> Scheme:
         UserError: the file is missing or not YAML, or the scheme is broken; all its faults are told at once.
     """
     try:
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise UserError(f"{path} has {size:,} bytes, which no label scheme has; expected a YAML file of at most {_MOST_BYTES:,}")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such label scheme") from None

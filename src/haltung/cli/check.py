@@ -37,7 +37,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _check(settings: Mapping[str, Any], config_dir: Path | None) -> bool:
-    keys, corpus = typed(Keys, settings), typed(CorpusKeys, settings["corpus"])
+    keys, corpus = typed(Keys, settings), typed(CorpusKeys, settings["corpus"], "corpus")
     limits, reader = make(settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
     scheme = scheme_of(corpus.labels, config_dir)
 

@@ -167,6 +167,9 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
         siblings = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == owner]
         # The same key one room further (corpus.path for corpus.reader.path) is nearer than any other spelling.
         elsewhere = [key for key in known if key.rpartition(".")[2] == name and key.startswith(owner)]
+        # And so is the same owner under another roof (corpus.reads.topic for model.reads.topic, which only repeats it).
+        twins = sorted({key.rpartition(".")[0] for key in known if key.count(".") > 1 and key.split(".")[-2] == owner.rpartition(".")[2]})
+        elsewhere += [f"{twin}.{name}" for twin in twins if twin != owner]
         hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(found, known)
         where = f"{owner or 'the command'} has {listed(siblings)}" if siblings else f"the keys are told by haltung {command} --help"
         return f"there is no key '{found}'{hint}; {where}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,8 +27,23 @@ def plain(config: DictConfig) -> dict[str, Any]:
 Keys = TypeVar("Keys")
 
 
-def typed(cls: type[Keys], settings: Mapping[str, Any]) -> Keys:
-    """Return a command's own keys (seed, resume, split, …) as an object of ``cls``, their types checked.
+# What pydantic calls a type, as the start of its error's name, and what a person is told to give.
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping of keys to values",
+    "mapping": "a mapping of keys to values",
+    "none": "null",
+    "date": "a date as YYYY-MM-DD",
+}
+
+
+def typed(cls: type[Keys], settings: Mapping[str, Any], key: str = "") -> Keys:
+    """Return a command's own keys (seed, resume, split, …) as an object of ``cls``, their types checked; ``key`` is where they stand.
 
     Raises:
         UserError: a key is missing, or of the wrong type or range.
@@ -37,7 +52,7 @@ def typed(cls: type[Keys], settings: Mapping[str, Any]) -> Keys:
     try:
         return TypeAdapter(cls).validate_python({name: settings[name] for name in names if name in settings})
     except ValidationError as error:
-        raise UserError(_told(error, "")) from None
+        raise UserError(_told(error, key, names)) from None
 
 
 def make(node: Mapping[str, Any], key: str) -> Any:
@@ -70,15 +85,23 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        raise UserError(_told(error, key)) from None
+        raise UserError(_told(error, key, names)) from None
 
 
-def _told(error: ValidationError, key: str) -> str:
-    fault = error.errors()[0]
-    where = ".".join(part for part in (key, *(str(part) for part in fault["loc"])) if part)
-    if fault["type"] in ("missing", "missing_argument"):
+def _told(error: ValidationError, key: str, names: Sequence[str]) -> str:
+    faults = error.errors()
+    first = faults[0]
+    # Behind a field's name stands which member of a union was tried; the members' faults are told as one.
+    name = next((str(part) for part in first["loc"] if part in names), "")
+    where = ".".join(part for part in (key, name) if part)
+    if first["type"] in ("missing", "missing_argument"):
         return f"{where} has no value; give it as {where}=…"
-    return f"{where} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    kinds = [fault["type"].partition("_")[0] for fault in faults if name in fault["loc"]]
+    if all(kind in _EXPECTED for kind in kinds):
+        return f"{where} is {first['input']!r}, expected {' or '.join(dict.fromkeys(_EXPECTED[kind] for kind in kinds))}"
+    if first["type"] == "literal_error":
+        return f"{where} is {first['input']!r}, allowed are {first['ctx']['expected']}"
+    return f"{where} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def _value(value: Any, key: str) -> Any:

@@ -66,7 +66,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     from haltung.corpus.prepared import load
 
     corpus = settings["corpus"]
-    keys = typed(CorpusKeys, corpus)
+    keys = typed(CorpusKeys, corpus, "corpus")
     name, out = keys.name, Path(settings["prepared"])
     scheme = scheme_of(keys.labels, config_dir)
     reader = make(keys.reader, "corpus.reader")

@@ -35,7 +35,10 @@ class Grid:
 
         table = Table(title=Text(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         for place_, column in enumerate(self.columns):
-            table.add_column(Text(column), justify="left" if place_ < self.left else "right", no_wrap=place_ >= self.left)
+            # Where the terminal is too narrow, words may wrap, but never break.
+            longest = max((len(part) for cell in (column, *(row[place_] for row in self.rows)) for part in cell.split()), default=0)
+            is_left = place_ < self.left
+            table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=not is_left, min_width=longest)
         for row in self.rows:
             # Text, so that a label such as "[red]" is not taken for markup.
             table.add_row(*(Text(cell) for cell in row))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haltung.corpus.readers.fields import Fields, kind
@@ -13,6 +14,7 @@ from haltung.corpus.readers.rows import Fault, Intake, Row
 from haltung.corpus.reading import Reading
 from haltung.errors import UserError
 from haltung.labels import Scheme
+from haltung.records import Segment
 
 # Which part of all articles is for training, and which for training and dev together; the rest is test.
 TRAIN, DEV = 0.7, 0.8
@@ -23,11 +25,13 @@ class Articles:
     """A JSONL file, or a folder of them: ``{"article", "date", "genre", "title", "segments": [{"text", "topic", "stance", "dyads"}]}``.
 
     A segment's ``context`` is the title and up to ``before`` segments before it. The split follows from the article's id alone (70 % train,
-    10 % dev, 20 % test), so that an article never changes its split when others are added.
+    10 % dev, 20 % test), so that an article never changes its split when others are added. With ``most``, only so many whole articles are taken
+    as have at most that many segments together, in an order that also follows from their ids: a smaller ``most`` gives a part of a larger.
     """
 
     path: str
     before: int = 3
+    most: int | None = None
     source: str = "diplomacy"
     on_error: str = "stop"
     max_line_bytes: int = MAX_LINE_BYTES
@@ -54,13 +58,16 @@ class Articles:
         """
         if self.before < 0:
             raise UserError(f"before is {self.before}; expected 0 or more")
+        if self.most is not None and self.most < 1:
+            raise UserError(f"most is {self.most}; expected a number of segments of at least 1, or null for all")
         intake = Intake(scheme, self.path, self.on_error)
         seen: dict[str, str] = {}
         for path in self.files():
             for row in json_rows(path, max_line_bytes=self.max_line_bytes):
                 with intake.row(row.where, row.made_id):
                     self._article(row, seen, intake)
-        return intake.reading()
+        reading = intake.reading()
+        return reading if self.most is None else replace(reading, segments=_some(reading.segments, self.most))
 
     def countries(self) -> dict[str, str]:
         """Return the country whose spelling an article has (``DE``, ``AT``, ``CH``), of those that name one.
@@ -106,6 +113,19 @@ class Articles:
                 fields = Fields(data, {})
                 told.append(fields.text("text", required=True).strip())
                 intake.add(fields.segment(intake.scheme, where, made))
+
+
+def _some(segments: Sequence[Segment], most: int) -> tuple[Segment, ...]:
+    sizes = Counter(segment.article for segment in segments)
+    # Another hash than the split's, so that each split shrinks alike.
+    order = sorted(sizes, key=lambda article: hashlib.sha1(f"most {article}".encode()).hexdigest())
+    total, taken = 0, set()
+    for article in order:
+        total += sizes[article]
+        if total > most:
+            break
+        taken.add(article)
+    return tuple(segment for segment in segments if segment.article in taken)
 
 
 def split_of(article: str) -> str:

@@ -253,7 +253,7 @@ def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str
     for name, column in columns.items():
         # The configs list the usual tasks as null, so that they can be set without a plus sign; another scheme need not have them.
         if column is not None and name not in fields:
-            raise UserError(f"columns: unknown field '{name}'{nearest(name, fields)}; allowed are {listed(fields)}")
+            raise UserError(f"corpus.reader.columns: unknown field '{name}'{nearest(name, fields)}; allowed are {listed(fields)}")
     return {name: str(column) for name, column in columns.items() if column is not None}
 
 
@@ -268,7 +268,7 @@ def check_header(path: object, found: Sequence[str], columns: Mapping[str, str])
             mapped = f" (for {name})" if column != name else ""
             near = nearest(column, found)
             raise UserError(
-                f"{path}: no column '{column}'{mapped}{near}; the columns there are: {listed(found)}; map one with columns.{name}=NAME"
+                f"{path}: no column '{column}'{mapped}{near}; the columns there are: {listed(found)}; map one with corpus.reader.columns.{name}=NAME"
             )
 
 

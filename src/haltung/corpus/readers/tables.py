@@ -163,7 +163,7 @@ def _read(
                 fields = Fields(row.fields(), mapping, list_separator)
                 intake.add(fields.segment(scheme, row.where, row.made_id, split))
     tasks = next(iter(scheme.names))
-    return intake.reading(hint=f"the columns there are: {listed(found)}; map one with columns.{tasks}=NAME")
+    return intake.reading(hint=f"the columns there are: {listed(found)}; map one with corpus.reader.columns.{tasks}=NAME")
 
 
 def _check_names(where: str, names: list[str], separator: str) -> None:
