@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from haltung.corpus.readers.contexts import context
 from haltung.corpus.readers.fields import Fields, kind
 from haltung.corpus.readers.lines import MAX_LINE_BYTES, existing, json_rows
 from haltung.corpus.readers.rows import Fault, Intake, Row
@@ -24,13 +25,15 @@ TRAIN, DEV = 0.7, 0.8
 class Articles:
     """A JSONL file, or a folder of them: ``{"article", "date", "genre", "title", "segments": [{"text", "topic", "stance", "dyads"}]}``.
 
-    A segment's ``context`` is the title and up to ``before`` segments before it. The split follows from the article's id alone (70 % train,
-    10 % dev, 20 % test), so that an article never changes its split when others are added. With ``most``, only so many whole articles are taken
-    as have at most that many segments together, in an order that also follows from their ids: a smaller ``most`` gives a part of a larger.
+    A segment's ``context`` is the title, with ``lead`` the first segment, and up to ``before`` segments before it. The split follows
+    from the article's id alone (70 % train, 10 % dev, 20 % test), so that an article never changes its split when others are added.
+    With ``most``, only so many whole articles are taken as have at most that many segments together, in an order that also follows
+    from their ids: a smaller ``most`` gives a part of a larger.
     """
 
     path: str
     before: int = 3
+    lead: bool = False
     most: int | None = None
     source: str = "diplomacy"
     on_error: str = "stop"
@@ -108,8 +111,7 @@ class Articles:
             with intake.row(where, made):
                 if not isinstance(segment, Mapping):
                     raise Fault("wrong_type", f"the segment is {kind(segment)}; expected an object")
-                window = told[-self.before :] if self.before else []
-                data = {**segment, **common, "id": made, "context": " ".join(part for part in (title, *window) if part)}
+                data = {**segment, **common, "id": made, "context": context(title, told, self.before, self.lead)}
                 fields = Fields(data, {})
                 told.append(fields.text("text", required=True).strip())
                 intake.add(fields.segment(intake.scheme, where, made))

@@ -268,7 +268,8 @@ def check_header(path: object, found: Sequence[str], columns: Mapping[str, str])
             mapped = f" (for {name})" if column != name else ""
             near = nearest(column, found)
             raise UserError(
-                f"{path}: no column '{column}'{mapped}{near}; the columns there are: {listed(found)}; map one with corpus.reader.columns.{name}=NAME"
+                f"{path}: no column '{column}'{mapped}{near}; the columns there are: {listed(found)}; "
+                f"map one with corpus.reader.columns.{name}=NAME"
             )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from haltung.corpus.readers.contexts import context
 from haltung.corpus.readers.fields import Fields, kind
 from haltung.corpus.readers.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
 from haltung.corpus.readers.rows import Fault, Intake, Row
@@ -36,14 +37,15 @@ class Standoff:
     ``kind`` says what the texts file is: ``gnad10`` (the CSV of 10kGNAD) or ``wikinews`` (JSONL with title and text). ``row`` counts
     its articles from 0, ``start`` and ``end`` are characters, ``sha1`` the first ten hex digits over the segment in UTF-8. The
     ``context`` of a segment is its article's headline and up to ``before`` pieces of text before it: the annotated segments, and what
-    stands between them if it is shorter than 300 characters. 10kGNAD has no headlines; there the article's first annotated segment
-    stands in, as a rule the lead.
+    stands between them if it is shorter than 300 characters; with ``lead`` also the first of them, however far away. 10kGNAD has no
+    headlines; there the article's first annotated segment stands in, as a rule the lead.
     """
 
     annotations: str
     texts: str
     kind: str = "gnad10"
     before: int = 3
+    lead: bool = False
     on_error: str = "stop"
     max_line_bytes: int = MAX_LINE_BYTES
 
@@ -73,7 +75,7 @@ class Standoff:
         for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
             with intake.row(row.where, row.made_id):
                 spans.append(_placed(row, articles, texts))
-        contexts = _contexts(spans, articles, self.before)
+        contexts = _contexts(spans, articles, self.before, self.lead)
         for span in spans:
             article = articles[span.article]
             id = Fields(span.row.data, {}).word("id")
@@ -101,6 +103,7 @@ class RealNews:
     sources: str
     annotations: str | None = None
     before: int = 3
+    lead: bool = False
     on_error: str = "stop"
 
     def files(self) -> tuple[Path, ...]:
@@ -128,6 +131,7 @@ class RealNews:
                 str(sources / "gnad10" / "test.csv"),
                 "gnad10",
                 self.before,
+                self.lead,
                 self.on_error,
             ),
             Standoff(
@@ -135,6 +139,7 @@ class RealNews:
                 str(sources / "wikinews" / "articles.jsonl"),
                 "wikinews",
                 self.before,
+                self.lead,
                 self.on_error,
             ),
         )
@@ -213,7 +218,7 @@ def _whole(data: Mapping[str, object], name: str, id: str) -> int:
     return value
 
 
-def _contexts(spans: Sequence[_Span], articles: Sequence[_Article], before: int) -> dict[tuple[int, int, int], str]:
+def _contexts(spans: Sequence[_Span], articles: Sequence[_Article], before: int, lead: bool) -> dict[tuple[int, int, int], str]:
     """Return the context of each span, by its start, end and article."""
     grouped: dict[int, list[_Span]] = {}
     for span in sorted(spans, key=lambda span: (span.article, span.start, span.end)):
@@ -232,7 +237,8 @@ def _contexts(spans: Sequence[_Span], articles: Sequence[_Article], before: int)
             if not headline and span is not group[0]:
                 first = article.text[group[0].start : group[0].end]
                 headline = "" if first in window else first
-            contexts[span.start, span.end, number] = " ".join([headline, *window] if headline else window)
+            # Where the lead stands in for the headline, it is there already.
+            contexts[span.start, span.end, number] = context(headline, pieces, before, lead and bool(article.headline))
             pieces.append(article.text[span.start : span.end])
             at = max(at, span.end)
     return contexts

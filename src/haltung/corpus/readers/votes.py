@@ -72,7 +72,9 @@ class LabelNames:
             return task, label
         if slash and task in self._scheme.names:
             allowed = self._scheme[task].ids
-            raise Fault("unknown_label", f"unknown {task} '{label}'{nearest(label, allowed)}; allowed after '{task}/' are {listed(allowed)}")
+            raise Fault(
+                "unknown_label", f"unknown {task} '{label}'{nearest(label, allowed)}; allowed after '{task}/' are {listed(allowed)}"
+            )
         owners = [task.name for task in self._scheme if name in task.ids]
         if len(owners) > 1:
             raise Fault(
