@@ -16,7 +16,22 @@ from haltung.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-HEAVY = {"torch", "transformers", "datasets", "mlflow", "pandas", "sklearn", "matplotlib", "accelerate", "peft", "scipy", "pyarrow"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "mlflow",
+    "pandas",
+    "sklearn",
+    "matplotlib",
+    "accelerate",
+    "peft",
+    "scipy",
+    "pyarrow",
+    "optuna",
+    "captum",
+    "cleanlab",
+}
 
 # Folders of somebody's machine, and hosts of package registries: a clone has to work elsewhere.
 TRACES = re.compile(

@@ -357,7 +357,11 @@ def test_a_parquet_with_other_rows_is_told_by_row(tmp_path: Path, scheme: Scheme
 
     path = tmp_path / "quelle.parquet"
     pd.DataFrame({"satz": ["Es regnet."], "stance": ["warning"]}).to_parquet(path)
-    refused(Parquet(str(path)), scheme, r"no column 'text'; the columns there are: satz, stance; map one with corpus\.reader\.columns\.text=NAME")
+    refused(
+        Parquet(str(path)),
+        scheme,
+        r"no column 'text'; the columns there are: satz, stance; map one with corpus\.reader\.columns\.text=NAME",
+    )
     pd.DataFrame({"text": ["Es regnet.", "Es hagelt."], "stance": ["warning", "warnin"]}).to_parquet(path)
     refused(Parquet(str(path)), scheme, r"quelle.parquet, row 2: unknown stance 'warnin', did you mean 'warning'\?")
     pd.DataFrame({"id": [1, 1], "text": ["Es regnet.", "Es hagelt."], "stance": ["warning"] * 2}).to_parquet(path)

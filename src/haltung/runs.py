@@ -16,18 +16,25 @@ from typing import Any
 
 from haltung import tracking
 from haltung.corpus.prepared import Prepared
+from haltung.corpus.shares import part
 from haltung.encoders.sources import Encoder
 from haltung.errors import UserError
 from haltung.evaluation import challenge, report
 from haltung.evaluation import figures as stored
 from haltung.evaluation.figures import Evaluation, Summary
+from haltung.evaluation.intervals import with_intervals
 from haltung.evaluation.metrics import evaluate, summary
 from haltung.evaluation.scored import score
+from haltung.examination import examine
 from haltung.model import bundle
 from haltung.model.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 from haltung.tracking import Run, RunRecord, Store
+from haltung.training.calibrating import calibrate, calibration_of
 from haltung.training.spec import Training
+
+# A point of the learning curve, as ``training.finetune`` reports it.
+Point = dict[str, float]
 
 # Beside a training's checkpoints: which run it is, and whether it has ended.
 STATE = "run.json"
@@ -35,7 +42,11 @@ STATE = "run.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be trained. ``config`` is the resolved config as it is tracked; ``folder`` holds one folder for each training."""
+    """What is to be trained.
+
+    ``config`` is the resolved config as it is tracked; ``folder`` holds one folder for each training. ``share`` below 1 trains on a part
+    of the train split (see ``corpus.shares.part``).
+    """
 
     name: str
     corpus: Prepared
@@ -49,11 +60,13 @@ class Plan:
     language: str = "en"
     resume: bool = False
     twin: str = ""
+    share: float = 1.0
 
     @property
     def place(self) -> Path:
         """The folder of this very training; another recipe, corpus or seed has another one."""
         parts = [asdict(self.encoder), asdict(self.model), asdict(self.training), self.seed, self.corpus.manifest.digest, self.name]
+        parts += [self.share] if self.share < 1 else []
         key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]
         return self.folder / f"{self.name}-{self.seed}-{key}{self.twin}"
 
@@ -91,26 +104,18 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> Outcome:
 
 
 def _train(plan: Plan, store: Store, parent: Run | None) -> Outcome:
-    state = _state(plan.place)
+    state = read_state(plan.place)
     if plan.resume and state.get("finished"):
         return Outcome(state["run"], state["where"], plan.place / "bundle", stored.read(plan.place / "dev" / "evaluation.json"), again=True)
     manifest = plan.corpus.manifest
-    tags = {
-        "haltung.kind": "train",
-        "haltung.corpus": manifest.name,
-        "haltung.corpus_digest": manifest.digest,
-        "haltung.scheme": plan.corpus.scheme.name,
-        "haltung.scheme_digest": manifest.scheme_digest,
-        **{f"haltung.split_digest.{name}": digest for name, digest in manifest.digests.items()},
-        **tracking.provenance(plan.command),
-    }
+    tags = _tags(plan, "train")
     resumed = state.get("run") if plan.resume else None
     with tracking.run(store, f"{plan.name}-{plan.seed}", parent, tags, resumed) as run:
         plan.place.mkdir(parents=True, exist_ok=True)
-        _write_state(plan.place, {"run": run.id, "where": run.where, "finished": False})
+        write_state(plan.place, {"run": run.id, "where": run.where, "finished": False})
         run.params({**plan.config, "seed": plan.seed})
         run.artifact(plan.corpus.folder / "manifest.json", "corpus")
-        train_split, dev_split = plan.corpus.segments("train"), plan.corpus.segments("dev")
+        train_split, dev_split = part(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
         model, history, cost = _fit(plan, train_split, dev_split, run)
         source = {
             "run": run.id,
@@ -119,55 +124,93 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> Outcome:
             "seed": plan.seed,
             "command": tags["haltung.command"],
         }
+        # Temperatures and thresholds are fitted before the bundle is written: what is evaluated here is what is loaded from it.
+        scored = calibrate(model, score(dev_split, model.predict(dev_split, progress=True), plan.corpus.scheme, manifest.name, "dev"))
         folder = bundle.save(model, plan.place / "bundle", source)
-        scored = score(dev_split, model.predict(dev_split, progress=True), plan.corpus.scheme, manifest.name, "dev")
-        figures = evaluate(scored)
+        figures = with_intervals(evaluate(scored), scored)
         details = {"run": run.id, "command": tags["haltung.command"], "corpus digest": manifest.digest[:16]}
+        calibration = calibration_of(model, scored)
+        title = f"{plan.name}-{plan.seed}"
         report.write(
-            plan.place / "dev", figures, scored, language=plan.language, history=history, title=f"{plan.name}-{plan.seed}", details=details
-        )
+            plan.place / "dev", figures, scored,
+            language=plan.language, history=history, title=title, details=details, calibration=calibration,
+        )  # fmt: skip
         run.history(history)
-        run.metrics({"dev": figures.headline(), "cost": cost})
+        run.metrics({"dev": {**figures.headline(), **calibration.metrics()}, "cost": cost})
         run.artifact(plan.place / "dev", "dev")
         run.bundle(folder, train_split[:3])
-        _write_state(plan.place, {"run": run.id, "where": run.where, "finished": True})
+        write_state(plan.place, {"run": run.id, "where": run.where, "finished": True})
     shutil.rmtree(plan.place / "checkpoints", ignore_errors=True)
     return Outcome(run.id, run.where, folder, figures)
 
 
-def train_seeds(
-    plans: Sequence[Plan], store: Store, told: Callable[[Outcome], None] = lambda outcome: None
-) -> tuple[str, Summary, list[Outcome]]:
-    """Train the same recipe with several seeds, as parts of a parent run that holds mean and spread; ``told`` is called after each seed.
+def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], report: Callable[[Point], None]) -> tuple[str, Evaluation]:
+    """Train as a mere trial of a recipe, as a part of ``parent``: dev figures and curve are tracked, the model is not kept.
+
+    Args:
+        plan: what to train; its ``resume`` is of no use here.
+        store: where to.
+        parent: the run that the trial is a part of.
+        tags: to find the trial by.
+        report: is called with each new point of the learning curve, and may raise ``tracking.Pruned`` to end the trial.
 
     Returns:
-        the parent run's id, mean and standard deviation of the dev figures, and the outcomes.
+        the run's id, and the figures on dev.
+
+    Raises:
+        UserError: as ``train``.
+        tracking.Pruned: ``report`` has raised it.
+    """
+    try:
+        with tracking.run(store, f"{plan.name}-{plan.seed}", parent, {**_tags(plan, "trial"), **tags}) as run:
+            run.params({**plan.config, "seed": plan.seed})
+            train_split, dev_split = part(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
+            model, history, cost = _fit(plan, train_split, dev_split, run, report)
+            figures = evaluate(score(dev_split, model.predict(dev_split), plan.corpus.scheme, plan.corpus.name, "dev"))
+            run.history(history)
+            run.metrics({"dev": figures.headline(), "cost": cost})
+    finally:
+        shutil.rmtree(plan.place, ignore_errors=True)
+    return run.id, figures
+
+
+def train_seeds(
+    plans: Sequence[Plan], store: Store, told: Callable[[Outcome], None] = lambda outcome: None, parent: Run | None = None
+) -> tuple[str, Summary, list[Outcome]]:
+    """Train the same recipe with several seeds, as parts of a run that holds mean and spread; ``told`` is called after each seed.
+
+    That run is itself a part of ``parent``, where one is given.
+
+    Returns:
+        that run's id, mean and standard deviation of the dev figures, and the outcomes.
 
     Raises:
         UserError: as ``train``.
     """
     first = plans[0]
     place = first.folder / f"{first.name}-seeds-{hashlib.sha256('/'.join(plan.place.name for plan in plans).encode()).hexdigest()[:8]}"
-    resumed = _state(place).get("run") if first.resume else None
+    resumed = read_state(place).get("run") if first.resume else None
     tags = {"haltung.kind": "seeds", "haltung.corpus": first.corpus.name, **tracking.provenance(first.command)}
-    with tracking.run(store, first.name, tags=tags, resume=resumed) as parent:
+    with tracking.run(store, first.name, parent, tags, resumed) as run:
         place.mkdir(parents=True, exist_ok=True)
-        _write_state(place, {"run": parent.id, "where": parent.where, "finished": False})
-        parent.params({**first.config, "seed": ",".join(str(plan.seed) for plan in plans)})
+        write_state(place, {"run": run.id, "where": run.where, "finished": False})
+        run.params({**first.config, "seed": ",".join(str(plan.seed) for plan in plans)})
         outcomes = []
         for plan in plans:
-            outcomes.append(train(plan, store, parent))
+            outcomes.append(train(plan, store, run))
             told(outcomes[-1])
         spread = summary([outcome.evaluation for outcome in outcomes])
-        parent.metrics({"dev": mean_and_deviation(spread)})
-        parent.text(json.dumps(spread.to_dict(), indent=2, ensure_ascii=False) + "\n", "dev/summary.json")
-        _write_state(place, {"run": parent.id, "where": parent.where, "finished": True})
-    return parent.id, spread, outcomes
+        run.metrics({"dev": mean_and_deviation(spread)})
+        run.text(json.dumps(spread.to_dict(), indent=2, ensure_ascii=False) + "\n", "dev/summary.json")
+        write_state(place, {"run": run.id, "where": run.where, "finished": True})
+    return run.id, spread, outcomes
 
 
 def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, split: str, folder: Path, record: RunRecord | None,
-         command: Sequence[str], language: str = "en") -> Evaluation:  # fmt: skip
+         command: Sequence[str], language: str = "en", looks: bool = True) -> Evaluation:  # fmt: skip
     """Score a model on a split, write the report into ``folder``, and, where there is a run, into that run.
+
+    With ``looks`` the report also holds slices, masked names and errors to read (see ``examination``), which takes about as long again.
 
     Raises:
         UserError: the model was trained with another label scheme, or the split is empty.
@@ -180,18 +223,27 @@ def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, spl
     if not segments:
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
     scored = score(segments, model.predict(segments, progress=True), corpus.scheme, corpus.name, split)
-    figures = evaluate(scored)
+    figures = with_intervals(evaluate(scored), scored)
     if challenge.is_challenge(segments):
         figures = replace(figures, phenomena=challenge.phenomena(scored, segments))
     provenance = tracking.provenance(command)
     details = {"command": provenance["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]} | (
         {"run": record.id} if record else {}
     )
-    report.write(folder, figures, scored, language=language, title=record.name if record else "", details=details)
+    calibration = calibration_of(model, scored)
+    title = record.name if record else ""
+    examination = None
+    if looks:
+        from rich.console import Console
+
+        with Console(stderr=True).status(f"looking at {len(segments)} segments: slices, names, errors"):
+            examination = examine(model, segments, scored)
+    report.write(folder, figures, scored, language=language, title=title, details=details, calibration=calibration, examination=examination)
     if record is not None:
         run = tracking.attach(record)
         key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
-        run.metrics({key: {**figures.headline(), **challenge.flat(figures.phenomena)}})
+        looked = examination.metrics() if examination else {}
+        run.metrics({key: {**figures.headline(), **calibration.metrics(), **looked, **challenge.flat(figures.phenomena)}})
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split]})
         run.artifact(folder, f"evaluation/{key}")
     return figures
@@ -208,8 +260,26 @@ def mean_and_deviation(spread: Summary) -> dict[str, dict[str, dict[str, float]]
     }
 
 
+def _tags(plan: Plan, kind: str) -> dict[str, str]:
+    manifest = plan.corpus.manifest
+    return {
+        "haltung.kind": kind,
+        "haltung.corpus": manifest.name,
+        "haltung.corpus_digest": manifest.digest,
+        "haltung.scheme": plan.corpus.scheme.name,
+        "haltung.scheme_digest": manifest.scheme_digest,
+        **{f"haltung.split_digest.{name}": digest for name, digest in manifest.digests.items()},
+        **({"haltung.share": f"{plan.share:g}"} if plan.share < 1 else {}),
+        **tracking.provenance(plan.command),
+    }
+
+
 def _fit(
-    plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], run: Run
+    plan: Plan,
+    train_split: Sequence[Segment],
+    dev_split: Sequence[Segment],
+    run: Run,
+    report: Callable[[Point], None] = lambda point: None,
 ) -> tuple[Any, tuple[dict[str, float], ...], dict[str, float]]:
     """Return the trained model, its learning curve, and what it cost: seconds, real tokens per second, peak memory in bytes."""
     began = time.perf_counter()
@@ -222,9 +292,13 @@ def _fit(
     else:
         from haltung.training.finetune import finetune
 
+        def told(point: Point) -> None:
+            run.history([point])
+            report(point)
+
         trained = finetune(
             train_split, dev_split, plan.corpus.scheme, plan.encoder, plan.model, plan.training, plan.seed,
-            plan.place / "checkpoints", plan.resume, report=lambda point: run.history([point]),
+            plan.place / "checkpoints", plan.resume, report=told,
         )  # fmt: skip
         model, history = trained.model, trained.history
         cost = {"tokens_per_second": trained.tokens / max(trained.seconds, 1e-9), "best_epoch": trained.best_epoch}
@@ -233,14 +307,16 @@ def _fit(
     return model, history, {"seconds": time.perf_counter() - began, "peak_memory_bytes": float(peak), **cost}
 
 
-def _state(folder: Path) -> dict[str, Any]:
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return what a training or experiment has written down of itself in its folder; empty where there is nothing."""
     try:
         return dict(json.loads((folder / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
 
-def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
+def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write down, atomically, which run the folder is of and whether it has ended, for ``resume``."""
     scratch = folder / f".{STATE}-{os.getpid()}"
     scratch.write_text(json.dumps(dict(state)) + "\n", encoding="utf-8")
     scratch.replace(folder / STATE)

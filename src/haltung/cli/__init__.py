@@ -16,7 +16,11 @@ COMMANDS = {
     "check": "hold a corpus against limits: repetition, variety, typography, spelling, coverage",
     "train": "fine-tune a classifier and track the run in MLflow",
     "evaluate": "score a run's model on a split and write the report",
+    "compare": "tell whether a run is better than another, or whether it is chance",
     "predict": "label a text, or a file of texts",
+    "sweep": "search for the best recipe with Optuna, and train it on several seeds",
+    "runs": "list what has been run, filtered and sorted",
+    "ui": "open MLflow's pages on the runs",
     "completion": "print the completion script for a shell: bash, zsh, fish",
 }
 

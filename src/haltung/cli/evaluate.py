@@ -32,6 +32,7 @@ class Keys:
     sources: str
     prepared: str
     output: str | None
+    examine: bool
 
 
 def run(words: Sequence[str]) -> int:
@@ -83,7 +84,7 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
     evaluations = []
     for name, folder, record in systems:
         place = Path(keys.output or "experiments/reports") / f"{name}-{corpus.name}-{split}"
-        evaluations.append(runs.test(bundle.load(folder), segments, corpus, split, place, record, command, language))
+        evaluations.append(runs.test(bundle.load(folder), segments, corpus, split, place, record, command, language, keys.examine))
         told = f"[bold]{name}[/] on {corpus.name} {split}; report: {place / 'report.html'}"
         console.print(told, highlight=False, soft_wrap=True)
         tables.show(evaluations[-1], corpus.scheme, console, language)

@@ -38,6 +38,7 @@ class Keys:
     input: str | None
     output: str | None
     language: Literal["en", "de"]
+    abstain: float | None = None
 
 
 def run(words: Sequence[str]) -> int:
@@ -62,11 +63,12 @@ def _predict(keys: Keys, tracking_node: dict[str, Any]) -> None:
     output = None if keys.output is None else _writable(Path(keys.output))
     segments = read(Path(keys.input)) if keys.input is not None else [_single(keys)]
     model = _model(keys, tracking_node)
+    thresholds = _thresholds(model, keys.abstain)
     predictions = model.predict(segments, progress=True)
     if keys.input is None:
-        _show(model, predictions[0], keys.language)
+        _show(model, predictions[0], keys.language, thresholds)
         return
-    lines = "".join(json.dumps(prediction.to_dict(), ensure_ascii=False) + "\n" for prediction in predictions)
+    lines = "".join(json.dumps(_row(prediction, thresholds), ensure_ascii=False) + "\n" for prediction in predictions)
     if output is None:
         sys.stdout.write(lines)
         return
@@ -156,10 +158,31 @@ def _model(keys: Keys, tracking_node: dict[str, Any]) -> Model:
     return bundle.load(tracking.bundle_folder(members[0] if members else record))
 
 
-def _show(model: Model, prediction: Prediction, language: str) -> None:
+def _thresholds(model: Model, precision: float | None) -> dict[str, float | None]:
+    """Return below which probability each task abstains; none does where no precision is asked for."""
+    if precision is None:
+        return {}
+    thresholds = model.calibration.abstaining(precision)
+    for task in [task for task, least in thresholds.items() if least is None]:
+        print(f"{task} never reached the precision {precision:g} on dev, so each of its predictions is abstained", file=sys.stderr)
+    return thresholds
+
+
+def _row(prediction: Prediction, thresholds: dict[str, float | None]) -> dict[str, Any]:
+    """Return the prediction as plain data; where abstaining is asked for, with the tasks that it is not sure enough of."""
+    from haltung.model.decisions import abstained
+
+    return prediction.to_dict() | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
+
+
+def _show(model: Model, prediction: Prediction, language: str, thresholds: dict[str, float | None]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from haltung.evaluation.wording import word
+    from haltung.model.decisions import abstained
+
+    unsure = abstained(prediction, thresholds)
     table = Table("", *(("Ergebnis", "Wahrscheinlichkeiten") if language == "de" else ("label", "probabilities")))
     for task in model.scheme:
         chosen = prediction.labels[task.name]
@@ -167,5 +190,6 @@ def _show(model: Model, prediction: Prediction, language: str) -> None:
         best = sorted(prediction.probabilities[task.name].items(), key=lambda item: -item[1])[:_SHOWN]
         labels = [chosen] if isinstance(chosen, str) else list(chosen)
         shown = ", ".join(f"{names[label]} {value:.2f}" for label, value in best)
-        table.add_row(task.title(language), ", ".join(names[label] for label in labels) or "–", shown)
+        mark = f" ({word('abstained', language)})" if task.name in unsure else ""
+        table.add_row(task.title(language), (", ".join(names[label] for label in labels) or "–") + mark, shown)
     Console().print(table)

@@ -1,11 +1,11 @@
-"""``haltung train``: one training, or one for each seed, or one for each combination that a sweep of values asks for."""
+"""``haltung train``: one training, or one for each seed, fold or share of train, or for each combination of values asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from omegaconf import OmegaConf
 from pydantic import Field
@@ -13,36 +13,51 @@ from pydantic import Field
 from haltung.cli.composing import Words, compose, parse
 from haltung.cli.objects import make, plain, typed
 from haltung.cli.prepare import corpus_of
-from haltung.encoders.sources import locate
+from haltung.cli.recipes import Recipe, recipe_of
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from haltung.runs import Outcome, Plan
+
+# The config group that says how a corpus is split.
+_SPLIT = "splits@corpus.split"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The command's own keys."""
+    """The command's own keys, beside those of a training."""
 
-    name: str | None
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
-    resume: bool
-    language: Literal["en", "de"]
-    sources: str
-    prepared: str
-    runs: str
+    folds: Annotated[int, Field(ge=2)] | None
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None
 
 
 def run(words: Sequence[str]) -> int:
     """Train what is asked for; print the figures on dev and the run's id."""
     parsed = parse(words)
+    command = ["train", *words]
     for combinations in _by_recipe(parsed):
         configs = [compose("train", overrides, parsed.config_dir) for overrides in combinations]
         if parsed.show:
             for config in configs:
                 print(OmegaConf.to_yaml(config))
             continue
-        _train([plain(config) for config in configs], ["train", *words], parsed.config_dir)
+        settings = [plain(config) for config in configs]
+        keys = typed(Keys, settings[0])
+        if keys.folds and keys.shares:
+            raise UserError("folds and shares ask for two different experiments; give one of the two")
+        recipes = [recipe_of(one) for one in settings]
+        seeds = [recipe.keys.seed for recipe in recipes]
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"seed is {','.join(map(str, seeds))}: one stands twice, and would count twice in mean and spread")
+        if keys.folds:
+            for overrides in combinations:
+                _cross_validate(_folds(overrides, keys.folds, parsed.config_dir), command, parsed.config_dir)
+        elif keys.shares:
+            _learning_curve(recipes, keys.shares, command, parsed.config_dir)
+        else:
+            _train(recipes, command, parsed.config_dir)
     return 0
 
 
@@ -54,40 +69,17 @@ def _by_recipe(parsed: Words) -> list[list[tuple[str, ...]]]:
     return list(groups.values())
 
 
-def _train(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config_dir: Path | None) -> None:
-    first, keys = settings[0], [typed(Keys, one) for one in settings]
-    seeds = [key.seed for key in keys]
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"seed is {','.join(map(str, seeds))}: one stands twice, and would count twice in mean and spread")
-    # What can be wrong with the config is found before any work is done.
-    specs = [make(one["model"], "model") for one in settings]
-    store = make(first["tracking"], "tracking")
-    encoder, training = make(first["encoder"], "encoder"), make(first["training"], "training")
-    if encoder.origin == "folder" and first["model"]["_target_"].endswith("NetworkSpec"):
-        locate(encoder)
-    corpus = corpus_of(first, config_dir)
-    training.checked(corpus.scheme)
-    for task in corpus.scheme.names:
-        if not any(corpus.manifest.labels[task]["train"][label] for label in corpus.scheme[task].ids):
-            raise UserError(
-                f"no segment of {corpus.name}'s train split has a label for the task '{task}', so there is nothing to learn; "
-                "name its column (corpus.reader.columns), or choose a label scheme without it (corpus.labels)"
-            )
-    specs = [spec.checked(corpus.scheme) for spec in specs]
+def _train(recipes: Sequence[Recipe], command: Sequence[str], config_dir: Path | None) -> None:
+    store, corpus = make(recipes[0].settings["tracking"], "tracking"), corpus_of(recipes[0].settings, config_dir)
+    plans = [recipe.plan(corpus, command) for recipe in recipes]
 
     from rich.console import Console
 
     from haltung import runs
     from haltung.evaluation import tables
 
-    console, language = Console(), keys[0].language
-    name = str(keys[0].name or f"{corpus.name}-{first['encoder']['name'] if 'encoder_dropout' in first['model'] else 'linear'}")
-    plans: list[Plan] = [
-        runs.Plan(name, corpus, encoder, spec, training, key.seed, one, command, Path(key.runs), language, key.resume)
-        for one, key, spec in zip(settings, keys, specs, strict=True)
-    ]
-    counts = ", ".join(f"{corpus.manifest.segments[split]} {split}" for split in ("train", "dev"))
-    console.print(f"[bold]{name}[/]: {corpus.name} ({counts} segments), seed {', '.join(str(plan.seed) for plan in plans)}")
+    console, language, name = Console(), plans[0].language, plans[0].name
+    _announce(plans, console)
 
     def told(outcome: Outcome) -> None:
         tables.show(outcome.evaluation, corpus.scheme, console, language)
@@ -107,3 +99,73 @@ def _train(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config
     console.print(f"look at it:  {outcome.where}", highlight=False, soft_wrap=True)
     console.print(f"open test:   haltung evaluate run={run_id[:8]} split=test", highlight=False)
     console.print(f"try it:      haltung predict run={outcome.run[:8]} text='Die USA warnen Russland vor einem Angriff.'", highlight=False)
+
+
+def _folds(overrides: Sequence[str], folds: int, config_dir: Path | None) -> list[dict[str, Any]]:
+    """Return the config of each fold: the user's own, split by ``kfold``, and prepared in a folder of the fold's own."""
+    for word in overrides:
+        if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
+            raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
+    own = [word for word in overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
+    out = []
+    for fold in range(1, folds + 1):
+        words = [*own, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"]
+        settings = plain(compose("train", words, config_dir))
+        out.append({**settings, "prepared": str(Path(settings["prepared"]) / f"{settings['corpus']['name']}-folds" / f"{fold}-of-{folds}")})
+    return out
+
+
+def _cross_validate(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config_dir: Path | None) -> None:
+    recipes = [recipe_of(one) for one in settings]
+    store = make(settings[0]["tracking"], "tracking")
+    corpora = [corpus_of(one, config_dir) for one in settings]
+    plans = [
+        recipe.plan(corpus, command, f"{recipe.name(corpus.name)}-fold-{fold}")
+        for fold, (recipe, corpus) in enumerate(zip(recipes, corpora, strict=True), start=1)
+    ]
+
+    from rich.console import Console
+
+    from haltung import crossvalidation
+    from haltung.evaluation import tables
+
+    console, language, scheme = Console(), plans[0].language, corpora[0].scheme
+    _announce(plans[:1], console)
+    done = crossvalidation.cross_validate(
+        f"{recipes[0].name(corpora[0].name)}-folds", plans, store,
+        lambda fold, figures: console.print(tables.headline(figures, scheme, language).rich()),
+    )  # fmt: skip
+    tables.show(done.evaluation, scheme, console, language)
+    console.print(tables.seeds(done.spread, scheme, language).rich())
+    console.print(f"run [bold]{done.run}[/] ({recipes[0].name(corpora[0].name)}-folds-{plans[0].seed})", highlight=False)
+    console.print(f"out-of-fold predictions and report: {done.folder}", highlight=False, soft_wrap=True)
+    console.print(f"look at it:  {done.where}", highlight=False, soft_wrap=True)
+
+
+def _learning_curve(recipes: Sequence[Recipe], shares: Sequence[float], command: Sequence[str], config_dir: Path | None) -> None:
+    store, corpus = make(recipes[0].settings["tracking"], "tracking"), corpus_of(recipes[0].settings, config_dir)
+    name = recipes[0].name(corpus.name)
+    plans = [
+        [recipe.plan(corpus, command, f"{name}-{share:g}", share) for recipe in recipes] for share in sorted(set(shares))
+    ]  # the smallest first: it is done soonest, and tells of mistakes
+
+    from rich.console import Console
+
+    from haltung import learning_curves
+    from haltung.evaluation import tables
+
+    console, language = Console(), plans[0][0].language
+    _announce(plans[-1], console)
+    done = learning_curves.learning_curve(
+        f"{name}-curve", plans, store, lambda point: console.print(f"share {point.share:g}: {point.segments} segments", highlight=False)
+    )
+    console.print(tables.Grid(*learning_curves.table(done.points, corpus, language)).rich())
+    console.print(f"run [bold]{done.run}[/] ({name}-curve)", highlight=False)
+    console.print(f"plot: {done.plot}", highlight=False, soft_wrap=True)
+    console.print(f"look at it:  {done.where}", highlight=False, soft_wrap=True)
+
+
+def _announce(plans: Sequence[Plan], console: Console) -> None:
+    corpus = plans[0].corpus
+    counts = ", ".join(f"{corpus.manifest.segments[split]} {split}" for split in ("train", "dev"))
+    console.print(f"[bold]{plans[0].name}[/]: {corpus.name} ({counts} segments), seed {', '.join(str(plan.seed) for plan in plans)}")

@@ -231,6 +231,55 @@ class Stratified:
         return _parts("stratified", segments, homes, [name for name in SPLITS if wanted[name]])
 
 
+@dataclass(frozen=True)
+class KFold:
+    """Cross-validation by article: all segments in ``folds`` parts of equal size, each label with its share in each part.
+
+    Part ``fold`` (from 1 on) is test; ``dev`` (a share of the rest, or a number of segments) is cut from the rest, stratified too.
+    The parts depend on ``seed`` alone, so that the tests of all folds are together the whole corpus, whatever its own splits were.
+
+    The parts come from ``stratification.assign`` and not from scikit-learn's StratifiedGroupKFold, which knows one label per row:
+    here a row has one for each task, or several.
+    """
+
+    folds: int = 5
+    fold: int = 1
+    dev: int | float = 0.1
+    seed: int = 42
+    keeps_given: ClassVar[bool] = False
+
+    def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
+        """Return the splits of one fold.
+
+        Raises:
+            UserError: there are fewer than two folds or too few articles, there is no such fold, or dev does not fit into the rest.
+        """
+        import numpy as np
+
+        from haltung.corpus.stratification import assign, label_counts
+
+        if self.folds < 2:
+            raise UserError(f"split=kfold: folds is {self.folds}; expected a whole number of at least 2")
+        if not 1 <= self.fold <= self.folds:
+            raise UserError(f"split=kfold: fold is {self.fold}; expected a whole number from 1 to {self.folds}, the number of folds")
+        groups = _groups(segments)
+        if len(groups) < self.folds + 1:
+            raise UserError(f"split=kfold: {len(groups)} articles are too few for {self.folds} folds; choose fewer folds")
+        sizes = np.array([len(members) for members in groups.values()])
+        counts = label_counts(list(groups.values()), scheme)
+        home = assign(counts, sizes, [len(segments) / self.folds] * self.folds, np.random.default_rng(self.seed))
+        homes = {
+            segment.id: "test" if home[place] == self.fold - 1 else "train"
+            for place, members in enumerate(groups.values())
+            for segment in members
+        }
+        if self.dev:
+            rest = [segment for segment in segments if homes[segment.id] == "train"]
+            wanted = _sizes("kfold", len(rest), None, self.dev, 0)
+            homes |= _stratified("kfold", rest, scheme, wanted, self.seed, strict=_whole(self.dev))
+        return _parts("kfold", segments, homes, ("train", "test"))
+
+
 def _stratified(
     kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: Mapping[str, int], seed: int, strict: bool
 ) -> dict[str, str]:

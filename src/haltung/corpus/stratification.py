@@ -31,7 +31,9 @@ def label_counts(groups: Sequence[Sequence[Segment]], scheme: Scheme) -> Counts:
     return counts
 
 
-def assign(counts: Counts, sizes: NDArray[Any], wanted: Sequence[int], rng: np.random.Generator, strict: bool = False) -> NDArray[np.int64]:
+def assign(
+    counts: Counts, sizes: NDArray[Any], wanted: Sequence[float], rng: np.random.Generator, strict: bool = False
+) -> NDArray[np.int64]:
     """Return each group's split, an index into ``wanted``.
 
     ``counts`` is [groups, labels], ``sizes`` [groups] the number of segments, ``wanted`` the number of segments for each split. What is

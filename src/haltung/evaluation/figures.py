@@ -17,11 +17,29 @@ HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
 
 
 @dataclass(frozen=True)
+class Interval:
+    """The ends of a confidence interval; ``Evaluation.resampling`` says how it was made."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How an evaluation's intervals were made, see ``intervals``."""
+
+    method: str
+    level: float
+    draws: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class LabelFigures:
     """One label of one task.
 
     ``support`` counts the segments that have it, ``predicted`` those that are given it, ``correct`` those where both is so. Where
-    nothing can be divided by, precision, recall and F1 are 0.
+    nothing can be divided by, precision, recall and F1 are 0. ``intervals`` are by figure: precision, recall, f1.
     """
 
     label: str
@@ -31,6 +49,12 @@ class LabelFigures:
     support: int
     predicted: int
     correct: int
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LabelFigures:
+        """Make the record of plain data."""
+        return cls(**{**data, "intervals": _intervals(data)})
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,8 @@ class TaskFigures:
     ``weighted_f1`` weights by support. ``log_loss`` is in nats, for a multi-label task the mean over its labels, with probabilities
     clipped to the smallest step of a double. ``labels`` has every label of the task, in the scheme's order. ``confusion[i][j]`` counts
     segments with gold label i and predicted label j; it is empty for a multi-label task. ``collapsed``: all segments are predicted the
-    same though their gold labels differ. ``warnings`` are whole sentences.
+    same though their gold labels differ. ``warnings`` are whole sentences. ``intervals`` are by headline figure; one is missing where
+    there are too few articles for it, and in files of older versions.
     """
 
     task: str
@@ -69,6 +94,7 @@ class TaskFigures:
     majority: Baseline
     collapsed: bool
     warnings: tuple[str, ...]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def never_predicted(self) -> tuple[str, ...]:
@@ -81,11 +107,12 @@ class TaskFigures:
         return cls(
             **{
                 **data,
-                "labels": tuple(LabelFigures(**label) for label in data["labels"]),
+                "labels": tuple(LabelFigures.from_dict(label) for label in data["labels"]),
                 "labels_averaged": tuple(data["labels_averaged"]),
                 "confusion": tuple(tuple(row) for row in data["confusion"]),
                 "majority": Baseline(**{**data["majority"], "labels": tuple(data["majority"]["labels"])}),
                 "warnings": tuple(data["warnings"]),
+                "intervals": _intervals(data),
             }
         )
 
@@ -111,7 +138,7 @@ class PhenomenonFigures:
 class Evaluation:
     """The figures of one model on one split: ``n`` segments in ``groups`` articles. A task without any gold label is not in ``tasks``.
 
-    ``phenomena`` is filled for a challenge set alone, by task.
+    ``phenomena`` is filled for a challenge set alone, by task. ``resampling`` is None where no intervals were computed.
     """
 
     corpus: str
@@ -122,6 +149,7 @@ class Evaluation:
     scheme_digest: str
     tasks: Mapping[str, TaskFigures]
     phenomena: Mapping[str, tuple[PhenomenonFigures, ...]] = field(default_factory=dict)
+    resampling: Resampling | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -134,8 +162,15 @@ class Evaluation:
         return any(task.collapsed for task in self.tasks.values())
 
     def headline(self) -> dict[str, float]:
-        """Return the headline figures flat, ``{"stance_macro_f1": …, "stance_accuracy": …}``, as a tracker wants them."""
-        return {f"{name}_{figure}": float(getattr(task, figure)) for name, task in self.tasks.items() for figure in HEADLINE}
+        """Return the headline figures flat, as a tracker wants them.
+
+        ``{"stance_macro_f1": …, "stance_macro_f1.low": …, "stance_macro_f1.high": …}``, without the ends where there is no interval.
+        """
+        out = {f"{name}_{figure}": float(getattr(task, figure)) for name, task in self.tasks.items() for figure in HEADLINE}
+        for name, task in self.tasks.items():
+            for figure, interval in task.intervals.items():
+                out |= {f"{name}_{figure}.low": interval.low, f"{name}_{figure}.high": interval.high}
+        return out
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, the inverse of ``from_dict``."""
@@ -155,7 +190,12 @@ class Evaluation:
         fields = {name: value for name, value in data.items() if name != "format"}
         phenomena = {name: tuple(PhenomenonFigures(**row) for row in rows) for name, rows in data.get("phenomena", {}).items()}
         tasks = {name: TaskFigures.from_dict(task) for name, task in data["tasks"].items()}
-        return cls(**{**fields, "tasks": tasks, "phenomena": phenomena})
+        resampling = Resampling(**data["resampling"]) if data.get("resampling") else None
+        return cls(**{**fields, "tasks": tasks, "phenomena": phenomena, "resampling": resampling})
+
+
+def _intervals(data: Mapping[str, Any]) -> dict[str, Interval]:
+    return {figure: Interval(**ends) for figure, ends in data.get("intervals", {}).items()}
 
 
 def read(path: Path) -> Evaluation:

@@ -21,14 +21,15 @@ class Counts:
     """What all figures but log loss are made of; counts add up over segments, so ``sum`` over any grouping of rows is again counts.
 
     ``correct``, ``predicted``, ``support`` are ``[..., labels]``, ``exact`` (all labels of the segment right) and ``n`` are ``[...]``.
-    ``every``: macro-F1 averages over every label, not only over those that occur (see ``TaskFigures``).
+    ``every``: macro-F1 averages over every label, not only over those that occur (see ``TaskFigures``). A bootstrap weighs segments, and
+    its sums come out of the matrix product as floats.
     """
 
-    correct: Ints
-    predicted: Ints
-    support: Ints
-    exact: Ints
-    n: Ints
+    correct: Ints | Floats
+    predicted: Ints | Floats
+    support: Ints | Floats
+    exact: Ints | Floats
+    n: Ints | Floats
     every: bool
 
     def total(self) -> Counts:
@@ -144,11 +145,18 @@ def log_loss(gold: Ints, probabilities: Floats) -> float:
 
     Probabilities are clipped to the smallest step of a double, as scikit-learn does, so that one sure mistake costs 36 and not infinity.
     """
+    return float(losses(gold, probabilities).mean())
+
+
+def losses(gold: Ints, probabilities: Floats) -> Floats:
+    """Return each segment's part of the log loss, ``[n]``; ``log_loss`` is their mean."""
     step = np.finfo(np.float64).eps
     values = np.clip(probabilities, step, 1 - step)
     if gold.ndim == 1:
-        return float(-np.log(values[np.arange(len(gold)), gold]).mean())
-    return float(-(gold * np.log(values) + (1 - gold) * np.log1p(-values)).mean())
+        single: Floats = -np.log(values[np.arange(len(gold)), gold])
+        return single
+    multi: Floats = -(gold * np.log(values) + (1 - gold) * np.log1p(-values)).mean(axis=1)
+    return multi
 
 
 def summary(evaluations: Sequence[Evaluation]) -> Summary:

@@ -64,7 +64,7 @@ def confusion(evaluation: Evaluation, task: Task, language: str = "en") -> Figur
 
 
 def per_label(evaluation: Evaluation, task: Task, language: str = "en") -> Figure:
-    """Draw F1 as a bar for each label, with precision and recall as marks on it, support beside the name, and macro-F1 as a line."""
+    """Draw F1 as a bar with its interval for each label, precision and recall as marks, support beside the name, macro-F1 as a line."""
     figures = evaluation.tasks[task.name]
     names = {label.id: label.name(language) for label in task.labels}
     rows = np.arange(len(task))
@@ -72,6 +72,12 @@ def per_label(evaluation: Evaluation, task: Task, language: str = "en") -> Figur
     axes = figure.add_subplot()
     f1 = [label.f1 for label in figures.labels]
     axes.barh(rows, f1, height=0.62, color=SKY, label=word("f1", language), zorder=2)
+    ends = [label.intervals.get("f1") for label in figures.labels]
+    # A whisker would have a negative length where rounding puts an end past the figure.
+    below = [max(0.0, value - end.low) if end else 0.0 for value, end in zip(f1, ends, strict=True)]
+    above = [max(0.0, end.high - value) if end else 0.0 for value, end in zip(f1, ends, strict=True)]
+    if any(ends):
+        axes.errorbar(f1, rows, xerr=[below, above], fmt="none", ecolor=_SOFT, elinewidth=1.1, capsize=2.5, zorder=3)
     # A label that is never predicted has no precision, one that never occurs no recall; a mark at 0 would say otherwise.
     precision = [label.precision if label.predicted else np.nan for label in figures.labels]
     recall = [label.recall if label.support else np.nan for label in figures.labels]

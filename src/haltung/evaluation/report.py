@@ -10,18 +10,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from haltung.errors import UserError
-from haltung.evaluation import outcome, plots, tables
+from haltung.evaluation import calibration_report, mistake_cards, outcome, plots, reliance, slice_plots, slices, tables
+from haltung.evaluation.calibration_report import CalibrationReport, Part
+from haltung.evaluation.examined import EXAMINATION, Examination
 from haltung.evaluation.figures import Evaluation
 from haltung.evaluation.scored import Scored
 from haltung.evaluation.wording import checked, number, place, word
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES, PREDICTIONS, PAGE = "evaluation.json", "predictions.parquet", "report.html"
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Everything that a page is made of."""
+
+    evaluation: Evaluation
+    scored: Scored
+    pictures: tuple[Picture, ...]
+    calibration: tuple[Part, ...]
+    examination: Examination | None
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,8 @@ def write(
     history: Sequence[Mapping[str, float]] = (),
     title: str = "",
     details: Mapping[str, str] | None = None,
+    calibration: CalibrationReport | None = None,
+    examination: Examination | None = None,
 ) -> list[Path]:
     """Write the report and return its files; the folder appears whole or not at all, and replaces an older report there.
 
@@ -53,6 +69,8 @@ def write(
         history: the training's curve (see ``plots.curves``); without one there is no plot of it.
         title: what was evaluated, such as the run's name.
         details: facts to list at the foot of the page, such as commit, encoder, seed.
+        calibration: adds reliability, coverage against risk, and ``calibration.json``.
+        examination: adds slices, masked names, errors to read, and ``examination.json``.
 
     Raises:
         UserError: the language is unknown, or the folder has something other than a report in it.
@@ -63,18 +81,28 @@ def write(
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
+        parts = calibration_report.page(calibration, scored.scheme, language) if calibration else []
+        figures = [*_figures(evaluation, scored, history, title, language), *_calibrated(parts)]
+        figures += _sliced(examination, scored.scheme, language)
         pictures = [
-            Picture(task, kind, plots.save(figure, scratch / (f"{task}_{kind}" if task else kind))[0])
-            for task, kind, figure in _figures(evaluation, scored, history, title, language)
+            Picture(task, kind, plots.save(figure, scratch / (f"{task}_{kind}" if task else kind))[0]) for task, kind, figure in figures
         ]
         (scratch / FIGURES).write_text(evaluation.to_json(), encoding="utf-8")
         outcome.write(scratch / PREDICTIONS, scored)
-        (scratch / PAGE).write_text(_page(evaluation, scored, pictures, language, title, details or {}), encoding="utf-8")
+        extras = []
+        if calibration is not None:
+            extras.append(calibration.write(scratch).name)
+        if examination is not None:
+            (scratch / EXAMINATION).write_text(examination.to_json(), encoding="utf-8")
+            extras.append(EXAMINATION)
+        content = _Content(evaluation, scored, tuple(pictures), tuple(parts), examination)
+        (scratch / PAGE).write_text(_page(content, language, title, details or {}), encoding="utf-8")
         scratch.chmod(0o755)
         _swap(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return [folder / PAGE, folder / FIGURES, folder / PREDICTIONS, *(folder / picture.path.name for picture in pictures)]
+    names = (PAGE, FIGURES, PREDICTIONS, *extras)
+    return [*(folder / name for name in names), *(folder / picture.path.name for picture in pictures)]
 
 
 def _figures(
@@ -92,30 +120,27 @@ def _figures(
         yield "", "curves", plots.curves(history, title, language, scored.scheme)
 
 
-def _page(
-    evaluation: Evaluation, scored: Scored, pictures: Sequence[Picture], language: str, title: str, details: Mapping[str, str]
-) -> str:
+def _calibrated(parts: Sequence[Part]) -> Iterator[tuple[str, str, Figure]]:
+    for part in parts:
+        if part.figure is not None:
+            yield part.task, part.kind, part.figure
+
+
+def _sliced(examination: Examination | None, scheme: Scheme, language: str) -> Iterator[tuple[str, str, Figure]]:
+    for name, rows in (examination.slices.tasks if examination else {}).items():
+        if any(row.verdict != "few" for row in rows):
+            yield name, "slices", slice_plots.differences(examination.slices, scheme, scheme[name], language)  # type: ignore[union-attr]
+
+
+def _page(content: _Content, language: str, title: str, details: Mapping[str, str]) -> str:
     import jinja2
 
     source = resources.files("haltung.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined).from_string(
         source
     )
-    scheme = scored.scheme
-    sections = [
-        {
-            "name": name,
-            "title": scheme[name].title(language),
-            "grid": tables.per_label(figures, scheme[name], language),
-            "headline": [
-                (word("macro_f1", language), number(figures.macro_f1, language), number(figures.majority.macro_f1, language)),
-                (_accuracy(figures.kind, language), number(figures.accuracy, language), number(figures.majority.accuracy, language)),
-            ],
-            "phenomena": tables.phenomena(evaluation.phenomena[name], scheme[name], language) if name in evaluation.phenomena else None,
-            "pictures": [_inlined(picture, language) for picture in pictures if picture.task == name],
-        }
-        for name, figures in evaluation.tasks.items()
-    ]
+    evaluation, scheme = content.evaluation, content.scored.scheme
+    examination = content.examination
     return template.render(
         language=language,
         word=lambda name: word(name, language),
@@ -124,10 +149,42 @@ def _page(
         size=tables.size(evaluation, language),
         warnings=tables.told(evaluation, scheme, language),
         headline=tables.headline(evaluation, scheme, language),
-        sections=sections,
-        curves=next((_inlined(picture, language) for picture in pictures if picture.kind == "curves"), None),
+        sections=[_section(content, name, language) for name in evaluation.tasks],
+        calibration=next((part.grid for part in content.calibration if part.kind == "calibration"), None),
+        gap=number(examination.explanation_gap, language, 2) if examination and examination.explanation_gap is not None else "",
+        masking=reliance.table(examination.reliance, scheme, language) if examination else None,
+        curves=next((_inlined(picture, language) for picture in content.pictures if picture.kind == "curves"), None),
         details={**details, word("scheme", language): f"{evaluation.scheme} ({evaluation.scheme_digest})"},
     )
+
+
+def _section(content: _Content, name: str, language: str) -> dict[str, Any]:
+    evaluation, scheme, examination = content.evaluation, content.scored.scheme, content.examination
+    task, figures = scheme[name], evaluation.tasks[name]
+    found = examination.mistakes if examination else None
+    cards = mistake_cards.cards(found.mistakes, task, language) if found else []
+    grids = {part.kind: part.grid for part in content.calibration if part.task == name and part.grid is not None}
+    by_kind = {picture.kind: _inlined(picture, language) for picture in content.pictures if picture.task == name}
+    return {
+        "name": name,
+        "title": task.title(language),
+        "grid": tables.per_label(figures, task, language),
+        "headline": [
+            (word("macro_f1", language), number(figures.macro_f1, language), number(figures.majority.macro_f1, language)),
+            (_accuracy(figures.kind, language), number(figures.accuracy, language), number(figures.majority.accuracy, language)),
+        ],
+        "phenomena": tables.phenomena(evaluation.phenomena[name], task, language) if name in evaluation.phenomena else None,
+        "pictures": [by_kind[kind] for kind in ("phenomena", "confusion", "per_label", "distribution") if kind in by_kind],
+        "calibration": [by_kind[kind] for kind in ("reliability", "coverage_risk") if kind in by_kind],
+        "abstention": grids.get("abstention"),
+        "slices": slices.table(examination.slices, scheme, task, language) if examination and name in examination.slices.tasks else None,
+        "slice_plot": by_kind.get("slices"),
+        "wrong": found.wrong.get(name, 0) if found else 0,
+        "cards": cards,
+        "filters": mistake_cards.filters(scheme, cards),
+        "pairs": mistake_cards.pairs(found.confusions, task, language) if found else [],
+        "doubts": mistake_cards.doubts(found.issues, task, language) if found else [],
+    }
 
 
 def _accuracy(kind: str, language: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from haltung.evaluation.cautions import cautions
 from haltung.evaluation.challenge import ALL
-from haltung.evaluation.figures import Evaluation, PhenomenonFigures, Spread, Summary, TaskFigures
+from haltung.evaluation.figures import Evaluation, Interval, PhenomenonFigures, Spread, Summary, TaskFigures
 from haltung.evaluation.wording import count, number, place, word
 from haltung.labels import Scheme, Task
 
@@ -38,7 +38,9 @@ class Grid:
             # Where the terminal is too narrow, words may wrap, but never break.
             longest = max((len(part) for cell in (column, *(row[place_] for row in self.rows)) for part in cell.split()), default=0)
             is_left = place_ < self.left
-            table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=not is_left, min_width=longest)
+            # A figure with its interval is long: in a narrow terminal the interval goes below it, rather than be cut off.
+            single = not is_left and not any(" [" in row[place_] for row in self.rows)
+            table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=single, min_width=longest)
         for row in self.rows:
             # Text, so that a label such as "[red]" is not taken for markup.
             table.add_row(*(Text(cell) for cell in row))
@@ -51,7 +53,10 @@ class Grid:
 
 
 def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each task: macro-F1 with the majority baseline beside it, accuracy, micro-F1 of multi-label tasks, log loss, n."""
+    """Return one row for each task: macro-F1 with the majority baseline beside it, accuracy, micro-F1 of multi-label tasks, log loss, n.
+
+    Macro-F1 and accuracy have their intervals, where the evaluation has any.
+    """
     multi = any(figures.kind == "multi" for figures in evaluation.tasks.values())
     columns = ["task", "macro_f1", "majority", "accuracy", "majority", *(["micro_f1"] if multi else []), "log_loss", "segments"]
     rows = []
@@ -59,7 +64,12 @@ def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Gr
         base = figures.majority
         # For a single-label task micro-F1 is accuracy; the same figure twice would look like two findings.
         micro = [number(figures.micro_f1, language) if figures.kind == "multi" else ""] if multi else []
-        values = [number(value, language) for value in (figures.macro_f1, base.macro_f1, figures.accuracy, base.accuracy)]
+        values = [
+            estimate(figures.macro_f1, figures.intervals.get("macro_f1"), language),
+            number(base.macro_f1, language),
+            estimate(figures.accuracy, figures.intervals.get("accuracy"), language),
+            number(base.accuracy, language),
+        ]
         rows.append((scheme[name].title(language), *values, *micro, number(figures.log_loss, language), count(figures.n, language)))
     where = place(evaluation.corpus, evaluation.split, language)
     return Grid(f"{where}: {size(evaluation, language)}", tuple(word(column, language) for column in columns), tuple(rows))
@@ -82,7 +92,7 @@ def per_label(figures: TaskFigures, task: Task, language: str = "en") -> Grid:
             names[label.label],
             number(label.precision, language) if label.predicted else "–",
             number(label.recall, language) if label.support else "–",
-            number(label.f1, language) if label.predicted or label.support else "–",
+            estimate(label.f1, label.intervals.get("f1"), language) if label.predicted or label.support else "–",
             count(label.support, language),
             count(label.predicted, language),
         )
@@ -127,6 +137,14 @@ def rivals(summaries: Mapping[str, Summary], scheme: Scheme, language: str = "en
     )
     columns = ("", *(f"{scheme[name].title(language)}, {word(figure, language)}" for name in names), word("runs", language))
     return Grid(word("figures", language), columns, rows)
+
+
+def estimate(value: float, interval: Interval | None, language: str = "en") -> str:
+    """Return ``0.493 [0.441, 0.545]``, in German ``0,493 [0,441; 0,545]``, or the figure alone where there is no interval."""
+    if interval is None:
+        return number(value, language)
+    low, high = number(interval.low, language), number(interval.high, language)
+    return f"{number(value, language)} [{low}{';' if language == 'de' else ','} {high}]"
 
 
 def spread(value: Spread, language: str = "en") -> str:

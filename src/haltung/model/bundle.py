@@ -14,6 +14,7 @@ from haltung import __version__
 from haltung.corpus.replacing import replacing
 from haltung.errors import UserError, listed
 from haltung.labels import Scheme, parse
+from haltung.model.spec import Calibration
 from haltung.records import Prediction, Segment
 
 FORMAT = 1
@@ -26,9 +27,10 @@ class Model(Protocol):
 
     kind: str
     scheme: Scheme
+    calibration: Calibration
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, ``[segments, labels]``."""
+        """Return the probabilities of each task, ``[segments, labels]``, with the temperatures of ``calibration`` applied."""
         ...
 
     def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
@@ -51,6 +53,7 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
             "scheme": model.scheme.to_dict(),
             "scheme_digest": model.scheme.digest(),
             **own,
+            "calibration": model.calibration.to_dict(),
             "provenance": dict(provenance or {}),
         }
         (scratch / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -91,10 +94,13 @@ def load(folder: Path) -> Model:
         if description["kind"] == "linear":
             from haltung.model.linear import LinearModel
 
-            return LinearModel.read(folder, scheme, description)
-        from haltung.model.neural import NetworkModel
+            model: Model = LinearModel.read(folder, scheme, description)
+        else:
+            from haltung.model.neural import NetworkModel
 
-        return NetworkModel.read(folder, scheme, description)
-    except (KeyError, TypeError, ValueError, OSError, BadZipFile) as error:
+            model = NetworkModel.read(folder, scheme, description)
+        model.calibration = Calibration.from_dict(description.get("calibration", {}))
+        return model
+    except (KeyError, TypeError, AttributeError, ValueError, OSError, BadZipFile) as error:
         what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise UserError(f"the bundle in {folder} is broken or incomplete ({what}); export or train it again") from error

@@ -31,3 +31,14 @@ def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], sch
                 labels[task.name] = tuple(label for label, value in zip(task.ids, line, strict=True) if value >= MULTI_THRESHOLD)
         out.append(Prediction(name, labels, values))
     return out
+
+
+def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:
+    """Return the tasks that a prediction is not sure enough of, ``{"stance": True}``; the others are not in it.
+
+    Args:
+        prediction: of one segment.
+        thresholds: the least highest probability for each single-label task (see ``Calibration.abstaining``); where it is None, no
+            probability is high enough.
+    """
+    return {task: True for task, least in thresholds.items() if least is None or max(prediction.probabilities[task].values()) < least}

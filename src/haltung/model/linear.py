@@ -19,7 +19,8 @@ from sklearn.svm import LinearSVC
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.model.decisions import predictions
-from haltung.model.spec import LinearSpec
+from haltung.model.spec import Calibration, LinearSpec
+from haltung.model.temperature import calibrated
 from haltung.records import Prediction, Segment
 
 WEIGHTS = "linear.safetensors"
@@ -55,9 +56,13 @@ class LinearModel:
         self.weights = dict(weights)
         self.scheme = scheme
         self.spec = spec
+        self.calibration = Calibration()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, ``[segments, labels]``; a label that training never saw has 0."""
+        """Return the probabilities of each task, ``[segments, labels]``; a label that training never saw has 0.
+
+        The temperatures of ``calibration`` are applied.
+        """
         if not segments:
             return {task.name: np.zeros((0, len(task))) for task in self.scheme}
         tables = {reads: features.transform(segments) for reads, features in self.features.items()}
@@ -70,7 +75,7 @@ class LinearModel:
                 total = values.sum(axis=1, keepdims=True)
                 values = np.where(total > 0, values / np.where(total > 0, total, 1.0), weights.seen / weights.seen.sum())
             out[task.name] = values
-        return out
+        return calibrated(out, self.scheme, self.calibration)
 
     def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
         """Return a prediction for each segment, in order."""

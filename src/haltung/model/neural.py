@@ -19,7 +19,8 @@ from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.model.decisions import predictions
 from haltung.model.network import Batch, Classifier, collate
-from haltung.model.spec import NetworkSpec
+from haltung.model.spec import Calibration, NetworkSpec
+from haltung.model.temperature import calibrated
 from haltung.records import Prediction, Segment
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class NetworkModel:
         self.spec = spec
         self.encoder = encoder
         self.views = tuple(views)
+        self.calibration = Calibration()
 
     def encode(self, segments: Sequence[Segment]) -> list[list[Tokens]]:
         """Return the token ids of each segment for each view: ``[views][segments]``."""
@@ -71,7 +73,10 @@ class NetworkModel:
         ]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, ``[segments, labels]`` in float64: softmax, or sigmoid where it is multi-label."""
+        """Return the probabilities of each task, ``[segments, labels]`` in float64: softmax, or sigmoid where it is multi-label.
+
+        The temperatures of ``calibration`` are applied.
+        """
         encoded = self.encode(segments)
         out = {task.name: np.zeros((len(segments), len(task)), dtype=np.float64) for task in self.scheme}
         was_training = self.network.training
@@ -85,7 +90,7 @@ class NetworkModel:
                         out[name][rows] = values.cpu().numpy()
         finally:
             self.network.train(was_training)
-        return out
+        return calibrated(out, self.scheme, self.calibration)
 
     def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
         """Return a prediction for each segment, in order; a bar is shown where it takes over two seconds and ``progress`` is set."""

@@ -3,9 +3,10 @@
 from haltung.tracking.provenance import provenance
 from haltung.tracking.reading import RunRecord, artifact, attach, bundle_folder, children, find, newest
 from haltung.tracking.store import Store, open_store
-from haltung.tracking.writing import Run, run
+from haltung.tracking.writing import Pruned, Run, lost, run
 
 __all__ = [
+    "Pruned",
     "Run",
     "RunRecord",
     "Store",
@@ -14,6 +15,7 @@ __all__ = [
     "bundle_folder",
     "children",
     "find",
+    "lost",
     "newest",
     "open_store",
     "provenance",

@@ -66,7 +66,7 @@ def find(store: Store, run: str) -> RunRecord:
     with told(store):
         found = _candidates(connection, run)
         if len(found) == 1:
-            return _record(connection, found[0])
+            return record_of(connection, found[0])
         if found:
             raise UserError(f"'{run}' names {len(found)} runs in {store.shown}: {_told(found)}; name one by its id")
         others = _search(connection, "", _LOOKED_AT)
@@ -87,7 +87,7 @@ def newest(store: Store) -> RunRecord:
         found = _search(connection, "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'", 1)
     if not found:
         raise UserError(f"no finished run in {store.shown} (experiment '{store.experiment}') holds a bundle; run haltung train first")
-    return _record(connection, found[0])
+    return record_of(connection, found[0])
 
 
 def children(parent: RunRecord) -> list[RunRecord]:
@@ -95,7 +95,7 @@ def children(parent: RunRecord) -> list[RunRecord]:
     connection = parent.connection
     with told(connection.store):
         found = _search(connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _LOOKED_AT)
-    return [_record(connection, run) for run in reversed(found)]
+    return [record_of(connection, run) for run in reversed(found)]
 
 
 def attach(record: RunRecord) -> Run:
@@ -199,7 +199,8 @@ def _search(connection: Connection, query: str, limit: int, everywhere: bool = F
     return list(client.search_runs(experiments, query, max_results=limit, order_by=["attributes.start_time DESC"]))
 
 
-def _record(connection: Connection, found: Found) -> RunRecord:
+def record_of(connection: Connection, found: Found) -> RunRecord:
+    """Return MLflow's run as our record."""
     return RunRecord(
         id=found.info.run_id,
         name=found.info.run_name,

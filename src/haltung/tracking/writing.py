@@ -31,6 +31,10 @@ _METRICS_PER_BATCH = 1000
 _UNNAMEABLE = re.compile(r"[^\w.\- :/]")
 
 
+class Pruned(Exception):
+    """Raised within a run to give it up as hopeless: it ends as KILLED, and its tag ``haltung.pruned`` says why."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A run to write to; made by ``run`` (a new or resumed one) or ``attach`` (one that has ended). ``fresh``: it has just begun."""
@@ -158,7 +162,7 @@ class Run:
 def run(
     store: Store, name: str, parent: Run | None = None, tags: Mapping[str, object] | None = None, resume: str | None = None
 ) -> Iterator[Run]:
-    """Begin a run and yield it; afterwards it is FINISHED, FAILED (an exception passed by) or KILLED (Ctrl-C).
+    """Begin a run and yield it; afterwards it is FINISHED, FAILED (an exception passed by) or KILLED (Ctrl-C, ``Pruned``).
 
     A process that is killed outright leaves its run RUNNING, with all that it has logged; ``resume`` goes on with it.
 
@@ -178,11 +182,18 @@ def run(
     try:
         yield written
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
+        stopped = isinstance(error, KeyboardInterrupt | Pruned)
         fine = isinstance(error, SystemExit) and not error.code
         _end(written, "FINISHED" if fine else "KILLED" if stopped else "FAILED", error)
         raise
     _end(written, "FINISHED", None)
+
+
+def lost(written: Run, why: str) -> None:
+    """Mark a run as FAILED whose process has died without a word."""
+    written.tags({"haltung.error": why})
+    with told(written.connection.store):
+        written.connection.client.set_terminated(written.id, "FAILED")
 
 
 def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -228,7 +239,9 @@ def _end(written: Run, status: str, error: BaseException | None) -> None:
     """Set the status; where an exception is on its way already, a store that has gone must not hide it."""
     try:
         if error is not None and not isinstance(error, SystemExit):
-            written.tags({"haltung.error": f"{type(error).__name__}: {error}"})
+            written.tags(
+                {"haltung.pruned": str(error)} if isinstance(error, Pruned) else {"haltung.error": f"{type(error).__name__}: {error}"}
+            )
         with told(written.connection.store):
             written.connection.client.set_terminated(written.id, status)
     except UserError as refused:

@@ -71,10 +71,8 @@ class LabelNames:
         if slash and task in self._scheme.names and label in self._scheme[task].ids:
             return task, label
         if slash and task in self._scheme.names:
-            allowed = self._scheme[task].ids
-            raise Fault(
-                "unknown_label", f"unknown {task} '{label}'{nearest(label, allowed)}; allowed after '{task}/' are {listed(allowed)}"
-            )
+            ids = self._scheme[task].ids
+            raise Fault("unknown_label", f"unknown {task} '{label}'{nearest(label, ids)}; allowed after '{task}/' are {listed(ids)}")
         owners = [task.name for task in self._scheme if name in task.ids]
         if len(owners) > 1:
             raise Fault(

@@ -1,0 +1,95 @@
+"""``haltung compare runs=[A,B]``."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from pydantic import Field
+
+from haltung.cli.composing import compose, parse
+from haltung.cli.objects import make, plain, typed
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    runs: list[str]
+    split: Literal["dev", "test", "folds"]
+    task: str | None
+    correction: Literal["holm", "none"]
+    draws: Annotated[int, Field(ge=200, le=100_000)]
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    language: Literal["en", "de"]
+    output: str | None
+    track: bool
+
+
+def run(words: Sequence[str]) -> int:
+    """Compare runs; print leaderboard, pairs and verdicts, and write them where that is asked for."""
+    parsed = parse([_as_texts(word) for word in words])
+    for overrides in parsed.combinations:
+        config = compose("compare", overrides, parsed.config_dir)
+        if parsed.show:
+            print(OmegaConf.to_yaml(config))
+        else:
+            _compare(plain(config), ["compare", *words])
+    return 0
+
+
+def _compare(settings: Mapping[str, Any], command: Sequence[str]) -> None:
+    keys = typed(Keys, settings)
+    store = make(settings["tracking"], "tracking")
+    corpus = settings["corpus"]["name"] if settings.get("corpus") else None
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from haltung import comparison as comparisons
+    from haltung import tracking
+    from haltung.evaluation import comparison_page, comparison_tables
+    from haltung.evaluation.standings import OPEN, compare
+
+    console = Console()
+    systems = comparisons.read(store, keys.runs, keys.split, corpus)
+    scheme = systems[0].runs[0].scheme
+    found = compare(systems, [keys.task] if keys.task else [], keys.correction, keys.draws, keys.seed)
+    for task, result in found.tasks.items():
+        console.print(comparison_tables.leaderboard(found, task, scheme, keys.language).rich())
+        for pair in result.pairs:
+            told = comparison_tables.sentence(pair, found, keys.language)
+            console.print(Text(told, "" if pair.verdict == OPEN else "bold"), soft_wrap=True)
+        console.print()
+        console.print(comparison_tables.pairs(found, task, scheme, keys.language, verdicts=False).rich())
+    for note in comparison_tables.notes(found, keys.language):
+        console.print(Text(note, "dim"))
+    details = {
+        "command": tracking.provenance(command)["haltung.command"],
+        **{system.name: ", ".join(id[:8] for id in system.ids) for system in systems},
+    }
+    if keys.output:
+        files = comparison_page.write(Path(keys.output), found, scheme, keys.language, details)
+        page = next(file for file in files if file.suffix == ".html")
+        console.print(f"page, tables and plots: {page}", highlight=False, soft_wrap=True)
+    if keys.track:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(keys.output or Path(scratch) / "comparison")
+            if not keys.output:
+                comparison_page.write(folder, found, scheme, keys.language, details)
+            id = comparisons.track(store, found, systems, folder, command)
+        console.print(f"run [bold]{id}[/] (compare)", highlight=False)
+
+
+def _as_texts(word: str) -> str:
+    """Put each run in quotes: an id such as 9e881582 would be read as a number; brackets may be left out."""
+    key, _, value = word.partition("=")
+    if key != "runs":
+        return word
+    items = [item.strip().strip("'\"") for item in re.sub(r"^\[|\]$", "", value.strip()).split(",")]
+    return "runs=[" + ",".join("'" + item.replace("\\", "\\\\").replace("'", "\\'") + "'" for item in items if item) + "]"

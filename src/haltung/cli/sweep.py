@@ -1,0 +1,205 @@
+"""``haltung sweep search=NAME``: search for the best recipe, then train it on several seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from omegaconf import OmegaConf
+from pydantic import Field
+
+from haltung.cli.composing import compose, keys, parse
+from haltung.cli.objects import make, plain, typed
+from haltung.cli.prepare import corpus_of
+from haltung.cli.recipes import recipe_of
+from haltung.errors import UserError, nearest
+from haltung.sweeps import Range, Space, Sweep, Trial, Value, search, spaces_of
+from haltung.sweeps.trials import Trials
+
+if TYPE_CHECKING:
+    from haltung.corpus.prepared import Prepared
+    from haltung.evaluation.tables import Grid
+    from haltung.runs import Plan
+    from haltung.sweeps import Found
+
+# What may be searched: the recipe, and what a model reads of the corpus. All else would change what the trials are compared on.
+_GROUPS = ("training", "model", "encoder")
+_WITHIN = (*(f"{group}." for group in _GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
+
+# The keys that may differ between a sweep and its resumption.
+_FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "sweeps", "tracking", "name")
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys, beside those of a training."""
+
+    trials: Annotated[int, Field(ge=1)]
+    workers: Annotated[int, Field(ge=1, le=256)]
+    startup: Annotated[int, Field(ge=0)]
+    warmup: Annotated[int, Field(ge=0)]
+    final_seeds: tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...]
+    sweeps: str
+    search: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Composed:
+    """The recipe that the command's words compose, with other values in it; see ``sweeps.Recipe``."""
+
+    words: tuple[str, ...]
+    config_dir: Path | None
+    command: tuple[str, ...]
+
+    def settings(self, values: Mapping[str, Value]) -> dict[str, Any]:
+        """Return the config with these values, as plain data."""
+        return plain(compose("sweep", [*self.words, *(f"{key}={_written(value)}" for key, value in values.items())], self.config_dir))
+
+    def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
+        """Return what is to be trained.
+
+        Raises:
+            UserError: the config does not take a value.
+        """
+        recipe = recipe_of({**self.settings(values), "seed": seed, "resume": resume})
+        return recipe.plan(self._corpus, self.command, name)
+
+    @cached_property
+    def _corpus(self) -> Prepared:
+        return corpus_of(self.settings({}), self.config_dir)
+
+    def __reduce__(self) -> tuple[type[Composed], tuple[Any, ...]]:
+        # A worker opens the corpus itself.
+        return Composed, (self.words, self.config_dir, self.command)
+
+
+def run(words: Sequence[str]) -> int:
+    """Search, print trials and importances, and the figures of the best recipe."""
+    parsed = parse([_bracketed(word) for word in words])
+    if len(parsed.combinations) != 1:
+        raise UserError("a sweep draws its values from search/NAME.yaml; give each key one value, and lists in brackets")
+    overrides = parsed.combinations[0]
+    config = compose("sweep", overrides, parsed.config_dir)
+    if parsed.show:
+        print(OmegaConf.to_yaml(config))
+        return 0
+    settings = plain(config)
+    own, recipe = typed(Keys, settings), recipe_of(settings)
+    composed = Composed(overrides, parsed.config_dir, ("sweep", *words))
+    spaces = spaces_of(own.search)
+    _check(spaces, composed, keys(config), overrides)
+    if len(set(own.final_seeds)) < len(own.final_seeds):
+        raise UserError(f"final_seeds is {list(own.final_seeds)}: one stands twice, and would count twice in mean and spread")
+    store = make(settings["tracking"], "tracking")
+    corpus = composed._corpus
+    name = recipe.keys.name or f"{recipe.name(corpus.name)}-sweep"
+    trials = Trials(Path(own.sweeps) / name, spaces, own.trials, recipe.keys.seed, own.startup, own.warmup)
+    sweep = Sweep(
+        name, trials, own.workers, recipe.keys.seed, own.final_seeds, recipe.keys.resume, settings, _FREE, ("sweep", *words),
+        recipe.keys.language,
+    )  # fmt: skip
+
+    from rich.console import Console
+
+    console = Console()
+    console.print(f"[bold]{name}[/]: {own.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
+    _show(search(sweep, composed, store, tell), corpus, recipe.keys.language, console)
+    return 0
+
+
+def tell(trial: Trial) -> None:
+    """Print one line for a trial that has ended."""
+    score = "" if trial.score is None else f" {trial.score:.3f}"
+    why = f" ({trial.why})" if trial.why else f" (same values as trial {trial.twin})" if trial.twin is not None else ""
+    print(f"trial {trial.number}: {trial.state}{score}{why}  {_words(trial.values)}", flush=True)
+
+
+def _check(spaces: Mapping[str, Space], recipe: Composed, known: Sequence[str], overrides: Sequence[str]) -> None:
+    """Raise ``UserError`` where a key can't be searched, or the config does not take one of its values."""
+    given = {word.partition("=")[0].lstrip("+") for word in overrides}
+    searchable = [key for key in known if (key in _GROUPS or key.startswith(_WITHIN)) and not key.endswith("_target_")]
+    for key, space in spaces.items():
+        if key not in known:
+            raise UserError(f"search: there is no key '{key}'{nearest(key, searchable)}; haltung sweep --cfg shows them all")
+        if key not in searchable:
+            raise UserError(
+                f"search: '{key}' can't be searched, since trials have to be compared on the same data with the same tracking; "
+                "searched can be keys of training, model and encoder, and corpus.reads, corpus.pooling, corpus.max_length"
+            )
+        if key in _GROUPS and isinstance(space, Range):
+            raise UserError(f"search: '{key}' is a group; expected a list of its choices")
+        if key in given:
+            raise UserError(f"{key} is both given and searched; leave out {key}=…, or take it out of the search")
+        for value in space.probes:
+            try:
+                recipe_of(recipe.settings({key: value}))
+            except UserError as error:
+                raise UserError(f"search: {key}={_written(value)} does not go: {error}") from None
+
+
+def _show(found: Found, corpus: Prepared, language: str, console: Any) -> None:
+    from haltung.evaluation import tables
+
+    console.print(_table(found, language).rich())
+    if found.importance:
+        told = ", ".join(f"{key} {share:.2f}" for key, share in found.importance.items())
+        console.print(f"importance of the keys (fANOVA): {told}", highlight=False)
+    for outcome in found.outcomes if len(found.outcomes) == 1 else ():
+        tables.show(outcome.evaluation, corpus.scheme, console, language)
+    if found.final is not None and len(found.outcomes) > 1:
+        console.print(tables.seeds(found.final, corpus.scheme, language).rich())
+    # The scores above chose the recipe, so they flatter it.
+    console.print("dev has chosen the recipe, so its dev figures are too good; test tells the truth:", highlight=False)
+    console.print(f"run [bold]{found.run}[/]", highlight=False)
+    for outcome in found.outcomes[:1]:
+        console.print(f"open test:   haltung evaluate run={outcome.run[:8]} split=test", highlight=False)
+    console.print(f"train it:    haltung train {_words(found.best.values)}", highlight=False, soft_wrap=True)
+    console.print(f"look at it:  {found.where}", highlight=False, soft_wrap=True)
+
+
+def _table(found: Found, language: str) -> Grid:
+    from haltung.evaluation.tables import Grid
+    from haltung.evaluation.wording import number, word
+
+    best = sorted((trial for trial in found.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:_SHOWN]
+    names = list(found.best.values)
+    rows = tuple(
+        (str(trial.number), number(trial.score or 0.0, language), *(_brief(trial.values[name]) for name in names)) for trial in best
+    )
+    counts = ", ".join(
+        f"{sum(trial.state == state for trial in found.trials)} {state}"
+        for state in ("finished", "pruned", "failed", "lost")
+        if any(trial.state == state for trial in found.trials)
+    )
+    columns = (word("trial", language), word("dev_macro_f1", language), *(name.rpartition(".")[2] for name in names))
+    return Grid(f"{counts}", columns, rows)
+
+
+def _words(values: Mapping[str, Value]) -> str:
+    return " ".join(f"{key}={_brief(value)}" for key, value in values.items())
+
+
+def _brief(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _written(value).strip("'")
+
+
+def _written(value: Value) -> str:
+    """Return a value as it stands in an override."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, str):
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        return value if re.fullmatch(r"[A-Za-z_][\w.-]*", value) and value not in ("true", "false", "null") else f"'{quoted}'"
+    return repr(value)
+
+
+def _bracketed(word: str) -> str:
+    """Make a list of ``final_seeds=1,2,3``, which would otherwise ask for three sweeps."""
+    key, _, value = word.partition("=")
+    return f"{key}=[{value}]" if key == "final_seeds" and re.fullmatch(r"[0-9,]+", value) else word

@@ -1,0 +1,56 @@
+"""Articles whose truth is known: labels of which some are rare, sentences that resemble each other within an article, systems that err."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from haltung.evaluation.intervals import Articles
+from haltung.evaluation.scored import Floats
+
+# How often each of eleven labels occurs, and how often each is recognised in an article of middling difficulty.
+SHARES = np.array([0.22, 0.16, 0.13, 0.11, 0.1, 0.08, 0.07, 0.05, 0.04, 0.025, 0.015])
+RECALL = np.linspace(0.8, 0.45, len(SHARES))
+SENTENCES = 12
+
+
+def sample(
+    rng: np.random.Generator, articles: int, systems: Sequence[Sequence[Floats]] = ((np.zeros(11),),), alike: float = 4.0, hard: float = 0.7
+) -> list[list[Articles]]:
+    """Draw articles, and what systems say of them: a list of runs for each system, all on the same articles.
+
+    Args:
+        rng: where chance comes from.
+        articles: how many; each has about a dozen sentences.
+        systems: for each system and each of its seeds, what is added to the log odds of recognising each label.
+        alike: the smaller, the more an article keeps to a few labels (concentration of a Dirichlet distribution).
+        hard: the standard deviation of articles' difficulty, in log odds, for all systems the same.
+    """
+    size = len(SHARES)
+    lengths = 1 + rng.poisson(SENTENCES - 1, articles)
+    which = np.repeat(np.arange(articles), lengths)
+    mix = rng.gamma(alike * SHARES, size=(articles, size)) + 1e-12
+    mix /= mix.sum(axis=1, keepdims=True)
+    gold = (mix[which].cumsum(axis=1) < rng.random(len(which))[:, None]).sum(axis=1).clip(0, size - 1)
+    ease = rng.normal(0, hard, articles)[which]
+    out = []
+    for seeds in systems:
+        runs = []
+        for shift in seeds:
+            chance = 1 / (1 + np.exp(-(np.log(RECALL / (1 - RECALL)) + shift)[gold] - ease))
+            said = np.where(rng.random(len(which)) < chance, gold, rng.choice(size, len(which), p=SHARES))
+            runs.append(_summed(articles, which, gold, said))
+        out.append(runs)
+    return out
+
+
+def _summed(articles: int, which: np.ndarray, gold: np.ndarray, said: np.ndarray) -> Articles:
+    size = len(SHARES)
+    matrix = np.zeros((articles, 3 * size + 3))
+    for labels, start in ((gold[gold == said], 0), (said, size), (gold, 2 * size)):
+        rows = which[gold == said] if start == 0 else which
+        matrix[:, start : start + size] = np.bincount(rows * size + labels, minlength=articles * size).reshape(articles, size)
+    matrix[:, 3 * size] = matrix[:, :size].sum(axis=1)
+    matrix[:, 3 * size + 1] = np.bincount(which, minlength=articles)
+    return Articles(matrix, size, every=False)

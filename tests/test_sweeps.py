@@ -1,0 +1,249 @@
+"""Sweeps: spaces, trials that die and are tried again, and the command from a search to the best recipe on several seeds."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from haltung.errors import UserError
+from haltung.sweeps import Choice, Range, spaces_of
+from haltung.sweeps.trials import Trials, ended, importances, twin_of
+from test_cli import CORPUS, haltung, write_corpus
+
+SPACES = {"training.rate": Range(0.001, 1.0, log=True), "training.batch": Choice((8, 16)), "training.epochs": Range(1, 5)}
+
+
+def test_a_list_is_a_choice_and_a_mapping_a_range():
+    """Whole numbers stay whole, and one broken number makes a range of broken ones."""
+    found = spaces_of({"a": ["none", 1, None, True], "b": {"low": 1, "high": 4}, "c": {"low": 0, "high": 0.5}, "d": {"low": 1e-5, "high": 1e-3, "log": True}})  # fmt: skip  # noqa: E501
+    assert found == {"a": Choice(("none", 1, None, True)), "b": Range(1, 4), "c": Range(0.0, 0.5), "d": Range(1e-5, 1e-3, log=True)}
+    assert isinstance(found["c"].low, float)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (3, "expected a list of values"),
+        ([], "is an empty list"),
+        ([8, 8], "a value stands twice"),
+        ([[1]], r"has the value \[1\]"),
+        ({"low": 1}, "has no high"),
+        ({"low": 1, "hihg": 2}, "'hihg', did you mean 'high'"),
+        ({"low": 2, "high": 1}, "low has to be below high"),
+        ({"low": 0, "high": 1, "log": True}, "begin above 0"),
+        ({"low": 1, "high": 4, "log": True, "step": 1}, "has no step"),
+        ({"low": 1, "high": 4, "step": 9}, "at most 3"),
+        ({"low": "1", "high": 4}, "low: '1'; expected a number"),
+        ({"low": True, "high": 4}, "low: True; expected a number"),
+        ({"low": 1, "high": 4, "log": "yes"}, "expected true or false"),
+    ],
+)
+def test_a_space_of_a_wrong_form_is_refused_with_its_key(space, message):
+    """In one sentence."""
+    with pytest.raises(UserError, match=f"search: training.x .*{message}"):
+        spaces_of({"training.x": space})
+
+
+def test_an_empty_search_is_refused():
+    """There is nothing to try."""
+    with pytest.raises(UserError, match="search is empty"):
+        spaces_of({})
+
+
+def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
+    """Run trials without any training, as a worker does; stop like a killed one within the trial ``stop_after``."""
+    study, buried = trials.open(), []
+    for number in range(stop_after + 1):
+        with trials.next(study, 0, buried.append) as begun:
+            if begun is None or number == stop_after:
+                break
+            study.tell(begun, begun.params["training.rate"])
+    return buried
+
+
+def _trials(folder: Path, most: int = 8) -> Trials:
+    folder.mkdir(exist_ok=True)
+    return Trials(folder, SPACES, most, seed=1, startup=3, warmup=1)
+
+
+def test_a_stopped_sweep_goes_on_as_an_unbroken_one(tmp_path: Path):
+    """The trial that died is marked and tried again with its values, no other is repeated, and all later ones are the same."""
+    whole, broken = _trials(tmp_path / "whole"), _trials(tmp_path / "broken")
+    assert _run(whole) == []
+    _run(broken, stop_after=4)
+    assert _run(broken) == [4]
+    found = ended(broken.open())
+    assert [trial.number for trial in found if trial.state == "lost"] == [4]
+    finished = [trial for trial in found if trial.state == "finished"]
+    assert [trial.values for trial in finished] == [trial.values for trial in ended(whole.open())]
+    assert _run(broken) == []
+
+
+def test_more_trials_go_on_where_a_sweep_has_ended(tmp_path: Path):
+    """What has been tried stays."""
+    _run(_trials(tmp_path / "s", 3))
+    before = ended(_trials(tmp_path / "s").open())
+    _run(_trials(tmp_path / "s", 5))
+    assert (len(before), ended(_trials(tmp_path / "s").open())[:3]) == (3, before)
+
+
+def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path: Path):
+    """After three deaths, and the others go on."""
+    trials = _trials(tmp_path / "s", 4)
+    for _ in range(3):
+        _run(trials, stop_after=0)
+    _run(trials)
+    found = ended(trials.open())
+    assert [trial.why for trial in found if trial.state == "failed"] == ["its process died 3 times"]
+    assert sum(trial.state == "finished" for trial in found) == 3
+
+
+def test_a_living_trial_is_not_buried(tmp_path: Path):
+    """Another worker leaves it alone while it is held."""
+    trials = _trials(tmp_path / "s")
+    study, buried = trials.open(), []
+    with trials.next(study, 1, buried.append) as first, trials.next(trials.open(2), 2, buried.append) as second:
+        assert (first.number, second.number, buried) == (0, 1, [])
+        assert first.params != second.params
+
+
+def test_equal_values_are_found_and_need_no_second_training(tmp_path: Path):
+    """Whether they went to their end or were pruned."""
+    trials = _trials(tmp_path / "s")
+    study = trials.open()
+    _run(trials, stop_after=1)
+    study.enqueue_trial(study.trials[0].params)
+    begun = study.ask({key: space.distribution() for key, space in SPACES.items()})
+    assert twin_of(study, begun).number in (0, begun.number)
+
+
+def test_the_key_that_decides_is_the_most_important_one(tmp_path: Path):
+    """And their shares add up to 1; of too few trials nothing is said."""
+    trials = _trials(tmp_path / "s", 25)
+    _run(trials, stop_after=2)
+    assert importances(trials.open(), 1) == {}
+    _run(trials)
+    found = importances(trials.open(), 1)
+    assert next(iter(found)) == "training.rate"
+    assert sum(found.values()) == pytest.approx(1)
+
+
+SEARCH = """# a small one
+training.encoder_rate: {low: 1.0e-3, high: 5.0e-3, log: true}
+training.batch_size: [8, 16]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a corpus and a search of one's own."""
+    write_corpus(tmp_path, 80)
+    (tmp_path / "mine/search").mkdir(parents=True)
+    (tmp_path / "mine/search/small.yaml").write_text(SEARCH, encoding="utf-8")
+    return tmp_path
+
+
+def words(bert: Path, *more: str) -> tuple[str, ...]:
+    return (
+        "sweep", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.head_rate=1e-2", "model.max_length=32", "training.epochs=2",
+        "training.precision=fp32", "search=small", "name=s", "startup=1", "--config-dir", "mine", *more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("search", "more", "message"),
+    [
+        ("training.encoder_rat: [1.0e-3]", (), "there is no key 'training.encoder_rat', did you mean 'training.encoder_rate'?"),
+        ("tracking.uri: [a, b]", (), "'tracking.uri' can't be searched"),
+        ("corpus.split.seed: [1, 2]", (), "'corpus.split.seed' can't be searched"),
+        ("seed: [1, 2]", (), "'seed' can't be searched"),
+        ("training.class_weight: [none, rot]", (), "did you mean 'root'?"),
+        ("training.batch_size: {low: 8.0, high: 32.0}", (), "expected a whole number"),
+        ("model.dropout: {low: 0.0, high: 1.5}", (), "expected a number from 0 to below 1"),
+        ("encoder: {low: 1, high: 2}", (), "'encoder' is a group; expected a list of its choices"),
+        ("training.epochs: [1, 2]", (), "training.epochs is both given and searched"),
+        ("training.batch_size: 8", (), "expected a list of values"),
+        (SEARCH, ("trials=0",), "trials is 0"),
+        (SEARCH, ("final_seeds=1,1",), "one stands twice"),
+        (SEARCH, ("seed=1,2",), "give each key one value"),
+    ],
+)
+def test_a_wrong_search_is_told_before_anything_is_trained(home: Path, bert: Path, search: str, more: tuple[str, ...], message: str):
+    """In one sentence, with the nearest right word."""
+    (home / "mine/search/small.yaml").write_text(f"# own\n{search}\n", encoding="utf-8")
+    done = haltung(*words(bert, *more), cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert message in done.stderr
+    assert not (home / "experiments").exists()
+
+
+def _record(home: Path, name: str):
+    from haltung import tracking
+
+    return tracking.find(tracking.Store(uri=f"sqlite:///{home}/experiments/mlflow.db", artifacts=str(home / "experiments/artifacts")), name)
+
+
+def _trials_of(home: Path) -> list[dict]:
+    from haltung import tracking
+
+    return json.loads(tracking.artifact(_record(home, "s"), "sweep/trials.json").read_text(encoding="utf-8"))["trials"]
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
+    """SIGKILL; the finished trial is not repeated, the killed one is marked failed and tried again, and the best is trained at the end."""
+    from haltung import tracking
+
+    command = [sys.executable, "-m", "haltung", *words(bert, "trials=3", "final_seeds=1,2")]
+    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("trial 0"):
+                while not list((home / "experiments/sweeps/s").glob("s-001-*/checkpoints")):
+                    time.sleep(0.01)
+                process.send_signal(signal.SIGKILL)
+                break
+    refused = haltung(*command[3:], cwd=home)
+    assert refused.returncode == 2
+    assert "resume=true goes on with it" in refused.stderr
+    other = haltung(*command[3:], "resume=true", "training.warmup=0.2", cwd=home)
+    assert other.returncode == 2
+    assert "was begun with training.warmup=0.1" in other.stderr
+    done = haltung(*command[3:], "resume=true", cwd=home)
+    assert done.returncode == 0, done.stderr
+    trials = _trials_of(home)
+    assert [trial["state"] for trial in trials[:2]] == ["finished", "lost"]
+    assert trials[2]["values"] == trials[1]["values"]
+    assert sum(trial["state"] in ("finished", "pruned") for trial in trials) == 3
+    parent = _record(home, "s")
+    children = tracking.children(parent)
+    by_trial = {child.tags["haltung.trial"]: child.status for child in children if "haltung.trial" in child.tags}
+    assert len([child for child in children if child.tags.get("haltung.trial") == "0"]) == 1
+    assert (parent.status, by_trial["0"], by_trial["1"]) == ("FINISHED", "FINISHED", "FAILED")
+    final = next(child for child in children if child.tags["haltung.kind"] == "seeds")
+    assert len(tracking.children(final)) == 2
+    assert parent.metrics["dev/stance/macro_f1/mean"] == final.metrics["dev/stance/macro_f1/mean"]
+    assert tracking.artifact(parent, "sweep/history.png").stat().st_size > 5000
+    assert not any(key.startswith("test") for run in (parent, *children) for key in run.metrics)
+    assert not list((home / "experiments/sweeps/s").glob("s-0*"))
+    again = haltung(*command[3:], "resume=true", cwd=home)
+    assert again.returncode == 0, again.stderr
+    assert len(tracking.children(parent)) == len(children)
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
+    """Each trial is run once, and no more than were asked for."""
+    from haltung import tracking
+
+    done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert [trial["number"] for trial in _trials_of(home)] == [0, 1, 2, 3]
+    numbers = [child.tags["haltung.trial"] for child in tracking.children(_record(home, "s"))]
+    assert sorted(numbers) == ["0", "1", "2", "3"]
