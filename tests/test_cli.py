@@ -307,6 +307,17 @@ def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert:
     assert "this training had ended before" in again.stdout
 
 
+def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, tmp_path: Path) -> None:
+    """First one seed, later two with resume: the parent has both, and evaluate scores both."""
+    write_corpus(tmp_path)
+    assert haltung(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path).returncode == 0
+    both = haltung(*recipe(bert, "seed=1,2", "training.epochs=1", "resume=true"), cwd=tmp_path)
+    assert both.returncode == 0, both.stderr
+    scored = haltung("evaluate", "run=tiny", "split=dev", "examine=false", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    assert "2 runs" in scored.stdout
+
+
 def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_path: Path) -> None:
     """With a rate too small to learn, every segment gets the same label, and the run says it."""
     write_corpus(tmp_path)

@@ -198,6 +198,8 @@ def train_seeds(
         outcomes = []
         for plan in plans:
             outcomes.append(train(plan, store, run))
+            if outcomes[-1].again:
+                tracking.adopt(run, outcomes[-1].run)
             told(outcomes[-1])
         spread = summary([outcome.evaluation for outcome in outcomes])
         run.metrics({"dev": mean_and_deviation(spread)})

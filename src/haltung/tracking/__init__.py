@@ -3,13 +3,14 @@
 from haltung.tracking.provenance import provenance
 from haltung.tracking.reading import RunRecord, artifact, attach, bundle_folder, children, find, newest
 from haltung.tracking.store import Store, open_store
-from haltung.tracking.writing import Pruned, Run, lost, run
+from haltung.tracking.writing import Pruned, Run, adopt, lost, run
 
 __all__ = [
     "Pruned",
     "Run",
     "RunRecord",
     "Store",
+    "adopt",
     "artifact",
     "attach",
     "bundle_folder",

@@ -189,6 +189,13 @@ def run(
     _end(written, "FINISHED", None)
 
 
+def adopt(parent: Run, child: str) -> None:
+    """Make a run that has ended by itself a part of ``parent``; the part of another one stays there."""
+    with told(parent.connection.store):
+        if "mlflow.parentRunId" not in parent.connection.client.get_run(child).data.tags:
+            parent.connection.client.set_tag(child, "mlflow.parentRunId", parent.id)
+
+
 def lost(written: Run, why: str) -> None:
     """Mark a run as FAILED whose process has died without a word."""
     written.tags({"haltung.error": why})
