@@ -16,7 +16,7 @@ from haltung.records import Segment
 
 
 def examine(
-    model: Model, segments: Sequence[Segment], scored: Scored, explain: int = 30, listed: int = 100, draws: int = 2000, seed: int = 0
+    model: Model, segments: Sequence[Segment], scored: Scored, explain: int = 30, listed: int = 300, draws: int = 2000, seed: int = 0
 ) -> Examination:
     """Return all that there is to look at.
 
