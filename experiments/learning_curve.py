@@ -1,6 +1,6 @@
 """Draw figures over the number of training texts: `python experiments/learning_curve.py OUT.png CORPUS NAME=SIZE …`.
 
-Each NAME is a parent run (several seeds) that `haltung evaluate run=NAME corpus=CORPUS` has scored; CORPUS may be several, joined by commas.
+Each NAME is a run, or the parent run of several seeds, that `haltung evaluate run=NAME corpus=CORPUS` has scored; CORPUS may be several, joined by commas.
 The plot shows mean and standard deviation of macro-F1 over the seeds, for topic and stance, on each corpus's test split.
 """
 
@@ -21,7 +21,9 @@ def points(corpus: str, runs: dict[str, int]) -> dict[str, list[tuple[int, float
     for name, size in runs.items():
         record = tracking.find(tracking.Store(), name)
         for task in out:
-            mean, deviation = (record.metrics[f"{corpus}.test/{task}/macro_f1/{figure}"] for figure in ("mean", "sd"))
+            single = record.metrics.get(f"{corpus}.test/{task}_macro_f1")
+            mean = single if single is not None else record.metrics[f"{corpus}.test/{task}/macro_f1/mean"]
+            deviation = record.metrics.get(f"{corpus}.test/{task}/macro_f1/sd", 0.0)
             out[task].append((size, mean, deviation))
     return out
 
@@ -43,7 +45,7 @@ def main(path: Path, corpora: list[str], runs: dict[str, int]) -> None:
         axes.set_xlabel("written segments (70 % of them in train)")
         axes.grid(axis="y", color="#DDDDDD")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("macro-F1, mean ± standard deviation")
+    panels[0].set_ylabel("macro-F1 (bars: standard deviation over seeds)")
     panels[0].set_ylim(bottom=0)
     panels[-1].legend(frameon=False, loc="lower right")
     figure.savefig(path, dpi=150)
