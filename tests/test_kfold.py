@@ -170,6 +170,9 @@ def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(home: Path):
     again = haltung("train", *CORPUS, "folds=3", "name=cv", "resume=true", cwd=home)
     assert again.returncode == 0, again.stderr
     assert len(tracking.children(_record(home, "cv-folds-42"))) == 3
+    refused = haltung("evaluate", "run=cv-folds-42", cwd=home)
+    assert refused.returncode == 2
+    assert "cv-folds-42 is a cross-validation, whose out-of-fold figures it holds already" in refused.stderr
 
 
 @pytest.mark.slow

@@ -69,6 +69,11 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
         source: Mapping[str, Any] = settings
     else:
         found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
+        if found.tags.get("haltung.kind") == "folds":
+            raise UserError(
+                f"{found.name} is a cross-validation, whose out-of-fold figures it holds already; "
+                "compare it with another one (haltung compare 'runs=[A,B]' split=folds), or evaluate one of its folds"
+            )
         members = tracking.children(found)
         parent = found if members else None
         systems += [(record.name, tracking.bundle_folder(record), record) for record in members or [found]]
