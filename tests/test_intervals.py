@@ -12,8 +12,9 @@ import pytest
 
 import simulated
 from haltung.evaluation import tables
+from haltung.evaluation.draws import weights
 from haltung.evaluation.figures import HEADLINE, Evaluation, read
-from haltung.evaluation.intervals import Articles, articles_of, bca, intervals_of, resampled, weights, widened, with_intervals
+from haltung.evaluation.intervals import Articles, articles_of, bca, intervals_of, resampled, widened, with_intervals
 from haltung.evaluation.metrics import evaluate, log_loss
 from haltung.evaluation.scored import Scored
 from haltung.labels import parse
@@ -63,7 +64,7 @@ def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.Monke
     """Many articles are drawn block by block; the figures are the same."""
     articles = articles_of(scored(90, 30), SCHEME.topic)
     whole = resampled(articles, draws=50)
-    monkeypatch.setattr("haltung.evaluation.intervals._BLOCK", 210)
+    monkeypatch.setattr("haltung.evaluation.draws._BLOCK", 210)
     np.testing.assert_array_equal(resampled(articles, draws=50), whole)
 
 

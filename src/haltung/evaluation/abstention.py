@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from haltung.evaluation.calibration import by_cluster, interval, numbered, outcomes, resampled
+from haltung.evaluation.calibration import by_cluster, interval, outcomes, resampled
+from haltung.evaluation.draws import numbered
 from haltung.evaluation.figures import Interval
 from haltung.evaluation.intervals import DRAWS
 from haltung.evaluation.scored import Floats, Scored

@@ -6,13 +6,14 @@ of Modern Neural Networks"); for a multi-label task once for each label, by its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from haltung.evaluation.draws import numbered, weights
 from haltung.evaluation.figures import Interval
-from haltung.evaluation.intervals import DRAWS, FEWEST, SEED, weights
+from haltung.evaluation.intervals import DRAWS, FEWEST, SEED
 from haltung.evaluation.metrics import log_loss
 from haltung.evaluation.scored import Floats, Ints, Scored
 from haltung.labels import Task
@@ -137,12 +138,6 @@ def binned(confidence: Floats, bins: int = BINS) -> Ints:
     """Return each probability's bin, from 0 without gaps: about as many segments in each, equal probabilities in the same."""
     edges = np.percentile(confidence, np.linspace(0, 1, bins + 1) * 100)[1:-1]
     return np.unique(np.searchsorted(edges, confidence), return_inverse=True)[1].astype(np.int64)
-
-
-def numbered(groups: Sequence[str]) -> Ints:
-    """Return each segment's article as a number from 0."""
-    places: dict[str, int] = {}
-    return np.array([places.setdefault(group, len(places)) for group in groups], dtype=np.int64)
 
 
 def by_cluster(values: Floats, clusters: Ints, place: Ints | None = None) -> Floats:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 # The house style of plots lives there; a second copy of it would drift.
-from haltung.evaluation.plots import _FAINT, _INK, _SOFT, BLUE, GREEN, SKY, VERMILION, _figure, _finish, _numbered
+from haltung.evaluation.plots import BLUE, FAINT, GREEN, INK, SKY, SOFT, VERMILION, canvas, finish, numbered
 from haltung.evaluation.wording import count, number, place, word
 from haltung.labels import Task
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def reliability(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
     """Draw how often answers are right against how sure they are, one mark for each bin with its interval, and how sure they are."""
     figures = report.tasks[task.name]
-    figure = _figure(6.4, 6.2)
+    figure = canvas(6.4, 6.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    above.plot([0, 1], [0, 1], color=_SOFT, linestyle=(0, (4, 3)), linewidth=1, label=word("perfect", language), zorder=1)
+    above.plot([0, 1], [0, 1], color=SOFT, linestyle=(0, (4, 3)), linewidth=1, label=word("perfect", language), zorder=1)
     x, y = ([getattr(part, name) for part in figures.bins] for name in ("confidence", "accuracy"))
     # The percentiles of a bin may leave its own figure out by a rounding error.
     ends = [(part.interval.low, part.interval.high) if part.interval else (part.accuracy, part.accuracy) for part in figures.bins]
@@ -41,31 +41,31 @@ def reliability(report: CalibrationReport, task: Task, language: str = "en") -> 
     below.set_ylabel(word("density", language))
     below.set_xlabel(word("confidence", language))
     for axes in (above, below):
-        axes.grid(color=_FAINT, linewidth=0.7, zorder=0)
+        axes.grid(color=FAINT, linewidth=0.7, zorder=0)
         axes.set_axisbelow(True)
-    _numbered(above, language, axis="y")
-    _numbered(below, language)
+    numbered(above, language, axis="y")
+    numbered(below, language)
     ece = f"ECE {number(figures.ece, language)}"
     if figures.ece_interval:
         ece += f" ({number(figures.ece_interval.low, language)}–{number(figures.ece_interval.high, language)})"
     parts = [place(report.corpus, report.split, language), f"n = {count(figures.n, language)}", ece]
     if task.name in report.temperatures:
         parts.append(f"{word('temperature', language)} {number(report.temperatures[task.name], language, 2)}")
-    _finish(above, f"{task.title(language)}: {word('reliability', language)}", " · ".join(parts))
-    _finish(below, "", "")
+    finish(above, f"{task.title(language)}: {word('reliability', language)}", " · ".join(parts))
+    finish(below, "", "")
     return figure
 
 
 def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
     """Draw the share of mistakes among the surest segments against how many those are, and where the thresholds lie."""
     figures = report.abstention[task.name]
-    figure = _figure(6.4, 4.4)
+    figure = canvas(6.4, 4.4)
     axes = figure.add_subplot()
     coverage, right = np.array(figures.coverage), 1 - figures.error
     best = np.divide(np.maximum(coverage - right, 0), coverage)
     axes.plot(coverage, best, color=GREEN, linewidth=1, linestyle=":", label=word("best_order", language), zorder=2)
     label = f"{word('error_rate', language)} {number(figures.error, language)}"
-    axes.axhline(figures.error, color=_SOFT, linestyle=(0, (4, 3)), linewidth=1, label=label, zorder=1)
+    axes.axhline(figures.error, color=SOFT, linestyle=(0, (4, 3)), linewidth=1, label=label, zorder=1)
     axes.plot(coverage, figures.risk, color=BLUE, linewidth=1.8, label=word("surest_first", language), zorder=3)
     points = [point for point in figures.points if point.precision is not None]
     if points:
@@ -74,14 +74,14 @@ def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -
     for point in points:
         told = f"{number(point.wished, language, 2)}"
         spot = (point.coverage, 1 - (point.precision or 0))
-        axes.annotate(told, spot, (0, 7), textcoords="offset points", ha="center", fontsize=8.5, color=_INK)
+        axes.annotate(told, spot, (0, 7), textcoords="offset points", ha="center", fontsize=8.5, color=INK)
     axes.set(xlim=(0, 1), ylim=(0, max(0.05, 1.15 * max(*figures.risk, figures.error))))
     axes.set_xlabel(word("coverage", language))
     axes.set_ylabel(word("risk", language))
     for axis in "xy":
-        _numbered(axes, language, axis=axis)
-    axes.grid(color=_FAINT, linewidth=0.7, zorder=0)
+        numbered(axes, language, axis=axis)
+    axes.grid(color=FAINT, linewidth=0.7, zorder=0)
     axes.legend(frameon=False, fontsize=8.5, loc="best")
     parts = [place(report.corpus, report.split, language), f"n = {count(figures.n, language)}", f"AURC {number(figures.aurc, language)}"]
-    _finish(axes, f"{task.title(language)}: {word('coverage_risk', language)}", " · ".join(parts))
+    finish(axes, f"{task.title(language)}: {word('coverage_risk', language)}", " · ".join(parts))
     return figure

@@ -8,13 +8,14 @@ import numpy as np
 
 from haltung.evaluation.scored import Floats, Ints
 
-# Draws at once; bounds the memory to this times the number of articles.
-_CHUNK = 200
+# How many weights are held at once: 32 MB of them.
+_BLOCK = 4_000_000
 
 
 def numbered(groups: Sequence[str]) -> Ints:
     """Return each segment's article as a number from 0 on, ``[n]``."""
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+    places: dict[str, int] = {}
+    return np.array([places.setdefault(group, len(places)) for group in groups], dtype=np.int64)
 
 
 def per_article(values: Floats | Ints, articles: Ints) -> Floats:
@@ -24,19 +25,21 @@ def per_article(values: Floats | Ints, articles: Ints) -> Floats:
     return out
 
 
+def weights(articles: int, draws: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each article is drawn, as blocks of ``[some draws, articles]``; the same seed gives the same draws."""
+    rng = np.random.default_rng(seed)
+    step = max(1, _BLOCK // articles)
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        drawn: Ints = rng.integers(0, articles, (size, articles))
+        drawn += articles * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * articles).reshape(size, articles).astype(np.float64)
+
+
 def resampled(sums: Floats, draws: int, seed: int) -> Floats:
     """Return the sums over articles that are drawn with replacement, as many as there are: ``[draws, …]`` of ``[articles, …]``.
 
     The cluster bootstrap (Field and Welsh 2007, "Bootstrapping clustered data", JRSS B 69): an article comes with all of its segments.
     """
     flat = sums.reshape(len(sums), -1)
-    rng = np.random.default_rng(seed)
-    return np.concatenate([weights @ flat for weights in _weights(len(sums), draws, rng)]).reshape(draws, *sums.shape[1:])
-
-
-def _weights(articles: int, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Return how often each draw takes each article, ``[chunk, articles]``."""
-    for start in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - start)
-        picked = rng.integers(0, articles, size=(size, articles)) + np.arange(size)[:, None] * articles
-        yield np.bincount(picked.ravel(), minlength=size * articles).reshape(size, articles).astype(np.float64)
+    return np.concatenate([block @ flat for block in weights(len(sums), draws, seed)]).reshape(draws, *sums.shape[1:])

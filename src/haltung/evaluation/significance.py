@@ -48,7 +48,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from haltung.evaluation.intervals import DRAWS, LEVEL, SEED, Articles, weights
+from haltung.evaluation.draws import weights
+from haltung.evaluation.intervals import DRAWS, LEVEL, SEED, Articles
 from haltung.evaluation.scored import Bools, Floats
 
 # The figures that are compared, and their place in ``Articles.figures``.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haltung.evaluation.plots import _FAINT, _INK, _SOFT, BLUE, SKY, VERMILION, _figure, _finish, _numbered
+from haltung.evaluation.plots import BLUE, FAINT, INK, SKY, SOFT, VERMILION, canvas, finish, numbered
 from haltung.evaluation.slices import Slices, title
 from haltung.evaluation.wording import count, number, word
 from haltung.labels import Scheme, Task
@@ -31,7 +31,7 @@ def differences(found: Slices, scheme: Scheme, task: Task, language: str = "en",
     judged = [row for row in found.tasks.get(task.name, ()) if row.verdict != "few"]
     kept = {id(row) for row in sorted(judged, key=lambda row: (row.verdict == "level", -abs(row.difference)))[:most]}
     rows = [row for row in judged if id(row) in kept]
-    figure = _figure(7.6, 1.75 + 0.28 * max(1, len(rows)))
+    figure = canvas(7.6, 1.75 + 0.28 * max(1, len(rows)))
     axes = figure.add_subplot()
     for verdict, (colour, mark) in _LOOKS.items():
         places = [place for place, row in enumerate(rows) if row.verdict == verdict]
@@ -41,16 +41,16 @@ def differences(found: Slices, scheme: Scheme, task: Task, language: str = "en",
             reach = np.abs(ends - values)
             name = word(f"slice_{verdict}", language)
             axes.errorbar(values, places, xerr=reach, fmt=mark, color=colour, markersize=6, elinewidth=1.4, label=name, zorder=3)
-    axes.axvline(0, color=_INK, linewidth=0.9, zorder=1)
+    axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
     for place, row in enumerate(rows):
-        style: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": _SOFT, "annotation_clip": False}
+        style: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": SOFT, "annotation_clip": False}
         axes.annotate(number(row.accuracy, language, 2), (1.02, place), xycoords=("axes fraction", "data"), **style)
     axes.set_yticks(range(len(rows)), [f"{title(row, scheme, language)}  ({count(row.n, language)})" for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel(word("accuracy_difference", language))
-    _numbered(axes, language)
-    axes.grid(axis="x", color=_FAINT, linewidth=0.7, zorder=0)
+    numbered(axes, language)
+    axes.grid(axis="x", color=FAINT, linewidth=0.7, zorder=0)
     if rows:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.28 * len(rows) + 0.5) - 0.02), ncols=3, frameon=False, fontsize=8.5)
-    _finish(axes, f"{task.title(language)} {word('by_slice', language)}", word("accuracy", language))
+    finish(axes, f"{task.title(language)} {word('by_slice', language)}", word("accuracy", language))
     return figure

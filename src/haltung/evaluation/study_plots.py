@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINES, _MARKS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", "D", "v", "P")
-_INK, _SOFT, _FAINT = "#222222", "#666666", "#DDDDDD"
+INK, SOFT, FAINT = "#222222", "#666666", "#DDDDDD"
 
 
 def history(finished: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, float]], under: str, language: str = "en") -> Figure:
@@ -30,7 +30,7 @@ def history(finished: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, f
     figure, axes = _axes(7.6, 4.0)
     axes.scatter(*_xy(finished), s=34, color=BLUE, edgecolor="white", linewidth=0.7, label=word("finished", language), zorder=4)
     if pruned:
-        axes.scatter(*_xy(pruned), s=30, color=_SOFT, marker="x", linewidth=1.2, label=word("pruned", language), zorder=3)
+        axes.scatter(*_xy(pruned), s=30, color=SOFT, marker="x", linewidth=1.2, label=word("pruned", language), zorder=3)
     numbers, scores = _xy(finished)
     axes.step(numbers, np.maximum.accumulate(scores), where="post", color=VERMILION, linewidth=1.6, label=word("best_so_far", language))
     axes.set_xlabel(word("trial", language))
@@ -46,7 +46,7 @@ def importance(shares: Mapping[str, float], under: str, language: str = "en") ->
     names = sorted(shares, key=shares.__getitem__, reverse=True)
     figure, axes = _axes(7.6, 1.6 + 0.38 * len(names))
     bars = axes.barh(range(len(names)), [shares[name] for name in names], height=0.62, color=SKY, zorder=2)
-    axes.bar_label(bars, [number(shares[name], language, 2) for name in names], padding=3, fontsize=9, color=_INK)
+    axes.bar_label(bars, [number(shares[name], language, 2) for name in names], padding=3, fontsize=9, color=INK)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, max(1e-9, *shares.values()) * 1.12)
@@ -98,14 +98,12 @@ def _finish(axes: Axes, title: str, under: str, language: str, numbered: str) ->
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color("#999999")
-    axes.tick_params(labelsize=9, colors=_INK, length=0)
-    axes.grid(axis="y" if numbered == "y" else "x", color=_FAINT, linewidth=0.7, zorder=0)
+    axes.tick_params(labelsize=9, colors=INK, length=0)
+    axes.grid(axis="y" if numbered == "y" else "x", color=FAINT, linewidth=0.7, zorder=0)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(fontsize=9.5, color=_SOFT)
-    axes.set_title(under, loc="left", fontsize=9, color=_SOFT, pad=8)
-    axes.annotate(
-        title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=_INK
-    )
+        label.set(fontsize=9.5, color=SOFT)
+    axes.set_title(under, loc="left", fontsize=9, color=SOFT, pad=8)
+    axes.annotate(title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK)
 
 
 def _whole(axes: Axes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from haltung.corpus.readers.contexts import context
 from haltung.corpus.readers.fields import Fields, kind
-from haltung.corpus.readers.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, json_rows, jsonl_files
 from haltung.corpus.readers.rows import Fault, Intake, Row
 from haltung.corpus.reading import Reading
 from haltung.errors import UserError
@@ -45,13 +45,7 @@ class Articles:
         Raises:
             UserError: there is none.
         """
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            return (existing(folder),)
-        files = sorted(folder.glob("*.jsonl"))
-        if not files:
-            raise UserError(f"{folder} has no file *.jsonl; expected articles, one a line")
-        return tuple(existing(file) for file in files)
+        return jsonl_files(self.path, "articles")
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all segments of all articles.

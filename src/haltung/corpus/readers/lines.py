@@ -55,6 +55,25 @@ def existing(path: str | Path, hint: str = "") -> Path:
     return path
 
 
+def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
+    """Return the file, or the files ``*.jsonl`` of a folder by name.
+
+    Args:
+        path: of a file or folder.
+        expected: what each line should hold, for the message.
+
+    Raises:
+        UserError: there is none, or one is empty.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return (existing(folder),)
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise UserError(f"{folder} has no file *.jsonl; expected {expected}, one a line")
+    return tuple(existing(file) for file in files)
+
+
 def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Line]:
     """Go through the file's lines, each with its line end; a byte order mark is left out.
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haltung.corpus.readers.fields import Fields, kind
-from haltung.corpus.readers.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.readers.lines import MAX_LINE_BYTES, json_rows, jsonl_files
 from haltung.corpus.readers.rows import Fault, Intake, Row
 from haltung.corpus.reading import Reading
-from haltung.errors import UserError
 from haltung.labels import Scheme
 
 _SIDES = ("a", "b")
@@ -35,13 +34,7 @@ class Pairs:
         Raises:
             UserError: there is none.
         """
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            return (existing(folder),)
-        files = sorted(folder.glob("*.jsonl"))
-        if not files:
-            raise UserError(f"{folder} has no file *.jsonl; expected minimal pairs, one a line")
-        return tuple(existing(file) for file in files)
+        return jsonl_files(self.path, "minimal pairs")
 
     def read(self, scheme: Scheme) -> Reading:
         """Read both segments of all pairs.
