@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from haltung.evaluation.states import Mention, State, mentions, resident, states
 from haltung.records import Segment
@@ -189,14 +190,15 @@ def _swapped(parts: dict[str, str], rng: random.Random) -> dict[str, str]:
     }
 
 
-def _targets(gender: str) -> list[State]:
+@cache
+def _targets(gender: str) -> tuple[State, ...]:
     """Return the states that decline as a name of this gender does; plural names end in -n, since others have a dative of their own."""
     kind = "n" if gender == "x" else gender
-    return [
+    return tuple(
         state
         for state in states().values()
         if state.is_regular and state.gender == kind and (kind != "p" or state.name.endswith(("n", "USA")))
-    ]
+    )
 
 
 def _instead(mention: Mention, other: State, text: str) -> str:

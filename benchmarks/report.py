@@ -1,0 +1,129 @@
+"""Evaluation of 12,000 predictions as a whole: figures, intervals, calibration, slices, errors, and the page, without the model's own time.
+
+    .venv/bin/python benchmarks/report.py                  # two tasks with 11 and 10 labels, 1,000 articles
+    .venv/bin/python benchmarks/report.py --segments 3000
+
+The peer in the same run is scipy's bootstrap (``scipy.stats.bootstrap``, BCa, as many draws) of one figure, macro-F1 of one task, over
+articles: what the intervals would cost with it alone. Aims: the whole in under 10 s, the intervals in under 3 s, the page under 5 MB.
+Times are processor seconds, so that other work on the machine counts little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from haltung.cli.objects import scheme_of
+from haltung.evaluation import report
+from haltung.evaluation.abstention import PRECISIONS, thresholds
+from haltung.evaluation.calibration_report import measure
+from haltung.evaluation.examined import Examination
+from haltung.evaluation.intervals import DRAWS, Articles, articles_of, with_intervals
+from haltung.evaluation.metrics import evaluate
+from haltung.evaluation.mistakes import find
+from haltung.evaluation.reliance import reliance
+from haltung.evaluation.scored import Scored
+from haltung.evaluation.slices import slices
+from haltung.labels import Scheme
+from haltung.records import Prediction, Segment
+
+
+def main() -> None:
+    """Measure, and print a table and a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--segments", type=int, default=12_000)
+    parser.add_argument("--articles", type=int, default=1_000)
+    asked = parser.parse_args()
+    scheme = scheme_of("diplomacy")
+    segments, scored = drawn(scheme, asked.segments, asked.articles)
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        figures = timed(seconds, "figures and intervals", lambda: with_intervals(evaluate(scored), scored))
+        calibration = timed(
+            seconds, "calibration", lambda: measure(scored, dict.fromkeys(scheme.names, 1.0), thresholds(scored, PRECISIONS), scored)
+        )
+        sliced = timed(seconds, "slices", lambda: slices(scored, segments))
+        held = timed(seconds, "masked names", lambda: reliance(scored, segments, lambda rows: [same(row, scheme) for row in rows]))
+        wrong = timed(seconds, "errors", lambda: find(scored, segments))
+        examined = Examination("drawn", "test", sliced, held, wrong, 0, None)
+        page = timed(
+            seconds,
+            "page and plots",
+            lambda: report.write(Path(scratch), figures, scored, calibration=calibration, examination=examined)[0],
+        )
+        megabytes = page.stat().st_size / 1e6
+    whole = sum(seconds.values())
+    peer: dict[str, float] = {}
+    timed(peer, "scipy, one figure of one task", lambda: one_by_scipy(articles_of(scored, scheme["stance"])))
+    table = Table("part", "processor seconds", title=f"{asked.segments:,} predictions, {asked.articles:,} articles, {DRAWS:,} draws")
+    for name, value in {**seconds, "the whole": whole, **peer}.items():
+        table.add_row(name, f"{value:.2f}")
+    Console().print(table)
+    ratio = peer["scipy, one figure of one task"] / seconds["figures and intervals"]
+    print(json.dumps({**seconds, "whole": whole, "page_megabytes": megabytes, "scipy_one_figure_over_all_of_ours": ratio}))
+
+
+def drawn(scheme: Scheme, count: int, articles: int) -> tuple[list[Segment], Scored]:
+    """Segments with gold labels, and probabilities of which about two thirds are right."""
+    rng = np.random.default_rng(0)
+    gold, probabilities = {}, {}
+    for task in scheme:
+        gold[task.name] = rng.integers(0, len(task), count)
+        logits = rng.normal(size=(count, len(task)))
+        logits[np.arange(count), gold[task.name]] += 2.2
+        exponents = np.exp(logits)
+        probabilities[task.name] = exponents / exponents.sum(axis=1, keepdims=True)
+    states = ["Peru", "Chile", "Laos", "Ghana", "Malta"]
+    segments = [
+        Segment(
+            f"s{n}",
+            f"{states[n % 5]} warnt {states[(n + 1) % 5]} nicht zum {n}. Mal vor einem Bau am Grenzfluss, sagte ein Sprecher.",
+            {task.name: task.ids[gold[task.name][n]] for task in scheme},
+            context=f"Streit um den Grenzfluss, Tag {n}",
+            article=f"a{n % articles}",
+            date=f"{2010 + n % 12}-05-01",
+            genre="news",
+        )
+        for n in range(count)
+    ]
+    ids, groups = tuple(row.id for row in segments), tuple(row.article for row in segments)
+    return segments, Scored(ids, groups, scheme, probabilities, gold, "drawn", "test")
+
+
+def same(row: Segment, scheme: Scheme) -> Prediction:
+    """A model that always says the same, so that no model's time is counted."""
+    even = {task.name: dict.fromkeys(task.ids, 1 / len(task)) for task in scheme}
+    return Prediction(row.id, {task.name: task.ids[0] for task in scheme}, even)
+
+
+def one_by_scipy(articles: Articles) -> Any:
+    """The BCa interval of macro-F1 by scipy, drawing articles."""
+
+    def macro(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
+        sums = articles.matrix[drawn].sum(axis=axis - 1 if axis < 0 else axis)
+        return articles.figures(sums)[..., 0]
+
+    places = np.arange(len(articles))
+    return stats.bootstrap((places,), macro, n_resamples=DRAWS, method="BCa", batch=50, vectorized=True, axis=-1)
+
+
+def timed(into: dict[str, float], name: str, act: Callable[[], Any]) -> Any:
+    """Return what ``act`` returns, and note its processor seconds."""
+    began = time.process_time()
+    out = act()
+    into[name] = time.process_time() - began
+    return out
+
+
+if __name__ == "__main__":
+    main()
