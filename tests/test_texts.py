@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,20 @@ def test_an_unknown_input_is_told_with_the_nearest() -> None:
     """A slip in the config is one sentence."""
     with pytest.raises(UserError, match="unknown input 'contxt', did you mean 'context'"):
         NetworkSpec(reads={"default": "contxt"})
+
+
+def test_three_long_parts_need_little_memory(bert: Path) -> None:
+    """Half a megabyte of text does not become gigabytes of tokens that are cut off anyway."""
+    program = (
+        "import resource; from transformers import AutoTokenizer; from haltung.encoders.texts import encode\n"
+        "from haltung.records import Segment\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({str(bert)!r}); long = 'Chile warnt Peru . ' * 5000\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "(row,) = encode([Segment('1', long, context=long, target=long)], tokenizer, 'target+context', 64)\n"
+        "print(len(row), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    length, grown = done.stdout.split()
+    # Linux counts in KiB; macOS counts in bytes, and its figure is a thousand times as large.
+    assert int(length) == 64
+    assert float(grown) / (1024 if sys.platform == "darwin" else 1) < 400

@@ -17,10 +17,15 @@ COMMANDS = {
     "train": "fine-tune a classifier and track the run in MLflow",
     "evaluate": "score a run's model on a split and write the report",
     "compare": "tell whether a run is better than another, or whether it is chance",
+    "promote": "make a run's exported model the champion, unless it is worse than today's",
     "predict": "label a text, or a file of texts",
+    "events": "read who takes which stance towards whom, from an article or an archive",
     "sweep": "search for the best recipe with Optuna, and train it on several seeds",
     "runs": "list what has been run, filtered and sorted",
     "ui": "open MLflow's pages on the runs",
+    "export": "write a run's model as a bundle that other services run, compared format by format",
+    "verify": "replay a bundle's golden answers, anywhere",
+    "serve": "answer over HTTP with an exported bundle, and show a page for it",
     "completion": "print the completion script for a shell: bash, zsh, fish",
 }
 

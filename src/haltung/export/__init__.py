@@ -1,1 +1,1 @@
-"""Take a trained model elsewhere: MLflow's pyfunc."""
+"""Take a trained model elsewhere: the bundle that needs no Haltung, and MLflow's pyfunc."""

@@ -1,7 +1,10 @@
 """A bundle as an MLflow pyfunc model. MLflow keeps a copy of this file with each model and runs it when the model is loaded.
 
-It is code, not a pickle, so that a model loads with any later Python; what it needs comes from the installed package, not from a
-checkout. The answer has one string column per task (a list of strings where a task is multi-label) and ``probabilities`` as JSON
+It is code, not a pickle, so that a model loads with any later Python. A trained bundle needs this project and what it was trained with.
+An exported one brings its reader along (a copy of ``haltung/client.py``, as the artifact ``client``), so that it needs neither: this file
+imports nothing else of the project, and an installed Haltung of another version changes nothing.
+
+The answer has one string column per task (a list of strings where a task is multi-label) and ``probabilities`` as JSON
 text. MLflow's ``spark_udf`` knows structs of strings and of lists of strings, but no structs within structs, and a column of dicts would
 need a new signature for every label scheme; text passes unchanged through ``mlflow models serve``, Spark, Parquet and CSV.
 """
@@ -9,17 +12,17 @@ need a new signature for every label scheme; text passes unchanged through ``mlf
 from __future__ import annotations
 
 import json
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import mlflow
 import pandas as pd
-
-from haltung.errors import UserError
-from haltung.model import bundle
-from haltung.records import Prediction, Segment
+from mlflow.exceptions import MlflowException
 
 with warnings.catch_warnings():
     # MLflow warns of the types of its own classes when this part of it is imported.
@@ -27,6 +30,9 @@ with warnings.catch_warnings():
     from mlflow.pyfunc.model import PythonModel
 
 _OPTIONAL = ("id", "context", "target")
+
+# Segments as plain data to answers as plain data.
+Answering = Callable[[list[dict[str, str]]], list[dict[str, Any]]]
 
 
 class BundleModel(PythonModel):
@@ -36,8 +42,11 @@ class BundleModel(PythonModel):
     """
 
     def load_context(self, context: Any) -> None:
-        """Load the bundle that was logged with this model."""
-        self.model = bundle.load(Path(context.artifacts["bundle"]))
+        """Load the bundle that was logged with this model, by its own reader where one was logged beside it."""
+        folder, client = Path(context.artifacts["bundle"]), context.artifacts.get("client")
+        description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
+        self.tasks: list[str] = list(description["scheme"]["tasks"])
+        self.answers = _trained(folder) if client is None else _exported(folder, Path(client))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return ``id``, one column per task, and ``probabilities`` (JSON: task, label, number), a row for each row of the input.
@@ -49,12 +58,50 @@ class BundleModel(PythonModel):
             params: MLflow's; there are none.
 
         Raises:
-            UserError: a row has no text.
+            MlflowException: a row has no text. It is MLflow's own class, for which ``mlflow models serve`` answers 400 with the sentence.
         """
         frame = _frame(model_input)
-        found = self.model.predict(_segments(frame))
-        columns = ["id", *self.model.scheme.names, "probabilities"]
-        return pd.DataFrame([_row(prediction) for prediction in found], columns=columns, index=frame.index)
+        rows = _rows(frame)
+        columns = ["id", *self.tasks, "probabilities"]
+        return pd.DataFrame([_answer(found) for found in self.answers(rows)] if rows else [], columns=columns, index=frame.index)
+
+
+def _trained(folder: Path) -> Answering:
+    from haltung.model import bundle
+    from haltung.records import Segment
+
+    model = bundle.load(folder)
+
+    def answers(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+        segments = [Segment(row["id"], row["text"], context=row["context"], target=row["target"]) for row in rows]
+        return [prediction.to_dict() for prediction in model.predict(segments)]
+
+    return answers
+
+
+def _exported(folder: Path, client: Path) -> Answering:
+    reader = _module(client)
+    classifier = reader.Classifier(folder)
+
+    def answers(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+        try:
+            return list(classifier.classify(rows))
+        except reader.BundleError as error:
+            raise _refused(str(error)) from None
+
+    return answers
+
+
+def _module(path: Path) -> ModuleType:
+    """Import a file under a name that no installed module has."""
+    spec = spec_from_file_location("haltung_client_of_the_model", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    # Its dataclasses look their module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _frame(model_input: Any) -> pd.DataFrame:
@@ -63,22 +110,24 @@ def _frame(model_input: Any) -> pd.DataFrame:
     rows = [model_input] if isinstance(model_input, str | Mapping) else model_input
     if not isinstance(rows, Sequence) or not all(isinstance(row, str | Mapping) for row in rows):
         found = type(model_input).__name__
-        raise UserError(f"the input is {found}; expected a table with the column text, a list of texts, or of objects with text")
-    return pd.DataFrame([{"text": row} if isinstance(row, str) else dict(row) for row in rows], columns=None if rows else ["text"])
+        raise _refused(f"the input is {found}; expected a table with the column text, a list of texts, or of objects with text")
+    columns = None if rows else ["text"]
+    # As objects: pandas' own strings can't hold half of a character, which our models read all the same.
+    return pd.DataFrame([{"text": row} if isinstance(row, str) else dict(row) for row in rows], columns=columns, dtype=object)
 
 
-def _segments(frame: pd.DataFrame) -> list[Segment]:
+def _rows(frame: pd.DataFrame) -> list[dict[str, str]]:
     if "text" not in frame.columns:
-        raise UserError(f"the input has no column text; found {', '.join(map(str, frame.columns)) or 'none'}")
+        raise _refused(f"the input has no column text; found {', '.join(map(str, frame.columns)) or 'none'}")
     columns = {name: frame[name].tolist() for name in ("text", *_OPTIONAL) if name in frame.columns}
-    segments = []
+    rows = []
     for number, text in enumerate(columns["text"]):
         if not isinstance(text, str) or not text.strip():
-            raise UserError(f"row {number} of the input has no text ({text!r}); leave such rows out")
+            raise _refused(f"row {number} of the input has no text ({text!r}); leave such rows out")
+        row = {name: _text(columns[name][number]) if name in columns else "" for name in _OPTIONAL}
         # A row's number stands for an id that is not there, so that every answer has one.
-        given = {name: _text(columns[name][number]) if name in columns else "" for name in _OPTIONAL}
-        segments.append(Segment(given["id"] or str(number), text, context=given["context"], target=given["target"]))
-    return segments
+        rows.append({**row, "id": row["id"] or str(number), "text": text})
+    return rows
 
 
 def _text(value: object) -> str:
@@ -86,9 +135,13 @@ def _text(value: object) -> str:
     return "" if value is None or bool(pd.isna(value)) else str(value)
 
 
-def _row(prediction: Prediction) -> dict[str, Any]:
-    row = prediction.to_dict()
-    return {**row, "probabilities": json.dumps(row["probabilities"], ensure_ascii=False)}
+def _answer(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "probabilities": json.dumps(found["probabilities"], ensure_ascii=False)}
+
+
+def _refused(sentence: str) -> MlflowException:
+    error: MlflowException = MlflowException.invalid_parameter_value(sentence)
+    return error
 
 
 mlflow.models.set_model(BundleModel())

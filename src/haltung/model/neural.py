@@ -72,17 +72,19 @@ class NetworkModel:
             for batch in batches
         ]
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the probabilities of each task, ``[segments, labels]`` in float64: softmax, or sigmoid where it is multi-label.
 
-        The temperatures of ``calibration`` are applied.
+        The temperatures of ``calibration`` are applied. ``precision`` is ``fp32``, what an export is held against, or ``auto``: bfloat16
+        where the processor has it.
         """
+        device = next(self.network.parameters()).device
         encoded = self.encode(segments)
         out = {task.name: np.zeros((len(segments), len(task)), dtype=np.float64) for task in self.scheme}
         was_training = self.network.training
         self.network.eval()
         try:
-            with torch.inference_mode(), autocast(next(self.network.parameters()).device):
+            with torch.inference_mode(), autocast(device) if precision == "auto" else nullcontext():
                 for rows in _batches(encoded, progress):
                     for name, logits in self.network(self.batch(encoded, rows)).items():
                         single = self.scheme[name].kind == "single"
@@ -104,6 +106,9 @@ class NetworkModel:
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
         network.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+        # Whoever reads tokenizer.json by itself cuts and pads as docs/bundle.md says, not as the last batch needed it.
+        self.tokenizer.backend_tokenizer.no_truncation()
+        self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
         # The bundle does not need the encoder's source any more, only its name and its prefix.
         return {"model": _plain(asdict(self.spec)), "encoder": asdict(self.encoder), "views": list(self.views)}

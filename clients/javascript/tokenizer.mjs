@@ -1,0 +1,91 @@
+/**
+ * A `tokenizer.json`, spelled so that the JavaScript library `@huggingface/tokenizers` reads a text as the Rust library does.
+ *
+ * The two differ in these places (version 0.2.0 against Rust's 0.23); each is put in other words that mean the same to both:
+ *
+ * - `Nmt` is unknown to the JavaScript library: it becomes the two replacements that it stands for.
+ * - `Strip` takes JavaScript's idea of white space (with U+FEFF, without U+0085), Rust takes Unicode's: it becomes a replacement.
+ * - `Metaspace` does not cut a text into words there: a cut before each `▁` is added. It also makes long texts several times as fast.
+ * - `BertPreTokenizer` takes JavaScript's white space as well: it becomes a cut at Unicode's white space, and one around each sign.
+ * - `BertNormalizer` knows no character outside the first 65,536 and lowers a final Σ otherwise: it becomes replacements.
+ *
+ * What stays different: characters that came to Unicode lately, which the engine may know and the Rust library not. For `NFKC` those are 61
+ * since version 14; a `BertPreTokenizer` knows the punctuation of version 8 only, so that later signs of rare scripts are letters to it.
+ */
+
+const WHITE = "\\p{White_Space}";
+const CHINESE = "\\u4E00-\\u9FFF\\u3400-\\u4DBF\\u{20000}-\\u{2A6DF}\\u{2A700}-\\u{2B73F}\\u{2B740}-\\u{2B81F}\\u{2B820}-\\u{2CEAF}\\uF900-\\uFAFF\\u{2F800}-\\u{2FA1F}";
+
+/** @param {string} regex @param {string} content */
+const replace = (regex, content) => ({ type: "Replace", pattern: { Regex: regex }, content });
+
+/** @param {string} regex @param {"Removed" | "Isolated"} behavior */
+const cut = (regex, behavior) => ({ type: "Split", pattern: { Regex: regex }, behavior, invert: false });
+
+/** @param {any[]} normalizers */
+const sequence = (normalizers) => ({ type: "Sequence", normalizers });
+
+/** What the library is given in place of a normalizer. @type {Record<string, (given: any) => any>} */
+const NORMALIZERS = {
+  Sequence: (given) => sequence(given.normalizers.map(normalizer)),
+  Nmt: () =>
+    sequence([
+      replace("[\\x01-\\x08\\x0B\\x0E-\\x1F\\x7F\\x8F\\x9F]", ""),
+      replace("[\\t\\n\\f\\r\\u1680\\u200B-\\u200F\\u2028\\u2029\\u2581\\uFEFF\\uFFFD]", " "),
+    ]),
+  // `^` and `$` would be a line's; a run of spaces is looked at once only, however long it is.
+  Strip: (given) =>
+    sequence([
+      ...(given.strip_left ? [replace(`(?<![\\s\\S])${WHITE}+`, "")] : []),
+      ...(given.strip_right ? [replace(`(?<!${WHITE})${WHITE}+(?![\\s\\S])`, "")] : []),
+    ]),
+  BertNormalizer: (given) =>
+    sequence([
+      ...(given.clean_text
+        ? [replace("[\\x00\\uFFFD]|(?![\\t\\n\\r])[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cn}]", ""), replace(WHITE, " ")]
+        : []),
+      ...(given.handle_chinese_chars ? [replace(`[${CHINESE}]`, " $& ")] : []),
+      ...((given.strip_accents ?? given.lowercase) ? [{ type: "NFD" }, replace("\\p{Mn}", "")] : []),
+      ...(given.lowercase ? [{ type: "Lowercase" }] : []),
+    ]),
+};
+
+/** The same for what cuts a text into words. @type {Record<string, (given: any) => any>} */
+const PRE_TOKENIZERS = {
+  Sequence: (given) => ({ ...given, pretokenizers: given.pretokenizers.map(preTokenizer) }),
+  Metaspace: (given) =>
+    given.split === false ? given : { type: "Sequence", pretokenizers: [given, cut(`${given.replacement}[^${given.replacement}]*`, "Isolated")] },
+  BertPreTokenizer: () => ({
+    type: "Sequence",
+    pretokenizers: [cut(`${WHITE}+`, "Removed"), cut("[\\p{P}!-\\/:-@\\[-`\\{-~]", "Isolated")],
+  }),
+};
+
+/** @param {any} given */
+const normalizer = (given) => NORMALIZERS[given?.type]?.(given) ?? given;
+
+/** @param {any} given */
+const preTokenizer = (given) => PRE_TOKENIZERS[given?.type]?.(given) ?? given;
+
+/**
+ * Make the library's tokenizer of a parsed `tokenizer.json`.
+ *
+ * @param {any} Tokenizer the class of `@huggingface/tokenizers`
+ * @param {any} given the parsed file
+ * @returns {(text: string) => number[]} from a text to its ids, without special tokens
+ */
+export function tokenizer(Tokenizer, given) {
+  const library = new Tokenizer({ ...given, normalizer: normalizer(given.normalizer), pre_tokenizer: preTokenizer(given.pre_tokenizer) }, {});
+  if (given.model.type === "Unigram") {
+    // The library's own loops need minutes for a megabyte of unknown characters, and fail at a word of 200,000 letters.
+    const { model } = library;
+    const unknown = (/** @type {string} */ piece) => (model.tokens_to_ids.get(piece) ?? model.unk_token_id) === model.unk_token_id;
+    model.fuse_unk = false;
+    model.encode = (/** @type {string[]} */ words) =>
+      words.flatMap((word) => {
+        const pieces = model.tokenize(word);
+        return pieces.filter((/** @type {string} */ piece, /** @type {number} */ place) => !(place && unknown(piece) && unknown(pieces[place - 1])));
+      });
+  }
+  return (text) => library.encode(text, { add_special_tokens: false }).ids;
+}

@@ -1,0 +1,137 @@
+"""``haltung export run=RUN to=DIR``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from omegaconf import OmegaConf
+
+from haltung.cli.composing import compose, parse
+from haltung.cli.objects import make, plain, typed
+from haltung.cli.prepare import corpus_of
+from haltung.errors import UserError
+
+if TYPE_CHECKING:
+    from haltung.export.writing import Exported
+    from haltung.tracking import RunRecord
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    run: str | None
+    bundle: str | None
+    to: str | None
+    int8: bool
+    register: bool
+    licence: str | None
+    language: Literal["en", "de"]
+    sources: str
+    prepared: str
+
+
+def run(words: Sequence[str]) -> int:
+    """Export, print the table of formats; 1 where fp32, or a format that was asked for, is refused."""
+    parsed = parse(words)
+    code = 0
+    for overrides in parsed.combinations:
+        config = compose("export", overrides, parsed.config_dir)
+        if parsed.show:
+            print(OmegaConf.to_yaml(config))
+        else:
+            code = max(code, _export(plain(config), parsed.config_dir))
+    return code
+
+
+def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
+    keys = typed(Keys, settings)
+    if (keys.run is None) == (keys.bundle is None):
+        raise UserError("name what to export: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
+    if keys.to is None:
+        raise UserError("name the folder to write the bundle into: to=DIR")
+    if keys.register and keys.run is None:
+        raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
+
+    from haltung import tracking
+    from haltung.model import bundle
+
+    record: RunRecord | None = None
+    if keys.run is None:
+        folder = Path(str(keys.bundle))
+        described = bundle.describe(folder)
+        if not settings.get("corpus"):
+            raise UserError("bundle=… says what to export; corpus=NAME has to say on whose dev split the formats are compared with it")
+        source: Mapping[str, Any] = settings
+    else:
+        found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
+        members = tracking.children(found)
+        record = members[0] if members else found
+        folder = tracking.bundle_folder(record)
+        described = bundle.describe(folder)
+        source = settings if settings.get("corpus") else {**settings, "corpus": record.config["corpus"]}
+    corpus = corpus_of(source, config_dir)
+    _same_corpus(described, corpus.manifest.digest, corpus.name, bool(settings.get("corpus")))
+    model = bundle.load(folder)
+    if model.scheme.digest() != corpus.scheme.digest():
+        raise UserError(
+            f"the model knows the scheme '{model.scheme.name}' (digest {model.scheme.digest()}), but the corpus '{corpus.name}' "
+            f"is labelled by '{corpus.scheme.name}' (digest {corpus.scheme.digest()}); name a corpus with the model's own scheme"
+        )
+
+    from rich.console import Console
+
+    from haltung.export.tables import exported
+    from haltung.export.writing import Origin, Wanted, export
+
+    # A linear model is over with so fast that bf16 would save nothing.
+    usual = ("fp16",) if model.kind == "linear" else ("fp16", "bf16")
+    wanted = Wanted((*usual, "int8"), frozenset({"int8"})) if keys.int8 else Wanted(usual)
+    origin = Origin(_provenance(described, record, keys.licence), corpus.name, "dev", corpus.segments("dev"))
+    with Console(stderr=True).status("") as status:
+        outcome = export(model, Path(keys.to), origin, wanted, lambda step: status.update(f"exporting: {step}"))
+    Console().print(exported(outcome, model.scheme, keys.language))
+    if record is not None and keys.register and outcome.folder is not None:
+        from haltung.tracking.models import log_exported
+
+        logged = log_exported(record.connection, record.id, outcome.folder, corpus.segments("dev")[:3])
+        print(f"registered as {logged.name} version {logged.version}; make it the champion: haltung promote run={record.id[:8]}")
+    return _told(outcome, wanted.required)
+
+
+def _told(outcome: Exported, required: frozenset[str]) -> int:
+    for name, why in outcome.skipped.items():
+        print(f"{name} was left out: {why}", file=sys.stderr)
+    for name, why in outcome.refused.items():
+        print(f"{name} was refused: {why}", file=sys.stderr)
+    if outcome.folder is None:
+        print("nothing was written, since the exported graph does not agree with the trained model", file=sys.stderr)
+        return 1
+    print(f"written to {outcome.folder}")
+    return int(bool(required & (outcome.refused.keys() | outcome.skipped.keys())))
+
+
+def _same_corpus(described: Mapping[str, Any], digest: str, corpus: str, named: bool) -> None:
+    """Refuse to compare on a corpus that has changed since the training, unless it was named."""
+    trained = described.get("provenance", {}).get("corpus_digest")
+    if not named and trained is not None and trained != digest:
+        raise UserError(
+            f"the corpus '{corpus}' (digest {digest[:12]}) is not the one that the run was trained on ({trained[:12]}): its source or its "
+            f"config has changed since; train again, or say corpus={corpus} to compare on the new one all the same"
+        )
+
+
+def _provenance(described: Mapping[str, Any], record: RunRecord | None, licence: str | None) -> dict[str, Any]:
+    """Return where the model comes from: what its bundle says, the commit that trained it, and the licences."""
+    commit = record.tags.get("haltung.git.commit") if record else None
+    dirty = record is not None and record.tags.get("haltung.git.dirty") == "true"
+    encoder = described.get("encoder", {}).get("license")
+    return {
+        **described.get("provenance", {}),
+        "commit": commit and (f"{commit} with changes" if dirty else commit),
+        "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
+    }

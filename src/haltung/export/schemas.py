@@ -1,0 +1,94 @@
+"""JSON Schema (draft 2020-12) of what ``POST /classify`` takes and gives, with the labels of this very bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from haltung.labels import Scheme, Task
+from haltung.model.spec import Calibration
+
+REQUEST, RESPONSE = "request.schema.json", "response.schema.json"
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def write(folder: Path, scheme: Scheme, calibration: Calibration) -> None:
+    """Write both schemas into the folder."""
+    for name, schema in ((REQUEST, request(calibration)), (RESPONSE, response(scheme))):
+        (folder / name).write_text(json.dumps(schema, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def request(calibration: Calibration) -> dict[str, Any]:
+    """Return the schema of a request: one segment, or a list of them under ``segments``."""
+    wished = sorted({precision for values in calibration.thresholds.values() for precision, least in values.items() if least is not None})
+    # Where no precision was reached on dev, there is none to ask for.
+    abstain = {"type": "number", "enum": wished, "description": "The precision wished for; a task that is not sure enough abstains."}
+    beside = {"abstain": abstain} if wished else {}
+    return {
+        "$schema": _DRAFT,
+        "title": "Request",
+        "description": "A German news text to label, or several.",
+        "oneOf": [
+            {
+                **_object({**_segment()["properties"], **beside}, ["text"]),
+                "title": "One segment",
+            },
+            {
+                **_object({"segments": {"type": "array", "items": {"$ref": "#/$defs/segment"}}, **beside}, ["segments"]),
+                "title": "Several segments",
+            },
+        ],
+        "$defs": {"segment": _segment()},
+    }
+
+
+def response(scheme: Scheme) -> dict[str, Any]:
+    """Return the schema of an answer: one prediction, or a list of them, in order, under ``predictions``."""
+    several = _object({"predictions": {"type": "array", "items": {"$ref": "#/$defs/prediction"}}}, ["predictions"])
+    return {
+        "$schema": _DRAFT,
+        "title": "Response",
+        "oneOf": [{"$ref": "#/$defs/prediction"}, {**several, "title": "Several predictions"}],
+        "$defs": {"prediction": _prediction(scheme)},
+    }
+
+
+def _segment() -> dict[str, Any]:
+    text = {"type": "string", "pattern": r"\S", "description": "The segment: a sentence, or a few."}
+    context = {"type": ["string", "null"], "description": "What stands before it in its article, the headline first."}
+    target = {"type": ["string", "null"], "description": "The question or entity that the stance is towards."}
+    name = {"type": ["string", "null"], "description": "Comes back with the prediction."}
+    return _object({"text": text, "context": context, "target": target, "id": name}, ["text"])
+
+
+def _prediction(scheme: Scheme) -> dict[str, Any]:
+    answers = {task.name: _answer(task) for task in scheme}
+    single = [task.name for task in scheme if task.kind == "single"]
+    abstained = {
+        "type": "object",
+        "description": "The tasks that are not sure enough for the precision wished for.",
+        "properties": {task: {"const": True} for task in single},
+        "additionalProperties": False,
+    }
+    probabilities = _object({task.name: _probabilities(task) for task in scheme}, list(scheme.names))
+    return _object(
+        {"id": {"type": "string"}, **answers, "probabilities": probabilities, "abstained": abstained}, [*scheme.names, "probabilities"]
+    )
+
+
+def _answer(task: Task) -> dict[str, Any]:
+    one = {"enum": list(task.ids)}
+    title = f"{task.en} / {task.de}"
+    return {"title": title, **one} if task.kind == "single" else {"title": title, "type": "array", "items": one, "uniqueItems": True}
+
+
+def _probabilities(task: Task) -> dict[str, Any]:
+    # Rounding may put a probability a hair above 1.
+    values = {label.id: {"type": "number", "minimum": 0, "maximum": 1.000001, "title": f"{label.en} / {label.de}"} for label in task.labels}
+    return _object(values, list(task.ids))
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

@@ -1,0 +1,76 @@
+"""Exported bundles for the tests of the clients: every kind of input there is, untrained, in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tiny
+from haltung.encoders import embedded
+from haltung.encoders.sources import Encoder
+from haltung.export.writing import Origin, Wanted, export
+from haltung.labels import Scheme, parse
+from haltung.model.bundle import Model
+from haltung.model.linear import fit
+from haltung.model.spec import Calibration, LinearSpec, NetworkSpec
+from haltung.records import Segment
+
+# Topic with several labels a text, so that both kinds of task are there.
+_TASKS = {**tiny.SCHEME["tasks"], "topic": {**tiny.SCHEME["tasks"]["topic"], "kind": "multi"}}  # type: ignore[index, dict-item]
+
+CALIBRATION = Calibration({"stance": 1.5}, {"stance": {0.8: 0.5, 0.9: 0.999, 0.95: None}})
+
+
+def scheme() -> Scheme:
+    """A task with one label a text, and one with several."""
+    return parse({"name": "tiny", "tasks": _TASKS})
+
+
+def segments(count: int, seed: int = 0) -> list[Segment]:
+    """The sentences of ``tiny``, labelled for this scheme."""
+    return [
+        Segment(one.id, one.text, {**one.labels, "topic": (str(one.labels["topic"]),)}, context=one.context, target="Soll Peru zahlen?")
+        for one in tiny.segments(count, seed)
+    ]
+
+
+def write_multilingual(folder: Path, cache: Path) -> Path:
+    """Write a BERT of two layers, 32 wide, that reads what the embedded encoder's own tokenizer (a Unigram one) gives it."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(embedded.build(cache / embedded.NAME))
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=128, pad_token_id=1,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
+    """An untrained network whose tasks read two views, and whose answers are as different as a trained one's."""
+    import torch
+
+    from haltung.model.neural import build
+
+    spec = NetworkSpec(reads={"stance": "target+context", "topic": "text"}, max_length=max_length)
+    torch.manual_seed(1)
+    model = build(Encoder("tiny", "folder", str(encoder), prefix=prefix), spec, scheme())
+    with torch.no_grad():
+        for head in model.network.heads.values():
+            head.weight.mul_(20)  # type: ignore[operator, union-attr]
+    return model
+
+
+def linear() -> Model:
+    """A linear model that reads what stands before the text."""
+    return fit(segments(80), scheme(), LinearSpec(reads={"default": "target+context"}), seed=1)
+
+
+def written(model: Model, folder: Path) -> Path:
+    """Calibrate and export the model."""
+    model.calibration = CALIBRATION
+    export(model, folder, Origin({}, "tiny", "dev", segments(60, seed=5)), Wanted(("fp16",)))
+    return folder
