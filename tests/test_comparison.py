@@ -14,8 +14,10 @@ import pytest
 
 from haltung import comparison, tracking
 from haltung.cli import main
+from haltung.cli.compare import _references
 from haltung.errors import UserError
 from haltung.evaluation import comparison_page, comparison_plots, comparison_tables, outcome
+from haltung.evaluation.comparison_references import Reference, with_references
 from haltung.evaluation.intervals import with_intervals
 from haltung.evaluation.metrics import evaluate
 from haltung.evaluation.scored import Scored
@@ -191,6 +193,8 @@ def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) ->
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
     assert r"poor\_one" in text
     assert "poor_one" not in text
+    assert r"$\Delta$ macro-F1" in text
+    assert all(letter.isascii() or letter in "·–" for letter in text)
     board = text.split(r"\end{table}")[0]
     assert {line.count("&") for line in board.splitlines() if line.endswith(r"\\")} == {4}
 
@@ -211,6 +215,48 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
     said = {text.get_text() for text in figure.findobj(Text)}
     assert "good\ngegen poor_one" in said
     assert f"+{found.tasks['stance'].pairs[1].macro_f1.value:.3f}".replace(".", ",") in said
+
+
+M_BERT = Reference("M-BERT", "stance", "test", 400, 0.768, 45640, "Vamvas & Sennrich 2020, X-stance")
+
+
+@pytest.fixture(scope="module")
+def published(found: Comparison) -> Comparison:
+    """The same with two published figures, one of which holds for another set."""
+    return with_references(found, [M_BERT, dataclasses.replace(M_BERT, system="Other", segments=399)])
+
+
+def test_a_published_figure_stands_at_the_foot_marked_as_such(published: Comparison, found: Comparison) -> None:
+    """It has no interval, no accuracy and no pair, and its source stands below."""
+    board = comparison_tables.leaderboard(published, "stance", SCHEME)
+    assert (board.rows[-1], board.foot) == (("M-BERT (published)", "0.768", "–", "–", "–"), 1)
+    assert board.rows[:-1] == comparison_tables.leaderboard(found, "stance", SCHEME).rows
+    assert comparison_tables.pairs(published, "stance", SCHEME) == comparison_tables.pairs(found, "stance", SCHEME)
+    told = " ".join(comparison_tables.notes(published))
+    assert "take part in no test. M-BERT: trained on 45,640 segments; Vamvas & Sennrich 2020, X-stance." in told
+    assert "M-BERT (veröffentlicht)" in comparison_tables.leaderboard(published, "stance", SCHEME, "de").rows[-1]
+
+
+def test_a_figure_for_a_split_of_another_size_is_left_out_and_told(published: Comparison, found: Comparison) -> None:
+    """And one for another split or task does not concern this one."""
+    told = comparison_tables.notes(published)[-1]
+    assert told == "The published figure of Other is left out: it holds for 399 segments, this split has 400."
+    for other in ({"split": "dev"}, {"task": "themes"}):
+        assert with_references(found, [dataclasses.replace(M_BERT, **other)]) == found
+
+
+def test_each_format_shows_published_figures(published: Comparison, tmp_path: Path) -> None:
+    """Page, Markdown, LaTeX, CSV and JSON."""
+    comparison_page.write(tmp_path / "out", published, SCHEME)
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir() if path.suffix != ".png"}
+    assert '<tr class="published"><th scope="row">M-BERT (published)</th>' in texts["comparison.html"]
+    assert _Page(texts["comparison.html"]).open == []
+    assert "| M-BERT (published) | 0.768 | – | – | – |" in texts["comparison.md"]
+    assert "\\midrule\nM-BERT (published) & 0.768 & – & – & – \\\\\n\\bottomrule" in texts["comparison.tex"]
+    row = list(csv.DictReader(io.StringIO(texts["leaderboard.csv"])))[-1]
+    assert (row["system"], row["macro_f1"], row["macro_f1_low"], row["segments"]) == ("M-BERT", "0.768", "", "400")
+    assert row["source"].startswith("Vamvas")
+    assert json.loads(texts["comparison.json"])["references"][0]["train_segments"] == 45640
 
 
 @pytest.fixture(scope="module")
@@ -318,3 +364,32 @@ def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyP
     assert "there is no run '9e88'" in capsys.readouterr().err
     assert main(["compare", "runs=[good,poor]", "correction=holms"]) == 2
     assert "correction is 'holms', allowed are 'holm' or 'none'" in capsys.readouterr().err
+
+
+def test_the_command_takes_published_figures_from_the_corpus_config(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the name of the corpus, from one's own configs too; a wrong key is told."""
+    monkeypatch.chdir(home)
+    (home / "mine/corpus").mkdir(parents=True)
+    declared = home / "mine/corpus/news.yaml"
+    line = "{system: M-BERT, task: stance, split: test, segments: 400, macro_f1: 0.768, train_segments: 45640, source: paper}"
+    declared.write_text(f"references:\n  - {line}\n", encoding="utf-8")
+    assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(published)" in said
+    assert "0.768" in said
+    assert "M-BERT: trained on 45,640 segments; paper." in said
+    declared.write_text(f"references:\n  - {line.replace('macro_f1', 'macrof1')}\n", encoding="utf-8")
+    assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 2
+    assert "there is no key 'corpus.references.0.macrof1', did you mean 'macro_f1'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("corpus", ["xstance", "xstance_hub"])
+def test_x_stance_declares_its_published_figures(corpus: str) -> None:
+    """For the German comments on known questions."""
+    found = _references(corpus, None)
+    assert [(one.system, one.task, one.segments, one.macro_f1) for one in found] == [
+        ("M-BERT", "stance", 3479, 0.768),
+        ("fastText", "stance", 3479, 0.699),
+    ]

@@ -247,3 +247,33 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
     assert [trial["number"] for trial in _trials_of(home)] == [0, 1, 2, 3]
     numbers = [child.tags["haltung.trial"] for child in tracking.children(_record(home, "s"))]
     assert sorted(numbers) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.slow
+def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
+    """A rate that learns nothing loses to one that does: it is stopped early, Optuna's own storage calls it PRUNED, and MLflow says why."""
+    from optuna import load_study
+    from optuna.trial import TrialState
+
+    from haltung import tracking
+
+    (home / "mine/search/small.yaml").write_text(
+        "# a good rate and one of no use\ntraining.head_rate: [1.0e-2, 1.0e-9]\n", encoding="utf-8"
+    )
+    # The seed draws the good rate first. With the encoder as it is, only the head can learn.
+    more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
+    done = haltung(*words(bert, *more), cwd=home)
+    assert done.returncode == 0, done.stderr
+    trials = load_study(study_name="sweep", storage=f"sqlite:///{home}/experiments/sweeps/s/trials.db").trials
+    assert trials[0].params == {"training.head_rate": 1e-2}
+    states = {(trial.params["training.head_rate"], trial.state) for trial in trials}
+    assert states == {(1e-2, TrialState.COMPLETE), (1e-9, TrialState.PRUNED)}
+    hopeless = next(trial for trial in trials if trial.state == TrialState.PRUNED)
+    assert max(hopeless.intermediate_values) < max(trials[0].intermediate_values) == 4
+    pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
+    assert f"{pruned} pruned" in done.stdout
+    parent = _record(home, "s")
+    child = next(run for run in tracking.children(parent) if run.tags["haltung.trial"] == str(hopeless.number))
+    assert (child.status, parent.metrics["sweep/pruned"]) == ("KILLED", pruned)
+    assert child.tags["haltung.pruned"].endswith("its best dev score was below the median of the trials before")
+    assert not list((home / "experiments/sweeps/s").glob("s-0*"))

@@ -7,13 +7,22 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import yaml
 from omegaconf import OmegaConf
 from pydantic import Field
 
+from haltung import paths
 from haltung.cli.composing import compose, parse
 from haltung.cli.objects import make, plain, typed
+from haltung.errors import UserError
+
+if TYPE_CHECKING:
+    from haltung.evaluation.comparison_references import Reference
+
+
+_REFERENCE = "haltung.evaluation.comparison_references.Reference"
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,11 @@ def run(words: Sequence[str]) -> int:
         if parsed.show:
             print(OmegaConf.to_yaml(config))
         else:
-            _compare(plain(config), ["compare", *words])
+            _compare(plain(config), ["compare", *words], parsed.config_dir)
     return 0
 
 
-def _compare(settings: Mapping[str, Any], command: Sequence[str]) -> None:
+def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path | None) -> None:
     keys = typed(Keys, settings)
     store = make(settings["tracking"], "tracking")
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
@@ -53,13 +62,14 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str]) -> None:
 
     from haltung import comparison as comparisons
     from haltung import tracking
-    from haltung.evaluation import comparison_page, comparison_tables
+    from haltung.evaluation import comparison_page, comparison_references, comparison_tables
     from haltung.evaluation.standings import OPEN, compare
 
     console = Console()
     systems = comparisons.read(store, keys.runs, keys.split, corpus)
     scheme = systems[0].runs[0].scheme
     found = compare(systems, [keys.task] if keys.task else [], keys.correction, keys.draws, keys.seed)
+    found = comparison_references.with_references(found, _references(found.corpus, config_dir))
     for task, result in found.tasks.items():
         console.print(comparison_tables.leaderboard(found, task, scheme, keys.language).rich())
         for pair in result.pairs:
@@ -84,6 +94,22 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str]) -> None:
                 comparison_page.write(folder, found, scheme, keys.language, details)
             id = comparisons.track(store, found, systems, folder, command)
         console.print(f"run [bold]{id}[/] (compare)", highlight=False)
+
+
+def _references(corpus: str, config_dir: Path | None) -> list[Reference]:
+    """Return the published figures that the config of this corpus declares; none where there is no config of that name.
+
+    Raises:
+        UserError: they are of a wrong form.
+    """
+    for folder in ([config_dir] if config_dir else []) + [paths.shipped("configs")]:
+        path = folder / "corpus" / f"{corpus}.yaml"
+        if path.is_file():
+            declared = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("references") or []
+            if not isinstance(declared, list) or not all(isinstance(one, Mapping) for one in declared):
+                raise UserError(f"{path}: references is no list of mappings; see configs/corpus/xstance.yaml for their form")
+            return [make({"_target_": _REFERENCE, **one}, f"corpus.references.{number}") for number, one in enumerate(declared)]
+    return []
 
 
 def _as_texts(word: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from haltung.evaluation import comparison_references
 from haltung.evaluation.figures import Interval
 from haltung.evaluation.significance import Estimate
 from haltung.evaluation.standings import BETTER, OPEN, Comparison, Pair, TaskComparison
@@ -16,15 +17,20 @@ from haltung.labels import Scheme
 # Below this many articles the tests are a little too bold (see ``significance``).
 _FEW = 20
 
-# What LaTeX would take for a command.
+_PACKAGES = "% needs " + r"\usepackage[T1]{fontenc}" + r"\usepackage{array,booktabs,graphicx}"
+
+# What LaTeX would take for a command, or has no letter for.
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "<": "$<$", ">": "$>$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "<": "$<$", ">": "$>$", "Δ": r"$\Delta$",
 }  # fmt: skip
 
 
 def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each system, the best first: macro-F1 and accuracy with intervals, spread over seeds, number of runs."""
+    """Return one row for each system, the best first: macro-F1 and accuracy with intervals, spread over seeds, number of runs.
+
+    Published figures stand at the foot, marked as such.
+    """
     found = comparison.tasks[task]
     columns = ("system", "macro_f1", "seeds_deviation", "accuracy", "runs")
     rows = tuple(
@@ -37,7 +43,9 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
         )
         for row in found.standings
     )
-    return Grid(_title(comparison, found, scheme, language), tuple(word(column, language) for column in columns), rows)
+    published = tuple(reference.row(language) for reference in comparison.references if reference.task == task)
+    heads = tuple(word(column, language) for column in columns)
+    return Grid(_title(comparison, found, scheme, language), heads, rows + published, foot=len(published))
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
@@ -95,7 +103,7 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     fewest = min(task.articles for task in comparison.tasks.values())
     if fewest < _FEW:
         out.append(word("few_articles", language).format(articles=fewest, unit=unit(comparison, language)))
-    return out
+    return out + comparison_references.notes(comparison, language)
 
 
 def unit(comparison: Comparison, language: str = "en") -> str:
@@ -119,22 +127,27 @@ def markdown(comparison: Comparison, scheme: Scheme, language: str = "en") -> st
 
 
 def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
-    """Return all tables as LaTeX, each a ``table`` with the rules of the package booktabs, which the document has to use."""
-    return "\n".join(_tabular(grid) for grid in grids(comparison, scheme, language))
+    """Return all tables as LaTeX, each a ``table`` no wider than a line; a comment at the top names the packages that they need."""
+    return "\n".join([_PACKAGES, *(_tabular(grid) for grid in grids(comparison, scheme, language))])
 
 
 def standings_csv(comparison: Comparison) -> str:
-    """Return the leaderboards of all tasks as CSV with every digit, for machines: ids instead of names, a point in every number."""
-    rows = [
+    """Return the leaderboards of all tasks as CSV with every digit, for machines: ids instead of names, a point in every number.
+
+    A row with a ``source`` is a published figure, of which nothing else is known.
+    """
+    rows: list[tuple[object, ...]] = [
         (
             task, row.system, row.runs, *_ends(row.macro_f1), row.macro_f1_deviation, *_ends(row.accuracy), row.accuracy_deviation, found.n,
-            found.articles,
+            found.articles, None,
         )
         for task, found in comparison.tasks.items()
         for row in found.standings
     ]  # fmt: skip
+    unknown = [None] * 7
+    rows += [(one.task, one.system, None, one.macro_f1, *unknown, one.segments, None, one.source) for one in comparison.references]
     columns = ("task", "system", "runs", "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_sd", "accuracy", "accuracy_low")
-    return _csv((*columns, "accuracy_high", "accuracy_sd", "segments", "articles"), rows)
+    return _csv((*columns, "accuracy_high", "accuracy_sd", "segments", "articles", "source"), rows)
 
 
 def pairs_csv(comparison: Comparison) -> str:
@@ -190,13 +203,27 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _tabular(grid: Grid) -> str:
-    """Return a grid as a LaTeX table; its last words may be long, so that left columns behind the first may break."""
-    kinds = "".join("l" if place_ == 0 else r"p{.3\linewidth}" if place_ < grid.left else "r" for place_ in range(len(grid.columns)))
+    """Return a grid as a LaTeX table, made narrower where it would be wider than the line.
+
+    Where several columns hold words, these may break, and so may a figure before its interval; else the table would have to be so narrow
+    that nobody could read it.
+    """
+    wide = grid.left > 1
+    kinds = [r">{\raggedright\arraybackslash}p{.28\linewidth}" if wide else "l"] * grid.left
+    for place_ in range(grid.left, len(grid.columns)):
+        long = wide and any(" [" in row[place_] for row in grid.rows)
+        kinds.append(r">{\raggedleft\arraybackslash}p{6.5em}" if long else "r")
     lines = [" & ".join(_tex(cell) for cell in row) + r" \\" for row in (grid.columns, *grid.rows)]
-    head = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(grid.title)}}}", rf"\begin{{tabular}}{{{kinds}}}"]
+    head = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", rf"\caption{{{_tex(grid.title)}}}"]
+    head += [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%", rf"\begin{{tabular}}{{{''.join(kinds)}}}"]
     body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-    return "\n".join([*head, *body, r"\end{tabular}", r"\end{table}", ""])
+    if grid.foot:
+        body.insert(-1 - grid.foot, r"\midrule")
+    return "\n".join([*head, *body, r"\end{tabular}}", r"\end{table}", ""])
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    """Escape a cell; an interval is kept together."""
+    figure, bracket, interval = text.rpartition(" [")
+    kept = interval.replace(" ", "\0") if bracket and interval.endswith("]") else interval
+    return "".join(_LATEX.get(letter, letter) for letter in figure + bracket + kept).replace("\0", "~")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from haltung.errors import UserError, listed, one_of
+from haltung.evaluation.comparison_references import Reference
 from haltung.evaluation.figures import Interval
 from haltung.evaluation.intervals import DRAWS, LEVEL, SEED, articles_of, intervals_of
 from haltung.evaluation.scored import Bools, Scored
@@ -90,7 +91,10 @@ class TaskComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Systems compared on one split. ``alone``: every segment stands alone, so that "articles" are segments."""
+    """Systems compared on one split. ``alone``: every segment stands alone, so that "articles" are segments.
+
+    ``references`` are published figures to show beside; ``left_out`` are those that hold for a split of another size.
+    """
 
     corpus: str
     split: str
@@ -103,6 +107,8 @@ class Comparison:
     draws: int
     seed: int
     alone: bool
+    references: tuple[Reference, ...] = ()
+    left_out: tuple[Reference, ...] = ()
 
     def to_json(self) -> str:
         """Return the comparison as JSON text."""

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table's title, columns and rows of text. The first ``left`` columns hold words, the others numbers."""
+    """A table's title, columns and rows of text. The first ``left`` columns hold words, the others numbers.
+
+    The last ``foot`` rows are set apart from those above, as what is only there for orientation.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
+    foot: int = 0
 
     def rich(self) -> Table:
         """Return the table for the terminal."""
@@ -41,9 +45,11 @@ class Grid:
             # A figure with its interval is long: in a narrow terminal the interval goes below it, rather than be cut off.
             single = not is_left and not any(" [" in row[place_] for row in self.rows)
             table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=single, min_width=longest)
-        for row in self.rows:
+        body = len(self.rows) - self.foot
+        for number_, row in enumerate(self.rows, start=1):
             # Text, so that a label such as "[red]" is not taken for markup.
-            table.add_row(*(Text(cell) for cell in row))
+            style = "dim" if number_ > body else None
+            table.add_row(*(Text(cell) for cell in row), end_section=bool(self.foot) and number_ == body, style=style)
         return table
 
     def markdown(self) -> str:

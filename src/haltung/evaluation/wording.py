@@ -152,6 +152,16 @@ _WORDS = {
             "Segmente für unabhängig."
         ),
     ),
+    "published": ("published", "veröffentlicht"),
+    "trained_on": ("trained on {segments} segments", "trainiert auf {segments} Segmenten"),
+    "published_explained": (
+        "Published figures were not computed here: they have no interval and take part in no test.",
+        "Veröffentlichte Zahlen wurden nicht hier gerechnet: Sie haben kein Intervall und nehmen an keinem Test teil.",
+    ),
+    "published_left_out": (
+        "The published figure of {system} is left out: it holds for {wanted} segments, this split has {found}.",
+        "Die veröffentlichte Zahl von {system} fehlt hier: Sie gilt für {wanted} Segmente, dieser Split hat {found}.",
+    ),
     "corrected_holm": ("with Holm's correction over all pairs of a task", "mit Holms Korrektur über alle Paare einer Aufgabe"),
     "corrected_none": ("without correction for several pairs", "ohne Korrektur für mehrere Paare"),
     "one_run_each": (
