@@ -1,0 +1,215 @@
+"""``haltung events``: from articles to who takes which stance towards whom."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+
+from omegaconf import OmegaConf
+from pydantic import Field
+
+from haltung.cli.composing import compose, parse
+from haltung.cli.objects import plain, typed
+from haltung.errors import UserError
+
+if TYPE_CHECKING:
+    from haltung.events.actors import Actors
+    from haltung.events.article import Classify
+    from haltung.events.reading import Failure, Source
+    from haltung.events.records import ArticleEvents, Dyads, Event
+    from haltung.labels import Scheme
+
+# So many segments are labelled at once: enough to sort them by length, too few to wait for.
+_TOGETHER = 256
+
+# How many events the terminal shows, and of how many articles it says what was odd.
+_SHOWN, _NOTED = 40, 20
+
+# How much of a sentence a row of the table shows.
+_EXCERPT = 100
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    bundle: str | None
+    input: str | None
+    output: str | None
+    table: str | None
+    dyads: str | None
+    actors: str | None
+    longest: Annotated[int, Field(ge=1)]
+    language: Literal["en", "de"]
+
+
+def run(words: Sequence[str]) -> int:
+    """Read the events of an input; exit code 1 where a part of it could not be read."""
+    code = 0
+    parsed = parse(words)
+    for overrides in parsed.combinations:
+        config = compose("events", overrides, parsed.config_dir)
+        if parsed.show:
+            print(OmegaConf.to_yaml(config))
+        else:
+            code = max(code, _events(typed(Keys, plain(config))))
+    return code
+
+
+def _events(keys: Keys) -> int:
+    from haltung.events import labelling, reading
+    from haltung.events.actors import Actors
+    from haltung.events.rules import Rules
+
+    if keys.bundle is None:
+        raise UserError("name the classifier: bundle=DIR, a folder that haltung train or haltung export has written")
+    if keys.input is None:
+        raise UserError("name what to read: input=FILE, a folder, or input=- for standard input")
+    source = reading.find(keys.input)
+    outputs = [Path(name) if name else None for name in (keys.output, keys.table)]
+    for path in outputs:
+        _writable(path)
+    labeller = labelling.load(Path(keys.bundle))
+    dyads = labelling.dyads(Path(keys.dyads)) if keys.dyads else Rules()
+    actors = Actors.load(extra=Path(keys.actors) if keys.actors else None)
+    failures: list[Failure] = []
+    shown: list[Event] = []
+    notes: list[str] = []
+    count = total = 0
+    with ExitStack() as stack:
+        lines, rows = (stack.enter_context(_written(path)) for path in outputs)
+        write_row = _table(rows)
+        for found in _read(source, keys.longest, labeller.classify, actors, dyads, failures):
+            count, total = count + 1, total + len(found.events)
+            if lines:
+                lines.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
+            for event in found.events:
+                write_row(event)
+            shown += found.events[: _SHOWN - len(shown)]
+            notes += [f"{found.article.where}: {note}" for note in found.notes]
+    if not any(outputs):
+        _show(shown, total, labeller.scheme, keys.language)
+    told = " and ".join(str(path) for path in outputs if path)
+    print(f"{_counted(total, 'event')} in {_counted(count, 'article')}" + (f" written to {told}" if told else ""))
+    _tell(notes, source.others, failures)
+    return 1 if failures else 0
+
+
+def _read(
+    source: Source, longest: int, classify: Classify, actors: Actors, dyads: Dyads, failures: list[Failure]
+) -> Iterator[ArticleEvents]:
+    """Yield what happens in each article that can be read; add what can't to ``failures``."""
+    from tqdm import tqdm
+
+    from haltung.events.article import Prepared, finish, prepare
+    from haltung.events.reading import Failure, read
+
+    waiting: list[Prepared] = []
+
+    def done() -> Iterator[ArticleEvents]:
+        segments = [segment for prepared in waiting for segment in prepared.segments]
+        predictions = iter(classify(segments) if segments else [])
+        for prepared in waiting:
+            yield finish(prepared, [next(predictions) for _ in prepared.segments], dyads)
+        waiting.clear()
+
+    # Shown only where it takes longer than two seconds.
+    for found in tqdm(read(source, longest), unit=" articles", delay=2, file=sys.stderr, disable=not sys.stderr.isatty()):
+        if isinstance(found, Failure):
+            failures.append(found)
+            continue
+        waiting.append(prepare(found, actors))
+        if sum(len(prepared.segments) for prepared in waiting) >= _TOGETHER:
+            yield from done()
+    yield from done()
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def _writable(path: Path | None) -> None:
+    """Refuse a path where no file can stand; told before the work, not after it."""
+    if path is not None and path.is_dir():
+        raise UserError(f"{path} is a directory; name a file to write the events to")
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"{path.parent}: no such folder; make it, or name a file in one that exists")
+
+
+@contextmanager
+def _written(path: Path | None) -> Iterator[TextIO | None]:
+    """Open a file that takes its place only when it is whole."""
+    if path is None:
+        yield None
+        return
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with scratch.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        scratch.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _table(file: TextIO | None) -> Callable[[Event], None]:
+    """Return what writes an event as a row of CSV, after the row of names."""
+    from haltung.events.records import COLUMNS
+
+    if file is None:
+        return lambda event: None
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    return lambda event: writer.writerow([_cell(getattr(event, name)) for name in COLUMNS])
+
+
+def _cell(value: object) -> object:
+    return "" if value is None else round(value, 4) if isinstance(value, float) else value
+
+
+def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    names = {task.name: {label.id: label.name(language) for label in task.labels} for task in scheme}
+    heads = ("wer → wen", "Haltung", "Satz") if language == "de" else ("who → whom", "stance", "sentence")
+    table = Table(*heads[:2], Column(heads[2], ratio=1), expand=True)
+    several = len({event.article for event in events}) > 1
+    for number, event in enumerate(events):
+        if several and (number == 0 or events[number - 1].article != event.article):
+            table.add_section()
+            table.add_row("", "", f"[bold]{escape(event.article)}[/]")
+        plover = " ".join(part for part in (event.plover, event.mode) if part)
+        told = "\n".join(part for part in (f"{names['stance'][event.stance]} {event.probability:.2f}", plover) if part)
+        text = event.text if len(event.text) <= _EXCERPT else event.text[: _EXCERPT - 1].rstrip() + "…"
+        topic = names.get("topic", {}).get(event.topic, event.topic)
+        table.add_row(f"{event.source or '–'} → {event.target or '–'}", told, f"{escape(text)}\n[dim]{topic}[/]")
+    console = Console()
+    if events:
+        console.print(table)
+    if total > len(events):
+        console.print(f"… and {total - len(events)} more; output=FILE.jsonl or table=FILE.csv has all")
+
+
+def _tell(notes: Sequence[str], others: Sequence[str], failures: Sequence[Failure]) -> None:
+    """Say on standard error what was odd, what was passed over, and what failed."""
+    for note in notes[:_NOTED]:
+        print(f"haltung: {note}", file=sys.stderr)
+    if len(notes) > _NOTED:
+        print(f"haltung: and {len(notes) - _NOTED} more such notes, which stand under 'notes' in output=FILE.jsonl", file=sys.stderr)
+    if others:
+        names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        print(f"haltung: passed over {len(others)} of the folder's files, which are no *.txt, *.html or *.jsonl: {names}", file=sys.stderr)
+    for failure in failures:
+        print(f"haltung: {failure.where}: {failure.reason}", file=sys.stderr)
+    if failures:
+        print(f"haltung: {len(failures)} failed, as told above; what else there is was read", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""From an article to who takes which stance towards whom."""

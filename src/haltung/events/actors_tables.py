@@ -1,0 +1,204 @@
+"""The tables of actors: CSV files that are read, checked, and told from their mistakes by file and line. Format: data/actors/README.md."""
+
+from __future__ import annotations
+
+import calendar
+import csv
+import datetime
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from haltung.errors import UserError, listed, nearest, one_of
+
+# The columns of each table, in order.
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "states": ("code", "iso2", "class", "adjective", "people", "names"),
+    "places": ("name", "code", "kind"),
+    "regions": ("name", "code", "adjective"),
+    "organisations": ("name", "code"),
+    "institutions": ("name", "code"),
+    "groups": ("name", "code"),
+    "parties": ("name", "code", "from", "to"),
+    "media": ("name", "code", "quoted"),
+    "companies": ("name", "code"),
+    "persons": ("name", "surname", "code", "office", "from", "to", "alone"),
+    "roles": ("name", "role", "kind", "alone"),
+    "lookalikes": ("name", "why"),
+}
+# Of one row there can be one of the same key.
+_KEYS = {"states": ("code",), "parties": ("name", "code", "from"), "persons": ("name", "code", "office", "from")}
+
+ORGANISATIONS = ("EU", "UN", "NATO", "OSCE", "IMF", "IAEA", "ICC", "AU", "ARABLEAGUE", "G7", "NGO", "CHURCH", "ISIL", "ALQ")
+ROLES = ("OPP", "REG", "GOVPARTY", "REB", "CIV", "MED", "JUD", "BUS")
+CHOICES = {
+    ("places", "kind"): ("capital", "palace", "city"),
+    ("states", "class"): ("n", "m", "f", "p", "x"),
+    ("media", "quoted"): ("yes", "no"),
+    ("persons", "alone"): ("yes", "no"),
+    # "=": whoever it is bound to; "place": what it is bound to is only where something is; with a state: so in this one alone.
+    ("roles", "role"): ("", "=", "place", *ROLES, "DEU-REG"),
+    ("roles", "kind"): ("office", "body", "people", "thing", "place"),
+    ("roles", "alone"): ("yes", "no"),
+}
+
+FIRST, LAST = "0001-01-01", "9999-12-31"
+_DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: its cells by column, checked. ``own`` is set in a table of the user's."""
+
+    table: str
+    where: str
+    cells: Mapping[str, str]
+    own: bool = False
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[column]
+
+    def many(self, column: str) -> tuple[str, ...]:
+        """Return the parts of a cell between bars: spellings, or the codes that are possible, the usual one first."""
+        return tuple(part.strip() for part in self.cells[column].split("|") if part.strip())
+
+    @property
+    def period(self) -> tuple[str, str]:
+        """First and last day (ISO); a year or month stands for all its days, an empty cell for no limit."""
+        return _first(self.cells["from"]), _last(self.cells["to"])
+
+
+def read(folder: Path, own: bool = False) -> list[Row]:
+    """Read the tables of a folder; of the user's own (``own``), not all need be there.
+
+    Raises:
+        UserError: the folder or a table is missing, or a line is wrong: the message has file, line, and what is allowed.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; expected tables of actors: {listed(f'{name}.csv' for name in TABLES)}")
+    files = {path.stem: path for path in sorted(folder.glob("*.csv"))}
+    for name, path in files.items():
+        one_of(f"{path}: the table", name, TABLES)
+    if own and not files:
+        raise UserError(f"{folder} holds no table; expected one or more of {listed(f'{name}.csv' for name in TABLES)}")
+    missing = [name for name in TABLES if name not in files]
+    if missing and not own:
+        raise UserError(f"{folder} lacks {listed(f'{name}.csv' for name in missing)}")
+    return [row for name in TABLES if name in files for row in _table(name, files[name], own)]
+
+
+@cache
+def known_states() -> frozenset[str]:
+    """The ISO 3166-1 alpha-3 codes, as Unicode CLDR knows them, with XKX for Kosovo."""
+    from babel.core import get_global
+
+    aliases = get_global("territory_aliases")
+    return frozenset({code for code in aliases if re.fullmatch("[A-Z]{3}", code) and len(aliases[code]) == 1} | {"XKX"})
+
+
+def day(date: str) -> str:
+    """Return the day of an ISO date or time, the first one of a month or year, "" for "".
+
+    Raises:
+        UserError: it is no ISO date.
+    """
+    if not date:
+        return ""
+    try:
+        return datetime.date.fromisoformat(_first(date[:10])).isoformat()
+    except ValueError:
+        raise UserError(f"the date is '{date}'; expected YYYY-MM-DD, YYYY-MM, YYYY or nothing") from None
+
+
+def is_code(code: str) -> bool:
+    """Return whether a code is one of the label standard."""
+    state, dash, role = code.partition("-")
+    return code in ORGANISATIONS or (state in known_states() and (not dash or role in ROLES))
+
+
+def _table(name: str, path: Path, own: bool) -> Iterator[Row]:
+    columns = TABLES[name]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    seen: dict[tuple[str, ...], str] = {}
+    rows = csv.reader(lines, strict=True)
+    header = tuple(next(rows, ()))
+    if header != columns:
+        raise UserError(f"{path}, line 1: the columns are {listed(header)}; expected {listed(columns)}")
+    while True:
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise UserError(f"{path}, line {rows.line_num}: {error}; a cell with a comma or quote in it stands in double quotes") from None
+        if cells is None:
+            return
+        if not cells or cells[0].startswith("#"):
+            continue
+        where = f"{path}, line {rows.line_num}"
+        if len(cells) != len(columns):
+            raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
+        row = Row(name, where, {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}, own)
+        _check(row)
+        key = tuple(row[column] for column in _KEYS.get(name, ("name",)))
+        if key in seen:
+            raise UserError(f"{where}: '{listed(key)}' stands already in {seen[key]}; leave one of the two out")
+        seen[key] = where
+        yield row
+
+
+def _check(row: Row) -> None:
+    """Raise ``UserError`` for the first cell that is wrong."""
+    for column, cell in row.cells.items():
+        if (row.table, column) in CHOICES:
+            one_of(f"{row.where}: {column}", cell, CHOICES[row.table, column])
+        if column == "code":
+            _check_code(row)
+        if column in ("from", "to") and cell:
+            _check_date(row, column)
+    if row.table != "states" and not row["name"]:
+        raise UserError(f"{row.where}: the name is empty")
+    for column in ("name", "names", "surname", "adjective", "people"):
+        cell = row.cells.get(column, "")
+        if cell and not all(part.strip() for part in cell.split("|")):
+            raise UserError(f"{row.where}: {column} is '{cell}', with nothing between two bars or at its end; leave a bar out")
+    if "from" in row.cells and row.period[0] > row.period[1]:
+        raise UserError(f"{row.where}: from is {row['from']}, after to, {row['to']}")
+
+
+def _check_code(row: Row) -> None:
+    found = row.many("code")
+    states = row.table == "states"
+    wrong = next((code for code in found if not is_code(code) or (states and code not in known_states())), None)
+    if not found or wrong is not None:
+        near = nearest(wrong or row["code"], (*ORGANISATIONS, *known_states()))
+        roles = ", ".join(f"-{role}" for role in ROLES)
+        raise UserError(
+            f"{row.where}: code is '{wrong or row['code']}'{near}; allowed are ISO 3166-1 alpha-3 codes (XKX for Kosovo), alone or with "
+            f"{roles}, and {listed(ORGANISATIONS)}"
+        )
+
+
+def _check_date(row: Row, column: str) -> None:
+    cell = row[column]
+    try:
+        if not _DATE.fullmatch(cell):
+            raise ValueError
+        datetime.date.fromisoformat(_first(cell))
+    except ValueError:
+        raise UserError(f"{row.where}: {column} is '{cell}'; expected YYYY-MM-DD, YYYY-MM, YYYY or nothing") from None
+
+
+def _first(date: str) -> str:
+    return f"{date}{'-01-01'[len(date) - 10 :] if len(date) < 10 else ''}" if date else FIRST
+
+
+def _last(date: str) -> str:
+    if not date:
+        return LAST
+    if len(date) == 7:
+        return f"{date}-{calendar.monthrange(int(date[:4]), int(date[5:]))[1]}"
+    return f"{date}-12-31" if len(date) == 4 else date

@@ -1,0 +1,82 @@
+"""Topics and stances from either kind of bundle: the one that training writes, or the exported one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from haltung import labels
+from haltung.errors import UserError, listed
+from haltung.events import crosswalk
+from haltung.events.article import Classify
+from haltung.events.records import Dyads
+from haltung.labels import Scheme
+from haltung.model import bundle
+from haltung.records import Prediction, Segment
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A function that labels segments, and the scheme of its labels."""
+
+    scheme: Scheme
+    classify: Classify
+
+
+def load(folder: Path) -> Labeller:
+    """Load a bundle.
+
+    Raises:
+        UserError: it is no bundle or is broken, has no stance, or has a stance that the PLOVER crosswalk does not know.
+    """
+    labeller = _labeller(folder)
+    scheme = labeller.scheme
+    known = crosswalk.load().rules
+    strange = [label for label in scheme["stance"].ids if label not in known]
+    if strange:
+        raise UserError(f"{folder} has the stances {listed(strange)}, which are no events of PLOVER; the crosswalk has {listed(known)}")
+    return labeller
+
+
+def dyads(folder: Path) -> Dyads:
+    """Load a model of pairs, as it is trained on the corpus view ``dyads``.
+
+    Raises:
+        UserError: it is no bundle or is broken, or its stances lack the one for pairs that have none.
+    """
+    from haltung.events.dyads import Trained
+    from haltung.events.view import NONE
+
+    labeller = _labeller(folder)
+    if NONE not in labeller.scheme["stance"].ids:
+        raise UserError(f"{folder} has no stance '{NONE}', so it is no model of dyads; name one that was trained on pairs of actors")
+    return Trained(labeller.classify)
+
+
+def _labeller(folder: Path) -> Labeller:
+    description = bundle.describe(folder)
+    scheme = labels.parse(description.get("scheme"), source=str(folder / bundle.DESCRIPTION))
+    if "stance" not in scheme.names:
+        raise UserError(
+            f"{folder} has the tasks {listed(scheme.names)}; events are made of stances, so name a bundle with the task 'stance'"
+        )
+    return Labeller(scheme, _exported(folder) if "input" in description else bundle.load(folder).predict)
+
+
+def _exported(folder: Path) -> Classify:
+    from haltung.client import BundleError, Classifier
+
+    try:
+        classifier = Classifier(folder)
+    except BundleError as error:
+        raise UserError(str(error)) from None
+
+    def classify(segments: Sequence[Segment]) -> list[Prediction]:
+        rows = classifier.classify([{"text": one.text, "context": one.context, "target": one.target} for one in segments])
+        return [
+            Prediction(segment.id, {task: row[task] for task in row["probabilities"]}, row["probabilities"])
+            for segment, row in zip(segments, rows, strict=True)
+        ]
+
+    return classify

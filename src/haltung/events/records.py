@@ -1,0 +1,124 @@
+"""What is read from an article: labelled segments, scored dyads, and events, one for each dyad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
+
+from haltung.events.actors import Mention
+from haltung.events.boilerplate import Removed
+from haltung.events.language import Language
+from haltung.events.reading import Article
+from haltung.records import Prediction, Segment
+
+# A stretch of a text: the places of its first character and behind its last.
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ScoredDyad:
+    """Who takes which stance towards whom, and how probable that is; the spans are places in the segment, None where nobody is named."""
+
+    source: str
+    target: str
+    stance: str
+    probability: float
+    source_span: Span | None = None
+    target_span: Span | None = None
+
+
+class Dyads(Protocol):
+    """What finds the dyads of an article's segments."""
+
+    def pairs(
+        self, segments: Sequence[Segment], mentions: Sequence[Sequence[Mention]], predictions: Sequence[Prediction]
+    ) -> list[list[ScoredDyad]]:
+        """Return the dyads of each segment; the three sequences are of one article, in its order, and of one length."""
+        ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """One dyad of one segment, with its PLOVER event. All places are those of the article's text.
+
+    ``quad`` and ``intensity`` are None and ``plover`` is "" for a warning, which PLOVER has no event for (see ``crosswalk``).
+    """
+
+    article: str
+    segment: str
+    date: str
+    medium: str
+    source: str
+    target: str
+    stance: str
+    topic: str
+    probability: float
+    plover: str
+    mode: str
+    quad: int | None
+    intensity: float | None
+    start: int
+    end: int
+    source_span: Span | None
+    target_span: Span | None
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LabelledSegment:
+    """A sentence of the article, what it was labelled, and who is named in it; the mentions' places are those of the sentence."""
+
+    segment: Segment
+    start: int
+    end: int
+    prediction: Prediction
+    mentions: tuple[Mention, ...]
+    dyads: tuple[ScoredDyad, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"id", "start", "end", "text", TASK: label, "probabilities", "actors", "dyads"}``."""
+        prediction = self.prediction.to_dict()
+        del prediction["id"]
+        actors = [{"start": one.start, "end": one.end, "text": one.text, "code": one.code, "kind": one.kind} for one in self.mentions]
+        dyads = [{"source": one.source, "target": one.target, "stance": one.stance, "probability": one.probability} for one in self.dyads]
+        own = {"id": self.segment.id, "start": self.start, "end": self.end, "text": self.segment.text}
+        return {**own, **prediction, "actors": actors, "dyads": dyads}
+
+
+@dataclass(frozen=True)
+class ArticleEvents:
+    """All that was read from an article. ``notes`` says what a reader of the events should know."""
+
+    article: Article
+    language: Language
+    segments: tuple[LabelledSegment, ...]
+    events: tuple[Event, ...]
+    removed: tuple[Removed, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data, one line of the output file."""
+        return {
+            "id": self.article.id,
+            "headline": self.article.headline,
+            "date": self.article.date,
+            "medium": self.article.source,
+            "language": self.language.code,
+            "notes": list(self.notes),
+            "segments": [one.to_dict() for one in self.segments],
+            "events": [event.to_dict() for event in self.events],
+            "removed": [asdict(one) for one in self.removed],
+        }
+
+
+# The columns of the events as CSV: date, actors and event as event data have them, then what the event was read from.
+COLUMNS = (
+    "date", "source", "target", "plover", "mode", "quad", "intensity", "stance", "topic", "probability", "article", "segment",
+    "start", "end", "medium", "text",
+)  # fmt: skip
+assert {*COLUMNS} <= {field.name for field in fields(Event)}
