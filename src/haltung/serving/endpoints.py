@@ -1,0 +1,115 @@
+"""Our own endpoints: texts, articles, the model, health, figures."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from haltung import __version__
+from haltung.corpus.readers.contexts import context
+from haltung.errors import UserError
+from haltung.events.sentences import split
+from haltung.serving import metrics, schemas
+from haltung.serving.answers import Refused, answer
+from haltung.serving.reading import Article
+from haltung.serving.service import Service
+
+# What stands before a sentence of an article, as the corpora are read that models are trained on: headline, lead, one sentence.
+_BEFORE, _LEAD = 1, True
+
+
+def router(service: Service) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter()
+
+    @routes.post(
+        "/classify", tags=["Labels"], summary="Label one text, or many",
+        responses=schemas.told("ClassifyResponse", *schemas.REFUSALS), openapi_extra=schemas.body("ClassifyRequest"),
+    )  # fmt: skip
+    async def classify(request: Request) -> Response:
+        asked = service.reader.classify(await request.body())
+        parts = [{**part, **({} if id is None else {"id": id})} for part, id in zip(asked.parts, asked.ids, strict=True)]
+        predictions = await service.predictions(parts, asked.abstain)
+        return answer({"predictions": predictions} if asked.many else predictions[0])
+
+    @routes.post(
+        "/article", tags=["Labels"], summary="Label every sentence of an article, each read behind headline, lead and the one before",
+        responses=schemas.told("ArticleResponse", *schemas.REFUSALS, 501), openapi_extra=schemas.body("ArticleRequest"),
+    )  # fmt: skip
+    async def article(request: Request) -> Response:
+        asked = service.reader.article(await request.body())
+        service.check(asked.abstain)
+        segments = await asyncio.to_thread(_segments, asked)
+        service.reader.counted(len(segments))
+        predictions = await service.predictions(segments, asked.abstain)
+        return answer({"segments": [{**segment, **prediction} for segment, prediction in zip(segments, predictions, strict=True)]})
+
+    @routes.post(
+        "/events", tags=["Labels"], summary="Who takes which stance towards whom (still to be built)",
+        responses=schemas.told("Error", 401, 413, 501), openapi_extra=schemas.body("ArticleRequest"),
+    )  # fmt: skip
+    async def events() -> Response:
+        raise Refused(501, "this version finds topics and stances, and no dyads yet; ask POST /article for the sentences' labels")
+
+    @routes.get("/model", tags=["Server"], summary="What is served", responses=schemas.told("Model", 401))
+    async def model() -> Response:
+        return answer(described(service))
+
+    @routes.get("/health/live", tags=["Server"], summary="Whether the server runs", responses=schemas.told("Health"))
+    async def live() -> Response:
+        return answer({"status": "live"})
+
+    @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=schemas.told("Health", 503))
+    async def ready() -> Response:
+        if not service.ready:
+            raise Refused(503, "the server is starting or stopping")
+        return answer({"status": "ready"})
+
+    @routes.get("/metrics", tags=["Server"], summary="Figures for Prometheus", responses=schemas.told("Metrics", 401, media="text/plain"))
+    async def figures() -> Response:
+        return Response(service.metrics.page(), headers={"content-type": metrics.TYPE})
+
+    return routes
+
+
+def described(service: Service) -> dict[str, Any]:
+    """Return what a caller may want to know of the model: tasks and labels with their names, limits, figures, where it is from."""
+    description, settings = service.engine.classifier.description, service.settings
+    return {
+        "name": description["scheme"]["name"],
+        "kind": description["kind"],
+        "tasks": description["scheme"]["tasks"],
+        "scheme_digest": description.get("scheme_digest"),
+        "reads": service.engine.classifier.views,
+        "max_length": description["input"].get("max_length"),
+        "precisions": sorted({
+            float(wished) for has in description.get("calibration", {}).get("thresholds", {}).values()
+            for wished, least in has.items() if least is not None
+        }),
+        "reference": description.get("reference"),
+        "provenance": description.get("provenance"),
+        "haltung": __version__,
+        "exported_by": description["haltung"],
+        "runtime": service.engine.choice.graph.runtime,
+        "format": service.engine.choice.graph.format,
+        "milliseconds": dict(service.engine.choice.milliseconds),
+        "limits": {"texts": settings.texts, "characters": settings.characters, "bytes": settings.bytes, "seconds": settings.timeout},
+    }  # fmt: skip
+
+
+def _segments(asked: Article) -> list[dict[str, Any]]:
+    """Return the article's sentences with their places and what stands before each."""
+    try:
+        sentences = split(asked.text)
+    except UserError as error:
+        raise Refused(501, str(error)) from None
+    out: list[dict[str, Any]] = []
+    told: list[str] = []
+    for sentence in sentences:
+        before = context(asked.headline.strip(), told, _BEFORE, _LEAD)
+        out.append({"start": sentence.start, "end": sentence.end, "text": sentence.text, "context": before})
+        told.append(sentence.text)
+    return out

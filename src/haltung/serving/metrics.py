@@ -1,0 +1,64 @@
+"""What Prometheus is told: requests, texts, batches, and how long they take; never a text."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The numbers of one server; it has a registry of its own, so that two servers in one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._requests = Counter("haltung_requests", "Requests answered", ["route", "status"], registry=self.registry)
+        self._seconds = Histogram(
+            "haltung_request_seconds", "From a request to its answer", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self._texts = Counter("haltung_texts", "Texts labelled", registry=self.registry)
+        self._batch_texts = Histogram("haltung_batch_texts", "Texts in a batch", buckets=_SIZES, registry=self.registry)
+        self._batch_requests = Histogram("haltung_batch_requests", "Requests in a batch", buckets=_SIZES, registry=self.registry)
+        self._batch_seconds = Histogram("haltung_batch_seconds", "Work on a batch", buckets=_SECONDS, registry=self.registry)
+        self._waiting = Gauge("haltung_waiting_texts", "Texts that wait for a batch", registry=self.registry)
+        self._model = Info("haltung_model", "What is served", registry=self.registry)
+
+    def serves(self, facts: dict[str, str]) -> None:
+        """Say which model is served, and how."""
+        self._model.info(facts)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request; ``route`` is the pattern of its path."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def waiting(self, texts: int) -> None:
+        """So many texts wait now."""
+        self._waiting.set(texts)
+
+    def worked(self, texts: int, requests: int, seconds: float) -> None:
+        """A batch of so many texts, of so many requests, took so long."""
+        self._texts.inc(texts)
+        self._batch_texts.observe(texts)
+        self._batch_requests.observe(requests)
+        self._batch_seconds.observe(seconds)
+
+    def page(self) -> bytes:
+        """Return all of it as Prometheus reads it."""
+        return generate_latest(self.registry)

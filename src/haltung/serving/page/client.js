@@ -1,0 +1,53 @@
+// Talks to the server that the page came from. Addresses are relative, so that a proxy may serve it all under a folder.
+
+/** An answer that is none: `status` (0 where there was no server), its own `sentence`, and `seconds` to wait where it names them. */
+export class Failure extends Error {
+  constructor(status, sentence = "", seconds = null) {
+    super(sentence || `status ${status}`);
+    Object.assign(this, { status, sentence, seconds });
+  }
+}
+
+let key = "";
+
+/** Show this key with each request from now on; it is kept in memory only. */
+export function useKey(value) {
+  key = value.trim();
+}
+
+/** Ask for the description of the model. */
+export function model() {
+  return ask("model", {});
+}
+
+/** Have an article read: {text, headline?, abstain?} → {segments: […]}. `signal` gives the request up. */
+export function article(body, signal) {
+  return ask("article", { method: "POST", body: JSON.stringify(body), signal, headers: { "Content-Type": "application/json" } });
+}
+
+async function ask(path, options) {
+  const headers = { Accept: "application/json", ...options.headers, ...(key && { "X-API-Key": key }) };
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers, credentials: "same-origin" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Failure(0);
+  }
+  const content = await response.json().catch(() => null);
+  if (!response.ok || content === null) {
+    throw new Failure(response.status, sentence(content), wait(response.headers.get("Retry-After")));
+  }
+  return content;
+}
+
+function sentence(content) {
+  return typeof content?.error === "string" ? content.error : "";
+}
+
+// Seconds or a date (RFC 9110, 10.2.3).
+function wait(header) {
+  if (!header) return null;
+  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
+  return Number.isFinite(seconds) && seconds > 0 ? Math.ceil(seconds) : null;
+}
