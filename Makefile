@@ -47,13 +47,14 @@ check: setup ## lint, format, types, who may import whom, and whether the writte
 bench: setup ## run the benchmarks (see benchmarks/README.md)
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
-system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, chromium
+system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, chromium, Node.js
 	@missing=; \
 	printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing="gcc libc6-dev"; \
 	for country in DE AT CH; do \
 		echo gut | hunspell -d de_$$country -i utf-8 -l >/dev/null 2>&1 || missing="$$missing hunspell hunspell-de-de hunspell-de-at hunspell-de-ch"; \
 	done; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	if [ -z "$$missing" ]; then echo "make system: all of it is there, nothing to do"; \
 	elif command -v apt-get >/dev/null; \
 	then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \

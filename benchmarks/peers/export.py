@@ -1,0 +1,88 @@
+"""Write what every peer is given: the prepared splits as JSON Lines, and the embedded encoder as a plain Hugging Face folder.
+
+    python benchmarks/peers/export.py WORK real_news xstance      # HALTUNG_SOURCES names the folder with the original texts
+
+It is a program of its own so that ``run.py`` stays small: Linux counts the memory of the process that starts a child towards the
+child's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from haltung import paths
+from haltung.cli.composing import compose
+from haltung.cli.objects import plain
+from haltung.cli.prepare import corpus_of
+from haltung.corpus.prepared import Prepared
+from haltung.corpus.splits import SPLITS
+from haltung.encoders import embedded
+from haltung.errors import UserError
+
+COLUMNS = ("id", "text", "context", "target", "article", "source")
+TOKENIZER = "tokenizer_config.json"
+
+
+def prepared(work: Path, name: str) -> Prepared:
+    """Return a corpus as ``haltung prepare`` leaves it, in the folder where ``haltung train`` will look for it."""
+    return corpus_of(plain(compose("prepare", [f"corpus={name}", f"prepared={work / 'data' / 'prepared'}"])), None)
+
+
+def write_splits(corpus: Prepared, folder: Path) -> None:
+    """Write ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``: a segment a line, its labels beside its texts, in the split's order.
+
+    Raises:
+        UserError: a segment is not labelled for some task; a peer would have to be told to leave it out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        lines = []
+        for segment in corpus.segments(split):
+            bare = [name for name in corpus.scheme.names if segment.labels.get(name) is None]
+            if bare:
+                raise UserError(f"{corpus.name}, {split}: the segment {segment.id} has no {bare[0]}; the peers need every label")
+            row = {name: getattr(segment, name) for name in COLUMNS} | dict(segment.labels)
+            # Escaped, so that no separator of lines inside a text (U+2028) can be taken for the end of a row.
+            lines.append(json.dumps(row) + "\n")
+        scratch = folder / f".{split}.jsonl"
+        scratch.write_text("".join(lines), encoding="utf-8")
+        scratch.replace(folder / f"{split}.jsonl")
+
+
+def write_encoder(folder: Path) -> None:
+    """Copy the embedded encoder, weights and tokenizer as ``from_pretrained`` reads them; it is built now if it isn't yet.
+
+    The tokenizer's class gets the name that transformers 4 knows too, which Flair needs.
+    """
+    if folder.is_dir():
+        return
+    scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.copytree(embedded.ensure(paths.cache()), scratch)
+    settings = json.loads((scratch / TOKENIZER).read_text(encoding="utf-8"))
+    (scratch / TOKENIZER).write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}, indent=2), encoding="utf-8")
+    scratch.replace(folder)
+
+
+def main() -> int:
+    """Export the corpora that are named, and the encoder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path)
+    parser.add_argument("corpora", nargs="*")
+    options = parser.parse_args()
+    try:
+        for name in options.corpora:
+            write_splits(prepared(options.work, name), options.work / "splits" / name)
+        write_encoder(options.work / "encoder")
+    except UserError as error:
+        print(f"export.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

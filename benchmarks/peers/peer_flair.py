@@ -1,0 +1,39 @@
+"""Flair: its ``TextClassifier`` on the fine-tuned encoder, as in its tutorial on text classification."""
+
+# A script as a user of the tool writes one.
+# ruff: noqa: ANN001, ANN201, B905, D103, SIM115
+
+import json
+import sys
+from pathlib import Path
+
+import flair
+from flair.data import Corpus, Sentence
+from flair.datasets import FlairDatapointDataset
+from flair.embeddings import TransformerDocumentEmbeddings
+from flair.models import TextClassifier
+from flair.trainers import ModelTrainer
+
+EPOCHS = 2
+
+folder, out, task, seed, encoder = sys.argv[1:]
+flair.set_seed(int(seed))
+
+
+def sentences(split):
+    rows = [json.loads(line) for line in Path(folder, f"{split}.jsonl").open()]
+    made = [Sentence(f"{row['context'] or row['target']} </s> {row['text']}", use_tokenizer=False) for row in rows]
+    return [row["id"] for row in rows], [sentence.add_label(task, row[task]) for sentence, row in zip(made, rows)]
+
+
+train, dev = (FlairDatapointDataset(sentences(split)[1]) for split in ("train", "dev"))
+corpus = Corpus(train, dev, sample_missing_splits=False)
+embeddings = TransformerDocumentEmbeddings(encoder, fine_tune=True, cls_pooling="mean")
+classifier = TextClassifier(embeddings, label_dictionary=corpus.make_label_dictionary(task), label_type=task)
+ModelTrainer(classifier, corpus).fine_tune(
+    f"{out}.checkpoints", learning_rate=2e-4, mini_batch_size=16, max_epochs=EPOCHS, save_final_model=False
+)
+ids, tested = sentences("test")
+classifier.predict(tested, label_name="found")
+labels = [sentence.get_label("found").value for sentence in tested]
+Path(out).write_text("".join(json.dumps({"id": id, task: label}) + "\n" for id, label in zip(ids, labels)))

@@ -1,0 +1,208 @@
+"""Train Haltung and its peers on the same splits, each in an environment of its own; what has been done is not done again.
+
+    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py                                    # everything: many hours on two cores
+    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --peers sklearn spacy --seeds 1    # a part of it
+    python benchmarks/peers/table.py                                                         # the table of what is there
+
+A run leaves its predictions, its output and ``cost.json`` in ``WORK/runs/PEER/CORPUS/TASK/SEED``. This program uses the standard library
+alone and so stays small: Linux counts the memory of the process that starts a child towards the child's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE / ".work"
+
+# Cheap ones first, so that a table soon has rows.
+PEERS = ("sklearn", "spacy", "setfit", "flair", "transformers")
+OURS = ("haltung_linear", "haltung")
+SYSTEMS = ("sklearn", "haltung_linear", "spacy", "haltung", "setfit", "flair", "transformers")
+TASKS = {"real_news": ("stance", "topic"), "xstance": ("stance",)}
+SEEDS = (1, 2, 3)
+
+# Haltung learns all tasks of a corpus in one training.
+ALL = "all"
+
+# What Haltung is told beyond its defaults: for each system and corpus what its experiments have found to be good on dev.
+SETTINGS = {
+    ("haltung", "real_news"): (),
+    ("haltung", "xstance"): ("training.epochs=6", "corpus.max_length=112"),
+    ("haltung_linear", "real_news"): ("model=linear", "experiment=context_topic"),
+    ("haltung_linear", "xstance"): ("model=linear",),
+}
+
+PREDICTIONS, COST = "predictions.jsonl", "cost.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training with its predictions for the test split."""
+
+    peer: str
+    corpus: str
+    task: str
+    seed: int
+
+    def folder(self, work: Path) -> Path:
+        """Return where it leaves its files."""
+        return work / "runs" / self.peer / self.corpus / self.task / str(self.seed)
+
+    def is_finished(self, work: Path) -> bool:
+        """Return whether it has ended well; its cost is written last."""
+        return (self.folder(work) / COST).is_file()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took from its start to its last prediction, the children of its process included.
+
+    ``cpu_seconds`` is user plus system time, ``peak_bytes`` the largest resident set of one process. ``load`` is the machine's load
+    average when it began and when it ended: with other work beside it, ``wall_seconds`` says little.
+    """
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_bytes: int
+    load: tuple[float, float]
+    threads: int
+    machine: str
+
+
+def jobs(systems: Sequence[str], corpora: Sequence[str], tasks: Sequence[str], seeds: Sequence[int]) -> Iterator[Job]:
+    """Yield the jobs, all systems with the first seed before any with the second."""
+    for seed in seeds:
+        for corpus in corpora:
+            chosen = [task for task in TASKS[corpus] if task in tasks]
+            for peer in systems:
+                for task in [ALL] if peer in OURS else chosen:
+                    yield Job(peer, corpus, task, seed)
+
+
+def script(peer: str) -> Path:
+    """Return what a user of the peer would write."""
+    return HERE / ("peer_haltung.sh" if peer in OURS else f"peer_{peer}.py")
+
+
+def lines(peer: str) -> int:
+    """Return how many lines a user of the peer writes: those of its script that are neither empty, comment nor docstring.
+
+    Of Haltung's script its commands alone count; the others are there to give them other names in each run.
+    """
+    text = script(peer).read_text(encoding="utf-8")
+    if text.startswith('"""'):
+        text = text.split('"""', 2)[2]
+    written = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return len([line for line in written if line.startswith("haltung ")] if peer in OURS else written)
+
+
+def environment(peer: str, work: Path) -> Path:
+    """Return the Python of the peer's virtual environment; it is made now, or anew where its requirements have changed."""
+    if peer in OURS:
+        return Path(sys.executable)
+    wanted = HERE / f"requirements-{peer}.txt"
+    digest = hashlib.sha256(wanted.read_bytes()).hexdigest()
+    folder = work / "venvs" / peer
+    python, stamp = folder / "bin" / "python", folder / ".ready"
+    if not stamp.is_file() or stamp.read_text() != digest:
+        print(f"{peer}: installing {wanted.name}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", wanted]
+        subprocess.run(install, check=True)
+        stamp.write_text(digest)
+    return python
+
+
+def command(job: Job, python: Path, work: Path) -> list[str]:
+    """Return the words that start a job: its script, then splits, output, task, seed, encoder."""
+    words = [work / "splits" / job.corpus, job.folder(work) / PREDICTIONS, job.task, job.seed, work / "encoder"]
+    if job.peer in OURS:
+        return [str(word) for word in ("sh", script(job.peer), *words, *SETTINGS[job.peer, job.corpus])]
+    return [str(word) for word in (python, script(job.peer), *words)]
+
+
+def measured(words: Sequence[str], cwd: Path, log: Path, threads: int) -> tuple[int, Cost]:
+    """Run a command to its end and return its exit code and what it took; its output goes to ``log``."""
+    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TOKENIZERS_PARALLELISM": "false"}
+    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    # `haltung` is beside the Python that runs this.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    began, load = time.perf_counter(), os.getloadavg()[0]
+    with log.open("w", encoding="utf-8") as out:
+        env = {**os.environ, **quiet, **limits, "PATH": path}
+        process = subprocess.Popen(words, cwd=cwd, stdout=out, stderr=subprocess.STDOUT, env=env)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    # ru_maxrss is in KiB on Linux and in bytes on macOS.
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    cpu, wall = usage.ru_utime + usage.ru_stime, time.perf_counter() - began
+    return process.returncode, Cost(cpu, wall, peak, (load, os.getloadavg()[0]), threads, machine())
+
+
+def machine() -> str:
+    """Return processor, cores and system, as ``AMD EPYC, 2 cores, Linux``."""
+    info = Path("/proc/cpuinfo")
+    told = info.read_text().splitlines() if info.is_file() else []
+    name = next((line.partition(":")[2].strip() for line in told if line.startswith("model name")), platform.machine())
+    return f"{name}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def perform(job: Job, work: Path, threads: int) -> bool:
+    """Do a job that isn't finished; return whether it ended well."""
+    if job.is_finished(work):
+        return True
+    python = environment(job.peer, work)
+    folder = job.folder(work)
+    folder.mkdir(parents=True, exist_ok=True)
+    label = f"{job.peer} {job.corpus} {job.task} seed {job.seed}"
+    print(f"{label}: begins {time.strftime('%H:%M:%S', time.gmtime())}", flush=True)
+    # Haltung keeps its runs below the folder in which it is called.
+    code, cost = measured(command(job, python, work), work, folder / "output.txt", threads)
+    shutil.rmtree(folder / f"{PREDICTIONS}.checkpoints", ignore_errors=True)
+    if code or not (folder / PREDICTIONS).is_file():
+        print(f"{label}: failed with exit code {code}; see {folder / 'output.txt'}", file=sys.stderr, flush=True)
+        return False
+    scratch = folder / f".{COST}"
+    scratch.write_text(json.dumps(asdict(cost)) + "\n", encoding="utf-8")
+    scratch.replace(folder / COST)
+    print(f"{label}: {cost.cpu_seconds:,.0f} CPU seconds, {cost.peak_bytes / 1e9:.1f} GB", flush=True)
+    return True
+
+
+def main() -> int:
+    """Export once, then do what is asked for; a job that fails does not keep the others from being done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=WORK, help="where everything goes (default: .work beside this file)")
+    parser.add_argument("--peers", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--corpora", nargs="+", choices=tuple(TASKS), default=tuple(TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=("stance", "topic"), default=("stance", "topic"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--threads", type=int, default=1, help="threads of each training (default: 1)")
+    options = parser.parse_args()
+    work = options.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    missing = [corpus for corpus in options.corpora if not (work / "splits" / corpus / "test.jsonl").is_file()]
+    if missing or not (work / "encoder").is_dir():
+        exported = subprocess.run([sys.executable, HERE / "export.py", work, *missing], check=False)
+        if exported.returncode:
+            return exported.returncode
+    wanted = list(jobs(options.peers, options.corpora, options.tasks, options.seeds))
+    done = [perform(job, work, options.threads) for job in wanted]
+    print(f"{sum(done)} of {len(wanted)} runs are there; python benchmarks/peers/table.py --work {options.work} makes the table of them")
+    return int(not all(done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

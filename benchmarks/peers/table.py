@@ -1,0 +1,263 @@
+"""Score what ``run.py`` has left, every system by Haltung's own metrics, intervals and tests, and write the tables.
+
+    python benchmarks/peers/table.py                                                   # Markdown to the terminal
+    python benchmarks/peers/table.py --page experiments/2026-11-25-peers.md            # into a page, between its two marks
+    python benchmarks/peers/table.py --json figures.json                               # and every digit, for machines
+
+Runs that are missing are named with the command that makes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from run import ALL, COST, OURS, PREDICTIONS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
+
+from haltung.corpus import prepared
+from haltung.errors import UserError
+from haltung.evaluation.comparison_tables import p_value
+from haltung.evaluation.intervals import LEVEL, articles_of
+from haltung.evaluation.scored import Scored, gold
+from haltung.evaluation.significance import Estimate, difference, holm, sampled, standing
+from haltung.labels import Scheme, parse
+from haltung.records import Segment
+
+# real_news is the union of two published test splits, told apart by their source.
+PARTS = {"real_news": ("gnad10_stance", "wikinews_stance"), "xstance": ()}
+
+BEGIN, END = "<!-- peers: table -->", "<!-- peers: end -->"
+
+
+@dataclass(frozen=True)
+class Against:
+    """One of our systems minus a peer; ``corrected`` is p after Holm's correction over the task's peers, on which ``verdict`` rests."""
+
+    ours: str
+    peer: str
+    macro_f1: Estimate
+    corrected: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system on one task: macro-F1 on each part of the test split and on all of it, and its runs' mean cost, where known."""
+
+    system: str
+    seeds: tuple[int, ...]
+    macro_f1: dict[str, Estimate]
+    accuracy: float
+    cpu_seconds: float | None
+    wall_seconds: float | None
+    peak_bytes: float | None
+    lines: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """All systems on one task of one corpus, with the pairs of Haltung and each peer on the whole test split."""
+
+    corpus: str
+    task: str
+    segments: int
+    articles: int
+    rows: tuple[Row, ...]
+    pairs: tuple[Against, ...]
+    missing: tuple[str, ...]
+    machines: tuple[str, ...]
+
+
+def answers(path: Path, task: str) -> dict[str, str]:
+    """Return what a system said of each segment, by id.
+
+    Raises:
+        UserError: a line lacks its id or the task, or an id comes twice.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        if "id" not in row or task not in row:
+            raise UserError(f'{path}, line {number}: expected {{"id": …, "{task}": …}}, found {line[:80]}')
+        if row["id"] in found:
+            raise UserError(f"{path}, line {number}: the id '{row['id']}' has been answered before")
+        found[row["id"]] = row[task]
+    return found
+
+
+def scored(segments: Sequence[Segment], said: dict[str, str], scheme: Scheme, task: str, corpus: str) -> Scored:
+    """Put a system's labels beside the gold ones; the label that is said has the whole probability, since labels alone are compared.
+
+    Raises:
+        UserError: a segment is not answered, or with a label that the task lacks.
+    """
+    alone = parse({**scheme.to_dict(), "tasks": {task: scheme.to_dict()["tasks"][task]}})
+    places = {label: place for place, label in enumerate(alone[task].ids)}
+    probabilities = np.zeros((len(segments), len(places)))
+    for row, segment in enumerate(segments):
+        label = said.get(segment.id)
+        if label not in places:
+            what = "no answer" if label is None else f"the unknown {task} '{label}'"
+            raise UserError(f"there is {what} for the segment {segment.id} of {corpus}; run the peer again")
+        probabilities[row, places[label]] = 1.0
+    return Scored(
+        ids=tuple(segment.id for segment in segments),
+        groups=tuple(segment.article or f"\0{row}" for row, segment in enumerate(segments)),
+        scheme=alone,
+        probabilities={task: probabilities},
+        gold={task: gold(segments, alone[task])},
+        corpus=corpus,
+        split="test",
+    )
+
+
+def tabulate(work: Path, corpus: str, task: str) -> Table | None:
+    """Return the table of one task; None where no system has run.
+
+    Raises:
+        UserError: the corpus is not prepared, or predictions are broken.
+    """
+    every = {peer: [Job(peer, corpus, ALL if peer in OURS else task, seed) for seed in SEEDS] for peer in SYSTEMS}
+    done = {peer: [job for job in planned if (job.folder(work) / PREDICTIONS).is_file()] for peer, planned in every.items()}
+    if not any(done.values()):
+        return None
+    ready = prepared.load(work / "data" / "prepared" / corpus)
+    segments = ready.segments("test")
+    parts = {part: [row for row, one in enumerate(segments) if one.source == part] for part in PARTS.get(corpus, ())}
+    parts[corpus] = list(range(len(segments)))
+    rows, samples, machines = [], {}, set()
+    for peer, finished in done.items():
+        if not finished:
+            continue
+        runs = [scored(segments, answers(job.folder(work) / PREDICTIONS, task), ready.scheme, task, corpus) for job in finished]
+        sums = {part: [articles_of(run.subset(np.array(chosen)), run.scheme[task]) for run in runs] for part, chosen in parts.items()}
+        found = {part: sampled(sum_) for part, sum_ in sums.items()}
+        samples[peer] = found[corpus]
+        costs = [json.loads(path.read_text()) for job in finished if (path := job.folder(work) / COST).is_file()]
+        machines |= {cost["machine"] for cost in costs}
+        rows.append(
+            Row(
+                system=peer,
+                seeds=tuple(job.seed for job in finished),
+                macro_f1={part: standing(sample) for part, sample in found.items()},
+                accuracy=float(found[corpus].values[:, 1].mean()),
+                **{name: _mean([cost[name] for cost in costs]) for name in ("cpu_seconds", "wall_seconds", "peak_bytes")},
+                lines=lines(peer),
+            )
+        )
+    left = {peer: [str(job.seed) for job in every[peer] if job not in done[peer]] for peer in SYSTEMS}
+    missing = [
+        f"python benchmarks/peers/run.py --peers {peer} --corpora {corpus} --tasks {task} --seeds {' '.join(seeds)}"
+        for peer, seeds in left.items()
+        if seeds
+    ]
+    rows.sort(key=lambda row: -row.macro_f1[corpus].value)
+    articles = len({segment.article or segment.id for segment in segments})
+    return Table(corpus, task, len(segments), articles, tuple(rows), _pairs(samples), tuple(missing), tuple(sorted(machines)))
+
+
+def _pairs(samples: dict[str, Any]) -> tuple[Against, ...]:
+    """Compare each of our systems with each peer, as ``haltung compare`` does."""
+    out: list[Against] = []
+    peers = [name for name in samples if name not in OURS]
+    for ours in [name for name in samples if name in OURS]:
+        found = [difference(samples[ours], samples[peer]) for peer in peers]
+        corrected = holm([one.p for one in found])
+        out += [Against(ours, peer, one, p, _verdict(one, p)) for peer, one, p in zip(peers, found, corrected, strict=True)]
+    return tuple(out)
+
+
+def _verdict(found: Estimate, p: float) -> str:
+    return "not distinguishable" if p > 1 - LEVEL else "better" if found.value > 0 else "worse"
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def markdown(table: Table) -> str:
+    """Return a table with its pairs and what is missing, as Markdown."""
+    parts = list(table.rows[0].macro_f1)
+    heads = ["system", *(f"macro-F1, `{part}`" for part in parts), "accuracy", "seeds", "CPU s", "wall s", "peak GB", "lines"]
+    out = [f"### `{table.corpus}`, {table.task}: {table.segments:,} test segments, {table.articles} articles or authors", ""]
+    out += [_line(heads), _line(["---"] * len(heads))]
+    for row in table.rows:
+        figures = [_written(row.macro_f1[part]) for part in parts]
+        seeds = ", ".join(str(seed) for seed in row.seeds)
+        cost = [_count(row.cpu_seconds), _count(row.wall_seconds), "–" if row.peak_bytes is None else f"{row.peak_bytes / 1e9:.1f}"]
+        out.append(_line([f"`{row.system}`", *figures, f"{row.accuracy:.3f}", seeds, *cost, str(row.lines)]))
+    if table.pairs:
+        heads = ["ours", "is", "than, or from, the peer", f"difference of macro-F1, `{table.corpus}`", "p", "p, Holm"]
+        out += ["", _line(heads), _line(["---"] * len(heads))]
+        for pair in table.pairs:
+            value = _written(pair.macro_f1, signed=True)
+            out.append(_line([f"`{pair.ours}`", pair.verdict, f"`{pair.peer}`", value, p_value(pair.macro_f1.p), p_value(pair.corrected)]))
+    if table.missing:
+        out += ["", "Missing:", "", "```sh", *table.missing, "```"]
+    return "\n".join([*out, ""])
+
+
+def replaced(page: str, tables: str) -> str:
+    """Return a page with ``tables`` between its two marks.
+
+    Raises:
+        UserError: it lacks them.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"the page has no place for the tables; write {BEGIN} and {END} where they shall stand")
+    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _written(value: Estimate, signed: bool = False) -> str:
+    text = f"{value.value:{'+' if signed else ''}.3f} [{value.low:.3f}, {value.high:.3f}]"
+    return text.replace("-", "−")
+
+
+def main() -> int:
+    """Print the tables, or write them where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=WORK, help="where run.py has left its runs (default: .work beside this file)")
+    parser.add_argument("--page", type=Path, help=f"a Markdown page; what stands between {BEGIN} and {END} is replaced")
+    parser.add_argument("--json", type=Path, help="a file for the same with every digit")
+    options = parser.parse_args()
+    try:
+        found = [tabulate(options.work, corpus, task) for corpus, tasks in TASKS.items() for task in tasks]
+    except UserError as error:
+        print(f"table.py: {error}", file=sys.stderr)
+        return 2
+    tables = [table for table in found if table is not None]
+    text = "\n".join(markdown(table) for table in tables)
+    if options.page:
+        try:
+            page = replaced(options.page.read_text(encoding="utf-8"), text)
+        except UserError as error:
+            print(f"table.py: {options.page}: {error}", file=sys.stderr)
+            return 2
+        options.page.write_text(page, encoding="utf-8")
+    else:
+        print(text)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(table) for table in tables], ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

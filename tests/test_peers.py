@@ -1,0 +1,174 @@
+"""The comparison with other tools: what they are given, how their runs are measured and kept, and who scores them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import tiny
+from haltung.corpus.prepare import prepare
+from haltung.corpus.prepared import Prepared
+from haltung.corpus.reading import Reading
+from haltung.corpus.rules import Rules
+from haltung.corpus.splits import Given
+from haltung.errors import UserError
+from haltung.labels import Scheme
+from haltung.records import Segment
+
+NAMES = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A reader of segments made in the test."""
+
+    segments: tuple[Segment, ...]
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Give what was put in."""
+        return Reading(self.segments)
+
+
+def _prepared(work: Path, segments: Sequence[Segment]) -> Prepared:
+    # Sentences of so few words repeat themselves.
+    rules = Rules(exact=False, near=0, conflicts="keep", leakage=False)
+    return prepare("tiny", Fixed(tuple(segments)), tiny.scheme(), rules, Given(), work / "data" / "prepared", progress=False)
+
+
+def _segments() -> list[Segment]:
+    return [replace(one, split=name) for seed, name in enumerate(NAMES) for one in tiny.segments(120, seed=seed, articles=12)]
+
+
+@pytest.fixture
+def peers(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
+    """The programs of the benchmark, which is no package."""
+    monkeypatch.syspath_prepend(root / "benchmarks" / "peers")
+    return {name: importlib.import_module(name) for name in ("run", "table", "export")}
+
+
+@pytest.fixture
+def work(tmp_path: Path, peers: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work folder with a tiny corpus, exported, whose peers run in the environment of the tests."""
+    peers["export"].write_splits(_prepared(tmp_path, _segments()), tmp_path / "splits" / "tiny")
+    monkeypatch.setattr(peers["run"], "environment", lambda peer, work: Path(sys.executable))
+    return tmp_path
+
+
+@pytest.fixture
+def done(work: Path, peers: dict[str, ModuleType]) -> Path:
+    """The same after scikit-learn has run with one seed."""
+    assert peers["run"].perform(peers["run"].Job("sklearn", "tiny", "stance", 1), work, threads=1)
+    return work
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_peer_is_given_the_very_splits_with_every_label(work: Path) -> None:
+    """What Haltung trains on and is tested on, in its order, is what the others get."""
+    from haltung.corpus.prepared import load
+
+    ready = load(work / "data" / "prepared" / "tiny")
+    for name in NAMES:
+        rows = _rows(work / "splits" / "tiny" / f"{name}.jsonl")
+        expected = [(one.id, one.text, one.context, one.labels["stance"]) for one in ready.segments(name)]
+        assert [(row["id"], row["text"], row["context"], row["stance"]) for row in rows] == expected
+
+
+def test_a_segment_without_a_label_is_not_given_to_peers(tmp_path: Path, peers: dict[str, ModuleType]) -> None:
+    """A tool that knows no missing label would learn "None" as one."""
+    bare = [replace(one, labels={**one.labels, "stance": None}) if place == 7 else one for place, one in enumerate(_segments())]
+    with pytest.raises(UserError, match="has no stance; the peers need every label"):
+        peers["export"].write_splits(_prepared(tmp_path, bare), tmp_path / "splits" / "tiny")
+
+
+def test_a_run_says_what_it_took(done: Path, peers: dict[str, ModuleType]) -> None:
+    """CPU seconds, wall seconds and memory of the peer's own process, and the machine by name."""
+    cost = json.loads((peers["run"].Job("sklearn", "tiny", "stance", 1).folder(done) / "cost.json").read_text())
+    assert cost["cpu_seconds"] > 0.1
+    assert cost["peak_bytes"] > 20e6
+    assert "cores" in cost["machine"]
+
+
+def test_a_finished_run_is_not_run_again(done: Path, peers: dict[str, ModuleType]) -> None:
+    """A killed comparison goes on where it stopped."""
+    run = peers["run"]
+    job = run.Job("sklearn", "tiny", "stance", 1)
+    before = (job.folder(done) / "output.txt").stat().st_mtime_ns
+    assert run.perform(job, done, threads=1)
+    assert (job.folder(done) / "output.txt").stat().st_mtime_ns == before
+
+
+def test_a_failed_run_counts_as_not_done(work: Path, peers: dict[str, ModuleType], capfd: pytest.CaptureFixture[str]) -> None:
+    """It is told, with the place of its output, and will be tried again."""
+    run = peers["run"]
+    job = run.Job("sklearn", "tiny", "mood", 1)
+    assert not run.perform(job, work, threads=1)
+    assert not job.is_finished(work)
+    assert "sklearn tiny mood seed 1: failed with exit code 1; see" in capfd.readouterr().err
+
+
+def test_all_systems_are_scored_by_the_same_figures(done: Path, peers: dict[str, ModuleType]) -> None:
+    """The scorer's macro-F1 and accuracy are scikit-learn's, over what the peer has written."""
+    from sklearn.metrics import accuracy_score, f1_score
+
+    found = peers["table"].tabulate(done, "tiny", "stance")
+    gold = [row["stance"] for row in _rows(done / "splits" / "tiny" / "test.jsonl")]
+    said = [row["stance"] for row in _rows(done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl")]
+    assert found.rows[0].macro_f1["tiny"].value == pytest.approx(f1_score(gold, said, average="macro"))
+    assert found.rows[0].accuracy == pytest.approx(accuracy_score(gold, said))
+
+
+def test_a_peer_that_says_the_same_is_not_told_apart(done: Path, peers: dict[str, ModuleType]) -> None:
+    """Haltung against its own answers: no difference, and the missing seeds are named with their command."""
+    copied = peers["run"].Job("haltung", "tiny", "all", 1).folder(done)
+    copied.mkdir(parents=True)
+    for path in (done / "runs" / "sklearn" / "tiny" / "stance" / "1").glob("*.json*"):
+        (copied / path.name).write_bytes(path.read_bytes())
+    found = peers["table"].tabulate(done, "tiny", "stance")
+    assert [(pair.peer, pair.macro_f1.value, pair.verdict) for pair in found.pairs] == [("sklearn", 0.0, "not distinguishable")]
+    assert "--peers sklearn --corpora tiny --tasks stance --seeds 2 3" in peers["table"].markdown(found)
+
+
+def test_an_unanswered_segment_is_an_error(done: Path, peers: dict[str, ModuleType]) -> None:
+    """A peer can't better its figure by leaving hard segments out."""
+    path = done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match="no answer for the segment"):
+        peers["table"].tabulate(done, "tiny", "stance")
+
+
+def test_lines_are_counted_without_comments_and_docstring(peers: dict[str, ModuleType], tmp_path: Path, monkeypatch) -> None:
+    """What a user writes is code; explaining it to a reader costs nothing."""
+    path = tmp_path / "peer.py"
+    path.write_text('"""What it is.\n\nAnd more.\n"""\n\n# why\nimport json\n\nprint(json)  # so\n')
+    monkeypatch.setattr(peers["run"], "script", lambda peer: path)
+    assert peers["run"].lines("any") == 2
+
+
+def test_the_page_gets_the_tables_between_its_marks(root: Path, tmp_path: Path, peers: dict[str, ModuleType]) -> None:
+    """Words around the tables stay; a page without marks is refused."""
+    table, page = peers["table"], tmp_path / "page.md"
+    page.write_text("before\nafter\n")
+    program = [sys.executable, root / "benchmarks" / "peers" / "table.py", "--work", tmp_path, "--page", page]
+    refused = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (refused.returncode, page.read_text()) == (2, "before\nafter\n")
+    assert "the page has no place for the tables" in refused.stderr
+    kept = table.replaced(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", "new")
+    assert kept == f"before\n{table.BEGIN}\n\nnew\n{table.END}\nafter\n"
+
+
+def test_haltung_learns_all_tasks_in_one_training_and_a_peer_one_in_each(peers: dict[str, ModuleType]) -> None:
+    """So its cost is told once; and every system has its first seed before any has its second."""
+    found = list(peers["run"].jobs(["sklearn", "haltung"], ["real_news"], ["stance", "topic"], [1, 2]))
+    first = [("sklearn", "stance", 1), ("sklearn", "topic", 1), ("haltung", "all", 1)]
+    assert [(job.peer, job.task, job.seed) for job in found] == first + [(peer, task, 2) for peer, task, _ in first]
