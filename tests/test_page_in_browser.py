@@ -76,7 +76,7 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
 def answer(address: str, **options: Any) -> list[dict[str, Any]]:
     """Ask the server without the page."""
     body = json.dumps({"text": TEXT, "headline": HEADLINE} | options).encode()
-    request = urllib.request.Request(f"{address}article", body, {"content-type": "application/json"})
+    request = urllib.request.Request(f"{address}events", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request) as response:
         found: list[dict[str, Any]] = json.load(response)["segments"]
     return found
@@ -235,7 +235,7 @@ def test_an_empty_text_is_told_before_anything_is_sent(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Lesen").click()
     expect(visit.page.get_by_role("alert")).to_contain_text("Hier steht noch kein Text.")
     expect(visit.page.locator("#text")).to_be_focused()
-    assert not any(url.endswith("/article") for url in visit.asked)
+    assert not any(url.endswith(("/article", "/events")) for url in visit.asked)
 
 
 def test_a_refusal_is_told_in_the_servers_own_sentence(visit: Visit) -> None:
@@ -257,13 +257,13 @@ def test_a_busy_server_is_asked_again_when_it_said(visit: Visit) -> None:
         route.fulfill(status=429, headers={"retry-after": "2"}, json={"error": "too many texts are waiting; ask again in 2 s"})
 
     page = visit.page
-    page.route("**/article", busy)
+    page.route("**/events", busy)
     page.locator("#text").fill(TEXT)
     page.get_by_role("button", name="Lesen").click()
     expect(page.locator("#countdown")).to_have_text("Wieder möglich in 2 s")
     expect(page.get_by_role("button", name="Lesen")).to_be_disabled()
     expect(page.get_by_role("alert")).to_contain_text("too many texts are waiting")
-    page.unroute("**/article")
+    page.unroute("**/events")
     expect(page.get_by_role("button", name="Lesen")).to_be_enabled()
     expect(page.get_by_role("alert")).to_be_empty()
     visit.read()
@@ -329,7 +329,7 @@ def test_dyads_are_shown_where_the_server_finds_them(visit: Visit) -> None:
         segments["segments"][0]["dyads"] = [{"source": "USA", "target": "RUS", "stance": "warning", "probability": 0.93}]
         route.fulfill(json=segments)
 
-    visit.page.route("**/article", found)
+    visit.page.route("**/events", found)
     page = visit.read()
     page.locator(".sentence").first.click()
     expect(page.locator(".chip")).to_have_text("USA → RUS warning, 93 %")

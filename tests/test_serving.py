@@ -106,16 +106,35 @@ def test_an_article_comes_back_in_sentences_with_their_places(client: httpx.Clie
         _close({name: segment[name] for name in expected}, expected)
 
 
-def test_events_are_still_to_be_built(client: httpx.Client) -> None:
-    """The place is there, and says so."""
-    answer = client.post("/events", json={"text": ARTICLE})
-    assert (answer.status_code, "no dyads yet" in answer.json()["error"]) == (501, True)
+def test_an_article_comes_back_with_dyads_and_events(client: httpx.Client) -> None:
+    """The sentences are those of `/article`; each stance that is not neutral has a dyad, and each dyad an event where it stands."""
+    body = {"text": ARTICLE, "headline": "Streit um die Marine", "date": "2024-05-01"}
+    answer, plain = client.post("/events", json=body).json(), client.post("/article", json=body).json()
+    shared = ("start", "end", "text", "context", "topic", "stance")
+    assert [[row[name] for name in shared] for row in answer["segments"]] == [[row[name] for name in shared] for row in plain["segments"]]
+    for segment in answer["segments"]:
+        assert bool(segment["dyads"]) == (segment["stance"] != "neutral")
+        for actor in segment["actors"]:
+            assert segment["text"][actor["start"] : actor["end"]] == actor["text"]
+    assert [event["stance"] for event in answer["events"]] == [dyad["stance"] for row in answer["segments"] for dyad in row["dyads"]]
+    assert all(ARTICLE[event["start"] : event["end"]] == event["text"] for event in answer["events"])
+
+
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [("1. Mai", "date is '1. Mai'; expected a day as YYYY-MM-DD"), (20240501, "date is a number; expected a day as YYYY-MM-DD")],
+)
+def test_a_wrong_date_is_told(client: httpx.Client, date: object, told: str) -> None:
+    """In one sentence."""
+    answer = client.post("/events", json={"text": ARTICLE, "date": date})
+    assert (answer.status_code, answer.json()["error"]) == (422, told)
 
 
 def test_the_model_is_described(client: httpx.Client) -> None:
     """Tasks, labels with both names, limits, and what runs it."""
     told = client.get("/model").json()
     assert told["tasks"]["topic"]["labels"]["security"]["de"] == "Sicherheit"
+    assert told["events"] is True
     assert (told["runtime"], told["format"], told["precisions"]) == ("onnxruntime", "fp32", [0.9])
     assert told["limits"] == {"texts": 50, "characters": 2000, "bytes": 100_000, "seconds": 30.0}
 
@@ -187,7 +206,7 @@ def test_a_mistake_is_told_in_one_sentence(client: httpx.Client, body: Any, stat
     ("body", "status", "sentence"),
     [
         ({"headline": "x"}, 422, "the body has no 'text'; send the article's text"),
-        ({"text": "x", "title": "y"}, 422, "a key that is not known; allowed are text, headline, abstain"),
+        ({"text": "x", "title": "y"}, 422, "a key that is not known; allowed are text, headline, date, abstain"),
         ({"text": "x", "headline": 1}, 422, "headline is a number; expected text"),
         ({"text": "Peru lobt. " * 60}, 413, "the request has 60 texts, at most 50 are allowed"),
     ],

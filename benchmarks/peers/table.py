@@ -154,11 +154,7 @@ def tabulate(work: Path, corpus: str, task: str) -> Table | None:
             )
         )
     left = {peer: [str(job.seed) for job in every[peer] if job not in done[peer]] for peer in SYSTEMS}
-    missing = [
-        f"python benchmarks/peers/run.py --peers {peer} --corpora {corpus} --tasks {task} --seeds {' '.join(seeds)}"
-        for peer, seeds in left.items()
-        if seeds
-    ]
+    missing = [f"`{peer}` {', '.join(seeds)}" for peer, seeds in left.items() if seeds]
     rows.sort(key=lambda row: -row.macro_f1[corpus].value)
     articles = len({segment.article or segment.id for segment in segments})
     return Table(corpus, task, len(segments), articles, tuple(rows), _pairs(samples), tuple(missing), tuple(sorted(machines)))
@@ -201,7 +197,8 @@ def markdown(table: Table) -> str:
             value = _written(pair.macro_f1, signed=True)
             out.append(_line([f"`{pair.ours}`", pair.verdict, f"`{pair.peer}`", value, p_value(pair.macro_f1.p), p_value(pair.corrected)]))
     if table.missing:
-        out += ["", "Missing:", "", "```sh", *table.missing, "```"]
+        command = f"python benchmarks/peers/run.py --corpora {table.corpus} --tasks {table.task}"
+        out += ["", f"Missing seeds: {'; '.join(table.missing)}. `{command}` makes them."]
     return "\n".join([*out, ""])
 
 

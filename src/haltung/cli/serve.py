@@ -23,6 +23,7 @@ class Keys:
     """The command's own keys."""
 
     bundle: str | None
+    dyads: str | None
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
     runtime: Literal["auto", "onnxruntime", "openvino"]
@@ -60,6 +61,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
     from haltung.serving.settings import Settings, secret
 
-    own = {name: value for name, value in vars(keys).items() if name not in ("bundle", "origins", "key_file")}
-    serve(Settings(bundle=Path(keys.bundle), origins=tuple(keys.origins), key=secret(keys.key_file), **own))
+    own = {name: value for name, value in vars(keys).items() if name not in ("bundle", "dyads", "origins", "key_file")}
+    dyads = Path(keys.dyads) if keys.dyads else None
+    serve(Settings(bundle=Path(keys.bundle), dyads=dyads, origins=tuple(keys.origins), key=secret(keys.key_file), **own))
     return 0

@@ -48,11 +48,17 @@ def router(service: Service) -> APIRouter:
         return answer({"segments": [{**segment, **prediction} for segment, prediction in zip(segments, predictions, strict=True)]})
 
     @routes.post(
-        "/events", tags=["Labels"], summary="Who takes which stance towards whom (still to be built)",
-        responses=schemas.told("Error", 401, 413, 501), openapi_extra=schemas.body("ArticleRequest"),
+        "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
+        responses=schemas.told("EventsResponse", *schemas.REFUSALS, 501), openapi_extra=schemas.body("ArticleRequest"),
     )  # fmt: skip
-    async def events() -> Response:
-        raise Refused(501, "this version finds topics and stances, and no dyads yet; ask POST /article for the sentences' labels")
+    async def events(request: Request) -> Response:
+        asked = service.reader.article(await request.body())
+        service.check(asked.abstain)
+        prepared = await asyncio.to_thread(service.finder.prepare, asked)
+        service.reader.counted(len(prepared.segments))
+        parts = [{"text": one.text, "context": one.context, "target": ""} for one in prepared.segments]
+        predictions = await service.predictions(parts, asked.abstain)
+        return answer(await asyncio.to_thread(service.finder.finish, prepared, predictions))
 
     @routes.get("/model", tags=["Server"], summary="What is served", responses=schemas.told("Model", 401))
     async def model() -> Response:
@@ -84,6 +90,7 @@ def described(service: Service) -> dict[str, Any]:
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": service.engine.classifier.views,
+        "events": service.finder.able,
         "max_length": description["input"].get("max_length"),
         "precisions": sorted({
             float(wished) for has in description.get("calibration", {}).get("thresholds", {}).values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import re
@@ -31,11 +32,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Article:
-    """What ``POST /article`` asks."""
+    """What ``POST /article`` and ``POST /events`` ask; ``date`` is an ISO date or ""."""
 
     text: str
     headline: str
     abstain: float | None
+    date: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ class Reader:
             Refused: as ``classify``.
         """
         data = mapping(body, '{"text": "…", "headline": "…"}')
-        _known(data, ("text", "headline", "abstain"), "the body")
+        _known(data, ("text", "headline", "date", "abstain"), "the body")
         if "text" not in data:
             raise Refused(422, "the body has no 'text'; send the article's text")
-        return Article(self._text(data, "text", ""), self._text(data, "headline", "", needed=False), _abstain(data))
+        headline = self._text(data, "headline", "", needed=False)
+        return Article(self._text(data, "text", ""), headline, _abstain(data), _date(data))
 
     def counted(self, texts: int) -> None:
         """Hold a number of texts against the limit.
@@ -118,6 +121,17 @@ class Reader:
         if not isinstance(value, str):
             raise Refused(422, f"{where}{name} is {_kind(value)}; expected text")
         return self.text(value, where + name, needed)
+
+
+def _date(data: Mapping[str, Any]) -> str:
+    value = data.get("date")
+    if value is None or value == "":
+        return ""
+    try:
+        return datetime.date.fromisoformat(value).isoformat()
+    except (TypeError, ValueError):
+        found = f"'{value[:20]}'" if isinstance(value, str) and value.isprintable() else _kind(value)
+        raise Refused(422, f"date is {found}; expected a day as YYYY-MM-DD") from None
 
 
 def mapping(body: bytes, example: str, status: int = 422) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _STATUS = {
     422: "The body is of another form; the sentence names the field",
     429: "Too many texts are waiting; Retry-After says when to ask again",
     500: "The server has failed",
-    501: "A library for this is not installed, or it is still to be built",
+    501: "A library for this is not installed, or the model does not fit",
     503: "The server is starting or stopping",
     504: "The answer took too long",
 }
@@ -49,6 +49,22 @@ def body(schema: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": _ref(schema)}}}}
 
 
+_PLACE = {"type": "integer", "minimum": 0}
+_ACTOR = {
+    "type": "object",
+    "properties": {"start": _PLACE, "end": _PLACE, "text": {"type": "string"}, "code": {"type": "string"}, "kind": {"type": "string"}},
+    "required": ["start", "end", "text", "code", "kind"],
+}
+_DYAD = {
+    "type": "object",
+    "properties": {
+        "source": {"type": "string"}, "target": {"type": "string"}, "stance": {"type": "string"},
+        "probability": {"type": "number", "minimum": 0, "maximum": 1.000001},
+    },
+    "required": ["source", "target", "stance", "probability"],
+}  # fmt: skip
+
+
 def components(tasks: Mapping[str, Sequence[str]], multi: Sequence[str], texts: int) -> dict[str, Any]:
     """Return the schemas.
 
@@ -71,7 +87,9 @@ def components(tasks: Mapping[str, Sequence[str]], multi: Sequence[str], texts: 
     many = _object(
         {"segments": {"type": "array", "maxItems": texts, "items": _ref("Segment")}, "abstain": _ABSTAIN}, ["segments"], closed=True
     )
-    article = {"text": _TEXT, "headline": {"type": ["string", "null"]}, "abstain": _ABSTAIN}
+    day = {"type": ["string", "null"], "format": "date", "description": "YYYY-MM-DD; tells who was in office"}
+    article = {"text": _TEXT, "headline": {"type": ["string", "null"]}, "date": day, "abstain": _ABSTAIN}
+    labelled = _object({**found, **prediction, "actors": _list(_ACTOR), "dyads": _list(_DYAD)}, [*found, *needed, "actors", "dyads"])
     return {
         "Error": _object({"error": {"type": "string"}}, ["error"]),
         "Segment": _object(segment, ["text"], closed=True),
@@ -80,6 +98,16 @@ def components(tasks: Mapping[str, Sequence[str]], multi: Sequence[str], texts: 
         "ClassifyResponse": {"anyOf": [_ref("Prediction"), _object({"predictions": _list(_ref("Prediction"))}, ["predictions"])]},
         "ArticleRequest": _object(article, ["text"], closed=True),
         "ArticleResponse": _object({"segments": _list(_object({**found, **prediction}, [*found, *needed]))}, ["segments"]),
+        "EventsResponse": _object(
+            {
+                "segments": _list(labelled),
+                "events": _list({"type": "object"}),
+                "removed": _list({"type": "object"}),
+                "language": {"type": "string"},
+                "notes": _list({"type": "string"}),
+            },
+            ["segments", "events", "removed"],
+        ),
         "Model": _object({"name": {"type": "string"}, "tasks": {"type": "object"}}, ["name", "tasks"]),
         "Health": _object({"status": {"type": "string"}}, ["status"]),
         "Metrics": {"type": "string"},

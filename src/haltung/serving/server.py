@@ -66,6 +66,8 @@ def serve(settings: Settings) -> None:
     _log()
     engine = open_engine(settings)
     service = Service(settings, engine)
+    if settings.dyads is not None:
+        _ = service.finder  # a wrong folder is told now and not to the first caller
     config = uvicorn.Config(
         application(service), log_config=None, access_log=False, server_header=False, lifespan="on", ws="none",
         limit_concurrency=settings.connections, timeout_keep_alive=20, timeout_graceful_shutdown=int(settings.timeout) + 5,

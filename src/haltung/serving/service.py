@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from haltung.client import BundleError
 from haltung.serving.answers import Refused
 from haltung.serving.batching import Batcher, Broken, Closed, Full, Sizes
+from haltung.serving.dyads import Finder, finder
 from haltung.serving.engine import Engine
 from haltung.serving.limits import Gate
 from haltung.serving.metrics import Metrics
@@ -31,6 +33,15 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     gate: Gate = field(default_factory=Gate)
     batcher: Batcher | None = None
+
+    @cached_property
+    def finder(self) -> Finder:
+        """What finds dyads.
+
+        Raises:
+            UserError: ``settings.dyads`` holds no exported bundle of pairs.
+        """
+        return finder(self.engine.classifier.tasks, self.settings.dyads)
 
     @property
     def reader(self) -> Reader:

@@ -21,10 +21,11 @@ class Settings:
     how many texts may wait in all; ``batch`` texts or ``tokens``, padding included, go through the graph together; ``wait`` is how many
     seconds a batch waits for company where there was some before. ``timeout`` is in seconds, from the last byte of a request to its
     answer; ``drain`` how long a stopping server still tells new callers that it stops. ``origins`` are the web pages of others that
-    may ask from a browser.
+    may ask from a browser. ``dyads`` is a bundle that reads pairs of actors, for ``POST /events``; None: word order decides there.
     """
 
     bundle: Path
+    dyads: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     runtime: str = "auto"

@@ -15,14 +15,19 @@ export function useKey(value) {
   key = value.trim();
 }
 
+// What reads an article: "events" where the server and its model know dyads.
+let reader = "article";
+
 /** Ask for the description of the model. */
-export function model() {
-  return ask("model", {});
+export async function model() {
+  const described = await ask("model", {});
+  reader = described.events ? "events" : "article";
+  return described;
 }
 
-/** Have an article read: {text, headline?, abstain?} → {segments: […]}. `signal` gives the request up. */
+/** Have an article read: {text, headline?, abstain?} → {segments: […]}, with dyads if it can. `signal` gives the request up. */
 export function article(body, signal) {
-  return ask("article", { method: "POST", body: JSON.stringify(body), signal, headers: { "Content-Type": "application/json" } });
+  return ask(reader, { method: "POST", body: JSON.stringify(body), signal, headers: { "Content-Type": "application/json" } });
 }
 
 async function ask(path, options) {
