@@ -77,7 +77,8 @@ class OpenVino:
         }
         compiled = _loaded(graph, library, lambda: library.Core().compile_model(str(graph.path), "CPU", settings))
         self._request = compiled.create_infer_request()
-        self._outputs = [(output.get_any_name(), output) for output in compiled.outputs]
+        # Where OpenVINO leaves a step out that changes nothing, an output has several names, and any one might be another than the task's.
+        self._outputs = [(name, output) for output in compiled.outputs for name in output.get_names()]
 
     def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Return each task's probabilities."""
