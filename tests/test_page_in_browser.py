@@ -74,9 +74,11 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
 
 
 def answer(address: str, **options: Any) -> list[dict[str, Any]]:
-    """Ask the server without the page."""
+    """Ask the server without the page: for events where its model can, as the page does."""
     body = json.dumps({"text": TEXT, "headline": HEADLINE} | options).encode()
-    request = urllib.request.Request(f"{address}events", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(f"{address}model") as response:
+        place = "events" if json.load(response)["events"] else "article"
+    request = urllib.request.Request(f"{address}{place}", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request) as response:
         found: list[dict[str, Any]] = json.load(response)["segments"]
     return found
