@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,17 @@ def test_a_dyad_whose_actor_is_not_named_is_listed_with_its_reason():
     hidden = Segment("h", "Er warnte davor.", {"stance": "warning"}, dyads=(Dyad("USA", "RUS", "warning"),))
     (dropped,) = view(hidden).read(scheme()).dropped
     assert (dropped.id, dropped.reason) == ("h:USA>RUS", "actor_not_found")
+
+
+def test_other_tables_make_another_corpus(tmp_path: Path) -> None:
+    """The shipped tables, one's own and the scheme count among the files that a prepared corpus is made of."""
+    from dataclasses import replace
+
+    own = tmp_path / "persons.csv"
+    own.write_text("", encoding="utf-8")
+    names = [file.name for file in replace(view(WARNING), tables=str(tmp_path)).files()]
+    assert names.count("persons.csv") == 2
+    assert {"states.csv", "diplomacy.yaml"} <= set(names)
 
 
 def test_another_scheme_is_refused():

@@ -13,6 +13,7 @@ from haltung.corpus.reading import Dropped, Reading
 from haltung.errors import UserError
 from haltung.events.pairs import MOST, Pair, actors_of, marked, pairs_of
 from haltung.labels import Scheme
+from haltung.paths import shipped
 from haltung.records import Segment
 
 NONE = "none"
@@ -35,8 +36,10 @@ class Dyads:
     tables: str | None = None
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read."""
-        return tuple(self.source.files())
+        """The files that are read, the tables of actors among them: with other tables it is another corpus."""
+        folders = [shipped("data") / "actors", *([Path(self.tables)] if self.tables else [])]
+        tables = [file for folder in folders for file in sorted(folder.glob("*.csv"))]
+        return (*self.source.files(), Path(self.labels), *tables)
 
     def read(self, scheme: Scheme) -> Reading:
         """Read the source and pair its actors.
