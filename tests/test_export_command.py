@@ -56,6 +56,14 @@ def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: 
     assert set(answers.columns) == {"id", "topic", "stance", "probabilities"}
 
 
+def test_of_several_seeds_it_says_which_is_exported(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A parent run stands for its first seed, and says so."""
+    done = haltung("train", *CORPUS, "model=linear", "model.min_count=1", "name=both", "seed=1,2", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert main(["export", "run=both", f"to={tmp_path / 'b'}"]) == 0
+    assert "both has 2 seeds; this is the first, both-1" in capsys.readouterr().err
+
+
 def test_a_bundle_without_a_run_cannot_be_registered(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """There is nothing that the version would belong to."""
     assert main(["export", f"bundle={tmp_path}", f"to={tmp_path / 'b'}", "register=true"]) == 2

@@ -71,6 +71,8 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
         found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
         members = tracking.children(found)
         record = members[0] if members else found
+        if members:
+            print(f"{found.name} has {len(members)} seeds; this is the first, {record.name}", file=sys.stderr)
         folder = tracking.bundle_folder(record)
         described = bundle.describe(folder)
         source = settings if settings.get("corpus") else {**settings, "corpus": record.config["corpus"]}
