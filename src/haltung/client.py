@@ -211,7 +211,7 @@ class Classifier:
             raise BundleError("this classifier was made with format=None, so it has no graph; make one with format='fp32'")
         encoded = self.encode(segments)
         out = {task: np.zeros((len(segments), len(has)), dtype=np.float32) for task, has in self.tasks.items()}
-        for rows in _batches([sum(map(len, row)) for row in zip(*encoded.values(), strict=True)]):
+        for rows in batches([sum(map(len, row)) for row in zip(*encoded.values(), strict=True)]):
             answers = self._session.run(list(out), self.feeds({view: [has[row] for row in rows] for view, has in encoded.items()}))
             for values, answer in zip(out.values(), answers, strict=True):
                 values[rows] = answer
@@ -340,7 +340,7 @@ def _parts(segments: Sequence[Any]) -> list[dict[str, str]]:
     return out
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yield the rows in batches of like length, the longest first, so that padding costs little."""
     rows = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     while rows:

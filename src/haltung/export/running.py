@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from haltung.client import BundleError, Classifier
+from haltung.client import BundleError, Classifier, batches
 from haltung.errors import UserError
 from haltung.records import Segment
 
 Feeds = Mapping[str, np.ndarray]
 Session = Callable[[Feeds], dict[str, np.ndarray]]
-
-# How many tokens (or n-grams) one batch holds.
-_BATCH = 4096
 
 # What OpenVINO is told for each hint of a format; without one it would take bf16 by itself where the processor has it.
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -78,7 +75,7 @@ def probabilities(client: Classifier, run: Session, segments: Sequence[Segment])
     encoded = client.encode(parts)
     out = {task: np.zeros((len(parts), len(labels)), dtype=np.float64) for task, labels in client.tasks.items()}
     lengths = [max(len(rows[row]) for rows in encoded.values()) for row in range(len(parts))]
-    for rows in _batches(lengths):
+    for rows in batches(lengths):
         answers = run(client.feeds({view: [has[row] for row in rows] for view, has in encoded.items()}))
         for task, values in out.items():
             values[rows] = answers[task]
@@ -110,12 +107,3 @@ def _openvino(library: Any, path: Path, threads: int | None, hint: str) -> Sessi
         return {name: np.array(answers[output]) for output in made.outputs for name in output.get_names()}
 
     return run
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    start = 0
-    while start < len(order):
-        size = max(1, _BATCH // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size

@@ -92,7 +92,15 @@ def _check(folder: Path, name: str, entry: Mapping[str, Any], runtime: str, answ
     except UserError as error:
         return Check(name, runtime, len(answers), None, tolerance, len(answers), str(error))
     except Exception as error:  # noqa: BLE001 -- a graph that was changed can make a runtime raise anything
-        return Check(name, runtime, len(answers), None, tolerance, len(answers), f"can't be run: {str(error).splitlines()[0]}")
+        return Check(
+            name,
+            runtime,
+            len(answers),
+            None,
+            tolerance,
+            len(answers),
+            f"can't be run: {(str(error).splitlines() or [type(error).__name__])[0]}",
+        )
     return _judged(name, runtime, found, answers, scheme, tolerance)
 
 

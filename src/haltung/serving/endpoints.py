@@ -11,14 +11,12 @@ from starlette.responses import Response
 from haltung import __version__
 from haltung.corpus.readers.contexts import context
 from haltung.errors import UserError
+from haltung.events.article import BEFORE, LEAD
 from haltung.events.sentences import split
 from haltung.serving import metrics, schemas
 from haltung.serving.answers import Refused, answer
 from haltung.serving.reading import Article
 from haltung.serving.service import Service
-
-# What stands before a sentence of an article, as the corpora are read that models are trained on: headline, lead, one sentence.
-_BEFORE, _LEAD = 1, True
 
 
 def router(service: Service) -> APIRouter:
@@ -116,7 +114,7 @@ def _segments(asked: Article) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     told: list[str] = []
     for sentence in sentences:
-        before = context(asked.headline.strip(), told, _BEFORE, _LEAD)
+        before = context(asked.headline.strip(), told, BEFORE, LEAD)
         out.append({"start": sentence.start, "end": sentence.end, "text": sentence.text, "context": before})
         told.append(sentence.text)
     return out

@@ -5,19 +5,17 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from haltung.corpus.cleaning import whole
 from haltung.errors import listed, nearest
 from haltung.serving.answers import Refused
 
 # A text, and what the encoder may read before it; "" where there is none.
 FIELDS = ("text", "context", "target")
 _SEGMENT = (*FIELDS, "id")
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,7 @@ class Reader:
             raise Refused(422, f"{where} is empty; leave it out")
         if len(text) > self.characters:
             raise Refused(413, f"{where} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts")
-        # Two halves that belong together are one character, as JSON's own escapes are read.
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATE.search(text) else text
+        return whole(text)
 
     def _part(self, segment: Mapping[str, Any], where: str) -> dict[str, str]:
         return {name: self._text(segment, name, where, needed=name == "text") for name in FIELDS}
