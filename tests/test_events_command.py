@@ -6,7 +6,6 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,14 +155,26 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, model: Path, 
 
 
 def test_a_model_of_dyads_takes_the_place_of_the_rules(tmp_path: Path, model: Path) -> None:
-    """One trained on pairs of actors; any other bundle is refused."""
-    scheme = parse({"name": "pairs", "tasks": {"stance": {"labels": ["warning", "support", "none"]}}})
-    rows = [replace(one, labels={"stance": str(one.labels["stance"]).replace("neutral", "none")}) for one in tiny.segments(200)]
+    """One trained on candidates, with the choice that is kept beside it; any other bundle is refused."""
+    scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
+    rows = [
+        Segment(f"{place}", text, {"source_role": source, "target_role": target}, target="x")
+        for place in range(20)
+        for text, source, target in (
+            ("@ Belgien @ warnt Chile .", "itself", "none"),
+            ("Belgien warnt @ Chile @ .", "none", "itself"),
+            ("Es regnet .", "none", "none"),
+        )
+    ]
     bundle.save(fit(rows, scheme, LinearSpec(), seed=1), tmp_path / "pairs")
-    (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("Belgien warnt Chile .", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "e.jsonl").read_text(encoding="utf-8"))["events"]
+    events = json.loads((tmp_path / "e.jsonl").read_text(encoding="utf-8"))["events"]
+    assert ("BEL", "CHL") in [(event["source"], event["target"]) for event in events]
+    (tmp_path / "pairs" / "dyads.json").write_text("{}", encoding="utf-8")
+    done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
+    assert (done.returncode, "holds no choice of dyads" in done.stderr) == (2, True)
     done = haltung("events", f"bundle={model}", "input=a.txt", f"dyads={model}", cwd=tmp_path)
     assert done.returncode == 2
-    assert "has no stance 'none', so it is no model of dyads" in done.stderr
+    assert "has the tasks topic, stance, so it is no model of dyads; name one with source_role, target_role" in done.stderr

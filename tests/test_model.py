@@ -265,3 +265,23 @@ def test_a_task_that_the_scheme_lacks_is_told_with_the_nearest() -> None:
     """``model.reads.topics=context`` is a slip."""
     with pytest.raises(UserError, match="names the task 'topics', did you mean 'topic'"):
         NetworkSpec(reads={"topics": "context"}).checked(tiny.scheme())
+
+
+def test_a_training_goes_on_from_the_encoder_of_a_bundle(bert: Path, tmp_path: Path) -> None:
+    """Its weights and its prefix are taken over, its heads are not; a bundle without an encoder is refused."""
+    from haltung.encoders.sources import Encoder
+
+    first = _model(bert)
+    with torch.no_grad():
+        next(iter(first.network.encoder.parameters())).add_(1.0)
+    first.encoder = Encoder("tiny", "folder", str(bert), prefix="query: ")
+    bundle.save(first, tmp_path / "first")
+    scheme = parse({"name": "other", "tasks": {"mood": {"labels": ["good", "bad"]}}})
+    second = build(Encoder("bundle", "folder", str(tmp_path / "first")), NetworkSpec(max_length=32), scheme)
+    assert second.encoder.prefix == "query: "
+    assert set(second.network.heads) == {"mood"}
+    for name, value in first.network.encoder.state_dict().items():
+        assert torch.equal(value, second.network.encoder.state_dict()[name]), name
+    bundle.save(fit(tiny.segments(60), tiny.scheme(), LinearSpec(), seed=1), tmp_path / "linear")
+    with pytest.raises(UserError, match=r"haltung\.json tells of no encoder"):
+        build(Encoder("bundle", "folder", str(tmp_path / "linear")), NetworkSpec(max_length=32), scheme)

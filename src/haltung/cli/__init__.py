@@ -20,6 +20,7 @@ COMMANDS = {
     "promote": "make a run's exported model the champion, unless it is worse than today's",
     "predict": "label a text, or a file of texts",
     "events": "read who takes which stance towards whom, from an article or an archive",
+    "dyads": "score who takes which stance towards whom against gold, and choose on dev how dyads are chosen",
     "sweep": "search for the best recipe with Optuna, and train it on several seeds",
     "runs": "list what has been run, filtered and sorted",
     "ui": "open MLflow's pages on the runs",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ORIGINS = ("embedded", "hub", "folder")
+
+# The description beside the weights of a trained bundle, whose encoder another training may start from.
+_BUNDLE, _WEIGHTS, _PART = "haltung.json", "model.safetensors", "encoder."
 
 # The files that a fast tokenizer can be made of.
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model")
@@ -70,6 +74,24 @@ def locate(encoder: Encoder) -> str:
     return str(folder)
 
 
+def inherited(encoder: Encoder) -> Encoder:
+    """Return the encoder with the prefix that it was fine-tuned with, where its folder is a trained bundle; itself otherwise.
+
+    Raises:
+        UserError: the bundle has no encoder (the linear baseline, an exported graph), or its description is broken.
+    """
+    description = Path(encoder.path).expanduser() / _BUNDLE
+    if encoder.origin != "folder" or not description.is_file():
+        return encoder
+    try:
+        told = json.loads(description.read_text(encoding="utf-8"))["encoder"]
+        return replace(encoder, prefix=str(told["prefix"]))
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{description} tells of no encoder; encoder.path may name a bundle that haltung train has written with model=network"
+        ) from None
+
+
 def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the encoder in float32, without a pooler, and its tokenizer.
 
@@ -98,9 +120,12 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
         if dropout is not None and hasattr(config, "hidden_dropout_prob"):
             config.hidden_dropout_prob = dropout
         tokenizer = AutoTokenizer.from_pretrained(place, **revision)
-        model = AutoModel.from_pretrained(
-            place, config=config, dtype=torch.float32, attn_implementation=able(config, attention), **revision
-        )
+        if encoder.origin == "folder" and (Path(place) / _BUNDLE).is_file():
+            model = _of_bundle(Path(place), config, able(config, attention))
+        else:
+            model = AutoModel.from_pretrained(
+                place, config=config, dtype=torch.float32, attn_implementation=able(config, attention), **revision
+            )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise UserError(_reason(encoder, place, error)) from error
     if not tokenizer.is_fast:
@@ -109,8 +134,23 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
         )
     # A pooler belongs to the pretraining task; left in, its random or unused weights would be trained and shipped.
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+        model.pooler = None  # type: ignore[assignment]  # torch types it as a module
     return model, tokenizer
+
+
+def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTrainedModel:
+    """Return the encoder of a trained bundle, whose weights stand beside those of its heads."""
+    from safetensors.torch import load_file
+    from transformers import AutoModel
+
+    model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=attention)
+    state = load_file(folder / _WEIGHTS)
+    # A trained bundle has no pooler, and ours is taken out below.
+    own = {name.removeprefix(_PART): value for name, value in state.items() if name.startswith(_PART)}
+    missing, surplus = model.load_state_dict(own, strict=False)
+    if surplus or any(not name.startswith("pooler.") for name in missing):
+        raise ValueError(f"its weights do not fit its config.json ({next(iter([*surplus, *missing]))})")
+    return model
 
 
 def able(config: PreTrainedConfig, attention: str) -> str:

@@ -32,6 +32,7 @@ class Prepared:
     sentences: tuple[Sentence, ...]
     mentions: tuple[tuple[Mention, ...], ...]
     cleaned: Cleaned
+    headline: tuple[Mention, ...] = ()
 
 
 def events_of(article: Article, classify: Classify, actors: Actors, dyads: Dyads) -> ArticleEvents:
@@ -65,8 +66,9 @@ def prepare(article: Article, actors: Actors) -> Prepared:
             Segment(f"{article.id}-{number:02d}", plain, context=before, article=article.id, date=article.date, source=article.source)
         )
         told.append(plain)
-    mentions = actors.article(told, article.date, article.headline)
-    return Prepared(article, language(article.text), tuple(segments), cleaned.sentences, tuple(tuple(row) for row in mentions), cleaned)
+    headline, *mentions = actors.article([article.headline, *told], article.date)
+    rows = tuple(tuple(row) for row in mentions)
+    return Prepared(article, language(article.text), tuple(segments), cleaned.sentences, rows, cleaned, tuple(headline))
 
 
 def finish(prepared: Prepared, predictions: Sequence[Prediction], dyads: Dyads) -> ArticleEvents:
@@ -76,7 +78,7 @@ def finish(prepared: Prepared, predictions: Sequence[Prediction], dyads: Dyads) 
         UserError: a stance is not of the crosswalk.
     """
     article = prepared.article
-    pairs = dyads.pairs(prepared.segments, prepared.mentions, predictions) if prepared.segments else []
+    pairs = dyads.pairs(prepared.segments, prepared.mentions, predictions, prepared.headline) if prepared.segments else []
     labelled: list[LabelledSegment] = []
     events: list[Event] = []
     rows = zip(prepared.segments, prepared.sentences, predictions, prepared.mentions, pairs, strict=True)

@@ -1,101 +1,160 @@
-"""Dyads by a trained model: each ordered pair of a sentence's actors is read with its marks, and the likeliest pairs are kept."""
+"""Dyads by a trained model: it tells of each candidate whether and as whom it acts or is meant, and the likeliest pairs are kept."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
+from haltung.errors import UserError
 from haltung.events.actors import Mention
 from haltung.events.article import Classify
-from haltung.events.pairs import MOST, Actor, Pair, actors_of, marked, pairs_of
+from haltung.events.candidates import ITSELF, MOST, NONE, Candidate, candidates, marked
 from haltung.events.records import ScoredDyad, Span
 from haltung.events.rules import NEUTRAL
-from haltung.events.view import NONE
+from haltung.events.view import SIDES, STANCE
 from haltung.records import Prediction, Segment
 
-# A probability of 0 has no logarithm.
-_TINY = 1e-9
+# A sentence that is neutral by this probability is not asked about; a probability of 0 has no logarithm.
+_SURE, _TINY = 0.95, 1e-9
+
+# Who is a side by less than this is left out; all ways to be one would make hundreds of pairs.
+_LEAST = 0.01
+
+
+@dataclass(frozen=True)
+class Side:
+    """Who may be one side of a dyad: ``code`` ("" for nobody), how probable, and the words, where they stand in the sentence."""
+
+    code: str
+    probability: float
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How dyads are chosen from what the two models say; ``haltung dyads tune=true`` finds these numbers on dev.
+
+    ``least``: of a segment that is not neutral the likeliest pair is kept, as the label standard asks for, and any other from this
+    probability on. ``alike``: one actor on both sides is so many times as likely. ``neutral`` multiplies the probability of no stance.
+    ``second`` is the power of the dyad model's own stance beside the sentence model's, 0 to ignore it. ``nobody`` multiplies the
+    probability that a side is nobody.
+    """
+
+    least: float = 0.4
+    alike: float = 0.3
+    neutral: float = 1.0
+    second: float = 0.5
+    nobody: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` where a number is out of its range."""
+        for name, value in asdict(self).items():
+            if not 0 <= value < float("inf"):
+                raise UserError(f"the choice of dyads has {name} {value}; expected a number of at least 0")
 
 
 @dataclass(frozen=True)
 class Trained:
     """Dyads by a model of the corpus view ``dyads``.
 
-    ``predict`` labels marked pairs (see ``pairs.marked``). Of a segment that is not neutral the likeliest pair is always kept, as the label
-    standard asks for, and any other from the probability ``least`` on that some stance holds. Which stance it is, pair and sentence
-    decide together: the product of the pair's probability, given that there is one, and of the sentence's, to the power ``sentence``.
+    ``predict`` labels marked candidates (see ``candidates.marked``). The stance is the sentence's, which 96 to 99 % of gold dyads have: by
+    the sentence model, with the dyad model's as a second opinion. A pair's probability is the product of its sides'; that of nobody is
+    what all candidates leave.
     """
 
     predict: Classify
-    least: float = 0.5
-    sentence: float = 1.0
+    choice: Choice = field(default_factory=Choice)
     most: int = MOST
 
     def pairs(
-        self, segments: Sequence[Segment], mentions: Sequence[Sequence[Mention]], predictions: Sequence[Prediction]
+        self,
+        segments: Sequence[Segment],
+        mentions: Sequence[Sequence[Mention]],
+        predictions: Sequence[Prediction],
+        headline: Sequence[Mention] = (),
     ) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment of an article, in its order; none where its stance is neutral or no actor is known."""
-        offered = [
-            self._offered(number, mentions) if prediction.labels["stance"] != NEUTRAL else []
-            for number, prediction in enumerate(predictions)
-        ]
-        rows = [marked(segment, pair) for segment, pairs in zip(segments, offered, strict=True) for pair in pairs]
+        """Return the dyads of each segment of an article, in its order; none where its stance is neutral."""
+        found = self.asked(mentions, predictions, headline)
+        rows = [marked(segment, one) for segment, own in zip(segments, found, strict=True) for one in own]
         answers = iter(self.predict(rows) if rows else [])
-        out = []
-        for prediction, pairs in zip(predictions, offered, strict=True):
-            out.append(self.chosen(pairs, [next(answers) for _ in pairs], prediction))
-        return out
+        return [
+            self.chosen(own, [next(answers) for _ in own], prediction.probabilities["stance"])
+            for prediction, own in zip(predictions, found, strict=True)
+        ]
 
-    def chosen(self, pairs: Sequence[Pair], answers: Sequence[Prediction], prediction: Prediction) -> list[ScoredDyad]:
+    def asked(
+        self, mentions: Sequence[Sequence[Mention]], predictions: Sequence[Prediction], headline: Sequence[Mention] = ()
+    ) -> list[tuple[Candidate, ...]]:
+        """Return the candidates that the model is asked about in each segment of an article; none where it is surely neutral."""
+        whole, first = ([headline, *mentions], 1) if headline else (mentions, 0)
+        return [
+            candidates(whole, place + first, self.most) if prediction.probabilities["stance"].get(NEUTRAL, 0.0) < _SURE else ()
+            for place, prediction in enumerate(predictions)
+        ]
+
+    def chosen(self, found: Sequence[Candidate], answers: Sequence[Prediction], stances: Mapping[str, float]) -> list[ScoredDyad]:
         """Return the dyads of one segment, the likeliest first.
 
         Args:
-            pairs: that its actors make.
+            found: its candidates.
             answers: of the model, in their order.
-            prediction: of the segment itself.
+            stances: the probability of each stance by the sentence model.
         """
-        scored = sorted(
-            ((1 - answer.probabilities["stance"][NONE], place) for place, answer in enumerate(answers)), key=lambda one: (-one[0], one[1])
-        )
+        weighed = self._stances(answers, stances)
+        stance = max(weighed, key=weighed.__getitem__)
+        if stance == NEUTRAL:
+            return []
+        sure = weighed[stance]
+        sources, targets = (sides(found, [answer.probabilities[side] for answer in answers], self.choice.nobody) for side in SIDES)
+        scored = [
+            (source.probability * target.probability * (self.choice.alike if source.code == target.code else 1.0), source, target)
+            for source in sources
+            for target in targets
+            if source.code or target.code
+        ]
+        if not scored:
+            return [ScoredDyad("", "", stance, sure)]
+        scored.sort(key=lambda one: -one[0])
         kept: list[ScoredDyad] = []
-        for score, place in scored:
-            if kept and score < self.least:
+        for score, source, target in scored:
+            if kept and score < self.choice.least:
                 break
-            pair = pairs[place]
-            stance = self._stance(answers[place], prediction)
-            if not any(_says(one, pair, stance) for one in kept):
-                kept.append(ScoredDyad(*pair.codes, stance, score, _first(pair.source), _last(pair)))
+            # One code on both sides: its first words act, the others are acted on.
+            ends = target.spans[1:] if source.code == target.code and len(target.spans) > 1 else target.spans
+            kept.append(ScoredDyad(source.code, target.code, stance, min(1.0, score) * sure, _first(source.spans), _first(ends)))
         return kept
 
-    def _offered(self, number: int, mentions: Sequence[Sequence[Mention]]) -> list[Pair]:
-        """Return the pairs of a segment; before it stand the article's first segment and the one before, as in the model's context."""
-        before = [*mentions[0], *mentions[number - 1]] if number else []
-        return pairs_of(actors_of(mentions[number], before, self.most))
-
-    def _stance(self, answer: Prediction, prediction: Prediction) -> str:
-        own, whole = answer.probabilities["stance"], prediction.probabilities["stance"]
-
-        def likely(label: str) -> float:
-            return math.log(own[label] + _TINY) + self.sentence * math.log(whole.get(label, 0.0) + _TINY)
-
-        return max((label for label in own if label != NONE), key=likely)
+    def _stances(self, answers: Sequence[Prediction], stances: Mapping[str, float]) -> dict[str, float]:
+        """Return the probability of each stance by both models: a product of powers, as of experts (Hinton 2002), scaled to sum to 1."""
+        weighed = {}
+        for label, probability in stances.items():
+            second = [math.log(answer.probabilities[STANCE].get(label, 0.0) + _TINY) for answer in answers if STANCE in answer.probabilities]
+            own = math.log(probability + _TINY) + (self.choice.second * sum(second) / len(second) if second else 0.0)
+            weighed[label] = math.exp(own) * (self.choice.neutral if label == NEUTRAL else 1.0)
+        total = sum(weighed.values())
+        return {label: value / total for label, value in weighed.items()}
 
 
-def _says(kept: ScoredDyad, pair: Pair, stance: str) -> bool:
-    """Tell whether a kept dyad says more than this pair would: the same stance of or towards the same, with both sides named."""
-    source, target = pair.codes
-    if stance != kept.stance or (source and target):
-        return False
-    return kept.source == source if source else kept.target == target
+def sides(found: Sequence[Candidate], answers: Sequence[Mapping[str, float]], nobody: float = 1.0) -> list[Side]:
+    """Return who may be one side, with nobody last; of several ways to say one code the likeliest counts.
+
+    Args:
+        found: the candidates.
+        answers: of each, the probability of each label.
+        nobody: what the probability of nobody is multiplied by.
+    """
+    best: dict[str, Side] = {}
+    for candidate, answer in zip(found, answers, strict=True):
+        nobody *= answer[NONE]
+        for label, probability in answer.items():
+            code = candidate.code_as(label)
+            if code and probability >= _LEAST and (code not in best or probability > best[code].probability):
+                # Somebody inside a state has no words that are known.
+                spans = tuple((span.start, span.end) for span in candidate.spans) if label == ITSELF else ()
+                best[code] = Side(code, probability, spans)
+    return [*best.values(), Side("", nobody)]
 
 
-def _first(actor: Actor | None) -> Span | None:
-    return (actor.spans[0].start, actor.spans[0].end) if actor and actor.spans else None
-
-
-def _last(pair: Pair) -> Span | None:
-    """Return the words of the target; where one code is on both sides, those that are marked as the target."""
-    spans = pair.target.spans if pair.target else ()
-    spans = spans[1:] if pair.target is pair.source and len(spans) > 1 else spans
-    return (spans[0].start, spans[0].end) if spans else None
+def _first(spans: Sequence[Span]) -> Span | None:
+    return spans[0] if spans else None

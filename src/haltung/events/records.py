@@ -32,9 +32,16 @@ class Dyads(Protocol):
     """What finds the dyads of an article's segments."""
 
     def pairs(
-        self, segments: Sequence[Segment], mentions: Sequence[Sequence[Mention]], predictions: Sequence[Prediction]
+        self,
+        segments: Sequence[Segment],
+        mentions: Sequence[Sequence[Mention]],
+        predictions: Sequence[Prediction],
+        headline: Sequence[Mention] = (),
     ) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment; the three sequences are of one article, in its order, and of one length."""
+        """Return the dyads of each segment; the three sequences are of one article, in its order, and of one length.
+
+        ``headline`` holds the mentions of the article's headline.
+        """
         ...
 
 

@@ -44,7 +44,11 @@ class Rules:
     carry: bool = True
 
     def pairs(
-        self, segments: Sequence[Segment], mentions: Sequence[Sequence[Mention]], predictions: Sequence[Prediction]
+        self,
+        segments: Sequence[Segment],
+        mentions: Sequence[Sequence[Mention]],
+        predictions: Sequence[Prediction],
+        headline: Sequence[Mention] = (),
     ) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment; at least one where it is not neutral, with "" for whom the sentence does not name."""
         out: list[list[ScoredDyad]] = []

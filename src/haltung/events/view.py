@@ -1,4 +1,4 @@
-"""The corpus view ``dyads``: segments with gold dyads become rows for each ordered pair of the actors found in them."""
+"""The corpus view ``dyads``: segments with gold dyads become a row for each actor that may have a part in them."""
 
 from __future__ import annotations
 
@@ -9,79 +9,107 @@ from pathlib import Path
 from typing import Any
 
 from haltung import labels
+from haltung.corpus import prepared
 from haltung.corpus.reading import Dropped, Reading
-from haltung.errors import UserError
-from haltung.events.pairs import MOST, Pair, actors_of, marked, pairs_of
+from haltung.corpus.splits import SPLITS
+from haltung.errors import UserError, listed
+from haltung.events.candidates import ITSELF, MOST, NONE, ROLES, STATE, Candidate, candidates, marked, parts
 from haltung.labels import Scheme
 from haltung.paths import shipped
 from haltung.records import Segment
 
-NONE = "none"
+# The tasks of the label scheme `dyads`, and the side of a dyad that each tells: as whom a candidate takes the stance, as whom it is meant.
+SIDES = {"source_role": "source", "target_role": "target"}
+
+# The third task is the segment's own stance: it is learned beside the others, and at work it is a second opinion.
+STANCE = "stance"
 
 
 @dataclass(frozen=True)
 class Dyads:
     """The rows that a dyad model learns from, made of another reader's segments.
 
-    ``source`` reads them, by the label scheme at ``labels``. A row's label is the stance of the pair's gold dyad, ``none`` where there is
-    none. Outside of the test split, only ``negatives`` rows without a dyad are kept of a segment, and ``of_neutral`` of one that is
-    neutral, drawn by their ids. ``tables`` is a folder of further actors; ``most`` limits the actors of a segment.
+    ``source`` reads them, by the label scheme at ``labels``. A row asks about one candidate of a segment (see ``candidates``); its labels
+    say as whom that one is source and target of the segment's gold dyads. Outside of the test split, only ``of_neutral`` rows of a
+    segment without dyads are kept, drawn by their ids. ``tables`` is a folder of further actors; ``most`` limits the candidates of a
+    segment. ``like`` is a prepared corpus whose articles are in the same split here: a model that goes on from the encoder of one
+    trained there has then not seen anything of its own dev.
     """
 
     source: Any
     labels: str
-    negatives: int = 3
     of_neutral: int = 1
     most: int = MOST
     tables: str | None = None
+    like: str | None = None
 
     def files(self) -> tuple[Path, ...]:
         """The files that are read, the tables of actors among them: with other tables it is another corpus."""
         folders = [shipped("data") / "actors", *([Path(self.tables)] if self.tables else [])]
         tables = [file for folder in folders for file in sorted(folder.glob("*.csv"))]
-        return (*self.source.files(), Path(self.labels), *tables)
+        like = [Path(self.like) / "manifest.json"] if self.like else []
+        return (*self.source.files(), Path(self.labels), *tables, *like)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read the source and pair its actors.
+        """Read the source and ask about its actors.
 
         Raises:
-            UserError: the scheme is not that of dyads, the source is broken, or so are the tables of actors.
+            UserError: the scheme is not that of dyads, the source is broken, or so are the tables of actors or ``like``.
         """
         from haltung.events.actors import Actors
 
-        if "stance" not in scheme.names or NONE not in scheme["stance"].ids:
-            raise UserError(f"the label scheme '{scheme.name}' has no task 'stance' with a label 'none'; corpus=dyads wants labels=dyads")
-        for name, value in (("negatives", self.negatives), ("of_neutral", self.of_neutral)):
-            if value < 0:
-                raise UserError(f"corpus.reader.{name} is {value}; expected 0 or more")
+        wanted = {NONE, ITSELF, STATE, *ROLES}
+        if STANCE not in scheme.names or any(side not in scheme.names or wanted - set(scheme[side].ids) for side in SIDES):
+            raise UserError(f"the label scheme '{scheme.name}' has no tasks {listed((*SIDES, STANCE))} as dyads have; use labels=dyads")
+        if self.of_neutral < 0:
+            raise UserError(f"corpus.reader.of_neutral is {self.of_neutral}; expected 0 or more")
         reading = self.source.read(labels.load(Path(self.labels)))
         finder = Actors.load(extra=Path(self.tables) if self.tables else None)
+        homes = _splits(Path(self.like)) if self.like else {}
+        segments = [replace(segment, split=homes.get(segment.article, segment.split)) for segment in reading.segments]
         rows: list[Segment] = []
         dropped = list(reading.dropped)
-        for segment in reading.segments:
-            own, before = mentions_of(segment, finder)
-            found = pairs_of(actors_of(own, before, self.most))
-            missed = {(dyad.source, dyad.target) for dyad in segment.dyads} - {pair.codes for pair in found}
-            for source, target in sorted(missed):
-                detail = f"the actors of the dyad {source or '–'} → {target or '–'} were not both found in the sentence or before it"
-                dropped.append(Dropped(f"{segment.id}:{source}>{target}", segment.where, "actor_not_found", detail))
-            rows += self._rows(segment, found)
+        for segment, found in candidates_of(segments, finder, self.most):
+            told: dict[str, list[str]] = {}
+            for task, side in SIDES.items():
+                codes = tuple(dict.fromkeys(code for code in (getattr(dyad, side) for dyad in segment.dyads) if code))
+                told[task], missed = parts(found, codes)
+                if missed:
+                    known = listed(one.code for one in found) or "nobody"
+                    detail = f"the {side} {listed(missed)} can't be told by the actors that were found: {known}"
+                    dropped.append(Dropped(f"{segment.id}:{side}", segment.where, "actor_not_found", detail))
+            rows += self._rows(segment, found, told)
         return Reading(tuple(rows), tuple(dropped))
 
-    def _rows(self, segment: Segment, found: Sequence[Pair]) -> list[Segment]:
-        stances = {(dyad.source, dyad.target): dyad.stance for dyad in reversed(segment.dyads)}
-        positive = [pair for pair in found if pair.codes in stances]
-        rest = [pair for pair in found if pair.codes not in stances]
-        if segment.split != "test":
-            rest.sort(key=lambda pair: hashlib.sha1(f"{segment.id}:{pair.codes}".encode()).hexdigest())
-            rest = rest[: self.negatives if segment.dyads else self.of_neutral]
-        kept = [pair for pair in found if pair in positive or pair in rest]
-        return [replace(marked(segment, pair), labels={"stance": stances.get(pair.codes, NONE)}) for pair in kept]
+    def _rows(self, segment: Segment, found: Sequence[Candidate], told: dict[str, list[str]]) -> list[Segment]:
+        rows = [
+            replace(marked(segment, candidate), labels={**{side: told[side][place] for side in SIDES}, STANCE: segment.labels[STANCE]})
+            for place, candidate in enumerate(found)
+        ]
+        if segment.split == "test" or segment.dyads:
+            return rows
+        return sorted(rows, key=lambda row: hashlib.sha1(row.id.encode()).hexdigest())[: self.of_neutral]
 
 
-def mentions_of(segment: Segment, finder: Any) -> tuple[list[Any], list[Any]]:
-    """Return the mentions of actors in the segment's own text, and those in its context."""
-    if not segment.context:
-        return finder.article([segment.text], segment.date)[0], []
-    before, own = finder.article([segment.context, segment.text], segment.date)
-    return own, before
+def _splits(folder: Path) -> dict[str, str]:
+    """Return the split of each article of a prepared corpus."""
+    corpus = prepared.load(folder)
+    return {segment.article: split for split in SPLITS for segment in corpus.segments(split) if segment.article}
+
+
+def candidates_of(segments: Sequence[Segment], finder: Any, most: int = MOST) -> list[tuple[Segment, tuple[Candidate, ...]]]:
+    """Return each segment with its candidates; those of an article are read together, in their order.
+
+    The first segment's context, a headline where there is one, is read before the article.
+    """
+    articles: dict[str, list[int]] = {}
+    for place, segment in enumerate(segments):
+        articles.setdefault(segment.article or segment.id, []).append(place)
+    out: dict[int, tuple[Candidate, ...]] = {}
+    for places in articles.values():
+        first = segments[places[0]]
+        texts = [first.context, *(segments[place].text for place in places)]
+        mentions = finder.article(texts, first.date)
+        for number, place in enumerate(places, start=1):
+            out[place] = candidates(mentions if first.context else mentions[1:], number if first.context else number - 1, most)
+    return [(segment, out[place]) for place, segment in enumerate(segments)]

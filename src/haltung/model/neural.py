@@ -153,6 +153,7 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NetworkModel:
         UserError: the encoder can't be loaded, or its inputs are shorter than ``spec.max_length``.
     """
     spec.checked(scheme)
+    encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, attention_of(spec, _device()), spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
     # RoBERTa counts its positions from behind the padding's number.
