@@ -44,6 +44,7 @@ class Keys:
     input: str | None
     output: str | None
     table: str | None
+    page: str | None
     dyads: str | None
     actors: str | None
     longest: Annotated[int, Field(ge=1)]
@@ -67,24 +68,27 @@ def _events(keys: Keys) -> int:
     from haltung.events import labelling, reading
     from haltung.events.actors import Actors
     from haltung.events.rules import Rules
+    from haltung.serving import article_page
 
     if keys.bundle is None:
         raise UserError("name the classifier: bundle=DIR, a folder that haltung train or haltung export has written")
     if keys.input is None:
         raise UserError("name what to read: input=FILE, a folder, or input=- for standard input")
     source = reading.find(keys.input)
-    outputs = [Path(name) if name else None for name in (keys.output, keys.table)]
+    outputs = [Path(name) if name else None for name in (keys.output, keys.table, keys.page)]
     for path in outputs:
         _writable(path)
+    _apart([path for path in outputs if path])
     labeller = labelling.load(Path(keys.bundle))
     dyads = labelling.dyads(Path(keys.dyads)) if keys.dyads else Rules()
     actors = Actors.load(extra=Path(keys.actors) if keys.actors else None)
     failures: list[Failure] = []
     shown: list[Event] = []
     notes: list[str] = []
+    pictured: list[ArticleEvents] = []
     count = total = 0
     with ExitStack() as stack:
-        lines, rows = (stack.enter_context(_written(path)) for path in outputs)
+        lines, rows, page = (stack.enter_context(_written(path)) for path in outputs)
         write_row = _table(rows)
         for found in _read(source, keys.longest, labeller.classify, actors, dyads, failures):
             count, total = count + 1, total + len(found.events)
@@ -92,12 +96,18 @@ def _events(keys: Keys) -> int:
                 lines.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
             for event in found.events:
                 write_row(event)
+            if page and len(pictured) < article_page.MOST:
+                pictured.append(found)
             shown += found.events[: _SHOWN - len(shown)]
             notes += [f"{found.article.where}: {note}" for note in found.notes]
+        if page:
+            page.write(article_page.page(pictured, labeller.scheme, keys.language, count))
     if not any(outputs):
         _show(shown, total, labeller.scheme, keys.language)
     told = " and ".join(str(path) for path in outputs if path)
     print(f"{_counted(total, 'event')} in {_counted(count, 'article')}" + (f" written to {told}" if told else ""))
+    if keys.page and count > article_page.MOST:
+        print(f"haltung: {keys.page} shows the first {article_page.MOST} of {count:,} articles; output=FILE.jsonl has all", file=sys.stderr)
     _tell(notes, source.others, failures)
     return 1 if failures else 0
 
@@ -143,6 +153,13 @@ def _writable(path: Path | None) -> None:
         raise UserError(f"{path.parent}: no such folder; make it, or name a file in one that exists")
 
 
+def _apart(paths: Sequence[Path]) -> None:
+    """Refuse one file for two outputs, of which only the last would be left."""
+    for number, path in enumerate(paths):
+        if path.resolve() in (other.resolve() for other in paths[:number]):
+            raise UserError(f"{path} is named for two outputs; give each of output=, table= and page= a file of its own")
+
+
 @contextmanager
 def _written(path: Path | None) -> Iterator[TextIO | None]:
     """Open a file that takes its place only when it is whole."""
@@ -151,7 +168,8 @@ def _written(path: Path | None) -> Iterator[TextIO | None]:
         return
     scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with scratch.open("w", encoding="utf-8", newline="") as file:
+        # A file's name may hold bytes that are no UTF-8; in JSON their escapes are what they are read as again.
+        with scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
             yield file
         scratch.replace(path)
     except OSError as error:

@@ -28,9 +28,9 @@ class HaltungCourse extends HTMLElement {
   }
 
   update() {
-    const { tasks, segments, filters, chosen } = this.#view;
+    const { facets, segments, filters, chosen } = this.#view;
     this.#strokes.forEach((stroke, index) => {
-      stroke.classList.toggle("aside", !passes(segments[index], tasks, filters));
+      stroke.classList.toggle("aside", !passes(segments[index], facets, filters));
       stroke.classList.toggle("chosen", index === chosen);
     });
   }

@@ -1,9 +1,10 @@
 // What the model reads in the chosen sentence: the label of each task, how probable, what else it might be, and what stood before it.
 
+import { written } from "./actors.js";
 import { paint } from "./colours.js";
 import { make, tell } from "./dom.js";
 import { capital } from "./legend_element.js";
-import { idsOf, labelOf, probability, ranking, unsure } from "./reading.js";
+import { idsOf, labelOf, probability, ranking, towards, unsure } from "./reading.js";
 import { percent, words } from "./words.js";
 
 const MOST = 4;
@@ -100,11 +101,10 @@ class HaltungDetail extends HTMLElement {
   #dyads(dyads) {
     if (!dyads?.length) return null;
     const { language, colouring } = this.#view;
-    const chips = dyads.map(({ source, target, stance, probability: value }) => {
-      const towards = `${source || "?"} → ${target || "?"}`;
-      const sure = value === undefined ? "" : `, ${percent(value, language)}`;
-      const chip = make("li", { class: "chip" }, make("b", {}, towards), ` ${labelOf(colouring, stance)[language]}${sure}`);
-      paint(chip, colouring, stance);
+    const chips = dyads.map((dyad) => {
+      const sure = dyad.probability === undefined ? "" : `, ${percent(dyad.probability, language)}`;
+      const chip = make("li", { class: "chip" }, make("b", {}, towards(dyad)), ` ${labelOf(colouring, dyad.stance)[language]}${sure}`);
+      paint(chip, colouring, dyad.stance);
       return chip;
     });
     return make("section", { class: "dyads" }, make("h3", {}, words(language).dyads), make("ul", {}, chips));
@@ -112,7 +112,8 @@ class HaltungDetail extends HTMLElement {
 }
 
 /** Say in one sentence what was read, for those who do not see the panel: "Satz 3 von 8: Haltung Warnung, 93 %; Thema Energie, 88 %". */
-export function spoken({ language, tasks, colouring, segments, chosen }) {
+export function spoken(view) {
+  const { language, tasks, colouring, segments, chosen } = view;
   const segment = segments[chosen];
   if (!segment) return "";
   const ordered = [colouring, ...tasks.filter((task) => task !== colouring)];
@@ -124,7 +125,7 @@ export function spoken({ language, tasks, colouring, segments, chosen }) {
     const doubt = unsure(segment, task) ? `, ${words(language).unsure}` : "";
     return `${capital(task[language])} ${said.join("; ") || words(language).none}${doubt}`;
   });
-  return `${words(language).sentence(chosen + 1, segments.length)}: ${parts.join("; ")}`;
+  return `${words(language).sentence(chosen + 1, segments.length)}: ${[...parts, ...written(segment, view)].join("; ")}`;
 }
 
 customElements.define("haltung-detail", HaltungDetail);

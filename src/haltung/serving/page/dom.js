@@ -12,6 +12,14 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Make an element of a drawing; attributes and children as above. */
+export function shape(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 /** Say something to the elements around, such as that a sentence was chosen. */
 export function tell(element, name, detail) {
   element.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));

@@ -23,7 +23,21 @@ export function csv({ tasks, answer }) {
     }),
     ...(dyads ? [(segment.dyads ?? []).map(({ source, target, stance }) => `${source}>${target}:${stance}`).join("|")] : []),
   ]);
-  return "\ufeff" + [dyads ? [...head, "dyads"] : head, ...rows].map((row) => row.map(cell).join(",") + "\r\n").join("");
+  return table(dyads ? [...head, "dyads"] : head, rows);
+}
+
+// The columns of `haltung events table=FILE.csv`, but for article, date and medium, which a pasted text does not have.
+const ABOUT = ["source", "target", "plover", "mode", "quad", "intensity", "stance", "topic", "probability"];
+const EVENT = [...ABOUT, "sentence", "start", "end", "text"];
+
+/** Return a table with a row per dyad. */
+export function dyadsCsv({ answer }) {
+  const places = new Map(answer.segments.map((segment, index) => [segment.id, index + 1]));
+  const rows = (answer.events ?? []).map((event) => {
+    const shown = { ...event, sentence: places.get(event.segment), probability: rounded(event.probability), text: plain(event.text) };
+    return EVENT.map((name) => shown[name] ?? "");
+  });
+  return table(EVENT, rows);
 }
 
 /** Hand a text to the person as a file. */
@@ -36,8 +50,12 @@ export function save(content, name, type) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
+function table(head, rows) {
+  return "\ufeff" + [head, ...rows].map((row) => row.map(cell).join(",") + "\r\n").join("");
+}
+
 function rounded(value) {
-  return value === null ? "" : value.toFixed(4);
+  return value === null || value === undefined ? "" : value.toFixed(4);
 }
 
 // A spreadsheet would run a pasted sentence that begins like a formula.

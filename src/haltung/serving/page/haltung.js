@@ -1,27 +1,24 @@
 // The page: takes a text, asks the server, and hands the answer to the elements that show it.
 
-import "./article_element.js";
-import "./course_element.js";
-import { spoken } from "./detail_element.js";
 import * as client from "./client.js";
 import { paint } from "./colours.js";
 import { make } from "./dom.js";
-import { csv, json, save } from "./downloads.js";
+import { csv, dyadsCsv, json, save } from "./downloads.js";
 import * as example from "./example.js";
 import { colouring, precisions, tasksOf } from "./reading.js";
+import { follow, viewOf } from "./result.js";
 import * as settings from "./settings.js";
 import { explain, percent, translate, words } from "./words.js";
 
 const find = (id) => document.getElementById(id);
-const SHOWING = ["haltung-course", "haltung-legend", "haltung-article", "haltung-detail"];
-const elements = () => SHOWING.map((name) => document.querySelector(name));
+const result = follow(find("result"), find("announcement"));
 
 const DEFAULT_PRECISION = 0.9;
 const MOST_SAMPLES = 24;
 
 let language = settings.language();
 let model = null;
-// What is shown, one object that all elements share: {language, tasks, colouring, headline, text, answer, segments, filters, chosen}.
+// What is shown, one object that all elements share (see result.js).
 let view = null;
 let failure = null;
 let running = null;
@@ -30,13 +27,9 @@ let again = 0;
 // ---- showing
 
 function show() {
-  view.language = language;
-  for (const element of elements()) element.view = view;
+  result.show(view, language);
   find("result-title").textContent = words(language).sentences(view.segments.length);
-}
-
-function refresh() {
-  for (const element of elements()) element.update();
+  find("save-dyads").hidden = !view.answer.events;
 }
 
 function reading(now) {
@@ -120,8 +113,7 @@ async function read() {
     await describe();
     const abstain = Number(find("strictness").value);
     const answer = await client.article({ text, ...(headline && { headline }), ...(abstain && { abstain }) }, mine.signal);
-    const tasks = tasksOf(model);
-    view = { tasks, colouring: colouring(tasks), headline, text, answer, segments: answer.segments, filters: new Map(), chosen: null };
+    view = viewOf({ tasks: tasksOf(model), answer, headline, text });
     if (!answer.segments.length) return complain({ word: "nothing" });
     editing(false);
     show();
@@ -174,36 +166,7 @@ find("edit").addEventListener("click", () => {
 find("save-json").addEventListener("click", () => save(json({ model, ...view }), "haltung.json", "application/json"));
 find("save-csv").addEventListener("click", () => save(csv(view), "haltung.csv", "text/csv"));
 
-find("result").addEventListener("choose", ({ detail: index }) => {
-  const before = view.chosen;
-  view.chosen = index;
-  refresh();
-  find("announcement").textContent = spoken(view);
-  document.querySelector("haltung-article").reveal(index);
-  // The close button is gone with the panel's content: the keyboard goes back to where it came from.
-  if (index === null && document.activeElement === document.body) document.querySelector("haltung-article").reach(before);
-});
-
-find("result").addEventListener("filter", ({ detail }) => {
-  const all = detail === null;
-  if (all) view.filters.clear();
-  else {
-    const chosen = view.filters.get(detail.task) ?? new Set();
-    if (!chosen.delete(detail.id)) chosen.add(detail.id);
-    view.filters.set(detail.task, chosen);
-  }
-  refresh();
-  if (all) document.querySelector("haltung-legend .entry")?.focus();
-});
-
-find("result").addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || view.chosen === null) return;
-  const before = view.chosen;
-  view.chosen = null;
-  refresh();
-  find("announcement").textContent = "";
-  document.querySelector("haltung-article").reach(before);
-});
+find("save-dyads").addEventListener("click", () => save(dyadsCsv(view), "haltung-dyads.csv", "text/csv"));
 
 // ---- language and colours
 

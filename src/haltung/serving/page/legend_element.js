@@ -1,4 +1,5 @@
-// The legend: what was found, how often, and a filter. Rows of one task widen the choice, rows of two tasks narrow it.
+// The legend: what was found, how often, and a filter: the labels of each task, and who acts towards whom. Rows of one task widen the
+// choice, rows of two tasks narrow it.
 
 import { paint } from "./colours.js";
 import { make, tell } from "./dom.js";
@@ -15,20 +16,20 @@ class HaltungLegend extends HTMLElement {
   set view(view) {
     this.#view = view;
     this.#rows = [];
-    const { language, tasks, colouring } = view;
+    const { language, facets, colouring } = view;
     const text = words(language);
     this.#everything = make("button", { type: "button", class: "plain", onclick: () => tell(this, "filter", null) }, text.everything);
     this.#shown = make("p", { class: "shown", role: "status" });
-    const ordered = [colouring, ...tasks.filter((task) => task !== colouring)];
+    const ordered = [colouring, ...facets.filter((task) => task !== colouring)];
     this.replaceChildren(...ordered.map((task) => this.#group(task)), make("div", { class: "row" }, this.#shown, this.#everything));
     this.update();
   }
 
   update() {
-    const { language, tasks, segments, filters } = this.#view;
+    const { language, facets, segments, filters } = this.#view;
     const filtering = [...filters.values()].some((chosen) => chosen.size);
     for (const { row, task, id } of this.#rows) row.setAttribute("aria-pressed", String(Boolean(filters.get(task.name)?.has(id))));
-    const count = segments.filter((segment) => passes(segment, tasks, filters)).length;
+    const count = segments.filter((segment) => passes(segment, facets, filters)).length;
     this.#shown.textContent = filtering ? words(language).shown(count, segments.length) : "";
     this.#everything.hidden = !filtering;
   }
@@ -36,7 +37,7 @@ class HaltungLegend extends HTMLElement {
   #group(task) {
     const { language, segments, colouring } = this.#view;
     const found = counts(segments, task);
-    const heading = `legend-${task.name}`;
+    const heading = `legend-${task.name.replaceAll(" ", "-")}`;
     const rows = found.map(([id, count]) => make("li", {}, this.#row(task, id, count)));
     return make(
       "section",

@@ -3,6 +3,12 @@
 // The row of the legend under which the sentences stand that the model is not sure of; no label may have a blank in its id.
 export const UNSURE = "not sure";
 
+// Nobody, or somebody who is not told.
+export const NOBODY = "–";
+
+// What a reader filters by beside the tasks: who acts towards whom. No task may have a blank in its name.
+export const TOWARDS = "towards whom";
+
 /** Return the tasks of a model: {name, kind, titles, labels: [{id, de, en, definition}]}, in order. */
 export function tasksOf(model) {
   return Object.entries(model?.tasks ?? {}).map(([name, task]) => ({
@@ -67,26 +73,89 @@ export function passes(segment, tasks, filters) {
   });
 }
 
-/** Cut a text into paragraphs, as it was pasted, of pieces that are {segment: index} or {text}; between paragraphs is a blank line. */
-export function paragraphs(text, segments) {
+/** Return the segments of an answer. Where it has dyads, each has `source_span` and `target_span`, places in the sentence or null. */
+export function segmentsOf({ segments, events = [] }) {
+  const found = Map.groupBy(events, (event) => event.segment);
+  return segments.map((segment) => {
+    if (!segment.dyads) return segment;
+    const own = found.get(segment.id) ?? [];
+    const within = (span) => (span ? [span[0] - segment.start, span[1] - segment.start] : null);
+    const dyads = segment.dyads.map((dyad) => {
+      const event = own.find(({ source, target, stance }) => source === dyad.source && target === dyad.target && stance === dyad.stance);
+      return { ...dyad, plover: event?.plover, source_span: within(event?.source_span), target_span: within(event?.target_span) };
+    });
+    return { ...segment, dyads, [TOWARDS]: [...new Set(dyads.map(towards))] };
+  });
+}
+
+/** Write who acts towards whom: "USA → RUS", with a dash for nobody. */
+export function towards({ source, target }) {
+  return `${source || NOBODY} → ${target || NOBODY}`;
+}
+
+/** Return what a reader may filter by: the tasks, and where the segments have dyads, who acts towards whom, the most frequent first. */
+export function facets(tasks, segments, title) {
+  const found = new Map();
+  for (const segment of segments) for (const { source, target } of segment.dyads ?? []) add(found, towards({ source, target }));
+  const labels = [...found].toSorted((one, other) => other[1] - one[1]).map(([id]) => ({ id, de: id, en: id, definition: "" }));
+  return labels.length ? [...tasks, { name: TOWARDS, kind: "multi", ...title, labels }] : tasks;
+}
+
+/**
+ * Cut a text into paragraphs, as it was pasted, of pieces that are {segment: index}, {removed: index} or {text}; between paragraphs is a
+ * blank line. `removed` has the stretches that were taken out, and `from` is the place that the text begins at.
+ */
+export function paragraphs(text, segments, removed = [], from = 0) {
   // The server counts characters, JavaScript halves of them.
   const characters = Array.from(text);
   const out = [[]];
-  let place = 0;
+  let place = from;
   const between = (piece) => {
     const [first, ...rest] = piece.split(/\n[^\S\n]*\n\s*/);
     if (first) out.at(-1).push({ text: first });
     for (const part of rest) out.push(part ? [{ text: part }] : []);
   };
-  segments.forEach((segment, index) => {
-    between(characters.slice(place, segment.start).join(""));
-    out.at(-1).push({ segment: index });
-    place = segment.end;
-  });
+  const parts = [
+    ...segments.map(({ start, end }, index) => ({ start, end, piece: { segment: index } })),
+    ...removed.map(({ start, end }, index) => ({ start, end, piece: { removed: index } })),
+  ].toSorted((one, other) => one.start - other.start);
+  for (const { start, end, piece } of parts) {
+    between(characters.slice(place, start).join(""));
+    out.at(-1).push(piece);
+    place = end;
+  }
   between(characters.slice(place).join(""));
-  return out.filter((pieces) => pieces.some((piece) => piece.segment !== undefined || piece.text.trim()));
+  return out.filter((pieces) => pieces.some((piece) => piece.text === undefined || piece.text.trim()));
+}
+
+/** Cut a sentence where an actor begins and ends: [{text, start, end, code}, …], with the code undefined between actors. */
+export function pieces({ text, actors = [], dyads = [] }) {
+  const characters = Array.from(text);
+  const ends = dyads.flatMap(({ source, target, source_span, target_span }) => [[source, source_span], [target, target_span]]);
+  const named = [
+    ...ends.filter(([, span]) => span).map(([code, [start, end]]) => ({ code, start, end })),
+    ...actors.map(({ code, start, end }) => ({ code, start, end })),
+  ];
+  const kept = [];
+  for (const one of named) if (!kept.some(({ start, end }) => start < one.end && end > one.start)) kept.push(one);
+  const out = [];
+  let place = 0;
+  const cut = (start, end, code) => {
+    if (end > start) out.push({ text: characters.slice(start, end).join(""), start, end, code });
+    place = end;
+  };
+  for (const { start, end, code } of kept.toSorted((one, other) => one.start - other.start)) {
+    cut(place, start);
+    cut(start, end, code);
+  }
+  cut(place, characters.length);
+  return out;
 }
 
 function rowsOf(segment, task) {
   return unsure(segment, task) ? [...idsOf(segment, task), UNSURE] : idsOf(segment, task);
+}
+
+function add(counted, id) {
+  counted.set(id, (counted.get(id) ?? 0) + 1);
 }

@@ -23,6 +23,7 @@ const WORDS = {
     sure: (share) => `unter ${share} Treffsicherheit`,
     edit: "Text ändern",
     save: "Ergebnis herunterladen",
+    saveDyads: "Dyaden (CSV)",
     sentences: (count) => (count === 1 ? "1 Satz" : `${count} Sätze`),
     sentence: (number, count) => `Satz ${number} von ${count}`,
     shown: (count, all) => `${count} von ${all} Sätzen passen zur Auswahl`,
@@ -40,7 +41,31 @@ const WORDS = {
     close: "Schließen",
     context: "Davor gelesen",
     dyads: "Wer gegenüber wem",
+    towardsWhom: "Wer → wem",
+    unnamed: (code) => `${code}, hier nicht genannt`,
+    nobody: "niemand, oder nicht genannt",
+    thisArticle: "This article",
+    removed: (kind) => `entfernt: ${kind}`,
+    kinds: {
+      advert: "Werbung",
+      agency: "Agenturkürzel",
+      cookies: "Cookie-Hinweis",
+      copyright: "Urheberrecht",
+      credit: "Bildnachweis",
+      newsletter: "Newsletter",
+      related: "Verweis",
+      share: "Teilen",
+      time: "Zeitangabe",
+    },
+    table: (count) => (count === 1 ? "1 Dyade als Tabelle" : `${count} Dyaden als Tabelle`),
+    columns: ["Satz", "Wer", "Wem", "Haltung", "Wahrscheinlichkeit", "PLOVER"],
+    articles: "Artikel wählen",
+    counted: (count) => (count === 1 ? "1 Dyade" : `${count} Dyaden`),
+    leftOut: (shown, all) => `Gezeigt sind die ersten ${shown} von ${all} gelesenen Artikeln.`,
+    noArticle: "Kein Artikel konnte gelesen werden.",
+    noSentence: "In diesem Artikel ist kein Satz, der gelesen wurde.",
     model: (scheme, version) => `Labelschema ${scheme} · Haltung ${version} · Ein Modell irrt sich; Wahrscheinlichkeit ist keine Gewissheit.`,
+    errs: "Ein Modell irrt sich; Wahrscheinlichkeit ist keine Gewissheit.",
     empty: "Hier steht noch kein Text. Bitte einen Artikel einfügen.",
     nothing: "In diesem Text wurde kein Satz gefunden.",
     wait: (seconds) => `Wieder möglich in ${seconds} s`,
@@ -76,6 +101,7 @@ const WORDS = {
     sure: (share) => `below ${share} precision`,
     edit: "Change text",
     save: "Download the result",
+    saveDyads: "Dyads (CSV)",
     sentences: (count) => (count === 1 ? "1 sentence" : `${count} sentences`),
     sentence: (number, count) => `Sentence ${number} of ${count}`,
     shown: (count, all) => `${count} of ${all} sentences match`,
@@ -93,7 +119,31 @@ const WORDS = {
     close: "Close",
     context: "Read before it",
     dyads: "Who towards whom",
+    towardsWhom: "Who → whom",
+    unnamed: (code) => `${code}, not named here`,
+    nobody: "nobody, or not named",
+    thisArticle: "This article",
+    removed: (kind) => `removed: ${kind}`,
+    kinds: {
+      advert: "advertising",
+      agency: "agency mark",
+      cookies: "cookie notice",
+      copyright: "copyright",
+      credit: "credit",
+      newsletter: "newsletter",
+      related: "link",
+      share: "sharing",
+      time: "time",
+    },
+    table: (count) => (count === 1 ? "1 dyad as a table" : `${count} dyads as a table`),
+    columns: ["Sentence", "Who", "Whom", "Stance", "Probability", "PLOVER"],
+    articles: "Choose an article",
+    counted: (count) => (count === 1 ? "1 dyad" : `${count} dyads`),
+    leftOut: (shown, all) => `Shown are the first ${shown} of ${all} articles read.`,
+    noArticle: "No article could be read.",
+    noSentence: "There is no sentence in this article that was read.",
     model: (scheme, version) => `Label scheme ${scheme} · Haltung ${version} · A model errs; a probability is no certainty.`,
+    errs: "A model errs; a probability is no certainty.",
     empty: "There is no text yet. Please paste an article.",
     nothing: "No sentence was found in this text.",
     wait: (seconds) => `Possible again in ${seconds} s`,
@@ -115,9 +165,13 @@ export function words(language) {
   return WORDS[language];
 }
 
+// Made once: an article may have thousands of figures.
+const share = (language) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 });
+const SHARES = { de: share("de"), en: share("en") };
+
 /** Write a probability; what is below certainty is never written as 100 %. */
 export function percent(value, language) {
-  const format = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 });
+  const format = SHARES[language];
   if (value < 1 && value >= 0.995) return `> ${format.format(0.99)}`;
   return value > 0 && value < 0.005 ? `< ${format.format(0.01)}` : format.format(value);
 }

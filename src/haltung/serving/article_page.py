@@ -1,0 +1,94 @@
+"""Articles with their dyads as one HTML file: the page of ``haltung serve`` without a server, and with the answers in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from haltung import __version__
+from haltung.events.records import ArticleEvents
+from haltung.labels import Scheme
+
+# A person looks at some articles; whoever has an archive works with output=FILE.jsonl.
+MOST = 200
+
+# In this order: colours, page, result, arrows.
+_STYLES = ("theme.css", "haltung.css", "result.css", "arrows.css")
+_ENTRY = "standalone.js"
+
+_IMPORT = re.compile(r'^import (?:[^"\n]+ from )?"\./([a-z_]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export ", re.MULTILINE)
+
+
+def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count: int | None = None) -> str:
+    """Return the page: it needs no network, and no text in it can become a part of it.
+
+    Args:
+        articles: what is shown, in this order; at most ``MOST`` are.
+        scheme: names tasks and labels.
+        language: in which the page opens, ``de`` or ``en``; it can be changed in it.
+        count: how many articles were read, if more than are given here.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    script, style = "\n" + _script() + "\n", "\n" + "\n".join(map(_read, _STYLES)) + "\n"
+    shown = articles[:MOST]
+    given = {
+        "language": language, "count": max(count or 0, len(articles)), "tasks": scheme.to_dict()["tasks"],
+        "articles": [_article(one) for one in shown],
+    }  # fmt: skip
+    source = resources.files("haltung.serving").joinpath("article_page.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    title = shown[0].article.headline or shown[0].article.id if len(shown) == 1 else "Haltung"
+    return environment.from_string(source).render(
+        language=language, title=title, foot=f"Haltung {__version__} · {scheme.name}.",
+        style=Markup(style), style_hash=_digest(style), script=Markup(script), script_hash=_digest(script), given=Markup(_json(given)),
+    )  # fmt: skip
+
+
+def _article(found: ArticleEvents) -> dict[str, Any]:
+    """Return an article as ``POST /events`` answers it, with its text beside it."""
+    out = found.to_dict()
+    for segment in out["segments"]:
+        for values in segment["probabilities"].values():
+            values.update({label: round(value, 4) for label, value in values.items()})
+    contexts = [one.segment.context for one in found.segments]
+    segments = [{**segment, "context": context} for segment, context in zip(out["segments"], contexts, strict=True)]
+    return {**out, "segments": segments, "text": found.article.text, "body": found.article.body}
+
+
+def _json(data: object) -> str:
+    """Return JSON that can stand in a script element, whatever is in it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _script() -> str:
+    """Return the modules of the page as one: each behind those that it imports."""
+    order: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name not in order:
+            source = _read(name)
+            for other in _IMPORT.findall(source):
+                add(other)
+            order[name] = _EXPORT.sub("", _IMPORT.sub("", source))
+
+    add(_ENTRY)
+    return "\n".join(order.values())
+
+
+def _read(name: str) -> str:
+    return resources.files("haltung.serving").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
