@@ -77,12 +77,12 @@ def test_a_mere_place_gives_way_to_an_actor():
     assert [one.code for one in candidates([own], 0)] == ["EU", "PER", "FRA"]
 
 
-def test_a_candidate_is_marked_in_the_text_and_named_in_the_target():
-    """Wherever it stands; the context stays, the labels go."""
+def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
+    """The name is the text, the sentence the target; the context stays, the labels go."""
     segment = Segment("s", TEXT, {"stance": "warning"}, context="Streit", dyads=(Dyad("USA", "RUS", "warning"),))
     row = marked(segment, candidates([OWN], 0)[1])
-    assert row.text == "Die USA warnen @ Russland @ vor @ Moskaus @ Plan."
-    assert (row.id, row.target, row.context, row.labels, row.dyads) == ("s:RUS", "Russland (RUS), im Satz", "Streit", {}, ())
+    assert (row.text, row.target) == ("Russland (RUS), im Satz", "Die USA warnen @ Russland @ vor @ Moskaus @ Plan.")
+    assert (row.id, row.context, row.labels, row.dyads) == ("s:RUS", "Streit", {}, ())
 
 
 def test_who_acts_inside_a_state_is_told_by_its_candidate():
@@ -142,16 +142,16 @@ def test_an_actor_of_an_earlier_sentence_is_asked_about():
     second = Segment("a-1", "Es warnt.", {"stance": "warning"}, article="a", split="train", dyads=(Dyad("CHL", "", "warning"),))
     rows = {row.id: row for row in view(first, second).read(scheme()).segments}
     assert rows["a-1:CHL"].labels["source_role"] == "itself"
-    assert rows["a-1:CHL"].target == "Chile (CHL), davor"
+    assert rows["a-1:CHL"].text == "Chile (CHL), davor"
 
 
 def test_train_keeps_only_some_rows_of_a_segment_without_dyads_and_test_all():
     """The same ones each time."""
     neutral = Segment("n", "Chile grenzt an Peru.", {"stance": "neutral"}, split="train")
-    first, second = view(neutral).read(scheme()), view(neutral).read(scheme())
+    first, second = view(neutral, of_neutral=1).read(scheme()), view(neutral, of_neutral=1).read(scheme())
     assert len(first.segments) == 1
     assert first.segments == second.segments
-    assert view(neutral, of_neutral=0).read(scheme()).segments == ()
+    assert view(neutral).read(scheme()).segments == ()
     assert len(view(replace(neutral, split="test")).read(scheme()).segments) == 2
 
 

@@ -125,7 +125,7 @@ def test_an_actor_of_the_sentence_before_may_act():
     model = Said(USA=SOURCE, CHN=TARGET)
     found = read(model, "Die USA berieten am Montag.", "Später warnten sie auch China.")
     assert found[1] == [("USA", "CHN", "warning")]
-    assert any(row.text == "Später warnten sie auch @ China @." and row.target == "China (CHN), im Satz" for row in model.asked)
+    assert any(row.target == "Später warnten sie auch @ China @." and row.text == "China (CHN), im Satz" for row in model.asked)
 
 
 def test_a_headline_is_read_before_the_article():

@@ -158,15 +158,15 @@ def test_a_model_of_dyads_takes_the_place_of_the_rules(tmp_path: Path, model: Pa
     """One trained on candidates, with the choice that is kept beside it; any other bundle is refused."""
     scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
     rows = [
-        Segment(f"{place}", text, {"source_role": source, "target_role": target}, target="x")
+        Segment(f"{place}", name, {"source_role": source, "target_role": target}, target=text)
         for place in range(20)
-        for text, source, target in (
-            ("@ Belgien @ warnt Chile .", "itself", "none"),
-            ("Belgien warnt @ Chile @ .", "none", "itself"),
-            ("Es regnet .", "none", "none"),
+        for name, text, source, target in (
+            ("Belgien (BEL), im Satz", "@ Belgien @ warnt Chile .", "itself", "none"),
+            ("Chile (CHL), im Satz", "Belgien warnt @ Chile @ .", "none", "itself"),
+            ("Peru (PER), davor", "Es regnet .", "none", "none"),
         )
     ]
-    bundle.save(fit(rows, scheme, LinearSpec(), seed=1), tmp_path / "pairs")
+    bundle.save(fit(rows, scheme, LinearSpec(reads={"default": "target"}), seed=1), tmp_path / "pairs")
     (tmp_path / "a.txt").write_text("Belgien warnt Chile .", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

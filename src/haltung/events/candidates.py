@@ -1,10 +1,10 @@
 """Actors that may take a segment's stance or be meant by it: what a dyad model reads, in training and afterwards.
 
-A segment becomes one row for each candidate, whose words are marked with ``@`` (signs that any tokenizer knows, so that no vocabulary has
-to grow: the typed markers of Zhou and Chen 2022, "An Improved Baseline for Sentence-level Relation Extraction") and who is named in
-``target``, since an actor may have been named only before the sentence. A row tells of its candidate, and of whoever acts inside that
-state ("die Demonstranten", "das Gericht"), who often is no name that a table could hold: as which of ``ROLES`` it is source, as which it
-is target. Rows grow with the number of candidates, where those of ordered pairs would grow with its square.
+A segment becomes one question for each candidate, whose words are marked with ``@`` (signs that any tokenizer knows, so that no
+vocabulary has to grow: the typed markers of Zhou and Chen 2022, "An Improved Baseline for Sentence-level Relation Extraction") and who
+is named behind the sentence, since an actor may have been named only before it. The answer tells of the candidate, and of whoever acts
+inside that state ("die Demonstranten", "das Gericht"), who often is no name that a table could hold: as which of ``ROLES`` it is source,
+as which it is target. Questions grow with the number of candidates, where those about ordered pairs would grow with its square.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROLES: Mapping[str, str] = {
 }  # fmt: skip
 _LABELS = {ending: label for label, ending in ROLES.items()}
 
-# Where a candidate is named, in the words of ``target``.
+# Where a candidate is named, in the words of the question.
 _HERE, _BEFORE, _ELSEWHERE = "im Satz", "davor", "im Artikel"
 
 
@@ -117,12 +117,15 @@ def candidates(mentions: Sequence[Sequence[Named]], number: int, most: int = MOS
 
 
 def marked(segment: Segment, candidate: Candidate) -> Segment:
-    """Return the segment as it asks about one candidate: marked in its text, named in its ``target``; the id gets the code behind it."""
+    """Return the question about one candidate: its name is the text, and the sentence with it marked is the target.
+
+    What a model pools is then the candidate's own words, wherever it is named. The id gets the code behind it.
+    """
     text = segment.text
     for span in reversed(candidate.spans):
         text = f"{text[: span.start]}{MARK} {text[span.start : span.end]} {MARK}{text[span.end :]}"
-    target = f"{candidate.text} ({candidate.code}), {candidate.where}"
-    return replace(segment, id=f"{segment.id}:{candidate.code}", text=text, target=target, labels={}, dyads=())
+    name = f"{candidate.text} ({candidate.code}), {candidate.where}"
+    return replace(segment, id=f"{segment.id}:{candidate.code}", text=name, target=text, labels={}, dyads=())
 
 
 def parts(found: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[str], list[str]]:

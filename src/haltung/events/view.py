@@ -38,7 +38,7 @@ class Dyads:
 
     source: Any
     labels: str
-    of_neutral: int = 1
+    of_neutral: int = 0
     most: int = MOST
     tables: str | None = None
     like: str | None = None
