@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "label a text, or a file of texts",
     "events": "read who takes which stance towards whom, from an article or an archive",
     "dyads": "score who takes which stance towards whom against gold, and choose on dev how dyads are chosen",
+    "network": "draw who takes which stance towards whom in an archive of events: network, matrix, series",
     "sweep": "search for the best recipe with Optuna, and train it on several seeds",
     "runs": "list what has been run, filtered and sorted",
     "ui": "open MLflow's pages on the runs",
