@@ -12,7 +12,8 @@ from haltung.corpus import prepare
 from haltung.corpus.rules import Rules
 from haltung.corpus.splits import Given
 from haltung.errors import UserError
-from haltung.events.candidates import Candidate, Span, candidates, marked, parts
+from haltung.events.actors import Mention
+from haltung.events.candidates import ROLES, Candidate, Span, candidates, marked, parts
 from haltung.events.view import Dyads
 from haltung.labels import Scheme, parse
 from haltung.paths import shipped
@@ -21,22 +22,19 @@ from haltung.records import Dyad, Segment
 TEXT = "Die USA warnen Russland vor Moskaus Plan."
 
 
-@dataclass(frozen=True)
-class Found:
+def named(start: int, text: str, code: str, kind: str = "state", place: bool = False) -> Mention:
     """A mention, as the matcher of actors gives it."""
-
-    start: int
-    end: int
-    text: str
-    code: str
-    kind: str = "state"
-    place: bool = False
+    return Mention(start, start + len(text), text, code, kind, place)
 
 
-def found(word: str, code: str, text: str = TEXT, kind: str = "state", place: bool = False) -> Found:
+def found(word: str, code: str, text: str = TEXT, kind: str = "state", place: bool = False) -> Mention:
     """The mention of a word in a text."""
-    start = text.index(word)
-    return Found(start, start + len(word), word, code, kind, place)
+    return named(text.index(word), word, code, kind, place)
+
+
+def of(article: list[list[Mention]], number: int, most: int = 5, texts: list[str] | None = None) -> tuple[Candidate, ...]:
+    """The candidates of a sentence, where its words do not matter."""
+    return candidates(texts or [TEXT] * len(article), article, number, most)
 
 
 OWN = [found("USA", "USA"), found("Russland", "RUS"), found("Moskaus", "RUS")]
@@ -44,45 +42,59 @@ OWN = [found("USA", "USA"), found("Russland", "RUS"), found("Moskaus", "RUS")]
 
 def test_an_actor_named_twice_is_one_candidate():
     """All of its words are kept, and those that came first name it."""
-    usa, russia = candidates([OWN], 0)
+    usa, russia = of([OWN], 0)
     assert (usa.code, russia.code, russia.text, len(russia.spans), russia.where) == ("USA", "RUS", "Russland", 2, "im Satz")
 
 
 def test_those_named_before_the_sentence_come_last():
     """From the nearest on: the sentence before, the lead, what stands between; and no more than there is room for."""
-    lead, middle, before = [found("USA", "FRA")], [found("USA", "ITA")], [Found(0, 5, "China", "CHN"), Found(6, 11, "Japan", "JPN")]
+    lead, middle, before = [found("USA", "FRA")], [found("USA", "ITA")], [named(0, "China", "CHN"), named(6, "Japan", "JPN")]
     article = [lead, middle, before, OWN]
-    assert [one.code for one in candidates(article, 3, most=9)] == ["USA", "RUS", "JPN", "CHN", "FRA", "ITA"]
-    assert [one.where for one in candidates(article, 3, most=3)] == ["im Satz", "im Satz", "davor"]
+    assert [one.code for one in of(article, 3, most=9)] == ["USA", "RUS", "JPN", "CHN", "FRA", "ITA"]
+    assert [one.where for one in of(article, 3, most=3)] == ["im Satz", "im Satz", "davor"]
 
 
 def test_what_comes_later_is_no_candidate_but_for_the_main_state():
     """What the article is mostly about may act in a sentence that does not say so."""
-    later = [Found(0, 4, "Peru", "PER"), Found(9, 13, "Peru", "PER"), Found(20, 25, "Chile", "CHL")]
-    (only,) = candidates([[], later], 0)
+    later = [named(0, "Peru", "PER"), named(9, "Peru", "PER"), named(20, "Chile", "CHL")]
+    (only,) = of([[], later], 0)
     assert (only.code, only.where, only.spans) == ("PER", "im Artikel", ())
 
 
 def test_the_main_state_keeps_the_last_place():
     """However many others the sentence names; an organisation is no state."""
     own = [found(letter, f"{letter}{letter}{letter}", "A B C") for letter in "ABC"]
-    home = [Found(0, 1, "x", "AUT")] * 4 + [Found(0, 1, "x", "UN", "organisation")] * 5
-    assert [one.code for one in candidates([own, home], 0, most=3)] == ["AAA", "BBB", "AUT"]
+    home = [named(0, "x", "AUT")] * 4 + [named(0, "x", "UN", "organisation")] * 5
+    assert [one.code for one in of([own, home], 0, most=3)] == ["AAA", "BBB", "AUT"]
 
 
 def test_a_mere_place_gives_way_to_an_actor():
     """A city as a place is the last of the sentence's own."""
     text = "In Paris traf die EU Vertreter aus Peru."
     own = [found("Paris", "FRA", text, place=True), found("EU", "EU", text, "organisation"), found("Peru", "PER", text)]
-    assert [one.code for one in candidates([own], 0)] == ["EU", "PER", "FRA"]
+    assert [one.code for one in of([own], 0)] == ["EU", "PER", "FRA"]
 
 
 def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
-    """The name is the text, the sentence the target; the context stays, the labels go."""
+    """What is known of it and the stance are the text, the sentence is the target; the context stays, the labels go."""
     segment = Segment("s", TEXT, {"stance": "warning"}, context="Streit", dyads=(Dyad("USA", "RUS", "warning"),))
-    row = marked(segment, candidates([OWN], 0)[1])
-    assert (row.text, row.target) == ("Russland (RUS), im Satz", "Die USA warnen @ Russland @ vor @ Moskaus @ Plan.")
+    row = marked(segment, of([OWN], 0)[1], "warning")
+    assert row.text == "Russland (RUS), im Satz, Rang 2 von 2, 2 von 2 im Satz, state, danach genannt, warning"
+    assert row.target == "Die USA warnen AKTEUR Russland vor AKTEUR Moskaus Plan."
     assert (row.id, row.context, row.labels, row.dyads) == ("s:RUS", "Streit", {}, ())
+
+
+def test_what_word_order_and_the_sentence_before_say_is_a_hint():
+    """The one that acted last is known by it, and whether this sentence names another."""
+    first, second = "Chile warnt.", "Peru sagte es."
+    own = [[found("Chile", "CHL", first)], [found("Peru", "PER", second)], []]
+    texts = [first, second, "Das reiche nicht."]
+    hints = {one.code: one.hints for one in of(own, 1, texts=texts)}
+    assert "zuerst genannt" in hints["PER"]
+    assert "zuvor genannt" in hints["CHL"]
+    hints = {one.code: one.hints for one in of(own, 2, texts=texts)}
+    assert "zuvor genannt, hier keiner" in hints["PER"]
+    assert not any("zuvor" in hint for hint in hints["CHL"])
 
 
 def test_who_acts_inside_a_state_is_told_by_its_candidate():
@@ -128,11 +140,11 @@ WARNING = Segment("w", "Die USA warnen Russland.", {"stance": "warning"}, dyads=
 
 
 def test_each_row_says_as_whom_its_candidate_acts_and_is_meant():
-    """And the stance of the whole segment."""
+    """The labels of both tasks."""
     rows = {row.id: row.labels for row in view(WARNING).read(scheme()).segments}
     assert rows == {
-        "w:USA": {"source_role": "itself", "target_role": "none", "stance": "warning"},
-        "w:RUS": {"source_role": "none", "target_role": "itself", "stance": "warning"},
+        "w:USA": {"source_role": "itself", "target_role": "none"},
+        "w:RUS": {"source_role": "none", "target_role": "itself"},
     }
 
 
@@ -142,7 +154,7 @@ def test_an_actor_of_an_earlier_sentence_is_asked_about():
     second = Segment("a-1", "Es warnt.", {"stance": "warning"}, article="a", split="train", dyads=(Dyad("CHL", "", "warning"),))
     rows = {row.id: row for row in view(first, second).read(scheme()).segments}
     assert rows["a-1:CHL"].labels["source_role"] == "itself"
-    assert rows["a-1:CHL"].text == "Chile (CHL), davor"
+    assert rows["a-1:CHL"].text.startswith("Chile (CHL), davor, ")
 
 
 def test_train_keeps_only_some_rows_of_a_segment_without_dyads_and_test_all():
@@ -197,6 +209,7 @@ def test_another_scheme_is_refused():
         view(WARNING).read(other)
 
 
-def test_the_scheme_has_the_stances_of_the_sentences():
-    """In the same order, so that both models speak of the same."""
-    assert scheme()["stance"].ids == labels.load(shipped("configs") / "labels" / "diplomacy.yaml")["stance"].ids
+def test_the_scheme_has_every_role_on_both_sides():
+    """What the view writes is what a model can learn."""
+    for task in ("source_role", "target_role"):
+        assert set(scheme()[task].ids) == {"none", "itself", "state", *ROLES}

@@ -37,8 +37,8 @@ def roles(given: Mapping[str, float]) -> dict[str, float]:
 class Said:
     """A model that says of each candidate what it is told: its roles as a source and as a target; it keeps what it was asked."""
 
-    def __init__(self, stance: str = "warning", sure: float = 0.25, **told: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
-        self.stance, self.told = stances(stance, sure), told
+    def __init__(self, **told: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
+        self.told = told
         self.asked: list[Segment] = []
 
     def __call__(self, rows: Sequence[Segment]) -> list[Prediction]:
@@ -47,8 +47,7 @@ class Said:
         out = []
         for row in rows:
             source, target = self.told.get(row.id.split(":")[1].replace("-", "_"), ({}, {}))
-            values = {"source_role": roles(source), "target_role": roles(target), "stance": self.stance}
-            out.append(Prediction(row.id, {}, values))
+            out.append(Prediction(row.id, {}, {"source_role": roles(source), "target_role": roles(target)}))
         return out
 
 
@@ -106,11 +105,11 @@ def test_a_surely_neutral_sentence_is_not_even_asked_about():
     assert model.asked == []
 
 
-def test_the_second_opinion_can_turn_the_stance():
-    """By its power, `second`; 0 leaves the sentence model alone."""
-    model = Said("criticism", 0.9, USA=SOURCE, RUS=TARGET)
-    assert read(model, WARNS, second=1.0)[0][0][2] == "criticism"
-    assert read(model, WARNS, second=0.0)[0][0][2] == "warning"
+def test_a_sentence_that_may_be_neutral_is_asked_by_its_likeliest_stance():
+    """Which is then part of the question."""
+    model = Said(USA=SOURCE, RUS=TARGET)
+    assert read(model, WARNS, stance="neutral", sure=0.7) == [[]]
+    assert {row.text.rsplit(", ", 1)[1] for row in model.asked} == {"warning"}
 
 
 def test_how_much_neutral_counts_decides_whether_there_is_a_dyad():
@@ -125,7 +124,9 @@ def test_an_actor_of_the_sentence_before_may_act():
     model = Said(USA=SOURCE, CHN=TARGET)
     found = read(model, "Die USA berieten am Montag.", "Später warnten sie auch China.")
     assert found[1] == [("USA", "CHN", "warning")]
-    assert any(row.target == "Später warnten sie auch @ China @." and row.text == "China (CHN), im Satz" for row in model.asked)
+    assert any(
+        row.target == "Später warnten sie auch AKTEUR China." and row.text.startswith("China (CHN), im Satz, ") for row in model.asked
+    )
 
 
 def test_a_headline_is_read_before_the_article():
@@ -153,8 +154,8 @@ def article(count: int) -> list[Segment]:
 
 
 def test_tuning_finds_a_choice_that_is_better_on_dev():
-    """Here the model sees nobody where there is somebody, and weighs neutral too high."""
-    model = Trained(Said("neutral", 0.6, CHL=SOURCE, PER=({}, {"itself": 0.45})), Choice(second=1.0))
+    """Here the model sees nobody where there is somebody."""
+    model = Trained(Said(CHL=SOURCE, PER=({}, {"itself": 0.45})))
     read = scoring.read(article(3), lambda rows: [sentence("warning", 0.5) for _ in rows], Actors.load())
     asked = scoring.ask(read, model)
     assert scoring.chosen(read, asked, model.choice) != [list(row) for row in read.gold]

@@ -76,7 +76,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, code in STATES.items():
             if name in text:
                 roles = {"source_role": "itself" if code == source else "none", "target_role": "itself" if code == target else "none"}
-                asked.append(Segment(f"{number}:{code}", f"{name} ({code}), im Satz", roles, target=text.replace(name, f"@ {name} @")))
+                asked.append(
+                    Segment(f"{number}:{code}", f"{name} ({code}), im Satz, warning", roles, target=text.replace(name, f"AKTEUR {name}"))
+                )
     bundle.save(fit(asked, scheme, LinearSpec(reads={"default": "target"}, characters=9), seed=1), folder / "pairs")
     return folder
 

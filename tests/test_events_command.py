@@ -161,8 +161,8 @@ def test_a_model_of_dyads_takes_the_place_of_the_rules(tmp_path: Path, model: Pa
         Segment(f"{place}", name, {"source_role": source, "target_role": target}, target=text)
         for place in range(20)
         for name, text, source, target in (
-            ("Belgien (BEL), im Satz", "@ Belgien @ warnt Chile .", "itself", "none"),
-            ("Chile (CHL), im Satz", "Belgien warnt @ Chile @ .", "none", "itself"),
+            ("Belgien (BEL), im Satz, zuerst genannt", "AKTEUR Belgien warnt Chile .", "itself", "none"),
+            ("Chile (CHL), im Satz, danach genannt", "Belgien warnt AKTEUR Chile .", "none", "itself"),
             ("Peru (PER), davor", "Es regnet .", "none", "none"),
         )
     ]

@@ -1,10 +1,11 @@
 """Actors that may take a segment's stance or be meant by it: what a dyad model reads, in training and afterwards.
 
-A segment becomes one question for each candidate, whose words are marked with ``@`` (signs that any tokenizer knows, so that no
-vocabulary has to grow: the typed markers of Zhou and Chen 2022, "An Improved Baseline for Sentence-level Relation Extraction") and who
-is named behind the sentence, since an actor may have been named only before it. The answer tells of the candidate, and of whoever acts
-inside that state ("die Demonstranten", "das Gericht"), who often is no name that a table could hold: as which of ``ROLES`` it is source,
-as which it is target. Questions grow with the number of candidates, where those about ordered pairs would grow with its square.
+A segment becomes one question for each candidate, whose words are marked (with a word that any tokenizer knows, so that no vocabulary has
+to grow: after the typed markers of Zhou and Chen 2022, "An Improved Baseline for Sentence-level Relation Extraction") and who is named
+beside the sentence, since an actor may have been named only before it, with what is known of it: where it is named, as what, the how
+manieth of how many, and what word order and the sentence before make of it. The answer tells of the candidate, and of whoever acts inside
+that state ("die Demonstranten", "das Gericht"), who often is no name that a table could hold: as which of ``ROLES`` it is source, as which
+it is target. Questions grow with the number of candidates, where those about ordered pairs would grow with its square.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from haltung.events.actors import Mention
+from haltung.events.rules import ends
 from haltung.records import Segment
 
 # No more actors of a segment are asked about.
 MOST = 5
 
-MARK = "@"
+MARK = "AKTEUR"
 
 # The labels of a row's two tasks: whether the candidate has no part, is it itself, or as whom inside the state; with the code's ending.
 NONE, ITSELF, STATE = "none", "itself", "state"
@@ -33,23 +35,6 @@ _LABELS = {ending: label for label, ending in ROLES.items()}
 _HERE, _BEFORE, _ELSEWHERE = "im Satz", "davor", "im Artikel"
 
 
-class Named(Protocol):
-    """What is asked of a mention: its position in the text, its words, the actor's code, its kind, and whether it names a mere place."""
-
-    @property
-    def start(self) -> int: ...  # noqa: D102
-    @property
-    def end(self) -> int: ...  # noqa: D102
-    @property
-    def text(self) -> str: ...  # noqa: D102
-    @property
-    def code(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-    @property
-    def place(self) -> bool: ...  # noqa: D102
-
-
 @dataclass(frozen=True)
 class Span:
     """Where an actor's words stand in the sentence: characters ``start`` to ``end``."""
@@ -60,12 +45,16 @@ class Span:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An actor by its code; ``where`` says in words how near it is named, ``spans`` where in the sentence, empty if it is not there."""
+    """An actor by its code; ``where`` says in words how near it is named, ``spans`` where in the sentence, empty if it is not there.
+
+    ``hints`` says in words what else is known of it.
+    """
 
     code: str
     text: str
     where: str
     spans: tuple[Span, ...] = ()
+    hints: tuple[str, ...] = ()
 
     def code_as(self, label: str) -> str:
         """Return the code of the one who acts: the candidate's own, its state's, or somebody's inside that state; "" for nobody."""
@@ -79,22 +68,22 @@ def base(code: str) -> str:
     return code.split("-")[0]
 
 
-def candidates(mentions: Sequence[Sequence[Named]], number: int, most: int = MOST) -> tuple[Candidate, ...]:
+def candidates(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int, most: int = MOST) -> tuple[Candidate, ...]:
     """Return who may act in one sentence of an article, the likeliest first.
 
     They are the actors of the sentence in their order; then those of the sentence before, of the lead, and of what stands between, from
     the nearest on. The last place is kept for the state that the article names most, since much that happens at home names no state.
 
     Args:
-        mentions: of each sentence of the article; a headline, where there is one, counts as the first.
+        texts: the sentences of the article; a headline, where there is one, counts as the first.
+        mentions: of each sentence.
         number: which of them is asked about.
         most: how many candidates are kept.
     """
-    spans: dict[str, list[Span]] = {}
-    words: dict[str, str] = {}
+    named: dict[str, list[Mention]] = {}
     for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):
-        words.setdefault(mention.code, mention.text)
-        spans.setdefault(mention.code, []).append(Span(mention.start, mention.end))
+        named.setdefault(mention.code, []).append(mention)
+    words = {code: own[0].text for code, own in named.items()}
     nearest = [number - 1, 0, *range(number - 2, 0, -1)] if number else []
     for place in nearest:
         for mention in reversed(mentions[place]):
@@ -103,29 +92,31 @@ def candidates(mentions: Sequence[Sequence[Named]], number: int, most: int = MOS
     main = _main(mentions)
     if main is not None and all(base(code) != main for code in codes):
         codes = [*codes[: most - 1], main]
-    named = {one.code: one.text for sentence in reversed(mentions) for one in sentence}
+    anywhere = {one.code: one.text for sentence in reversed(mentions) for one in sentence}
+    order = _word_order(texts, mentions, number)
+    out = []
+    for place, code in enumerate(codes):
+        own = named.get(code, [])
+        where = _HERE if own else _BEFORE if code in words else _ELSEWHERE
+        hints = [f"Rang {place + 1} von {len(codes)}", f"{place + 1} von {len(named)} im Satz" if own else f"keiner von {len(named)}"]
+        hints += [own[0].kind, *(["nur Ort"] if own[0].place else []), *([own[0].head] if own[0].head else [])] if own else []
+        hints += [words_of for words_of, is_so in order.items() if code in is_so]
+        spans = tuple(sorted((Span(one.start, one.end) for one in own), key=lambda one: one.start))
+        out.append(Candidate(code, words.get(code) or anywhere.get(code, code), where, spans, tuple(hints)))
+    return tuple(out)
 
-    def where(code: str) -> str:
-        return _HERE if code in spans else _BEFORE if code in words else _ELSEWHERE
 
-    return tuple(
-        Candidate(
-            code, words.get(code) or named.get(code, code), where(code), tuple(sorted(spans.get(code, ()), key=lambda one: one.start))
-        )
-        for code in codes
-    )
+def marked(segment: Segment, candidate: Candidate, stance: str) -> Segment:
+    """Return the question about one candidate: what is known of it is the text, and the sentence with it marked is the target.
 
-
-def marked(segment: Segment, candidate: Candidate) -> Segment:
-    """Return the question about one candidate: its name is the text, and the sentence with it marked is the target.
-
-    What a model pools is then the candidate's own words, wherever it is named. The id gets the code behind it.
+    What a model pools is then the candidate's own words, wherever it is named. The stance whose source and target are sought is part of
+    the question. The id gets the candidate's code behind it.
     """
     text = segment.text
     for span in reversed(candidate.spans):
-        text = f"{text[: span.start]}{MARK} {text[span.start : span.end]} {MARK}{text[span.end :]}"
-    name = f"{candidate.text} ({candidate.code}), {candidate.where}"
-    return replace(segment, id=f"{segment.id}:{candidate.code}", text=name, target=text, labels={}, dyads=())
+        text = f"{text[: span.start]}{MARK} {text[span.start :]}"
+    question = ", ".join((f"{candidate.text} ({candidate.code})", candidate.where, *candidate.hints, stance))
+    return replace(segment, id=f"{segment.id}:{candidate.code}", text=question, target=text, labels={}, dyads=())
 
 
 def parts(found: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -147,7 +138,19 @@ def parts(found: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[str], 
     return labels, missed
 
 
-def _main(mentions: Sequence[Sequence[Named]]) -> str | None:
+def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int) -> dict[str, set[str]]:
+    """Return whom word order takes for source and target, and who was the source last before; by the words that tell a model so."""
+    source, target = ends(texts[number], mentions[number])
+    found = {"zuerst genannt": {source.code} if source else set(), "danach genannt": {target.code} if target else set()}
+    for place in range(number - 1, -1, -1):
+        last, _ = ends(texts[place], mentions[place])
+        if last is not None:
+            found["zuvor genannt" if source else "zuvor genannt, hier keiner"] = {last.code}
+            break
+    return found
+
+
+def _main(mentions: Sequence[Sequence[Mention]]) -> str | None:
     """Return the state that an article names most, the first of several."""
     states = Counter(base(one.code) for sentence in mentions for one in sentence if one.kind not in ("organisation", "group", "media"))
     return states.most_common(1)[0][0] if states else None

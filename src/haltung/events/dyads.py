@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -12,11 +11,11 @@ from haltung.events.article import Classify
 from haltung.events.candidates import ITSELF, MOST, NONE, Candidate, candidates, marked
 from haltung.events.records import ScoredDyad, Span
 from haltung.events.rules import NEUTRAL
-from haltung.events.view import SIDES, STANCE
+from haltung.events.view import SIDES
 from haltung.records import Prediction, Segment
 
-# A sentence that is neutral by this probability is not asked about; a probability of 0 has no logarithm.
-_SURE, _TINY = 0.95, 1e-9
+# A sentence that is neutral by this probability is not asked about.
+_SURE = 0.95
 
 # Who is a side by less than this is left out; all ways to be one would make hundreds of pairs.
 _LEAST = 0.01
@@ -36,15 +35,13 @@ class Choice:
     """How dyads are chosen from what the two models say; ``haltung dyads tune=true`` finds these numbers on dev.
 
     ``least``: of a segment that is not neutral the likeliest pair is kept, as the label standard asks for, and any other from this
-    probability on. ``alike``: one actor on both sides is so many times as likely. ``neutral`` multiplies the probability of no stance.
-    ``second`` is the power of the dyad model's own stance beside the sentence model's, 0 to ignore it. ``nobody`` multiplies the
-    probability that a side is nobody.
+    probability on. ``alike``: one actor on both sides is so many times as likely. ``neutral`` multiplies the probability of no stance,
+    ``nobody`` that of a side which is nobody.
     """
 
     least: float = 0.4
     alike: float = 0.3
     neutral: float = 1.0
-    second: float = 0.5
     nobody: float = 1.0
 
     def __post_init__(self) -> None:
@@ -59,8 +56,7 @@ class Trained:
     """Dyads by a model of the corpus view ``dyads``.
 
     ``predict`` labels marked candidates (see ``candidates.marked``). The stance is the sentence's, which 96 to 99 % of gold dyads have: by
-    the sentence model, with the dyad model's as a second opinion. A pair's probability is the product of its sides'; that of nobody is
-    what all candidates leave.
+    the sentence model. A pair's probability is the product of its sides'; that of nobody is what all candidates leave.
     """
 
     predict: Classify
@@ -75,23 +71,35 @@ class Trained:
         headline: Sequence[Mention] = (),
     ) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment of an article, in its order; none where its stance is neutral."""
-        found = self.asked(mentions, predictions, headline)
-        rows = [marked(segment, one) for segment, own in zip(segments, found, strict=True) for one in own]
-        answers = iter(self.predict(rows) if rows else [])
+        asked = self.asked(segments, mentions, predictions, headline)
+        answers = iter(self.predict([row for _, rows in asked for row in rows]) if any(rows for _, rows in asked) else [])
         return [
-            self.chosen(own, [next(answers) for _ in own], prediction.probabilities["stance"])
-            for prediction, own in zip(predictions, found, strict=True)
+            self.chosen(found, [next(answers) for _ in rows], prediction.probabilities["stance"])
+            for (found, rows), prediction in zip(asked, predictions, strict=True)
         ]
 
     def asked(
-        self, mentions: Sequence[Sequence[Mention]], predictions: Sequence[Prediction], headline: Sequence[Mention] = ()
-    ) -> list[tuple[Candidate, ...]]:
-        """Return the candidates that the model is asked about in each segment of an article; none where it is surely neutral."""
-        whole, first = ([headline, *mentions], 1) if headline else (mentions, 0)
-        return [
-            candidates(whole, place + first, self.most) if prediction.probabilities["stance"].get(NEUTRAL, 0.0) < _SURE else ()
-            for place, prediction in enumerate(predictions)
-        ]
+        self,
+        segments: Sequence[Segment],
+        mentions: Sequence[Sequence[Mention]],
+        predictions: Sequence[Prediction],
+        headline: Sequence[Mention] = (),
+    ) -> list[tuple[tuple[Candidate, ...], list[Segment]]]:
+        """Return the candidates of each segment and the questions about them; none where the segment is surely neutral."""
+        # The headline is no segment, but its text is what the first segment's context begins with; word order is not asked of it.
+        texts, whole, first = [segment.text for segment in segments], list(mentions), 0
+        if headline:
+            texts, whole, first = ["", *texts], [headline, *mentions], 1
+        out: list[tuple[tuple[Candidate, ...], list[Segment]]] = []
+        for place, (segment, prediction) in enumerate(zip(segments, predictions, strict=True)):
+            stances = prediction.probabilities["stance"]
+            if stances.get(NEUTRAL, 0.0) >= _SURE:
+                out.append(((), []))
+                continue
+            likely = max((label for label in stances if label != NEUTRAL), key=stances.__getitem__)
+            found = candidates(texts, whole, place + first, self.most)
+            out.append((found, [marked(segment, one, likely) for one in found]))
+        return out
 
     def chosen(self, found: Sequence[Candidate], answers: Sequence[Prediction], stances: Mapping[str, float]) -> list[ScoredDyad]:
         """Return the dyads of one segment, the likeliest first.
@@ -101,11 +109,11 @@ class Trained:
             answers: of the model, in their order.
             stances: the probability of each stance by the sentence model.
         """
-        weighed = self._stances(answers, stances)
+        weighed = {label: value * (self.choice.neutral if label == NEUTRAL else 1.0) for label, value in stances.items()}
         stance = max(weighed, key=weighed.__getitem__)
         if stance == NEUTRAL:
             return []
-        sure = weighed[stance]
+        sure = weighed[stance] / sum(weighed.values())
         sources, targets = (sides(found, [answer.probabilities[side] for answer in answers], self.choice.nobody) for side in SIDES)
         scored = [
             (source.probability * target.probability * (self.choice.alike if source.code == target.code else 1.0), source, target)
@@ -124,16 +132,6 @@ class Trained:
             ends = target.spans[1:] if source.code == target.code and len(target.spans) > 1 else target.spans
             kept.append(ScoredDyad(source.code, target.code, stance, min(1.0, score) * sure, _first(source.spans), _first(ends)))
         return kept
-
-    def _stances(self, answers: Sequence[Prediction], stances: Mapping[str, float]) -> dict[str, float]:
-        """Return the probability of each stance by both models: a product of powers, as of experts (Hinton 2002), scaled to sum to 1."""
-        weighed = {}
-        for label, probability in stances.items():
-            second = [math.log(answer.probabilities[STANCE].get(label, 0.0) + _TINY) for answer in answers if STANCE in answer.probabilities]
-            own = math.log(probability + _TINY) + (self.choice.second * sum(second) / len(second) if second else 0.0)
-            weighed[label] = math.exp(own) * (self.choice.neutral if label == NEUTRAL else 1.0)
-        total = sum(weighed.values())
-        return {label: value / total for label, value in weighed.items()}
 
 
 def sides(found: Sequence[Candidate], answers: Sequence[Mapping[str, float]], nobody: float = 1.0) -> list[Side]:

@@ -55,7 +55,7 @@ class Rules:
         last = ""
         for segment, found, prediction in zip(segments, mentions, predictions, strict=True):
             stance = str(prediction.labels["stance"])
-            source, target = _ends(segment.text, found)
+            source, target = ends(segment.text, found)
             if source is not None and source.code:
                 last = source.code
             if stance == NEUTRAL:
@@ -70,8 +70,8 @@ class Rules:
         return out
 
 
-def _ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mention | None]:
-    """Return the source and the target among a sentence's mentions."""
+def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mention | None]:
+    """Return the source and the target among a sentence's mentions, as word order has it."""
     # Media are told to, and take a stance of their own only where nobody else is named.
     actors = [one for one in mentions if not one.place]
     actors = [one for one in actors if not one.code.endswith("-MED")] or actors

@@ -18,9 +18,8 @@ from haltung.records import Dyad, Prediction, Segment
 
 # What each number of the choice is tried with, one after the other, so many times over.
 GRID: Mapping[str, tuple[float, ...]] = {
-    "second": (0.0, 0.25, 0.5, 1.0, 2.0),
-    "neutral": (0.3, 0.5, 0.7, 1.0, 1.4, 2.0),
-    "nobody": (0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
+    "neutral": (0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0),
+    "nobody": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
     "alike": (0.03, 0.1, 0.3, 0.6, 1.0),
     "least": (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8),
 }
@@ -96,14 +95,13 @@ def by(read: Read, dyads: Dyads) -> list[list[Dyad]]:
 
 def ask(read: Read, model: Trained) -> list[Asked]:
     """Return the model's answers to all segments, so that several choices can be tried on them."""
-    from haltung.events.candidates import marked
-
-    found: dict[int, tuple[Candidate, ...]] = {}
+    asked: dict[int, tuple[tuple[Candidate, ...], list[Segment]]] = {}
     for own, mentions, headline in read.articles:
-        found |= zip(own, model.asked(mentions, [read.predictions[place] for place in own], headline), strict=True)
-    rows = [marked(segment, one) for place, segment in enumerate(read.segments) for one in found[place]]
-    answers = iter(model.predict(rows) if rows else [])
-    return [Asked(found[place], tuple(next(answers) for _ in found[place])) for place in range(len(read.segments))]
+        predictions = [read.predictions[place] for place in own]
+        asked |= zip(own, model.asked([read.segments[place] for place in own], mentions, predictions, headline), strict=True)
+    questions = [row for place in range(len(read.segments)) for row in asked[place][1]]
+    answers = iter(model.predict(questions) if questions else [])
+    return [Asked(asked[place][0], tuple(next(answers) for _ in asked[place][1])) for place in range(len(read.segments))]
 
 
 def chosen(read: Read, asked: Sequence[Asked], choice: Choice) -> list[list[Dyad]]:

@@ -21,9 +21,6 @@ from haltung.records import Segment
 # The tasks of the label scheme `dyads`, and the side of a dyad that each tells: as whom a candidate takes the stance, as whom it is meant.
 SIDES = {"source_role": "source", "target_role": "target"}
 
-# The third task is the segment's own stance: it is learned beside the others, and at work it is a second opinion.
-STANCE = "stance"
-
 
 @dataclass(frozen=True)
 class Dyads:
@@ -59,8 +56,8 @@ class Dyads:
         from haltung.events.actors import Actors
 
         wanted = {NONE, ITSELF, STATE, *ROLES}
-        if STANCE not in scheme.names or any(side not in scheme.names or wanted - set(scheme[side].ids) for side in SIDES):
-            raise UserError(f"the label scheme '{scheme.name}' has no tasks {listed((*SIDES, STANCE))} as dyads have; use labels=dyads")
+        if any(side not in scheme.names or wanted - set(scheme[side].ids) for side in SIDES):
+            raise UserError(f"the label scheme '{scheme.name}' has no tasks {listed(SIDES)} as dyads have; use labels=dyads")
         if self.of_neutral < 0:
             raise UserError(f"corpus.reader.of_neutral is {self.of_neutral}; expected 0 or more")
         reading = self.source.read(labels.load(Path(self.labels)))
@@ -82,9 +79,9 @@ class Dyads:
         return Reading(tuple(rows), tuple(dropped))
 
     def _rows(self, segment: Segment, found: Sequence[Candidate], told: dict[str, list[str]]) -> list[Segment]:
+        stance = str(segment.labels["stance"])
         rows = [
-            replace(marked(segment, candidate), labels={**{side: told[side][place] for side in SIDES}, STANCE: segment.labels[STANCE]})
-            for place, candidate in enumerate(found)
+            replace(marked(segment, one, stance), labels={side: told[side][place] for side in SIDES}) for place, one in enumerate(found)
         ]
         if segment.split == "test" or segment.dyads:
             return rows
@@ -110,6 +107,7 @@ def candidates_of(segments: Sequence[Segment], finder: Any, most: int = MOST) ->
         first = segments[places[0]]
         texts = [first.context, *(segments[place].text for place in places)]
         mentions = finder.article(texts, first.date)
+        begin = 0 if first.context else 1
         for number, place in enumerate(places, start=1):
-            out[place] = candidates(mentions if first.context else mentions[1:], number if first.context else number - 1, most)
+            out[place] = candidates(texts[begin:], mentions[begin:], number - begin, most)
     return [(segment, out[place]) for place, segment in enumerate(segments)]
