@@ -1,6 +1,7 @@
-"""How a trained model labels the article that the project began with: `python experiments/seed_article.py RUN FOLDER`.
+"""How a trained model labels the article that the project began with: `python experiments/seed_article.py RUN FOLDER [DYADS]`.
 
-FOLDER holds ``article.txt`` and ``gold.jsonl`` (id, start, end, topic, stance for each segment). The article is copyrighted news and is no
+RUN is a run of ``haltung train`` or a bundle's folder, DYADS a bundle's folder of a model of dyads (without it, they are found by rules).
+FOLDER holds ``article.txt`` and ``gold.jsonl`` (id, start, end, topic, stance, dyads for each segment). The article is copyrighted news and is no
 part of the project; no model of ours is trained on it. A segment's context is the one before it, as in training; the article has no headline.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,8 +18,11 @@ from rich.table import Table
 from haltung import tracking
 from haltung.evaluation.metrics import evaluate
 from haltung.evaluation.scored import score
+from haltung.events import labelling, scoring
+from haltung.events.actors import Actors
+from haltung.events.rules import Rules
 from haltung.model import bundle
-from haltung.records import Segment
+from haltung.records import Dyad, Segment
 
 
 def segments(folder: Path) -> list[Segment]:
@@ -28,14 +33,18 @@ def segments(folder: Path) -> list[Segment]:
     lead = pieces[0]
     before = ["", lead, *(f"{lead} {piece}" for piece in pieces[1:-1])]
     return [
-        Segment(row["id"], piece, {"topic": row["topic"], "stance": row["stance"]}, context=context, article="seed")
+        Segment(
+            row["id"], piece, {"topic": row["topic"], "stance": row["stance"]}, context=context, article="seed",
+            dyads=tuple(Dyad(**dyad) for dyad in row["dyads"]),
+        )
         for row, piece, context in zip(gold, pieces, before, strict=True)
-    ]
+    ]  # fmt: skip
 
 
-def main(run: str, folder: Path) -> None:
-    """Print each segment's labels beside the gold ones, and how many are right."""
-    model = bundle.load(tracking.bundle_folder(tracking.find(tracking.Store(), run)))
+def main(run: str, folder: Path, dyads: str = "") -> None:
+    """Print each segment's labels and dyads beside the gold ones, and how many are right."""
+    place = Path(run) if Path(run).is_dir() else tracking.bundle_folder(tracking.find(tracking.Store(), run))
+    model = bundle.load(place)
     rows = segments(folder)
     predictions = model.predict(rows)
     table = Table("segment", "topic, gold", "topic", "stance, gold", "stance", "probability")
@@ -46,9 +55,20 @@ def main(run: str, folder: Path) -> None:
             cells += [str(row.labels[task]), f"{prediction.labels[task]}{'' if right else ' ✗'}"]
         table.add_row(*cells, f"{max(prediction.probabilities['stance'].values()):.2f}")
     Console().print(table)
+    read = scoring.read(rows, lambda _: predictions, Actors.load())
+    found = scoring.by(read, labelling.dyads(Path(dyads)) if dyads else Rules())
+    for row, own in zip(rows, found, strict=True):
+        print(f"{row.id}: {_told(row.dyads)}; found {_told(own)}")
+    gold = sum(len(row.dyads) for row in rows)
+    hits = sum(len({*row.dyads} & {*own}) for row, own in zip(rows, found, strict=True))
+    print(f"dyads: {hits} of {gold} found, with {sum(map(len, found))} told")
     for name, figures in evaluate(score(rows, predictions, model.scheme, "seed", "all")).tasks.items():
         print(f"{name}: {round(figures.accuracy * figures.n)} of {figures.n} right, macro-F1 {figures.macro_f1:.3f}")
 
 
+def _told(dyads: Iterable[Dyad]) -> str:
+    return ", ".join(f"{one.source or '–'} → {one.target or '–'} {one.stance}" for one in dyads) or "none"
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
