@@ -13,7 +13,8 @@ pytest.importorskip("ahocorasick")
 
 from haltung.events import scoring
 from haltung.events.actors import Actors
-from haltung.events.dyads import Choice, Trained
+from haltung.events.choices import Choice
+from haltung.events.dyads import Trained
 
 STANCES = ("neutral", "warning", "criticism", "cooperation")
 ROLES = ("none", "itself", "state", "opposition", "people")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from haltung import labels
+from haltung.events import choices
 from haltung.labels import parse
 from haltung.model import bundle
 from haltung.model.linear import fit
@@ -108,6 +109,18 @@ def test_a_model_is_held_against_gold_and_against_the_rules(place: Path) -> None
     found = [json.loads(line) for line in (place / "out" / "found.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(len(row["gold"]) for row in found) == 10
     assert (place / "out" / "dyads.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_choice_goes_along_with_an_export(tmp_path: Path) -> None:
+    """With what it was found on; a model without one has none afterwards."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "export").mkdir()
+    choices.copy(tmp_path / "model", tmp_path / "export")
+    assert list((tmp_path / "export").iterdir()) == []
+    choices.keep(tmp_path / "model", choices.Choice(least=0.7), {"corpus": "mine"})
+    choices.copy(tmp_path / "model", tmp_path / "export")
+    assert choices.read(tmp_path / "export").least == 0.7
+    assert json.loads((tmp_path / "export" / "dyads.json").read_text(encoding="utf-8"))["corpus"] == "mine"
 
 
 def test_the_rules_can_be_scored_alone_in_german(place: Path) -> None:

@@ -78,7 +78,7 @@ def _dyads(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path
 def _tune(keys: Keys, read: Read, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
-    from haltung.events import labelling, scoring
+    from haltung.events import choices, labelling, scoring
 
     folder = Path(str(keys.dyads))
     model = labelling.dyads(folder)
@@ -87,10 +87,10 @@ def _tune(keys: Keys, read: Read, corpus: str, command: Sequence[str]) -> None:
         asked = scoring.ask(read, model)
     with console.status("trying choices"):
         choice, aim = scoring.tune(read, asked)
-    labelling.keep(folder, choice, {"corpus": corpus, "split": keys.split, "aim": aim, "command": " ".join(["haltung", *command])})
+    choices.keep(folder, choice, {"corpus": corpus, "split": keys.split, "aim": aim, "command": " ".join(["haltung", *command])})
     told = ", ".join(f"{name} {value:g}" for name, value in asdict(choice).items())
     print(f"on the {keys.split} split of {corpus} best is {told}: a mean F1 of {aim:.3f} over {listed(scoring.AIMS)}")
-    print(f"kept in {labelling.choice_file(folder)}")
+    print(f"kept in {choices.file(folder)}")
 
 
 def _score(keys: Keys, read: Read, corpus: str, command: Sequence[str]) -> None:

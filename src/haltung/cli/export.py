@@ -87,6 +87,7 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
 
     from rich.console import Console
 
+    from haltung.events import choices
     from haltung.export.tables import exported
     from haltung.export.writing import Origin, Wanted, export
 
@@ -96,6 +97,9 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
     origin = Origin(_provenance(described, record, keys.licence), corpus.name, "dev", corpus.segments("dev"))
     with Console(stderr=True).status("") as status:
         outcome = export(model, Path(keys.to), origin, wanted, lambda step: status.update(f"exporting: {step}"))
+    if outcome.folder is not None:
+        # What was found on dev for a model of dyads belongs to it wherever it goes.
+        choices.copy(folder, outcome.folder)
     Console().print(exported(outcome, model.scheme, keys.language))
     if record is not None and keys.register and outcome.folder is not None:
         from haltung.tracking.models import log_exported

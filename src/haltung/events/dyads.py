@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from haltung.errors import UserError
 from haltung.events.actors import Mention
 from haltung.events.article import Classify
 from haltung.events.candidates import ITSELF, MOST, NONE, Candidate, candidates, marked
+from haltung.events.choices import Choice
 from haltung.events.records import ScoredDyad, Span
 from haltung.events.rules import NEUTRAL
 from haltung.events.view import SIDES
@@ -28,27 +28,6 @@ class Side:
     code: str
     probability: float
     spans: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How dyads are chosen from what the two models say; ``haltung dyads tune=true`` finds these numbers on dev.
-
-    ``least``: of a segment that is not neutral the likeliest pair is kept, as the label standard asks for, and any other from this
-    probability on. ``alike``: one actor on both sides is so many times as likely. ``neutral`` multiplies the probability of no stance,
-    ``nobody`` that of a side which is nobody.
-    """
-
-    least: float = 0.4
-    alike: float = 0.3
-    neutral: float = 1.0
-    nobody: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Raise ``UserError`` where a number is out of its range."""
-        for name, value in asdict(self).items():
-            if not 0 <= value < float("inf"):
-                raise UserError(f"the choice of dyads has {name} {value}; expected a number of at least 0")
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from haltung import labels
 from haltung.errors import UserError, listed
-from haltung.events import crosswalk
+from haltung.events import choices, crosswalk
 from haltung.events.article import Classify
-from haltung.events.dyads import Choice, Trained
+from haltung.events.dyads import Trained
 from haltung.labels import Scheme
 from haltung.model import bundle
 from haltung.records import Prediction, Segment
@@ -65,39 +62,7 @@ def dyads(folder: Path) -> Trained:
     strange = [label for side in SIDES for label in labeller.scheme[side].ids if label not in known]
     if strange or any(NONE not in labeller.scheme[side].ids for side in SIDES):
         raise UserError(f"{folder} has other roles than a model of dyads ({listed(strange) or 'no none'}); known are {listed(known)}")
-    return Trained(labeller.classify, _choice(choice_file(folder)))
-
-
-def choice_file(folder: Path) -> Path:
-    """Return where a dyad model's choice is kept."""
-    return folder / "dyads.json"
-
-
-def keep(folder: Path, choice: Choice, told: Mapping[str, Any]) -> None:
-    """Write a choice into the folder of the dyad model that it was found for, with what it was found on.
-
-    Raises:
-        UserError: the folder can't be written.
-    """
-    path = choice_file(folder)
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        scratch.write_text(json.dumps({"choice": asdict(choice), **told}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}; copy the model to a folder that you may write to") from None
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _choice(path: Path) -> Choice:
-    """Read what ``keep`` has written; the defaults where nothing is kept."""
-    try:
-        return Choice(**json.loads(path.read_text(encoding="utf-8"))["choice"])
-    except FileNotFoundError:
-        return Choice()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} holds no choice of dyads; write it again with haltung dyads tune=true split=dev, or remove it") from None
+    return Trained(labeller.classify, choices.read(folder))
 
 
 def _labeller(folder: Path) -> Labeller:

@@ -12,7 +12,8 @@ from haltung.evaluation.dyads import PARTS, WHOLE
 from haltung.events.actors import Actors, Mention
 from haltung.events.article import Classify
 from haltung.events.candidates import ITSELF, ROLES, STATE, Candidate
-from haltung.events.dyads import Choice, Trained
+from haltung.events.choices import Choice
+from haltung.events.dyads import Trained
 from haltung.events.records import Dyads
 from haltung.records import Dyad, Prediction, Segment
 
