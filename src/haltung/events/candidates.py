@@ -2,8 +2,8 @@
 
 A segment becomes one question for each candidate, whose words are marked (with a word that any tokenizer knows, so that no vocabulary has
 to grow: after the typed markers of Zhou and Chen 2022, "An Improved Baseline for Sentence-level Relation Extraction") and who is named
-beside the sentence, since an actor may have been named only before it, with what is known of it: where it is named, as what, the how
-manieth of how many, and what word order and the sentence before make of it. The answer tells of the candidate, and of whoever acts inside
+beside the sentence, since an actor may have been named only before it, with what is known of it: where it is named, as what, its
+rank, and what word order and the sentence before make of it. The answer tells of the candidate, and of whoever acts inside
 that state ("die Demonstranten", "das Gericht"), who often is no name that a table could hold: as which of ``ROLES`` it is source, as which
 it is target. Questions grow with the number of candidates, where those about ordered pairs would grow with its square.
 """

@@ -61,7 +61,9 @@ def dyads(folder: Path) -> Trained:
         )
     strange = [label for side in SIDES for label in labeller.scheme[side].ids if label not in known]
     if strange or any(NONE not in labeller.scheme[side].ids for side in SIDES):
-        raise UserError(f"{folder} has other roles than a model of dyads ({listed(strange) or 'no none'}); known are {listed(known)}")
+        raise UserError(
+            f"{folder} has other roles than a model of dyads ({listed(strange) or f'{NONE} is missing'}); known are {listed(known)}"
+        )
     return Trained(labeller.classify, choices.read(folder))
 
 

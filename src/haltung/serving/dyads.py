@@ -73,10 +73,10 @@ class Finder:
 
 
 def finder(tasks: Mapping[str, Sequence[str]], folder: Path | None) -> Finder:
-    """Return what finds dyads: the model of pairs in ``folder``, or rules of word order where it is None.
+    """Return what finds dyads: the model of dyads in ``folder``, or rules of word order where it is None.
 
     Raises:
-        UserError: the folder holds no exported bundle of pairs.
+        UserError: the folder holds no exported bundle of a model of dyads.
     """
     if folder is None:
         return Finder(tasks, Rules())

@@ -39,7 +39,7 @@ class Service:
         """What finds dyads.
 
         Raises:
-            UserError: ``settings.dyads`` holds no exported bundle of pairs.
+            UserError: ``settings.dyads`` holds no exported bundle of a model of dyads.
         """
         return finder(self.engine.classifier.tasks, self.settings.dyads)
 

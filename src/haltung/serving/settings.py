@@ -21,7 +21,7 @@ class Settings:
     how many texts may wait in all; ``batch`` texts or ``tokens``, padding included, go through the graph together; ``wait`` is how many
     seconds a batch waits for company where there was some before. ``timeout`` is in seconds, from the last byte of a request to its
     answer; ``drain`` how long a stopping server still tells new callers that it stops. ``origins`` are the web pages of others that
-    may ask from a browser. ``dyads`` is a bundle that reads pairs of actors, for ``POST /events``; None: word order decides there.
+    may ask from a browser. ``dyads`` is a bundle of a model of dyads, for ``POST /events``; None: word order decides there.
     """
 
     bundle: Path
