@@ -16,6 +16,7 @@ from haltung.cli.prepare import corpus_of
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
+    from haltung.events.dyads import Trained
     from haltung.events.scoring import Read
 
 SPLITS = ("dev", "test")
@@ -70,18 +71,17 @@ def _dyads(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path
     model = labelling.dyads(Path(keys.dyads)) if keys.dyads else None
     read = scoring.read(segments, labeller.classify, Actors.load(extra=Path(keys.actors) if keys.actors else None))
     if keys.tune and model is not None:
-        _tune(keys, read, corpus.name, command)
+        _tune(keys, model, read, corpus.name, command)
     else:
-        _score(keys, read, corpus.name, command)
+        _score(keys, model, read, corpus.name, command)
 
 
-def _tune(keys: Keys, read: Read, corpus: str, command: Sequence[str]) -> None:
+def _tune(keys: Keys, model: Trained, read: Read, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
-    from haltung.events import choices, labelling, scoring
+    from haltung.events import choices, scoring
 
     folder = Path(str(keys.dyads))
-    model = labelling.dyads(folder)
     console = Console(stderr=True)
     with console.status(f"asking about {len(read.segments)} segments"):
         asked = scoring.ask(read, model)
@@ -93,18 +93,17 @@ def _tune(keys: Keys, read: Read, corpus: str, command: Sequence[str]) -> None:
     print(f"kept in {choices.file(folder)}")
 
 
-def _score(keys: Keys, read: Read, corpus: str, command: Sequence[str]) -> None:
+def _score(keys: Keys, model: Trained | None, read: Read, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
     from haltung.evaluation import dyads as figures
     from haltung.evaluation import dyads_report, plots
-    from haltung.events import labelling, scoring
+    from haltung.events import scoring
     from haltung.events.rules import Rules
 
     found = {"rules": scoring.by(read, Rules())}
     codes = None
-    if keys.dyads:
-        model = labelling.dyads(Path(keys.dyads))
+    if model is not None:
         asked = scoring.ask(read, model)
         found = {"model": scoring.chosen(read, asked, model.choice), **found}
         codes = [one.codes for one in asked]
