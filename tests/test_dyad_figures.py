@@ -7,7 +7,7 @@ import random
 import pytest
 
 from haltung.errors import UserError
-from haltung.evaluation.dyads import WHOLE, Match, difference, figures
+from haltung.evaluation.dyads import WHOLE, Match, difference, figures, precisions
 from haltung.records import Dyad
 
 WARNING = Dyad("USA", "RUS", "warning")
@@ -86,3 +86,11 @@ def test_lists_of_different_length_are_refused():
     """One sentence says how many there are."""
     with pytest.raises(UserError, match="1 gold, 2 found"):
         figures([[WARNING]], [[], []], ["a"])
+
+
+def test_precision_is_told_by_how_probable_a_dyad_is():
+    """Of the more probable ones alone; a level that leaves none is left out."""
+    found = [[(0.9, Dyad("USA", "RUS", "warning")), (0.2, Dyad("RUS", "USA", "warning"))], [(0.4, Dyad("PER", "", "support"))]]
+    gold = [[Dyad("USA", "RUS", "warning")], [Dyad("PER", "CHL", "support")]]
+    told = precisions(gold, found, levels=(0.0, 0.3, 0.5, 0.95))
+    assert [(one.least, one.found, one.precision) for one in told] == [(0.0, 3, 1 / 3), (0.3, 2, 0.5), (0.5, 1, 1.0)]

@@ -106,6 +106,7 @@ def test_a_model_is_held_against_gold_and_against_the_rules(place: Path) -> None
     assert model["f1"] > rules["f1"]
     assert told["systems"]["model"]["actor_recall"] == 1.0
     assert "the model against the rules" in done.stdout
+    assert told["precisions"][0] == {"least": 0.0, "found": model["found"], "precision": model["precision"]}
     found = [json.loads(line) for line in (place / "out" / "found.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(len(row["gold"]) for row in found) == 10
     assert (place / "out" / "dyads.png").read_bytes().startswith(b"\x89PNG")

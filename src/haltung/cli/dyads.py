@@ -103,17 +103,20 @@ def _score(keys: Keys, model: Trained | None, read: Read, corpus: str, command: 
 
     found = {"rules": scoring.by(read, Rules())}
     codes = None
+    precisions: tuple[figures.Precision, ...] = ()
     if model is not None:
         asked = scoring.ask(read, model)
-        found = {"model": scoring.chosen(read, asked, model.choice), **found}
+        scored = scoring.scored(read, asked, model.choice)
+        found = {"model": [[one.dyad for one in row] for row in scored], **found}
         codes = [one.codes for one in asked]
+        precisions = figures.precisions(read.gold, [[(one.probability, one.dyad) for one in row] for row in scored])
     systems = {name: figures.figures(read.gold, rows, read.names, codes if name == "model" else None) for name, rows in found.items()}
     differences = {
         part: figures.difference(read.gold, found["model"], found["rules"], read.names, part) for part in figures.PARTS if "model" in found
     }
     swaps = {name: scoring.swapped(read.segments, rows) for name, rows in found.items()}
     console = Console()
-    for grid in dyads_report.tables(systems, differences, swaps, keys.language):
+    for grid in dyads_report.tables(systems, differences, swaps, precisions, keys.language):
         console.print(grid.rich())
     name = Path(keys.dyads).resolve().parent.name if keys.dyads else "rules"
     place = Path(keys.output or f"experiments/reports/dyads-{name}-{corpus}-{keys.split}")
@@ -121,7 +124,7 @@ def _score(keys: Keys, model: Trained | None, read: Read, corpus: str, command: 
     figure = dyads_report.plot(systems, f"{corpus}, {keys.split}", keys.language)
     plots.save(figure, place / "dyads.png")
     told = {"command": " ".join(["haltung", *command]), "corpus": corpus, "split": keys.split, "bundle": keys.bundle, "dyads": keys.dyads}
-    data = {**told, **dyads_report.plain(systems, differences, swaps)}
+    data = {**told, **dyads_report.plain(systems, differences, swaps, precisions)}
     (place / "dyads.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with (place / "found.jsonl").open("w", encoding="utf-8") as file:
         for number, segment in enumerate(read.segments):

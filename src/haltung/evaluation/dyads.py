@@ -26,6 +26,9 @@ PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
 }
 WHOLE = "source, target, stance"
 
+# The probabilities from which on the precision of dyads is told.
+LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
 
 @dataclass(frozen=True)
 class Match:
@@ -106,6 +109,34 @@ def figures(
     pairs, whole = parts["source, target"].right, parts[WHOLE].right
     actors = None if candidates is None else _actors(gold, candidates)
     return DyadFigures(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Of the dyads found with a probability of ``least`` or more: how many there are, and the share of them that is right."""
+
+    least: float
+    found: int
+    precision: float
+
+
+def precisions(
+    gold: Sequence[Collection[Dyad]], found: Sequence[Collection[tuple[float, Dyad]]], levels: Sequence[float] = LEVELS
+) -> tuple[Precision, ...]:
+    """Return how many dyads remain, and how many of them are right, where only the more probable ones are taken.
+
+    Args:
+        gold: of each segment.
+        found: of each segment, each with its probability.
+        levels: the probabilities from which on they are taken; a level that leaves none is left out.
+    """
+    rows = [(probability, dyad in has) for has, given in zip(gold, found, strict=True) for probability, dyad in given]
+    out = []
+    for level in levels:
+        kept = [right for probability, right in rows if probability >= level]
+        if kept:
+            out.append(Precision(level, len(kept), sum(kept) / len(kept)))
+    return tuple(out)
 
 
 def difference(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haltung.evaluation.dyads import PARTS, Difference, DyadFigures, Match
+from haltung.evaluation.dyads import PARTS, Difference, DyadFigures, Match, Precision
 from haltung.evaluation.figures import Interval
 from haltung.evaluation.tables import Grid
 from haltung.evaluation.wording import number
@@ -22,6 +22,7 @@ _GERMAN = {
     "dyads": "Dyaden", "by stance": "nach Haltung", "model": "Modell", "rules": "Regeln", "difference": "Unterschied",
     "the model against the rules": "das Modell gegen die Regeln", "role swaps": "vertauschte Rollen", "pairs": "Paare",
     "exchanged": "vertauscht", "both right": "beide richtig", "parts": "Teile", "actors that can be told": "nennbare Akteure",
+    "by probability": "nach Wahrscheinlichkeit", "at least": "mindestens",
     "stance given the pair": "Haltung bei richtigem Paar", "segments": "Segmente", "articles": "Artikel",
 }  # fmt: skip
 
@@ -30,6 +31,7 @@ def tables(
     systems: Mapping[str, DyadFigures],
     differences: Mapping[str, Difference],
     swaps: Mapping[str, Mapping[str, Any] | None],
+    precisions: Sequence[Precision] = (),
     language: str = "en",
 ) -> list[Grid]:
     """Return the tables of one or more systems: F1 of each part, what it is made of, each stance, the difference, role swaps.
@@ -38,6 +40,7 @@ def tables(
         systems: figures by name; the first is the one that is looked at more closely.
         differences: of the first to the second, by part; empty where there is one system alone.
         swaps: what ``swapped`` says of each system.
+        precisions: of the first system, by how probable its dyads are; empty where it has no probabilities of its own.
         language: of the words.
     """
 
@@ -59,6 +62,9 @@ def tables(
     out.append(Grid(say("parts"), (say("system"), say("actors that can be told"), say("stance given the pair")), tuple(parts)))
     stances = [(stance, str(match.gold), str(match.found), number(match.f1, language)) for stance, match in looked.stances.items()]
     out.append(Grid(f"{say(first)}, {say('by stance')}", (say("stance"), say("gold"), say("found"), "F1"), tuple(stances)))
+    if precisions:
+        kept = [(number(one.least, language, 1), str(one.found), number(one.precision, language)) for one in precisions]
+        out.append(Grid(say("by probability"), (say("at least"), say("found"), say("precision")), tuple(kept)))
     if differences:
         told = [(say(part), _with(one.delta, one.interval, language, "+"), number(one.p, language)) for part, one in differences.items()]
         out.append(Grid(say("the model against the rules"), (say("right"), f"{say('difference')} [95 %]", "p"), tuple(told)))
@@ -103,7 +109,10 @@ def plot(systems: Mapping[str, DyadFigures], under: str, language: str = "en") -
 
 
 def plain(
-    systems: Mapping[str, DyadFigures], differences: Mapping[str, Difference], swaps: Mapping[str, Mapping[str, Any] | None]
+    systems: Mapping[str, DyadFigures],
+    differences: Mapping[str, Difference],
+    swaps: Mapping[str, Mapping[str, Any] | None],
+    precisions: Sequence[Precision] = (),
 ) -> dict[str, Any]:
     """Return all of it as plain data."""
     return {
@@ -119,6 +128,7 @@ def plain(
             }
             for name, figures in systems.items()
         },
+        "precisions": [asdict(one) for one in precisions],
         "differences": {part: asdict(one) for part, one in differences.items()},
     }
 

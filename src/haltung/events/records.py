@@ -10,7 +10,7 @@ from haltung.events.actors import Mention
 from haltung.events.boilerplate import Removed
 from haltung.events.language import Language
 from haltung.events.reading import Article
-from haltung.records import Prediction, Segment
+from haltung.records import Dyad, Prediction, Segment
 
 # A stretch of a text: the places of its first character and behind its last.
 Span = tuple[int, int]
@@ -26,6 +26,11 @@ class ScoredDyad:
     probability: float
     source_span: Span | None = None
     target_span: Span | None = None
+
+    @property
+    def dyad(self) -> Dyad:
+        """The dyad alone, as gold has it."""
+        return Dyad(self.source, self.target, self.stance)
 
 
 class Dyads(Protocol):

@@ -14,7 +14,7 @@ from haltung.events.article import Classify
 from haltung.events.candidates import ITSELF, ROLES, STATE, Candidate
 from haltung.events.choices import Choice
 from haltung.events.dyads import Trained
-from haltung.events.records import Dyads
+from haltung.events.records import Dyads, ScoredDyad
 from haltung.records import Dyad, Prediction, Segment
 
 # What each number of the choice is tried with, one after the other, so many times over.
@@ -90,7 +90,7 @@ def by(read: Read, dyads: Dyads) -> list[list[Dyad]]:
     for own, mentions, headline in read.articles:
         rows = dyads.pairs([read.segments[place] for place in own], mentions, [read.predictions[place] for place in own], headline)
         for place, row in zip(own, rows, strict=True):
-            out[place] = [Dyad(one.source, one.target, one.stance) for one in row]
+            out[place] = [one.dyad for one in row]
     return out
 
 
@@ -107,9 +107,14 @@ def ask(read: Read, model: Trained) -> list[Asked]:
 
 def chosen(read: Read, asked: Sequence[Asked], choice: Choice) -> list[list[Dyad]]:
     """Return the dyads of each segment by this choice."""
+    return [[one.dyad for one in row] for row in scored(read, asked, choice)]
+
+
+def scored(read: Read, asked: Sequence[Asked], choice: Choice) -> list[list[ScoredDyad]]:
+    """Return the dyads of each segment by this choice, with their probabilities."""
     model = Trained(_nothing, choice)
     return [
-        [Dyad(dyad.source, dyad.target, dyad.stance) for dyad in model.chosen(one.found, one.answers, prediction.probabilities["stance"])]
+        model.chosen(one.found, one.answers, prediction.probabilities["stance"])
         for one, prediction in zip(asked, read.predictions, strict=True)
     ]
 
