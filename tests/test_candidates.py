@@ -13,7 +13,7 @@ from haltung.corpus.rules import Rules
 from haltung.corpus.splits import Given
 from haltung.errors import UserError
 from haltung.events.actors import Mention
-from haltung.events.candidates import ROLES, Candidate, Span, candidates, marked, parts
+from haltung.events.candidates import ROLES, Candidate, candidates, marked, parts
 from haltung.events.view import Dyads
 from haltung.labels import Scheme, parse
 from haltung.paths import shipped
@@ -99,7 +99,7 @@ def test_what_word_order_and_the_sentence_before_say_is_a_hint():
 
 def test_who_acts_inside_a_state_is_told_by_its_candidate():
     """Itself, the opposition, and the state of a group; a second one that it would have to tell, and a stranger, are missed."""
-    usa, hamas = Candidate("USA", "USA", "im Satz", (Span(0, 3),)), Candidate("PSE-REB", "Hamas", "davor")
+    usa, hamas = Candidate("USA", "USA", "im Satz", ((0, 3),)), Candidate("PSE-REB", "Hamas", "davor")
     assert parts([usa, hamas], ["USA", "PSE"]) == (["itself", "state"], [])
     assert parts([usa, hamas], ["USA-OPP", "PSE-REB"]) == (["opposition", "itself"], [])
     assert parts([usa, hamas], ["USA", "USA-CIV", "EU"]) == (["itself", "none"], ["USA-CIV", "EU"])

@@ -79,7 +79,7 @@ def _draw(keys: Keys, config_dir: Path | None) -> None:
     archive = archives.read(archives.find(given))
     chosen = archives.select(archive.events, wanted)
     events = archives.folded(chosen) if keys.inside == "merge" else chosen
-    whole = sum(bool(event.source and event.target) for event in archive.events)
+    whole = sum(map(archives.is_whole, archive.events))
     notes = [say(keys.language, "incomplete", events=counted(keys.language, "events", len(archive.events) - whole))]
     notes = notes if whole < len(archive.events) else []
     if told := _told(keys):

@@ -40,6 +40,11 @@ class Archive:
     is_whole: bool
     notes: tuple[str, ...] = ()
 
+    def headline(self, article: str) -> str:
+        """Return the headline of an article, its id where it has none."""
+        origin = self.articles.get(article)
+        return (origin.headline if origin else "") or article
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -114,9 +119,7 @@ def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
     for stance in wanted.stances:
         one_of("stance", stance, crosswalk.load().rules)
-    steps: list[tuple[str, Callable[[Event], bool]]] = [
-        ("has both a source and a target", lambda event: bool(event.source and event.target))
-    ]
+    steps: list[tuple[str, Callable[[Event], bool]]] = [("has both a source and a target", is_whole)]
     if wanted.since:
         steps.append((f"is of since={wanted.since} or later", lambda event: event.date >= wanted.since))
     if wanted.until:
@@ -141,7 +144,8 @@ def folded(events: Sequence[Event]) -> list[Event]:
     return [replace(event, source=event.source.partition("-")[0], target=event.target.partition("-")[0]) for event in events]
 
 
-def _is_whole(event: Event) -> bool:
+def is_whole(event: Event) -> bool:
+    """Return whether an event says who and towards whom, as every picture needs it."""
     return bool(event.source and event.target)
 
 

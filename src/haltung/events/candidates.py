@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from haltung.events.actors import Mention
+from haltung.events.records import Span
 from haltung.events.rules import ends
 from haltung.records import Segment
 
@@ -33,14 +34,6 @@ _LABELS = {ending: label for label, ending in ROLES.items()}
 
 # Where a candidate is named, in the words of the question.
 _HERE, _BEFORE, _ELSEWHERE = "im Satz", "davor", "im Artikel"
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where an actor's words stand in the sentence: characters ``start`` to ``end``."""
-
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ def candidates(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], numb
         hints = [f"Rang {place + 1} von {len(codes)}", f"{place + 1} von {len(named)} im Satz" if own else f"keiner von {len(named)}"]
         hints += [own[0].kind, *(["nur Ort"] if own[0].place else []), *([own[0].head] if own[0].head else [])] if own else []
         hints += [words_of for words_of, is_so in order.items() if code in is_so]
-        spans = tuple(sorted((Span(one.start, one.end) for one in own), key=lambda one: one.start))
+        spans = tuple(sorted((one.start, one.end) for one in own))
         out.append(Candidate(code, words.get(code) or anywhere.get(code, code), where, spans, tuple(hints)))
     return tuple(out)
 
@@ -113,8 +106,8 @@ def marked(segment: Segment, candidate: Candidate, stance: str) -> Segment:
     the question. The id gets the candidate's code behind it.
     """
     text = segment.text
-    for span in reversed(candidate.spans):
-        text = f"{text[: span.start]}{MARK} {text[span.start :]}"
+    for start, _ in reversed(candidate.spans):
+        text = f"{text[:start]}{MARK} {text[start:]}"
     question = ", ".join((f"{candidate.text} ({candidate.code})", candidate.where, *candidate.hints, stance))
     return replace(segment, id=f"{segment.id}:{candidate.code}", text=question, target=text, labels={}, dyads=())
 

@@ -128,7 +128,7 @@ def sides(found: Sequence[Candidate], answers: Sequence[Mapping[str, float]], no
             code = candidate.code_as(label)
             if code and probability >= _LEAST and (code not in best or probability > best[code].probability):
                 # Somebody inside a state has no words that are known.
-                spans = tuple((span.start, span.end) for span in candidate.spans) if label == ITSELF else ()
+                spans = candidate.spans if label == ITSELF else ()
                 best[code] = Side(code, probability, spans)
     return [*best.values(), Side("", nobody)]
 

@@ -127,7 +127,7 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
         "months": calendar,
         "events": rows,
         "sentences": [text for *_, text in sentences],
-        "articles": [[_headline(archive, article), medium] for article, medium in articles],
+        "articles": [[archive.headline(article), medium] for article, medium in articles],
         "places": {str(step): found for step, found in drawn.places.items()},
     }
 
@@ -140,8 +140,3 @@ def _named(task: Task, label: str, language: str) -> list[str]:
 
 def _family(stance: str) -> str:
     return next((family for family, stances in FAMILIES.items() if stance in stances), "neutral")
-
-
-def _headline(archive: Archive, article: str) -> str:
-    origin = archive.articles.get(article)
-    return (origin.headline if origin else "") or article

@@ -26,7 +26,7 @@ def page(template: str, styles: Sequence[str], scripts: Sequence[str], data: Map
     import jinja2
     from markupsafe import Markup
 
-    # Style, script and data are our own text, or escaped by _inside.
+    # Style, script and data are our own text, or escaped by ``inside``.
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     said = words(language)
     style = "\n".join(_file(name) for name in styles)
@@ -37,8 +37,8 @@ def page(template: str, styles: Sequence[str], scripts: Sequence[str], data: Map
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        words=Markup(_inside(said)),
-        data=Markup(_inside(data)),
+        words=Markup(inside(said)),
+        data=Markup(inside(data)),
         **values,
     )
 
@@ -49,17 +49,17 @@ def _file(name: str) -> str:
 
 def _policy(style: str, script: str) -> str:
     """Return what a page may do: show its own style and run its own script, fetch nothing. A text of an article can do neither."""
-    return (
-        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}; base-uri 'none'; form-action 'none'"
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return what a content security policy names a style or script by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _inside(data: Mapping[str, Any]) -> str:
-    """Return JSON that can't end the element which it stands in."""
-    return (
-        json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    )
+def inside(data: Mapping[str, Any]) -> str:
+    """Return JSON that can't end the element which it stands in, whatever is in it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

@@ -60,10 +60,8 @@ def _rows(months: Sequence[Month]) -> list[list[float | None]]:
 
 
 def _event(event: Event, found: Series, archive: Archive, stances: Task, language: str) -> list[object]:
-    origin = archive.articles.get(event.article)
     stance = next((one.name(language) for one in stances.labels if one.id == event.stance), event.stance)
-    headline = (origin.headline if origin else "") or event.article
-    where = [event.date, headline, event.medium]
+    where = [event.date, archive.headline(event.article), event.medium]
     return [
         found.months.index(month(event.date)),
         f"{event.source} → {event.target}",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 from haltung import __version__
+from haltung.events.pictures_page import digest, inside
 from haltung.events.records import ArticleEvents
 from haltung.labels import Scheme
 
@@ -48,7 +46,7 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
     title = shown[0].article.headline or shown[0].article.id if len(shown) == 1 else "Haltung"
     return environment.from_string(source).render(
         language=language, title=title, foot=f"Haltung {__version__} · {scheme.name}.",
-        style=Markup(style), style_hash=_digest(style), script=Markup(script), script_hash=_digest(script), given=Markup(_json(given)),
+        style=Markup(style), style_hash=digest(style), script=Markup(script), script_hash=digest(script), given=Markup(inside(given)),
     )  # fmt: skip
 
 
@@ -61,14 +59,6 @@ def _article(found: ArticleEvents) -> dict[str, Any]:
     contexts = [one.segment.context for one in found.segments]
     segments = [{**segment, "context": context} for segment, context in zip(out["segments"], contexts, strict=True)]
     return {**out, "segments": segments, "text": found.article.text, "body": found.article.body}
-
-
-def _json(data: object) -> str:
-    """Return JSON that can stand in a script element, whatever is in it."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def _script() -> str:
@@ -88,7 +78,3 @@ def _script() -> str:
 
 def _read(name: str) -> str:
     return resources.files("haltung.serving").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
