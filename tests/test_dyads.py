@@ -134,7 +134,9 @@ def test_a_headline_is_read_before_the_article():
     """Its actors are candidates, and the places of the others stay right."""
     text = "Man warnte Peru."
     headline, *mentions = Actors.load().article(["Chile droht", text])
-    (found,) = Trained(Said(CHL=SOURCE, PER=TARGET)).pairs([Segment("s", text)], mentions, [sentence("warning")], headline)
+    (found,) = Trained(Said(CHL=SOURCE, PER=TARGET)).pairs(
+        [Segment("s", text, context="Chile droht")], mentions, [sentence("warning")], headline
+    )
     assert [(one.source, one.target) for one in found] == [("CHL", "PER")]
 
 

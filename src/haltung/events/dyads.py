@@ -65,10 +65,10 @@ class Trained:
         headline: Sequence[Mention] = (),
     ) -> list[tuple[tuple[Candidate, ...], list[Segment]]]:
         """Return the candidates of each segment and the questions about them; none where the segment is surely neutral."""
-        # The headline is no segment, but its text is what the first segment's context begins with; word order is not asked of it.
-        texts, whole, first = [segment.text for segment in segments], list(mentions), 0
-        if headline:
-            texts, whole, first = ["", *texts], [headline, *mentions], 1
+        # As in training: what stands before the first segment, a headline, is read as a sentence before it.
+        first = 1 if segments and segments[0].context else 0
+        texts = [segment.context for segment in segments[:first]] + [segment.text for segment in segments]
+        whole = [headline, *mentions] if first else mentions
         out: list[tuple[tuple[Candidate, ...], list[Segment]]] = []
         for place, (segment, prediction) in enumerate(zip(segments, predictions, strict=True)):
             stances = prediction.probabilities["stance"]
