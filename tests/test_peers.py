@@ -174,3 +174,33 @@ def test_haltung_learns_all_tasks_in_one_training_and_a_peer_one_in_each(peers: 
     found = list(peers["run"].jobs(["sklearn", "haltung"], ["real_news"], ["stance", "topic"], [1, 2]))
     first = [("sklearn", "stance", 1), ("sklearn", "topic", 1), ("haltung", "all", 1)]
     assert [(job.peer, job.task, job.seed) for job in found] == first + [(peer, task, 2) for peer, task, _ in first]
+
+
+def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: dict[str, ModuleType]) -> None:
+    """Peers get the articles that ``haltung train shares=`` draws with the same seed; dev and test stay whole."""
+    from haltung.corpus.prepared import load
+    from haltung.corpus.shares import part
+
+    ready = load(work / "data" / "prepared" / "tiny")
+    job = peers["run"].Job("sklearn", "tiny", "stance", 3, 0.25)
+    peers["export"].write_splits(ready, job.splits(work), 0.25, 3)
+    found = {name: [row["id"] for row in _rows(job.splits(work) / f"{name}.jsonl")] for name in NAMES}
+    assert found["train"] == [one.id for one in part(ready.segments("train"), 0.25, 3)]
+    assert 0 < len(found["train"]) < len(ready.segments("train")) / 2
+    assert {name: found[name] for name in ("dev", "test")} == {name: [one.id for one in ready.segments(name)] for name in ("dev", "test")}
+
+
+def test_runs_on_a_share_have_a_table_of_their_own(done: Path, peers: dict[str, ModuleType]) -> None:
+    """They are not mixed with those on the whole train split, and what is missing is named with its share."""
+    from haltung.corpus.prepared import load
+
+    run, table = peers["run"], peers["table"]
+    job = run.Job("sklearn", "tiny", "stance", 1, 0.25)
+    peers["export"].write_splits(load(done / "data" / "prepared" / "tiny"), job.splits(done), 0.25, 1)
+    assert run.perform(job, done, threads=1)
+    assert table.shares(done, "tiny") == [1.0, 0.25]
+    found = {share: table.tabulate(done, "tiny", "stance", share) for share in (1.0, 0.25)}
+    assert found[1.0].rows[0].macro_f1["tiny"].value > found[0.25].rows[0].macro_f1["tiny"].value
+    told = table.markdown(found[0.25])
+    assert "`tiny`, trained on 0.25 of it, stance" in told
+    assert "--corpora tiny --tasks stance --share 0.25` makes them" in told

@@ -1,6 +1,7 @@
 """Write what every peer is given: the prepared splits as JSON Lines, and the embedded encoder as a plain Hugging Face folder.
 
     python benchmarks/peers/export.py WORK real_news xstance      # HALTUNG_SOURCES names the folder with the original texts
+    python benchmarks/peers/export.py WORK real_news --share 0.125 --seeds 1 2 3
 
 It is a program of its own so that ``run.py`` stays small: Linux counts the memory of the process that starts a child towards the
 child's peak.
@@ -20,6 +21,7 @@ from haltung.cli.composing import compose
 from haltung.cli.objects import plain
 from haltung.cli.prepare import corpus_of
 from haltung.corpus.prepared import Prepared
+from haltung.corpus.shares import part
 from haltung.corpus.splits import SPLITS
 from haltung.encoders import embedded
 from haltung.errors import UserError
@@ -33,8 +35,10 @@ def prepared(work: Path, name: str) -> Prepared:
     return corpus_of(plain(compose("prepare", [f"corpus={name}", f"prepared={work / 'data' / 'prepared'}"])), None)
 
 
-def write_splits(corpus: Prepared, folder: Path) -> None:
+def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int = 0) -> None:
     """Write ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``: a segment a line, its labels beside its texts, in the split's order.
+
+    A ``share`` below 1 writes that part of train, drawn with ``seed`` as ``haltung train shares=`` draws it.
 
     Raises:
         UserError: a segment is not labelled for some task; a peer would have to be told to leave it out.
@@ -42,7 +46,8 @@ def write_splits(corpus: Prepared, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         lines = []
-        for segment in corpus.segments(split):
+        segments = corpus.segments(split)
+        for segment in part(segments, share, seed) if split == "train" else segments:
             bare = [name for name in corpus.scheme.names if segment.labels.get(name) is None]
             if bare:
                 raise UserError(f"{corpus.name}, {split}: the segment {segment.id} has no {bare[0]}; the peers need every label")
@@ -73,10 +78,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("corpora", nargs="*")
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--seeds", type=int, nargs="*", default=())
     options = parser.parse_args()
     try:
         for name in options.corpora:
-            write_splits(prepared(options.work, name), options.work / "splits" / name)
+            corpus, folder = prepared(options.work, name), options.work / "splits"
+            if options.share == 1:
+                write_splits(corpus, folder / name)
+            else:
+                for seed in options.seeds:
+                    write_splits(corpus, folder / f"{name}-{options.share:g}" / str(seed), options.share, seed)
         write_encoder(options.work / "encoder")
     except UserError as error:
         print(f"export.py: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Flair: its ``TextClassifier`` on the fine-tuned encoder, as in its tutorial on text classification."""
+"""Flair: its ``TextClassifier`` on the fine-tuned encoder, as in its tutorial on text classification; more epochs over a few rows."""
 
 # A script as a user of the tool writes one.
 # ruff: noqa: ANN001, ANN201, B905, D103, SIM115
@@ -15,6 +15,7 @@ from flair.models import TextClassifier
 from flair.trainers import ModelTrainer
 
 EPOCHS = 2
+FEW, EPOCHS_OF_FEW = 1000, 5
 
 folder, out, task, seed, encoder = sys.argv[1:]
 flair.set_seed(int(seed))
@@ -31,7 +32,11 @@ corpus = Corpus(train, dev, sample_missing_splits=False)
 embeddings = TransformerDocumentEmbeddings(encoder, fine_tune=True, cls_pooling="mean")
 classifier = TextClassifier(embeddings, label_dictionary=corpus.make_label_dictionary(task), label_type=task)
 ModelTrainer(classifier, corpus).fine_tune(
-    f"{out}.checkpoints", learning_rate=2e-4, mini_batch_size=16, max_epochs=EPOCHS, save_final_model=False
+    f"{out}.checkpoints",
+    learning_rate=2e-4,
+    mini_batch_size=16,
+    max_epochs=EPOCHS_OF_FEW if len(train) < FEW else EPOCHS,
+    save_final_model=False,
 )
 ids, tested = sentences("test")
 classifier.predict(tested, label_name="found")

@@ -2,10 +2,12 @@
 
     HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py                                    # everything: many hours on two cores
     HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --peers sklearn spacy --seeds 1    # a part of it
+    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --share 0.125                      # trained on an eighth of the train split
     python benchmarks/peers/table.py                                                         # the table of what is there
 
-A run leaves its predictions, its output and ``cost.json`` in ``WORK/runs/PEER/CORPUS/TASK/SEED``. This program uses the standard library
-alone and so stays small: Linux counts the memory of the process that starts a child towards the child's peak.
+A run leaves its predictions, its output and ``cost.json`` in ``WORK/runs/PEER/CORPUS/TASK/SEED``, with a share in ``CORPUS-SHARE``. This
+program uses the standard library alone and so stays small: Linux counts the memory of the process that starts a child towards the child's
+peak.
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ SETTINGS = {
     ("haltung_linear", "xstance"): ("model=linear",),
 }
 
+# With little to learn from, twice as many epochs are about as many steps as the peers take; the best epoch is chosen on dev.
+FEW = {"haltung": ("training.epochs=8",)}
+
 PREDICTIONS, COST = "predictions.jsonl", "cost.json"
 
 
@@ -55,10 +60,25 @@ class Job:
     corpus: str
     task: str
     seed: int
+    share: float = 1.0
+
+    @property
+    def given(self) -> str:
+        """What it is trained on: the corpus, with its share where that is a part, as ``real_news-0.125``."""
+        return self.corpus if self.share == 1 else f"{self.corpus}-{self.share:g}"
+
+    def splits(self, work: Path) -> Path:
+        """Return the folder of what it is given; each seed draws a part of its own."""
+        return work / "splits" / self.given / ("" if self.share == 1 else str(self.seed))
 
     def folder(self, work: Path) -> Path:
         """Return where it leaves its files."""
-        return work / "runs" / self.peer / self.corpus / self.task / str(self.seed)
+        return work / "runs" / self.peer / self.given / self.task / str(self.seed)
+
+    def settings(self) -> tuple[str, ...]:
+        """Return what Haltung is told beyond its defaults."""
+        few = () if self.share == 1 else (f"shares=[{self.share:g}]", *FEW.get(self.peer, ()))
+        return (*SETTINGS[self.peer, self.corpus], *few)
 
     def is_finished(self, work: Path) -> bool:
         """Return whether it has ended well; its cost is written last."""
@@ -81,14 +101,14 @@ class Cost:
     machine: str
 
 
-def jobs(systems: Sequence[str], corpora: Sequence[str], tasks: Sequence[str], seeds: Sequence[int]) -> Iterator[Job]:
+def jobs(systems: Sequence[str], corpora: Sequence[str], tasks: Sequence[str], seeds: Sequence[int], share: float = 1.0) -> Iterator[Job]:
     """Yield the jobs, all systems with the first seed before any with the second."""
     for seed in seeds:
         for corpus in corpora:
             chosen = [task for task in TASKS[corpus] if task in tasks]
             for peer in systems:
                 for task in [ALL] if peer in OURS else chosen:
-                    yield Job(peer, corpus, task, seed)
+                    yield Job(peer, corpus, task, seed, share)
 
 
 def script(peer: str) -> Path:
@@ -127,9 +147,9 @@ def environment(peer: str, work: Path) -> Path:
 
 def command(job: Job, python: Path, work: Path) -> list[str]:
     """Return the words that start a job: its script, then splits, output, task, seed, encoder."""
-    words = [work / "splits" / job.corpus, job.folder(work) / PREDICTIONS, job.task, job.seed, work / "encoder"]
+    words = [job.splits(work), job.folder(work) / PREDICTIONS, job.task, job.seed, work / "encoder"]
     if job.peer in OURS:
-        return [str(word) for word in ("sh", script(job.peer), *words, *SETTINGS[job.peer, job.corpus])]
+        return [str(word) for word in ("sh", script(job.peer), *words, job.corpus, job.given, *job.settings())]
     return [str(word) for word in (python, script(job.peer), *words)]
 
 
@@ -166,7 +186,7 @@ def perform(job: Job, work: Path, threads: int) -> bool:
     python = environment(job.peer, work)
     folder = job.folder(work)
     folder.mkdir(parents=True, exist_ok=True)
-    label = f"{job.peer} {job.corpus} {job.task} seed {job.seed}"
+    label = f"{job.peer} {job.given} {job.task} seed {job.seed}"
     print(f"{label}: begins {time.strftime('%H:%M:%S', time.gmtime())}", flush=True)
     # Haltung keeps its runs below the folder in which it is called.
     code, cost = measured(command(job, python, work), work, folder / "output.txt", threads)
@@ -189,16 +209,20 @@ def main() -> int:
     parser.add_argument("--corpora", nargs="+", choices=tuple(TASKS), default=tuple(TASKS))
     parser.add_argument("--tasks", nargs="+", choices=("stance", "topic"), default=("stance", "topic"))
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the train split, whole articles, for every seed another part (default: 1)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of each training (default: 1)")
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    missing = [corpus for corpus in options.corpora if not (work / "splits" / corpus / "test.jsonl").is_file()]
+    wanted = list(jobs(options.peers, options.corpora, options.tasks, options.seeds, options.share))
+    missing = sorted({job.corpus for job in wanted if not (job.splits(work) / "test.jsonl").is_file()})
     if missing or not (work / "encoder").is_dir():
-        exported = subprocess.run([sys.executable, HERE / "export.py", work, *missing], check=False)
+        parts = ["--share", str(options.share), "--seeds", *map(str, options.seeds)] if options.share < 1 else []
+        exported = subprocess.run([sys.executable, HERE / "export.py", work, *missing, *parts], check=False)
         if exported.returncode:
             return exported.returncode
-    wanted = list(jobs(options.peers, options.corpora, options.tasks, options.seeds))
     done = [perform(job, work, options.threads) for job in wanted]
     print(f"{sum(done)} of {len(wanted)} runs are there; python benchmarks/peers/table.py --work {options.work} makes the table of them")
     return int(not all(done))

@@ -62,10 +62,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All systems on one task of one corpus, with the pairs of Haltung and each peer on the whole test split."""
+    """All systems on one task of one corpus, with the pairs of Haltung and each peer on the whole test split.
+
+    ``share`` is that of the train split that they were given.
+    """
 
     corpus: str
     task: str
+    share: float
     segments: int
     articles: int
     rows: tuple[Row, ...]
@@ -119,13 +123,19 @@ def scored(segments: Sequence[Segment], said: dict[str, str], scheme: Scheme, ta
     )
 
 
-def tabulate(work: Path, corpus: str, task: str) -> Table | None:
+def shares(work: Path, corpus: str) -> list[float]:
+    """Return the shares of train with which some system has run, the whole first."""
+    found = {path.name.removeprefix(f"{corpus}-") for path in (work / "runs").glob(f"*/{corpus}-*")}
+    return [1.0, *sorted((float(share) for share in found), reverse=True)]
+
+
+def tabulate(work: Path, corpus: str, task: str, share: float = 1.0) -> Table | None:
     """Return the table of one task; None where no system has run.
 
     Raises:
         UserError: the corpus is not prepared, or predictions are broken.
     """
-    every = {peer: [Job(peer, corpus, ALL if peer in OURS else task, seed) for seed in SEEDS] for peer in SYSTEMS}
+    every = {peer: [Job(peer, corpus, ALL if peer in OURS else task, seed, share) for seed in SEEDS] for peer in SYSTEMS}
     done = {peer: [job for job in planned if (job.folder(work) / PREDICTIONS).is_file()] for peer, planned in every.items()}
     if not any(done.values()):
         return None
@@ -157,7 +167,7 @@ def tabulate(work: Path, corpus: str, task: str) -> Table | None:
     missing = [f"`{peer}` {', '.join(seeds)}" for peer, seeds in left.items() if seeds]
     rows.sort(key=lambda row: -row.macro_f1[corpus].value)
     articles = len({segment.article or segment.id for segment in segments})
-    return Table(corpus, task, len(segments), articles, tuple(rows), _pairs(samples), tuple(missing), tuple(sorted(machines)))
+    return Table(corpus, task, share, len(segments), articles, tuple(rows), _pairs(samples), tuple(missing), tuple(sorted(machines)))
 
 
 def _pairs(samples: dict[str, Any]) -> tuple[Against, ...]:
@@ -183,7 +193,8 @@ def markdown(table: Table) -> str:
     """Return a table with its pairs and what is missing, as Markdown."""
     parts = list(table.rows[0].macro_f1)
     heads = ["system", *(f"macro-F1, `{part}`" for part in parts), "accuracy", "seeds", "CPU s", "wall s", "peak GB", "lines"]
-    out = [f"### `{table.corpus}`, {table.task}: {table.segments:,} test segments, {table.articles} articles or authors", ""]
+    given = "" if table.share == 1 else f", trained on {table.share:.3g} of it"
+    out = [f"### `{table.corpus}`{given}, {table.task}: {table.segments:,} test segments, {table.articles} articles or authors", ""]
     out += [_line(heads), _line(["---"] * len(heads))]
     for row in table.rows:
         figures = [_written(row.macro_f1[part]) for part in parts]
@@ -198,6 +209,7 @@ def markdown(table: Table) -> str:
             out.append(_line([f"`{pair.ours}`", pair.verdict, f"`{pair.peer}`", value, p_value(pair.macro_f1.p), p_value(pair.corrected)]))
     if table.missing:
         command = f"python benchmarks/peers/run.py --corpora {table.corpus} --tasks {table.task}"
+        command += "" if table.share == 1 else f" --share {table.share:g}"
         out += ["", f"Missing seeds: {'; '.join(table.missing)}. `{command}` makes them."]
     return "\n".join([*out, ""])
 
@@ -236,7 +248,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="a file for the same with every digit")
     options = parser.parse_args()
     try:
-        found = [tabulate(options.work, corpus, task) for corpus, tasks in TASKS.items() for task in tasks]
+        asked = [(corpus, task, share) for corpus, tasks in TASKS.items() for share in shares(options.work, corpus) for task in tasks]
+        found = [tabulate(options.work, *one) for one in asked]
     except UserError as error:
         print(f"table.py: {error}", file=sys.stderr)
         return 2
