@@ -16,6 +16,7 @@ from flair.trainers import ModelTrainer
 
 EPOCHS = 2
 FEW, EPOCHS_OF_FEW = 1000, 5
+TOKENS = 128
 
 folder, out, task, seed, encoder = sys.argv[1:]
 flair.set_seed(int(seed))
@@ -30,6 +31,7 @@ def sentences(split):
 train, dev = (FlairDatapointDataset(sentences(split)[1]) for split in ("train", "dev"))
 corpus = Corpus(train, dev, sample_missing_splits=False)
 embeddings = TransformerDocumentEmbeddings(encoder, fine_tune=True, cls_pooling="mean")
+embeddings.tokenizer.model_max_length = TOKENS
 classifier = TextClassifier(embeddings, label_dictionary=corpus.make_label_dictionary(task), label_type=task)
 ModelTrainer(classifier, corpus).fine_tune(
     f"{out}.checkpoints",

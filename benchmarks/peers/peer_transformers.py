@@ -29,7 +29,14 @@ def encoded(rows):
 
 
 arguments = TrainingArguments(
-    f"{out}.checkpoints", learning_rate=2e-4, num_train_epochs=3, bf16=True, seed=int(seed), save_strategy="no", report_to="none"
+    f"{out}.checkpoints",
+    learning_rate=2e-4,
+    num_train_epochs=3,
+    bf16=True,
+    use_cpu=True,
+    seed=int(seed),
+    save_strategy="no",
+    report_to="none",
 )
 trainer = Trainer(model, arguments, train_dataset=encoded(train), processing_class=tokenizer)
 trainer.train()
