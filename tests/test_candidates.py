@@ -79,9 +79,21 @@ def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
     """What is known of it and the stance are the text, the sentence is the target; the context stays, the labels go."""
     segment = Segment("s", TEXT, {"stance": "warning"}, context="Streit", dyads=(Dyad("USA", "RUS", "warning"),))
     row = marked(segment, of([OWN], 0)[1], "warning")
-    assert row.text == "Russland (RUS), im Satz, Rang 2 von 2, 2 von 2 im Satz, state, danach genannt, warning"
+    assert row.text.startswith("Russland (RUS), im Satz, Rang 2 von 2, 2 von 2 im Satz, state, danach genannt, warning, hinter_")
     assert row.target == "Die USA warnen AKTEUR Russland vor AKTEUR Moskaus Plan."
     assert (row.id, row.context, row.labels, row.dyads) == ("s:RUS", "Streit", {}, ())
+
+
+def test_the_stance_is_joined_with_what_is_known():
+    """Who stands behind "gegen" has another part in a criticism than in a cooperation, which no bag of single words tells."""
+    text = "Der Protest gegen Russland wächst."
+    segment = Segment(id="s", text=text)
+    row = marked(segment, of([[found("Russland", "RUS", text)]], 0, texts=[text])[0], "criticism")
+    words = row.text.split(", ")
+    assert {"hinter_gegen", "criticism_hinter_gegen", "criticism_im_Satz", "criticism_Rang_1_von_1", "criticism_rolle_staat"} <= set(words)
+    opposed = Candidate("RUS-OPP", "Nawalny", "davor")
+    assert "criticism_rolle_OPP" in marked(segment, opposed, "criticism").text.split(", ")
+    assert "criticism_rolle_organisation" in marked(segment, replace(opposed, code="UN"), "criticism").text.split(", ")
 
 
 def test_what_word_order_and_the_sentence_before_say_is_a_hint():

@@ -110,7 +110,7 @@ def test_a_sentence_that_may_be_neutral_is_asked_by_its_likeliest_stance():
     """Which is then part of the question."""
     model = Said(USA=SOURCE, RUS=TARGET)
     assert read(model, WARNS, stance="neutral", sure=0.7) == [[]]
-    assert {row.text.rsplit(", ", 1)[1] for row in model.asked} == {"warning"}
+    assert all("warning" in row.text.split(", ") for row in model.asked)
 
 
 def test_how_much_neutral_counts_decides_whether_there_is_a_dyad():

@@ -10,13 +10,16 @@ it is target. Questions grow with the number of candidates, where those about or
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from haltung.events.actors import Mention
+from haltung.events.actors_matching import state_of
 from haltung.events.records import Span
 from haltung.events.rules import ends
+from haltung.events.surroundings import of_name, of_sentence
 from haltung.records import Segment
 
 # No more actors of a segment are asked about.
@@ -31,6 +34,8 @@ ROLES: Mapping[str, str] = {
     "judiciary": "JUD", "business": "BUS",
 }  # fmt: skip
 _LABELS = {ending: label for label, ending in ROLES.items()}
+
+_SPACE = re.compile(r"\W+")
 
 # Where a candidate is named, in the words of the question.
 _HERE, _BEFORE, _ELSEWHERE = "im Satz", "davor", "im Artikel"
@@ -54,6 +59,12 @@ class Candidate:
         if label == NONE:
             return ""
         return self.code if label == ITSELF else base(self.code) + (f"-{ROLES[label]}" if label in ROLES else "")
+
+
+def _role(code: str) -> str:
+    """Return as whom a candidate itself acts: its role inside a state, or which of the two that have none it is."""
+    ending = code.partition("-")[2]
+    return ending or ("staat" if state_of(code) else "organisation")
 
 
 def base(code: str) -> str:
@@ -103,12 +114,16 @@ def marked(segment: Segment, candidate: Candidate, stance: str) -> Segment:
     """Return the question about one candidate: what is known of it is the text, and the sentence with it marked is the target.
 
     What a model pools is then the candidate's own words, wherever it is named. The stance whose source and target are sought is part of
-    the question. The id gets the candidate's code behind it.
+    the question, by itself and joined with all that is known: who stands behind "gegen" is the target of a criticism and the partner of
+    an agreement, which a linear model has to be told in one word. The id gets the candidate's code behind it.
     """
     text = segment.text
     for start, _ in reversed(candidate.spans):
         text = f"{text[:start]}{MARK} {text[start:]}"
-    question = ", ".join((f"{candidate.text} ({candidate.code})", candidate.where, *candidate.hints, stance))
+    around = [*(of_name(segment.text, candidate.spans[0]) if candidate.spans else ()), *of_sentence(segment.text)]
+    around += [f"rolle_{_role(candidate.code)}", candidate.where]
+    joined = [f"{stance}_{_SPACE.sub('_', told)}" for told in (*around, *candidate.hints)]
+    question = ", ".join((f"{candidate.text} ({candidate.code})", candidate.where, *candidate.hints, stance, *around, *joined))
     return replace(segment, id=f"{segment.id}:{candidate.code}", text=question, target=text, labels={}, dyads=())
 
 
