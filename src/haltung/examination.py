@@ -11,7 +11,7 @@ from haltung.evaluation.reliance import reliance
 from haltung.evaluation.scored import Scored
 from haltung.evaluation.slices import slices
 from haltung.model.bundle import Model
-from haltung.model.words import Attribution
+from haltung.model.words import Attribution, pooled
 from haltung.records import Segment
 
 
@@ -72,6 +72,11 @@ def _attributed(model: Model, segments: Sequence[Segment], task: str, labels: Se
         from haltung.model.contributions import contributions
 
         return contributions(model, segments, task, labels)
+    from haltung.model.ensemble import EnsembleModel
+
+    if isinstance(model, EnsembleModel):
+        each = [_attributed(member.model, segments, task, labels) for member in model.members]
+        return [pooled(own, model.weights[task]) for own in zip(*each, strict=True)]
     from haltung.model.attributions import attribute
     from haltung.model.neural import NetworkModel
 

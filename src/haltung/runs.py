@@ -108,7 +108,7 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> Outcome:
     if plan.resume and state.get("finished"):
         return Outcome(state["run"], state["where"], plan.place / "bundle", stored.read(plan.place / "dev" / "evaluation.json"), again=True)
     manifest = plan.corpus.manifest
-    tags = _tags(plan, "train")
+    tags = tags_of(plan.corpus, "train", plan.command, plan.share)
     resumed = state.get("run") if plan.resume else None
     with tracking.run(store, f"{plan.name}-{plan.seed}", parent, tags, resumed) as run:
         plan.place.mkdir(parents=True, exist_ok=True)
@@ -124,24 +124,55 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> Outcome:
             "seed": plan.seed,
             "command": tags["haltung.command"],
         }
-        # Temperatures and thresholds are fitted before the bundle is written: what is evaluated here is what is loaded from it.
-        scored = calibrate(model, score(dev_split, model.predict(dev_split, progress=True), plan.corpus.scheme, manifest.name, "dev"))
-        folder = bundle.save(model, plan.place / "bundle", source)
-        figures = with_intervals(evaluate(scored), scored)
-        details = {"run": run.id, "command": tags["haltung.command"], "corpus digest": manifest.digest[:16]}
-        calibration = calibration_of(model, scored)
-        title = f"{plan.name}-{plan.seed}"
-        report.write(
-            plan.place / "dev", figures, scored,
-            language=plan.language, history=history, title=title, details=details, calibration=calibration,
-        )  # fmt: skip
-        run.history(history)
-        run.metrics({"dev": {**figures.headline(), **calibration.metrics()}, "cost": cost})
-        run.artifact(plan.place / "dev", "dev")
-        run.bundle(folder, train_split[:3])
+        kept = Keeping(plan.corpus, plan.place, f"{plan.name}-{plan.seed}", tags["haltung.command"], plan.language)
+        folder, figures = keep(model, kept, run, source, train_split[:3], history, cost)
         write_state(plan.place, {"run": run.id, "where": run.where, "finished": True})
     shutil.rmtree(plan.place / "checkpoints", ignore_errors=True)
     return Outcome(run.id, run.where, folder, figures)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where and as what a trained model is kept: ``place`` gets its bundle and its report on dev, ``title`` stands over that."""
+
+    corpus: Prepared
+    place: Path
+    title: str
+    command: str
+    language: str = "en"
+
+
+def keep(
+    model: Any, kept: Keeping, run: Run, source: Mapping[str, Any], examples: Sequence[Segment],
+    history: tuple[dict[str, float], ...] = (), cost: Mapping[str, float] | None = None,
+) -> tuple[Path, Evaluation]:  # fmt: skip
+    """Calibrate a new model on dev, write its bundle and its report, put both into the run, and return the bundle's folder and the figures.
+
+    Args:
+        model: as it comes from its training.
+        kept: where and as what.
+        run: that it belongs to.
+        source: where the bundle comes from (``provenance``).
+        examples: a few segments, for the tracked model's signature.
+        history: the learning curve.
+        cost: what the training took.
+    """
+    dev, manifest = kept.corpus.segments("dev"), kept.corpus.manifest
+    # Temperatures and thresholds are fitted before the bundle is written: what is evaluated here is what is loaded from it.
+    scored = calibrate(model, score(dev, model.predict(dev, progress=True), kept.corpus.scheme, manifest.name, "dev"))
+    folder = bundle.save(model, kept.place / "bundle", source)
+    figures = with_intervals(evaluate(scored), scored)
+    details = {"run": run.id, "command": kept.command, "corpus digest": manifest.digest[:16]}
+    calibration = calibration_of(model, scored)
+    report.write(
+        kept.place / "dev", figures, scored,
+        language=kept.language, history=history, title=kept.title, details=details, calibration=calibration,
+    )  # fmt: skip
+    run.history(history)
+    run.metrics({"dev": {**figures.headline(), **calibration.metrics()}, **({"cost": dict(cost)} if cost else {})})
+    run.artifact(kept.place / "dev", "dev")
+    run.bundle(folder, examples)
+    return folder, figures
 
 
 def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], report: Callable[[Point], None]) -> tuple[str, Evaluation]:
@@ -162,7 +193,9 @@ def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], r
         tracking.Pruned: ``report`` has raised it.
     """
     try:
-        with tracking.run(store, f"{plan.name}-{plan.seed}", parent, {**_tags(plan, "trial"), **tags}) as run:
+        with tracking.run(
+            store, f"{plan.name}-{plan.seed}", parent, {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}
+        ) as run:
             run.params({**plan.config, "seed": plan.seed})
             train_split, dev_split = part(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
             model, history, cost = _fit(plan, train_split, dev_split, run, report)
@@ -262,17 +295,18 @@ def mean_and_deviation(spread: Summary) -> dict[str, dict[str, dict[str, float]]
     }
 
 
-def _tags(plan: Plan, kind: str) -> dict[str, str]:
-    manifest = plan.corpus.manifest
+def tags_of(corpus: Prepared, kind: str, command: Sequence[str], share: float = 1.0) -> dict[str, str]:
+    """Return the tags of a run of this kind: what it was trained on, by digests, and where it comes from."""
+    manifest = corpus.manifest
     return {
         "haltung.kind": kind,
         "haltung.corpus": manifest.name,
         "haltung.corpus_digest": manifest.digest,
-        "haltung.scheme": plan.corpus.scheme.name,
+        "haltung.scheme": corpus.scheme.name,
         "haltung.scheme_digest": manifest.scheme_digest,
         **{f"haltung.split_digest.{name}": digest for name, digest in manifest.digests.items()},
-        **({"haltung.share": f"{plan.share:g}"} if plan.share < 1 else {}),
-        **tracking.provenance(plan.command),
+        **({"haltung.share": f"{share:g}"} if share < 1 else {}),
+        **tracking.provenance(command),
     }
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "fine-tune a classifier and track the run in MLflow",
     "evaluate": "score a run's model on a split and write the report",
     "compare": "tell whether a run is better than another, or whether it is chance",
+    "ensemble": "make one model of several runs, weighted on dev",
     "promote": "make a run's exported model the champion, unless it is worse than today's",
     "predict": "label a text, or a file of texts",
     "events": "read who takes which stance towards whom, from an article or an archive",

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from haltung.cli.composing import compose, parse
 from haltung.cli.objects import make, plain, typed
 from haltung.cli.prepare import corpus_of
-from haltung.errors import UserError
+from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
     from haltung.export.writing import Exported
@@ -78,6 +78,11 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
         source = settings if settings.get("corpus") else {**settings, "corpus": record.config["corpus"]}
     corpus = corpus_of(source, config_dir)
     _same_corpus(described, corpus.manifest.digest, corpus.name, bool(settings.get("corpus")))
+    if described["kind"] == "ensemble":
+        raise UserError(
+            f"{folder} is an ensemble, and an exported bundle holds one model; export one of its members ({listed(described['members'])}), "
+            "or use the ensemble where Haltung is installed: haltung predict, events, dyads and evaluate read its folder"
+        )
     model = bundle.load(folder)
     if model.scheme.digest() != corpus.scheme.digest():
         raise UserError(

@@ -21,7 +21,7 @@ from haltung.errors import UserError, listed, nearest, one_of
 if TYPE_CHECKING:
     from haltung.tracking import RunRecord
 
-KINDS = ("train", "seeds", "sweep", "trial", "folds", "curve", "compare")
+KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
 _STATUSES = ("running", "finished", "failed", "killed", "pruned")
 _COLUMNS = ("when", "name", "kind", "corpus", "seed", "status")
 _WIDTH = 130

@@ -19,7 +19,7 @@ from haltung.records import Prediction, Segment
 
 FORMAT = 1
 DESCRIPTION = "haltung.json"
-KINDS = ("network", "linear")
+KINDS = ("network", "linear", "ensemble")
 
 
 class Model(Protocol):
@@ -95,6 +95,10 @@ def load(folder: Path) -> Model:
             from haltung.model.linear import LinearModel
 
             model: Model = LinearModel.read(folder, scheme, description)
+        elif description["kind"] == "ensemble":
+            from haltung.model.ensemble import EnsembleModel
+
+            model = EnsembleModel.read(folder, scheme, description)
         else:
             from haltung.model.neural import NetworkModel
 

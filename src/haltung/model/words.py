@@ -48,6 +48,23 @@ class Attribution:
         return tuple(WordShare(word.part, word.start, word.end, word.value / largest) for word in self.words)
 
 
+def pooled(attributions: Sequence[Attribution], weights: Sequence[float]) -> Attribution:
+    """Return why several models lean to a label together: the shares of each, for one segment, times its weight, added up word by word."""
+    shares: dict[tuple[str, int, int], float] = {}
+    for attribution, weight in zip(attributions, weights, strict=True):
+        for word in attribution.words:
+            place = (word.part, word.start, word.end)
+            shares[place] = shares.get(place, 0.0) + weight * word.value
+    # In the order in which a reader meets them: that of the parts, then of the text.
+    words = [WordShare(*place, shares[place]) for place in sorted(shares, key=lambda place: (PARTS.index(place[0]), *place[1:]))]
+
+    def total(name: str) -> float:
+        return float(sum(weight * getattr(attribution, name) for attribution, weight in zip(attributions, weights, strict=True)))
+
+    first = attributions[0]
+    return Attribution(first.task, first.label, tuple(words), total("rest"), total("logit"), total("baseline"))
+
+
 @dataclass(frozen=True)
 class Piece:
     """A piece of ``part`` at ``[start, end)``, such as a token or an n-gram, and what it adds."""

@@ -36,6 +36,7 @@ EXPORTED = "exported"
 _LIBRARIES = {
     "network": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas"),
     "linear": ("scikit-learn", "numpy", "pandas"),
+    "ensemble": ("torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy", "pandas"),  # of any members
 }
 
 # All that an exported bundle needs, of whatever kind it was: no torch, and no Haltung.

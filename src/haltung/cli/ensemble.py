@@ -1,0 +1,80 @@
+"""``haltung ensemble members=[RUN,RUN]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+
+from haltung.cli.composing import compose, parse
+from haltung.cli.objects import make, plain, typed
+from haltung.cli.prepare import corpus_of
+from haltung.errors import UserError
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The command's own keys."""
+
+    members: tuple[str, ...]
+    name: str | None
+    language: Literal["en", "de"]
+    sources: str
+    prepared: str
+    runs: str
+
+
+def run(words: Sequence[str]) -> int:
+    """Make one model of several runs; print its weights, its figures on dev and its run."""
+    parsed = parse(words)
+    for overrides in parsed.combinations:
+        config = compose("ensemble", overrides, parsed.config_dir)
+        if parsed.show:
+            print(OmegaConf.to_yaml(config))
+        else:
+            _ensemble(plain(config), ["ensemble", *words], parsed.config_dir)
+    return 0
+
+
+def _ensemble(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path | None) -> None:
+    keys = typed(Keys, settings)
+    if not keys.members:
+        raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
+
+    from haltung import tracking
+    from haltung.model.bundle import DESCRIPTION
+
+    store = make(settings["tracking"], "tracking")
+    members: list[tuple[str, Path]] = []
+    configs: list[Mapping[str, Any]] = []
+    for named in keys.members:
+        folder = Path(named)
+        if (folder / DESCRIPTION).is_file():
+            members.append((named, folder))
+            continue
+        found = tracking.find(store, named)
+        # A parent run stands for its seeds.
+        for record in tracking.children(found) or [found]:
+            members.append((record.name, tracking.bundle_folder(record)))
+            configs.append(record.config)
+    if not settings.get("corpus") and not configs:
+        raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")
+    settings = settings if settings.get("corpus") else {**settings, "corpus": configs[0]["corpus"]}
+    corpus = corpus_of(settings, config_dir)
+
+    from rich.console import Console
+
+    from haltung import ensembles
+    from haltung.evaluation import tables
+
+    console, name = Console(), keys.name or f"{corpus.name}-ensemble"
+    done = ensembles.combine(members, corpus, store, name, Path(keys.runs), settings, command, keys.language)
+    tables.show(done.evaluation, corpus.scheme, console, keys.language)
+    shown = [[member, *(f"{done.weights[task][place]:.2f}" for task in done.weights)] for place, member in enumerate(done.members)]
+    console.print(tables.Grid("weights", ("member", *done.weights), tuple(map(tuple, shown))).rich())
+    console.print(f"run [bold]{done.run}[/] ({name})", highlight=False)
+    console.print(f"bundle: {done.bundle}", highlight=False, soft_wrap=True)
+    console.print(f"open test:   haltung evaluate run={done.run[:8]} split=test", highlight=False)
