@@ -22,6 +22,7 @@ from haltung.model.ensemble import EnsembleModel, Member, pool
 from haltung.model.spec import Calibration, LinearSpec
 from haltung.model.words import Attribution, WordShare, pooled
 from haltung.records import Prediction, Segment
+from test_attributions import network
 from test_cli import CORPUS, haltung, write_corpus
 
 SCHEME = tiny.scheme()
@@ -169,6 +170,20 @@ def test_its_errors_are_explained_by_the_words_of_all_members() -> None:
     found = examine(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=4, draws=50)
     assert found.explained == 4
     assert found.explanation_gap == pytest.approx(0, abs=1e-4)
+
+
+def test_network_and_linear_model_explain_together(bert: Path) -> None:
+    """Tokens of the one and n-grams of the other fall on the same words."""
+    members = [Member("network", network(bert)), Member("linear", linear.fit(tiny.segments(100), SCHEME, LinearSpec(), seed=1))]
+    model, rows = EnsembleModel(members, {"topic": [0.5, 1.0], "stance": [0.5, 1.0]}, SCHEME), tiny.segments(20, seed=4, articles=10)
+    wrong = [replace(one, labels={"topic": one.labels["topic"], "stance": None}) for one in rows]
+    found = examine(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=2, draws=50)
+    texts = {row.id: row.text for row in rows}
+    explained = [mistake for mistake in found.mistakes.mistakes if mistake.words]
+    assert explained
+    for mistake in explained:
+        words = [texts[mistake.id][word.start : word.end] for word in mistake.words if word.part == "text"]
+        assert words == texts[mistake.id].split(), "each word once, in order"
 
 
 def test_shares_of_words_are_added_up_by_weight() -> None:

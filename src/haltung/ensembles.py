@@ -56,8 +56,8 @@ def combine(
     if twice:
         raise UserError(f"{twice[0]} is named twice; an ensemble is made of different models")
     digests = []
-    for member, place in members:
-        described = bundle.describe(place)
+    for member, own in members:
+        described = bundle.describe(own)
         trained = described.get("provenance", {}).get("corpus_digest")
         if trained != manifest.digest:
             found = f"on another one (digest {trained[:12]})" if trained else "on a corpus that its bundle does not name"
@@ -65,17 +65,17 @@ def combine(
                 f"{member} was not trained on {manifest.name} as it is split now (digest {manifest.digest[:12]}), but {found}, and may "
                 "have learned what the weights are to be found on; take members that were trained on one corpus"
             )
-        digests.append(hashlib.sha256((place / bundle.DESCRIPTION).read_bytes()).hexdigest())
+        digests.append(hashlib.sha256((own / bundle.DESCRIPTION).read_bytes()).hexdigest())
     key = hashlib.sha256("/".join([name, *digests]).encode()).hexdigest()[:8]
     place = folder / f"{name}-{key}"
+    # What can't be pooled is found before there is a run.
+    model = pool([Member(member, bundle.load(own)) for member, own in members], corpus.segments("dev"), progress=True)
     tags = {**runs.tags_of(corpus, KIND, command), "haltung.members": ", ".join(names)}
     with tracking.run(store, name, tags=tags) as run:
         place.mkdir(parents=True, exist_ok=True)
         runs.write_state(place, {"run": run.id, "where": run.where, "finished": False})
         run.params(config)
         run.artifact(corpus.folder / "manifest.json", "corpus")
-        loaded = [Member(member, bundle.load(own)) for member, own in members]
-        model = pool(loaded, corpus.segments("dev"), progress=True)
         source = {
             "run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, "members": names,
             "command": tags["haltung.command"],
@@ -83,6 +83,6 @@ def combine(
         kept = runs.Keeping(corpus, place, name, tags["haltung.command"], language)
         written, figures = runs.keep(model, kept, run, source, corpus.segments("train")[:3])
         # By number, in the order of the tag: a member may be a folder, whose path is no name of a metric.
-        run.metrics({"weight": {task: {str(place): own for place, own in enumerate(weights)} for task, weights in model.weights.items()}})
+        run.metrics({"weight": {task: {str(number): own for number, own in enumerate(each)} for task, each in model.weights.items()}})
         runs.write_state(place, {"run": run.id, "where": run.where, "finished": True})
     return Combined(run.id, run.where, written, figures, tuple(names), model.weights)

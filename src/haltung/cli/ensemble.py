@@ -73,8 +73,8 @@ def _ensemble(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
     console, name = Console(), keys.name or f"{corpus.name}-ensemble"
     done = ensembles.combine(members, corpus, store, name, Path(keys.runs), settings, command, keys.language)
     tables.show(done.evaluation, corpus.scheme, console, keys.language)
-    shown = [[member, *(f"{done.weights[task][place]:.2f}" for task in done.weights)] for place, member in enumerate(done.members)]
-    console.print(tables.Grid("weights", ("member", *done.weights), tuple(map(tuple, shown))).rich())
+    rows = tuple((member, *(f"{each[number]:.2f}" for each in done.weights.values())) for number, member in enumerate(done.members))
+    console.print(tables.Grid("weights", ("member", *done.weights), rows).rich())
     console.print(f"run [bold]{done.run}[/] ({name})", highlight=False)
     console.print(f"bundle: {done.bundle}", highlight=False, soft_wrap=True)
     console.print(f"open test:   haltung evaluate run={done.run[:8]} split=test", highlight=False)
