@@ -96,12 +96,13 @@ def test_no_single_member_at_any_temperature_has_a_smaller_loss_on_dev() -> None
     told = [np.exp(rng.normal(size=(300, 3)) + sure * np.eye(3)[gold]) for sure in (1.0, 1.5, 0.0)]
     told = [one / one.sum(axis=1, keepdims=True) for one in told]
     segments = labelled(*(SCHEME["stance"].ids[label] for label in gold))
-    model = pool(of(*(stances(*one) for one in told)), segments)
+    model, said = pool(of(*(stances(*one) for one in told)), segments)
     least = min(
         log_loss(gold, powered / powered.sum(axis=1, keepdims=True))
         for one in told for powered in (one**power for power in (0.25, 0.5, 1, 2))
     )  # fmt: skip
     assert log_loss(gold, model.probabilities(segments)["stance"]) < least
+    assert said == model.predict(segments), "what it says of dev is known without asking the members again"
     weights = model.weights["stance"]
     assert min(weights) >= 0
     assert weights[2] < 0.2 < weights[0] < weights[1], "who knows more counts more, and who knows nothing next to nothing"
@@ -113,14 +114,14 @@ def test_of_several_labels_the_weights_are_found_too() -> None:
     segments = [Segment(f"s{place}", "Text.", {"themes": labels}) for place, labels in enumerate(answers)]
     right = np.array([[0.8 if label in labels else 0.2 for label in "ab"] for labels in answers])
     right[0], right[5] = right[0, ::-1], right[5, ::-1]  # not always
-    model = pool(of(Fixed({"themes": 1 - right}, MULTI), Fixed({"themes": right}, MULTI)), segments)
+    model, _ = pool(of(Fixed({"themes": 1 - right}, MULTI), Fixed({"themes": right}, MULTI)), segments)
     assert model.weights["themes"][0] == pytest.approx(0, abs=1e-3)
     assert model.weights["themes"][1] > 1
 
 
 def test_a_task_without_labels_on_dev_gets_equal_weights() -> None:
     """There is nothing to tell the members apart by."""
-    model = pool(of(stances([0.7, 0.2, 0.1]), stances([0.6, 0.3, 0.1])), labelled("warning"))
+    model, _ = pool(of(stances([0.7, 0.2, 0.1]), stances([0.6, 0.3, 0.1])), labelled("warning"))
     assert model.weights["topic"] == (0.5, 0.5)
 
 
@@ -139,7 +140,7 @@ def test_members_of_two_schemes_are_refused_by_name() -> None:
 def _trained() -> EnsembleModel:
     train, dev = tiny.segments(200, seed=1), tiny.segments(60, seed=2)
     specs = [LinearSpec(), LinearSpec(words=1, characters=2, C=0.1)]
-    return pool([Member(f"m{place}", linear.fit(train, SCHEME, spec, seed=1)) for place, spec in enumerate(specs)], dev)
+    return pool([Member(f"m{place}", linear.fit(train, SCHEME, spec, seed=1)) for place, spec in enumerate(specs)], dev)[0]
 
 
 def test_a_written_ensemble_answers_as_before(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def combine(
     key = hashlib.sha256("/".join([name, *digests]).encode()).hexdigest()[:8]
     place = folder / f"{name}-{key}"
     # What can't be pooled is found before there is a run.
-    model = pool([Member(member, bundle.load(own)) for member, own in members], corpus.segments("dev"), progress=True)
+    model, said = pool([Member(member, bundle.load(own)) for member, own in members], corpus.segments("dev"), progress=True)
     tags = {**runs.tags_of(corpus, KIND, command), "haltung.members": ", ".join(names)}
     with tracking.run(store, name, tags=tags) as run:
         place.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def combine(
             "command": tags["haltung.command"],
         }  # fmt: skip
         kept = runs.Keeping(corpus, place, name, tags["haltung.command"], language)
-        written, figures = runs.keep(model, kept, run, source, corpus.segments("train")[:3])
+        written, figures = runs.keep(model, kept, run, source, corpus.segments("train")[:3], said=said)
         # By number, in the order of the tag: a member may be a folder, whose path is no name of a metric.
         run.metrics({"weight": {task: {str(number): own for number, own in enumerate(each)} for task, each in model.weights.items()}})
         runs.write_state(place, {"run": run.id, "where": run.where, "finished": True})

@@ -28,7 +28,7 @@ from haltung.evaluation.scored import score
 from haltung.examination import examine
 from haltung.model import bundle
 from haltung.model.spec import LinearSpec, NetworkSpec
-from haltung.records import Segment
+from haltung.records import Prediction, Segment
 from haltung.tracking import Run, RunRecord, Store
 from haltung.training.calibrating import calibrate, calibration_of
 from haltung.training.spec import Training
@@ -144,7 +144,7 @@ class Keeping:
 
 def keep(
     model: Any, kept: Keeping, run: Run, source: Mapping[str, Any], examples: Sequence[Segment],
-    history: tuple[dict[str, float], ...] = (), cost: Mapping[str, float] | None = None,
+    history: tuple[dict[str, float], ...] = (), cost: Mapping[str, float] | None = None, said: Sequence[Prediction] | None = None,
 ) -> tuple[Path, Evaluation]:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report, put both into the run, and return the bundle's folder and the figures.
 
@@ -156,10 +156,11 @@ def keep(
         examples: a few segments, for the tracked model's signature.
         history: the learning curve.
         cost: what the training took.
+        said: what the model says of dev, where that is known already.
     """
     dev, manifest = kept.corpus.segments("dev"), kept.corpus.manifest
     # Temperatures and thresholds are fitted before the bundle is written: what is evaluated here is what is loaded from it.
-    scored = calibrate(model, score(dev, model.predict(dev, progress=True), kept.corpus.scheme, manifest.name, "dev"))
+    scored = calibrate(model, score(dev, said or model.predict(dev, progress=True), kept.corpus.scheme, manifest.name, "dev"))
     folder = bundle.save(model, kept.place / "bundle", source)
     figures = with_intervals(evaluate(scored), scored)
     details = {"run": run.id, "command": kept.command, "corpus digest": manifest.digest[:16]}

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from haltung.labels import Scheme
-from haltung.records import MULTI_THRESHOLD, Prediction
+from haltung.labels import Scheme, Task
+from haltung.records import MULTI_THRESHOLD, Prediction, Segment
 
 
 def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[Prediction]:
@@ -31,6 +31,13 @@ def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], sch
                 labels[task.name] = tuple(label for label, value in zip(task.ids, line, strict=True) if value >= MULTI_THRESHOLD)
         out.append(Prediction(name, labels, values))
     return out
+
+
+def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
+    """Return which labels the segments have for a task, ``[segments, labels]`` of 0 and 1; each segment is labelled for it."""
+    answers = [segment.labels[task.name] for segment in segments]
+    has = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
+    return np.array([[int(label in labels) for label in task.ids] for labels in has])
 
 
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:

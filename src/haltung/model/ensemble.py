@@ -12,7 +12,7 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.model import bundle
-from haltung.model.decisions import predictions
+from haltung.model.decisions import indicators, predictions
 from haltung.model.spec import Calibration
 from haltung.model.temperature import calibrated
 from haltung.records import Prediction, Segment
@@ -52,7 +52,10 @@ class EnsembleModel:
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the probabilities of each task, ``[segments, labels]``, with the temperatures of ``calibration`` applied."""
-        told = [member.model.probabilities(segments, progress) for member in self.members]
+        return self.together([member.model.probabilities(segments, progress) for member in self.members])
+
+    def together(self, told: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the same from what each member has said, in their order."""
         out = {}
         for task in self.scheme:
             logits = np.tensordot(self.weights[task.name], scores([one[task.name] for one in told], task), axes=1)
@@ -81,8 +84,8 @@ class EnsembleModel:
         return cls(members, description["weights"], scheme)
 
 
-def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool = False) -> EnsembleModel:
-    """Return an ensemble whose weights, for each task, have the smallest log loss on these segments.
+def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool = False) -> tuple[EnsembleModel, list[Prediction]]:
+    """Return an ensemble whose weights, for each task, have the smallest log loss on these segments, and what it says of them.
 
     Args:
         members: at least two models of one scheme.
@@ -107,7 +110,8 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
         given = scores([one[task.name][rows] for one in told], task)
         weights[task.name] = _fitted(given, [segments[row] for row in rows], task)
-    return EnsembleModel(members, weights, scheme)
+    model = EnsembleModel(members, weights, scheme)
+    return model, predictions([segment.id for segment in segments], model.together(told), scheme)
 
 
 def scores(told: Sequence[np.ndarray], task: Task) -> np.ndarray:
@@ -131,9 +135,7 @@ def _fitted(given: np.ndarray, segments: Sequence[Segment], task: Task) -> list[
     equal = np.full(len(given), 1 / len(given))
     if not segments:
         return equal.tolist()
-    answers = [segment.labels[task.name] for segment in segments]
-    has = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
-    gold = np.array([[label in labels for label in task.ids] for labels in has], dtype=float)
+    gold = indicators(task, segments)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logits = np.tensordot(weights, given, axes=1)

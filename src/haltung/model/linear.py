@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from haltung.errors import UserError
-from haltung.labels import Scheme, Task
-from haltung.model.decisions import predictions
+from haltung.labels import Scheme
+from haltung.model.decisions import indicators, predictions
 from haltung.model.spec import Calibration, LinearSpec
 from haltung.model.temperature import calibrated
 from haltung.records import Prediction, Segment
@@ -174,7 +174,7 @@ def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
         if not rows:
             raise UserError(f"no training row has a label for the task '{task.name}', so there is nothing to fit")
-        weights[task.name] = _fit(tables[spec.reads_of(task.name)][rows], _gold(task, [segments[row] for row in rows]), spec, seed)
+        weights[task.name] = _fit(tables[spec.reads_of(task.name)][rows], indicators(task, [segments[row] for row in rows]), spec, seed)
     return LinearModel(features, weights, scheme, spec)
 
 
@@ -210,12 +210,6 @@ def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: 
     platt = calibrated.calibrators[0]
     # Platt's sigmoid is 1 / (1 + exp(a · margin + b)).
     return calibrated.estimator, -float(platt.a_), -float(platt.b_)
-
-
-def _gold(task: Task, segments: Sequence[Segment]) -> np.ndarray:
-    answers = [segment.labels[task.name] for segment in segments]
-    has = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
-    return np.array([[int(label in labels) for label in task.ids] for labels in has])
 
 
 def _terms(vectorizer: TfidfVectorizer) -> list[str]:
