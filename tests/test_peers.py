@@ -51,7 +51,9 @@ def _segments() -> list[Segment]:
 def peers(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
     """The programs of the benchmark, which is no package."""
     monkeypatch.syspath_prepend(root / "benchmarks" / "peers")
-    return {name: importlib.import_module(name) for name in ("run", "table", "export")}
+    found = {name: importlib.import_module(name) for name in ("run", "table", "export", "results")}
+    monkeypatch.setitem(found["run"].TASKS, "tiny", ("stance",))
+    return found
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def work(tmp_path: Path, peers: dict[str, ModuleType], monkeypatch: pytest.Monke
 @pytest.fixture
 def done(work: Path, peers: dict[str, ModuleType]) -> Path:
     """The same after scikit-learn has run with one seed."""
-    assert peers["run"].perform(peers["run"].Job("sklearn", "tiny", "stance", 1), work, threads=1)
+    assert peers["run"].perform(peers["run"].Job("sklearn", "tiny", "stance", 1), work, work / "results", threads=1)
     return work
 
 
@@ -93,10 +95,10 @@ def test_a_segment_without_a_label_is_not_given_to_peers(tmp_path: Path, peers: 
 
 def test_a_run_says_what_it_took(done: Path, peers: dict[str, ModuleType]) -> None:
     """CPU seconds, wall seconds and memory of the peer's own process, and the machine by name."""
-    cost = json.loads((peers["run"].Job("sklearn", "tiny", "stance", 1).folder(done) / "cost.json").read_text())
-    assert cost["cpu_seconds"] > 0.1
-    assert cost["peak_bytes"] > 20e6
-    assert "cores" in cost["machine"]
+    cost = peers["results"].read(done / "results" / "tiny" / "stance" / "sklearn-1.json").cost
+    assert cost.cpu_seconds > 0.1
+    assert cost.peak_bytes > 20e6
+    assert "cores" in cost.machine
 
 
 def test_a_finished_run_is_not_run_again(done: Path, peers: dict[str, ModuleType]) -> None:
@@ -104,7 +106,7 @@ def test_a_finished_run_is_not_run_again(done: Path, peers: dict[str, ModuleType
     run = peers["run"]
     job = run.Job("sklearn", "tiny", "stance", 1)
     before = (job.folder(done) / "output.txt").stat().st_mtime_ns
-    assert run.perform(job, done, threads=1)
+    assert run.perform(job, done, done / "results", threads=1)
     assert (job.folder(done) / "output.txt").stat().st_mtime_ns == before
 
 
@@ -112,8 +114,8 @@ def test_a_failed_run_counts_as_not_done(work: Path, peers: dict[str, ModuleType
     """It is told, with the place of its output, and will be tried again."""
     run = peers["run"]
     job = run.Job("sklearn", "tiny", "mood", 1)
-    assert not run.perform(job, work, threads=1)
-    assert not job.is_finished(work)
+    assert not run.perform(job, work, work / "results", threads=1)
+    assert not job.result(work / "results").exists()
     assert "sklearn tiny mood seed 1: failed with exit code 1; see" in capfd.readouterr().err
 
 
@@ -121,7 +123,7 @@ def test_all_systems_are_scored_by_the_same_figures(done: Path, peers: dict[str,
     """The scorer's macro-F1 and accuracy are scikit-learn's, over what the peer has written."""
     from sklearn.metrics import accuracy_score, f1_score
 
-    found = peers["table"].tabulate(done, "tiny", "stance")
+    found = peers["table"].tabulate(done, done / "results", "tiny", "stance")
     gold = [row["stance"] for row in _rows(done / "splits" / "tiny" / "test.jsonl")]
     said = [row["stance"] for row in _rows(done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl")]
     assert found.rows[0].macro_f1["tiny"].value == pytest.approx(f1_score(gold, said, average="macro"))
@@ -130,11 +132,10 @@ def test_all_systems_are_scored_by_the_same_figures(done: Path, peers: dict[str,
 
 def test_a_peer_that_says_the_same_is_not_told_apart(done: Path, peers: dict[str, ModuleType]) -> None:
     """Haltung against its own answers: no difference, and the missing seeds are named with their command."""
-    copied = peers["run"].Job("haltung", "tiny", "all", 1).folder(done)
-    copied.mkdir(parents=True)
-    for path in (done / "runs" / "sklearn" / "tiny" / "stance" / "1").glob("*.json*"):
-        (copied / path.name).write_bytes(path.read_bytes())
-    found = peers["table"].tabulate(done, "tiny", "stance")
+    results = done / "results"
+    ours, theirs = (peers["run"].Job(*words, 1).result(results) for words in (("haltung", "tiny", "all"), ("sklearn", "tiny", "stance")))
+    peers["results"].write(ours, peers["results"].read(theirs))
+    found = peers["table"].tabulate(done, results, "tiny", "stance")
     assert [(pair.peer, pair.macro_f1.value, pair.verdict) for pair in found.pairs] == [("sklearn", 0.0, "not distinguishable")]
     told = peers["table"].markdown(found)
     assert "`sklearn` 2, 3;" in told
@@ -143,10 +144,48 @@ def test_a_peer_that_says_the_same_is_not_told_apart(done: Path, peers: dict[str
 
 def test_an_unanswered_segment_is_an_error(done: Path, peers: dict[str, ModuleType]) -> None:
     """A peer can't better its figure by leaving hard segments out."""
+    ids = peers["run"].tested(done / "splits" / "tiny")
     path = done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-    with pytest.raises(UserError, match="no answer for the segment"):
-        peers["table"].tabulate(done, "tiny", "stance")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[1:]))
+    with pytest.raises(ValueError, match=f"no answer for 1 of {len(ids)} segments, the first of them {ids[0]}"):
+        peers["results"].answers(path, ids, ["stance"])
+    path.write_text("".join([*lines, lines[0]]))
+    with pytest.raises(ValueError, match=f"line {len(lines) + 1}: the id '{ids[0]}' has been answered before"):
+        peers["results"].answers(path, ids, ["stance"])
+
+
+def test_a_run_that_answers_in_part_counts_as_not_done(
+    work: Path, peers: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It leaves no result, and is told."""
+    script = tmp_path / "peer.py"
+    script.write_text('import sys, pathlib\npathlib.Path(sys.argv[2]).write_text(\'{"id": "x"}\\n\')\n')
+    monkeypatch.setattr(peers["run"], "script", lambda peer: script)
+    job = peers["run"].Job("sklearn", "tiny", "stance", 1)
+    assert not peers["run"].perform(job, work, work / "results", threads=1)
+    assert not job.result(work / "results").exists()
+    assert "line 1: expected a row with id and stance, found one without stance" in capfd.readouterr().err
+
+
+def test_a_result_is_kept_whole_in_a_small_file(done: Path, peers: dict[str, ModuleType]) -> None:
+    """One sign for each answer, and what is read back is what the peer said; a file that isn't one is refused by name."""
+    path = done / "results" / "tiny" / "stance" / "sklearn-1.json"
+    kept = peers["results"].read(path)
+    rows = _rows(done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl")
+    assert list(kept.said["stance"]) == [row["stance"] for row in rows]
+    assert path.stat().st_size < 1000 + len(rows)
+    path.write_text('{"tasks": {}}')
+    with pytest.raises(ValueError, match=r"is no result of run\.py .*delete it, and run the peer again"):
+        peers["results"].read(path)
+
+
+def test_a_result_of_another_test_split_is_refused(done: Path, peers: dict[str, ModuleType]) -> None:
+    """Kept answers are counted by their places, so the split must be the one that was answered."""
+    path = done / "results" / "tiny" / "stance" / "sklearn-1.json"
+    peers["results"].write(path, replace(peers["results"].read(path), ids="0123456789abcdef"))
+    with pytest.raises(UserError, match="of another test split than the one that is prepared"):
+        peers["table"].tabulate(done, done / "results", "tiny", "stance")
 
 
 def test_lines_are_counted_without_comments_and_docstring(peers: dict[str, ModuleType], tmp_path: Path, monkeypatch) -> None:
@@ -197,9 +236,10 @@ def test_runs_on_a_share_have_a_table_of_their_own(done: Path, peers: dict[str, 
     run, table = peers["run"], peers["table"]
     job = run.Job("sklearn", "tiny", "stance", 1, 0.25)
     peers["export"].write_splits(load(done / "data" / "prepared" / "tiny"), job.splits(done), 0.25, 1)
-    assert run.perform(job, done, threads=1)
-    assert table.shares(done, "tiny") == [1.0, 0.25]
-    found = {share: table.tabulate(done, "tiny", "stance", share) for share in (1.0, 0.25)}
+    results = done / "results"
+    assert run.perform(job, done, results, threads=1)
+    assert table.shares(results, "tiny") == [1.0, 0.25]
+    found = {share: table.tabulate(done, results, "tiny", "stance", share) for share in (1.0, 0.25)}
     assert found[1.0].rows[0].macro_f1["tiny"].value > found[0.25].rows[0].macro_f1["tiny"].value
     told = table.markdown(found[0.25])
     assert "`tiny`, trained on 0.25 of it, stance" in told

@@ -38,6 +38,7 @@ ModelTrainer(classifier, corpus).fine_tune(
     learning_rate=2e-4,
     mini_batch_size=16,
     max_epochs=EPOCHS_OF_FEW if len(train) < FEW else EPOCHS,
+    use_amp=True,
     save_final_model=False,
 )
 ids, tested = sentences("test")

@@ -5,9 +5,9 @@
     HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --share 0.125                      # trained on an eighth of the train split
     python benchmarks/peers/table.py                                                         # the table of what is there
 
-A run leaves its predictions, its output and ``cost.json`` in ``WORK/runs/PEER/CORPUS/TASK/SEED``, with a share in ``CORPUS-SHARE``. This
-program uses the standard library alone and so stays small: Linux counts the memory of the process that starts a child towards the child's
-peak.
+A run leaves its output and its predictions in ``WORK/runs/PEER/CORPUS/TASK/SEED``, with a share in ``CORPUS-SHARE``, and what it came to
+in ``RESULTS/CORPUS/TASK/PEER-SEED.json``; the results of the published tables are in ``experiments/peers``. This program uses the standard
+library alone and so stays small: Linux counts the memory of the process that starts a child towards the child's peak.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from results import Cost, Result, answers, digest, write
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE / ".work"
+RESULTS = WORK / "results"
 
 # Cheap ones first, so that a table soon has rows.
 PEERS = ("sklearn", "spacy", "setfit", "flair", "transformers")
@@ -49,7 +52,7 @@ SETTINGS = {
 # With little to learn from, twice as many epochs are about as many steps as the peers take; the best epoch is chosen on dev.
 FEW = {"haltung": ("training.epochs=8",)}
 
-PREDICTIONS, COST = "predictions.jsonl", "cost.json"
+PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True)
@@ -80,25 +83,13 @@ class Job:
         few = () if self.share == 1 else (f"shares=[{self.share:g}]", *FEW.get(self.peer, ()))
         return (*SETTINGS[self.peer, self.corpus], *few)
 
-    def is_finished(self, work: Path) -> bool:
-        """Return whether it has ended well; its cost is written last."""
-        return (self.folder(work) / COST).is_file()
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tasks that it learns."""
+        return TASKS[self.corpus] if self.task == ALL else (self.task,)
 
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run took from its start to its last prediction, the children of its process included.
-
-    ``cpu_seconds`` is user plus system time, ``peak_bytes`` the largest resident set of one process. ``load`` is the machine's load
-    average when it began and when it ended: with other work beside it, ``wall_seconds`` says little.
-    """
-
-    cpu_seconds: float
-    wall_seconds: float
-    peak_bytes: int
-    load: tuple[float, float]
-    threads: int
-    machine: str
+    def result(self, results: Path) -> Path:
+        """Return the file of what it came to, which is there when it has ended well."""
+        return results / self.given / self.task / f"{self.peer}-{self.seed}.json"
 
 
 def jobs(systems: Sequence[str], corpora: Sequence[str], tasks: Sequence[str], seeds: Sequence[int], share: float = 1.0) -> Iterator[Job]:
@@ -179,9 +170,9 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def perform(job: Job, work: Path, threads: int) -> bool:
+def perform(job: Job, work: Path, results: Path, threads: int) -> bool:
     """Do a job that isn't finished; return whether it ended well."""
-    if job.is_finished(work):
+    if job.result(results).is_file():
         return True
     python = environment(job.peer, work)
     folder = job.folder(work)
@@ -194,17 +185,30 @@ def perform(job: Job, work: Path, threads: int) -> bool:
     if code or not (folder / PREDICTIONS).is_file():
         print(f"{label}: failed with exit code {code}; see {folder / 'output.txt'}", file=sys.stderr, flush=True)
         return False
-    scratch = folder / f".{COST}"
-    scratch.write_text(json.dumps(asdict(cost)) + "\n", encoding="utf-8")
-    scratch.replace(folder / COST)
+    ids = tested(job.splits(work))
+    try:
+        said = answers(folder / PREDICTIONS, ids, job.tasks())
+    except ValueError as error:
+        print(f"{label}: {error}; see {folder / 'output.txt'}", file=sys.stderr, flush=True)
+        return False
+    write(job.result(results), Result(digest(ids), said, cost))
     print(f"{label}: {cost.cpu_seconds:,.0f} CPU seconds, {cost.peak_bytes / 1e9:.1f} GB", flush=True)
     return True
+
+
+def tested(splits: Path) -> list[str]:
+    """Return the ids of the test segments that a system is given, in their order."""
+    with (splits / "test.jsonl").open(encoding="utf-8") as rows:
+        return [json.loads(row)["id"] for row in rows]
 
 
 def main() -> int:
     """Export once, then do what is asked for; a job that fails does not keep the others from being done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=WORK, help="where everything goes (default: .work beside this file)")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="where results are kept; what is there is not run again (default: .work/results)"
+    )
     parser.add_argument("--peers", nargs="+", choices=SYSTEMS, default=SYSTEMS)
     parser.add_argument("--corpora", nargs="+", choices=tuple(TASKS), default=tuple(TASKS))
     parser.add_argument("--tasks", nargs="+", choices=("stance", "topic"), default=("stance", "topic"))
@@ -223,8 +227,9 @@ def main() -> int:
         exported = subprocess.run([sys.executable, HERE / "export.py", work, *missing, *parts], check=False)
         if exported.returncode:
             return exported.returncode
-    done = [perform(job, work, options.threads) for job in wanted]
-    print(f"{sum(done)} of {len(wanted)} runs are there; python benchmarks/peers/table.py --work {options.work} makes the table of them")
+    done = [perform(job, work, options.results.resolve(), options.threads) for job in wanted]
+    table = f"python benchmarks/peers/table.py --work {options.work} --results {options.results}"
+    print(f"{sum(done)} of {len(wanted)} runs are there; {table} makes the table of them")
     return int(not all(done))
 
 

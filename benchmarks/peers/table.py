@@ -1,6 +1,7 @@
 """Score what ``run.py`` has left, every system by Haltung's own metrics, intervals and tests, and write the tables.
 
     python benchmarks/peers/table.py                                                   # Markdown to the terminal
+    python benchmarks/peers/table.py --results experiments/peers                       # of the results that are kept with the project
     python benchmarks/peers/table.py --page experiments/2026-11-25-peers.md            # into a page, between its two marks
     python benchmarks/peers/table.py --json figures.json                               # and every digit, for machines
 
@@ -15,10 +16,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
-from run import ALL, COST, OURS, PREDICTIONS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
+from results import Result, digest, read
+from run import ALL, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
 from haltung.corpus import prepared
 from haltung.errors import UserError
@@ -48,15 +51,15 @@ class Against:
 
 @dataclass(frozen=True)
 class Row:
-    """One system on one task: macro-F1 on each part of the test split and on all of it, and its runs' mean cost, where known."""
+    """One system on one task: macro-F1 on each part of the test split and on all of it, and its runs' mean cost."""
 
     system: str
     seeds: tuple[int, ...]
     macro_f1: dict[str, Estimate]
     accuracy: float
-    cpu_seconds: float | None
-    wall_seconds: float | None
-    peak_bytes: float | None
+    cpu_seconds: float
+    wall_seconds: float
+    peak_bytes: float
     lines: int
 
 
@@ -78,39 +81,18 @@ class Table:
     machines: tuple[str, ...]
 
 
-def answers(path: Path, task: str) -> dict[str, str]:
-    """Return what a system said of each segment, by id.
-
-    Raises:
-        UserError: a line lacks its id or the task, or an id comes twice.
-    """
-    found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        row = json.loads(line)
-        if "id" not in row or task not in row:
-            raise UserError(f'{path}, line {number}: expected {{"id": …, "{task}": …}}, found {line[:80]}')
-        if row["id"] in found:
-            raise UserError(f"{path}, line {number}: the id '{row['id']}' has been answered before")
-        found[row["id"]] = row[task]
-    return found
-
-
-def scored(segments: Sequence[Segment], said: dict[str, str], scheme: Scheme, task: str, corpus: str) -> Scored:
+def scored(segments: Sequence[Segment], said: Sequence[str], scheme: Scheme, task: str, corpus: str) -> Scored:
     """Put a system's labels beside the gold ones; the label that is said has the whole probability, since labels alone are compared.
 
     Raises:
-        UserError: a segment is not answered, or with a label that the task lacks.
+        UserError: a label is not one of the task's.
     """
     alone = parse({**scheme.to_dict(), "tasks": {task: scheme.to_dict()["tasks"][task]}})
     places = {label: place for place, label in enumerate(alone[task].ids)}
     probabilities = np.zeros((len(segments), len(places)))
-    for row, segment in enumerate(segments):
-        label = said.get(segment.id)
+    for row, (segment, label) in enumerate(zip(segments, said, strict=True)):
         if label not in places:
-            what = "no answer" if label is None else f"the unknown {task} '{label}'"
-            raise UserError(f"there is {what} for the segment {segment.id} of {corpus}; run the peer again")
+            raise UserError(f"the answer for the segment {segment.id} of {corpus} is the unknown {task} '{label}'; run the peer again")
         probabilities[row, places[label]] = 1.0
     return Scored(
         ids=tuple(segment.id for segment in segments),
@@ -123,20 +105,35 @@ def scored(segments: Sequence[Segment], said: dict[str, str], scheme: Scheme, ta
     )
 
 
-def shares(work: Path, corpus: str) -> list[float]:
+def result_of(path: Path, segments: Sequence[Segment]) -> Result:
+    """Return what a run came to.
+
+    Raises:
+        UserError: the file is broken, or tells of another test split.
+    """
+    try:
+        found = read(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if found.ids != digest(segment.id for segment in segments):
+        raise UserError(f"{path} is of another test split than the one that is prepared; delete it, and run the peer again")
+    return found
+
+
+def shares(results: Path, corpus: str) -> list[float]:
     """Return the shares of train with which some system has run, the whole first."""
-    found = {path.name.removeprefix(f"{corpus}-") for path in (work / "runs").glob(f"*/{corpus}-*")}
+    found = {path.name.removeprefix(f"{corpus}-") for path in results.glob(f"{corpus}-*")}
     return [1.0, *sorted((float(share) for share in found), reverse=True)]
 
 
-def tabulate(work: Path, corpus: str, task: str, share: float = 1.0) -> Table | None:
+def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1.0) -> Table | None:
     """Return the table of one task; None where no system has run.
 
     Raises:
-        UserError: the corpus is not prepared, or predictions are broken.
+        UserError: the corpus is not prepared, or a result is broken.
     """
     every = {peer: [Job(peer, corpus, ALL if peer in OURS else task, seed, share) for seed in SEEDS] for peer in SYSTEMS}
-    done = {peer: [job for job in planned if (job.folder(work) / PREDICTIONS).is_file()] for peer, planned in every.items()}
+    done = {peer: [job for job in planned if job.result(results).is_file()] for peer, planned in every.items()}
     if not any(done.values()):
         return None
     ready = prepared.load(work / "data" / "prepared" / corpus)
@@ -147,19 +144,19 @@ def tabulate(work: Path, corpus: str, task: str, share: float = 1.0) -> Table | 
     for peer, finished in done.items():
         if not finished:
             continue
-        runs = [scored(segments, answers(job.folder(work) / PREDICTIONS, task), ready.scheme, task, corpus) for job in finished]
+        kept = [result_of(job.result(results), segments) for job in finished]
+        runs = [scored(segments, one.said[task], ready.scheme, task, corpus) for one in kept]
         sums = {part: [articles_of(run.subset(np.array(chosen)), run.scheme[task]) for run in runs] for part, chosen in parts.items()}
         found = {part: sampled(sum_) for part, sum_ in sums.items()}
         samples[peer] = found[corpus]
-        costs = [json.loads(path.read_text()) for job in finished if (path := job.folder(work) / COST).is_file()]
-        machines |= {cost["machine"] for cost in costs}
+        machines |= {one.cost.machine for one in kept}
         rows.append(
             Row(
                 system=peer,
                 seeds=tuple(job.seed for job in finished),
                 macro_f1={part: standing(sample) for part, sample in found.items()},
                 accuracy=float(found[corpus].values[:, 1].mean()),
-                **{name: _mean([cost[name] for cost in costs]) for name in ("cpu_seconds", "wall_seconds", "peak_bytes")},
+                **{name: fmean(getattr(one.cost, name) for one in kept) for name in ("cpu_seconds", "wall_seconds", "peak_bytes")},
                 lines=lines(peer),
             )
         )
@@ -185,10 +182,6 @@ def _verdict(found: Estimate, p: float) -> str:
     return "not distinguishable" if p > 1 - LEVEL else "better" if found.value > 0 else "worse"
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
 def markdown(table: Table) -> str:
     """Return a table with its pairs and what is missing, as Markdown."""
     parts = list(table.rows[0].macro_f1)
@@ -199,7 +192,7 @@ def markdown(table: Table) -> str:
     for row in table.rows:
         figures = [_written(row.macro_f1[part]) for part in parts]
         seeds = ", ".join(str(seed) for seed in row.seeds)
-        cost = [_count(row.cpu_seconds), _count(row.wall_seconds), "–" if row.peak_bytes is None else f"{row.peak_bytes / 1e9:.1f}"]
+        cost = [f"{row.cpu_seconds:,.0f}", f"{row.wall_seconds:,.0f}", f"{row.peak_bytes / 1e9:.1f}"]
         out.append(_line([f"`{row.system}`", *figures, f"{row.accuracy:.3f}", seeds, *cost, str(row.lines)]))
     if table.pairs:
         heads = ["ours", "is", "than, or from, the peer", f"difference of macro-F1, `{table.corpus}`", "p", "p, Holm"]
@@ -231,10 +224,6 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
 def _written(value: Estimate, signed: bool = False) -> str:
     text = f"{value.value:{'+' if signed else ''}.3f} [{value.low:.3f}, {value.high:.3f}]"
     return text.replace("-", "−")
@@ -243,13 +232,14 @@ def _written(value: Estimate, signed: bool = False) -> str:
 def main() -> int:
     """Print the tables, or write them where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default=WORK, help="where run.py has left its runs (default: .work beside this file)")
+    parser.add_argument("--work", type=Path, default=WORK, help="where run.py has prepared the corpora (default: .work beside this file)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where run.py keeps its results (default: .work/results)")
     parser.add_argument("--page", type=Path, help=f"a Markdown page; what stands between {BEGIN} and {END} is replaced")
     parser.add_argument("--json", type=Path, help="a file for the same with every digit")
     options = parser.parse_args()
     try:
-        asked = [(corpus, task, share) for corpus, tasks in TASKS.items() for share in shares(options.work, corpus) for task in tasks]
-        found = [tabulate(options.work, *one) for one in asked]
+        asked = [(corpus, task, share) for corpus, tasks in TASKS.items() for share in shares(options.results, corpus) for task in tasks]
+        found = [tabulate(options.work, options.results, *one) for one in asked]
     except UserError as error:
         print(f"table.py: {error}", file=sys.stderr)
         return 2
