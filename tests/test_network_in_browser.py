@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import page_visits
+from archives import event, lines
 from haltung.cli import main
-from test_network import event, lines
 
 pytestmark = pytest.mark.system("chromium")
 

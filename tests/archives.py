@@ -1,0 +1,58 @@
+"""A small archive of events, and the files in which ``haltung events`` would leave it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from haltung.events import crosswalk
+from haltung.events.records import COLUMNS, Event
+
+
+def event(source: str, target: str, stance: str = "criticism", date: str = "2020-01-15", **more: Any) -> Event:
+    """An event whose sentence says who and whom."""
+    plover = crosswalk.event(stance, "")
+    values = {
+        "article": f"a-{date}", "segment": f"a-{date}-{source}-{target}-{stance}", "medium": "Blatt", "topic": "security",
+        "probability": 0.8,
+        "plover": plover.event, "mode": plover.mode, "quad": plover.quad, "intensity": plover.intensity, "start": 0, "end": 0,
+        "source_span": None, "target_span": None, "text": f"{source} zu {target}: {stance}.",
+    }  # fmt: skip
+    return Event(date=date, source=source, target=target, stance=stance, **(values | more))
+
+
+EVENTS = (
+    event("USA", "RUS", "criticism", "2020-01-15"),
+    event("USA", "RUS", "coercion", "2020-01-20", probability=0.6),
+    event("RUS", "USA", "rejection", "2020-02-03"),
+    event("USA-OPP", "RUS", "warning", "2020-04-05", topic="energy"),
+    event("RUS", "USA", "cooperation", "2020-04-06"),
+    event("USA-OPP", "USA", "criticism", "2020-04-07"),
+    event("FRA", "DEU", "support", "2020-06-01"),
+    event("FRA", "", "request", "2020-06-02"),
+)
+
+
+def lines(path: Path, events: Sequence[Event] = EVENTS, quiet: Sequence[str] = ("2020-05-01",)) -> Path:
+    """Write an archive as ``haltung events`` does; on ``quiet`` days an article has no event."""
+    found: dict[tuple[str, str], list[Event]] = {(f"a-{date}", date): [] for date in quiet}
+    for one in events:
+        found.setdefault((one.article, one.date), []).append(one)
+    rows = [
+        {"id": article, "headline": f"Überschrift {date}", "date": date, "events": [one.to_dict() for one in group]}
+        for (article, date), group in found.items()
+    ]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def table(path: Path, events: Sequence[Event] = EVENTS) -> Path:
+    """Write the same as CSV."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([["" if (value := getattr(one, name)) is None else value for name in COLUMNS] for one in events])
+    return path
