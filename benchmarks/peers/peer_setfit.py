@@ -1,7 +1,8 @@
 """SetFit: contrastive pairs from as many rows of each label, then its logistic regression on all train rows.
 
 MAX_STEPS is what its published few-shot recipe takes (20 iterations over 8 rows of each of ten labels, 3,200 pairs in batches of 16). The
-pairs are drawn from ROWS of each label, since there are more than 8. bfloat16 is what a user without a GPU would find.
+pairs are drawn from ROWS of each label, since there are more than 8. bfloat16 is what a user without a GPU would find; what autocast has
+cached has to go with each step, or it learns from the weights that it began with.
 """
 
 # A script as a user of the tool writes one.
@@ -31,7 +32,7 @@ every = Dataset.from_dict({"text": texts(train), "label": [row[task] for row in 
 sample = sample_dataset(every, num_samples=ROWS, seed=int(seed))
 arguments = TrainingArguments(f"{out}.checkpoints", max_steps=MAX_STEPS, seed=int(seed), save_strategy="no", report_to="none")
 trainer = Trainer(model, arguments, every)
-with torch.autocast("cpu", dtype=torch.bfloat16):
+with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
     trainer.train_embeddings(list(sample["text"]), list(sample["label"]), args=arguments)
     trainer.train_classifier(list(every["text"]), list(every["label"]), args=arguments)
     labels = model.predict(texts(test))
