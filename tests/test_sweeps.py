@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,42 @@ def test_an_empty_search_is_refused():
     """There is nothing to try."""
     with pytest.raises(UserError, match="search is empty"):
         spaces_of({})
+
+
+@pytest.mark.parametrize(
+    ("space", "first", "last"),
+    [
+        (Choice(("a", None, True)), "a", True),
+        (Range(1, 5), 1, 5),
+        (Range(2, 8, step=3), 2, 8),
+        (Range(1, 64, log=True), 1, 64),
+        (Range(0.0, 0.3, step=0.1), 0.0, pytest.approx(0.3)),
+        (Range(0.0, 0.3), 0.0, pytest.approx(0.3)),
+        (Range(1e-5, 1e-3, log=True), pytest.approx(1e-5), pytest.approx(1e-3)),
+    ],
+)
+def test_a_part_of_the_way_is_a_value_that_optuna_would_draw(space, first, last):
+    """From the first to the last, and each whole number comes up."""
+    found = [space.at(part / 1000) for part in range(1000)]
+    assert (found[0], space.at(1 - 1e-9)) == (first, last)
+    distribution = space.distribution()
+    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in found)
+    if isinstance(first, int):
+        assert sorted(set(found)) == list(range(first, last + 1, int(space.step or 1)))
+
+
+def test_the_first_trials_are_spread_over_every_key(tmp_path: Path):
+    """Of a range each stretch comes up once, however few they are; another seed spreads them otherwise."""
+    trials = replace(_trials(tmp_path / "s"), startup=5)
+    _run(trials, stop_after=5)
+    found = [trial.values for trial in ended(trials.open())]
+    assert sorted(int(5 * math.log(values["training.rate"] / 0.001) / math.log(1000)) for values in found) == [0, 1, 2, 3, 4]
+    assert sorted(values["training.epochs"] for values in found) == [1, 2, 3, 4, 5]
+    assert {values["training.batch"] for values in found} == {8, 16}
+    other = replace(trials, folder=tmp_path / "t", seed=2)
+    other.folder.mkdir()
+    _run(other, stop_after=5)
+    assert [trial.values for trial in ended(other.open())] != found
 
 
 def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:

@@ -29,6 +29,10 @@ class Choice:
         """The values with which a config shows whether it takes them."""
         return self.values
 
+    def at(self, part: float) -> Value:
+        """Return the value at a part of the way, in [0, 1), each value having an equal stretch of it."""
+        return self.values[int(part * len(self.values))]
+
     def distribution(self) -> BaseDistribution:
         """Return the space as Optuna knows it."""
         from optuna.distributions import CategoricalDistribution
@@ -51,6 +55,21 @@ class Range:
         if isinstance(self.low, int):
             return (self.low, self.high)
         return (self.low, self.high, self.low + (self.high - self.low) / math.e)
+
+    def at(self, part: float) -> int | float:
+        """Return the number at a part of the way, in [0, 1); numbers in steps have an equal stretch of it each."""
+        whole = isinstance(self.low, int)
+        if self.log:
+            # Whole numbers have half a step on either side, as in Optuna.
+            low, high = (self.low - 0.5, self.high + 0.5) if whole else (self.low, self.high)
+            found = math.exp(math.log(low) + part * math.log(high / low))
+            return min(max(round(found) if whole else found, self.low), self.high)
+        step = self.step or (1 if whole else None)
+        if step is None:
+            return self.low + part * (self.high - self.low)
+        # 0.3 / 0.1 is a hair below 3, and 0.1 times 3 a hair above 0.3.
+        steps = math.floor((self.high - self.low) / step + 1e-8)
+        return min(self.low + step * int(part * (steps + 1)), self.high)
 
     def distribution(self) -> BaseDistribution:
         """Return the space as Optuna knows it."""

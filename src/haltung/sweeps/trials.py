@@ -49,8 +49,8 @@ class Trial:
 class Trials:
     """Where the trials of one sweep are kept, and how the next one's values are drawn.
 
-    ``startup`` is the number of trials drawn at random, and of those before which none is pruned; ``warmup`` the number of epochs that
-    a trial is always given.
+    ``startup`` is the number of trials spread over the spaces by chance, and of those before which none is pruned; ``warmup`` the number
+    of epochs that a trial is always given.
     """
 
     folder: Path
@@ -111,9 +111,22 @@ class Trials:
         states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL or "why" in trial.user_attrs]
         if TrialState.WAITING not in states and len(states) >= self.most:
             return None
+        if TrialState.WAITING not in states and len(states) < self.startup:
+            study.enqueue_trial(self._first()[len(states)])
         # Each trial has a random state of its own, so that a resumed sweep draws what an unbroken one would have drawn.
         study.sampler = self._sampler(len(states), worker)
         return study.ask({key: space.distribution() for key, space in self.spaces.items()})
+
+    def _first(self) -> list[dict[str, Value]]:
+        """Return the values of the first trials, a Latin hypercube: of each key every stretch of its space comes up once.
+
+        Drawn one by one, a few points often lie side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
+        values of input variables").
+        """
+        from scipy.stats.qmc import LatinHypercube
+
+        points = LatinHypercube(len(self.spaces), rng=self.seed).random(self.startup)
+        return [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
 
     def _bury(self, study: Study) -> list[int]:
         """Mark as failed the trials whose process has died, put them in line again, and return their numbers.
