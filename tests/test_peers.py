@@ -144,7 +144,7 @@ def test_a_peer_that_says_the_same_is_not_told_apart(done: Path, peers: dict[str
 
 def test_an_unanswered_segment_is_an_error(done: Path, peers: dict[str, ModuleType]) -> None:
     """A peer can't better its figure by leaving hard segments out."""
-    ids = peers["run"].tested(done / "splits" / "tiny")
+    ids = [row["id"] for row in peers["run"].tested(done / "splits" / "tiny")]
     path = done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[1:]))
@@ -166,6 +166,12 @@ def test_a_run_that_answers_in_part_counts_as_not_done(
     assert not peers["run"].perform(job, work, work / "results", threads=1)
     assert not job.result(work / "results").exists()
     assert "line 1: expected a row with id and stance, found one without stance" in capfd.readouterr().err
+
+
+def test_a_finished_run_is_held_against_always_saying_the_commonest_label(peers: dict[str, ModuleType]) -> None:
+    """A peer below it is told from a weak one at once."""
+    told = peers["run"].sanity("stance", ["a", "a", "b", "c"], ["a", "b", "a", "a"])
+    assert told == "stance 0.250 right, always the commonest label 0.750"
 
 
 def test_a_result_is_kept_whole_in_a_small_file(done: Path, peers: dict[str, ModuleType]) -> None:

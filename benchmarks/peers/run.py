@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,21 +186,32 @@ def perform(job: Job, work: Path, results: Path, threads: int) -> bool:
     if code or not (folder / PREDICTIONS).is_file():
         print(f"{label}: failed with exit code {code}; see {folder / 'output.txt'}", file=sys.stderr, flush=True)
         return False
-    ids = tested(job.splits(work))
+    rows = tested(job.splits(work))
+    ids = [row["id"] for row in rows]
     try:
         said = answers(folder / PREDICTIONS, ids, job.tasks())
     except ValueError as error:
         print(f"{label}: {error}; see {folder / 'output.txt'}", file=sys.stderr, flush=True)
         return False
     write(job.result(results), Result(digest(ids), said, cost))
-    print(f"{label}: {cost.cpu_seconds:,.0f} CPU seconds, {cost.peak_bytes / 1e9:.1f} GB", flush=True)
+    figures = "; ".join(sanity(task, labels, [row[task] for row in rows]) for task, labels in said.items())
+    print(f"{label}: {cost.cpu_seconds:,.0f} CPU seconds, {cost.peak_bytes / 1e9:.1f} GB; {figures}", flush=True)
     return True
 
 
-def tested(splits: Path) -> list[str]:
-    """Return the ids of the test segments that a system is given, in their order."""
+def tested(splits: Path) -> list[dict[str, str]]:
+    """Return the test segments that a system is given, in their order."""
     with (splits / "test.jsonl").open(encoding="utf-8") as rows:
-        return [json.loads(row)["id"] for row in rows]
+        return [json.loads(row) for row in rows]
+
+
+def sanity(task: str, said: Sequence[str], gold: Sequence[str]) -> str:
+    """Return the accuracy beside that of always saying the commonest label: a peer below it is not weak, its script is wrong.
+
+    It has found predictions that came in another order than the rows.
+    """
+    right = sum(one == other for one, other in zip(said, gold, strict=True)) / len(gold)
+    return f"{task} {right:.3f} right, always the commonest label {Counter(gold).most_common(1)[0][1] / len(gold):.3f}"
 
 
 def main() -> int:
