@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from haltung.errors import UserError
 from haltung.sweeps import Choice, Range, spaces_of
@@ -92,6 +95,37 @@ def test_the_first_trials_are_spread_over_every_key(tmp_path: Path):
     other.folder.mkdir()
     _run(other, stop_after=5)
     assert [trial.values for trial in ended(other.open())] != found
+    start = {"training.rate": 0.02, "training.batch": 8, "training.epochs": 3}
+    begun = replace(trials, folder=tmp_path / "u", startup=6, start=start)
+    begun.folder.mkdir()
+    _run(begun, stop_after=6)
+    assert [trial.values for trial in ended(begun.open())] == [start, *found]
+
+
+@pytest.mark.parametrize("startup", [0, 1, 3])
+def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int):
+    """So that no search ends below it; what it does not have is drawn, and the next trial is another one."""
+    trials = replace(_trials(tmp_path / "s"), startup=startup, start={"training.rate": 0.02, "training.epochs": 3})
+    _run(trials, stop_after=2)
+    first, second = (trial.values for trial in ended(trials.open()))
+    assert (first["training.rate"], first["training.epochs"]) == (0.02, 3)
+    assert first["training.batch"] in (8, 16)
+    assert second["training.rate"] != 0.02
+
+
+@pytest.mark.parametrize(
+    ("space", "inside", "outside"),
+    [
+        (Choice((1, "a", None)), (1, "a", None), (True, "b", 2)),
+        (Range(1, 5), (1, 5), (0, 6, 2.0, True, "2", None)),
+        (Range(0.0, 0.3, step=0.1), (0.0, 0.1, 0.3, 0), (0.15, 0.4, False)),
+        (Range(1e-5, 1e-3, log=True), (1e-5, 2e-4), (1e-6, 1)),
+    ],
+)
+def test_a_space_knows_which_values_it_has(space, inside, outside):
+    """Whole numbers alone where its ends are, and those on its steps."""
+    assert all(space.holds(value) for value in inside)
+    assert not any(space.holds(value) for value in outside)
 
 
 def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
@@ -282,9 +316,17 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
 
     done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home)
     assert done.returncode == 0, done.stderr
-    assert [trial["number"] for trial in _trials_of(home)] == [0, 1, 2, 3]
+    trials = _trials_of(home)
+    assert [trial["number"] for trial in trials] == [0, 1, 2, 3]
+    assert trials[0]["values"]["training.batch_size"] == 16
     numbers = [child.tags["haltung.trial"] for child in tracking.children(_record(home, "s"))]
     assert sorted(numbers) == ["0", "1", "2", "3"]
+    # The command that it ends with trains the best recipe on the same corpus, with all that the sweep was told.
+    best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]
+    told = re.search(r"train it: +haltung (.*)", done.stdout)
+    shown = OmegaConf.create(haltung(*shlex.split(told[1]), "--cfg", cwd=home).stdout)
+    assert {key: shown["training"][key.rpartition(".")[2]] for key in best} == best
+    assert (shown["training"]["epochs"], shown["encoder"]["path"], shown["corpus"]["reader"]["path"]) == (2, str(bert), "texts.jsonl")
 
 
 @pytest.mark.slow
@@ -298,8 +340,8 @@ def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
     (home / "mine/search/small.yaml").write_text(
         "# a good rate and one of no use\ntraining.head_rate: [1.0e-2, 1.0e-9]\n", encoding="utf-8"
     )
-    # The seed draws the good rate first. With the encoder as it is, only the head can learn.
-    more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
+    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn.
+    more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "trials=6", "final_seeds=[]")
     done = haltung(*words(bert, *more), cwd=home)
     assert done.returncode == 0, done.stderr
     trials = load_study(study_name="sweep", storage=f"sqlite:///{home}/experiments/sweeps/s/trials.db").trials

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from haltung.cli.objects import make, plain, typed
 from haltung.cli.prepare import corpus_of
 from haltung.cli.recipes import recipe_of
 from haltung.errors import UserError, nearest
-from haltung.sweeps import Range, Space, Sweep, Trial, Value, search, spaces_of
+from haltung.sweeps import Choice, Range, Space, Sweep, Trial, Value, search, spaces_of
 from haltung.sweeps.trials import Trials
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _WITHIN = (*(f"{group}." for group in _GROUPS), "corpus.reads.", "corpus.pooling
 
 # The keys that may differ between a sweep and its resumption.
 _FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "sweeps", "tracking", "name")
+
+# The keys that a training lacks, or that a further one wants for itself.
+_OWN = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "sweeps", "name", "resume", "seed")
 
 _SHOWN = 10
 
@@ -70,6 +74,12 @@ class Composed:
         recipe = recipe_of({**self.settings(values), "seed": seed, "resume": resume})
         return recipe.plan(self._corpus, self.command, name)
 
+    def training(self, values: Mapping[str, Value]) -> str:
+        """Return the command that trains with these values, with all that the sweep was told of corpus and recipe."""
+        told = [word for word in self.words if word.partition("=")[0].lstrip("+") not in _OWN]
+        where = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
+        return shlex.join(["haltung", "train", *told, *(f"{key}={_written(value)}" for key, value in values.items()), *where])
+
     @cached_property
     def _corpus(self) -> Prepared:
         return corpus_of(self.settings({}), self.config_dir)
@@ -99,7 +109,8 @@ def run(words: Sequence[str]) -> int:
     store = make(settings["tracking"], "tracking")
     corpus = composed._corpus
     name = recipe.keys.name or f"{recipe.name(corpus.name)}-sweep"
-    trials = Trials(Path(own.sweeps) / name, spaces, own.trials, recipe.keys.seed, own.startup, own.warmup)
+    start = _standing(spaces, composed)
+    trials = Trials(Path(own.sweeps) / name, spaces, own.trials, recipe.keys.seed, own.startup, own.warmup, start)
     sweep = Sweep(
         name, trials, own.workers, recipe.keys.seed, own.final_seeds, recipe.keys.resume, settings, _FREE, ("sweep", *words),
         recipe.keys.language,
@@ -109,7 +120,7 @@ def run(words: Sequence[str]) -> int:
 
     console = Console()
     console.print(f"[bold]{name}[/]: {own.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
-    _show(search(sweep, composed, store, tell), corpus, recipe.keys.language, console)
+    _show(search(sweep, composed, store, tell), composed, recipe.keys.language, console)
     return 0
 
 
@@ -143,9 +154,27 @@ def _check(spaces: Mapping[str, Space], recipe: Composed, known: Sequence[str], 
                 raise UserError(f"search: {key}={_written(value)} does not go: {error}") from None
 
 
-def _show(found: Found, corpus: Prepared, language: str, console: Any) -> None:
+def _standing(spaces: Mapping[str, Space], recipe: Composed) -> dict[str, Value]:
+    """Return what the searched keys are in the recipe as it stands, where the search has that value: no search shall end below it."""
+    settings = recipe.settings({})
+    found: dict[str, Value] = {}
+    for key, space in spaces.items():
+        if isinstance(space, Choice) and key in _GROUPS:
+            # The config does not say which choice it was composed of; it is the one that changes nothing.
+            same = [name for name in space.values if recipe.settings({key: name}) == settings]
+            if same:
+                found[key] = same[0]
+            continue
+        value: Any = reduce(lambda node, name: node[name], key.split("."), settings)
+        if space.holds(value):
+            found[key] = value
+    return found
+
+
+def _show(found: Found, recipe: Composed, language: str, console: Any) -> None:
     from haltung.evaluation import tables
 
+    corpus = recipe._corpus
     console.print(_table(found, language).rich())
     if found.importance:
         told = ", ".join(f"{key} {share:.2f}" for key, share in found.importance.items())
@@ -159,7 +188,7 @@ def _show(found: Found, corpus: Prepared, language: str, console: Any) -> None:
     console.print(f"run [bold]{found.run}[/]", highlight=False)
     for outcome in found.outcomes[:1]:
         console.print(f"open test:   haltung evaluate run={outcome.run[:8]} split=test", highlight=False)
-    console.print(f"train it:    haltung train {_words(found.best.values)}", highlight=False, soft_wrap=True)
+    console.print(f"train it:    {recipe.training(found.best.values)}", highlight=False, soft_wrap=True)
     console.print(f"look at it:  {found.where}", highlight=False, soft_wrap=True)
 
 

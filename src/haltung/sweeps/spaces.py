@@ -29,6 +29,10 @@ class Choice:
         """The values with which a config shows whether it takes them."""
         return self.values
 
+    def holds(self, value: object) -> bool:
+        """Return whether it is one of the values; 1 and true are two."""
+        return any(type(one) is type(value) and one == value for one in self.values)
+
     def at(self, part: float) -> Value:
         """Return the value at a part of the way, in [0, 1), each value having an equal stretch of it."""
         return self.values[int(part * len(self.values))]
@@ -55,6 +59,13 @@ class Range:
         if isinstance(self.low, int):
             return (self.low, self.high)
         return (self.low, self.high, self.low + (self.high - self.low) / math.e)
+
+    def holds(self, value: object) -> bool:
+        """Return whether it is a number that can be drawn."""
+        if isinstance(value, bool) or not isinstance(value, int if isinstance(self.low, int) else int | float):
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-8
 
     def at(self, part: float) -> int | float:
         """Return the number at a part of the way, in [0, 1); numbers in steps have an equal stretch of it each."""

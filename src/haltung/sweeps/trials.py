@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,8 @@ class Trials:
     """Where the trials of one sweep are kept, and how the next one's values are drawn.
 
     ``startup`` is the number of trials spread over the spaces by chance, and of those before which none is pruned; ``warmup`` the number
-    of epochs that a trial is always given.
+    of epochs that a trial is always given. ``start`` has the values that the first trial begins with, those of the recipe as it stands;
+    keys that it lacks are drawn.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Trials:
     seed: int
     startup: int
     warmup: int
+    start: Mapping[str, Value] = field(default_factory=dict)
 
     def open(self, worker: int = 0) -> Study:
         """Open the study, created by the first to open it; the sweep's own process does so before it starts others.
@@ -111,22 +113,25 @@ class Trials:
         states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL or "why" in trial.user_attrs]
         if TrialState.WAITING not in states and len(states) >= self.most:
             return None
-        if TrialState.WAITING not in states and len(states) < self.startup:
+        if TrialState.WAITING not in states and len(states) < max(self.startup, 1):
             study.enqueue_trial(self._first()[len(states)])
         # Each trial has a random state of its own, so that a resumed sweep draws what an unbroken one would have drawn.
         study.sampler = self._sampler(len(states), worker)
         return study.ask({key: space.distribution() for key, space in self.spaces.items()})
 
     def _first(self) -> list[dict[str, Value]]:
-        """Return the values of the first trials, a Latin hypercube: of each key every stretch of its space comes up once.
+        """Return the values of the first trials: ``start``, then a Latin hypercube: of each key every stretch of its space comes up once.
 
         Drawn one by one, a few points often lie side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
         values of input variables").
         """
         from scipy.stats.qmc import LatinHypercube
 
-        points = LatinHypercube(len(self.spaces), rng=self.seed).random(self.startup)
-        return [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
+        # Where the recipe is no point of the search, it takes the place of one that is drawn.
+        whole = self.start.keys() == self.spaces.keys()
+        points = LatinHypercube(len(self.spaces), rng=self.seed).random(max(self.startup - whole, 1))
+        drawn = [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
+        return [dict(self.start), *drawn] if whole else [{**drawn[0], **self.start}, *drawn[1:]]
 
     def _bury(self, study: Study) -> list[int]:
         """Mark as failed the trials whose process has died, put them in line again, and return their numbers.
