@@ -188,7 +188,8 @@ def _show(found: Found, recipe: Composed, language: str, console: Any) -> None:
     console.print(f"run [bold]{found.run}[/]", highlight=False)
     for outcome in found.outcomes[:1]:
         console.print(f"open test:   haltung evaluate run={outcome.run[:8]} split=test", highlight=False)
-    console.print(f"train it:    {recipe.training(found.best.values)}", highlight=False, soft_wrap=True)
+    # No markup: a list in brackets would be taken for a style.
+    console.print(f"train it:    {recipe.training(found.best.values)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"look at it:  {found.where}", highlight=False, soft_wrap=True)
 
 
