@@ -304,6 +304,8 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
     assert tracking.artifact(parent, "sweep/history.png").stat().st_size > 5000
     assert not any(key.startswith("test") for run in (parent, *children) for key in run.metrics)
     assert not list((home / "experiments/sweeps/s").glob("s-0*"))
+    assert "open test:   haltung evaluate run=s-best split=test" in done.stdout
+    assert (final.name, final.status) == ("s-best", "FINISHED")
     again = haltung(*command[3:], "resume=true", cwd=home)
     assert again.returncode == 0, again.stderr
     assert len(tracking.children(parent)) == len(children)
@@ -340,8 +342,9 @@ def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
     (home / "mine/search/small.yaml").write_text(
         "# a good rate and one of no use\ntraining.head_rate: [1.0e-2, 1.0e-9]\n", encoding="utf-8"
     )
-    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn.
-    more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "trials=6", "final_seeds=[]")
+    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn, with this seed from its second
+    # epoch on.
+    more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
     done = haltung(*words(bert, *more), cwd=home)
     assert done.returncode == 0, done.stderr
     trials = load_study(study_name="sweep", storage=f"sqlite:///{home}/experiments/sweeps/s/trials.db").trials

@@ -120,7 +120,7 @@ def run(words: Sequence[str]) -> int:
 
     console = Console()
     console.print(f"[bold]{name}[/]: {own.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
-    _show(search(sweep, composed, store, tell), composed, recipe.keys.language, console)
+    _show(search(sweep, composed, store, tell), name, composed, recipe.keys.language, console)
     return 0
 
 
@@ -171,7 +171,7 @@ def _standing(spaces: Mapping[str, Space], recipe: Composed) -> dict[str, Value]
     return found
 
 
-def _show(found: Found, recipe: Composed, language: str, console: Any) -> None:
+def _show(found: Found, name: str, recipe: Composed, language: str, console: Any) -> None:
     from haltung.evaluation import tables
 
     corpus = recipe._corpus
@@ -186,8 +186,10 @@ def _show(found: Found, recipe: Composed, language: str, console: Any) -> None:
     # The scores above chose the recipe, so they flatter it.
     console.print("dev has chosen the recipe, so its dev figures are too good; test tells the truth:", highlight=False)
     console.print(f"run [bold]{found.run}[/]", highlight=False)
-    for outcome in found.outcomes[:1]:
-        console.print(f"open test:   haltung evaluate run={outcome.run[:8]} split=test", highlight=False)
+    if found.outcomes:
+        # The parent of several seeds stands for them all.
+        best = found.outcomes[0].run[:8] if len(found.outcomes) == 1 else f"{name}-best"
+        console.print(f"open test:   haltung evaluate run={best} split=test", highlight=False, markup=False, soft_wrap=True)
     # No markup: a list in brackets would be taken for a style.
     console.print(f"train it:    {recipe.training(found.best.values)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"look at it:  {found.where}", highlight=False, soft_wrap=True)
