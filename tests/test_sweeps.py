@@ -342,8 +342,8 @@ def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
     (home / "mine/search/small.yaml").write_text(
         "# a good rate and one of no use\ntraining.head_rate: [1.0e-2, 1.0e-9]\n", encoding="utf-8"
     )
-    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn, with this seed from its second
-    # epoch on.
+    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn, which it
+    # does with this seed.
     more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
     done = haltung(*words(bert, *more), cwd=home)
     assert done.returncode == 0, done.stderr
