@@ -206,9 +206,9 @@ def tested(splits: Path) -> list[dict[str, str]]:
 
 
 def sanity(task: str, said: Sequence[str], gold: Sequence[str]) -> str:
-    """Return the accuracy beside that of always saying the commonest label: a peer below it is not weak, its script is wrong.
+    """Return the accuracy beside that of always saying the commonest label: where a peer is below it, its script wants a second look.
 
-    It has found predictions that came in another order than the rows.
+    It has found predictions that came in another order than the rows; a head that weighs rare labels highly may be below it all the same.
     """
     right = sum(one == other for one, other in zip(said, gold, strict=True)) / len(gold)
     return f"{task} {right:.3f} right, always the commonest label {Counter(gold).most_common(1)[0][1] / len(gold):.3f}"
