@@ -65,7 +65,8 @@ def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.Monke
     articles = articles_of(scored(90, 30), SCHEME.topic)
     whole = resampled(articles, draws=50)
     monkeypatch.setattr("haltung.evaluation.draws._BLOCK", 210)
-    np.testing.assert_array_equal(resampled(articles, draws=50), whole)
+    # To the last digit but one: a matrix product may add losses in another order where it has other rows, on some processors.
+    np.testing.assert_allclose(resampled(articles, draws=50), whole, rtol=1e-12)
 
 
 def test_ends_are_those_of_scipy() -> None:
