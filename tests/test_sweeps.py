@@ -17,7 +17,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from haltung.errors import UserError
-from haltung.sweeps import Choice, Range, spaces_of
+from haltung.sweeps import Choice, Range, Trial, spaces_of
+from haltung.sweeps.gains import gained
 from haltung.sweeps.trials import Trials, ended, importances, twin_of
 from test_cli import CORPUS, haltung, write_corpus
 
@@ -309,6 +310,56 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
     again = haltung(*command[3:], "resume=true", cwd=home)
     assert again.returncode == 0, again.stderr
     assert len(tracking.children(parent)) == len(children)
+
+
+@pytest.mark.slow
+def test_a_sweep_says_whether_it_has_gained_anything(tmp_path: Path, bert: Path):
+    """The recipe as it stands hardly learns, a trial does; trials keep what they said of dev, and can be compared."""
+    # Of the three first trials one is the recipe, one repeats it, and one has the other rate.
+    from haltung import tracking
+
+    write_corpus(tmp_path, 160)
+    (tmp_path / "mine/search").mkdir(parents=True)
+    (tmp_path / "mine/search/small.yaml").write_text("# own\ntraining.head_rate: [1.0e-9, 1.0e-2]\n", encoding="utf-8")
+    recipe = ("encoder.head_rate=1e-9", "encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2")
+    done = haltung(*words(bert, *recipe, "startup=3", "trials=3", "final_seeds=1,2"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    parent = _record(tmp_path, "s")
+    told = json.loads(tracking.artifact(parent, "sweep/trials.json").read_text(encoding="utf-8"))
+    first, second = told["trials"][0], told["best"]
+    assert (told["start"], second["values"]) == (0, {"training.head_rate": 1e-2})
+    assert told["gain"]["value"] == pytest.approx(second["score"] - first["score"])
+    assert parent.metrics["sweep/gain_p"] == told["gain"]["p"] < 1
+    lines = " ".join(done.stdout.split())
+    assert f"best trial {second['number']} against trial 0, the recipe as it stands: +0." in lines
+    verdict = "better" if told["gain"]["p"] <= 0.05 else "that may be the luck of having tried so many"
+    assert f"10 articles; that the best of 1 was chosen is counted in): {verdict}" in lines
+    assert "haltung compare 'runs=[s-best,s-start]'" in lines
+    against = re.search(r"against it: +haltung (.*)", done.stdout)
+    shown = haltung(*shlex.split(against[1].partition(" seed=")[0]), "--cfg", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert OmegaConf.create(shown.stdout)["training"]["head_rate"] == 1e-9
+    compared = haltung("compare", f"runs=[{second['run']},{first['run']}]", "split=dev", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+
+
+def test_what_cannot_be_told_is_told_why(tmp_path: Path):
+    """The recipe is outside of the search, has failed, is alone, or was run by a version that kept no predictions."""
+    from haltung import tracking
+
+    spaces, start = {"a": Choice((1, 2)), "b": Choice((1, 2))}, {"a": 1, "b": 1}
+    store = tracking.Store(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
+    with tracking.run(store, "old") as old:
+        pass
+    first, second = Trial(0, "finished", start, 0.5, old.id), Trial(1, "finished", {"a": 2, "b": 1}, 0.6, old.id)
+    for trials, values, message in [
+        ((first, second), {"a": 1}, "what the recipe as it stands has for b is not in the search"),
+        ((replace(first, state="failed"), second), start, "did not come to its end"),
+        ((first, replace(second, state="pruned")), start, r"no trial but the recipe as it stands \(trial 0\)"),
+        ((first, second), start, "trial 0 has kept no predictions of dev"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            gained(trials, spaces, values, "mean", store)
 
 
 @pytest.mark.slow

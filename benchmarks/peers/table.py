@@ -16,11 +16,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
-from results import Result, digest, read
+from results import Cost, Result, digest, read
 from run import ALL, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
 from haltung.corpus import prepared
@@ -51,15 +50,13 @@ class Against:
 
 @dataclass(frozen=True)
 class Row:
-    """One system on one task: macro-F1 on each part of the test split and on all of it, and its runs' mean cost."""
+    """One system on one task: macro-F1 on each part of the test split and on all of it, and the cost of the cheapest of its runs."""
 
     system: str
     seeds: tuple[int, ...]
     macro_f1: dict[str, Estimate]
     accuracy: float
-    cpu_seconds: float
-    wall_seconds: float
-    peak_bytes: float
+    cost: Cost
     lines: int
 
 
@@ -156,7 +153,8 @@ def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1
                 seeds=tuple(job.seed for job in finished),
                 macro_f1={part: standing(sample) for part, sample in found.items()},
                 accuracy=float(found[corpus].values[:, 1].mean()),
-                **{name: fmean(getattr(one.cost, name) for one in kept) for name in ("cpu_seconds", "wall_seconds", "peak_bytes")},
+                # Machines differ in speed, and other work beside a run makes it dearer, never cheaper.
+                cost=min((one.cost for one in kept), key=lambda cost: cost.cpu_seconds),
                 lines=lines(peer),
             )
         )
@@ -192,7 +190,7 @@ def markdown(table: Table) -> str:
     for row in table.rows:
         figures = [_written(row.macro_f1[part]) for part in parts]
         seeds = ", ".join(str(seed) for seed in row.seeds)
-        cost = [f"{row.cpu_seconds:,.0f}", f"{row.wall_seconds:,.0f}", f"{row.peak_bytes / 1e9:.1f}"]
+        cost = [f"{row.cost.cpu_seconds:,.0f}", f"{row.cost.wall_seconds:,.0f}", f"{row.cost.peak_bytes / 1e9:.1f}"]
         out.append(_line([f"`{row.system}`", *figures, f"{row.accuracy:.3f}", seeds, *cost, str(row.lines)]))
     if table.pairs:
         heads = ["ours", "is", "than, or from, the peer", f"difference of macro-F1, `{table.corpus}`", "p", "p, Holm"]

@@ -19,7 +19,7 @@ from haltung.corpus.prepared import Prepared
 from haltung.corpus.shares import part
 from haltung.encoders.sources import Encoder
 from haltung.errors import UserError
-from haltung.evaluation import challenge, report
+from haltung.evaluation import challenge, outcome, report
 from haltung.evaluation import figures as stored
 from haltung.evaluation.figures import Evaluation, Summary
 from haltung.evaluation.intervals import with_intervals
@@ -176,22 +176,22 @@ def keep(
     return folder, figures
 
 
-def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], report: Callable[[Point], None]) -> tuple[str, Evaluation]:
-    """Train as a mere trial of a recipe, as a part of ``parent``: dev figures and curve are tracked, the model is not kept.
+def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], told: Callable[[Point], None]) -> tuple[str, Evaluation]:
+    """Train as a mere trial of a recipe, as a part of ``parent``: figures, curve and predictions of dev are tracked, the model is not kept.
 
     Args:
         plan: what to train; its ``resume`` is of no use here.
         store: where to.
         parent: the run that the trial is a part of.
         tags: to find the trial by.
-        report: is called with each new point of the learning curve, and may raise ``tracking.Pruned`` to end the trial.
+        told: is called with each new point of the learning curve, and may raise ``tracking.Pruned`` to end the trial.
 
     Returns:
         the run's id, and the figures on dev.
 
     Raises:
         UserError: as ``train``.
-        tracking.Pruned: ``report`` has raised it.
+        tracking.Pruned: ``told`` has raised it.
     """
     try:
         with tracking.run(
@@ -199,10 +199,12 @@ def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], r
         ) as run:
             run.params({**plan.config, "seed": plan.seed})
             train_split, dev_split = part(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
-            model, history, cost = _fit(plan, train_split, dev_split, run, report)
-            figures = evaluate(score(dev_split, model.predict(dev_split), plan.corpus.scheme, plan.corpus.name, "dev"))
+            model, history, cost = _fit(plan, train_split, dev_split, run, told)
+            scored = score(dev_split, model.predict(dev_split), plan.corpus.scheme, plan.corpus.name, "dev")
+            figures = evaluate(scored)
             run.history(history)
             run.metrics({"dev": figures.headline(), "cost": cost})
+            run.artifact(outcome.write(plan.place / report.PREDICTIONS, scored), "dev")
     finally:
         shutil.rmtree(plan.place, ignore_errors=True)
     return run.id, figures

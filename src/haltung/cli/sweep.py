@@ -120,7 +120,7 @@ def run(words: Sequence[str]) -> int:
 
     console = Console()
     console.print(f"[bold]{name}[/]: {own.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
-    _show(search(sweep, composed, store, tell), name, composed, recipe.keys.language, console)
+    _show(search(sweep, composed, store, tell), name, composed, own.final_seeds, recipe.keys.language, console)
     return 0
 
 
@@ -171,11 +171,12 @@ def _standing(spaces: Mapping[str, Space], recipe: Composed) -> dict[str, Value]
     return found
 
 
-def _show(found: Found, name: str, recipe: Composed, language: str, console: Any) -> None:
+def _show(found: Found, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
     from haltung.evaluation import tables
 
     corpus = recipe._corpus
     console.print(_table(found, language).rich())
+    console.print(_gained(found, language), highlight=False, markup=False)
     if found.importance:
         told = ", ".join(f"{key} {share:.2f}" for key, share in found.importance.items())
         console.print(f"importance of the keys (fANOVA): {told}", highlight=False)
@@ -192,7 +193,29 @@ def _show(found: Found, name: str, recipe: Composed, language: str, console: Any
         console.print(f"open test:   haltung evaluate run={best} split=test", highlight=False, markup=False, soft_wrap=True)
     # No markup: a list in brackets would be taken for a style.
     console.print(f"train it:    {recipe.training(found.best.values)}", highlight=False, markup=False, soft_wrap=True)
+    if len(found.outcomes) > 1 and found.start is not None and found.start.number != found.best.number:
+        # One trial each tells of two models; the recipes want several seeds, on a split that has chosen neither.
+        told = ",".join(str(seed) for seed in seeds)
+        console.print(f"against it:  {recipe.training({})} seed={told} name={name}-start", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"             haltung evaluate run={name}-start split=test", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"             haltung compare 'runs=[{name}-best,{name}-start]'", highlight=False, markup=False, soft_wrap=True)
     console.print(f"look at it:  {found.where}", highlight=False, soft_wrap=True)
+
+
+def _gained(found: Found, language: str) -> str:
+    """Return a sentence that says whether the search has found something better than the recipe as it stands."""
+    from haltung.evaluation.comparison_tables import p_value
+    from haltung.evaluation.wording import number, word
+
+    if found.start is not None and found.start.number == found.best.number:
+        tried = sum(trial.state in ("finished", "pruned") for trial in found.trials)
+        return word("gain_none", language).format(start=found.start.number, tried=tried)
+    if found.gain is None or found.start is None:
+        return word("gain_untold", language).format(why=found.untold)
+    return word("gain", language).format(
+        best=found.best.number, start=found.start.number, value=f"+{number(found.gain.value, language)}", p=p_value(found.gain.p, language),
+        articles=found.gain.articles, tried=found.gain.tried, verdict=word("gain_better" if found.gain.better else "gain_open", language),
+    )  # fmt: skip
 
 
 def _table(found: Found, language: str) -> Grid:
@@ -200,21 +223,18 @@ def _table(found: Found, language: str) -> Grid:
     from haltung.evaluation.wording import number, word
 
     best = sorted((trial for trial in found.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:_SHOWN]
-    names = list(found.best.values)
-    rows = tuple(
-        (str(trial.number), number(trial.score or 0.0, language), *(_brief(trial.values[name]) for name in names)) for trial in best
-    )
+    # One column for all keys, which wraps at its spaces: a column for each would not fit a terminal.
+    rows = tuple((str(trial.number), _words(trial.values, brief=True), number(trial.score or 0.0, language)) for trial in best)
     counts = ", ".join(
         f"{sum(trial.state == state for trial in found.trials)} {state}"
         for state in ("finished", "pruned", "failed", "lost")
         if any(trial.state == state for trial in found.trials)
     )
-    columns = (word("trial", language), word("dev_macro_f1", language), *(name.rpartition(".")[2] for name in names))
-    return Grid(f"{counts}", columns, rows)
+    return Grid(counts, (word("trial", language), word("recipe", language), word("dev_macro_f1", language)), rows, left=2)
 
 
-def _words(values: Mapping[str, Value]) -> str:
-    return " ".join(f"{key}={_brief(value)}" for key, value in values.items())
+def _words(values: Mapping[str, Value], brief: bool = False) -> str:
+    return " ".join(f"{key.rpartition('.')[2] if brief else key}={_brief(value)}" for key, value in values.items())
 
 
 def _brief(value: Value) -> str:

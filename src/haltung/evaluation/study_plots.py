@@ -18,7 +18,13 @@ _LINES, _MARKS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", 
 INK, SOFT, FAINT = "#222222", "#666666", "#DDDDDD"
 
 
-def history(finished: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, float]], under: str, language: str = "en") -> Figure:
+def history(
+    finished: Sequence[tuple[int, float]],
+    pruned: Sequence[tuple[int, float]],
+    under: str,
+    language: str = "en",
+    before: float | None = None,
+) -> Figure:
     """Draw each trial's score over its number, and the best so far as a line.
 
     Args:
@@ -26,8 +32,11 @@ def history(finished: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, f
         pruned: number and last score of those that were given up.
         under: the second line of the title.
         language: ``en`` or ``de``.
+        before: the score of the recipe as it stands, drawn across.
     """
     figure, axes = _axes(7.6, 4.0)
+    if before is not None:
+        axes.axhline(before, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label=word("as_it_stands", language), zorder=1)
     axes.scatter(*_xy(finished), s=34, color=BLUE, edgecolor="white", linewidth=0.7, label=word("finished", language), zorder=4)
     if pruned:
         axes.scatter(*_xy(pruned), s=30, color=SOFT, marker="x", linewidth=1.2, label=word("pruned", language), zorder=3)
@@ -36,7 +45,7 @@ def history(finished: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, f
     axes.set_xlabel(word("trial", language))
     axes.set_ylabel(word("dev_macro_f1", language))
     _whole(axes)
-    axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)  # trials may lie anywhere inside
+    axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)  # trials may lie anywhere inside
     _finish(axes, word("sweep_history", language), under, language, "y")
     return figure
 

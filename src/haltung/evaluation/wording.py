@@ -55,9 +55,28 @@ _WORDS = {
         "Beide richtig: der Anteil der Minimalpaare, in denen beide stimmen. Unterschieden: der Anteil mit zwei verschiedenen Antworten.",
     ),
     "trial": ("trial", "Versuch"),
+    "recipe": ("recipe", "Rezept"),
     "finished": ("finished", "beendet"),
     "pruned": ("given up", "abgebrochen"),
     "best_so_far": ("best so far", "bisher bester"),
+    "as_it_stands": ("recipe as it stands", "Rezept, wie es ist"),
+    "gain": (
+        (
+            "best trial {best} against trial {start}, the recipe as it stands: {value} macro-F1 on dev, p {p} (randomisation over "
+            "{articles} articles; that the best of {tried} was chosen is counted in): {verdict}"
+        ),
+        (
+            "bester Versuch {best} gegen Versuch {start}, das Rezept, wie es ist: {value} Makro-F1 auf dev, p {p} (Randomisierung über "
+            "{articles} Artikel; dass der beste von {tried} gewählt wurde, ist eingerechnet): {verdict}"
+        ),
+    ),
+    "gain_none": (
+        "the recipe as it stands (trial {start}) is the best of the {tried}: the search has found nothing better on dev",
+        "das Rezept, wie es ist (Versuch {start}), ist das beste von {tried}: Die Suche hat auf dev nichts Besseres gefunden",
+    ),
+    "gain_better": ("better", "besser"),
+    "gain_open": ("that may be the luck of having tried so many", "das kann das Glück vieler Versuche sein"),
+    "gain_untold": ("whether the search has gained anything can't be told: {why}", "ob die Suche etwas gewonnen hat, ist offen: {why}"),
     "sweep_history": ("Scores of the trials", "Ergebnisse der Versuche"),
     "importance": ("Importance of the keys", "Wichtigkeit der Schlüssel"),
     "importance_share": ("share of the variance (fANOVA)", "Anteil an der Varianz (fANOVA)"),

@@ -16,7 +16,9 @@ from haltung.errors import UserError
 from haltung.evaluation import plots, study_plots
 from haltung.evaluation.figures import Evaluation, Summary
 from haltung.evaluation.metrics import summary
+from haltung.evaluation.selection import Gain
 from haltung.runs import Outcome, Plan
+from haltung.sweeps.gains import gained, start_of
 from haltung.sweeps.spaces import Value
 from haltung.sweeps.trials import Trial, Trials, ended, importances, scores, twin_of
 from haltung.tracking import Run, Store
@@ -65,13 +67,21 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Found:
-    """A finished sweep. ``final`` is mean and spread on dev of the best recipe over ``final_seeds``; ``outcomes`` are its trainings."""
+    """A finished sweep.
+
+    ``gain`` is what the best of the other trials has over ``start``, the one with the recipe as it stands (below 0 where that is the best
+    of all); None where that can't be told, and ``untold`` says why. ``final`` is mean and spread on dev of the best recipe over
+    ``final_seeds``; ``outcomes`` are its trainings.
+    """
 
     run: str
     where: str
     trials: tuple[Trial, ...]
     best: Trial
     importance: Mapping[str, float]
+    start: Trial | None
+    gain: Gain | None
+    untold: str
     final: Summary | None
     outcomes: tuple[Outcome, ...]
 
@@ -128,13 +138,15 @@ def _search(sweep: Sweep, recipe: Recipe, store: Store, told: Callable[[Trial], 
             raise UserError(f"no trial of the sweep '{sweep.name}' has come to its end{_why(trials)}; search another space")
         best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
         shares = importances(study, sweep.trials.seed)
-        _log(sweep, parent, trials, best, shares)
+        start = start_of(trials, sweep.trials.start)
+        gain, untold = _gain(sweep, trials, recipe.plan({}, sweep.name, sweep.seed).training.select, store)
+        _log(sweep, parent, trials, best, shares, start, gain)
         plans = [recipe.plan(best.values, f"{sweep.name}-best", seed, sweep.resume) for seed in sweep.final_seeds]
         outcomes = _final(plans, store, parent)
         final = summary([outcome.evaluation for outcome in outcomes]) if outcomes else None
         if final is not None:
             parent.metrics({"dev": runs.mean_and_deviation(final)})
-    return Found(parent.id, parent.where, tuple(trials), best, shares, final, tuple(outcomes))
+    return Found(parent.id, parent.where, tuple(trials), best, shares, start, gain, untold, final, tuple(outcomes))
 
 
 def work(sweep: Sweep, recipe: Recipe, store: Store, parent: str, worker: int, told: Callable[[Trial], None]) -> None:
@@ -214,17 +226,32 @@ def _final(plans: Sequence[Plan], store: Store, parent: Run) -> list[Outcome]:
     return [runs.train(plan, store, parent) for plan in plans]
 
 
-def _log(sweep: Sweep, parent: Run, trials: Sequence[Trial], best: Trial, shares: Mapping[str, float]) -> None:
+def _gain(sweep: Sweep, trials: Sequence[Trial], select: str, store: Store) -> tuple[Gain | None, str]:
+    """Return what the best of the other trials has over the recipe as it stands, or None and why it can't be told."""
+    try:
+        return gained(trials, sweep.trials.spaces, sweep.trials.start, select, store), ""
+    except UserError as error:
+        return None, str(error)
+
+
+def _log(
+    sweep: Sweep, parent: Run, trials: Sequence[Trial], best: Trial, shares: Mapping[str, float], start: Trial | None, gain: Gain | None
+) -> None:
     folder, language = sweep.trials.folder, sweep.language
-    pictures = [study_plots.history(scores(trials, "finished"), scores(trials, "pruned"), sweep.name, language)]
+    before = None if start is None else start.score
+    pictures = [study_plots.history(scores(trials, "finished"), scores(trials, "pruned"), sweep.name, language, before)]
     pictures += [study_plots.importance(shares, sweep.name, language)] if shares else []
     for name, picture in zip(("history", "importance"), pictures, strict=False):
         parent.artifact(plots.save(picture, folder / f"{name}.png")[0], "sweep")
-    told = {"best": asdict(best), "importance": dict(shares), "trials": [asdict(trial) for trial in trials]}
+    told = {
+        "best": asdict(best), "start": start and start.number, "gain": gain and asdict(gain), "importance": dict(shares),
+        "trials": [asdict(trial) for trial in trials],
+    }  # fmt: skip
     (folder / "trials.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     parent.artifact(folder / "trials.json", "sweep")
     counts = {state: sum(trial.state == state for trial in trials) for state in ("finished", "pruned", "failed", "lost")}
-    parent.metrics({"sweep": {"best_score": best.score, "best_trial": best.number, **counts}})
+    gains = {} if gain is None else {"gain": gain.value, "gain_p": gain.p}
+    parent.metrics({"sweep": {"best_score": best.score, "best_trial": best.number, **counts, **gains}})
     parent.tags({"haltung.best": json.dumps(dict(best.values), ensure_ascii=False), "haltung.best_run": best.run})
 
 
