@@ -113,7 +113,7 @@ def test_the_best_of_equal_trials_is_seldom_called_better(count: int, others: in
     rng = np.random.default_rng(11)
     found = [searched(rng, count, others, given_up, trial) for trial in range(2000)]
     share, alone = (np.mean([p <= 0.05 for p in ps]) for ps in ([one.p for one in found], [one.alone for one in found]))
-    print(f"{count:>8} {others:>12} {given_up:>8} {100 * share:>12.1f} {100 * alone:>12.1f}")
+    print(f"{count:>8} {others:>12} {given_up:>8} {100 * share:>12.1f} {100 * alone:>12.1f}")  # the table at the head of selection.py
     assert share <= 0.06
     assert others == 1 or alone > 0.1
 

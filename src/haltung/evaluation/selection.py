@@ -15,6 +15,12 @@ learns from its trials goes where dev, too, was kind by chance; only a split tha
 How often the best of equal trials is called better than the first at 5 %, in % of 2,000 simulated samples (``tests/test_selection.py``)::
 
     articles    other trials    given up    this test    the best, as if nobody had chosen it
+    20                     5           0          5.1                                  15.4
+    40                     1           0          5.3                                   5.3
+    40                     5           0          4.5                                  15.7
+    40                    19           0          5.1                                  31.4
+    40                     5           5          3.8                                  23.5
+    100                    5           0          5.2                                  16.0
 """
 
 from __future__ import annotations
