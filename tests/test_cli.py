@@ -100,6 +100,8 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
         (["train", "--gpu"], "unknown option '--gpu'"),
         (["train", "--config-dir", "nowhere"], "--config-dir: 'nowhere' is no folder"),
         (["train", "corpus.labels=diplomcy"], "there is no label scheme 'diplomcy', did you mean 'diplomacy'?"),
+        (["train", "corpus.tasks=[stanse]"], "unknown task 'stanse', did you mean 'stance'?; the scheme diplomacy has topic, stance"),
+        (["train", "corpus.tasks=[]"], "tasks is (none); expected one or more of topic, stance, each once"),
         (["prepare", "corpus=real_news", "sources=nowhere"], "nowhere"),
         (["evaluate"], "name what to evaluate: run=ID"),
         (["evaluate", "run=x", "split=train"], "split is 'train', allowed are dev, test"),
@@ -240,6 +242,22 @@ def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) ->
     assert refused.returncode == 2
     assert "the model knows the scheme 'tiny'" in refused.stderr
     assert "'diplomacy'" in refused.stderr
+
+
+def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
+    """The model knows them alone, is scored on its corpus without being told again, and elsewhere the way is told."""
+    write_corpus(tmp_path, 80)
+    done = haltung("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    own = haltung("evaluate", "run=alone-42", "split=test", "examine=false", cwd=tmp_path)
+    assert own.returncode == 0, own.stderr
+    assert ("stance" in own.stdout, "topic" in own.stdout) == (True, False)
+    elsewhere = ("evaluate", "run=alone-42", *CORPUS, "corpus.name=whole", "split=test", "examine=false")
+    refused = haltung(*elsewhere, cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "its tasks alone are corpus.tasks=[stance]" in refused.stderr
+    told = haltung(*elsewhere, "corpus.tasks=[stance]", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
 
 
 def test_predict_labels_a_text_in_both_languages(trained: Path) -> None:

@@ -137,6 +137,24 @@ def test_other_segments_gold_or_scheme_are_refused_by_name() -> None:
         compare(few)
 
 
+def test_systems_with_other_tasks_are_compared_on_those_they_share() -> None:
+    """Whether a second task helps or harms is a question to ask; with other labels, or no task in common, it is none."""
+    alone = System("alone", (scored(0.7, 5).only(["stance"]),))
+    found = compare([GOOD, alone])
+    assert (list(found.tasks), found.unshared) == (["stance"], ("themes",))
+    assert found.tasks["stance"].pairs[0].macro_f1 == compare([GOOD, System("alone", (scored(0.7, 5),))]).tasks["stance"].pairs[0].macro_f1
+    assert any("not every system has learned it: themes" in note for note in comparison_tables.notes(found))
+    assert compare([alone, GOOD]).tasks["stance"].pairs[0].verdict == WORSE
+    with pytest.raises(UserError, match="unknown task 'themes'"):
+        compare([GOOD, alone], ["themes"])
+    relabelled = System("new", (dataclasses.replace(scored(0.8), scheme=OTHER_SCHEME).only(["stance"]),))
+    with pytest.raises(UserError, match="good and new can't be compared: their label schemes differ"):
+        compare([GOOD, relabelled])
+    themes = System("themes", (scored(0.8).only(["themes"]),))
+    with pytest.raises(UserError, match="alone and themes can't be compared: their label schemes differ"):
+        compare([alone, themes])
+
+
 class _Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -109,6 +109,17 @@ def test_an_unknown_task_is_answered_with_the_nearest(diplomacy: Scheme) -> None
         diplomacy["stanse"]
 
 
+def test_a_scheme_can_be_cut_to_some_of_its_tasks(diplomacy: Scheme) -> None:
+    """In its own order, with another digest; what it has not, or nothing at all, can't be chosen."""
+    stance = diplomacy.only(["stance"])
+    assert (stance.names, stance.name, stance.stance) == (("stance",), "diplomacy", diplomacy.stance)
+    assert stance.digest() != diplomacy.digest()
+    assert diplomacy.only(["stance", "topic"]) == diplomacy
+    for names, message in [([], r"tasks is \(none\)"), (["stance", "stance"], "each once"), (["stanse"], "did you mean 'stance'")]:
+        with pytest.raises(UserError, match=message):
+            diplomacy.only(names)
+
+
 def test_a_scheme_survives_the_way_through_plain_data(diplomacy: Scheme) -> None:
     """A bundle stores its scheme as JSON and reads it back unchanged."""
     assert labels.parse(diplomacy.to_dict()) == diplomacy

@@ -108,6 +108,18 @@ def test_what_goes_in_comes_out(tmp_path):
     assert [s.labels["tags"] for s in prepared.segments("train")][:3] == [None, (), ("a", "b")]
 
 
+def test_some_tasks_alone_are_read_from_the_same_splits(tmp_path):
+    """Segments, splits and their digests stay, whichever tasks are chosen."""
+    prepared = made(tmp_path)
+    cut = prepared.only(["tags"])
+    assert (cut.manifest, cut.scheme.names) == (prepared.manifest, ("tags",))
+    whole = [replace(segment, labels={"tags": segment.labels["tags"]}) for segment in prepared.segments("train")]
+    assert cut.segments("train") == whole
+    assert set(cut.open("train").column_names) == set(prepared.open("train").column_names) - {"stance"}
+    with pytest.raises(UserError, match="unknown task 'tag'"):
+        prepared.only(["tag"])
+
+
 def test_the_folder_holds_all_that_is_promised(tmp_path):
     """Parquet per split, manifest, card, and the lists of what was dropped and mended."""
     assert sorted(snapshot(made(tmp_path).folder)) == [

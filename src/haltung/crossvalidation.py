@@ -61,12 +61,12 @@ def cross_validate(name: str, plans: Sequence[Plan], store: Store, told: Callabl
     everything = [segment for part in held_out for segment in part]
     if len({segment.id for segment in everything}) < len(everything):
         raise UserError("two folds hold out the same segment; all folds need the same splits@corpus.split=kfold, with one seed")
-    manifest, scheme = first.corpus.manifest, first.corpus.scheme
+    scheme = first.corpus.scheme
     tags = {
         "haltung.kind": KEY,
         "haltung.corpus": first.corpus.name,
         "haltung.scheme": scheme.name,
-        "haltung.scheme_digest": manifest.scheme_digest,
+        "haltung.scheme_digest": scheme.digest(),
         f"haltung.digest.{KEY}": split_digest(everything, scheme),
         **tracking.provenance(first.command),
     }

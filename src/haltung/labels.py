@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,17 @@ class Scheme:
         if name.startswith("_") or name not in (task.name for task in self.__dict__.get("tasks", ())):
             raise AttributeError(name)
         return self[name]
+
+    def only(self, names: Sequence[str]) -> Scheme:
+        """Return the scheme with these tasks alone, in its own order.
+
+        Raises:
+            UserError: none is named, one of them twice, or one that the scheme has not.
+        """
+        chosen = {self[name].name for name in names}
+        if not names or len(chosen) < len(names):
+            raise UserError(f"tasks is {listed(names)}; expected one or more of {listed(self.names)}, each once")
+        return replace(self, tasks=tuple(task for task in self.tasks if task.name in chosen))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scheme as plain data, the inverse of ``parse``."""

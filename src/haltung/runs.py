@@ -26,6 +26,7 @@ from haltung.evaluation.intervals import with_intervals
 from haltung.evaluation.metrics import evaluate, summary
 from haltung.evaluation.scored import score
 from haltung.examination import examine
+from haltung.labels import Scheme
 from haltung.model import bundle
 from haltung.model.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
@@ -67,6 +68,7 @@ class Plan:
         """The folder of this very training; another recipe, corpus or seed has another one."""
         parts = [asdict(self.encoder), asdict(self.model), asdict(self.training), self.seed, self.corpus.manifest.digest, self.name]
         parts += [self.share] if self.share < 1 else []
+        parts += [self.corpus.scheme.names] if self.corpus.scheme.digest() != self.corpus.manifest.scheme_digest else []
         key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]
         return self.folder / f"{self.name}-{self.seed}-{key}{self.twin}"
 
@@ -256,7 +258,7 @@ def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, spl
     if model.scheme.digest() != corpus.scheme.digest():
         raise UserError(
             f"the model knows the scheme '{model.scheme.name}' (digest {model.scheme.digest()}), but the corpus '{corpus.name}' "
-            f"is labelled by '{corpus.scheme.name}' (digest {corpus.scheme.digest()}); evaluate it on a corpus with its own scheme"
+            f"is labelled by '{corpus.scheme.name}' (digest {corpus.scheme.digest()}); {_own_scheme(model.scheme, corpus.scheme)}"
         )
     if not segments:
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
@@ -287,6 +289,13 @@ def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, spl
     return figures
 
 
+def _own_scheme(known: Scheme, given: Scheme) -> str:
+    """Return what to do where a model's scheme isn't the corpus's: often it has learned some of its tasks."""
+    if set(known.names) < set(given.names) and given.only(known.names).digest() == known.digest():
+        return f"its tasks alone are corpus.tasks=[{','.join(known.names)}]"
+    return "evaluate it on a corpus with its own scheme"
+
+
 def mean_and_deviation(spread: Summary) -> dict[str, dict[str, dict[str, float]]]:
     """Return a summary as nested metrics, ``{"stance": {"macro_f1": {"mean": …, "sd": …}}}``."""
     return {
@@ -306,7 +315,7 @@ def tags_of(corpus: Prepared, kind: str, command: Sequence[str], share: float = 
         "haltung.corpus": manifest.name,
         "haltung.corpus_digest": manifest.digest,
         "haltung.scheme": corpus.scheme.name,
-        "haltung.scheme_digest": manifest.scheme_digest,
+        "haltung.scheme_digest": corpus.scheme.digest(),
         **{f"haltung.split_digest.{name}": digest for name, digest in manifest.digests.items()},
         **({"haltung.share": f"{share:g}"} if share < 1 else {}),
         **tracking.provenance(command),

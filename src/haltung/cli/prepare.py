@@ -34,6 +34,7 @@ class CorpusKeys:
     reader: Mapping[str, Any]
     rules: Mapping[str, Any]
     split: Mapping[str, Any]
+    tasks: tuple[str, ...] | None = None
 
 
 def run(words: Sequence[str]) -> int:
@@ -69,10 +70,13 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     keys = typed(CorpusKeys, corpus, "corpus")
     name, out = keys.name, Path(settings["prepared"])
     scheme = scheme_of(keys.labels, config_dir)
+    # A corpus is prepared whole, so that its splits are the same whichever of its tasks are learned.
+    tasks = scheme.names if keys.tasks is None else scheme.only(keys.tasks).names
     reader = make(keys.reader, "corpus.reader")
     # What a model makes of the corpus (what it reads, how long) is no part of the corpus itself.
     content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
     print_of = fingerprint({**content, "scheme": scheme.to_dict()}, reader.files() if hasattr(reader, "files") else ())
     if not force and is_current(out / name, print_of):
-        return load(out / name)
-    return prepare(name, reader, scheme, make(keys.rules, "corpus.rules"), make(keys.split, "corpus.split"), out, fingerprint=print_of)
+        return load(out / name).only(tasks)
+    rules, split = make(keys.rules, "corpus.rules"), make(keys.split, "corpus.split")
+    return prepare(name, reader, scheme, rules, split, out, fingerprint=print_of).only(tasks)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared corpus: its folder, its manifest, its label scheme."""
+    """A prepared corpus: its folder, its manifest, its label scheme; that may have been cut to some of the tasks (``only``)."""
 
     folder: Path
     manifest: Manifest
@@ -34,6 +35,14 @@ class Prepared:
     def name(self) -> str:
         """The corpus's name."""
         return self.manifest.name
+
+    def only(self, tasks: Sequence[str]) -> Prepared:
+        """Return the corpus with these tasks of its scheme alone; splits and their digests stay what they are.
+
+        Raises:
+            UserError: there is no such task.
+        """
+        return replace(self, scheme=self.scheme.only(tasks))
 
     def open(self, split: str) -> Dataset:
         """Return a split as a dataset with the columns of ``records.features``, in memory.

@@ -100,6 +100,8 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     out = [said.format(draws=count(comparison.draws, language), correction=correction)]
     if any(pair.mcnemar is not None for task in comparison.tasks.values() for pair in task.pairs):
         out.append(word("one_run_each", language))
+    if comparison.unshared:
+        out.append(word("unshared", language).format(tasks=", ".join(comparison.unshared)))
     fewest = min(task.articles for task in comparison.tasks.values())
     if fewest < _FEW:
         out.append(word("few_articles", language).format(articles=fewest, unit=unit(comparison, language)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,20 @@ class Scored:
         single = self.scheme[task].kind == "single"
         chosen: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
         return chosen
+
+    def only(self, tasks: Sequence[str]) -> Scored:
+        """Return these tasks alone.
+
+        Raises:
+            UserError: there is no such task.
+        """
+        scheme = self.scheme.only(tasks)
+        return replace(
+            self,
+            scheme=scheme,
+            probabilities={name: self.probabilities[name] for name in scheme.names},
+            gold={name: self.gold[name] for name in scheme.names},
+        )
 
     def subset(self, rows: Ints | Bools) -> Scored:
         """Return the segments that ``rows`` picks (a mask or indices; an index may come several times, as a bootstrap has it)."""

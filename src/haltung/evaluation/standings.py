@@ -93,6 +93,7 @@ class TaskComparison:
 class Comparison:
     """Systems compared on one split. ``alone``: every segment stands alone, so that "articles" are segments.
 
+    ``unshared`` are the tasks that some system has not learned, so that they are not compared.
     ``references`` are published figures to show beside; ``left_out`` are those that hold for a split of another size.
     """
 
@@ -107,6 +108,7 @@ class Comparison:
     draws: int
     seed: int
     alone: bool
+    unshared: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     left_out: tuple[Reference, ...] = ()
 
@@ -122,7 +124,7 @@ def compare(
     """Compare systems by macro-F1, in each task by itself.
 
     Args:
-        systems: two or more, all on the same segments.
+        systems: two or more, all on the same segments; where one has learned fewer tasks than another, those that all know are compared.
         tasks: by name; none: all single-label tasks that the split is labelled for.
         correction: ``holm`` over all pairs of a task, or ``none``.
         draws: of the bootstrap and of the randomisation.
@@ -132,6 +134,7 @@ def compare(
         UserError: fewer than two systems, another name twice, other segments, gold labels or scheme, or nothing to compare.
     """
     one_of("correction", correction, CORRECTIONS)
+    systems, unshared = _shared(systems)
     _comparable(systems)
     first = systems[0].runs[0]
     chosen = [first.scheme[name] for name in tasks] or [task for task in first.scheme if task.kind == "single"]
@@ -153,7 +156,19 @@ def compare(
         draws=draws,
         seed=seed,
         alone=len(set(first.groups)) == len(first),
+        unshared=unshared,
     )
+
+
+def _shared(systems: Sequence[System]) -> tuple[Sequence[System], tuple[str, ...]]:
+    """Return the systems with the tasks that all of them have, and the names of the others."""
+    schemes = [run.scheme for system in systems for run in system.runs]
+    every = tuple(dict.fromkeys(name for scheme in schemes for name in scheme.names))
+    common = [name for name in every if all(name in scheme.names for scheme in schemes)]
+    if not common or len(common) == len(every):
+        return systems, ()
+    cut = [replace(system, runs=tuple(run.only(common) for run in system.runs)) for system in systems]
+    return cut, tuple(name for name in every if name not in common)
 
 
 def _comparable(systems: Sequence[System]) -> None:

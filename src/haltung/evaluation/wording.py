@@ -187,6 +187,10 @@ _WORDS = {
         "Where both sides are a single run, the verdict holds for these two models, not for their recipes; those want several seeds.",
         "Wo beide Seiten ein einzelner Lauf sind, gilt das Urteil für diese zwei Modelle, nicht für ihr Rezept; das braucht mehrere Seeds.",
     ),
+    "unshared": (
+        "Not compared, since not every system has learned it: {tasks}.",
+        "Nicht verglichen, weil nicht jedes System es gelernt hat: {tasks}.",
+    ),
     "few_articles": (
         "There are only {articles} {unit}: below 20 of them these tests find differences a little too easily.",
         "Es sind nur {articles} {unit}: unter 20 finden diese Tests etwas zu leicht Unterschiede.",
