@@ -95,7 +95,7 @@ def gain(first: Sequence[Articles], others: Sequence[Sequence[Articles]], given_
     luck = np.empty((len(others), 0))
     step = max(1, 4_000_000 // articles)
     for start in range(0, draws, step):
-        signs: Floats = rng.integers(0, 2, (min(step, draws - start), articles)) * 2.0 - 1
+        signs: Floats = np.where(rng.integers(0, 2, (min(step, draws - start), articles)) == 1, 1.0, -1.0)
         luck = np.concatenate([luck, np.stack([_apart(other, first, signs) for other in others])], axis=1)
     # Equal but for rounding counts as reached.
     chosen, alone = ((float((row >= values[best] - 1e-12).sum()) + 1) / (draws + 1) for row in (luck.max(axis=0), luck[best]))
