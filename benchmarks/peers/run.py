@@ -45,7 +45,7 @@ ALL = "all"
 # What Haltung is told beyond its defaults: for each system and corpus what its experiments have found to be good on dev.
 SETTINGS = {
     ("haltung", "real_news"): (),
-    ("haltung", "xstance"): ("training.epochs=6", "corpus.max_length=112"),
+    ("haltung", "xstance"): ("training.encoder_rate=1e-4", "corpus.max_length=112"),
     ("haltung_linear", "real_news"): ("model=linear", "experiment=context_topic"),
     ("haltung_linear", "xstance"): ("model=linear",),
 }
