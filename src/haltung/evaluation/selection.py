@@ -33,9 +33,7 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.evaluation.intervals import DRAWS, LEVEL, SEED, Articles, articles_of
 from haltung.evaluation.scored import Floats, Scored
-
-# Fewer articles than this say nothing that a choice could rest on, as in ``standings``.
-FEWEST = 5
+from haltung.evaluation.standings import FEWEST
 
 
 @dataclass(frozen=True)

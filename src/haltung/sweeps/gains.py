@@ -51,6 +51,6 @@ def _articles(trial: Trial, select: str, store: Store) -> list[Articles]:
     try:
         scored = outcome.read(tracking.artifact(record, f"dev/{report.PREDICTIONS}"))
     except UserError:
-        raise UserError(f"trial {trial.number} has kept no predictions of dev; it was run by an older version") from None
+        raise UserError(f"trial {trial.number} has kept no predictions of dev; an older version ran it, or its files were moved") from None
     there = [task.name for task in scored.scheme if scored.labelled(task.name).any()]
     return articles_by_task(scored, [select] if select in there else there)
