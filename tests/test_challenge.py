@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scipy.stats import binomtest
 
 from haltung import labels
 from haltung.corpus.readers.pairs import Pairs
@@ -72,13 +74,20 @@ def test_both_segments_of_a_pair_share_article_phenomenon_and_context(segments: 
 def test_figures_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment, ...]) -> None:
     """One pair both right; one told apart and half right; one whose stance does not differ, half right."""
     scored = score(segments, predicted(segments, "warning", "neutral", "warning", "neutral", "threat", "neutral"), SCHEME)
-    assert phenomena(scored, segments) == {
-        "stance": (
-            PhenomenonFigures("all", 3, 4 / 6, 1 / 3, 2, 1.0),
-            PhenomenonFigures("direction", 1, 0.5, 0.0, 0, None),
-            PhenomenonFigures("negation", 2, 0.75, 0.5, 2, 1.0),
-        )
-    }
+    found = phenomena(scored, segments)["stance"]
+    assert [replace(row, intervals={}) for row in found] == [
+        PhenomenonFigures("all", 3, 4 / 6, 1 / 3, 2, 1.0),
+        PhenomenonFigures("direction", 1, 0.5, 0.0, 0, None),
+        PhenomenonFigures("negation", 2, 0.75, 0.5, 2, 1.0),
+    ]
+    for row in found:
+        pairs = {"accuracy": row.pairs, "both": row.pairs, "apart": row.differing}
+        for figure, ends in row.intervals.items():
+            hits = getattr(row, figure) * pairs[figure]
+            if hits == round(hits):
+                low, high = binomtest(round(hits), pairs[figure]).proportion_ci(method="wilson")
+                assert (ends.low, ends.high) == pytest.approx((low, high), abs=1e-6)
+    assert set(found[1].intervals) == {"accuracy", "both"}
 
 
 def test_a_model_that_answers_both_the_same_tells_nothing_apart(segments: tuple[Segment, ...]) -> None:
@@ -94,7 +103,7 @@ def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tupl
     figures = Evaluation(**{**vars(evaluate(scored)), "phenomena": phenomena(scored, segments)})
     assert Evaluation.from_dict(json.loads(figures.to_json())) == figures
     grid = tables.phenomena(figures.phenomena["stance"], SCHEME.stance, "de")
-    assert grid.rows[0] == ("alle", "3", "0,333", "0,000", "0,000")
+    assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,562]", "0,000 [0,000; 0,658]")
     assert plots.phenomena(figures, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"
     files = report.write(tmp_path / "report", figures, scored, language="de")
     assert any(path.name == "stance_phenomena.png" for path in files)

@@ -76,6 +76,32 @@ def test_articles_and_seeds_add_up() -> None:
     assert reach == pytest.approx(t.ppf(0.975, found.degrees) * math.hypot(found.articles_error, found.seeds_error))
 
 
+def test_seeds_that_do_not_differ_lend_no_spread() -> None:
+    """A linear model's three seeds give the same answers, which says nothing of how an encoder's would differ."""
+    draws = np.random.default_rng(2).normal(0.1, 0.04, 1000)
+    alone = difference(spread([0.6], draws), spread([0.5], np.zeros(1000)))
+    assert difference(spread([0.6], draws), spread([0.5, 0.5, 0.5], np.zeros(1000))) == alone
+    assert alone.seeds_error == 0
+
+
+def test_intervals_stay_where_figures_can_be() -> None:
+    """Between 0 and 1, a difference between -1 and 1; two seeds far apart reach far beyond."""
+    far = spread([0.98, 0.6], np.random.default_rng(3).normal(0.79, 0.05, 1000))
+    found = standing(far)
+    assert (found.low, found.high) == (0.0, 1.0)
+    apart = difference(far, spread([0.1, 0.5], np.zeros(1000)))
+    assert -1 <= apart.low < apart.high <= 1
+
+
+def test_a_figure_of_one_has_an_interval_that_knows_how_many_articles_there_are() -> None:
+    """All draws agree there; Wilson's with the articles for n says what 30 of 30 say."""
+    from scipy.stats import binomtest
+
+    found = standing(spread([1.0], np.ones(500)))
+    theirs = binomtest(30, 30).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+
+
 def test_a_side_of_one_run_is_taken_to_vary_as_the_other() -> None:
     """s²/3 + s², whichever side it is."""
     draws = np.random.default_rng(1).normal(0, 0.01, 1000)

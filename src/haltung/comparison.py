@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from haltung import tracking
@@ -20,7 +21,33 @@ SPLITS = ("dev", "test", FOLDS)
 # MLflow's words for a run that has not ended.
 _GOING = ("RUNNING", "SCHEDULED")
 
-_KINDS_OF_SEVERAL = ("seeds", "sweep")
+# The parts of a run's config that are its recipe; of the corpus all but where it lies and how it is cut.
+_RECIPE = ("encoder", "model", "training", "corpus")
+_CUT = ("reader", "rules", "split", "references")
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What the user has named: one run, or several joined by "+", each with the runs whose predictions it stands for."""
+
+    parts: tuple[tuple[RunRecord, tuple[RunRecord, ...]], ...]
+
+    @property
+    def first(self) -> RunRecord:
+        """The run that was named first."""
+        return self.parts[0][0]
+
+    @property
+    def members(self) -> tuple[RunRecord, ...]:
+        """All runs whose predictions count."""
+        return tuple(member for _, members in self.parts for member in members)
+
+    @property
+    def name(self) -> str:
+        """The run's name; of several their name without the seed at its end, or all names where they have no such one in common."""
+        names = [record.name for record, _ in self.parts]
+        stems = {re.sub(r"[-_]\d+$", "", name) for name in names}
+        return names[0] if len(names) == 1 else stems.pop() if len(stems) == 1 else "+".join(names)
 
 
 def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | None = None) -> list[System]:
@@ -28,29 +55,30 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
 
     Args:
         store: where the runs are.
-        names: ids, beginnings of ids, or names; a parent run stands for its seeds, a sweep for those of its best recipe.
+        names: ids, beginnings of ids, or names; a parent run stands for its seeds, a sweep for those of its best recipe, and several
+            joined by "+" are the seeds of one recipe that were trained one by one.
         split: ``dev``, ``test``, or ``folds`` for the out-of-fold predictions of cross-validations.
         corpus: whose split; None: the corpus that each run was trained on.
 
     Raises:
-        UserError: fewer than two runs, one of them twice, unknown or still running, without predictions, or on another split or scheme.
+        UserError: fewer than two runs, one of them twice, unknown or still running, without predictions, joined by "+" with another
+            recipe, or on another split or scheme.
     """
     if len(names) < 2:
         raise UserError(f"{len(names)} run{'' if len(names) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
-    found = [(record, _members(record, split)) for record in (tracking.find(store, name) for name in names)]
+    found = [_named(store, name, split) for name in names]
     _refuse_twice(found)
-    for record, members in found:
-        going = next((one for one in (record, *members) if one.status in _GOING), None)
-        if going is not None:
-            raise UserError(f"the run {going.name} ({going.id}) is still running; wait for it, or resume it if its process was killed")
-    digests = {record.id: {_digest(member, split, corpus) for member in members} for record, members in found}
+    digests = [{_digest(member, split, corpus) for member in named.members} for named in found]
     systems = [
         System(
-            _name(record, found), tuple(_predictions(member, split, corpus) for member in members), tuple(member.id for member in members)
+            _name(named, found),
+            tuple(_predictions(member, split, corpus) for member in named.members),
+            tuple(member.id for member in named.members),
+            max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in named.members),
         )
-        for record, members in found
+        for named in found
     ]
-    _refuse_other_splits([(record, digests[record.id]) for record, _ in found], split, corpus)
+    _refuse_other_splits([(named.first, here) for named, here in zip(found, digests, strict=True)], split, corpus)
     return systems
 
 
@@ -83,31 +111,59 @@ def track(store: Store, comparison: Comparison, systems: Sequence[System], folde
     return run.id
 
 
-def _members(record: RunRecord, split: str) -> list[RunRecord]:
-    """Return the runs whose predictions a run stands for: itself, or its seeds."""
-    if split == FOLDS or record.tags.get("haltung.kind") not in _KINDS_OF_SEVERAL:
-        return [record]
-    parts = tracking.children(record)
-    inner = [part for part in parts if part.tags.get("haltung.kind") == "seeds"]
-    if record.tags["haltung.kind"] == "sweep":
-        return _members(inner[-1], split) if inner else [record]
-    return [part for part in parts if part.tags.get("haltung.kind") == "train"] or [record]
+def _named(store: Store, word: str, split: str) -> _Named:
+    try:
+        records = [tracking.find(store, word)]
+    except UserError:
+        # A name may itself hold a plus.
+        if "+" not in word:
+            raise
+        records = [tracking.find(store, part.strip()) for part in word.split("+")]
+        _refuse_other_recipes(records)
+    parts = []
+    for record in records:
+        if record.status in _GOING:
+            raise UserError(f"the run {record.name} ({record.id}) is still running; wait for it, or resume it if its process was killed")
+        parts.append((record, (record,) if split == FOLDS else tuple(tracking.members(record))))
+    return _Named(tuple(parts))
 
 
-def _refuse_twice(found: Sequence[tuple[RunRecord, Sequence[RunRecord]]]) -> None:
+def _refuse_other_recipes(records: Sequence[RunRecord]) -> None:
+    """Refuse runs joined by "+" that differ in more than their seed."""
+    first, *others = records
+    recipe = _recipe(first)
+    for other in others:
+        theirs = _recipe(other)
+        apart = next((key for key in sorted({*recipe, *theirs}) if recipe.get(key) != theirs.get(key)), None)
+        if apart is not None:
+            raise UserError(
+                f"{first.name} and {other.name} are no seeds of one recipe: they differ in {apart} "
+                f"({recipe.get(apart)} and {theirs.get(apart)}); name them apart, as in runs=[{first.name},{other.name}]"
+            )
+
+
+def _recipe(record: RunRecord) -> dict[str, object]:
+    """Return what makes a run's recipe, flat; where its corpus lies and how it was cut is told by the digest of its split."""
+    config = {key: value for key, value in record.config.items() if key in _RECIPE and isinstance(value, Mapping)}
+    corpus = {key: value for key, value in config.get("corpus", {}).items() if key not in _CUT}
+    return {**dict(tracking.flat({**config, "corpus": corpus}, ".")), "shares": record.config.get("shares")}
+
+
+def _refuse_twice(found: Sequence[_Named]) -> None:
     seen: dict[str, RunRecord] = {}
-    for record, members in found:
+    for record, members in (part for named in found for part in named.parts):
         for member in members:
-            other = seen.setdefault(member.id, record)
-            if other is not record:
+            other = seen.get(member.id)
+            if other is not None:
                 part = "" if member.id == other.id == record.id else f", as a part of {(other if record.id == member.id else record).name}"
                 raise UserError(f"the run {member.name} ({member.id[:8]}) is named twice{part}; name runs that differ")
+            seen[member.id] = record
 
 
-def _name(record: RunRecord, found: Sequence[tuple[RunRecord, Sequence[RunRecord]]]) -> str:
-    """Return the run's name, with the beginning of its id where another run is called the same."""
-    alone = sum(other.name == record.name for other, _ in found) == 1
-    return record.name if alone else f"{record.name} ({record.id[:8]})"
+def _name(named: _Named, found: Sequence[_Named]) -> str:
+    """Return its name, with the beginning of the first run's id where another one is called the same."""
+    alone = sum(other.name == named.name for other in found) == 1
+    return named.name if alone else f"{named.name} ({named.first.id[:8]})"
 
 
 def _key(record: RunRecord, split: str, corpus: str | None) -> str:
@@ -129,8 +185,6 @@ def _predictions(record: RunRecord, split: str, corpus: str | None) -> Scored:
             raise UserError(
                 f"the run {record.name} ({record.id[:8]}) is no cross-validation; leave split=folds out, or train it with folds"
             )
-        if record.tags.get("haltung.kind") == FOLDS:
-            raise UserError(f"the run {record.name} ({record.id[:8]}) is a cross-validation; compare such runs with split=folds")
         command = f"haltung evaluate run={record.id[:8]} split={split}" + (f" corpus={corpus}" if corpus and key != split else "")
         raise UserError(f"the run {record.name} ({record.id[:8]}) holds no predictions for {key}; run {command}")
     # Every training stores its dev predictions; `evaluate split=dev` stores newer ones.

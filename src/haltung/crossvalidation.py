@@ -67,7 +67,8 @@ def cross_validate(name: str, plans: Sequence[Plan], store: Store, told: Callabl
         "haltung.corpus": first.corpus.name,
         "haltung.scheme": scheme.name,
         "haltung.scheme_digest": scheme.digest(),
-        f"haltung.digest.{KEY}": split_digest(everything, scheme),
+        # Over all tasks of the corpus, as the digests of its splits are, so that one that learned some of them can be compared.
+        f"haltung.digest.{KEY}": _digest(plans),
         **tracking.provenance(first.command),
     }
     resumed = runs.read_state(place).get("run") if first.resume else None
@@ -93,6 +94,12 @@ def cross_validate(name: str, plans: Sequence[Plan], store: Store, told: Callabl
         parent.artifact(place / KEY, f"evaluation/{KEY}")
         runs.write_state(place, {"run": parent.id, "where": parent.where, "finished": True})
     return CrossValidated(parent.id, parent.where, place / KEY, whole, spread)
+
+
+def _digest(plans: Sequence[Plan]) -> str:
+    """Return the digest of all held-out parts together."""
+    whole = [plan.corpus.whole() for plan in plans]
+    return split_digest([segment for corpus in whole for segment in corpus.segments("test")], whole[0].scheme)
 
 
 def joined(parts: Sequence[Scored]) -> Scored:

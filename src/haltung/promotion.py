@@ -130,9 +130,8 @@ def _compared(store: Store, record: RunRecord, old: Version, alias: str, corpus:
 def _not_exported(record: RunRecord) -> str:
     kind = record.tags.get("haltung.kind")
     if kind in _KINDS_OF_SEVERAL:
-        parts = [part.name for part in tracking.children(record) if part.tags.get("haltung.kind") == "train"]
-        some = f": {', '.join(parts)}" if parts else ""
-        return f"{record.name} stands for several trainings, and one model is promoted; name one of them{some}"
+        parts = ", ".join(part.name for part in tracking.members(record))
+        return f"{record.name} stands for several trainings, and one model is promoted; name one of them: {parts}"
     return (
         f"{record.name} ({record.id[:8]}) has no exported version that could be promoted; "
         f"make one with haltung export run={record.id[:8]} to=FOLDER register=true"

@@ -163,7 +163,7 @@ def keep(
     dev, manifest = kept.corpus.segments("dev"), kept.corpus.manifest
     # Temperatures and thresholds are fitted before the bundle is written: what is evaluated here is what is loaded from it.
     scored = calibrate(model, score(dev, said or model.predict(dev, progress=True), kept.corpus.scheme, manifest.name, "dev"))
-    folder = bundle.save(model, kept.place / "bundle", source)
+    folder = bundle.save(model, kept.place / "bundle", source, [*kept.corpus.segments("train"), *dev])
     figures = with_intervals(evaluate(scored), scored)
     details = {"run": run.id, "command": kept.command, "corpus digest": manifest.digest[:16]}
     calibration = calibration_of(model, scored)
@@ -238,6 +238,7 @@ def train_seeds(
             outcomes.append(train(plan, store, run))
             if outcomes[-1].again:
                 tracking.adopt(run, outcomes[-1].run)
+            run.tags({tracking.MEMBERS: " ".join(outcome.run for outcome in outcomes)})
             told(outcomes[-1])
         spread = summary([outcome.evaluation for outcome in outcomes])
         run.metrics({"dev": mean_and_deviation(spread)})
@@ -247,10 +248,11 @@ def train_seeds(
 
 
 def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, split: str, folder: Path, record: RunRecord | None,
-         command: Sequence[str], language: str = "en", looks: bool = True) -> Evaluation:  # fmt: skip
+         command: Sequence[str], language: str = "en", looks: bool = True, seen: int = 0) -> Evaluation:  # fmt: skip
     """Score a model on a split, write the report into ``folder``, and, where there is a run, into that run.
 
     With ``looks`` the report also holds slices, masked names and errors to read (see ``examination``), which takes about as long again.
+    ``seen`` segments are known to the model from its training; the report and the run say so.
 
     Raises:
         UserError: the model was trained with another label scheme, or the split is empty.
@@ -267,8 +269,10 @@ def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, spl
     if challenge.is_challenge(segments):
         figures = replace(figures, phenomena=challenge.phenomena(scored, segments))
     provenance = tracking.provenance(command)
-    details = {"command": provenance["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]} | (
-        {"run": record.id} if record else {}
+    details = (
+        {"command": provenance["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
+        | ({"run": record.id} if record else {})
+        | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
     )
     calibration = calibration_of(model, scored)
     title = record.name if record else ""
@@ -284,7 +288,7 @@ def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, spl
         key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
         looked = examination.metrics() if examination else {}
         run.metrics({key: {**figures.headline(), **calibration.metrics(), **looked, **challenge.flat(figures.phenomena)}})
-        run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split]})
+        run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
         run.artifact(folder, f"evaluation/{key}")
     return figures
 

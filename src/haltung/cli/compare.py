@@ -44,10 +44,11 @@ def run(words: Sequence[str]) -> int:
     """Compare runs; print leaderboard, pairs and verdicts, and write them where that is asked for."""
     parsed = parse([_as_texts(word) for word in words])
     for overrides in parsed.combinations:
-        config = compose("compare", overrides, parsed.config_dir)
+        config = compose("compare", overrides, parsed.config_dir, optional=("corpus",))
         if parsed.show:
             print(OmegaConf.to_yaml(config))
         else:
+            # Of a corpus its name alone is wanted, so that its files need not be named (corpus.reader.path).
             _compare(plain(config), ["compare", *words], parsed.config_dir)
     return 0
 

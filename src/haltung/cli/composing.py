@@ -36,8 +36,8 @@ class Words:
     config_dir: Path | None = None
 
 
-def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> DictConfig:
-    """Return the config of a command with these overrides.
+def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
+    """Return the config of a command with these overrides; keys of the ``optional`` groups may be left without a value.
 
     Raises:
         UserError: an override is malformed, or names a key or a choice that there is none of.
@@ -66,7 +66,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
         except (ValueError, yaml.YAMLError) as error:
             # A group that is set to something that is no name, or a file of the user's own that is no text
             raise UserError(f"the config can't be composed: {_first(error)}; choices are given as group=NAME") from None
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional)
     if missing:
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
     return config

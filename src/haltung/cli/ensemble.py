@@ -57,7 +57,7 @@ def _ensemble(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
             continue
         found = tracking.find(store, named)
         # A parent run stands for its seeds.
-        for record in tracking.children(found) or [found]:
+        for record in tracking.members(found):
             members.append((record.name, tracking.bundle_folder(record)))
             configs.append(record.config)
     if not settings.get("corpus") and not configs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,13 @@ from haltung.cli.prepare import corpus_of
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
+    from haltung.records import Segment
     from haltung.tracking import RunRecord
 
 SPLITS = ("dev", "test")
+
+# The share of a split that may be known by coincidence.
+_COINCIDENCES = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Keys:
     prepared: str
     output: str | None
     examine: bool
+    seen: Literal["refuse", "allow"]
 
 
 def run(words: Sequence[str]) -> int:
@@ -56,8 +62,9 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
 
     from haltung import runs, tracking
-    from haltung.evaluation import tables
+    from haltung.evaluation import outcome, report, tables
     from haltung.evaluation.metrics import summary
+    from haltung.evaluation.standings import with_standing
     from haltung.model import bundle
 
     systems: list[tuple[str, Path, tracking.RunRecord | None]] = []
@@ -69,36 +76,72 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
         source: Mapping[str, Any] = settings
     else:
         found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
-        if found.tags.get("haltung.kind") == "folds":
-            raise UserError(
-                f"{found.name} is a cross-validation, whose out-of-fold figures it holds already; "
-                "compare it with another one (haltung compare 'runs=[A,B]' split=folds), or evaluate one of its folds"
-            )
-        members = tracking.children(found)
-        parent = found if members else None
-        systems += [(record.name, tracking.bundle_folder(record), record) for record in members or [found]]
+        members = tracking.members(found)
+        # The mean over seeds belongs to the run that stands for them, which in a sweep is not the one that was named.
+        parent = found if found.tags.get("haltung.kind") == "seeds" else None
+        systems += [(record.name, tracking.bundle_folder(record), record) for record in members]
         source = settings if settings.get("corpus") else {**settings, "corpus": found.config["corpus"]}
     corpus = corpus_of(source, config_dir)
     if not settings.get("corpus"):
         _same_split(systems, corpus.manifest.digests[split], corpus.name, split)
     segments = corpus.segments(split)
+    known = {folder: _known(name, folder, segments, corpus.name, keys, own=not settings.get("corpus")) for name, folder, _ in systems}
 
     from rich.console import Console
 
     console = Console()
-    evaluations = []
+    evaluations, predicted = [], []
     for name, folder, record in systems:
         place = Path(keys.output or "experiments/reports") / f"{name}-{corpus.name}-{split}"
-        evaluations.append(runs.test(bundle.load(folder), segments, corpus, split, place, record, command, language, keys.examine))
+        evaluations.append(
+            runs.test(bundle.load(folder), segments, corpus, split, place, record, command, language, keys.examine, known[folder])
+        )
+        predicted.append(outcome.read(place / report.PREDICTIONS))
         told = f"[bold]{name}[/] on {corpus.name} {split}; report: {place / 'report.html'}"
         console.print(told, highlight=False, soft_wrap=True)
         tables.show(evaluations[-1], corpus.scheme, console, language)
-    if parent is not None:
-        spread = summary(evaluations)
+    if len(systems) > 1:
+        spread = with_standing(summary(evaluations), predicted)
         console.print(tables.seeds(spread, corpus.scheme, language).rich())
+    if parent is not None:
         run = tracking.attach(parent)
         run.metrics({f"{corpus.name}.{split}": runs.mean_and_deviation(spread)})
         run.text(json.dumps(spread.to_dict(), indent=2, ensure_ascii=False) + "\n", f"evaluation/{corpus.name}.{split}/summary.json")
+
+
+def _known(name: str, folder: Path, segments: Sequence[Segment], corpus: str, keys: Keys, own: bool) -> int:
+    """Return how many segments of the split a model has learned from, or was chosen on; more than a few are refused or told.
+
+    Args:
+        name: of the run or bundle.
+        folder: the bundle.
+        segments: of the split.
+        corpus: its name.
+        keys: the command's own.
+        own: whether it is the corpus that the model was trained on, cut as then; what is known of that was let pass when it was prepared.
+
+    Raises:
+        UserError: more than one in a hundred, of another corpus, unless ``seen`` allows it.
+    """
+    from haltung.model import learned
+
+    known = learned.seen(folder, segments)
+    if known is None:
+        if not own:
+            told = f"{folder} is of an older version and does not list what its model has learned from"
+            print(f"{told}; make sure that none of the {keys.split} split of {corpus} is among it", file=sys.stderr)
+        return 0
+    if not known:
+        return 0
+    share = f"{len(known)} of the {len(segments)} segments of the {keys.split} split of '{corpus}' (the first: '{known[0]}')"
+    # Short sentences such as "Das Gericht bestätigte das" stand in more than one article.
+    if not own and keys.seen == "refuse" and len(known) > _COINCIDENCES * len(segments):
+        raise UserError(
+            f"{share} are among those that {name} has learned from or was chosen on, so its figures would say too little of new texts; "
+            "evaluate it on a corpus that it does not know, or say seen=allow to score it all the same (report and comparisons will say so)"
+        )
+    print(f"note: {share} are among those that {name} has learned from or was chosen on", file=sys.stderr)
+    return len(known)
 
 
 def _same_split(systems: Sequence[tuple[str, Path, RunRecord | None]], digest: str, corpus: str, split: str) -> None:

@@ -69,9 +69,9 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
         source: Mapping[str, Any] = settings
     else:
         found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
-        members = tracking.children(found)
-        record = members[0] if members else found
-        if members:
+        members = tracking.members(found)
+        record = members[0]
+        if record is not found:
             print(f"{found.name} has {len(members)} seeds; this is the first, {record.name}", file=sys.stderr)
         folder = tracking.bundle_folder(record)
         described = bundle.describe(folder)

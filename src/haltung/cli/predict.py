@@ -154,8 +154,7 @@ def _model(keys: Keys, tracking_node: dict[str, Any]) -> Model:
         return bundle.load(Path(keys.bundle))
     store = make(tracking_node, "tracking")
     record = tracking.newest(store) if keys.run is None else tracking.find(store, keys.run)
-    members = tracking.children(record)
-    return bundle.load(tracking.bundle_folder(members[0] if members else record))
+    return bundle.load(tracking.bundle_folder(tracking.members(record)[0]))
 
 
 def _thresholds(model: Model, precision: float | None) -> dict[str, float | None]:

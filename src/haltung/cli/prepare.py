@@ -68,7 +68,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
 
     corpus = settings["corpus"]
     keys = typed(CorpusKeys, corpus, "corpus")
-    name, out = keys.name, Path(settings["prepared"])
+    name, out = keys.name, place_of(keys.name, keys.split, Path(settings["prepared"]))
     scheme = scheme_of(keys.labels, config_dir)
     # A corpus is prepared whole, so that its splits are the same whichever of its tasks are learned.
     tasks = scheme.names if keys.tasks is None else scheme.only(keys.tasks).names
@@ -80,3 +80,10 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
         return load(out / name).only(tasks)
     rules, split = make(keys.rules, "corpus.rules"), make(keys.split, "corpus.split")
     return prepare(name, reader, scheme, rules, split, out, fingerprint=print_of).only(tasks)
+
+
+def place_of(name: str, split: Mapping[str, Any], prepared: Path) -> Path:
+    """Return the folder in which a corpus lies: ``prepared``, or a folder in there of its fold's own, so that no fold replaces another."""
+    if {"folds", "fold"} <= split.keys():
+        return prepared / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"
+    return prepared

@@ -102,17 +102,13 @@ def _train(recipes: Sequence[Recipe], command: Sequence[str], config_dir: Path |
 
 
 def _folds(overrides: Sequence[str], folds: int, config_dir: Path | None) -> list[dict[str, Any]]:
-    """Return the config of each fold: the user's own, split by ``kfold``, and prepared in a folder of the fold's own."""
+    """Return the config of each fold: the user's own, split by ``kfold``."""
     for word in overrides:
         if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
             raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
     own = [word for word in overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
-    out = []
-    for fold in range(1, folds + 1):
-        words = [*own, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"]
-        settings = plain(compose("train", words, config_dir))
-        out.append({**settings, "prepared": str(Path(settings["prepared"]) / f"{settings['corpus']['name']}-folds" / f"{fold}-of-{folds}")})
-    return out
+    words = [[*own, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1, folds + 1)]
+    return [plain(compose("train", each, config_dir)) for each in words]
 
 
 def _cross_validate(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config_dir: Path | None) -> None:

@@ -44,6 +44,10 @@ class Prepared:
         """
         return replace(self, scheme=self.scheme.only(tasks))
 
+    def whole(self) -> Prepared:
+        """Return the corpus with all tasks that it was prepared with."""
+        return replace(self, scheme=manifests.scheme_of(self.manifest, str(self.folder / "manifest.json")))
+
     def open(self, split: str) -> Dataset:
         """Return a split as a dataset with the columns of ``records.features``, in memory.
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from haltung.evaluation.calibration import by_cluster, interval, outcomes, resampled
+from haltung.evaluation.calibration import by_cluster, interval, outcomes, resampled, share_interval
 from haltung.evaluation.draws import numbered
 from haltung.evaluation.figures import Interval
 from haltung.evaluation.intervals import DRAWS
-from haltung.evaluation.scored import Floats, Scored
+from haltung.evaluation.scored import Floats, Ints, Scored
 from haltung.labels import Task
 
 # The precisions that thresholds are chosen for.
@@ -112,18 +112,28 @@ def abstention(scored: Scored, task: Task, thresholds: Mapping[float, float | No
         coverage=tuple(((shown + 1) / len(risk)).tolist()),
         risk=tuple(risk[shown].tolist()),
         points=tuple(
-            Operating(
-                wished=precision,
-                threshold=thresholds[precision],
-                kept=int(keep.sum()),
-                coverage=float(keep.mean()),
-                coverage_interval=None if sample is None or not keep.any() else interval(sample[:, 1 + place]),
-                precision=float(right[keep == 1].mean()) if keep.any() else None,
-                precision_interval=None if sample is None or not keep.any() else interval(sample[:, 1 + len(kept) + place]),
+            _operating(
+                precision,
+                thresholds[precision],
+                keep,
+                right,
+                clusters,
+                None if sample is None else sample[:, [1 + place, 1 + len(kept) + place]],
             )
             for place, (precision, keep) in enumerate(zip(wished, kept, strict=True))
         ),
     )
+
+
+def _operating(wished: float, threshold: float | None, keep: Floats, right: Floats, clusters: Ints, draws: Floats | None) -> Operating:
+    """Return what a threshold keeps (``keep``, 0 or 1) and how often that is right; ``draws`` of coverage and precision, ``[draws, 2]``."""
+    answered = keep == 1
+    coverage, precision = float(keep.mean()), float(right[answered].mean()) if answered.any() else None
+    ends: list[Interval | None] = [None, None]
+    if draws is not None and precision is not None:
+        articles = len(np.unique(clusters)), len(np.unique(clusters[answered]))
+        ends = [share_interval(draws[:, 0], coverage, articles[0]), share_interval(draws[:, 1], precision, articles[1])]
+    return Operating(wished, threshold, int(keep.sum()), coverage, ends[0], precision, ends[1])
 
 
 def threshold(scored: Scored, task: Task, precision: float, least_kept: int = LEAST_KEPT) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from haltung.evaluation.draws import numbered, weights
+from haltung.evaluation.draws import numbered, weights, wilson
 from haltung.evaluation.figures import Interval
 from haltung.evaluation.intervals import DRAWS, FEWEST, SEED
 from haltung.evaluation.metrics import log_loss
@@ -109,7 +109,9 @@ def calibration(scored: Scored, task: Task, bins: int = BINS, draws: int = DRAWS
                 int(counts[:, number].sum()),
                 float(confidence[place == number].mean()),
                 float(right[place == number].mean()),
-                None if sample is None else interval(sample[:, 1 + size + number]),
+                None
+                if sample is None
+                else share_interval(sample[:, 1 + size + number], float(right[place == number].mean()), int((counts[:, number] > 0).sum())),
             )
             for number in range(size)
         ),
@@ -169,6 +171,17 @@ def interval(values: Floats) -> Interval | None:
         return None
     low, high = np.percentile(defined, _OUTSIDE)
     return Interval(float(low), float(high))
+
+
+def share_interval(values: Floats, share: float, clusters: int) -> Interval | None:
+    """Return the interval of a share: ``interval`` of its draws, or Wilson's where it is 0 or 1 and all draws agree (see ``draws.wilson``).
+
+    Args:
+        values: of the draws, ``[draws]``.
+        share: as it was found.
+        clusters: the articles that it is of.
+    """
+    return Interval(*wilson(share, clusters)) if share in (0.0, 1.0) else interval(values)
 
 
 def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from haltung.evaluation.figures import PhenomenonFigures
+from haltung.evaluation.draws import wilson
+from haltung.evaluation.figures import Interval, PhenomenonFigures
 from haltung.evaluation.scored import Scored
 from haltung.records import Segment
 
@@ -59,4 +60,10 @@ def _figures(name: str, gold: np.ndarray, decided: np.ndarray) -> PhenomenonFigu
     right = gold == decided
     differ = gold[:, 0] != gold[:, 1]
     apart = float((decided[differ, 0] != decided[differ, 1]).mean()) if differ.any() else None
-    return PhenomenonFigures(name, len(gold), float(right.mean()), float(right.all(axis=1).mean()), int(differ.sum()), apart)
+    accuracy, both = float(right.mean()), float(right.all(axis=1).mean())
+    # The two of a pair are not independent, so the pairs are Wilson's n for the accuracy too, which is on the safe side.
+    shares = {"accuracy": (accuracy, len(gold)), "both": (both, len(gold))} | (
+        {} if apart is None else {"apart": (apart, int(differ.sum()))}
+    )
+    ends = {figure: Interval(*wilson(share, n)) for figure, (share, n) in shares.items()}
+    return PhenomenonFigures(name, len(gold), accuracy, both, int(differ.sum()), apart, ends)

@@ -98,8 +98,11 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     said = word("comparison_explained", language)
     correction = word(f"corrected_{comparison.correction}", language)
     out = [said.format(draws=count(comparison.draws, language), correction=correction)]
-    if any(pair.mcnemar is not None for task in comparison.tasks.values() for pair in task.pairs):
-        out.append(word("one_run_each", language))
+    once = list(dict.fromkeys(one.system for task in comparison.tasks.values() for one in task.standings if one.runs == 1))
+    if once:
+        out.append(word("trained_once", language).format(systems=", ".join(once)))
+    rows = count(max(task.n for task in comparison.tasks.values()), language)
+    out += [word("seen", language).format(system=system, seen=count(seen, language), n=rows) for system, seen in comparison.seen.items()]
     if comparison.unshared:
         out.append(word("unshared", language).format(tasks=", ".join(comparison.unshared)))
     fewest = min(task.articles for task in comparison.tasks.values())

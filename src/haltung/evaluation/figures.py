@@ -123,7 +123,7 @@ class PhenomenonFigures:
 
     ``accuracy`` is over segments, ``both`` the share of pairs with both right. ``differing`` counts the pairs whose gold labels differ in
     this task, and ``apart`` is the share of those whose predictions differ at all, right or wrong (None where there are none):
-    a model that looks at keywords alone answers both the same.
+    a model that looks at keywords alone answers both the same. ``intervals`` of accuracy, both and apart take pairs for independent.
     """
 
     phenomenon: str
@@ -132,6 +132,12 @@ class PhenomenonFigures:
     both: float
     differing: int
     apart: float | None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PhenomenonFigures:
+        """Make the record of plain data."""
+        return cls(**{**data, "intervals": _intervals(data)})
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,7 @@ class Evaluation:
             KeyError, TypeError: it is not what ``to_dict`` has made; ``read`` turns this into a sentence.
         """
         fields = {name: value for name, value in data.items() if name != "format"}
-        phenomena = {name: tuple(PhenomenonFigures(**row) for row in rows) for name, rows in data.get("phenomena", {}).items()}
+        phenomena = {name: tuple(PhenomenonFigures.from_dict(row) for row in rows) for name, rows in data.get("phenomena", {}).items()}
         tasks = {name: TaskFigures.from_dict(task) for name, task in data["tasks"].items()}
         resampling = Resampling(**data["resampling"]) if data.get("resampling") else None
         return cls(**{**fields, "tasks": tasks, "phenomena": phenomena, "resampling": resampling})
@@ -221,11 +227,15 @@ def read(path: Path) -> Evaluation:
 
 @dataclass(frozen=True)
 class Spread:
-    """One figure over several runs; ``deviation`` is the sample standard deviation (n-1), None for a single run."""
+    """One figure over several runs; ``deviation`` is the sample standard deviation (n-1), None for a single run.
+
+    ``interval`` is that of the mean, where it was computed (see ``standings.with_standing``).
+    """
 
     mean: float
     deviation: float | None
     values: tuple[float, ...]
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from haltung.errors import UserError
-from haltung.evaluation.draws import numbered, per_article, resampled
+from haltung.evaluation.draws import numbered, per_article, resampled, wilson
+from haltung.evaluation.intervals import FEWEST
 from haltung.evaluation.masking import masked_segment, names_state, reread, swapped_segment
 from haltung.evaluation.metrics import Counts, tally
 from haltung.evaluation.scored import Bools, Floats, Ints, Scored, score
@@ -23,11 +24,11 @@ Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % interval by article."""
+    """A value and its 95 % interval by article, which too few articles (``intervals.FEWEST``) do not have."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: in
     labels = before.support.shape[1]
     parts = [before.correct, before.predicted, after.correct, after.predicted, before.support]
     columns = np.concatenate([*parts, *(part.exact[:, None] for part in (before, after)), before.n[:, None]], axis=1)
-    drawn = resampled(per_article(columns, articles), draws, seed)
+    sums = per_article(columns, articles)
+    drawn = resampled(sums, draws, seed)
 
     def counts(table: Floats, is_after: int) -> Counts:
         start = 2 * labels * is_after
@@ -169,26 +171,28 @@ def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: in
     out = []
     for figure in (Counts.macro_f1, Counts.accuracy):
         low, high = np.quantile(figure(counts(drawn, 1)) - figure(counts(drawn, 0)), [0.025, 0.975])
-        out.append(Interval(float(figure(counts(once, 1)) - figure(counts(once, 0))), float(low), float(high)))
+        change = float(figure(counts(once, 1)) - figure(counts(once, 0)))
+        out.append(Interval(change, float(low), float(high)) if len(sums) >= FEWEST else Interval(change, None, None))
     return out[0], out[1]
 
 
 def _share(flags: Bools, groups: Sequence[str], draws: int, seed: int) -> Interval:
     """Return the share of the flags that are set."""
     articles = numbered(groups)
-    share = float(flags.mean())
+    share, n = float(flags.mean()), int(articles.max()) + 1
+    if n < FEWEST:
+        return Interval(share, None, None)
     if share in (0.0, 1.0):
-        n, z = int(articles.max()) + 1, 1.959964
-        inner = z * z / (n + z * z)
-        return Interval(share, 0.0 if share == 0 else 1 - inner, inner if share == 0 else 1.0)
+        return Interval(share, *wilson(share, n))
     drawn = resampled(per_article(np.stack([flags, np.ones(len(flags))], axis=1), articles), draws, seed)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return Interval(share, float(low), float(high))
 
 
 def _told(interval: Interval, language: str, is_change: bool = True) -> str:
-    value, low, high = (
-        ("+" if part > 0 and is_change else "−" if part < 0 else "") + number(abs(part), language)
-        for part in (interval.value, interval.low, interval.high)
-    )
-    return f"{value} ({low} … {high})"
+    def told(part: float) -> str:
+        return ("+" if part > 0 and is_change else "−" if part < 0 else "") + number(abs(part), language)
+
+    if interval.low is None or interval.high is None:
+        return told(interval.value)
+    return f"{told(interval.value)} ({told(interval.low)} … {told(interval.high)})"

@@ -12,7 +12,8 @@ The main test is ``difference``. A difference of macro-F1 is uncertain for two r
 
 The sum is measured with t, its degrees of freedom by Satterthwaite ("An approximate distribution of estimates of variance components",
 Biometrics Bulletin 2, 1946): articles - 1, and seeds - 1 of each side. A side that was trained once, against one with several seeds,
-is taken to vary as that one does. Where both were trained once, what is said holds for these two models, and not for their recipes.
+is taken to vary as that one does. Where both were trained once, or the several seeds of the other side give the same answers (as a
+linear model's do), what is said holds for that model, and not for its recipe.
 
 We let the verdict rest on it because it is the only one of the three that has an interval and that counts seeds. Beside it stand
 ``randomisation``, which is exact where the two systems are one (but knows only these very models), and ``mcnemar`` on accuracy, as
@@ -44,11 +45,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from haltung.evaluation.draws import weights
+from haltung.evaluation.draws import weights, wilson
 from haltung.evaluation.intervals import DRAWS, LEVEL, SEED, Articles
 from haltung.evaluation.scored import Bools, Floats
 
@@ -62,6 +63,9 @@ POWER = 0.8
 MOST = 1_000_000
 
 _EXACT_BELOW = 25
+
+# A variance, or a standard error, that is rounding alone.
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,18 +129,25 @@ def difference(first: Sampled, second: Sampled, figure: str = "macro_f1") -> Est
     place = FIGURES[figure]
     value = float(first.values[:, place].mean() - second.values[:, place].mean())
     parts = first.seeds(place) + second.seeds(place)
-    borrowed = len(parts) == 1
+    # Seeds that don't differ at all, as those of a linear model, tell nothing of how others would.
+    borrowed = len(parts) == 1 and parts[0][0] > _NOTHING
     if borrowed:
         # The side that was trained once is taken to vary as the other one does: s²/seeds + s².
         variance, free = parts[0]
         parts = [(variance * (1 + max(len(first.values), len(second.values))), free)]
-    return _estimate(value, first.draws[:, place] - second.draws[:, place], first.articles, parts, borrowed)
+    found = _estimate(value, first.draws[:, place] - second.draws[:, place], first.articles, parts, borrowed)
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
 
 def standing(system: Sampled, figure: str = "macro_f1") -> Estimate:
-    """Return a system's own figure, the mean over its seeds, with an interval that counts articles and seeds."""
+    """Return a system's own figure, the mean over its seeds, with an interval that counts articles and seeds.
+
+    Where all is right, or nothing, no draw differs from another; the interval is then Wilson's, with the articles for its n.
+    """
     place = FIGURES[figure]
-    return _estimate(float(system.values[:, place].mean()), system.draws[:, place], system.articles, system.seeds(place))
+    found = _estimate(float(system.values[:, place].mean()), system.draws[:, place], system.articles, system.seeds(place))
+    low, high = wilson(found.value, system.articles) if found.value in (0.0, 1.0) else (found.low, found.high)
+    return replace(found, low=max(0.0, low), high=min(1.0, high))
 
 
 def randomisation(first: Sequence[Articles], second: Sequence[Articles], draws: int = DRAWS, seed: int = SEED) -> float:
@@ -229,9 +240,9 @@ def _estimate(value: float, draws: Floats, articles: int, seeds: Sequence[tuple[
     parts = [(float(draws.var(ddof=1)) * articles / (articles - 1), articles - 1), *seeds]
     variance = sum(part for part, _ in parts)
     error = math.sqrt(variance)
-    if error < 1e-12:
+    if error < _NOTHING:
         # No draw differs from another: the same answers everywhere, or so few articles that nothing can be said beyond them.
-        return Estimate(value, value, value, 1.0 if abs(value) < 1e-12 else 1 / (len(draws) + 1), 0.0, 0.0, float(articles - 1))
+        return Estimate(value, value, value, 1.0 if abs(value) < _NOTHING else 1 / (len(draws) + 1), 0.0, 0.0, float(articles - 1))
     degrees = variance**2 / sum(part**2 / free for part, free in parts)
     if borrowed:
         # One small sample stands for both sides, and Satterthwaite's degrees are then too many: equal systems differed in 5 to 9 % of the

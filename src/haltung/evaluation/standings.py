@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from haltung.errors import UserError, listed, one_of
 from haltung.evaluation.comparison_references import Reference
-from haltung.evaluation.figures import Interval
+from haltung.evaluation.figures import Interval, Summary
 from haltung.evaluation.intervals import DRAWS, LEVEL, SEED, articles_of, intervals_of
+from haltung.evaluation.intervals import FEWEST as INTERVALS_FROM
 from haltung.evaluation.scored import Bools, Scored
 from haltung.evaluation.significance import (
     FIGURES,
@@ -39,11 +40,15 @@ FEWEST = 5
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A system: its name, and the predictions of one run, or of several that differ in their seed, with their ids."""
+    """A system: its name, and the predictions of one run, or of several that differ in their seed, with their ids.
+
+    ``seen`` is how many of the segments are known from its training, where it was scored on them all the same.
+    """
 
     name: str
     runs: tuple[Scored, ...]
     ids: tuple[str, ...] = ()
+    seen: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,8 @@ class Comparison:
     """Systems compared on one split. ``alone``: every segment stands alone, so that "articles" are segments.
 
     ``unshared`` are the tasks that some system has not learned, so that they are not compared.
-    ``references`` are published figures to show beside; ``left_out`` are those that hold for a split of another size.
+    ``references`` are published figures to show beside; ``left_out`` are those that hold for a split of another size. ``seen`` maps a
+    system to how many of the segments it knows from its training, where there are any.
     """
 
     corpus: str
@@ -111,6 +117,7 @@ class Comparison:
     unshared: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     left_out: tuple[Reference, ...] = ()
+    seen: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the comparison as JSON text."""
@@ -125,7 +132,7 @@ def compare(
 
     Args:
         systems: two or more, all on the same segments; where one has learned fewer tasks than another, those that all know are compared.
-        tasks: by name; none: all single-label tasks that the split is labelled for.
+        tasks: by name; none: all that the split is labelled for.
         correction: ``holm`` over all pairs of a task, or ``none``.
         draws: of the bootstrap and of the randomisation.
         seed: of these draws.
@@ -137,7 +144,7 @@ def compare(
     systems, unshared = _shared(systems)
     _comparable(systems)
     first = systems[0].runs[0]
-    chosen = [first.scheme[name] for name in tasks] or [task for task in first.scheme if task.kind == "single"]
+    chosen = [first.scheme[name] for name in tasks] or list(first.scheme)
     there = [task for task in chosen if first.labelled(task.name).any()]
     if not there:
         raise UserError(
@@ -157,7 +164,32 @@ def compare(
         seed=seed,
         alone=len(set(first.groups)) == len(first),
         unshared=unshared,
+        seen={system.name: system.seen for system in systems if system.seen},
     )
+
+
+def with_standing(summary: Summary, runs: Sequence[Scored], draws: int = DRAWS, seed: int = SEED) -> Summary:
+    """Return the summary with intervals for the means of macro-F1 and accuracy, which count articles and seeds (``significance.standing``).
+
+    A task that is labelled in fewer articles than ``intervals.FEWEST`` gets none.
+
+    Args:
+        summary: of these runs.
+        runs: predictions of each, of the same segments in the same order.
+        draws: of the bootstrap.
+        seed: of the draws.
+    """
+    tasks = {}
+    for name, figures in summary.tasks.items():
+        sums = [articles_of(run, run.scheme[name]) for run in runs]
+        tasks[name] = dict(figures)
+        if len(sums[0]) < INTERVALS_FROM:
+            continue
+        sample = sampled(sums, draws, seed)
+        for figure in FIGURES:
+            found = standing(sample, figure)
+            tasks[name][figure] = replace(figures[figure], interval=Interval(found.low, found.high))
+    return replace(summary, tasks=tasks)
 
 
 def _shared(systems: Sequence[System]) -> tuple[Sequence[System], tuple[str, ...]]:

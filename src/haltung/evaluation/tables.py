@@ -114,9 +114,9 @@ def phenomena(rows: Sequence[PhenomenonFigures], task: Task, language: str = "en
         (
             word("all", language) if row.phenomenon == ALL else row.phenomenon,
             count(row.pairs, language),
-            number(row.accuracy, language),
-            number(row.both, language),
-            "–" if row.apart is None else number(row.apart, language),
+            estimate(row.accuracy, row.intervals.get("accuracy"), language),
+            estimate(row.both, row.intervals.get("both"), language),
+            "–" if row.apart is None else estimate(row.apart, row.intervals.get("apart"), language),
         )
         for row in rows
     )
@@ -154,9 +154,10 @@ def estimate(value: float, interval: Interval | None, language: str = "en") -> s
 
 
 def spread(value: Spread, language: str = "en") -> str:
-    """Return ``0.531 ± 0.012``, or the figure alone for a single run."""
+    """Return ``0.531 ± 0.012``, or the figure alone for a single run; with the mean's interval, where it has one, behind."""
     mean = number(value.mean, language)
-    return mean if value.deviation is None else f"{mean} ± {number(value.deviation, language)}"
+    told = mean if value.deviation is None else f"{mean} ± {number(value.deviation, language)}"
+    return told if value.interval is None else told + estimate(value.mean, value.interval, language).removeprefix(mean)
 
 
 def alarm(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Panel | None:

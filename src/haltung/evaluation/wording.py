@@ -51,8 +51,14 @@ _WORDS = {
     "apart": ("told apart", "unterschieden"),
     "all": ("all", "alle"),
     "phenomena_explained": (
-        "Both right: the share of pairs with both segments right. Told apart: the share of differing pairs with two different answers.",
-        "Beide richtig: der Anteil der Minimalpaare, in denen beide stimmen. Unterschieden: der Anteil mit zwei verschiedenen Antworten.",
+        (
+            "Both right: the share of pairs with both segments right. Told apart: the share of differing pairs with two different answers. "
+            "Brackets hold Wilson's 95% intervals, with the pairs for n."
+        ),
+        (
+            "Beide richtig: der Anteil der Minimalpaare, in denen beide stimmen. Unterschieden: der Anteil mit zwei verschiedenen "
+            "Antworten. In Klammern 95-%-Intervalle nach Wilson, mit den Paaren als n."
+        ),
     ),
     "trial": ("trial", "Versuch"),
     "recipe": ("recipe", "Rezept"),
@@ -183,9 +189,19 @@ _WORDS = {
     ),
     "corrected_holm": ("with Holm's correction over all pairs of a task", "mit Holms Korrektur über alle Paare einer Aufgabe"),
     "corrected_none": ("without correction for several pairs", "ohne Korrektur für mehrere Paare"),
-    "one_run_each": (
-        "Where both sides are a single run, the verdict holds for these two models, not for their recipes; those want several seeds.",
-        "Wo beide Seiten ein einzelner Lauf sind, gilt das Urteil für diese zwei Modelle, nicht für ihr Rezept; das braucht mehrere Seeds.",
+    "trained_once": (
+        (
+            "Trained once: {systems}. A verdict on a single run holds for that model, not for its recipe, which wants several seeds; "
+            "against several seeds that differ it is taken to vary as they do."
+        ),
+        (
+            "Nur einmal trainiert: {systems}. Das Urteil über einen einzelnen Lauf gilt für dieses Modell, nicht für sein Rezept; "
+            "das braucht mehrere Seeds. Gegenüber mehreren Seeds, die sich unterscheiden, wird angenommen, dass es ebenso streut."
+        ),
+    ),
+    "seen": (
+        "{system} knows {seen} of these {n} segments from its training: its figures say too little of new texts.",
+        "{system} kennt {seen} dieser {n} Segmente aus seinem Training: Seine Zahlen sagen zu wenig über neue Texte.",
     ),
     "unshared": (
         "Not compared, since not every system has learned it: {tasks}.",

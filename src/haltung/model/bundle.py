@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from zipfile import BadZipFile
@@ -14,6 +14,7 @@ from haltung import __version__
 from haltung.corpus.replacing import replacing
 from haltung.errors import UserError, listed
 from haltung.labels import Scheme, parse
+from haltung.model import learned
 from haltung.model.spec import Calibration
 from haltung.records import Prediction, Segment
 
@@ -42,10 +43,19 @@ class Model(Protocol):
         ...
 
 
-def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None) -> Path:
-    """Write the bundle, atomically, and return its folder; an older bundle there is replaced."""
+def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:
+    """Write the bundle, atomically, and return its folder; an older bundle there is replaced.
+
+    Args:
+        model: to write.
+        folder: of the bundle.
+        provenance: where it comes from.
+        learned_from: train and dev segments, of which marks are kept (see ``learned``); without any there is no such list.
+    """
     with replacing(folder) as scratch:
         own = model.write(scratch)
+        if segments := list(learned_from):
+            learned.write(scratch, segments)
         description = {
             "format": FORMAT,
             "haltung": __version__,

@@ -1,11 +1,14 @@
 """Runs to MLflow and runs from MLflow; the only room that talks to it. Light to import: MLflow itself is imported at first use."""
 
+from haltung.tracking.members import MEMBERS, members
 from haltung.tracking.provenance import provenance
 from haltung.tracking.reading import RunRecord, artifact, attach, bundle_folder, children, find, newest
 from haltung.tracking.store import Store, open_store
-from haltung.tracking.writing import Pruned, Run, adopt, lost, run
+from haltung.tracking.writing import SEEN, Pruned, Run, adopt, flat, lost, run
 
 __all__ = [
+    "MEMBERS",
+    "SEEN",
     "Pruned",
     "Run",
     "RunRecord",
@@ -16,7 +19,9 @@ __all__ = [
     "bundle_folder",
     "children",
     "find",
+    "flat",
     "lost",
+    "members",
     "newest",
     "open_store",
     "provenance",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -96,6 +96,13 @@ def children(parent: RunRecord) -> list[RunRecord]:
     with told(connection.store):
         found = _search(connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _LOOKED_AT)
     return [record_of(connection, run) for run in reversed(found)]
+
+
+def by_ids(connection: Connection, ids: Sequence[str]) -> list[RunRecord]:
+    """Return the runs with these ids, in this order; those that are gone or deleted are left out."""
+    with told(connection.store):
+        found = [run for id in ids for run in _search(connection, f"attributes.run_id = '{id}'", 1)]
+    return [record_of(connection, run) for run in found]
 
 
 def attach(record: RunRecord) -> Run:

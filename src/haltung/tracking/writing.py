@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 # The resolved config as an artifact: parameters are cut to MLflow's limits, this file is not.
 CONFIG = "config.yaml"
 
+# Behind this and a dot a split's name: how many of its segments the run's model knows from its training.
+SEEN = "haltung.seen"
+
 # What one request to an MLflow server may hold.
 _PARAMS_PER_BATCH = 100
 _METRICS_PER_BATCH = 1000
