@@ -103,7 +103,7 @@ def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tupl
     figures = Evaluation(**{**vars(evaluate(scored)), "phenomena": phenomena(scored, segments)})
     assert Evaluation.from_dict(json.loads(figures.to_json())) == figures
     grid = tables.phenomena(figures.phenomena["stance"], SCHEME.stance, "de")
-    assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,562]", "0,000 [0,000; 0,658]")
+    assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,561]", "0,000 [0,000; 0,658]")
     assert plots.phenomena(figures, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"
     files = report.write(tmp_path / "report", figures, scored, language="de")
     assert any(path.name == "stance_phenomena.png" for path in files)

@@ -83,8 +83,12 @@ def test_a_search_stands_for_its_last_models_and_says_so_where_there_are_none(tm
             for seed in (1, 2):
                 trained(tmp_path, f"s-{seed}", best, seed=seed)
     assert [record.name for record in tracking.members(tracking.find(store(tmp_path), "search"))] == ["s-1", "s-2"]
+    group = tracking.group(tracking.find(store(tmp_path), "search"))
+    assert group is not None
+    assert group.name == "best"
     with tracking.run(store(tmp_path), "bare", tags={"haltung.kind": "sweep"}):
         pass
+    assert tracking.group(tracking.find(store(tmp_path), "bare")) is None
     with pytest.raises(UserError, match="is a sweep that has kept no model of its best recipe"):
         tracking.members(tracking.find(store(tmp_path), "bare"))
 
@@ -204,6 +208,8 @@ def test_a_model_is_not_scored_on_what_it_has_learned_from_unawares(home: Path) 
     assert allowed.returncode == 0, allowed.stderr
     assert "note: " in allowed.stderr
     assert int(tracking.find(store(home), "cv-fold-1-42").tags[f"{tracking.SEEN}.test"]) > 0
+    dev = haltung(*words, "split=dev", cwd=home)
+    assert (dev.returncode, dev.stderr) == (0, "")
 
 
 @pytest.mark.slow

@@ -77,8 +77,8 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
     else:
         found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
         members = tracking.members(found)
-        # The mean over seeds belongs to the run that stands for them, which in a sweep is not the one that was named.
-        parent = found if found.tags.get("haltung.kind") == "seeds" else None
+        # The mean over seeds belongs to the run that holds them, which in a sweep is not the one that was named.
+        parent = tracking.group(found)
         systems += [(record.name, tracking.bundle_folder(record), record) for record in members]
         source = settings if settings.get("corpus") else {**settings, "corpus": found.config["corpus"]}
     corpus = corpus_of(source, config_dir)
@@ -100,17 +100,18 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
         told = f"[bold]{name}[/] on {corpus.name} {split}; report: {place / 'report.html'}"
         console.print(told, highlight=False, soft_wrap=True)
         tables.show(evaluations[-1], corpus.scheme, console, language)
-    if len(systems) > 1:
+    if parent is not None:
         spread = with_standing(summary(evaluations), predicted)
         console.print(tables.seeds(spread, corpus.scheme, language).rich())
-    if parent is not None:
         run = tracking.attach(parent)
         run.metrics({f"{corpus.name}.{split}": runs.mean_and_deviation(spread)})
         run.text(json.dumps(spread.to_dict(), indent=2, ensure_ascii=False) + "\n", f"evaluation/{corpus.name}.{split}/summary.json")
 
 
 def _known(name: str, folder: Path, segments: Sequence[Segment], corpus: str, keys: Keys, own: bool) -> int:
-    """Return how many segments of the split a model has learned from, or was chosen on; more than a few are refused or told.
+    """Return how many segments of a test split a model has learned from, or was chosen on; more than a few are refused.
+
+    Dev is what models are chosen on, so there is nothing to be told of it.
 
     Args:
         name: of the run or bundle.
@@ -125,6 +126,8 @@ def _known(name: str, folder: Path, segments: Sequence[Segment], corpus: str, ke
     """
     from haltung.model import learned
 
+    if keys.split == "dev":
+        return 0
     known = learned.seen(folder, segments)
     if known is None:
         if not own:

@@ -101,7 +101,7 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     once = list(dict.fromkeys(one.system for task in comparison.tasks.values() for one in task.standings if one.runs == 1))
     if once:
         out.append(word("trained_once", language).format(systems=", ".join(once)))
-    rows = count(max(task.n for task in comparison.tasks.values()), language)
+    rows = count(comparison.segments, language)
     out += [word("seen", language).format(system=system, seen=count(seen, language), n=rows) for system, seen in comparison.seen.items()]
     if comparison.unshared:
         out.append(word("unshared", language).format(tasks=", ".join(comparison.unshared)))

@@ -100,7 +100,7 @@ class Comparison:
 
     ``unshared`` are the tasks that some system has not learned, so that they are not compared.
     ``references`` are published figures to show beside; ``left_out`` are those that hold for a split of another size. ``seen`` maps a
-    system to how many of the segments it knows from its training, where there are any.
+    system to how many of the ``segments`` it knows from its training, where there are any.
     """
 
     corpus: str
@@ -117,6 +117,7 @@ class Comparison:
     unshared: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     left_out: tuple[Reference, ...] = ()
+    segments: int = 0
     seen: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -164,6 +165,7 @@ def compare(
         seed=seed,
         alone=len(set(first.groups)) == len(first),
         unshared=unshared,
+        segments=len(first),
         seen={system.name: system.seen for system in systems if system.seen},
     )
 

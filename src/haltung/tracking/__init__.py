@@ -1,6 +1,6 @@
 """Runs to MLflow and runs from MLflow; the only room that talks to it. Light to import: MLflow itself is imported at first use."""
 
-from haltung.tracking.members import MEMBERS, members
+from haltung.tracking.members import MEMBERS, group, members
 from haltung.tracking.provenance import provenance
 from haltung.tracking.reading import RunRecord, artifact, attach, bundle_folder, children, find, newest
 from haltung.tracking.store import Store, open_store
@@ -20,6 +20,7 @@ __all__ = [
     "children",
     "find",
     "flat",
+    "group",
     "lost",
     "members",
     "newest",

@@ -35,20 +35,31 @@ def members(record: RunRecord) -> list[RunRecord]:
             f"name one of them{_listed(children(record))}"
         )
     if kind == "sweep":
-        return _of_sweep(record, which)
+        inner = _of_sweep(record)
+        if inner is None:
+            raise UserError(
+                f"{which} is a sweep that has kept no model of its best recipe: it was stopped before, or told final_seeds=[]; "
+                "train that recipe with the command that the sweep ends with, and name that run"
+            )
+        return members(inner)
     return _of_seeds(record, which) if kind == "seeds" else [record]
 
 
-def _of_sweep(record: RunRecord, which: str) -> list[RunRecord]:
+def group(record: RunRecord) -> RunRecord | None:
+    """Return the run that holds the seeds for which a run stands: itself, or a part of a sweep; None for a single training."""
+    kind = record.tags.get("haltung.kind")
+    found = _of_sweep(record) if kind == "sweep" else record
+    return found if found is not None and found.tags.get("haltung.kind") == "seeds" else None
+
+
+def _of_sweep(record: RunRecord) -> RunRecord | None:
+    """Return the run of a sweep's best recipe, the newest where there are several."""
     parts = children(record)
     for kind in ("seeds", "train"):
         inner = [part for part in parts if part.tags.get("haltung.kind") == kind]
         if inner:
-            return members(inner[-1])
-    raise UserError(
-        f"{which} is a sweep that has kept no model of its best recipe: it was stopped before, or told final_seeds=[]; "
-        "train that recipe with the command that the sweep ends with, and name that run"
-    )
+            return inner[-1]
+    return None
 
 
 def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
