@@ -18,9 +18,6 @@ from haltung.tracking import RunRecord, Store
 FOLDS = "folds"
 SPLITS = ("dev", "test", FOLDS)
 
-# MLflow's words for a run that has not ended.
-_GOING = ("RUNNING", "SCHEDULED")
-
 # The parts of a run's config that are its recipe; of the corpus all but where it lies and how it is cut.
 _RECIPE = ("encoder", "model", "training", "corpus")
 _CUT = ("reader", "rules", "split", "references")
@@ -122,7 +119,7 @@ def _named(store: Store, word: str, split: str) -> _Named:
         _refuse_other_recipes(records)
     parts = []
     for record in records:
-        if record.status in _GOING:
+        if record.status in tracking.GOING:
             raise UserError(f"the run {record.name} ({record.id}) is still running; wait for it, or resume it if its process was killed")
         parts.append((record, (record,) if split == FOLDS else tuple(tracking.members(record))))
     return _Named(tuple(parts))

@@ -41,7 +41,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """Return the ends of a share's 95 % interval.
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 22, 1927). It says something where a bootstrap
-    can't: a share of 0 or 1, of which all draws agree. For n whose parts are not all or nothing it errs on the safe side.
+    can't: a share of 0 or 1, of which all draws agree. For n whose parts are not all or nothing, as an article with some segments right,
+    it errs on the safe side. ``scipy.stats.binomtest`` has the same ends (tested) and takes whole counts alone.
 
     Args:
         share: from 0 to 1.

@@ -1,12 +1,13 @@
 """Runs to MLflow and runs from MLflow; the only room that talks to it. Light to import: MLflow itself is imported at first use."""
 
-from haltung.tracking.members import MEMBERS, group, members
+from haltung.tracking.members import GOING, MEMBERS, group, members
 from haltung.tracking.provenance import provenance
 from haltung.tracking.reading import RunRecord, artifact, attach, bundle_folder, children, find, newest
 from haltung.tracking.store import Store, open_store
 from haltung.tracking.writing import SEEN, Pruned, Run, adopt, flat, lost, run
 
 __all__ = [
+    "GOING",
     "MEMBERS",
     "SEEN",
     "Pruned",

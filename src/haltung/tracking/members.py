@@ -9,7 +9,7 @@ from haltung.tracking.reading import RunRecord, by_ids, children
 MEMBERS = "haltung.members"
 
 # MLflow's words for a run that has not ended, and for one that has ended before its time.
-_GOING = ("RUNNING", "SCHEDULED")
+GOING = ("RUNNING", "SCHEDULED")
 _BROKEN = ("FAILED", "KILLED")
 
 
@@ -71,7 +71,7 @@ def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
             f"{which} stopped before all of its seeds were trained (it is {record.status}); go on with it by the same words and "
             f"resume=true, or name the seeds that are there{_listed(found)}"
         )
-    going = next((one for one in (record, *found) if one.status in _GOING), None)
+    going = next((one for one in (record, *found) if one.status in GOING), None)
     if going is not None:
         raise UserError(f"the run {going.name} ({going.id}) is still running; wait for it, or resume it if its process was killed")
     if not found or len(found) < len(named):
