@@ -364,7 +364,7 @@ def test_folds_want_cross_validations(home: Path) -> None:
 def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Leaderboard and verdicts in the terminal, the page in a folder, a run of the kind compare in MLflow."""
     monkeypatch.chdir(home)
-    assert main(["compare", "runs=[good,like,poor]", "output=out", "track=true"]) == 0
+    assert main(["compare", "runs=[good,like,poor]", "output=out"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "good is better than poor" in said
     assert "good and like: not distinguishable with these data" in said
@@ -373,6 +373,20 @@ def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.Mo
     assert record.tags["haltung.kind"] == "compare"
     assert record.metrics["stance/good - poor/value"] > 0.2
     assert (tracking.artifact(record, "comparison") / "comparison.html").is_file()
+
+
+def test_without_a_folder_the_page_is_in_the_run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says where it can be opened; ``track=false`` prints the same and leaves nothing behind."""
+    monkeypatch.chdir(home)
+    assert main(["compare", "runs=[poor,like]"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    page = Path(told[-1].removeprefix("page: "))
+    (id,) = (line.split()[1] for line in told if line.startswith("run "))
+    assert "poor" in page.read_text(encoding="utf-8")
+    assert page == tracking.artifact(tracking.find(_store(home), id), "comparison") / "comparison.html"
+    assert main(["compare", "runs=[poor,like]", "track=false"]) == 0
+    assert capsys.readouterr().out.splitlines() == told[:-2]
+    assert tracking.find(_store(home), "compare-poor-like").id == id
 
 
 def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

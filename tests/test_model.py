@@ -188,6 +188,18 @@ def test_the_linear_model_knows_multi_label_tasks_and_missing_labels(kind: str) 
     assert prediction.labels == {"themes": ("a", "b"), "tone": "y"}
 
 
+@pytest.mark.parametrize("kind", ["logistic", "svc"])
+def test_two_labels_are_fitted_once_whichever_comes_first(kind: str) -> None:
+    """Words that decide in two cases of three: each label's probability is the same when the scheme names the other one first."""
+    rng = np.random.default_rng(1)
+    rows = [Segment(str(i), f"alpha{tone if rng.random() < 0.67 else 1 - tone} beta{i % 7}", {"tone": "xy"[tone]})
+            for i, tone in enumerate(rng.choice(2, 300, p=(0.7, 0.3)))]  # fmt: skip
+    schemes = [parse({"name": "m", "tasks": {"tone": {"labels": list(order)}}}) for order in ("xy", "yx")]
+    first, second = (fit(rows, scheme, LinearSpec(min_count=1, kind=kind), seed=1).probabilities(rows)["tone"] for scheme in schemes)
+    assert first.std() > 0.02
+    np.testing.assert_allclose(first, second[:, ::-1], atol=1e-6)
+
+
 def test_a_task_without_any_label_is_refused() -> None:
     """Nothing can be fitted to nothing."""
     rows = [Segment(str(i), "Chile warnt", {"topic": ("security", "economy")[i % 2]}) for i in range(4)]

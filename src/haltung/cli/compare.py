@@ -41,7 +41,7 @@ class Keys:
 
 
 def run(words: Sequence[str]) -> int:
-    """Compare runs; print leaderboard, pairs and verdicts, and write them where that is asked for."""
+    """Compare runs; print leaderboard, pairs and verdicts, keep them in MLflow, and write them where that is asked for."""
     parsed = parse([_as_texts(word) for word in words])
     for overrides in parsed.combinations:
         config = compose("compare", overrides, parsed.config_dir, optional=("corpus",))
@@ -84,17 +84,18 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
         "command": tracking.provenance(command)["haltung.command"],
         **{system.name: ", ".join(id[:8] for id in system.ids) for system in systems},
     }
-    if keys.output:
-        files = comparison_page.write(Path(keys.output), found, scheme, keys.language, details)
+    if not keys.output and not keys.track:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(keys.output or Path(scratch) / "comparison")
+        files = comparison_page.write(folder, found, scheme, keys.language, details)
         page = next(file for file in files if file.suffix == ".html")
-        console.print(f"page, tables and plots: {page}", highlight=False, soft_wrap=True)
-    if keys.track:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(keys.output or Path(scratch) / "comparison")
-            if not keys.output:
-                comparison_page.write(folder, found, scheme, keys.language, details)
+        if keys.track:
             id = comparisons.track(store, found, systems, folder, command)
-        console.print(f"run [bold]{id}[/] (compare)", highlight=False)
+            console.print(f"run [bold]{id}[/] (compare)", highlight=False)
+            if not keys.output:
+                page = tracking.artifact(tracking.find(store, id), f"comparison/{page.name}")
+    console.print(f"page: {page}", highlight=False, soft_wrap=True)
 
 
 def _references(corpus: str, config_dir: Path | None) -> list[Reference]:

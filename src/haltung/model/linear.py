@@ -191,6 +191,10 @@ def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int
         classifier, scale[label], shift[label] = _binary(table, gold[:, label], spec, seed)
         coefficients[label] = classifier.coef_[0]
         intercept[label] = classifier.intercept_[0]
+        if labels == 2 and (gold.sum(axis=1) == 1).all():
+            # The other of two labels is the same question turned round: a second fit would cost as much and say the same.
+            coefficients[1], intercept[1], scale[1], shift[1] = -coefficients[0], -intercept[0], scale[0], -shift[0]
+            break
     return Weights(coefficients, intercept, scale, shift, (gold.sum(axis=0) > 0).astype(np.float64))
 
 
