@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import simulated
 from haltung.evaluation import tables
-from haltung.evaluation.draws import weights
-from haltung.evaluation.figures import HEADLINE, Evaluation, read
+from haltung.evaluation.draws import weights, wilson
+from haltung.evaluation.figures import HEADLINE, Evaluation, Interval, read
 from haltung.evaluation.intervals import Articles, articles_of, bca, intervals_of, resampled, widened, with_intervals
 from haltung.evaluation.metrics import evaluate, log_loss
 from haltung.evaluation.scored import Scored
@@ -141,13 +143,31 @@ def test_few_articles_get_no_interval() -> None:
     assert "[" not in tables.headline(figures, SCHEME).rows[0][1]
 
 
-def test_a_figure_that_never_varies_gets_no_interval() -> None:
-    """Where all is right, no draw has a mistake in it; an interval from 1 to 1 would claim to know."""
+def test_where_all_is_right_a_share_has_wilsons_interval_and_f1_none() -> None:
+    """No draw has a mistake in it, and an interval from 1 to 1 would claim to know; articles count, where a label has some."""
     given = scored(50, 25)
     right = dataclasses.replace(given, gold={task: given.decided(task) for task in ("topic", "stance")})
-    intervals = with_intervals(evaluate(right), right).tasks["topic"].intervals
-    assert "accuracy" not in intervals
-    assert "log_loss" in intervals
+    task = with_intervals(evaluate(right), right).tasks["topic"]
+    assert task.intervals["accuracy"] == task.intervals["micro_f1"] == Interval(*wilson(1.0, 25))
+    assert "log_loss" in task.intervals
+    assert "macro_f1" not in task.intervals
+    decided = given.decided("topic")
+    for place, label in enumerate(task.labels):
+        within = len({group for group, said in zip(given.groups, decided, strict=True) if said == place})
+        assert label.intervals["recall"] == label.intervals["precision"] == Interval(*wilson(1.0, within))
+        assert "f1" not in label.intervals
+
+
+def test_a_label_that_is_never_found_has_a_recall_with_an_interval() -> None:
+    """0 of four segments in three articles is no certain 0; a precision of nothing has none."""
+    given = scored(60, 20)
+    gold = np.zeros(60, dtype=np.int64)
+    gold[[0, 1, 2, 20]] = 1
+    probabilities = np.tile([0.9] + [0.1 / (len(SCHEME.topic) - 1)] * (len(SCHEME.topic) - 1), (60, 1))
+    missed = dataclasses.replace(given, gold={**given.gold, "topic": gold}, probabilities={**given.probabilities, "topic": probabilities})
+    label = with_intervals(evaluate(missed), missed).tasks["topic"].labels[1]
+    articles = len({given.groups[row] for row in (0, 1, 2, 20)})
+    assert label.intervals == {"recall": Interval(*wilson(0.0, articles))}
 
 
 def test_draws_where_a_figure_is_not_defined_take_no_part() -> None:
@@ -221,3 +241,16 @@ def _figures(sums: np.ndarray) -> np.ndarray:
 
 def _figures_of(sample: Articles, seed: int) -> np.ndarray:
     return np.concatenate([_figures(block @ sample.matrix) for block in weights(len(sample), 2000, seed)])
+
+
+def test_a_narrow_terminal_leaves_out_what_would_not_fit() -> None:
+    """Precision and recall lose their intervals there, F1 never; the page and Markdown have all."""
+    figures = with_intervals(evaluate(scored(100, 20)), scored(100, 20))
+    label = next(label for label in figures.tasks["stance"].labels if len(label.intervals) == 3)
+    told = {name: tables.estimate(getattr(label, name), label.intervals[name]) for name in ("precision", "recall", "f1")}
+    for width, shown in ((80, {"f1"}), (140, set(told))):
+        console = Console(file=io.StringIO(), width=width)
+        tables.show(figures, SCHEME, console)
+        (line,) = (line for line in console.file.getvalue().splitlines() if line.startswith(f" {label.label} "))  # type: ignore[attr-defined]
+        assert {name for name, text in told.items() if text in line} == shown
+    assert all(text in tables.markdown(figures, SCHEME) for text in told.values())

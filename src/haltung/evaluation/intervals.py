@@ -33,10 +33,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from haltung.evaluation.draws import numbered, per_article, weights
+from haltung.evaluation.draws import numbered, per_article, weights, wilson
 from haltung.evaluation.figures import HEADLINE, Evaluation, Interval, Resampling, TaskFigures
 from haltung.evaluation.metrics import Counts, losses, tally
-from haltung.evaluation.scored import Floats, Scored
+from haltung.evaluation.scored import Floats, Ints, Scored
 from haltung.labels import Task
 
 LEVEL, DRAWS, SEED = 0.95, 2000, 0
@@ -79,6 +79,17 @@ class Articles:
             either = counts.predicted + counts.support
             parts = [counts.correct / counts.predicted, counts.correct / counts.support, 2 * counts.correct / either]
         out: Floats = np.concatenate([np.stack(heads, axis=-1), *parts], axis=-1)
+        return out
+
+    def shares(self) -> Ints:
+        """Return of how many articles each figure is a share, in the order of ``figures``; 0 where it is none, as F1 is.
+
+        Accuracy is one of all articles, precision of those where the label is predicted, recall of those where it is gold.
+        """
+        counts = self.counts(self.matrix)
+        heads = {"accuracy": len(self), **({} if self.every else {"micro_f1": len(self)})}
+        parts = [(counts.predicted > 0).sum(axis=0), (counts.support > 0).sum(axis=0), np.zeros(self.labels)]
+        out: Ints = np.concatenate([[heads.get(name, 0) for name in HEADLINE], *parts]).astype(np.int64)
         return out
 
 
@@ -132,15 +143,22 @@ def widened(tail: float, articles: int) -> float:
 
 
 def intervals_of(articles: Articles, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
-    """Return an interval for each of ``Articles.figures``, None where none can be given; all None for fewer than ``FEWEST`` articles."""
+    """Return an interval for each of ``Articles.figures``, None where none can be given; all None for fewer than ``FEWEST`` articles.
+
+    A share of 0 or 1, of which all draws agree, has Wilson's; F1 and a loss have none then.
+    """
     total = articles.matrix.sum(axis=0)
     observed = articles.figures(total)
     if len(articles) < FEWEST:
         return [None] * len(observed)
     drawn, without = resampled(articles, draws, seed), articles.figures(total - articles.matrix)
-    tail = widened((1 - LEVEL) / 2, len(articles))
-    return [
+    tail, of = widened((1 - LEVEL) / 2, len(articles)), articles.shares()
+    found = [
         bca(drawn[:, place], float(value), without[:, place], tail) if np.isfinite(value) else None for place, value in enumerate(observed)
+    ]
+    return [
+        Interval(*wilson(float(value), int(of[place]))) if end is None and of[place] and value in (0, 1) else end
+        for place, (value, end) in enumerate(zip(observed, found, strict=True))
     ]
 
 

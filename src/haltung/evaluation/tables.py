@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from haltung.evaluation.cautions import cautions
 from haltung.evaluation.challenge import ALL
-from haltung.evaluation.figures import Evaluation, Interval, PhenomenonFigures, Spread, Summary, TaskFigures
+from haltung.evaluation.figures import HEADLINE, Evaluation, Interval, PhenomenonFigures, Spread, Summary, TaskFigures
 from haltung.evaluation.wording import count, number, place, word
 from haltung.labels import Scheme, Task
 
@@ -58,10 +58,10 @@ class Grid:
         return "\n".join("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (self.columns, rule, *self.rows)) + "\n"
 
 
-def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Grid:
+def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en", brief: bool = False) -> Grid:
     """Return one row for each task: macro-F1 with the majority baseline beside it, accuracy, micro-F1 of multi-label tasks, log loss, n.
 
-    Macro-F1 and accuracy have their intervals, where the evaluation has any.
+    All but the baseline have their intervals, where the evaluation has any; if ``brief``, macro-F1 and accuracy alone.
     """
     multi = any(figures.kind == "multi" for figures in evaluation.tasks.values())
     columns = ["task", "macro_f1", "majority", "accuracy", "majority", *(["micro_f1"] if multi else []), "log_loss", "segments"]
@@ -69,14 +69,11 @@ def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Gr
     for name, figures in evaluation.tasks.items():
         base = figures.majority
         # For a single-label task micro-F1 is accuracy; the same figure twice would look like two findings.
-        micro = [number(figures.micro_f1, language) if figures.kind == "multi" else ""] if multi else []
-        values = [
-            estimate(figures.macro_f1, figures.intervals.get("macro_f1"), language),
-            number(base.macro_f1, language),
-            estimate(figures.accuracy, figures.intervals.get("accuracy"), language),
-            number(base.accuracy, language),
-        ]
-        rows.append((scheme[name].title(language), *values, *micro, number(figures.log_loss, language), count(figures.n, language)))
+        given = {name: ends for name, ends in figures.intervals.items() if not brief or name in ("macro_f1", "accuracy")}
+        told = {figure: estimate(getattr(figures, figure), given.get(figure), language) for figure in HEADLINE}
+        micro = [told["micro_f1"] if figures.kind == "multi" else ""] if multi else []
+        values = [told["macro_f1"], number(base.macro_f1, language), told["accuracy"], number(base.accuracy, language)]
+        rows.append((scheme[name].title(language), *values, *micro, told["log_loss"], count(figures.n, language)))
     where = place(evaluation.corpus, evaluation.split, language)
     return Grid(f"{where}: {size(evaluation, language)}", tuple(word(column, language) for column in columns), tuple(rows))
 
@@ -89,15 +86,18 @@ def size(evaluation: Evaluation, language: str = "en") -> str:
     return f"{segments}, {count(evaluation.groups, language)} {word('article' if evaluation.groups == 1 else 'articles', language)}"
 
 
-def per_label(figures: TaskFigures, task: Task, language: str = "en") -> Grid:
-    """Return one row for each label of the task, in the scheme's order; "–" stands where nothing can be divided by."""
+def per_label(figures: TaskFigures, task: Task, language: str = "en", brief: bool = False) -> Grid:
+    """Return one row for each label of the task, in the scheme's order; "–" stands where nothing can be divided by.
+
+    Each figure has its interval; if ``brief``, F1 alone.
+    """
     columns = ("label", "precision", "recall", "f1", "support", "predicted")
     names = {label.id: label.name(language) for label in task.labels}
     rows = tuple(
         (
             names[label.label],
-            number(label.precision, language) if label.predicted else "–",
-            number(label.recall, language) if label.support else "–",
+            estimate(label.precision, None if brief else label.intervals.get("precision"), language) if label.predicted else "–",
+            estimate(label.recall, None if brief else label.intervals.get("recall"), language) if label.support else "–",
             estimate(label.f1, label.intervals.get("f1"), language) if label.predicted or label.support else "–",
             count(label.support, language),
             count(label.predicted, language),
@@ -181,9 +181,13 @@ def told(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> list[s
 
 
 def show(evaluation: Evaluation, scheme: Scheme, console: Console, language: str = "en") -> None:
-    """Print the warnings, the headline table, and a table per task."""
-    parts: list[RenderableType | None] = [alarm(evaluation, scheme, language), headline(evaluation, scheme, language).rich()]
-    parts += [per_label(figures, scheme[name], language).rich() for name, figures in evaluation.tasks.items()]
+    """Print the warnings, the headline table, and a table per task; some intervals are left out where the terminal is too narrow."""
+    parts: list[RenderableType | None] = [alarm(evaluation, scheme, language)]
+    parts.append(_fitting(console, *(headline(evaluation, scheme, language, brief) for brief in (False, True))))
+    parts += [
+        _fitting(console, *(per_label(figures, scheme[name], language, brief) for brief in (False, True)))
+        for name, figures in evaluation.tasks.items()
+    ]
     parts += [phenomena(rows, scheme[name], language).rich() for name, rows in evaluation.phenomena.items()]
     for part in parts:
         if part is not None:
@@ -199,6 +203,14 @@ def markdown(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> st
     ]
     alarms = "".join(f"> **{line}**\n\n" for line in told(evaluation, scheme, language))
     return alarms + "\n".join(f"**{_escaped(grid.title)}**\n\n{grid.markdown()}" for grid in grids)
+
+
+def _fitting(console: Console, *grids: Grid) -> Table:
+    """Return the first of the tables that fits into the terminal with each row in one line, or the last."""
+    tables = [grid.rich() for grid in grids]
+    # Measured without the terminal's own width, which would bound what is wanted.
+    wide = console.options.update(max_width=1_000)
+    return next((table for table in tables if console.measure(table, options=wide).maximum <= console.width), tables[-1])
 
 
 def _escaped(cell: str) -> str:
