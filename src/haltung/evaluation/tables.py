@@ -68,9 +68,9 @@ def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en", brief
     rows = []
     for name, figures in evaluation.tasks.items():
         base = figures.majority
-        # For a single-label task micro-F1 is accuracy; the same figure twice would look like two findings.
-        given = {name: ends for name, ends in figures.intervals.items() if not brief or name in ("macro_f1", "accuracy")}
+        given = {figure: ends for figure, ends in figures.intervals.items() if not brief or figure in ("macro_f1", "accuracy")}
         told = {figure: estimate(getattr(figures, figure), given.get(figure), language) for figure in HEADLINE}
+        # For a single-label task micro-F1 is accuracy; the same figure twice would look like two findings.
         micro = [told["micro_f1"] if figures.kind == "multi" else ""] if multi else []
         values = [told["macro_f1"], number(base.macro_f1, language), told["accuracy"], number(base.accuracy, language)]
         rows.append((scheme[name].title(language), *values, *micro, told["log_loss"], count(figures.n, language)))
