@@ -11,6 +11,7 @@ import pytest
 from haltung.errors import UserError
 from haltung.evaluation import outcome, plots, report
 from haltung.evaluation.figures import read
+from haltung.evaluation.intervals import with_intervals
 from haltung.evaluation.metrics import evaluate
 from haltung.evaluation.scored import Scored
 from haltung.labels import parse
@@ -72,6 +73,25 @@ class _Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def test_each_figure_at_the_head_of_a_task_has_its_interval(tmp_path: Path) -> None:
+    """On the tile and in the tables; its two ends are never parted by a line's end."""
+    many, rng = 24, np.random.default_rng(1)
+    stance, themes = rng.dirichlet([1.0, 1.0], many), rng.random((many, 2))
+    gold = {"stance": rng.integers(0, 2, many), "themes": rng.integers(0, 2, (many, 2))}
+    ids = tuple(map(str, range(many)))
+    given = Scored(ids, ids, SCHEME, {"stance": stance, "themes": themes}, gold, "news", "test")
+    figures = with_intervals(evaluate(given), given)
+    report.write(tmp_path / "report", figures, given)
+    page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    for task in figures.tasks.values():
+        for name in ("macro_f1", "accuracy"):
+            ends = task.intervals[name]
+            shown = f"[{ends.low:.3f},\u00a0{ends.high:.3f}]"
+            assert f"<b>{getattr(task, name):.3f}</b><small>{shown}</small>" in page
+            assert f"{getattr(task, name):.3f} {shown}" in page
+    assert not _Page(page).open
 
 
 def test_a_report_has_figures_predictions_page_and_plots(folder: Path) -> None:

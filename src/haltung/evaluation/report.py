@@ -16,7 +16,7 @@ from haltung.errors import UserError
 from haltung.evaluation import calibration_report, mistake_cards, outcome, plots, reliance, slice_plots, slices, tables
 from haltung.evaluation.calibration_report import CalibrationReport, Part
 from haltung.evaluation.examined import EXAMINATION, Examination
-from haltung.evaluation.figures import Evaluation
+from haltung.evaluation.figures import Evaluation, TaskFigures
 from haltung.evaluation.scored import Scored
 from haltung.evaluation.wording import checked, number, place, word
 from haltung.labels import Scheme
@@ -158,6 +158,13 @@ def _page(content: _Content, language: str, title: str, details: Mapping[str, st
     )
 
 
+def _tile(title: str, figures: TaskFigures, figure: str, language: str) -> tuple[str, str, str, str]:
+    """Return a figure's name, the figure, its interval ("" where it has none) and the baseline."""
+    value, baseline = number(getattr(figures, figure), language), number(getattr(figures.majority, figure), language)
+    told = tables.estimate(getattr(figures, figure), figures.intervals.get(figure), language)
+    return title, value, told.removeprefix(value).strip(), baseline
+
+
 def _section(content: _Content, name: str, language: str) -> dict[str, Any]:
     evaluation, scheme, examination = content.evaluation, content.scored.scheme, content.examination
     task, figures = scheme[name], evaluation.tasks[name]
@@ -170,8 +177,8 @@ def _section(content: _Content, name: str, language: str) -> dict[str, Any]:
         "title": task.title(language),
         "grid": tables.per_label(figures, task, language),
         "headline": [
-            (word("macro_f1", language), number(figures.macro_f1, language), number(figures.majority.macro_f1, language)),
-            (_accuracy(figures.kind, language), number(figures.accuracy, language), number(figures.majority.accuracy, language)),
+            _tile(word("macro_f1", language), figures, "macro_f1", language),
+            _tile(_accuracy(figures.kind, language), figures, "accuracy", language),
         ],
         "phenomena": tables.phenomena(evaluation.phenomena[name], task, language) if name in evaluation.phenomena else None,
         "pictures": [by_kind[kind] for kind in ("phenomena", "confusion", "per_label", "distribution") if kind in by_kind],
