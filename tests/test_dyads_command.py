@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,8 @@ def test_the_rules_can_be_scored_alone_in_german(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Regeln" in done.stdout
     assert "wer, wen, Haltung" in done.stdout
+    # The two ends are parted by a semicolon, since they have commas in them; a narrow terminal breaks the line there.
+    assert re.search(r"\[\d,\d+;", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 
 from haltung.evaluation.dyads import PARTS, Difference, DyadFigures, Match, Precision
 from haltung.evaluation.figures import Interval
-from haltung.evaluation.tables import Grid
+from haltung.evaluation.tables import Grid, brackets
 from haltung.evaluation.wording import number
 
 if TYPE_CHECKING:
@@ -139,4 +139,4 @@ def _plain(match: Match) -> dict[str, Any]:
 
 def _with(value: float, interval: Interval | None, language: str, sign: str = "") -> str:
     told = (sign if value >= 0 else "") + number(value, language)
-    return f"{told} [{number(interval.low, language)}, {number(interval.high, language)}]" if interval else told
+    return f"{told} {brackets(interval, language)}" if interval else told

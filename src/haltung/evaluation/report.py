@@ -161,8 +161,8 @@ def _page(content: _Content, language: str, title: str, details: Mapping[str, st
 def _tile(title: str, figures: TaskFigures, figure: str, language: str) -> tuple[str, str, str, str]:
     """Return a figure's name, the figure, its interval ("" where it has none) and the baseline."""
     value, baseline = number(getattr(figures, figure), language), number(getattr(figures.majority, figure), language)
-    told = tables.estimate(getattr(figures, figure), figures.intervals.get(figure), language)
-    return title, value, told.removeprefix(value).strip(), baseline
+    interval = figures.intervals.get(figure)
+    return title, value, tables.brackets(interval, language) if interval else "", baseline
 
 
 def _section(content: _Content, name: str, language: str) -> dict[str, Any]:

@@ -147,17 +147,19 @@ def rivals(summaries: Mapping[str, Summary], scheme: Scheme, language: str = "en
 
 def estimate(value: float, interval: Interval | None, language: str = "en") -> str:
     """Return ``0.493 [0.441, 0.545]``, in German ``0,493 [0,441; 0,545]``, or the figure alone where there is no interval."""
-    if interval is None:
-        return number(value, language)
-    low, high = number(interval.low, language), number(interval.high, language)
-    return f"{number(value, language)} [{low}{';' if language == 'de' else ','} {high}]"
+    return number(value, language) + (f" {brackets(interval, language)}" if interval else "")
+
+
+def brackets(interval: Interval, language: str = "en") -> str:
+    """Return ``[0.441, 0.545]``, in German, whose numbers have a comma in them, ``[0,441; 0,545]``."""
+    return f"[{number(interval.low, language)}{';' if language == 'de' else ','} {number(interval.high, language)}]"
 
 
 def spread(value: Spread, language: str = "en") -> str:
     """Return ``0.531 ± 0.012``, or the figure alone for a single run; with the mean's interval, where it has one, behind."""
     mean = number(value.mean, language)
     told = mean if value.deviation is None else f"{mean} ± {number(value.deviation, language)}"
-    return told if value.interval is None else told + estimate(value.mean, value.interval, language).removeprefix(mean)
+    return told + (f" {brackets(value.interval, language)}" if value.interval else "")
 
 
 def alarm(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Panel | None:
