@@ -21,9 +21,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from haltung.events import actors_tables
-from haltung.events.actors import Actors
-from haltung.events.actors_forms import forms
+from haltung.actors import tables as actors_tables
+from haltung.actors.finder import Actors
+from haltung.actors.forms import forms
 from haltung.paths import shipped
 
 FLOOR = 20_000

@@ -23,17 +23,17 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from haltung.cli.objects import scheme_of
-from haltung.evaluation import report
-from haltung.evaluation.abstention import PRECISIONS, thresholds
-from haltung.evaluation.calibration_report import measure
-from haltung.evaluation.examined import Examination
-from haltung.evaluation.intervals import DRAWS, Articles, articles_of, with_intervals
-from haltung.evaluation.metrics import evaluate
-from haltung.evaluation.mistakes import find
-from haltung.evaluation.reliance import reliance
-from haltung.evaluation.scored import Scored
-from haltung.evaluation.slices import slices
+from haltung.cli.build import scheme_of
+from haltung.evaluation.error_analysis.analysis import Examination
+from haltung.evaluation.error_analysis.mistakes import find
+from haltung.evaluation.error_analysis.name_sensitivity import reliance
+from haltung.evaluation.error_analysis.slices import slices
+from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.predictions import Scored
+from haltung.evaluation.report import page as report
+from haltung.evaluation.report.calibration_report import measure
+from haltung.evaluation.statistics.intervals import DRAWS, Articles, articles_of, with_intervals
 from haltung.labels import Scheme
 from haltung.records import Prediction, Segment
 

@@ -30,19 +30,19 @@ from torch import Tensor, nn
 from transformers import AutoModel, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.utils import logging
 
-from haltung.cli.composing import compose
-from haltung.cli.objects import make, plain, scheme_of
+from haltung.cli.build import make, plain, scheme_of
+from haltung.cli.config import compose
 from haltung.corpus.prepare import prepare
-from haltung.encoders.sources import Encoder, locate
-from haltung.encoders.texts import Tokens
+from haltung.encoders.load import Encoder, locate
+from haltung.encoders.tokens import Tokens
 from haltung.labels import Scheme
-from haltung.model.network import Batch
-from haltung.model.neural import NetworkModel, build
-from haltung.model.spec import NetworkSpec
+from haltung.models.network import Batch
+from haltung.models.neural import NetworkModel, build
+from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 from haltung.training import finetune
 from haltung.training.losses import loss, targets
-from haltung.training.spec import Training
+from haltung.training.recipe import Training
 
 PLAIN_LENGTH = 256
 

@@ -15,10 +15,10 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.objects import scheme_of
+from haltung.cli.build import scheme_of
 from haltung.corpus.readers.standoff import RealNews
-from haltung.events.actors import Actors
-from haltung.events.actors_tables import ORGANISATIONS
+from haltung.actors.finder import Actors
+from haltung.actors.tables import ORGANISATIONS
 from haltung.paths import shipped
 from haltung.records import Dyad, Segment
 

@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from haltung import tracking
-from haltung.evaluation.metrics import evaluate
-from haltung.evaluation.scored import score
-from haltung.events import labelling, scoring
-from haltung.events.actors import Actors
-from haltung.events.rules import Rules
-from haltung.model import bundle
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.predictions import score
+from haltung.events import labelling
+from haltung.events.dyads import scoring
+from haltung.actors.finder import Actors
+from haltung.events.dyads.rules import Rules
+from haltung.models import bundle
 from haltung.records import Dyad, Segment
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from haltung.events import crosswalk
+from haltung.events import plover as crosswalk
 from haltung.events.records import COLUMNS, Event
 
 

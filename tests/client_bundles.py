@@ -6,12 +6,12 @@ from pathlib import Path
 
 import tiny
 from haltung.encoders import embedded
-from haltung.encoders.sources import Encoder
-from haltung.export.writing import Origin, Wanted, export
+from haltung.encoders.load import Encoder
+from haltung.export.write import Origin, Wanted, export
 from haltung.labels import Scheme, parse
-from haltung.model.bundle import Model
-from haltung.model.linear import fit
-from haltung.model.spec import Calibration, LinearSpec, NetworkSpec
+from haltung.models.bundle import Model
+from haltung.models.linear import fit
+from haltung.models.spec import Calibration, LinearSpec, NetworkSpec
 from haltung.records import Segment
 
 # Topic with several labels a text, so that both kinds of task are there.
@@ -53,7 +53,7 @@ def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
     """An untrained network whose tasks read two views, and whose answers are as different as a trained one's."""
     import torch
 
-    from haltung.model.neural import build
+    from haltung.models.neural import build
 
     spec = NetworkSpec(reads={"stance": "target+context", "topic": "text"}, max_length=max_length)
     torch.manual_seed(1)

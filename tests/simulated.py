@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from haltung.evaluation.intervals import Articles
-from haltung.evaluation.scored import Floats
+from haltung.evaluation.predictions import Floats
+from haltung.evaluation.statistics.intervals import Articles
 
 # How often each of eleven labels occurs, and how often each is recognised in an article of middling difficulty.
 SHARES = np.array([0.22, 0.16, 0.13, 0.11, 0.1, 0.08, 0.07, 0.05, 0.04, 0.025, 0.015])
@@ -54,3 +54,13 @@ def _summed(articles: int, which: np.ndarray, gold: np.ndarray, said: np.ndarray
     matrix[:, 3 * size] = matrix[:, :size].sum(axis=1)
     matrix[:, 3 * size + 1] = np.bincount(which, minlength=articles)
     return Articles(matrix, size, every=False)
+
+
+def articles(rights: list[list[int]]) -> Articles:
+    """Articles of a task with one label to tell from another: for each, how many of 2, 2 segments of label a and b are right."""
+    rows = []
+    for a, b in rights:
+        correct, support = np.array([a, b]), np.array([2, 2])
+        predicted = correct + (support - correct)[::-1]
+        rows.append([*correct, *predicted, *support, a + b, 4, 0.0])
+    return Articles(np.array(rows, dtype=float), 2, every=False)

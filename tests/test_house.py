@@ -116,7 +116,7 @@ def test_no_file_has_a_vague_name() -> None:
     assert [path.name for path in files if path.stem in VAGUE or path.parent.name in VAGUE] == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").glob("test_*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.name)
 def test_every_test_says_what_it_promises(path: Path) -> None:
     """Each test has a docstring."""
     functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]

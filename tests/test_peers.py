@@ -14,11 +14,11 @@ from types import ModuleType
 import pytest
 
 import tiny
+from haltung.corpus.parsing.reading import Reading
 from haltung.corpus.prepare import prepare
-from haltung.corpus.prepared import Prepared
-from haltung.corpus.reading import Reading
 from haltung.corpus.rules import Rules
-from haltung.corpus.splits import Given
+from haltung.corpus.split import Given
+from haltung.corpus.store import Prepared
 from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.records import Segment
@@ -77,7 +77,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def test_a_peer_is_given_the_very_splits_with_every_label(work: Path) -> None:
     """What Haltung trains on and is tested on, in its order, is what the others get."""
-    from haltung.corpus.prepared import load
+    from haltung.corpus.store import load
 
     ready = load(work / "data" / "prepared" / "tiny")
     for name in NAMES:
@@ -223,8 +223,8 @@ def test_haltung_learns_all_tasks_in_one_training_and_a_peer_one_in_each(peers: 
 
 def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: dict[str, ModuleType]) -> None:
     """Peers get the articles that ``haltung train shares=`` draws with the same seed; dev and test stay whole."""
-    from haltung.corpus.prepared import load
-    from haltung.corpus.shares import part
+    from haltung.corpus.store import load
+    from haltung.corpus.subsample import part
 
     ready = load(work / "data" / "prepared" / "tiny")
     job = peers["run"].Job("sklearn", "tiny", "stance", 3, 0.25)
@@ -237,7 +237,7 @@ def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: 
 
 def test_runs_on_a_share_have_a_table_of_their_own(done: Path, peers: dict[str, ModuleType]) -> None:
     """They are not mixed with those on the whole train split, and what is missing is named with its share."""
-    from haltung.corpus.prepared import load
+    from haltung.corpus.store import load
 
     run, table = peers["run"], peers["table"]
     job = run.Job("sklearn", "tiny", "stance", 1, 0.25)

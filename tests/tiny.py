@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from haltung.encoders.sources import Encoder
+from haltung.encoders.load import Encoder
 from haltung.labels import Scheme, parse
+from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
+
+if TYPE_CHECKING:
+    from haltung.models.neural import NetworkModel
 
 SCHEME = {
     "name": "tiny",
@@ -71,3 +76,16 @@ def write_bert(folder: Path, seed: int = 0) -> Path:
 def encoder(folder: Path) -> Encoder:
     """The encoder in a folder that ``write_bert`` has written."""
     return Encoder("tiny", "folder", str(folder), encoder_rate=2e-3, head_rate=1e-2)
+
+
+def network(bert: Path, max_length: int = 32, **changes: object) -> NetworkModel:
+    """An untrained network whose heads are large enough to have an opinion."""
+    import torch
+
+    from haltung.models.neural import build
+
+    torch.manual_seed(1)
+    model = build(encoder(bert), NetworkSpec(max_length=max_length, **changes), scheme())  # type: ignore[arg-type]
+    for head in model.network.heads.values():
+        torch.nn.init.normal_(head.weight, std=1.0)  # type: ignore[arg-type]
+    return model

@@ -17,12 +17,12 @@ import sys
 from pathlib import Path
 
 from haltung import paths
-from haltung.cli.composing import compose
-from haltung.cli.objects import plain
+from haltung.cli.build import plain
+from haltung.cli.config import compose
 from haltung.cli.prepare import corpus_of
-from haltung.corpus.prepared import Prepared
-from haltung.corpus.shares import part
-from haltung.corpus.splits import SPLITS
+from haltung.corpus.split import SPLITS
+from haltung.corpus.store import Prepared
+from haltung.corpus.subsample import part
 from haltung.encoders import embedded
 from haltung.errors import UserError
 

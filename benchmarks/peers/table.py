@@ -22,12 +22,12 @@ import numpy as np
 from results import Cost, Result, digest, read
 from run import ALL, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
-from haltung.corpus import prepared
+from haltung.corpus import store as prepared
 from haltung.errors import UserError
-from haltung.evaluation.comparison_tables import p_value
-from haltung.evaluation.intervals import LEVEL, articles_of
-from haltung.evaluation.scored import Scored, gold
-from haltung.evaluation.significance import Estimate, difference, holm, sampled, standing
+from haltung.evaluation.predictions import Scored, gold
+from haltung.evaluation.report.comparison_tables import p_value
+from haltung.evaluation.statistics.intervals import LEVEL, articles_of
+from haltung.evaluation.statistics.significance import Estimate, difference, holm, sampled, standing
 from haltung.labels import Scheme, parse
 from haltung.records import Segment
 

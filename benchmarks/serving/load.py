@@ -20,7 +20,7 @@ from generator import post
 from sides import Side, memory, running
 from texts import segments
 
-from haltung.client import Classifier
+from haltung.inference.client import Classifier
 
 # One pass over so many different texts; what is expected of them is computed before the load.
 _TEXTS = 192

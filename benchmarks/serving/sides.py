@@ -75,10 +75,10 @@ def _side(name: str, bundle: Path, scratch: Path, words: Sequence[str]) -> Itera
 def _pyfunc(bundle: Path, place: Path, trained: bool) -> Path:
     import mlflow
 
-    import haltung.client
+    import haltung.inference.client
     from haltung.export import pyfunc
 
-    artifacts = {"bundle": str(bundle)} if trained else {"bundle": str(bundle), "client": haltung.client.__file__}
+    artifacts = {"bundle": str(bundle)} if trained else {"bundle": str(bundle), "client": haltung.inference.client.__file__}
     example = {"text": "Chile warnt Peru.", "context": ""}
     mlflow.pyfunc.save_model(
         path=place, python_model=pyfunc.__file__, artifacts=artifacts, input_example=[example], pip_requirements=["mlflow"]

@@ -69,7 +69,7 @@ def _run(words: list[str]) -> int:
     if command not in COMMANDS:
         raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; the commands are {listed(COMMANDS)}")
     if any(word in _HELP for word in rest):
-        from haltung.cli.manual import manual
+        from haltung.cli.help import manual
 
         print(manual(command, COMMANDS[command]))
         return 0

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, scheme_of, typed
+from haltung.cli.build import make, plain, scheme_of, typed
+from haltung.cli.config import compose, parse
 from haltung.cli.prepare import CorpusKeys
 
 
@@ -46,7 +46,7 @@ def _check(settings: Mapping[str, Any], config_dir: Path | None) -> bool:
     from rich.table import Table
     from rich.text import Text
 
-    from haltung.corpus import prose, spelling
+    from haltung.corpus.quality import prose, spelling
 
     console = Console()
     spells = keys.spelling == "required" or (keys.spelling == "auto" and spelling.is_there())

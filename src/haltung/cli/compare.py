@@ -14,15 +14,15 @@ from omegaconf import OmegaConf
 from pydantic import Field
 
 from haltung import paths
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from haltung.evaluation.comparison_references import Reference
+    from haltung.evaluation.comparison.published import Reference
 
 
-_REFERENCE = "haltung.evaluation.comparison_references.Reference"
+_REFERENCE = "haltung.evaluation.comparison.published.Reference"
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     from rich.console import Console
     from rich.text import Text
 
-    from haltung import comparison as comparisons
     from haltung import tracking
-    from haltung.evaluation import comparison_page, comparison_references, comparison_tables
-    from haltung.evaluation.standings import OPEN, compare
+    from haltung.evaluation.comparison import published as comparison_references
+    from haltung.evaluation.comparison.compare import OPEN, compare
+    from haltung.evaluation.report import comparison_page, comparison_tables
+    from haltung.experiments import compare as comparisons
 
     console = Console()
     systems = comparisons.read(store, keys.runs, keys.split, corpus)

@@ -58,7 +58,7 @@ def complete(words: Sequence[str]) -> list[str]:
     from hydra._internal.core_plugins.bash_completion import BashCompletion
     from hydra.core.global_hydra import GlobalHydra
 
-    from haltung.cli.composing import register_resolvers
+    from haltung.cli.config import register_resolvers
 
     register_resolvers()
     with initialize_config_dir(config_dir=str(paths.shipped("configs").resolve()), version_base="1.3"):

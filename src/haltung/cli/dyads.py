@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import OmegaConf
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import plain, typed
+from haltung.cli.build import plain, typed
+from haltung.cli.config import compose, parse
 from haltung.cli.prepare import corpus_of
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
-    from haltung.events.dyads import Trained
-    from haltung.events.scoring import Read
+    from haltung.events.dyads.model import Trained
+    from haltung.events.dyads.scoring import Read
 
 SPLITS = ("dev", "test")
 
@@ -60,8 +60,9 @@ def _dyads(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path
     if keys.tune and (keys.split == "test" or keys.dyads is None):
         raise UserError("tune=true wants a model, dyads=DIR, and split=dev: nothing is ever chosen on the test split")
 
-    from haltung.events import labelling, scoring
-    from haltung.events.actors import Actors
+    from haltung.actors.finder import Actors
+    from haltung.events import labelling
+    from haltung.events.dyads import scoring
 
     corpus = corpus_of(settings, config_dir)
     segments = corpus.segments(keys.split)
@@ -79,7 +80,8 @@ def _dyads(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path
 def _tune(keys: Keys, model: Trained, read: Read, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
-    from haltung.events import choices, scoring
+    from haltung.events.dyads import scoring
+    from haltung.events.dyads import thresholds as choices
 
     folder = Path(str(keys.dyads))
     console = Console(stderr=True)
@@ -96,10 +98,11 @@ def _tune(keys: Keys, model: Trained, read: Read, corpus: str, command: Sequence
 def _score(keys: Keys, model: Trained | None, read: Read, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
-    from haltung.evaluation import dyads as figures
-    from haltung.evaluation import dyads_report, plots
-    from haltung.events import scoring
-    from haltung.events.rules import Rules
+    from haltung.evaluation.metrics import dyads as figures
+    from haltung.evaluation.report import dyads as dyads_report
+    from haltung.evaluation.report import plots
+    from haltung.events.dyads import scoring
+    from haltung.events.dyads.rules import Rules
 
     found = {"rules": scoring.by(read, Rules())}
     codes = None

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.cli.prepare import corpus_of
 from haltung.errors import UserError
 
@@ -45,7 +45,7 @@ def _ensemble(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
 
     from haltung import tracking
-    from haltung.model.bundle import DESCRIPTION
+    from haltung.models.bundle import DESCRIPTION
 
     store = make(settings["tracking"], "tracking")
     members: list[tuple[str, Path]] = []
@@ -67,8 +67,8 @@ def _ensemble(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
 
     from rich.console import Console
 
-    from haltung import ensembles
-    from haltung.evaluation import tables
+    from haltung.evaluation.report import tables
+    from haltung.experiments import ensemble as ensembles
 
     console, name = Console(), keys.name or f"{corpus.name}-ensemble"
     done = ensembles.combine(members, corpus, store, name, Path(keys.runs), settings, command, keys.language)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import OmegaConf
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.cli.prepare import corpus_of
 from haltung.errors import UserError, listed
 
@@ -61,11 +61,14 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
     if (keys.run is None) == (keys.bundle is None):
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
 
-    from haltung import runs, tracking
-    from haltung.evaluation import outcome, report, tables
-    from haltung.evaluation.metrics import summary
-    from haltung.evaluation.standings import with_standing
-    from haltung.model import bundle
+    from haltung import tracking
+    from haltung.evaluation import outcome
+    from haltung.evaluation.comparison.compare import with_standing
+    from haltung.evaluation.metrics.classification import summary
+    from haltung.evaluation.report import page as report
+    from haltung.evaluation.report import tables
+    from haltung.experiments import train as runs
+    from haltung.models import bundle
 
     systems: list[tuple[str, Path, tracking.RunRecord | None]] = []
     parent = None
@@ -124,7 +127,7 @@ def _known(name: str, folder: Path, segments: Sequence[Segment], corpus: str, ke
     Raises:
         UserError: more than one in a hundred, of another corpus, unless ``seen`` allows it.
     """
-    from haltung.model import learned
+    from haltung.models import seen as learned
 
     if keys.split == "dev":
         return 0

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import plain, typed
+from haltung.cli.build import plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from haltung.events.actors import Actors
-    from haltung.events.article import Classify
-    from haltung.events.reading import Failure, Source
+    from haltung.actors.finder import Actors
+    from haltung.events.pipeline import Classify
     from haltung.events.records import ArticleEvents, Dyads, Event
+    from haltung.events.text.read import Failure, Source
     from haltung.labels import Scheme
 
 # So many segments are labelled at once: enough to sort them by length, too few to wait for.
@@ -65,9 +65,10 @@ def run(words: Sequence[str]) -> int:
 
 
 def _events(keys: Keys) -> int:
-    from haltung.events import labelling, reading
-    from haltung.events.actors import Actors
-    from haltung.events.rules import Rules
+    from haltung.actors.finder import Actors
+    from haltung.events import labelling
+    from haltung.events.dyads.rules import Rules
+    from haltung.events.text import read as reading
     from haltung.serving import article_page
 
     if keys.bundle is None:
@@ -118,8 +119,8 @@ def _read(
     """Yield what happens in each article that can be read; add what can't to ``failures``."""
     from tqdm import tqdm
 
-    from haltung.events.article import Prepared, finish, prepare
-    from haltung.events.reading import Failure, read
+    from haltung.events.pipeline import Prepared, finish, prepare
+    from haltung.events.text.read import Failure, read
 
     waiting: list[Prepared] = []
 

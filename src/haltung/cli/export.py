@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from omegaconf import OmegaConf
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.cli.prepare import corpus_of
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
-    from haltung.export.writing import Exported
+    from haltung.export.write import Exported
     from haltung.tracking import RunRecord
 
 
@@ -58,7 +58,7 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
 
     from haltung import tracking
-    from haltung.model import bundle
+    from haltung.models import bundle
 
     record: RunRecord | None = None
     if keys.run is None:
@@ -92,9 +92,9 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
 
     from rich.console import Console
 
-    from haltung.events import choices
+    from haltung.events.dyads import thresholds as choices
     from haltung.export.tables import exported
-    from haltung.export.writing import Origin, Wanted, export
+    from haltung.export.write import Origin, Wanted, export
 
     # A linear model is over with so fast that bf16 would save nothing.
     usual = ("fp16",) if model.kind == "linear" else ("fp16", "bf16")

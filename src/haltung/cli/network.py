@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import plain, scheme_of, typed
+from haltung.cli.build import plain, scheme_of, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from haltung.events.archive import Archive, Selection
+    from haltung.events.archive.read import Archive, Selection
     from haltung.events.records import Event
 
 # Values that hold commas or digits alone, which Hydra would take for a sweep or a number.
@@ -71,8 +71,8 @@ def _draw(keys: Keys, config_dir: Path | None) -> None:
             "name the archive: input=FILE, what haltung events wrote with output=FILE.jsonl or table=FILE.csv, or a folder of these"
         )
 
-    from haltung.events import archive as archives
-    from haltung.events.pictures_words import counted, say
+    from haltung.events.archive import read as archives
+    from haltung.events.archive.i18n import counted, say
 
     wanted = _selection(keys)
     given = [keys.input] if Path(keys.input).expanduser().exists() else _several(keys.input)
@@ -95,8 +95,8 @@ def _draw(keys: Keys, config_dir: Path | None) -> None:
 
 
 def _network(events: Sequence[Event], archive: Archive, keys: Keys, output: Path, notes: Sequence[str], config_dir: Path | None) -> None:
-    from haltung.events.network import network
-    from haltung.events.network_page import network_page, summary
+    from haltung.events.archive.network import network
+    from haltung.events.archive.network_page import network_page, summary
 
     scheme = scheme_of(_SCHEME, config_dir)
     drawn = network(events, keys.fewest)
@@ -117,8 +117,8 @@ def _series(
     notes: Sequence[str],
     config_dir: Path | None,
 ) -> None:
-    from haltung.events import series_page, series_plot
-    from haltung.events.series import series
+    from haltung.events.archive import series_page, series_plot
+    from haltung.events.archive.series import series
 
     found = series(events, archive, pair, since=_day("since", keys.since), until=_day("until", keys.until, last=True))
     stances = scheme_of(_SCHEME, config_dir)["stance"]
@@ -167,7 +167,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _selection(keys: Keys) -> Selection:
-    from haltung.events.archive import Selection
+    from haltung.events.archive.read import Selection
 
     since, until = _day("since", keys.since), _day("until", keys.until, last=True)
     if since and until and since > until:

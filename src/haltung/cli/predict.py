@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 from haltung.records import Segment
 
 if TYPE_CHECKING:
-    from haltung.model.bundle import Model
+    from haltung.models.bundle import Model
     from haltung.records import Prediction
 
 # How many of a task's labels are shown with their probabilities.
@@ -89,8 +89,8 @@ def read(path: Path) -> list[Segment]:
     Raises:
         UserError: the file is missing, broken or holds no text, or a line has none.
     """
-    from haltung.corpus.readers.lines import existing, json_rows
-    from haltung.corpus.readers.rows import Fault
+    from haltung.corpus.parsing.lines import existing, json_rows
+    from haltung.corpus.parsing.rows import Fault
 
     segments: list[Segment] = []
     seen: dict[str, str] = {}
@@ -148,7 +148,7 @@ def _writable(output: Path) -> Path:
 
 def _model(keys: Keys, tracking_node: dict[str, Any]) -> Model:
     from haltung import tracking
-    from haltung.model import bundle
+    from haltung.models import bundle
 
     if keys.bundle is not None:
         return bundle.load(Path(keys.bundle))
@@ -169,7 +169,7 @@ def _thresholds(model: Model, precision: float | None) -> dict[str, float | None
 
 def _row(prediction: Prediction, thresholds: dict[str, float | None]) -> dict[str, Any]:
     """Return the prediction as plain data; where abstaining is asked for, with the tasks that it is not sure enough of."""
-    from haltung.model.decisions import abstained
+    from haltung.models.predictor import abstained
 
     return prediction.to_dict() | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
 
@@ -178,8 +178,8 @@ def _show(model: Model, prediction: Prediction, language: str, thresholds: dict[
     from rich.console import Console
     from rich.table import Table
 
-    from haltung.evaluation.wording import word
-    from haltung.model.decisions import abstained
+    from haltung.evaluation.report.i18n import word
+    from haltung.models.predictor import abstained
 
     unsure = abstained(prediction, thresholds)
     table = Table("", *(("Ergebnis", "Wahrscheinlichkeiten") if language == "de" else ("label", "probabilities")))

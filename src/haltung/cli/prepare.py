@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, scheme_of, typed
+from haltung.cli.build import make, plain, scheme_of, typed
+from haltung.cli.config import compose, parse
 
 if TYPE_CHECKING:
-    from haltung.corpus.prepared import Prepared
+    from haltung.corpus.store import Prepared
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run(words: Sequence[str]) -> int:
 
         from rich.console import Console
 
-        from haltung.corpus.prepared import table
+        from haltung.corpus.store import table
 
         Console().print(table(prepared))
         print(f"written to {prepared.folder}")
@@ -64,7 +64,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
         UserError: the source is missing or broken.
     """
     from haltung.corpus.prepare import fingerprint, is_current, prepare
-    from haltung.corpus.prepared import load
+    from haltung.corpus.store import load
 
     corpus = settings["corpus"]
     keys = typed(CorpusKeys, corpus, "corpus")

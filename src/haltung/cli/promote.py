@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 
 
@@ -47,8 +47,8 @@ def _promote(settings: Mapping[str, Any], command: Sequence[str]) -> bool:
     from rich.console import Console
     from rich.text import Text
 
-    from haltung import promotion as promotions
-    from haltung.evaluation import comparison_tables
+    from haltung.evaluation.report import comparison_tables
+    from haltung.experiments import promote as promotions
 
     console = Console()
     found = promotions.consider(store, keys.run, keys.alias, corpus, keys.force)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from haltung.cli.objects import make, typed
-from haltung.encoders.sources import Encoder, locate
+from haltung.cli.build import make, typed
+from haltung.encoders.load import Encoder, locate
 from haltung.errors import UserError
-from haltung.model.spec import LinearSpec, NetworkSpec
-from haltung.training.spec import Training
+from haltung.models.spec import LinearSpec, NetworkSpec
+from haltung.training.recipe import Training
 
 if TYPE_CHECKING:
-    from haltung.corpus.prepared import Prepared
-    from haltung.runs import Plan
+    from haltung.corpus.store import Prepared
+    from haltung.experiments.train import Plan
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Recipe:
         Raises:
             UserError: recipe and corpus don't go together.
         """
-        from haltung.runs import Plan
+        from haltung.experiments.train import Plan
 
         self.training.checked(corpus.scheme)
         for task in corpus.scheme.names:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError, listed, nearest, one_of
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def _sorted(rows: Sequence[Row], by: str) -> list[Row]:
 def _table(rows: Sequence[Row], total: int, language: str) -> None:
     from rich.console import Console
 
-    from haltung.evaluation.tables import Grid
-    from haltung.evaluation.wording import number
+    from haltung.evaluation.report.i18n import number
+    from haltung.evaluation.report.tables import Grid
 
     if not rows:
         print("no run passes these filters; haltung runs without filters lists all")

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import plain, typed
+from haltung.cli.build import plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import compose, keys, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, keys, parse
 from haltung.cli.prepare import corpus_of
 from haltung.cli.recipes import recipe_of
 from haltung.errors import UserError, nearest
-from haltung.sweeps import Choice, Range, Space, Sweep, Trial, Value, search, spaces_of
-from haltung.sweeps.trials import Trials
+from haltung.experiments.sweep import Choice, Range, Space, Sweep, Trial, Value, search, spaces_of
+from haltung.experiments.sweep.trials import Trials
 
 if TYPE_CHECKING:
-    from haltung.corpus.prepared import Prepared
-    from haltung.evaluation.tables import Grid
-    from haltung.runs import Plan
-    from haltung.sweeps import Found
+    from haltung.corpus.store import Prepared
+    from haltung.evaluation.report.tables import Grid
+    from haltung.experiments.sweep import Found
+    from haltung.experiments.train import Plan
 
 # What may be searched: the recipe, and what a model reads of the corpus. All else would change what the trials are compared on.
 _GROUPS = ("training", "model", "encoder")
@@ -172,7 +172,7 @@ def _standing(spaces: Mapping[str, Space], recipe: Composed) -> dict[str, Value]
 
 
 def _show(found: Found, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
-    from haltung.evaluation import tables
+    from haltung.evaluation.report import tables
 
     corpus = recipe._corpus
     console.print(_table(found, language).rich())
@@ -204,8 +204,8 @@ def _show(found: Found, name: str, recipe: Composed, seeds: Sequence[int], langu
 
 def _gained(found: Found, language: str) -> str:
     """Return a sentence that says whether the search has found something better than the recipe as it stands."""
-    from haltung.evaluation.comparison_tables import p_value
-    from haltung.evaluation.wording import number, word
+    from haltung.evaluation.report.comparison_tables import p_value
+    from haltung.evaluation.report.i18n import number, word
 
     if found.start is not None and found.start.number == found.best.number:
         tried = sum(trial.state in ("finished", "pruned") for trial in found.trials)
@@ -219,8 +219,8 @@ def _gained(found: Found, language: str) -> str:
 
 
 def _table(found: Found, language: str) -> Grid:
-    from haltung.evaluation.tables import Grid
-    from haltung.evaluation.wording import number, word
+    from haltung.evaluation.report.i18n import number, word
+    from haltung.evaluation.report.tables import Grid
 
     best = sorted((trial for trial in found.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:_SHOWN]
     # One column for all keys, which wraps at its spaces: a column for each would not fit a terminal.

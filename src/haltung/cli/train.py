@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import Words, compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import Words, compose, parse
 from haltung.cli.prepare import corpus_of
 from haltung.cli.recipes import Recipe, recipe_of
 from haltung.errors import UserError
@@ -19,7 +19,7 @@ from haltung.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from haltung.runs import Outcome, Plan
+    from haltung.experiments.train import Outcome, Plan
 
 # The config group that says how a corpus is split.
 _SPLIT = "splits@corpus.split"
@@ -75,8 +75,8 @@ def _train(recipes: Sequence[Recipe], command: Sequence[str], config_dir: Path |
 
     from rich.console import Console
 
-    from haltung import runs
-    from haltung.evaluation import tables
+    from haltung.evaluation.report import tables
+    from haltung.experiments import train as runs
 
     console, language, name = Console(), plans[0].language, plans[0].name
     _announce(plans, console)
@@ -122,8 +122,8 @@ def _cross_validate(settings: Sequence[Mapping[str, Any]], command: Sequence[str
 
     from rich.console import Console
 
-    from haltung import crossvalidation
-    from haltung.evaluation import tables
+    from haltung.evaluation.report import tables
+    from haltung.experiments import cross_validate as crossvalidation
 
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme
     _announce(plans[:1], console)
@@ -147,8 +147,8 @@ def _learning_curve(recipes: Sequence[Recipe], shares: Sequence[float], command:
 
     from rich.console import Console
 
-    from haltung import learning_curves
-    from haltung.evaluation import tables
+    from haltung.evaluation.report import tables
+    from haltung.experiments import learning_curve as learning_curves
 
     console, language = Console(), plans[0][0].language
     _announce(plans[-1], console)

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import make, plain, typed
+from haltung.cli.build import make, plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 
 
@@ -38,7 +38,7 @@ def run(words: Sequence[str]) -> int:
         print(f"the runs are on a server, which has its own pages: {store.address}")
         return 0
 
-    from haltung.tracking.page import page
+    from haltung.tracking.ui import page
 
     # Stopped by a supervisor, the pages have to go too, as they do with Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from haltung.cli.composing import compose, parse
-from haltung.cli.objects import plain, typed
+from haltung.cli.build import plain, typed
+from haltung.cli.config import compose, parse
 from haltung.errors import UserError
 
 
@@ -42,7 +42,7 @@ def _verify(keys: Keys) -> int:
     from rich.console import Console
 
     from haltung.export.tables import verified
-    from haltung.export.verifying import verify
+    from haltung.export.verify import verify
 
     folder = Path(keys.bundle)
     with Console(stderr=True).status("") as status:

@@ -12,7 +12,7 @@ from typing import Any
 
 import haltung
 from haltung import labels
-from haltung.corpus.splits import group
+from haltung.corpus.split import group
 from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.records import Segment

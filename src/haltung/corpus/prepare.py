@@ -15,15 +15,15 @@ from typing import Any
 
 import haltung
 from haltung.corpus import manifest as manifests
-from haltung.corpus.cards import card
-from haltung.corpus.checks import Repaired, check
+from haltung.corpus.card import card
+from haltung.corpus.clean import Repaired, check
 from haltung.corpus.manifest import Manifest
-from haltung.corpus.prepared import Prepared, load
-from haltung.corpus.reading import Dropped, Reader
+from haltung.corpus.parsing.reading import Dropped, Reader
 from haltung.corpus.repetition import separate
 from haltung.corpus.replacing import replacing
 from haltung.corpus.rules import Rules
-from haltung.corpus.splits import SPLITS, Split, TestOnly
+from haltung.corpus.split import SPLITS, Split, TestOnly
+from haltung.corpus.store import Prepared, load
 from haltung.errors import UserError, listed
 from haltung.labels import Scheme
 from haltung.records import Segment, features

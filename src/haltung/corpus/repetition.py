@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from haltung.corpus.duplicates import NearIndex, normal, sketches
-from haltung.corpus.reading import Dropped
+from haltung.corpus.deduplicate import NearIndex, normal, sketches
+from haltung.corpus.parsing.reading import Dropped
 from haltung.corpus.rules import Rules
-from haltung.corpus.splits import group
+from haltung.corpus.split import group
 from haltung.labels import Scheme
 from haltung.records import Answer, Segment
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haltung.errors import UserError
-from haltung.evaluation.scored import Scored, encoded
+from haltung.evaluation.predictions import Scored, encoded
 from haltung.labels import Task, parse
 from haltung.records import Answer
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from haltung import labels
 from haltung.errors import UserError, listed
-from haltung.events import choices, crosswalk
-from haltung.events.article import Classify
-from haltung.events.dyads import Trained
+from haltung.events import plover as crosswalk
+from haltung.events.dyads import thresholds as choices
+from haltung.events.dyads.model import Trained
+from haltung.events.pipeline import Classify
 from haltung.labels import Scheme
-from haltung.model import bundle
+from haltung.models import bundle
 from haltung.records import Prediction, Segment
 
 
@@ -49,8 +50,8 @@ def dyads(folder: Path) -> Trained:
     Raises:
         UserError: it is no bundle or is broken, or it does not tell who takes a stance towards whom.
     """
-    from haltung.events.candidates import ITSELF, NONE, ROLES, STATE
-    from haltung.events.view import SIDES
+    from haltung.events.dyads.dataset import SIDES
+    from haltung.events.dyads.features import ITSELF, NONE, ROLES, STATE
 
     labeller = _labeller(folder)
     known = (NONE, ITSELF, STATE, *ROLES)
@@ -74,7 +75,7 @@ def _labeller(folder: Path) -> Labeller:
 
 
 def _exported(folder: Path) -> Classify:
-    from haltung.client import BundleError, Classifier
+    from haltung.inference.client import BundleError, Classifier
 
     try:
         classifier = Classifier(folder)

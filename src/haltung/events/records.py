@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
-from haltung.events.actors import Mention
-from haltung.events.boilerplate import Removed
-from haltung.events.language import Language
-from haltung.events.reading import Article
+from haltung.actors.finder import Mention
+from haltung.events.text.boilerplate import Removed
+from haltung.events.text.language import Language
+from haltung.events.text.read import Article
 from haltung.records import Dyad, Prediction, Segment
 
 # A stretch of a text: the places of its first character and behind its last.

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from haltung.evaluation.figures import Evaluation
+from haltung.evaluation.metrics.results import Evaluation
 from haltung.export import golden
 from haltung.labels import parse
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from haltung.evaluation.metrics import evaluate
-from haltung.evaluation.scored import Scored
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.predictions import Scored
 
 # fp32 is the same computation, so nothing but rounding may differ: the largest difference of a probability, and no label.
 EXACT_DIFFERENCE = 1e-4

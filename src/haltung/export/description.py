@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haltung.model.bundle import DESCRIPTION
+from haltung.models.bundle import DESCRIPTION
 
 
 def write(folder: Path, description: Mapping[str, Any]) -> None:

@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from haltung.errors import UserError, listed
-from haltung.export import running
 from haltung.export.description import sha256
-from haltung.model.bundle import Model
+from haltung.inference import running
+from haltung.models.bundle import Model
 
 
 def graph(model: Model, path: Path) -> None:
     """Write the model's graph in fp32."""
-    from haltung.model.linear import LinearModel
+    from haltung.models.linear import LinearModel
 
     if isinstance(model, LinearModel):
-        from haltung.export import ngrams
+        from haltung.export.graphs import linear as ngrams
 
         ngrams.write(model, path)
         return
-    from haltung.export import graph as network
-    from haltung.model.neural import NetworkModel
+    from haltung.export.graphs import neural as network
+    from haltung.models.neural import NetworkModel
 
     assert isinstance(model, NetworkModel)
     network.write(model, path)
@@ -30,21 +30,21 @@ def graph(model: Model, path: Path) -> None:
 
 def views(model: Model) -> Sequence[str]:
     """Return what the model's passes read, in order."""
-    from haltung.model.linear import LinearModel
+    from haltung.models.linear import LinearModel
 
     return list(model.features) if isinstance(model, LinearModel) else model.views  # type: ignore[attr-defined]
 
 
 def described(model: Model) -> dict[str, Any]:
     """Return the bundle's ``input``: how a text becomes what the graph takes."""
-    from haltung.model.linear import LinearModel
+    from haltung.models.linear import LinearModel
 
     if isinstance(model, LinearModel):
-        from haltung.export import ngrams
+        from haltung.export.graphs import linear as ngrams
 
         return ngrams.described(model)
     from haltung.export import tokens
-    from haltung.model.neural import NetworkModel
+    from haltung.models.neural import NetworkModel
 
     assert isinstance(model, NetworkModel)
     return tokens.described(model)
@@ -58,7 +58,7 @@ def unable(name: str) -> str:
         return "bf16 is run by OpenVINO, which is not installed; install it with: pip install openvino"
     import torch
 
-    from haltung.model.neural import has_bf16
+    from haltung.models.neural import has_bf16
 
     return "" if has_bf16(torch.device("cpu")) else "this processor does not compute in bf16, so it can't be measured here"
 
@@ -69,7 +69,7 @@ def made(name: str, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no such format.
     """
-    from haltung.export import reduced
+    from haltung.export.graphs import reduced
 
     source = file(folder, "fp32")
     if name == "bf16":

@@ -12,7 +12,7 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.labels import Scheme
-from haltung.model.decisions import predictions
+from haltung.models.predictor import predictions
 from haltung.records import Segment
 
 FILE = "golden.jsonl"

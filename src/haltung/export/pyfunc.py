@@ -67,7 +67,7 @@ class BundleModel(PythonModel):
 
 
 def _trained(folder: Path) -> Answering:
-    from haltung.model import bundle
+    from haltung.models import bundle
     from haltung.records import Segment
 
     model = bundle.load(folder)

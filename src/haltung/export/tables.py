@@ -12,8 +12,8 @@ from rich.text import Text
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
-    from haltung.export.verifying import Check
-    from haltung.export.writing import Exported
+    from haltung.export.verify import Check
+    from haltung.export.write import Exported
 
 _WORDS = {
     "format": "Format",

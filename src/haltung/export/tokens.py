@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from haltung.encoders.texts import template
+from haltung.encoders.tokens import template
 
 if TYPE_CHECKING:
-    from haltung.model.neural import NetworkModel
+    from haltung.models.neural import NetworkModel
 
 
 def described(model: NetworkModel) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from haltung import __version__
-from haltung.serving import documentation, endpoints, inference_protocol, schemas
+from haltung.serving import documentation, inference_protocol
+from haltung.serving import responses as schemas
+from haltung.serving import routes as endpoints
 from haltung.serving.answers import Refused, failure
-from haltung.serving.limits import Entrance
+from haltung.serving.middleware import Entrance
 from haltung.serving.security import Key, SecurityHeaders
 from haltung.serving.service import Service
 from haltung.serving.tensors import LENGTH

@@ -8,15 +8,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from haltung.actors.finder import Actors
 from haltung.errors import UserError, listed
-from haltung.events import article, crosswalk, labelling, reading
-from haltung.events.actors import Actors
+from haltung.events import labelling
+from haltung.events import pipeline as article
+from haltung.events import plover as crosswalk
+from haltung.events.dyads.rules import Rules
 from haltung.events.records import Dyads
-from haltung.events.rules import Rules
-from haltung.model import bundle
+from haltung.events.text import read as reading
+from haltung.models import bundle
 from haltung.records import Prediction
 from haltung.serving.answers import Refused
-from haltung.serving.reading import Article
+from haltung.serving.requests import Article
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from haltung import paths
-from haltung.client import BundleError, Classifier
 from haltung.errors import UserError, listed, nearest, one_of
-from haltung.serving.runtimes import RUNTIMES, Choice, Feeds, Graph, fastest, installed, opened
+from haltung.inference.client import BundleError, Classifier
+from haltung.inference.sessions import RUNTIMES, Choice, Feeds, Graph, fastest, installed, opened
 from haltung.serving.settings import Settings, cores
 
 # A text as a caller gave it: text, context, target.

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from haltung import __version__
-from haltung.serving import schemas
+from haltung.serving import responses as schemas
 from haltung.serving.answers import Refused, answer
-from haltung.serving.reading import FIELDS
+from haltung.serving.requests import FIELDS
 from haltung.serving.service import Service
 from haltung.serving.tensors import LENGTH, Tensor, Wanted, read, written
 

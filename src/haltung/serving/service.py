@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from haltung.client import BundleError
+from haltung.inference.client import BundleError
 from haltung.serving.answers import Refused
-from haltung.serving.batching import Batcher, Broken, Closed, Full, Sizes
 from haltung.serving.dyads import Finder, finder
 from haltung.serving.engine import Engine
-from haltung.serving.limits import Gate
 from haltung.serving.metrics import Metrics
-from haltung.serving.reading import Reader
+from haltung.serving.middleware import Gate
+from haltung.serving.queue import Batcher, Broken, Closed, Full, Sizes
+from haltung.serving.requests import Reader
 from haltung.serving.settings import Settings
 
 log = logging.getLogger("haltung.serving")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from haltung.serving.answers import Refused
-from haltung.serving.reading import mapping
+from haltung.serving.requests import mapping
 
 # How many bytes of a body are JSON; the tensors' bytes stand behind them.
 LENGTH = "inference-header-content-length"

@@ -2,9 +2,9 @@
 
 from haltung.tracking.members import GOING, MEMBERS, group, members
 from haltung.tracking.provenance import provenance
-from haltung.tracking.reading import RunRecord, artifact, attach, bundle_folder, children, find, newest
+from haltung.tracking.read import RunRecord, artifact, attach, bundle_folder, children, find, newest
 from haltung.tracking.store import Store, open_store
-from haltung.tracking.writing import SEEN, Pruned, Run, adopt, flat, lost, run
+from haltung.tracking.write import SEEN, Pruned, Run, adopt, flat, lost, run
 
 __all__ = [
     "GOING",

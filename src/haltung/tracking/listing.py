@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from haltung.tracking.reading import RunRecord, record_of
+from haltung.tracking.read import RunRecord, record_of
 from haltung.tracking.store import Store, open_store, told
 
 # MLflow's words for how a run has ended, and ours; a pruned trial is KILLED there.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from haltung.errors import UserError
-from haltung.tracking.reading import RunRecord, by_ids, children
+from haltung.tracking.read import RunRecord, by_ids, children
 
 # Where a parent run keeps the ids of its seeds: a seed that was trained before, as part of another run, stays a child of that one.
 MEMBERS = "haltung.members"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from haltung import __version__
 from haltung.errors import UserError
-from haltung.model.bundle import describe
+from haltung.models.bundle import describe
 from haltung.records import Segment
 from haltung.tracking.store import Connection, environment, mlflow, told
 
@@ -88,7 +88,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
         raise UserError(f"{folder} holds a trained bundle that was not exported; write one with haltung export run={run[:8]} to=FOLDER")
     if not connection.store.model:
         raise UserError("tracking.model is null, so the exported bundle has no name to be registered under; give tracking.model=NAME")
-    artifacts = {NAME: str(folder), "client": _source("haltung.client")}
+    artifacts = {NAME: str(folder), "client": _source("haltung.inference.client")}
     with told(connection.store):
         logged = _logged(connection, run, EXPORTED, artifacts, _pinned(_SERVING), description, examples)
         provenance = description.get("provenance", {})

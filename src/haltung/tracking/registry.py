@@ -8,7 +8,7 @@ from typing import Any
 
 from haltung.errors import UserError
 from haltung.tracking.models import EXPORTED
-from haltung.tracking.reading import RunRecord
+from haltung.tracking.read import RunRecord
 from haltung.tracking.store import Connection, told
 
 

@@ -16,18 +16,18 @@ from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from haltung.encoders.sources import Encoder
-from haltung.encoders.texts import Tokens
+from haltung.encoders.load import Encoder
+from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
-from haltung.evaluation.metrics import evaluate
-from haltung.evaluation.scored import score
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.predictions import score
 from haltung.labels import Scheme
-from haltung.model.network import Batch
-from haltung.model.neural import NetworkModel, build, has_bf16, layer_of
-from haltung.model.spec import NetworkSpec
+from haltung.models.network import Batch
+from haltung.models.neural import NetworkModel, build, has_bf16, layer_of
+from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 from haltung.training.losses import class_weights, loss, targets
-from haltung.training.spec import Training
+from haltung.training.recipe import Training
 
 # Newer releases of transformers call it by another name, and warn of the old one.
 _CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from haltung.corpus.readers.contexts import context
-from haltung.corpus.readers.fields import Fields, kind
-from haltung.corpus.readers.lines import MAX_LINE_BYTES, json_rows, jsonl_files
-from haltung.corpus.readers.rows import Fault, Intake, Row
-from haltung.corpus.reading import Reading
+from haltung.corpus.parsing.contexts import context
+from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
+from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Fault, Intake, Row
 from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.records import Segment

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from haltung.corpus.readers.fields import Fields, kind
-from haltung.corpus.readers.lines import document, existing
-from haltung.corpus.readers.rows import Fault, Intake
-from haltung.corpus.reading import Reading
+from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.lines import document, existing
+from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Fault, Intake
 from haltung.errors import UserError
 from haltung.labels import Scheme
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from haltung.corpus.readers.fields import SPLITS, Fields
-from haltung.corpus.readers.hub import hub_rows
-from haltung.corpus.readers.lines import MAX_LINE_BYTES, csv_rows
-from haltung.corpus.readers.rows import Fault, Intake, Row
+from haltung.corpus.parsing.fields import SPLITS, Fields
+from haltung.corpus.parsing.hub import hub_rows
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows
+from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Fault, Intake, Row
 from haltung.corpus.readers.tables import Paths, split_files
-from haltung.corpus.reading import Reading
 from haltung.errors import UserError
 from haltung.labels import Scheme
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from haltung.corpus.readers.fields import Fields, kind
-from haltung.corpus.readers.lines import MAX_LINE_BYTES, json_rows, jsonl_files
-from haltung.corpus.readers.rows import Fault, Intake, Row
-from haltung.corpus.reading import Reading
+from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
+from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Fault, Intake, Row
 from haltung.labels import Scheme
 
 _SIDES = ("a", "b")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from haltung.corpus.readers.fields import SPLITS, Fields, check_columns, check_header
-from haltung.corpus.readers.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
-from haltung.corpus.readers.rows import Fault, Intake, Row
-from haltung.corpus.reading import Reading
+from haltung.corpus.parsing.fields import SPLITS, Fields, check_columns, check_header
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
+from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Fault, Intake, Row
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 

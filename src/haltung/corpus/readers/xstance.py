@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from haltung.corpus.readers.fields import SPLITS, Fields
-from haltung.corpus.readers.hub import hub_rows
-from haltung.corpus.readers.lines import MAX_LINE_BYTES, existing, json_rows
-from haltung.corpus.readers.rows import Intake, Row
-from haltung.corpus.reading import Reading
+from haltung.corpus.parsing.fields import SPLITS, Fields
+from haltung.corpus.parsing.hub import hub_rows
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Intake, Row
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 

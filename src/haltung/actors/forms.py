@@ -1,0 +1,217 @@
+"""How an actor may be written: the inflected German forms of each row of the tables."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from haltung.actors.tables import FIRST, LAST, Row
+
+ENDINGS = ("e", "er", "en", "em", "es")
+_Writer = Callable[[Row], Iterator[tuple[str, "Entry"]]]
+_TITLES = frozenset({"Papst", "König", "Königin", "Scheich", "Sheikh", "Mullah", "Ajatollah", "Queen", "Kardinal", "Dalai"})
+_QUOTES = ("„“", "“”", '""', "»«", "«»", "‚‘", "''")
+# Babel's names for some states are not those that a newspaper writes; the row's own come instead.
+_UNUSUAL = {"HK", "MO", "CD", "CG", "MM", "KP", "KR"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a form stands for.
+
+    ``codes`` are the codes that it may have, the usual one first, () for a role's noun. ``since`` and ``until`` are the first and last day
+    (ISO). ``role`` is a role noun's suffix, ``noun`` its kind. ``ending`` is set for a form that may also be the last part of a compound
+    ("minister" of "Außenminister"), ``derived`` for a genitive (that of "Hama" is not "Hamas"), ``alone`` where a role or a surname says
+    enough without more. ``key`` tells one row from another, ``own`` a row of the user's from a shipped one.
+    """
+
+    kind: str
+    codes: tuple[str, ...]
+    key: str
+    since: str = FIRST
+    until: str = LAST
+    role: str = ""
+    noun: str = ""
+    ending: bool = False
+    alone: bool = True
+    own: bool = False
+    derived: bool = False
+
+
+def forms(rows: Iterable[Row]) -> dict[str, tuple[Entry, ...]]:
+    """Return what each written form stands for; where a user's own table has a form, only what that says."""
+    found: dict[str, dict[Entry, None]] = {}
+    for row in rows:
+        for form, entry in _WRITERS[row.table](row):
+            found.setdefault(form, {})[entry] = None
+    return {form: _winning(tuple(entries)) for form, entries in found.items()}
+
+
+def spellings(name: str) -> Iterator[str]:
+    """Yield what a cell of names spells.
+
+    ``|`` stands between names, ``/`` before the other endings of a word ("Rote/n Armee"), ``~`` for any ending of an adjective; a slash
+    before a capital is one ("CDU/CSU").
+    """
+    for spelling in name.split("|"):
+        words = [_inflected(word) for word in spelling.split()]
+        yield from (" ".join(form) for form in itertools.product(*words))
+
+
+def _inflected(word: str) -> tuple[str, ...]:
+    stem, *endings = re.split(r"/(?=[a-zäöüß])", word)
+    forms = (stem, *(stem + ending for ending in endings))
+    return tuple(form.replace("~", ending) for form in forms for ending in ENDINGS) if "~" in word else forms
+
+
+def genitives(name: str) -> tuple[str, ...]:
+    """Return a name and its genitives: ``Ankaras``, ``Pentagons``, ``Bundestages``, ``Paris’``."""
+    last = name[-1]
+    if last in "szxß":
+        return name, f"{name}’", f"{name}'", f"{name}es"
+    if last in "aeiouyäöüéáíóú" or name[-2:].isupper() or not last.isalpha():
+        return name, f"{name}s", f"{name}’s", f"{name}'s"
+    return name, f"{name}s", f"{name}es", f"{name}’s", f"{name}'s"
+
+
+def people(name: str) -> tuple[str, ...]:
+    """Return the forms of the name of an inhabitant: ``Russe``, ``Iraker``, ``Israeli``; ``Deutsche~`` stands as it is."""
+    if name.endswith("e"):
+        return name, f"{name}n", f"{name[:-1]}in", f"{name[:-1]}innen"
+    if name.endswith("er"):
+        return name, f"{name}s", f"{name}n", f"{name}in", f"{name}innen"
+    return name, f"{name}s", f"{name}n", f"{name}in", f"{name}innen"
+
+
+def resident(town: str) -> str:
+    """Return ``Moskauer`` for ``Moskau``."""
+    if town.endswith("er"):
+        return f"{town}er"
+    return town + ("r" if town.endswith("e") else "er")
+
+
+def first_names(rows: Iterable[Row]) -> frozenset[str]:
+    """Return the first names of the persons: before a surname, one that is not its bearer's tells of somebody else ("Christine Strobl")."""
+    names = (name for row in rows if row.table == "persons" for name in row.many("name"))
+    return frozenset(name.split(" ", 1)[0] for name in names if " " in name) - _TITLES
+
+
+def _winning(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    entries = tuple(entry for entry in entries if entry.own) or entries
+    entries = tuple(entry for entry in entries if not entry.derived) or entries
+    # "-Präsident" is no state's by itself, "Präsident" is: of two rows for one form the one that says more comes first.
+    return tuple(sorted(entries, key=lambda entry: not entry.alone)) if entries[0].kind == "role" else entries
+
+
+def _declined(forms: tuple[str, ...], entry: Entry) -> Iterator[tuple[str, Entry]]:
+    """Yield the forms of a name, the nominative first."""
+    yield forms[0], entry
+    genitive = replace(entry, derived=True)
+    yield from ((form, genitive) for form in forms[1:])
+
+
+def _state(row: Row) -> Iterator[tuple[str, Entry]]:
+    from babel import Locale
+
+    code = row.many("code")
+    names = list(row.many("names"))
+    if row["iso2"] and row["iso2"] not in _UNUSUAL:
+        names.insert(0, Locale("de").territories.get(row["iso2"], ""))
+    entry = Entry("state", code, row["code"], own=row.own)
+    for name in names:
+        for form in spellings(name):
+            # "die Türkei", "die USA" have no genitive of their own.
+            inflected = (form,) if row["class"] in "fp" or form.isupper() else genitives(form)
+            yield from _declined(inflected, entry)
+    yield from _adjectives(row, Entry("adjective", code, row["code"], own=row.own))
+    citizen = Entry("people", code, row["code"], own=row.own)
+    for name in row.many("people"):
+        yield from ((form, citizen) for form in (spellings(name) if "~" in name else people(name)))
+
+
+def _adjectives(row: Row, entry: Entry) -> Iterator[tuple[str, Entry]]:
+    for stem in row.many("adjective"):
+        if stem.endswith("!"):  # "Schweizer" and "Thüringer" do not decline
+            yield stem[:-1], entry
+            continue
+        for written in {stem, stem[0].upper() + stem[1:]}:
+            yield from ((written + ending, entry) for ending in ("", *ENDINGS))
+
+
+def _place(row: Row) -> Iterator[tuple[str, Entry]]:
+    entry = Entry(row["kind"], row.many("code"), row["name"], own=row.own)
+    whose = Entry("resident", row.many("code"), row["kind"], own=row.own)
+    for form in spellings(row["name"]):
+        yield from _declined(genitives(form), entry)
+        if row["kind"] != "palace" and " " not in form:
+            yield resident(form), whose
+
+
+def _region(row: Row) -> Iterator[tuple[str, Entry]]:
+    entry = Entry("region", row.many("code"), row["name"], own=row.own)
+    for form in spellings(row["name"]):
+        yield from _declined(genitives(form), entry)
+    yield from _adjectives(row, Entry("adjective", row.many("code"), row["name"], own=row.own))
+
+
+def _named(kind: str) -> _Writer:
+    def write(row: Row) -> Iterator[tuple[str, Entry]]:
+        since, until = row.period if "from" in row.cells else (FIRST, LAST)
+        entry = Entry(kind, row.many("code"), row["name"], since, until, own=row.own)
+        for form in spellings(row["name"]):
+            if row.cells.get("quoted") == "yes":
+                yield from ((f"{quotes[0]}{form}{quotes[1]}", entry) for quotes in _QUOTES)
+            else:
+                yield from _declined(genitives(form), entry)
+                # At the beginning of a sentence: "Prorussische Separatisten".
+                yield from _declined(genitives(form[0].upper() + form[1:]), entry)
+
+    return write
+
+
+def _person(row: Row) -> Iterator[tuple[str, Entry]]:
+    since, until = row.period
+    key = row.many("name")[0]
+    entry = Entry("person", row.many("code"), key, since, until, own=row.own)
+    short = Entry("person", row.many("code"), key, since, until, alone=row["alone"] == "yes", own=row.own)
+    names = row.many("name")
+    surnames = row.many("surname") or tuple(dict.fromkeys(name.rsplit(" ", 1)[-1] for name in names))
+    for name in names:
+        yield from _declined(genitives(name), entry)
+    for name in surnames:
+        yield from _declined(genitives(name), short)
+
+
+def _role(row: Row) -> Iterator[tuple[str, Entry]]:
+    for name in row["name"].split("|"):
+        ending = name.startswith("-")
+        entry = Entry("role", (), row["name"], role=row["role"], noun=row["kind"], ending=False, alone=row["alone"] == "yes", own=row.own)
+        for form in spellings(name.removeprefix("-")):
+            yield form, entry
+            if ending:
+                last = Entry("role", (), row["name"], role=row["role"], noun=row["kind"], ending=True, alone=entry.alone, own=row.own)
+                yield form[0].lower() + form[1:], last
+
+
+def _lookalike(row: Row) -> Iterator[tuple[str, Entry]]:
+    entry = Entry("lookalike", (), row["name"], own=row.own)
+    for form in spellings(row["name"]):
+        yield from _declined(genitives(form), entry)
+
+
+_WRITERS: Mapping[str, _Writer] = {
+    "states": _state,
+    "places": _place,
+    "regions": _region,
+    "organisations": _named("organisation"),
+    "institutions": _named("institution"),
+    "groups": _named("group"),
+    "parties": _named("party"),
+    "media": _named("media"),
+    "companies": _named("company"),
+    "persons": _person,
+    "roles": _role,
+    "lookalikes": _lookalike,
+}

@@ -1,0 +1,209 @@
+"""What stands together is one mention: "russische Opposition", "Sprecher des Pentagon", "US-Außenminister", "Russlands Präsident"."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from haltung.actors.matching import Item, state_of
+
+# Between an adjective and its noun stand at most three more adjectives, participles or numbers.
+_ADJECTIVES = re.compile(r"(?:[- ]|,? (?:(?:[a-zäöüß-]+(?:e|er|en|em|es)|\d+),? (?:und )?){1,3})")
+_COORDINATED = re.compile(r"(?:-|,? (?:und|oder|wie|sowie) (?:die |der |den |dem |das )?|, )")
+_OF = re.compile(r" (?:(?:der|des|von|vom) (?:[a-zäöüß-]+(?:en|es) )?)?")
+_IN = re.compile(r" (?:in|im|aus|von|vom) (?:der |den |dem )?")
+_NOUN = re.compile(r"(?:-|,? (?:[a-zäöüß-]+(?:e|er|en|em|es) (?:und )?){0,3})([A-ZÄÖÜ][\w-]*)")
+_WHERE = re.compile(
+    r"(?:^|[\s(„\"])(?:in|im|nach|aus|bei|nahe|südlich|nördlich|westlich|östlich|außerhalb|innerhalb|um|über|am|Stadt|Hauptstadt|Raum|"
+    r"In|Im|Nach|Aus|Bei|Nahe|Raum|Großraum|Region|Metropole)(?: (?:der|dem|den|die|das|ganz|von|des))?(?: [a-zäöüß-]+(?:en|em|er))? $"
+)
+_FIRST_NAMES = re.compile(r" (?:[A-ZÄÖÜ][\w.-]+ ){0,2}")
+_COLLECTIVE = re.compile(r"(?:^|\b)(?:[Dd]ie|[Dd]en|[Dd]er|und|[Mm]it|[Gg]egen|[Zz]wischen|[Vv]on) $")
+_FORMER = re.compile(r"(?:[Ee]hemalige|[Ff]rühere|[Ee]instige|[Vv]ormalige|[Aa]bgesetzte|[Gg]estürzte)[rnms]? (?:[\w-]+ )?$")
+_DATELINE = re.compile(r"(?:/[\w. -]+)*(?:, \d[\w. ]*)?(?: ?\([^)]{0,40}\))? ?[–—-] ?(?=[A-ZÄÖÜ\d„\"(])|, \d{1,2}\.")
+_NAMES = frozenset(
+    {"state", "capital", "palace", "city", "region", "organisation", "institution", "group", "party", "office", "media", "company"}
+)
+_WHERES = frozenset({"state", "capital", "city", "region"})
+_DESCRIBED = frozenset({"group", "party", "media", "company", "institution", "organisation"})
+_JOINING = frozenset({"adjective", "resident"})
+
+
+def phrases(found: list[Item], text: str) -> list[Item]:
+    """Return the items with the roles among them bound to whom they belong, places marked and heads named."""
+    if not found:
+        return found
+    roles = any(item.kind == "role" for item in found)
+    if len(found) > 1 and roles:
+        found = _bound(found, text)
+    before: Item | None = None
+    for item in found:
+        kind = item.kind
+        if kind in _WHERES or kind == "resident":
+            # "Berlin/Wien –": what is joined to a place is one.
+            joined = before is not None and before.place and text[before.end : item.start] == "/"
+            item.place = item.place or joined or _is_place(item, text)
+        before = item
+        if not item.head and (kind in _JOINING or text[item.end : item.end + 1] == "-"):
+            noun = _NOUN.match(text, item.end)
+            item.head = noun[1] if noun else ""
+        if kind == "resident" and not item.bound and item.entry.key != "palace":
+            item.place = True
+        if kind == "people":
+            item.options = _people(item, text)
+    for one, other in itertools.pairwise(found):
+        _agree(one, other, text)
+    return [item for item in found if item.kind != "gone"]
+
+
+def _agree(before: Item, item: Item, text: str) -> None:
+    """Let a name follow what stands before it: a person is what the office says, "Pakistanische Volkspartei" is no party of Austria."""
+    gap = text[before.end : item.start]
+    office = before.kind == "office" and before.bound and before.entry.noun == "office" and before.options
+    # "Die Rebellengruppe M23": the noun only says what the name is.
+    if before.kind == "role" and before.entry.noun in ("body", "people") and item.kind in _DESCRIBED and gap in (" ", " „", ' "'):
+        before.kind = "gone"
+    elif item.kind == "person" and office and _FIRST_NAMES.fullmatch(gap):
+        item.options = before.options
+    elif gap == " " and item.kind in ("party", "institution") and before.kind == "adjective" and not before.bound:
+        states = {state_of(code) for code in before.options}
+        if not states & {state_of(code) for code in item.options}:
+            item.options = tuple(f"{code[:3]}{item.options[0][3:]}" for code in before.options)
+
+
+def _bound(found: list[Item], text: str) -> list[Item]:
+    """Bind from the right, so that in "Chef der russischen Regierung" the government is bound before its chief."""
+    out: list[Item] = []
+    for place in range(len(found) - 1, -1, -1):
+        item = found[place]
+        if item.kind == "gone":
+            continue
+        if item.kind == "role":
+            if place and _takes_before(found[place - 1], item, text):
+                _give(found, place, text)
+            elif out:
+                _take_after(item, out, text)
+        out.append(item)
+    out.reverse()
+    return [item for item in out if item.kind != "gone"]
+
+
+def _takes_before(before: Item, role: Item, text: str) -> bool:
+    gap = text[before.end : role.start]
+    if gap in ("-", ""):
+        return before.kind not in ("role", "person")
+    if before.kind in _JOINING:
+        return _ADJECTIVES.fullmatch(gap) is not None
+    # "Russlands Präsident": a genitive before its noun.
+    if before.kind in ("state", "capital", "region") and text[before.end - 1] in "s’'":
+        return _ADJECTIVES.fullmatch(gap) is not None
+    return before.kind in ("state", "organisation") and gap == " " and text[before.start : before.end].isupper()
+
+
+def _give(found: list[Item], place: int, text: str) -> None:
+    """Give the role at ``place`` to the item before it, and to those that are coordinated with it ("türkische und russische …")."""
+    role = found[place]
+    # A role that has been given away has to say what it is once only: its mention begins where its modifier begins.
+    others = place - 2
+    while others >= 0 and found[others].kind in _JOINING and _COORDINATED.fullmatch(text[found[others].end : found[others + 1].start]):
+        other = found[others]
+        other.options = _with(other, role)
+        other.head, other.place, other.bound, other.kind = _word(role, text), role.entry.role == "place", True, _kind(other, role)
+        others -= 1
+    before = found[place - 1]
+    role.options, role.place = _with(before, role), role.entry.role == "place" or (role.entry.noun == "thing" and before.place)
+    role.former = _is_former(before, role, text)
+    if role.former:
+        role.options = tuple(_civil(code) for code in role.options)
+    role.head, role.kind, role.start, role.bound = _word(role, text), _kind(before, role), before.start, role.entry.noun != "thing"
+    before.kind = "gone"
+
+
+def _take_after(role: Item, out: list[Item], text: str) -> None:
+    """Give a role whom it is followed by: "Sprecher des Pentagon", "Opposition in Russland", "Präsident Obama"."""
+    after = out[-1]
+    if role.entry.noun == "thing":
+        return
+    gap = text[role.end : after.start]
+    inside = role.entry.noun in ("body", "people") or role.entry.role not in ("", "=")
+    if after.kind == "person":
+        if gap == " " and (not role.entry.role or "-" in role.entry.role) and role.entry.noun == "office":
+            role.former = _is_former(role, role, text)
+            role.options = tuple(dict.fromkeys(_civil(code) if role.former else add_role(code, "") for code in after.options))
+            role.bound, role.head, role.kind = True, _word(role, text), "office"
+        return
+    name = after.kind in _NAMES and (after.kind != "office" or after.bound)
+    if not name and after.kind != "resident":
+        return
+    if _OF.fullmatch(gap) and (gap.strip() or text[after.end - 1] == "s"):
+        pass
+    elif not (inside and after.kind in _WHERES and _IN.fullmatch(gap)):
+        return
+    if role.entry.role == "place":
+        after.place = True
+        return
+    role.options, role.bound, role.head = _with(after, role), True, _word(role, text)
+    if _is_former(role, role, text):
+        role.former, role.options = True, tuple(_civil(code) for code in role.options)
+    role.kind, role.end = _kind(after, role), after.end
+    out.pop()
+
+
+def _with(base: Item, role: Item) -> tuple[str, ...]:
+    """Return the codes of somebody who has a role in, or for, ``base``."""
+    suffix = role.entry.role
+    # The governor of a central bank is no regional one: an institution has only its own code.
+    if suffix in ("=", "place") or base.kind == "institution":
+        return base.options
+    return tuple(dict.fromkeys(add_role(code, suffix) for code in base.options))
+
+
+def add_role(code: str, role: str) -> str:
+    """Return the code of a role in a state: ``RUS`` and ``OPP`` is ``RUS-OPP``; a party's minister is the state's."""
+    state, dash, own = code.partition("-")
+    if "-" in role:  # "Ministerpräsident" is regional in Germany, and elsewhere the head of government
+        role = role.partition("-")[2] if role.startswith(state) else ""
+    if not state_of(code) or own in ("REB", "JUD", "MED", "BUS"):
+        return code
+    if not role:
+        return state if own in ("OPP", "GOVPARTY") else code
+    return f"{state}-{role}" if role in ("REG", "JUD", "CIV", "MED", "BUS", "REB") or not dash else code
+
+
+def _civil(code: str) -> str:
+    return f"{state_of(code)}-CIV" if state_of(code) else code
+
+
+def _kind(base: Item, role: Item) -> str:
+    return base.kind if role.entry.noun == "thing" or role.entry.role == "place" else "office"
+
+
+def _word(role: Item, text: str) -> str:
+    return text[role.start : role.end].rsplit("-", 1)[-1]
+
+
+def _is_former(first: Item, role: Item, text: str) -> bool:
+    if role.entry.noun != "office":
+        return False
+    word = text[role.start : role.end]
+    before = text[max(0, first.start - 30) : first.start]
+    prefixed = before.endswith(("Ex-", "ex-", "Alt-")) or word.startswith(("Alt", "Ex-", "Expräsident", "Exminister", "Exkanzler"))
+    between = text[first.end : role.start] if first is not role else ""
+    return prefixed or between.strip() in ("Ex-", "Ex") or bool(_FORMER.search(before) or _FORMER.search(between.lstrip()))
+
+
+def _is_place(item: Item, text: str) -> bool:
+    if item.kind == "city":
+        return True
+    if _WHERE.search(text, max(0, item.start - 40), item.start) is not None:
+        return True
+    if text[item.start - 1 : item.start] == "(" and text[item.end : item.end + 1] == ")":
+        return True
+    return item.start == 0 and _DATELINE.match(text, item.end) is not None
+
+
+def _people(item: Item, text: str) -> tuple[str, ...]:
+    """Return the codes of inhabitants: "die Russen" and "Russen und Ukrainer" are the states, one or some Russians people of it."""
+    if _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und ":
+        return item.options
+    return tuple(_civil(code) for code in item.options)

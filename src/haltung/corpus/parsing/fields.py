@@ -1,0 +1,278 @@
+"""A row's fields, read by our names and checked: text, ids, dates, splits, labels and dyads."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES
+from haltung.corpus.parsing.rows import Fault
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme, Task
+from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
+
+# What a source may call a split, and what we call it.
+SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev", "": ""}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """One row seen by our field names.
+
+    ``columns`` maps our name to the source's where they differ. ``list_separator`` parts the labels of a multi-label cell in formats that
+    know no lists; there a dyads cell holds JSON.
+    """
+
+    data: Mapping[str, object]
+    columns: Mapping[str, str]
+    list_separator: str = ""
+
+    def get(self, name: str) -> object:
+        """Return the raw value of our field ``name``; None where the row has none (pandas writes a missing value as NaN)."""
+        value = self.data.get(self.columns.get(name, name))
+        return None if isinstance(value, float) and value != value else value
+
+    def text(self, name: str, required: bool = False) -> str:
+        """Return a field of text, "" where it is absent or null.
+
+        Raises:
+            Fault: it is no text, cannot be written as UTF-8, or is required and the row has no such column.
+        """
+        column = self.columns.get(name, name)
+        if required and column not in self.data:
+            raise Fault("missing_field", f"no '{column}'{nearest(column, self.data)}; this row has {listed(self.data)}")
+        value = self.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise Fault("wrong_type", f"'{column}' is {kind(value)} ({_short(value)}); expected text")
+        return sound(value, column)
+
+    def word(self, name: str) -> str:
+        """Return a short field that many sources write as a number (an id, an article), as text.
+
+        Raises:
+            Fault: it is neither text nor a whole number.
+        """
+        value = self.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return self.text(name).strip()
+
+    def date(self) -> str:
+        """Return the ISO date, "" where there is none.
+
+        Raises:
+            Fault: it is no ISO date.
+        """
+        value = self.get("date")
+        if isinstance(value, datetime.datetime):
+            return value.date().isoformat()
+        if isinstance(value, datetime.date):
+            return value.isoformat()
+        text = self.text("date").strip()
+        return iso_date(text) if text else ""
+
+    def split(self) -> str:
+        """Return ``train``, ``dev``, ``test``, or "" where there is none.
+
+        Raises:
+            Fault: it is another word.
+        """
+        found = self.text("split").strip()
+        if found.lower() not in SPLITS:
+            allowed = [name for name in SPLITS if name]
+            raise Fault("unknown_split", f"unknown split '{found}'{nearest(found.lower(), allowed)}; allowed are {listed(allowed)}")
+        return SPLITS[found.lower()]
+
+    def labels(self, scheme: Scheme) -> dict[str, Answer]:
+        """Return each task's answer; None where the row has no label for the task.
+
+        Raises:
+            Fault: a label is not of the scheme, or is no text.
+        """
+        return {task.name: self._answer(task) for task in scheme}
+
+    def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
+        """Return the row's dyads.
+
+        Raises:
+            Fault: they are no list of source, target and stance, or a stance is not of the scheme.
+        """
+        value = self.get("dyads")
+        if self.list_separator and isinstance(value, str) and value.strip():
+            try:
+                value = json.loads(value)
+            except json.JSONDecodeError as error:
+                raise Fault("wrong_type", f"'dyads' is no JSON list ({error.msg}, column {error.colno} of the cell)") from None
+        return dyads_of(value, scheme)
+
+    def segment(self, scheme: Scheme, where: str, made_id: str, split: str = "", labels: Mapping[str, Answer] | None = None) -> Segment:
+        """Return the whole row as a segment; ``split`` stands in where the row names none, ``labels`` for the row's own.
+
+        Raises:
+            Fault: a field is not as it must be.
+        """
+        return Segment(
+            id=self.word("id") or made_id,
+            text=self.text("text", required=True),
+            labels=self.labels(scheme) if labels is None else labels,
+            context=self.text("context"),
+            target=self.text("target"),
+            article=self.word("article"),
+            date=self.date(),
+            source=self.text("source"),
+            genre=self.text("genre"),
+            dyads=self.dyads(scheme),
+            split=self.split() or split,
+            where=where,
+        )
+
+    def _answer(self, task: Task) -> Answer:
+        value = self.get(task.name)
+        if task.kind == "multi" and isinstance(value, str) and self.list_separator:
+            parts = [part.strip() for part in value.split(self.list_separator)]
+            # In such a format an empty cell cannot tell "none applies" from "nobody looked"; it counts as not labelled.
+            return answer(task, [part for part in parts if part] or None)
+        return answer(task, value)
+
+
+def answer(task: Task, value: object) -> Answer:
+    """Return a task's answer made of a source's value: a label, a list of labels, or nothing (None, "").
+
+    Raises:
+        Fault: a label is not of the task, or is no text, or a single-label task has several.
+    """
+    if value is None or value == "":
+        return None
+    found = list(value) if isinstance(value, list | tuple) else [value]
+    ids = []
+    for label in found:
+        if not isinstance(label, str):
+            raise Fault("wrong_type", f"the {task.name} is {kind(label)} ({_short(label)}); a label is text")
+        ids.append(known(task, label.strip()))
+    if task.kind == "single":
+        if len(set(ids)) > 1:
+            raise Fault("several_labels", f"{len(ids)} labels for {task.name} ({listed(ids)}); this task takes exactly one")
+        return ids[0] if ids else None
+    return tuple(label for label in task.ids if label in ids)
+
+
+def known(task: Task, label: str) -> str:
+    """Return the label if the task has it.
+
+    Raises:
+        Fault: it does not; with the nearest and the allowed ones.
+    """
+    try:
+        task.index(label)
+    except UserError as error:
+        raise Fault("unknown_label", str(error)) from None
+    return label
+
+
+def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
+    """Return dyads made of a list of ``{"source", "target", "stance"}``; none for None and "".
+
+    Raises:
+        Fault: it is no such list, or a stance is not of the scheme's task ``stance``.
+    """
+    if value is None or value == "":
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise Fault("wrong_type", f"'dyads' is {kind(value)}; expected a list of source, target and stance")
+    made = []
+    for entry in value:
+        if not isinstance(entry, Mapping) or set(entry) != {"source", "target", "stance"}:
+            found = listed(str(key) for key in entry) if isinstance(entry, Mapping) else kind(entry)
+            raise Fault("wrong_type", f"a dyad has source, target and stance; found {found}")
+        texts = {}
+        for key in ("source", "target", "stance"):
+            if not isinstance(entry[key], str):
+                raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" where there is none)')
+            texts[key] = sound(entry[key], f"dyads.{key}")
+        if "stance" not in scheme.names:
+            raise Fault("unknown_label", f"a dyad needs a task 'stance'; the scheme {scheme.name} has {listed(scheme.names)}")
+        made.append(Dyad(texts["source"], texts["target"], known(scheme["stance"], texts["stance"])))
+    return tuple(made)
+
+
+def iso_date(text: str) -> str:
+    """Return the day of an ISO date or time, as ``2024-05-31``.
+
+    Raises:
+        Fault: it is no ISO date.
+    """
+    try:
+        return datetime.datetime.fromisoformat(text).date().isoformat()
+    except ValueError:
+        raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31") from None
+
+
+def sound(text: str, column: str) -> str:
+    """Return the text, if it can be stored and read again.
+
+    Raises:
+        Fault: it has a NUL, half a surrogate pair, or more characters than any text.
+    """
+    if "\0" in text:
+        raise Fault(
+            "nul_byte", f"'{column}' has a NUL byte at character {text.index(chr(0)) + 1}; remove it (is the file damaged, or UTF-16?)"
+        )
+    if len(text) > MAX_LINE_BYTES:
+        raise Fault("over_long", f"'{column}' has {len(text):,} characters, which no text has; the limit is {MAX_LINE_BYTES:,}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise Fault(
+            "broken_unicode", f"'{column}' has half a surrogate pair at character {error.start + 1}; it is no valid Unicode"
+        ) from None
+    return text
+
+
+def kind(value: object) -> str:
+    """Return what a value is, for a person."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, Mapping):
+        return "an object"
+    return {str: "text", list: "a list", tuple: "a list", type(None): "null"}.get(type(value), f"a {type(value).__name__}")
+
+
+def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str, str]:
+    """Return the mapping from our fields to a source's columns, without those left null (they keep their own name).
+
+    Raises:
+        UserError: a key is no field of ours and no task of the scheme.
+    """
+    fields = (*TEXT_COLUMNS, *scheme.names, "dyads", "split")
+    for name, column in columns.items():
+        # The configs list the usual tasks as null, so that they can be set without a plus sign; another scheme need not have them.
+        if column is not None and name not in fields:
+            raise UserError(f"corpus.reader.columns: unknown field '{name}'{nearest(name, fields)}; allowed are {listed(fields)}")
+    return {name: str(column) for name, column in columns.items() if column is not None}
+
+
+def check_header(path: object, found: Sequence[str], columns: Mapping[str, str]) -> None:
+    """Check that each mapped column, and the text, is among the source's columns.
+
+    Raises:
+        UserError: one is missing; with the nearest one and all there are.
+    """
+    for name, column in {"text": "text", **columns}.items():
+        if column not in found:
+            mapped = f" (for {name})" if column != name else ""
+            near = nearest(column, found)
+            raise UserError(
+                f"{path}: no column '{column}'{mapped}{near}; the columns there are: {listed(found)}; "
+                f"map one with corpus.reader.columns.{name}=NAME"
+            )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:40] + "…"

@@ -1,0 +1,239 @@
+"""Files to lines, JSON rows, CSV rows and JSON documents, with every way in which a file can be broken told in one sentence."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haltung.corpus.parsing.rows import Fault, Row
+from haltung.errors import UserError, nearest
+
+# No sentence and no article is longer; a longer line is a file of another format, and it is refused before it fills the memory.
+MAX_LINE_BYTES = 10_000_000
+
+# A JSON document is read as a whole, so its size is what bounds the memory.
+MAX_DOCUMENT_BYTES = 500_000_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line with its line end, its number from 1, and where it stands ("file, line 3")."""
+
+    number: int
+    text: str
+    where: str
+
+
+def existing(path: str | Path, hint: str = "") -> Path:
+    """Return the path of a file that is there and is not empty.
+
+    Args:
+        hint: where to get the file, for the message.
+
+    Raises:
+        UserError: there is no such file (with the nearest name in its folder), it is a directory, or it is empty.
+    """
+    path = Path(path).expanduser()
+    more = f"; {hint}" if hint else ""
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a directory; expected a file{more}")
+        if not path.exists():
+            folder = path.parent
+            if not folder.is_dir():
+                raise UserError(f"{path}: no such file, and no folder {folder}{more}")
+            raise UserError(f"{path}: no such file{nearest(path.name, sorted(other.name for other in folder.iterdir()))}{more}")
+        if path.stat().st_size == 0:
+            raise UserError(f"{path} is empty; expected at least one row")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return path
+
+
+def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
+    """Return the file, or the files ``*.jsonl`` of a folder by name.
+
+    Args:
+        path: of a file or folder.
+        expected: what each line should hold, for the message.
+
+    Raises:
+        UserError: there is none, or one is empty.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return (existing(folder),)
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise UserError(f"{folder} has no file *.jsonl; expected {expected}, one a line")
+    return tuple(existing(file) for file in files)
+
+
+def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Line]:
+    """Go through the file's lines, each with its line end; a byte order mark is left out.
+
+    Args:
+        has_encoding: whether the reader lets the user name another encoding, for the message.
+
+    Raises:
+        UserError: the file cannot be read, is not of this encoding, or has a line of more than ``max_line_bytes``.
+    """
+    encoding = _checked(encoding)
+    try:
+        with path.open("rb") as file:
+            number = 0
+            # One byte more than allowed, so that an endless line is refused without being read to its end.
+            while raw := file.readline(max_line_bytes + 1):
+                number += 1
+                where = f"{path}, line {number}"
+                if len(raw) > max_line_bytes:
+                    found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
+                    raise UserError(f"{found}; expected one row a line (max_line_bytes sets the limit)")
+                if number == 1 and encoding == "utf-8" and raw.startswith(codecs.BOM_UTF8):
+                    raw = raw[len(codecs.BOM_UTF8) :]
+                try:
+                    text = raw.decode(encoding)
+                except UnicodeDecodeError as error:
+                    raise UserError(_undecodable(where, raw, error, has_encoding)) from None
+                yield Line(number, text, where)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def json_rows(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Row]:
+    """Go through a file of one JSON object a line; blank lines are passed over. A broken line comes as a row with its fault.
+
+    Raises:
+        UserError: as ``lines``; or the file is one JSON array.
+    """
+    stem = path.stem
+    for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes, has_encoding=has_encoding):
+        text = line.text.strip()
+        if not text:
+            continue
+        if line.number == 1 and text in ("[", "[{"):
+            raise UserError(f"{path} is one JSON array; expected JSONL, one object a line (jq -c '.[]' turns the one into the other)")
+        made = f"{stem}-{line.number}"
+        try:
+            yield Row(line.where, made, _object(text))
+        except Fault as fault:
+            yield Row(line.where, made, {}, fault)
+
+
+def csv_rows(
+    path: Path,
+    *,
+    separator: str = ",",
+    quotechar: str = '"',
+    encoding: str = "utf-8",
+    max_line_bytes: int = MAX_LINE_BYTES,
+    has_encoding: bool = False,
+) -> Iterator[tuple[int, list[str]]]:
+    """Go through a CSV file: the number of a row's first line, and its cells. Blank lines are passed over.
+
+    Raises:
+        UserError: as ``lines``; the separator or quote is not one character, or the quoting is broken.
+    """
+    for key, value in (("separator", separator), ("quotechar", quotechar)):
+        if len(value) != 1:
+            raise UserError(f'{key} is {value!r}, expected one character (a tab is "\\t" in YAML)')
+    csv.field_size_limit(max(csv.field_size_limit(), max_line_bytes))
+    source = (line.text for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes, has_encoding=has_encoding))
+    reader = csv.reader(source, delimiter=separator, quotechar=quotechar, strict=True)
+    first = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield first, cells
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {first}: not CSV with separator {separator!r} and quote {quotechar!r} ({error}); "
+            "a quote inside a quoted cell is written twice"
+        ) from None
+
+
+def document(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
+    """Return a whole JSON document.
+
+    Raises:
+        UserError: the file is larger than ``max_bytes``, is not UTF-8, or is not JSON.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(_undecodable(f"{path}, line {line}", raw, error, has_encoding=False)) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path}, line {line}: a NUL byte; expected JSON (is the file damaged, or UTF-16?)")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); was the file cut off?") from None
+    except RecursionError:
+        raise UserError(f"{path}: the JSON is nested too deeply to be an export of rows") from None
+
+
+def _object(text: str) -> Mapping[str, object]:
+    if "\0" in text:
+        raise Fault("nul_byte", f"a NUL byte at column {text.index(chr(0)) + 1}; expected JSON (is the file damaged, or UTF-16?)")
+    try:
+        data = json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one whole object a line") from None
+    except RecursionError:
+        raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object a line") from None
+    if not isinstance(data, dict):
+        raise Fault("broken_json", f"the line is a JSON {_json_kind(data)}; expected one object a line, {{…}}")
+    return data
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object, each of whose keys stands once; JSON itself would take the last in silence."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Fault("broken_json", f"the key '{twice}' stands twice; expected each key once")
+    return made
+
+
+def _json_kind(value: object) -> str:
+    return {list: "array", str: "string", bool: "true or false", int: "number", float: "number"}.get(type(value), "null")
+
+
+def _checked(encoding: str) -> str:
+    try:
+        name = codecs.lookup(encoding).name
+        # Lines are cut at the byte 10 before they are decoded, which holds only where ASCII keeps its bytes.
+        plain = "a\n".encode(name) == b"a\n"
+    except (LookupError, TypeError, UnicodeError):
+        raise UserError(f"encoding is {encoding!r}, which Python does not know; try utf-8, latin-1 or cp1252") from None
+    if name == "utf-8-sig":
+        return "utf-8"
+    if not plain:
+        raise UserError(f"encoding is {encoding!r}, which cannot be read line by line; save the file as UTF-8")
+    return name
+
+
+def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding: bool) -> str:
+    found = f"{where}: not {error.encoding} (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return f"{found}; this is UTF-16, save the file as UTF-8"
+    if has_encoding:
+        return f"{found}; if it is Latin-1, say encoding=latin-1, or save the file as UTF-8"
+    return f"{found}; save the file as UTF-8 (iconv -f latin1 -t utf-8 turns Latin-1 into it)"

@@ -1,0 +1,139 @@
+"""What annotation tools have in common: whose label a name is, and what becomes of several annotators' answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from haltung.corpus.parsing.fields import answer, kind
+from haltung.corpus.parsing.rows import Fault, Skip
+from haltung.errors import UserError, listed, nearest
+from haltung.labels import Scheme
+from haltung.records import Answer
+
+POLICIES = ("first", "majority", "error")
+
+
+class LabelNames:
+    """Which task and label is meant by a name that an annotator clicked on.
+
+    A tool with one flat list of labels does not say which task a label is of. In this order: what ``labels`` maps the name to
+    (``{"Warnung": "stance/warning"}``), a name that is itself written ``stance/warning``, the one task that has the name as a label. A
+    name that two tasks have (``neutral``) must be mapped or written with its task.
+    """
+
+    def __init__(self, scheme: Scheme, labels: Mapping[str, str] | None) -> None:
+        """Check the mapping.
+
+        Raises:
+            UserError: it maps a name to something that is no ``TASK/LABEL`` of the scheme.
+        """
+        self._scheme = scheme
+        self._mapped: dict[str, tuple[str, str]] = {}
+        for name, meant in (labels or {}).items():
+            task, slash, label = str(meant).partition("/")
+            if not slash:
+                raise UserError(f"labels: '{name}' is mapped to '{meant}'; expected TASK/LABEL, such as {self._example()}")
+            scheme[task].index(label)
+            self._mapped[str(name)] = (task, label)
+
+    def answers(self, names: Iterable[object]) -> dict[str, Answer]:
+        """Return each task's answer from one annotator's flat list of labels; None for a task without any.
+
+        Raises:
+            Fault: a name is unknown or ambiguous, or a single-label task has several.
+        """
+        found: dict[str, list[str]] = {}
+        for name in names:
+            task, label = self._meant(name)
+            found.setdefault(task, []).append(label)
+        return {task.name: answer(task, found.get(task.name)) for task in self._scheme}
+
+    def within(self, task: str, names: Iterable[object]) -> Answer:
+        """Return the answer from labels that are known to be of ``task``.
+
+        Raises:
+            Fault: a name is not of the task, or a single-label task has several.
+        """
+        meant = []
+        for name in names:
+            mapped = self._mapped.get(name) if isinstance(name, str) else None
+            # A name may be mapped for one task and stand for itself in another.
+            meant.append(mapped[1] if mapped is not None and mapped[0] == task else name)
+        return answer(self._scheme[task], meant or None)
+
+    def _meant(self, name: object) -> tuple[str, str]:
+        if not isinstance(name, str):
+            raise Fault("wrong_type", f"a label is {kind(name)}; expected text")
+        if name in self._mapped:
+            return self._mapped[name]
+        task, slash, label = name.partition("/")
+        if slash and task in self._scheme.names and label in self._scheme[task].ids:
+            return task, label
+        if slash and task in self._scheme.names:
+            ids = self._scheme[task].ids
+            raise Fault("unknown_label", f"unknown {task} '{label}'{nearest(label, ids)}; allowed after '{task}/' are {listed(ids)}")
+        owners = [task.name for task in self._scheme if name in task.ids]
+        if len(owners) > 1:
+            raise Fault(
+                "ambiguous_label",
+                f"the label '{name}' is in several tasks ({listed(owners)}); say which one with labels: {{{name}: {owners[0]}/{name}}}",
+            )
+        if not owners:
+            allowed = [label for task in self._scheme for label in task.ids]
+            more = "; map a name of your own with labels: {NAME: TASK/LABEL}"
+            raise Fault(
+                "unknown_label",
+                f"unknown label '{name}'{nearest(name, allowed)}; the scheme {self._scheme.name} has {listed(allowed)}{more}",
+            )
+        return owners[0], name
+
+    def _example(self) -> str:
+        task = self._scheme.tasks[0]
+        return f"{task.name}/{task.ids[0]}"
+
+
+def check_policy(policy: str) -> None:
+    """Check how several annotators are settled.
+
+    Raises:
+        UserError: there is no such way.
+    """
+    if policy not in POLICIES:
+        raise UserError(f"annotators is '{policy}'{nearest(str(policy), POLICIES)}; allowed are {listed(POLICIES)}")
+
+
+def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -> dict[str, Answer]:
+    """Return one answer per task from several annotators' answers, in their order.
+
+    ``first`` takes the first annotator who answered; ``majority`` the most frequent answer (for a multi-label task, each label that more
+    than half of the annotators gave); ``error`` wants all to agree. An annotator who left a task open has no vote in it.
+
+    Raises:
+        Skip: nobody answered any task, or a majority is a tie.
+        Fault: they differ under ``error``.
+    """
+    settled: dict[str, Answer] = {}
+    for task in scheme:
+        given = [vote[task.name] for vote in votes if vote.get(task.name) is not None]
+        if not given:
+            settled[task.name] = None
+        elif policy == "first" or len(set(given)) == 1:
+            settled[task.name] = given[0]
+        elif policy == "error":
+            raise Fault("disagreement", f"{len(given)} annotators differ in {task.name}: {_told(given)}; say annotators=majority or first")
+        elif task.kind == "multi":
+            count = Counter(label for labels in given if isinstance(labels, tuple) for label in labels)
+            settled[task.name] = tuple(label for label in task.ids if count[label] * 2 > len(given))
+        else:
+            (top, most), (_, second) = Counter(given).most_common(2)
+            if most == second:
+                raise Skip("disagreement", f"{len(given)} annotators are tied in {task.name}: {_told(given)}")
+            settled[task.name] = top
+    if all(value is None for value in settled.values()):
+        raise Skip("unlabelled", "nobody has labelled it")
+    return settled
+
+
+def _told(given: Sequence[Answer]) -> str:
+    return listed(value if isinstance(value, str) else "+".join(value or ("none",)) for value in given)

@@ -1,0 +1,39 @@
+"""The words of the pages and plots of an archive in German and English, from ``assets/words.tsv``."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+
+@cache
+def words(language: str) -> dict[str, str]:
+    """Return all words in ``en`` or ``de`` by their keys; a name in braces is filled in, by ``say`` or by a page's script."""
+    lines = resources.files("haltung.events.archive").joinpath("assets", "words.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines if line and not line.startswith("#")][1:]
+    return {key: german if language == "de" else english for key, english, german in rows}
+
+
+def say(language: str, key: str, **values: object) -> str:
+    """Return one of the words with its values filled in."""
+    return words(language)[key].format(**values)
+
+
+def counted(language: str, key: str, count: int) -> str:
+    """Return ``1 event``, ``1,234 events``, ``1.234 Ereignisse``."""
+    number = f"{count:,}".replace(",", ".") if language == "de" else f"{count:,}"
+    return say(language, f"{key}_one" if count == 1 and f"{key}_one" in words(language) else key, n=number)
+
+
+def month_name(language: str, month: str) -> str:
+    """Return ``Mar 2006`` or ``März 2006`` for ``2006-03``."""
+    from babel.dates import format_skeleton
+
+    return str(format_skeleton("yMMM", datetime.date.fromisoformat(f"{month}-01"), locale=language))
+
+
+def extent(language: str, months: Sequence[str]) -> str:
+    """Return from which month to which a calendar goes."""
+    return say(language, "span", **{"from": month_name(language, months[0]), "to": month_name(language, months[-1])})

@@ -1,0 +1,142 @@
+"""Who takes which stance towards whom in an archive: what a page draws as a network, a matrix and a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from haltung.actors.names import names
+from haltung.errors import UserError
+from haltung.events import plover as crosswalk
+from haltung.events.archive.months import month, months
+from haltung.events.archive.read import Archive
+from haltung.events.records import Event
+from haltung.labels import Task
+
+# How many actors a page offers to draw, beside all of them; 40 are drawn at first, on a phone 20.
+STEPS = (10, 20, 40, 80)
+
+# Lines that tell stances apart for those who see no colours: who sides with somebody, who asks or warns, who opposes.
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "sides": ("support", "cooperation", "concession"),
+    "asks": ("request", "warning"),
+    "opposes": ("threat", "criticism", "rejection", "coercion"),
+    "neutral": ("neutral",),
+}
+
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The events of a page and its actors, the one with most events with others first.
+
+    ``places`` has, for each number of actors that may be drawn, where each of them stands, in a square from -1 to 1.
+    """
+
+    events: tuple[Event, ...]
+    actors: tuple[str, ...]
+    places: Mapping[int, tuple[Place, ...]]
+
+
+def network(events: Sequence[Event], fewest: int = 1) -> Network:
+    """Return what is drawn of these events, which have a source and a target each.
+
+    Raises:
+        UserError: no pair has so many events.
+    """
+    pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
+    if not pairs:
+        raise UserError(
+            f"no event can be drawn: each of {len(events):,} is within one actor; inside=keep tells a state from who is inside it"
+        )
+    (source, target), most = pairs.most_common(1)[0]
+    if most < fewest:
+        raise UserError(f"no arrow can be drawn: none has fewest={fewest} events, the largest, {source} → {target}, has {most}")
+    between = Counter(code for pair, count in pairs.items() for code in pair for _ in range(count))
+    within = Counter(event.source for event in events if event.source == event.target)
+    actors = tuple(sorted(between.keys() | within.keys(), key=lambda code: (-between[code], -within[code], code)))
+    steps = [step for step in STEPS if step < len(actors)] + [len(actors)]
+    return Network(tuple(events), actors, {step: layout(actors[:step], pairs) for step in steps})
+
+
+def layout(actors: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> tuple[Place, ...]:
+    """Return where each actor stands: who has to do with one another is near (Kamada and Kawai, 1989).
+
+    The same pairs give the same places.
+    """
+    import networkx as nx
+
+    graph = nx.Graph()
+    graph.add_nodes_from(actors)
+    for (source, target), count in pairs.items():
+        if source in graph and target in graph:
+            graph.add_edge(source, target, weight=count + (graph.edges[source, target]["weight"] if graph.has_edge(source, target) else 0))
+    if len(actors) < 3:
+        return tuple((2.0 * number - 1.0, 0.0) if len(actors) > 1 else (0.0, 0.0) for number in range(len(actors)))
+    # Where there is no way from one to the other, they stand a little farther apart than any two with one.
+    hops = dict(nx.all_pairs_shortest_path_length(graph))
+    far = max(length for row in hops.values() for length in row.values()) + 1
+    distances = {one: {other: hops[one].get(other, far) for other in actors} for one in actors}
+    found = nx.kamada_kawai_layout(graph, dist=distances, pos=nx.circular_layout(graph))
+    across, along = (_evened([float(found[code][axis]) for code in actors]) for axis in (0, 1))
+    return tuple(zip(across, along, strict=True))
+
+
+def _evened(values: Sequence[float]) -> list[float]:
+    """Return the values from -1 to 1, half way to even distances: where everybody has to do with everybody, the middle is crowded."""
+    low, high = min(values), max(values)
+    ranks = {place: number for number, place in enumerate(sorted(range(len(values)), key=lambda place: (values[place], place)))}
+    stretched = [(value - low) / ((high - low) or 1.0) for value in values]
+    return [round(one + ranks[place] / (len(values) - 1) - 1.0, 3) for place, one in enumerate(stretched)]
+
+
+def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
+    """Return what the page's script draws, as plain data: each event a row of places in the other lists.
+
+    Args:
+        drawn: from ``network``.
+        archive: gives the articles' headlines.
+        tasks: name topics and stances.
+        language: ``en`` or ``de``.
+    """
+    calendar = months(event.date for event in drawn.events)
+    stances = [stance for stance in crosswalk.load().rules if any(event.stance == stance for event in drawn.events)]
+    topics = sorted({event.topic for event in drawn.events if event.topic})
+    places = {code: place for place, code in enumerate(drawn.actors)}
+    at = {name: place for place, name in enumerate(calendar)}
+    sentences: dict[tuple[str, str, str], int] = {}
+    articles: dict[tuple[str, str], int] = {}
+    rows = []
+    for event in drawn.events:
+        article = articles.setdefault((event.article, event.medium), len(articles))
+        sentence = sentences.setdefault((event.article, event.segment, event.text), len(sentences))
+        rows.append(
+            [
+                places[event.source], places[event.target], stances.index(event.stance), topics.index(event.topic) if event.topic else -1,
+                at.get(month(event.date), -1), round(event.probability, 3), sentence, article, event.date,
+            ]
+        )  # fmt: skip
+    named = names(drawn.actors, language)
+    return {
+        "actors": [[code, named[code]] for code in drawn.actors],
+        "stances": [[stance, *_named(tasks["stance"], stance, language), _family(stance)] for stance in stances],
+        "topics": [_named(tasks["topic"], topic, language)[0] for topic in topics],
+        "months": calendar,
+        "events": rows,
+        "sentences": [text for *_, text in sentences],
+        "articles": [[archive.headline(article), medium] for article, medium in articles],
+        "places": {str(step): found for step, found in drawn.places.items()},
+    }
+
+
+def _named(task: Task, label: str, language: str) -> list[str]:
+    """Return a label's name and its first three letters, which no two stances have in common."""
+    name = next((one.name(language) for one in task.labels if one.id == label), label)
+    return [name, name[:3]]
+
+
+def _family(stance: str) -> str:
+    return next((family for family, stances in FAMILIES.items() if stance in stances), "neutral")

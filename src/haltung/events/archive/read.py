@@ -1,0 +1,252 @@
+"""An archive of events read back from what ``haltung events`` wrote, and the part of it that is asked for."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from haltung.errors import UserError, listed, nearest, one_of
+from haltung.events import plover as crosswalk
+from haltung.events.records import COLUMNS, Event
+
+_LINES, _TABLE = ".jsonl", ".csv"
+_WRITTEN = "haltung events writes it with output=FILE.jsonl or table=FILE.csv"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An article that the archive knows: its id, headline and ISO date, "" where there is none."""
+
+    id: str
+    headline: str
+    date: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Events and the articles that they were read from.
+
+    ``is_whole`` says whether articles without an event are known too, as they are in JSON Lines and not in CSV. ``notes`` says what was
+    odd.
+    """
+
+    events: tuple[Event, ...]
+    articles: Mapping[str, Origin]
+    is_whole: bool
+    notes: tuple[str, ...] = ()
+
+    def headline(self, article: str) -> str:
+        """Return the headline of an article, its id where it has none."""
+        origin = self.articles.get(article)
+        return (origin.headline if origin else "") or article
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which events are asked for. Dates are ISO and inclusive; an empty field asks for all."""
+
+    since: str = ""
+    until: str = ""
+    least: float = 0.0
+    topics: tuple[str, ...] = ()
+    stances: tuple[str, ...] = ()
+
+
+def find(given: Sequence[str]) -> list[Path]:
+    """Return the files of an archive: files by name, and of a folder its ``*.jsonl`` and ``*.csv``.
+
+    Raises:
+        UserError: there is no such file or folder, or nothing to read in it.
+    """
+    found: list[Path] = []
+    for name in given:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in (_LINES, _TABLE) and not file.name.startswith("."))
+            if not inside:
+                raise UserError(f"{path} has no archive of events; expected files *.jsonl or *.csv: {_WRITTEN}")
+            found += inside
+        elif not path.exists():
+            near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
+            raise UserError(f"{path}: no such file or folder{near}; name an archive of events: {_WRITTEN}")
+        elif path.suffix.lower() not in (_LINES, _TABLE):
+            raise UserError(f"{path} is neither *.jsonl nor *.csv; name an archive of events: {_WRITTEN}")
+        else:
+            found.append(path)
+    # JSON Lines first: an event that a table holds too is taken from where more is known of it.
+    return sorted(dict.fromkeys(found), key=lambda path: path.suffix.lower() != _LINES)
+
+
+def read(files: Sequence[Path]) -> Archive:
+    """Read an archive; an event that stands in several files counts once.
+
+    Raises:
+        UserError: a file can't be read or has no event, or a line is no line of an archive.
+    """
+    events: dict[tuple[object, ...], Event] = {}
+    owners: dict[tuple[object, ...], Path] = {}
+    articles: dict[str, Origin] = {}
+    again = 0
+    for path in files:
+        reader = _lines if path.suffix.lower() == _LINES else _table
+        for origin, found in reader(path):
+            articles.setdefault(origin.id, origin)
+            for event in found:
+                key = (event.article, event.segment, event.source, event.target, event.stance, event.text)
+                if owners.setdefault(key, path) != path:
+                    again += 1
+                else:
+                    # Within a file an event that comes twice was read twice, and is counted so.
+                    events[(*key, len(events))] = event
+    if not events:
+        raise UserError(f"{listed(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
+    notes = (f"{again:,} events stand in two files and are counted once",) if again else ()
+    return Archive(tuple(events.values()), articles, all(path.suffix.lower() == _LINES for path in files), notes)
+
+
+def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
+    """Return the events that are asked for and have both a source and a target.
+
+    Raises:
+        UserError: a topic or stance is unknown, or no event is left: the message says which filter left none.
+    """
+    for topic in wanted.topics:
+        one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
+    for stance in wanted.stances:
+        one_of("stance", stance, crosswalk.load().rules)
+    steps: list[tuple[str, Callable[[Event], bool]]] = [("has both a source and a target", is_whole)]
+    if wanted.since:
+        steps.append((f"is of since={wanted.since} or later", lambda event: event.date >= wanted.since))
+    if wanted.until:
+        steps.append((f"is of until={wanted.until} or before", lambda event: "" < event.date <= wanted.until))
+    if wanted.least:
+        steps.append((f"has a probability of least={wanted.least:g}", lambda event: event.probability >= wanted.least))
+    if wanted.topics:
+        steps.append((f"has topic={','.join(wanted.topics)}", lambda event: event.topic in wanted.topics))
+    if wanted.stances:
+        steps.append((f"has stance={','.join(wanted.stances)}", lambda event: event.stance in wanted.stances))
+    left = list(events)
+    for told, passes in steps:
+        before, left = left, [event for event in left if passes(event)]
+        if not left:
+            rest = "" if len(before) == len(events) else f" the {len(before):,} left of"
+            raise UserError(f"no event can be drawn: of{rest} {len(events):,} events none {told}{_extent(before)}")
+    return left
+
+
+def folded(events: Sequence[Event]) -> list[Event]:
+    """Return the events with everybody inside a state taken for the state: ``USA-OPP`` becomes ``USA``."""
+    return [replace(event, source=event.source.partition("-")[0], target=event.target.partition("-")[0]) for event in events]
+
+
+def is_whole(event: Event) -> bool:
+    """Return whether an event says who and towards whom, as every picture needs it."""
+    return bool(event.source and event.target)
+
+
+def _extent(events: Sequence[Event]) -> str:
+    dates = sorted(event.date for event in events if event.date)
+    return f"; their dates go from {dates[0]} to {dates[-1]}" if dates else "; none of them has a date"
+
+
+def _lines(path: Path) -> Iterator[tuple[Origin, list[Event]]]:
+    # Only \n ends a line here: U+2028 and its kind may stand inside a string.
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            data = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            told = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            raise UserError(f"{where}: not JSON ({told}); {_WRITTEN}") from None
+        if not isinstance(data, Mapping) or not isinstance(data.get("events"), list) or not isinstance(data.get("id"), str):
+            raise UserError(f"{where}: no article with its events (an object with 'id' and 'events'); {_WRITTEN}")
+        yield (
+            Origin(data["id"], str(data.get("headline") or ""), _day(str(data.get("date") or ""), where)),
+            [_event(one, where) for one in data["events"]],
+        )
+
+
+def _table(path: Path) -> Iterator[tuple[Origin, list[Event]]]:
+    rows = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
+    missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+    if missing:
+        raise UserError(f"{path}, line 1: the table has no column {listed(missing)}; {_WRITTEN}, separated by commas")
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise UserError(f"{path}, line {rows.line_num}: {error}; {_WRITTEN}") from None
+        if row is None:
+            return
+        where = f"{path}, line {rows.line_num}"
+        if None in row or None in row.values():
+            raise UserError(f"{where}: not {len(rows.fieldnames or ())} cells, as the first line has; {_WRITTEN}")
+        event = _event({name: row[name] for name in COLUMNS}, where)
+        yield Origin(event.article, "", event.date), [event]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}); {_WRITTEN}, in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}") from None
+
+
+def _event(fields: Any, where: str) -> Event:
+    if not isinstance(fields, Mapping):
+        raise UserError(f"{where}: an event is {fields!r:.40}, expected an object; {_WRITTEN}")
+    texts = {name: _word(fields, name, where) for name in ("article", "segment", "medium", "source", "target", "topic", "plover", "mode")}
+    probability = _number(fields, "probability", where, 0, 1)
+    if probability is None:
+        raise UserError(f"{where}: an event has no probability; {_WRITTEN}")
+    quad = _number(fields, "quad", where, 1, 4)
+    return Event(
+        **texts,
+        date=_day(_word(fields, "date", where), where),
+        stance=one_of(f"{where}: stance", _word(fields, "stance", where), crosswalk.load().rules),
+        probability=probability,
+        quad=None if quad is None else int(quad),
+        intensity=_number(fields, "intensity", where, -10, 10),
+        start=0,
+        end=0,
+        source_span=None,
+        target_span=None,
+        text=_word(fields, "text", where),
+    )
+
+
+def _word(fields: Mapping[str, Any], name: str, where: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise UserError(f"{where}: {name} of an event is {value!r:.40}, expected text; {_WRITTEN}")
+    return value
+
+
+def _number(fields: Mapping[str, Any], name: str, where: str, low: float, high: float) -> float | None:
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        # A boolean is a number to Python, and none here.
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else float("nan")
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:
+        raise UserError(f"{where}: {name} of an event is {value!r:.40}, expected a number from {low} to {high}; {_WRITTEN}")
+    return number
+
+
+def _day(date: str, where: str) -> str:
+    try:
+        return datetime.date.fromisoformat(date[:10]).isoformat() if date else ""
+    except ValueError:
+        raise UserError(f"{where}: the date is '{date[:40]}', expected YYYY-MM-DD or nothing; {_WRITTEN}") from None

@@ -1,0 +1,156 @@
+"""How two actors get on with one another, month by month: cooperation against conflict, and the mean intensity."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from haltung.actors.names import names
+from haltung.errors import UserError, listed, nearest
+from haltung.events import plover as crosswalk
+from haltung.events.archive.months import month, months
+from haltung.events.archive.read import Archive
+from haltung.events.records import Event
+
+# A quad class, or 0 for an event that PLOVER has none for: a warning.
+UNCLASSED = 0
+CLASSES = (*crosswalk.QUADS, UNCLASSED)
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month of one direction, or of both: how many events of each class (``CLASSES``), and their mean intensity.
+
+    ``intensity`` goes from -10 (conflict) to 10 (cooperation), None where no event has one. ``is_gap`` says that the archive has no article
+    of the month, so that nothing is known of it.
+    """
+
+    name: str
+    counts: tuple[int, ...]
+    intensity: float | None
+    is_gap: bool
+
+    def count(self, quad: int) -> int:
+        """Return how many events have a quad class; ``UNCLASSED`` for those without one."""
+        return self.counts[CLASSES.index(quad)]
+
+    @property
+    def cooperation(self) -> int:
+        """How many events are cooperative."""
+        return self.count(1) + self.count(2)
+
+    @property
+    def conflict(self) -> int:
+        """How many events are conflictive."""
+        return self.count(3) + self.count(4)
+
+
+@dataclass(frozen=True)
+class Series:
+    """The months of a pair, without a gap in the calendar: of both directions, and of each, and the ``events`` that have a month.
+
+    ``undated`` events have no month. ``is_whole`` says whether the archive knows articles without an event (see ``Archive``).
+    """
+
+    pair: tuple[str, str]
+    summed: tuple[Month, ...]
+    there: tuple[Month, ...]
+    back: tuple[Month, ...]
+    events: tuple[Event, ...]
+    undated: int
+    is_whole: bool
+
+    @property
+    def months(self) -> tuple[str, ...]:
+        """The names of the months, such as ``2006-03``."""
+        return tuple(one.name for one in self.summed)
+
+    @property
+    def total(self) -> int:
+        """How many events are drawn."""
+        return len(self.events)
+
+    @property
+    def gaps(self) -> int:
+        """How many months have no article."""
+        return sum(one.is_gap for one in self.summed)
+
+
+def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], since: str = "", until: str = "") -> Series:
+    """Return the series of two actors.
+
+    Args:
+        events: the archive's events as they were chosen, folded or not.
+        archive: tells which months have articles; the series goes from its first to its last, whatever was chosen.
+        pair: two codes.
+        since: first day (ISO), "" for the archive's.
+        until: last day (ISO), "" for the archive's.
+
+    Raises:
+        UserError: a code is unknown, the pair has no event, or none with a date.
+    """
+    known = {code for event in events for code in (event.source, event.target)}
+    for code in pair:
+        if code not in known:
+            raise UserError(f"pair: '{code}' is in no event that was chosen{_meant(code, known)}; {_frequent(events)}")
+    first, second = pair
+    between = [event for event in events if {event.source, event.target} == {first, second}]
+    if not between:
+        raise UserError(f"no event is between {first} and {second}; {_partners(events, pair)}")
+    dated = [event for event in between if event.date]
+    if not dated:
+        raise UserError(f"none of the {len(between):,} events between {first} and {second} has a date, so there is no series of months")
+    days = [day for day in (origin.date for origin in archive.articles.values()) if day and since <= day and (not until or day <= until)]
+    calendar = months([*days, *(event.date for event in dated)])
+    covered = {month(day) for day in days} | {month(event.date) for event in dated}
+
+    def by_month(part: Sequence[Event]) -> tuple[Month, ...]:
+        found = _by_month(part)
+        return tuple(_month(name, found.get(name, []), name not in covered) for name in calendar)
+
+    return Series(
+        pair,
+        summed=by_month(dated),
+        there=by_month([event for event in dated if event.source == first]),
+        back=by_month([event for event in dated if event.source == second]),
+        events=tuple(sorted(dated, key=lambda event: event.date)),
+        undated=len(between) - len(dated),
+        is_whole=archive.is_whole,
+    )
+
+
+def _by_month(events: Sequence[Event]) -> dict[str, list[Event]]:
+    found: dict[str, list[Event]] = {}
+    for event in events:
+        found.setdefault(month(event.date), []).append(event)
+    return found
+
+
+def _month(name: str, events: Sequence[Event], is_gap: bool) -> Month:
+    counts = Counter(event.quad or UNCLASSED for event in events)
+    intensities = [event.intensity for event in events if event.intensity is not None]
+    mean = sum(intensities) / len(intensities) if intensities else None
+    return Month(name, tuple(counts[quad] for quad in CLASSES), mean, is_gap)
+
+
+def _meant(code: str, known: set[str]) -> str:
+    """Return a hint: the actor of this name, the nearest code, or the actor of nearly this name."""
+    named = {name.upper(): other for language in ("de", "en") for other, name in names(sorted(known), language).items()}
+    name = next(iter(difflib.get_close_matches(code, named, n=1, cutoff=0.8)), "")
+    return f", did you mean '{named[name]}'?" if name else nearest(code, sorted(known))
+
+
+def _frequent(events: Sequence[Event]) -> str:
+    found = Counter(code for event in events for code in dict.fromkeys((event.source, event.target)))
+    return f"the most frequent are {listed(code for code, _ in found.most_common(8))}"
+
+
+def _partners(events: Sequence[Event], pair: tuple[str, str]) -> str:
+    told = []
+    for code in pair:
+        found = Counter(event.target if event.source == code else event.source for event in events if code in (event.source, event.target))
+        del found[code]
+        told.append(f"{code} has some with {listed(other for other, _ in found.most_common(5))}")
+    return ", and ".join(told)

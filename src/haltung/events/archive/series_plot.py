@@ -1,0 +1,152 @@
+"""A pair's series as a plot: cooperation above the line, conflict below it, warnings and the mean intensity apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haltung.actors.names import names
+from haltung.errors import UserError
+from haltung.evaluation.report import plots
+from haltung.evaluation.report.plots import BLUE, FAINT, INK, ORANGE, SKY, SOFT, VERMILION
+from haltung.events import plover as crosswalk
+from haltung.events.archive.i18n import counted, extent, say
+from haltung.events.archive.series import UNCLASSED, Month, Series
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Verbal events are light, material ones dark and hatched: told apart without colours too.
+_COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}
+_HATCHES = {1: "", 2: "////", 3: "", 4: "\\\\\\\\"}
+
+
+def save(found: Series, path: Path, directions: str = "summed", language: str = "en") -> None:
+    """Write the plot as PNG (150 dpi); the file appears whole or not at all.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    try:
+        plots.save(figure(found, directions, language), path)
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
+
+
+def figure(found: Series, directions: str = "summed", language: str = "en") -> Figure:
+    """Draw the series; ``directions`` is ``summed``, or ``apart`` for who takes a stance towards whom."""
+    from matplotlib.patches import Patch
+
+    first, second = found.pair
+    parts = {"": found.summed} if directions == "summed" else {f"{first} → {second}": found.there, f"{second} → {first}": found.back}
+    drawn = plots.canvas(9.6, 1.2 + 3.9 * len(parts))
+    rows = drawn.subplots(3 * len(parts), 1, sharex=True, height_ratios=[3.2, 0.55, 1.5] * len(parts))
+    highest = max(1, *(month.cooperation for months in parts.values() for month in months))
+    lowest = max(1, *(month.conflict for months in parts.values() for month in months))
+    for place, (name, months) in enumerate(parts.items()):
+        counts, warnings, line = rows[3 * place : 3 * place + 3]
+        _counts(counts, months, highest, lowest, name, language)
+        _warnings(warnings, months, language)
+        _intensity(line, months, language)
+        for axes in (counts, warnings, line):
+            _gaps(axes, months)
+            plots.finish(axes, "", "")
+            axes.spines["bottom"].set_visible(False)
+    _calendar(rows[-1], found.months)
+    named = names(found.pair, language)
+    title = say(language, "series_title", first=named[first], second=named[second])
+    rows[0].set_title(_under(found, language), loc="left", fontsize=9, color=SOFT, pad=8)
+    rows[0].annotate(
+        title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK
+    )
+    # A class that never occurs has its place in the key too.
+    key: list[Artist] = [Patch(label=say(language, f"quad{quad}"), **_style(quad)) for quad in crosswalk.QUADS]
+    drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
+    return drawn
+
+
+def _style(quad: int) -> dict[str, Any]:
+    return {"facecolor": _COLOURS[quad], "hatch": _HATCHES[quad], "edgecolor": "white", "linewidth": 0}
+
+
+def _counts(axes: Axes, months: Sequence[Month], highest: int, lowest: int, name: str, language: str) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for sign, quads in ((1, (1, 2)), (-1, (3, 4))):
+        base = np.zeros(len(months))
+        # What is done stands at the line, what is said on top of it.
+        for quad in reversed(quads):
+            values = np.array([sign * month.count(quad) for month in months], dtype=float)
+            _bars(axes, values, base, **_style(quad))
+            base += values
+    axes.axhline(0, color=INK, linewidth=0.9, zorder=4)
+    axes.set_ylim(-1.12 * lowest, 1.12 * highest)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
+    axes.grid(axis="y", color=FAINT, linewidth=0.7, zorder=0)
+    axes.set_ylabel(f"{name}\n{say(language, 'per_month')}" if name else say(language, "per_month"))
+
+
+def _bars(axes: Axes, values: NDArray[np.float64], bottom: NDArray[np.float64] | None = None, **style: Any) -> None:
+    """Draw a bar for each month that has something; one of no height would still have its edge, and its cost."""
+    places = np.flatnonzero(values)
+    axes.bar(places, values[places], bottom=0.0 if bottom is None else bottom[places], width=0.86, zorder=3, **style)
+
+
+def _warnings(axes: Axes, months: Sequence[Month], language: str) -> None:
+    values = [month.count(UNCLASSED) for month in months]
+    _bars(axes, np.array(values, dtype=float), facecolor="white", edgecolor=INK, linewidth=0.8)
+    axes.set_ylim(0, max(1.0, *values) * 1.25)
+    axes.set_yticks([0, max(1, *values)])
+    axes.set_ylabel(say(language, "warnings"), rotation=0, ha="right", va="center")
+
+
+def _intensity(axes: Axes, months: Sequence[Month], language: str) -> None:
+    values = [np.nan if month.intensity is None else month.intensity for month in months]
+    axes.axhline(0, color=INK, linewidth=0.9, zorder=2)
+    axes.plot(np.arange(len(months)), values, color=INK, linewidth=1.3, marker="o", markersize=3.2, zorder=3)
+    axes.set_ylim(-11, 11)
+    axes.set_yticks([-10, 0, 10], ["−10", "0", "10"])
+    axes.grid(axis="y", color=FAINT, linewidth=0.7, zorder=0)
+    axes.set_ylabel(say(language, "intensity"))
+
+
+def _gaps(axes: Axes, months: Sequence[Month]) -> None:
+    for start, end in runs(months):
+        axes.axvspan(start - 0.5, end + 0.5, facecolor="#F4F4F4", edgecolor="#D8D8D8", hatch="////", linewidth=0, zorder=0)
+    axes.set_xlim(-0.7, len(months) - 0.3)
+
+
+def runs(months: Sequence[Month]) -> list[tuple[int, int]]:
+    """Return where gaps begin and end, as places of months, both inclusive."""
+    found: list[tuple[int, int]] = []
+    for place, month in enumerate(months):
+        if month.is_gap and found and found[-1][1] == place - 1:
+            found[-1] = (found[-1][0], place)
+        elif month.is_gap:
+            found.append((place, place))
+    return found
+
+
+def _calendar(axes: Axes, months: Sequence[str]) -> None:
+    """Write years under long series, every few months under short ones."""
+    if len(months) > 30:
+        step = max(1, round(len(months) / 12 / 10))
+        ticks = [place for place, name in enumerate(months) if name.endswith("-01") and int(name[:4]) % step == 0]
+        axes.set_xticks(ticks, [months[place][:4] for place in ticks])
+    else:
+        ticks = list(range(0, len(months), max(1, round(len(months) / 8))))
+        axes.set_xticks(ticks, [months[place] for place in ticks])
+
+
+def _under(found: Series, language: str) -> str:
+    parts = [counted(language, "events", found.total), extent(language, found.months)]
+    if found.gaps:
+        parts.append(counted(language, "without", found.gaps))
+    return " · ".join(parts)

@@ -1,0 +1,92 @@
+"""What stands in an article's page and is none of it: advertising, links to other articles, credits, agency marks, buttons."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from haltung.errors import UserError
+from haltung.events.text.sentences import Sentence
+
+# What a line of boilerplate never is longer than.
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A stretch that was taken out: ``text`` is ``given[start:end]``, ``kind`` what it was taken for (see the data file)."""
+
+    start: int
+    end: int
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The sentences of the article itself, and what was taken out."""
+
+    sentences: tuple[Sentence, ...]
+    removed: tuple[Removed, ...]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One row of the data file: it takes out a whole unit, or where ``at_end`` is set, the end of one."""
+
+    kind: str
+    at_end: bool
+    pattern: re.Pattern[str]
+
+
+def clean(sentences: Iterable[Sentence]) -> Cleaned:
+    """Take boilerplate out of an article's sentences; places stay those of the article's text."""
+    kept: list[Sentence] = []
+    removed: list[Removed] = []
+    for sentence in sentences:
+        whole = _kind(sentence.text)
+        if whole:
+            removed.append(Removed(sentence.start, sentence.end, sentence.text, whole))
+            continue
+        for pattern in patterns():
+            if pattern.at_end and (found := pattern.pattern.search(sentence.text)):
+                text = sentence.text[: found.start()].rstrip()
+                start = sentence.start + found.start() + len(found[0]) - len(found[0].lstrip())
+                removed.append(Removed(start, sentence.end, sentence.text[start - sentence.start :], pattern.kind))
+                sentence = Sentence(sentence.start, sentence.start + len(text), text)
+        if sentence.text:
+            kept.append(sentence)
+    return Cleaned(tuple(kept), tuple(removed))
+
+
+def _kind(text: str) -> str:
+    if len(text) > _LONGEST:
+        return ""
+    plain = " ".join(text.split())
+    return next((one.kind for one in patterns() if not one.at_end and one.pattern.fullmatch(plain)), "")
+
+
+@cache
+def patterns(path: Path | None = None) -> Sequence[Pattern]:
+    """Read the patterns; without a path the shipped ones.
+
+    Raises:
+        UserError: the file is missing or a row of it is broken.
+    """
+    path = path or Path(__file__).with_name("boilerplate.tsv")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}; it is part of Haltung, install it again") from None
+    out = []
+    for row in csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE):
+        at_end = row["where"] == "end"
+        try:
+            out.append(Pattern(row["kind"], at_end, re.compile(rf"(?:{row['pattern']}){'$' if at_end else ''}", re.IGNORECASE)))
+        except re.error as error:
+            raise UserError(f"{path}: the pattern {row['pattern']!r} is no regular expression ({error})") from None
+    return tuple(out)

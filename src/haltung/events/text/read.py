@@ -1,0 +1,206 @@
+"""Articles from a text, a web page, JSON Lines, a folder of these, or standard input; what can't be read is told and passed over."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from haltung.corpus.cleaning import markup, stripped
+from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.rows import Fault
+from haltung.errors import UserError, nearest
+from haltung.events.text import web
+from haltung.events.text.decoding import NoTextError, decode
+
+_LINES = (".jsonl", ".ndjson", ".json")
+_PAGES = (".html", ".htm", ".xhtml")
+_TEXTS = (".txt", ".md", ".text")
+STANDARD_INPUT = "-"
+
+# The longest article of a newspaper has some 50,000 characters; what is longer is an archive in one file.
+LONGEST = 500_000
+
+_PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_ROW = re.compile(r'\s*\{\s*"')
+_GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
+
+# A first line that is longer, or ends as a sentence does, is no headline.
+_HEADLINE = 160
+_SENTENCE_END = re.compile(r"[.:;,][\"“”«»)]*$")
+
+
+@dataclass(frozen=True)
+class Article:
+    """One article. ``where`` names file and line; ``notes`` says what was odd about it; ``date`` is an ISO date or "".
+
+    Where the headline is the text's first line, ``body`` is the place behind it, from which on sentences are labelled; 0 elsewhere.
+    """
+
+    id: str
+    text: str
+    headline: str = ""
+    date: str = ""
+    source: str = ""
+    where: str = ""
+    body: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be read, and why: ``{where}: {reason}`` is a sentence."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an input consists of: its files, and the names of those in the folder that are neither text, page nor JSON Lines."""
+
+    files: tuple[Path, ...]
+    others: tuple[str, ...] = ()
+
+
+def find(given: str) -> Source:
+    """Return the files of an input: a file, or the texts, pages and JSON Lines of a folder by name.
+
+    Raises:
+        UserError: there is no such file or folder, or nothing to read in it.
+    """
+    if given == STANDARD_INPUT:
+        return Source((Path(given),))
+    path = Path(given).expanduser()
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        known = tuple(file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS)
+        if not known:
+            raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
+        return Source(known, tuple(file.name for file in files if file not in known))
+    if not path.exists():
+        near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
+        raise UserError(f"{path}: no such file or folder{near}; name a text, an HTML page, JSON Lines or a folder of these, or - for input")
+    return Source((path,))
+
+
+def read(source: Source, longest: int = LONGEST) -> Iterator[Article | Failure]:
+    """Go through the articles of an input, in order; a file or line that can't be read comes as a failure in its place.
+
+    JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and ``source`` (or ``url``).
+
+    Args:
+        source: from ``find``.
+        longest: how many characters an article may have.
+
+    Raises:
+        UserError: a web page is to be read and trafilatura is not installed.
+    """
+    seen: dict[str, str] = {}
+    for path in source.files:
+        for found in _file(path):
+            if isinstance(found, Failure):
+                yield found
+            elif len(found.text) > longest:
+                yield Failure(
+                    found.where, f"has {len(found.text):,} characters, an article has at most {longest:,}; cut it into its articles"
+                )
+            elif (before := seen.setdefault(found.id, found.where)) != found.where:
+                yield Failure(found.where, f"the id '{found.id}' is already that of {before}; give each article an id of its own")
+            else:
+                yield found
+
+
+def _file(path: Path) -> Iterator[Article | Failure]:
+    from_input = str(path) == STANDARD_INPUT
+    where, name, suffix = ("standard input", "input", "") if from_input else (str(path), path.stem, path.suffix.lower())
+    try:
+        decoded = decode(sys.stdin.buffer.read() if from_input else path.read_bytes())
+    except OSError as error:
+        yield Failure(where, f"can't be read ({error.strerror or error})")
+        return
+    except NoTextError as error:
+        yield Failure(where, str(error))
+        return
+    text, notes = decoded.text.removeprefix("\ufeff"), decoded.notes
+    if suffix in _LINES or (suffix == "" and _ROW.match(text)):
+        yield from _rows(text, where, name, notes)
+    elif suffix in _PAGES or _PAGE.match(text):
+        yield _page(text, where, name, notes)
+    else:
+        headline, body = _first_line(text)
+        yield Article(name, text, headline, where=where, body=body, notes=notes)
+
+
+def _page(text: str, where: str, name: str, notes: tuple[str, ...]) -> Article | Failure:
+    page = web.main_text(text)
+    if page is None:
+        return Failure(where, "no main text was found in the HTML; save the article as text, or look whether the page is a list or a login")
+    return Article(name, page.text, page.title, page.date, page.url or page.site, where, notes=notes)
+
+
+def _rows(text: str, where: str, name: str, notes: tuple[str, ...]) -> Iterator[Article | Failure]:
+    if text.lstrip().startswith("["):
+        yield Failure(where, "is one JSON array; expected JSON Lines, one object a line (jq -c '.[]' turns the one into the other)")
+        return
+    # Only these end a line of JSON; U+2028 and its kind may stand inside a string.
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+        if line.strip():
+            place = f"{where}, line {number}"
+            try:
+                yield _row(line, place, f"{name}-{number}", notes)
+            except Fault as fault:
+                yield Failure(place, str(fault))
+
+
+def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article:
+    try:
+        data = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        told = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise Fault("broken_json", f"not JSON ({told}); expected one whole object a line") from None
+    if not isinstance(data, Mapping):
+        raise Fault("broken_json", f'the line is {kind(data)}; expected an object such as {{"text": "Die USA warnen Russland."}}')
+    fields = Fields(data, {})
+    text = fields.text("text")
+    if not text.strip():
+        raise Fault("missing_field", f"no 'text'; the line has {', '.join(map(str, data)) or 'nothing'}")
+    if markup(text).startswith("<"):
+        # Line by line, since the ends of lines are what tells paragraphs apart.
+        text = "\n".join(stripped(part) for part in re.sub(r"<(?:/p|br\s*/?|/h[1-6]|/li)>", "\n", text).split("\n"))
+        notes = (*notes, "tags are taken out of the text")
+    date, odd = _date(fields)
+    headline = fields.text("headline") or fields.text("title")
+    source = fields.text("source") or fields.text("url")
+    return Article(fields.word("id") or made_id, text, " ".join(headline.split()), date, source, where, notes=notes + odd)
+
+
+def _date(fields: Fields) -> tuple[str, tuple[str, ...]]:
+    """Return the ISO date and what there is to say of it; an article is not lost for its date."""
+    try:
+        return fields.date(), ()
+    except Fault:
+        given = fields.text("date").strip()
+    german = _GERMAN_DATE.match(given)
+    if german:
+        day, month, year = german.groups()
+        given = f"{year}-{month:0>2}-{day:0>2}"
+    try:
+        return Fields({"date": given[:10]}, {}).date(), ()
+    except Fault:
+        return "", (f"the date '{given[:40]}' is none that is known here, expected YYYY-MM-DD; the article counts as undated",)
+
+
+def _first_line(text: str) -> tuple[str, int]:
+    """Return the text's first line and the place behind it, if that line is a headline; "" and 0 elsewhere."""
+    found = re.match(r"\s*([^\r\n]+)(?:\r\n|\n|\r)\s*(?=\S)", text)
+    line = found[1].strip() if found else ""
+    if found is None or len(line) > _HEADLINE or _SENTENCE_END.search(line):
+        return "", 0
+    # A text that is broken to a width has no headline, unless an empty line follows it.
+    rest = text[found.end() :].partition("\n")[0].strip()
+    apart = len(re.findall(r"\r\n|\n|\r", text[found.end(1) : found.end()])) > 1
+    return (line, found.end()) if apart or len(rest) > _HEADLINE else ("", 0)

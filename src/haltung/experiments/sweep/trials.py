@@ -1,0 +1,229 @@
+"""The trials of a sweep in its database: begun one at a time, held by a lock while they live, buried and repeated when they were killed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from haltung.errors import UserError
+from haltung.experiments.sweep.spaces import Space, Value
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+    from optuna import Study
+    from optuna import Trial as Begun
+    from optuna.trial import FrozenTrial
+
+DATABASE = "trials.db"
+
+# A trial whose process has died so often (of memory, most likely) is not tried again.
+_DEATHS = 3
+
+# Seconds that a process waits for another one's write to the database.
+_PATIENCE = 120
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that has ended.
+
+    ``state`` is ``finished``, ``pruned``, ``failed`` (``why`` says of what) or ``lost`` (its process died; it was tried again). ``score``
+    is the dev score of its best epoch, for a pruned one that of its last. ``run`` is its MLflow run, "" where there is none. ``twin`` is
+    the number of the trial with the very same values whose result it took over.
+    """
+
+    number: int
+    state: str
+    values: Mapping[str, Value]
+    score: float | None = None
+    run: str = ""
+    why: str = ""
+    twin: int | None = None
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Where the trials of one sweep are kept, and how the next one's values are drawn.
+
+    ``startup`` is the number of trials spread over the spaces by chance, and of those before which none is pruned; ``warmup`` the number
+    of epochs that a trial is always given. ``start`` has the values that the first trial begins with, those of the recipe as it stands;
+    keys that it lacks are drawn.
+    """
+
+    folder: Path
+    spaces: Mapping[str, Space]
+    most: int
+    seed: int
+    startup: int
+    warmup: int
+    start: Mapping[str, Value] = field(default_factory=dict)
+
+    def open(self, worker: int = 0) -> Study:
+        """Open the study, created by the first to open it; the sweep's own process does so before it starts others.
+
+        Raises:
+            UserError: the database is broken, or of another Optuna's version.
+        """
+        import optuna
+        from sqlalchemy.exc import DatabaseError
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        url = f"sqlite:///{(self.folder / DATABASE).absolute()}"
+        try:
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
+            pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
+            return optuna.create_study(
+                storage=storage,
+                sampler=self._sampler(0, worker),
+                pruner=pruner,
+                study_name="sweep",
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except (DatabaseError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"{self.folder / DATABASE} can't be read ({first}); start the sweep under another name") from None
+
+    @contextmanager
+    def next(self, study: Study, worker: int, buried: Callable[[int], None]) -> Iterator[Begun | None]:
+        """Begin the next trial and hold it; None where there are enough. ``buried`` is called with the number of each trial found dead."""
+        from filelock import FileLock
+
+        with FileLock(self.folder / ".next.lock"):
+            for number in self._bury(study):
+                buried(number)
+            trial = self._ask(study, worker)
+            lock = self._lock(trial.number) if trial is not None else None
+            if lock is not None:
+                lock.acquire()
+        try:
+            yield trial
+        finally:
+            if lock is not None:
+                lock.release()
+                Path(lock.lock_file).unlink(missing_ok=True)
+
+    def _ask(self, study: Study, worker: int) -> Begun | None:
+        from optuna.trial import TrialState
+
+        states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL or "why" in trial.user_attrs]
+        if TrialState.WAITING not in states and len(states) >= self.most:
+            return None
+        if TrialState.WAITING not in states and len(states) < max(self.startup, 1):
+            study.enqueue_trial(self._first()[len(states)])
+        # Each trial has a random state of its own, so that a resumed sweep draws what an unbroken one would have drawn.
+        study.sampler = self._sampler(len(states), worker)
+        return study.ask({key: space.distribution() for key, space in self.spaces.items()})
+
+    def _first(self) -> list[dict[str, Value]]:
+        """Return the values of the first trials: ``start``, then a Latin hypercube: of each key every stretch of its space comes up once.
+
+        Drawn one by one, a few points often lie side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
+        values of input variables").
+        """
+        from scipy.stats.qmc import LatinHypercube
+
+        # Where the recipe is no point of the search, it takes the place of one that is drawn.
+        whole = self.start.keys() == self.spaces.keys()
+        points = LatinHypercube(len(self.spaces), rng=self.seed).random(max(self.startup - whole, 1))
+        drawn = [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
+        return [dict(self.start), *drawn] if whole else [{**drawn[0], **self.start}, *drawn[1:]]
+
+    def _bury(self, study: Study) -> list[int]:
+        """Mark as failed the trials whose process has died, put them in line again, and return their numbers.
+
+        A process holds a lock for each trial that it runs, which the system takes from it however it dies; so nothing has to be guessed
+        from a heartbeat.
+        """
+        from filelock import Timeout
+        from optuna.trial import Trial as Begun
+        from optuna.trial import TrialState
+
+        dead = []
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            lock = self._lock(trial.number)
+            try:
+                lock.acquire()
+            except Timeout:
+                continue
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
+            deaths = int(trial.user_attrs.get("deaths", 0)) + 1
+            if deaths >= _DEATHS:
+                Begun(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
+            study.tell(trial.number, state=TrialState.FAIL)
+            # Only now, so that a kill in between can't put it in line twice; one that is lost so is drawn again, with the same values.
+            if deaths < _DEATHS and set(trial.params) == set(self.spaces):
+                study.enqueue_trial(trial.params, user_attrs={"deaths": deaths})
+            dead.append(trial.number)
+        return dead
+
+    def _lock(self, number: int) -> BaseFileLock:
+        from filelock import FileLock
+
+        return FileLock(self.folder / f".trial-{number}.lock", timeout=0)
+
+    def _sampler(self, number: int, worker: int) -> Any:
+        import numpy as np
+        import optuna
+
+        seed = int(np.random.SeedSequence([self.seed, number, worker]).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # constant_liar is called experimental before Optuna 5
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
+
+
+def ended(study: Study) -> list[Trial]:
+    """Return the trials that have ended, in order."""
+    return [_trial(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def twin_of(study: Study, begun: Begun) -> FrozenTrial | None:
+    """Return an earlier trial with the very same values that went to its end or was pruned: its result would be the same."""
+    from optuna.trial import TrialState
+
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    same = [trial for trial in study.get_trials(deepcopy=False, states=states) if trial.params == begun.params]
+    return same[0] if same else None
+
+
+def importances(study: Study, seed: int) -> dict[str, float]:
+    """Return each key's share of the scores' variance, largest first; empty where there are too few trials to tell.
+
+    Functional ANOVA over a random forest (Hutter, Hoos and Leyton-Brown 2014, "An efficient approach for assessing hyperparameter
+    importance").
+    """
+    import optuna
+    from optuna.importance import FanovaImportanceEvaluator
+
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == optuna.trial.TrialState.COMPLETE]
+    varied = [key for key in complete[0].params if len({trial.params[key] for trial in complete}) > 1] if complete else []
+    if len(complete) < 4 or len(varied) < 2 or len({trial.value for trial in complete}) < 2:
+        return {}
+    found = optuna.importance.get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=varied)
+    return {key: float(share) for key, share in found.items()}
+
+
+def scores(trials: Sequence[Trial], state: str) -> list[tuple[int, float]]:
+    """Return number and score of the trials in a state."""
+    return [(trial.number, trial.score) for trial in trials if trial.state == state and trial.score is not None]
+
+
+def _trial(trial: FrozenTrial) -> Trial:
+    from optuna.trial import TrialState
+
+    states = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}
+    attributes = trial.user_attrs
+    return Trial(
+        trial.number,
+        states.get(trial.state, "failed" if "why" in attributes else "lost"),
+        dict(trial.params),
+        trial.value if trial.state in states else None,
+        attributes.get("run", ""),
+        attributes.get("why", ""),
+        attributes.get("twin"),
+    )

@@ -1,0 +1,130 @@
+"""A linear model as an ONNX graph: numbers and counts of n-grams in, calibrated probabilities out.
+
+Strings stay outside: what cuts them into n-grams is a page of any language (``docs/bundle.md``), while ONNX's own operators for text know
+neither scikit-learn's ``char_wb`` nor Unicode (``experiments/2026-11-25-export.md`` tells what came of trying).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from haltung.labels import Task
+from haltung.models.linear import VOCABULARY, LinearModel, Weights
+
+OPSET = 18
+
+# A label that training never saw; far enough below every logit that its probability is 0, and no infinity that a runtime may trip over.
+_NEVER = -1e30
+
+
+def described(model: LinearModel) -> dict[str, Any]:
+    """Return the bundle's ``input``: how a text becomes the numbers that the graph takes."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for reads, features in model.features.items():
+        first = 0
+        parts[reads] = []
+        for name, vectorizer in features.parts.items():
+            place, _, unit = name.partition(".")
+            kind = "word" if unit == "words" else "character"
+            parts[reads].append({"name": name, "of": place, "unit": kind, "sizes": list(vectorizer.ngram_range), "first": first})
+            first += len(vectorizer.idf_)
+    return {"kind": "ngrams", "vocabulary": VOCABULARY, "parts": parts}
+
+
+def write(model: LinearModel, path: Path) -> None:
+    """Write the graph in float32; batch and number of n-grams are dynamic."""
+    graph = _Graph()
+    for reads in model.features:
+        graph.view(model, reads, f"{reads}." if len(model.features) > 1 else "")
+    for task in model.scheme:
+        reads = model.spec.reads_of(task.name)
+        graph.task(task, model.weights[task.name], f"{reads}." if len(model.features) > 1 else "", model.calibration.temperature(task.name))
+    made = helper.make_graph(graph.nodes, "haltung", graph.inputs, graph.outputs, graph.initializers)
+    whole = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9, producer_name="haltung")
+    onnx.checker.check_model(whole, full_check=True)
+    onnx.save(whole, path)
+
+
+class _Graph:
+    """The nodes that have been written down so far; ``n`` stands for the n-grams of a row, ``batch`` for its rows.
+
+    Names within begin with a slash, which no task and no input does.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def view(self, model: LinearModel, reads: str, prefix: str) -> None:
+        """Write down the weights of a view's n-grams, ``[batch, n]``: ``(1 + ln count) · idf``, each part with an L2 norm of 1."""
+        for name, kind in (("numbers", TensorProto.INT64), ("counts", TensorProto.FLOAT)):
+            self.inputs.append(helper.make_tensor_value_info(f"{prefix}{name}", kind, ["batch", f"{prefix}n"]))
+        parts = [part.idf_ for part in model.features[reads].parts.values()]
+        idf = self.constant(f"/{prefix}idf", np.concatenate(parts).astype(np.float32))
+        # [n-grams, parts]: which part an n-gram belongs to
+        part = np.repeat(np.arange(len(parts)), [len(values) for values in parts])
+        belongs = self.constant(f"/{prefix}part", part.astype(np.int64))
+        numbers, counts = f"{prefix}numbers", f"{prefix}counts"
+        one, zero = self.constant(f"/{prefix}one", np.float32(1)), self.constant(f"/{prefix}zero", np.float32(0))
+        # ln max(count, 1): a pad has count 0
+        tf = self.node("Add", self.node("Log", self.node("Max", counts, one)), one)
+        weight = self.node("Mul", tf, self.node("Gather", idf, numbers))
+        weight = self.node("Where", self.node("Greater", counts, zero), weight, zero)
+        square = self.node("Mul", weight, weight)
+        own = self.node("Gather", belongs, numbers)
+        norm = None
+        for place in range(len(parts)):
+            here = self.node("Equal", own, self.constant(f"/{prefix}place{place}", np.int64(place)))
+            total = self.node("ReduceSum", self.node("Where", here, square, zero), self.constant(f"/{prefix}axis{place}", np.array([1])))
+            length = self.node("Where", here, self.node("Sqrt", total), zero)
+            norm = length if norm is None else self.node("Add", norm, length)
+        assert norm is not None
+        # A row without n-grams has norm 0, and weights of 0 over it.
+        tiny = self.constant(f"/{prefix}tiny", np.float32(1e-30))
+        self.node("Unsqueeze", self.node("Div", weight, self.node("Max", norm, tiny)), self.constant(f"/{prefix}first", np.array([1])),
+                  out=f"/{prefix}weights")  # fmt: skip
+
+    def task(self, task: Task, weights: Weights, prefix: str, temperature: float) -> None:
+        """Write down a task: margins, log odds, and probabilities with the temperature.
+
+        For a single-label task the label's probabilities (sigmoids) are divided by their sum and tempered: softmax(ln sigmoid / T), which
+        needs no division and can't underflow.
+        """
+        name = task.name
+        # [n-grams, labels], so that an n-gram's coefficients lie together
+        coefficients = self.constant(f"/{name}.coefficients", np.ascontiguousarray(weights.coefficients.T.astype(np.float32)))
+        picked = self.node("Gather", coefficients, f"{prefix}numbers")
+        # [batch, 1, n] · [batch, n, labels]
+        margin = self.node("MatMul", f"/{prefix}weights", picked)
+        margin = self.node("Squeeze", margin, self.constant(f"/{name}.first", np.array([1])))
+        # scale · (x · coefficients + intercept) + shift, its constants put together in double
+        scale = self.constant(f"/{name}.scale", weights.scale.astype(np.float32))
+        shift = self.constant(f"/{name}.shift", (weights.scale * weights.intercept + weights.shift).astype(np.float32))
+        odds = self.node("Add", self.node("Mul", margin, scale), shift)
+        heat = self.constant(f"/{name}.temperature", np.float32(temperature))
+        if task.kind == "single":
+            logs = self.node("Neg", self.node("Softplus", self.node("Neg", odds)))
+            never = self.constant(f"/{name}.never", np.where(weights.seen > 0, 0, _NEVER).astype(np.float32))
+            self.node("Softmax", self.node("Div", self.node("Add", logs, never), heat), out=name, axis=-1)
+        else:
+            seen = self.constant(f"/{name}.seen", weights.seen.astype(np.float32))
+            self.node("Mul", self.node("Sigmoid", self.node("Div", odds, heat)), seen, out=name)
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", len(task)]))
+
+    def constant(self, name: str, value: Any) -> str:
+        """Keep a constant in the graph; return its name."""
+        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def node(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+        """Write down a node; return the name of its output."""
+        name = out or f"/{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name

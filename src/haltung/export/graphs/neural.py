@@ -1,0 +1,120 @@
+"""A trained network as an ONNX graph: token ids in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from haltung.labels import Scheme
+from haltung.models.network import Batch, Classifier
+from haltung.models.neural import NetworkModel, merged
+from haltung.models.spec import Calibration
+
+# What every runtime of the last years reads, the browser's among them; LayerNormalization is one operator from 17 on.
+OPSET = 18
+
+# What the graph reads of each view, in order; the types only where the tokenizer has them.
+PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
+
+
+class Calibrated(nn.Module):
+    """The network and, behind it, temperature and softmax (or sigmoid): tensors in, a tuple of probabilities out, one per task."""
+
+    def __init__(self, network: Classifier, scheme: Scheme, calibration: Calibration, with_types: bool, views: int) -> None:
+        """Wrap the network; ``views`` is how many views it reads, each of three tensors, or four ``with_types``."""
+        super().__init__()
+        self.network = network
+        self.kinds = {task.name: task.kind for task in scheme}
+        self.temperatures = {task.name: calibration.temperature(task.name) for task in scheme}
+        self.size = 4 if with_types else 3
+        self.views = views
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the probabilities of each task, ``[batch, labels]`` in float32, in the scheme's order of tasks."""
+        batches = []
+        for view in range(self.views):
+            ids, mask, own, *types = tensors[view * self.size : (view + 1) * self.size]
+            batches.append(Batch(ids, mask, types[0] if types else None, own))
+        logits = self.network(batches)
+        out = []
+        for task, kind in self.kinds.items():
+            tempered = logits[task] / self.temperatures[task]
+            out.append(tempered.softmax(dim=-1) if kind == "single" else tempered.sigmoid())
+        return tuple(out)
+
+
+def names(views: Sequence[str], with_types: bool) -> list[str]:
+    """Return the names of the graph's inputs; with more than one view each begins with its view's."""
+    parts = PARTS if with_types else PARTS[:3]
+    return [f"{view}.{part}" if len(views) > 1 else part for view in views for part in parts]
+
+
+def write(model: NetworkModel, path: Path) -> None:
+    """Write the graph in float32; batch and tokens are dynamic.
+
+    Args:
+        model: with its calibration, which becomes a part of the graph.
+        path: of the file; its weights lie in the file itself, so that it can be moved and hashed as one.
+    """
+    with_types = "token_type_ids" in model.tokenizer.model_input_names
+    wrapper = Calibrated(plain(model), model.scheme, model.calibration, with_types, len(model.views)).eval()
+    inputs = names(model.views, with_types)
+    # Two rows of different lengths, so that neither batch nor padding is taken for a constant; views are as long as they are.
+    examples: list[Tensor] = []
+    shapes: list[dict[int, object]] = []
+    batch = torch.export.Dim("batch")
+    for place, view in enumerate(model.views):
+        examples += _example(8 + place, with_types)
+        tokens = torch.export.Dim("tokens" if len(model.views) == 1 else f"{view.replace('+', '_')}_tokens", max=model.spec.max_length)
+        shapes += [{0: batch, 1: tokens} for _ in range(4 if with_types else 3)]
+    with _quiet():
+        program = torch.onnx.export(
+            wrapper, tuple(examples), dynamo=True, input_names=inputs, output_names=list(model.scheme.names), opset_version=OPSET,
+            dynamic_shapes=(tuple(shapes),), external_data=False, verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    # The exporter puts the module back to training, which would bring dropout back for whoever uses it after us.
+    wrapper.eval()
+    program.save(path)
+
+
+def plain(model: NetworkModel) -> Classifier:
+    """Return a copy of the network for tracing: on the processor, LoRA's updates added in, with attention that is written out.
+
+    Written out (``eager``), attention is a few matrix products that ONNX Runtime fuses again; the fused kernel has no counterpart there.
+    """
+    network = copy.deepcopy(merged(model.network)).cpu().float().eval()
+    network.encoder.config._attn_implementation = "eager"  # type: ignore[union-attr]
+    return network
+
+
+def _example(tokens: int, with_types: bool) -> list[Tensor]:
+    ids = torch.full((2, tokens), 5, dtype=torch.long)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    own = mask.clone()
+    own[:, 0] = 0
+    return [ids, mask, own, torch.zeros_like(ids)][: 4 if with_types else 3]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's talk of its own future, and of nodes that it left as they are, from the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels: Mapping[str, int] = {logger.name: logger.level for logger in loggers}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger in loggers:
+            logger.setLevel(levels[logger.name])

@@ -1,0 +1,222 @@
+"""The baseline with the same face: TF-IDF of words and characters with a linear classifier for each label (scikit-learn)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from haltung.errors import UserError
+from haltung.labels import Scheme
+from haltung.models.calibration import calibrated
+from haltung.models.predictor import indicators, predictions
+from haltung.models.spec import Calibration, LinearSpec
+from haltung.records import Prediction, Segment
+
+WEIGHTS = "linear.safetensors"
+VOCABULARY = "vocabulary.json"
+
+# The log odds of a label that every training row has, or none; far enough from 0 to be certain.
+_CERTAIN = 30.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The classifiers of one task: a row for each label.
+
+    The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``. ``coefficients`` is
+    ``[labels, features]``, the others ``[labels]``; ``seen`` is 1 for the labels that training has seen.
+    """
+
+    coefficients: np.ndarray
+    intercept: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+    seen: np.ndarray
+
+
+class LinearModel:
+    """One set of TF-IDF features for each kind of input, and one set of weights for each task."""
+
+    kind = "linear"
+
+    def __init__(self, features: Mapping[str, Features], weights: Mapping[str, Weights], scheme: Scheme, spec: LinearSpec) -> None:
+        """Put the parts together; see ``fit`` for how they are made. ``features`` is keyed by what is read, ``weights`` by task."""
+        self.features = dict(features)
+        self.weights = dict(weights)
+        self.scheme = scheme
+        self.spec = spec
+        self.calibration = Calibration()
+
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+        """Return the probabilities of each task, ``[segments, labels]``; a label that training never saw has 0.
+
+        The temperatures of ``calibration`` are applied.
+        """
+        if not segments:
+            return {task.name: np.zeros((0, len(task))) for task in self.scheme}
+        tables = {reads: features.transform(segments) for reads, features in self.features.items()}
+        out = {}
+        for task in self.scheme:
+            weights = self.weights[task.name]
+            margins = np.asarray(tables[self.spec.reads_of(task.name)] @ weights.coefficients.T) + weights.intercept
+            values = expit(weights.scale * margins + weights.shift) * weights.seen
+            if task.kind == "single":
+                total = values.sum(axis=1, keepdims=True)
+                values = np.where(total > 0, values / np.where(total > 0, total, 1.0), weights.seen / weights.seen.sum())
+            out[task.name] = values
+        return calibrated(out, self.scheme, self.calibration)
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
+        """Return a prediction for each segment, in order."""
+        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the vocabularies as JSON and the numbers as safetensors into ``folder``; return what the description has to hold."""
+        from safetensors.numpy import save_file
+
+        numbers = {f"features.{reads}.{name}.idf": part.idf_ for reads, has in self.features.items() for name, part in has.parts.items()}
+        for task, weights in self.weights.items():
+            numbers |= {f"{task}.{name}": np.ascontiguousarray(value) for name, value in vars(weights).items()}
+        save_file(numbers, folder / WEIGHTS)
+        terms = {reads: {name: _terms(part) for name, part in has.parts.items()} for reads, has in self.features.items()}
+        (folder / VOCABULARY).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
+        return {"model": {**asdict(self.spec), "reads": dict(self.spec.reads)}}
+
+    @classmethod
+    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> LinearModel:
+        """Read what ``write`` has written.
+
+        Raises:
+            UserError: a file is missing or does not fit the description.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        for name in (WEIGHTS, VOCABULARY):
+            if not (folder / name).is_file():
+                raise UserError(f"{folder} has no {name}, so the bundle is incomplete; export or train it again")
+        spec = LinearSpec(**description["model"])
+        try:
+            numbers = load_file(folder / WEIGHTS)
+        except SafetensorError as error:
+            raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({error}); export or train it again") from None
+        terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        features = {}
+        for reads, parts in terms.items():
+            features[reads] = Features(spec, reads)
+            for name, words in parts.items():
+                vectorizer = features[reads].parts[name]
+                vectorizer.vocabulary = {word: place for place, word in enumerate(words)}
+                vectorizer.idf_ = numbers[f"features.{reads}.{name}.idf"]
+        names = Weights.__dataclass_fields__
+        weights = {task.name: Weights(**{name: numbers[f"{task.name}.{name}"] for name in names}) for task in scheme}
+        return cls(features, weights, scheme, spec)
+
+
+class Features:
+    """TF-IDF of words and of characters, of the text and, apart from it, of what stands before it."""
+
+    def __init__(self, spec: LinearSpec, reads: str) -> None:
+        """Make the vectorizers; they are empty until ``fit``."""
+        self.reads = reads
+        shared: dict[str, Any] = {"min_df": spec.min_count, "max_features": spec.max_features, "sublinear_tf": True, "dtype": np.float32}
+        self.parts: dict[str, TfidfVectorizer] = {}
+        for place in ("text",) if reads == "text" else ("text", "before"):
+            # The default pattern would leave out words of one letter.
+            words = TfidfVectorizer(ngram_range=(1, spec.words), token_pattern=r"(?u)\b\w+\b", **shared)
+            self.parts[f"{place}.words"] = words
+            self.parts[f"{place}.characters"] = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, spec.characters), **shared)
+
+    def fit_transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
+        """Learn the vocabularies; return ``[segments, features]``."""
+        return sparse.hstack([part.fit_transform(self._column(name, segments)) for name, part in self.parts.items()], format="csr")
+
+    def transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
+        """Return ``[segments, features]``."""
+        return sparse.hstack([part.transform(self._column(name, segments)) for name, part in self.parts.items()], format="csr")
+
+    def _column(self, name: str, segments: Sequence[Segment]) -> list[str]:
+        if name.startswith("text"):
+            return [segment.text for segment in segments]
+        wanted = [place for place in ("target", "context") if place in self.reads]
+        return [" ".join(getattr(segment, place) for place in wanted if getattr(segment, place)) for segment in segments]
+
+
+def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int) -> LinearModel:
+    """Return a fitted model: one label against the rest. Rows that lack a label for a task are left out there.
+
+    Raises:
+        UserError: a task has no labelled row, or the texts hold no word that is frequent enough.
+    """
+    spec.checked(scheme)
+    features: dict[str, Features] = {}
+    tables: dict[str, sparse.csr_matrix] = {}
+    for reads in {spec.reads_of(task.name) for task in scheme}:
+        features[reads] = Features(spec, reads)
+        try:
+            tables[reads] = features[reads].fit_transform(segments)
+        except ValueError as error:
+            # scikit-learn's own words for it: an empty vocabulary, or fewer rows than min_count
+            raise UserError(f"no features can be made of {len(segments)} training rows that read '{reads}': {error}") from None
+    weights = {}
+    for task in scheme:
+        rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
+        if not rows:
+            raise UserError(f"no training row has a label for the task '{task.name}', so there is nothing to fit")
+        weights[task.name] = _fit(tables[spec.reads_of(task.name)][rows], indicators(task, [segments[row] for row in rows]), spec, seed)
+    return LinearModel(features, weights, scheme, spec)
+
+
+def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> Weights:
+    """Fit one classifier per column of ``gold``, ``[rows, labels]`` of 0 and 1."""
+    labels = gold.shape[1]
+    coefficients = np.zeros((labels, table.shape[1]), dtype=np.float32)
+    intercept, scale, shift = np.zeros(labels), np.ones(labels), np.zeros(labels)
+    for label in range(labels):
+        positive = int(gold[:, label].sum())
+        if positive in (0, len(gold)):
+            intercept[label] = -_CERTAIN if positive == 0 else _CERTAIN
+            continue
+        classifier, scale[label], shift[label] = _binary(table, gold[:, label], spec, seed)
+        coefficients[label] = classifier.coef_[0]
+        intercept[label] = classifier.intercept_[0]
+        if labels == 2 and (gold.sum(axis=1) == 1).all():
+            # The other of two labels is the same question turned round: a second fit would cost as much and say the same.
+            coefficients[1], intercept[1], scale[1], shift[1] = -coefficients[0], -intercept[0], scale[0], -shift[0]
+            break
+    return Weights(coefficients, intercept, scale, shift, (gold.sum(axis=0) > 0).astype(np.float64))
+
+
+def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> tuple[Any, float, float]:
+    """Return a classifier of one label against the rest, and what turns its margin to log odds: ``scale · margin + shift``."""
+    weight = "balanced" if spec.class_weight == "balanced" else None
+    if spec.kind == "logistic":
+        # liblinear: the other solvers need minutes for what it does in seconds, on this many features.
+        logistic = LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", random_state=seed)
+        return logistic.fit(table, gold), 1.0, 0.0
+    svc = LinearSVC(C=spec.C, class_weight=weight, random_state=seed)
+    folds = min(5, int(gold.sum()), int((1 - gold).sum()))
+    if folds < 2:
+        # A label with a single row can't be calibrated; its margin is taken for its log odds.
+        return svc.fit(table, gold), 1.0, 0.0
+    calibrated = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(table, gold).calibrated_classifiers_[0]
+    platt = calibrated.calibrators[0]
+    # Platt's sigmoid is 1 / (1 + exp(a · margin + b)).
+    return calibrated.estimator, -float(platt.a_), -float(platt.b_)
+
+
+def _terms(vectorizer: TfidfVectorizer) -> list[str]:
+    """Return the vocabulary in the order of its places."""
+    found: Mapping[str, int] = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
+    return sorted(found, key=found.__getitem__)

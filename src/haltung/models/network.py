@@ -1,0 +1,107 @@
+"""The fine-tuned classifier: one encoder and a head for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from haltung.encoders.tokens import Tokens
+
+
+class Batch(NamedTuple):
+    """The tensors of one view, all of shape ``[batch, tokens]``: ids, attention mask, token types (or None), own-text mask."""
+
+    ids: Tensor
+    mask: Tensor
+    types: Tensor | None
+    own: Tensor
+
+
+class _Heads(nn.ModuleDict):
+    """A ModuleDict that takes any name; the plain one refuses a task that is called ``type`` or ``values``, like its own methods."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        if module is not None:
+            self._modules[name] = module
+
+
+class Classifier(nn.Module):
+    """One encoder, a linear head per task, trained together.
+
+    Args:
+        encoder: a transformers encoder whose output has ``last_hidden_state`` of shape ``[batch, tokens, width]``.
+        heads: the number of labels of each task.
+        views: the view that each task reads, as an index into the list of views given to ``forward``.
+        poolings: ``mean``, ``cls`` or ``text`` for each task.
+        dropout: of the pooled vector, while training.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, heads: Mapping[str, int], views: Mapping[str, int], poolings: Mapping[str, str], dropout: float = 0.1
+    ) -> None:
+        """Make the heads; their weights are drawn from N(0, 0.02²) as in BERT, the biases are 0."""
+        super().__init__()
+        width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.heads = _Heads({task: nn.Linear(width, size) for task, size in heads.items()})
+        self.views = dict(views)
+        self.poolings = dict(poolings)
+        for head in self.heads.values():
+            nn.init.normal_(head.weight, std=0.02)  # type: ignore[arg-type]
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def forward(self, views: Sequence[Batch]) -> dict[str, Tensor]:
+        """Return the logits of each task, ``[batch, labels]`` in float32."""
+        states = [self._encode(view) for view in views]
+        logits = {}
+        for task, head in self.heads.items():
+            index = self.views[task]
+            pooled = pool(states[index], views[index], self.poolings[task])
+            logits[task] = head(self.dropout(pooled)).float()
+        return logits
+
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
+        """Trade time for memory while training (called by the Trainer)."""
+        enable = getattr(self.encoder, "activation_checkpointing_enable", None) or self.encoder.gradient_checkpointing_enable
+        enable(**kwargs)  # type: ignore[operator]
+
+    # The name by which releases of transformers before 5.2x call it.
+    gradient_checkpointing_enable = activation_checkpointing_enable
+
+    def _encode(self, view: Batch) -> Tensor:
+        arguments: dict[str, Tensor] = {"input_ids": view.ids, "attention_mask": view.mask}
+        if view.types is not None:
+            arguments["token_type_ids"] = view.types
+        states: Tensor = self.encoder(**arguments).last_hidden_state
+        return states
+
+
+def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:
+    """Return one vector per row, ``[batch, width]``, of hidden states ``[batch, tokens, width]``.
+
+    An empty text (nothing but special tokens) is pooled over all of its tokens.
+    """
+    if pooling == "cls":
+        return states[:, 0]
+    mask = view.mask if pooling == "mean" else torch.where(view.own.any(dim=1, keepdim=True), view.own, view.mask)
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
+    """Pad the rows on the right to their longest."""
+    width = max(len(row) for row in rows)
+
+    def table(values: list[list[int]], fill: int) -> Tensor:
+        return torch.tensor([row + [fill] * (width - len(row)) for row in values], dtype=torch.long)
+
+    return Batch(
+        table([row.ids for row in rows], pad),
+        table([[1] * len(row) for row in rows], 0),
+        table([row.types for row in rows], 0) if with_types else None,
+        table([row.own for row in rows], 0),
+    )

@@ -1,0 +1,262 @@
+"""A classifier with its tokenizer and its scheme: what is trained, saved, loaded and asked for predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from haltung.encoders import load as sources
+from haltung.encoders.load import Encoder
+from haltung.encoders.tokens import Tokens, encode
+from haltung.errors import UserError
+from haltung.labels import Scheme
+from haltung.models.calibration import calibrated
+from haltung.models.network import Batch, Classifier, collate
+from haltung.models.predictor import predictions
+from haltung.models.spec import Calibration, NetworkSpec
+from haltung.records import Prediction, Segment
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+WEIGHTS = "model.safetensors"
+
+# How many tokens one batch of predictions holds; more gains nothing on a processor.
+_TOKENS_PER_BATCH = 4096
+
+
+class NetworkModel:
+    """A network with all that a prediction needs; ``predict`` is the one way from a text to an answer."""
+
+    kind = "network"
+
+    def __init__(
+        self,
+        network: Classifier,
+        tokenizer: PreTrainedTokenizerBase,
+        scheme: Scheme,
+        spec: NetworkSpec,
+        encoder: Encoder,
+        views: Sequence[str],
+    ) -> None:
+        """Put the parts together; ``views`` is what each pass of the encoder reads, in the order in which the network expects them."""
+        self.network = network
+        self.tokenizer = tokenizer
+        self.scheme = scheme
+        self.spec = spec
+        self.encoder = encoder
+        self.views = tuple(views)
+        self.calibration = Calibration()
+
+    def encode(self, segments: Sequence[Segment]) -> list[list[Tokens]]:
+        """Return the token ids of each segment for each view: ``[views][segments]``."""
+        return [encode(segments, self.tokenizer, reads, self.spec.max_length, self.encoder.prefix) for reads in self.views]
+
+    def batch(self, encoded: Sequence[Sequence[Tokens]], rows: Sequence[int]) -> list[Batch]:
+        """Return the padded tensors of these rows, one ``Batch`` per view, on the network's device."""
+        pad = self.tokenizer.pad_token_id
+        with_types = "token_type_ids" in self.tokenizer.model_input_names
+        device = next(self.network.parameters()).device
+        batches = [collate([view[row] for row in rows], pad, with_types) for view in encoded]
+        return [
+            Batch(
+                batch.ids.to(device), batch.mask.to(device), None if batch.types is None else batch.types.to(device), batch.own.to(device)
+            )
+            for batch in batches
+        ]
+
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
+        """Return the probabilities of each task, ``[segments, labels]`` in float64: softmax, or sigmoid where it is multi-label.
+
+        The temperatures of ``calibration`` are applied. ``precision`` is ``fp32``, what an export is held against, or ``auto``: bfloat16
+        where the processor has it.
+        """
+        device = next(self.network.parameters()).device
+        encoded = self.encode(segments)
+        out = {task.name: np.zeros((len(segments), len(task)), dtype=np.float64) for task in self.scheme}
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            with torch.inference_mode(), autocast(device) if precision == "auto" else nullcontext():
+                for rows in _batches(encoded, progress):
+                    for name, logits in self.network(self.batch(encoded, rows)).items():
+                        single = self.scheme[name].kind == "single"
+                        values = logits.double().softmax(dim=-1) if single else logits.double().sigmoid()
+                        out[name][rows] = values.cpu().numpy()
+        finally:
+            self.network.train(was_training)
+        return calibrated(out, self.scheme, self.calibration)
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
+        """Return a prediction for each segment, in order; a bar is shown where it takes over two seconds and ``progress`` is set."""
+        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write weights, tokenizer and encoder config into ``folder``; return what the bundle's description has to hold."""
+        from safetensors.torch import save_file
+
+        network = merged(self.network)
+        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        network.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+        # Whoever reads tokenizer.json by itself cuts and pads as docs/bundle.md says, not as the last batch needed it.
+        self.tokenizer.backend_tokenizer.no_truncation()
+        self.tokenizer.backend_tokenizer.no_padding()
+        self.tokenizer.save_pretrained(folder)
+        # The bundle does not need the encoder's source any more, only its name and its prefix.
+        return {"model": _plain(asdict(self.spec)), "encoder": asdict(self.encoder), "views": list(self.views)}
+
+    @classmethod
+    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NetworkModel:
+        """Read what ``write`` has written.
+
+        Raises:
+            UserError: a file is missing, or the weights do not fit the description.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+        spec = NetworkSpec(**description["model"])
+        encoder = Encoder(**description["encoder"])
+        if not (folder / "tokenizer.json").is_file():
+            # Without it transformers would make up an empty tokenizer, and every word would be unknown.
+            raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
+        config = AutoConfig.from_pretrained(folder)
+        body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention_of(spec, _device())))
+        if getattr(body, "pooler", None) is not None:
+            body.pooler = None
+        network = _network(body, scheme, spec, description["views"])
+        try:
+            state = load_file(folder / WEIGHTS)
+            network.load_state_dict(state, strict=True)
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
+        except (SafetensorError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({first}); export or train it again") from None
+        network.eval()
+        return cls(network.to(_device()), AutoTokenizer.from_pretrained(folder), scheme, spec, encoder, description["views"])
+
+
+def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NetworkModel:
+    """Return an untrained model: the pretrained encoder, fresh heads, and the parts frozen that ``spec`` says.
+
+    Raises:
+        UserError: the encoder can't be loaded, or its inputs are shorter than ``spec.max_length``.
+    """
+    spec.checked(scheme)
+    encoder = sources.inherited(encoder)
+    body, tokenizer = sources.load(encoder, attention_of(spec, _device()), spec.encoder_dropout)
+    positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
+    # RoBERTa counts its positions from behind the padding's number.
+    offset = int(body.config.pad_token_id) + 1 if "roberta" in body.config.model_type or "camembert" in body.config.model_type else 0
+    limit = min(positions - offset, tokenizer.model_max_length)
+    layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))
+    if spec.freeze_layers > layers:
+        raise UserError(f"model.freeze_layers is {spec.freeze_layers}, but the encoder '{encoder.name}' has {layers} layers")
+    if spec.max_length > limit:
+        raise UserError(f"model.max_length is {spec.max_length}, but the encoder '{encoder.name}' reads at most {limit} tokens")
+    freeze(body, spec)
+    if spec.tune == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        body = get_peft_model(  # type: ignore[assignment]  # it answers as the encoder does
+            body, LoraConfig(r=spec.lora_rank, lora_alpha=spec.lora_alpha, lora_dropout=0.05, target_modules="all-linear")
+        )
+        # The low-rank updates of frozen layers must stay at their start, which changes nothing.
+        freeze(body, spec)
+    views = sorted({spec.reads_of(task.name) for task in scheme})
+    return NetworkModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
+
+
+def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:
+    """Stop the gradient where ``spec`` says: the whole encoder, its embeddings, or its lowest layers."""
+    for name, parameter in encoder.named_parameters():
+        layer = layer_of(name)
+        lowest = layer is not None and layer < spec.freeze_layers
+        embedding = layer is None and "embedding" in name
+        if spec.tune == "frozen" or lowest or (embedding and (spec.freeze_embeddings or spec.freeze_layers > 0)):
+            parameter.requires_grad_(False)
+
+
+def layer_of(name: str) -> int | None:
+    """Return the number of the encoder layer that a parameter's name speaks of (``encoder.layer.3.…``), None outside the layers."""
+    parts = name.split(".")
+    for before, part in pairwise(parts):
+        if before in ("layer", "layers") and part.isdigit():
+            return int(part)
+    return None
+
+
+def attention_of(spec: NetworkSpec, device: torch.device) -> str:
+    """Return the attention implementation: on a processor, ``eager`` beats the fused kernel's backward pass for short inputs."""
+    if spec.attention != "auto":
+        return spec.attention
+    return "eager" if device.type == "cpu" and spec.max_length <= 160 else "sdpa"
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether matrix products in bfloat16 are native here; emulated, they are slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return the precision of predictions: bfloat16 where it is native, else float32."""
+    return torch.autocast(device.type, torch.bfloat16) if has_bf16(device) else nullcontext()
+
+
+def merged(network: Classifier) -> Classifier:
+    """Return the network with LoRA's low-rank updates added into its weights; the network itself where there are none."""
+    if not hasattr(network.encoder, "merge_and_unload"):
+        return network
+    import copy
+
+    plain = copy.deepcopy(network)
+    plain.encoder = plain.encoder.merge_and_unload()  # type: ignore[operator]
+    return plain
+
+
+def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec, views: Sequence[str]) -> Classifier:
+    return Classifier(
+        body,
+        heads={task.name: len(task) for task in scheme},
+        views={task.name: list(views).index(spec.reads_of(task.name)) for task in scheme},
+        poolings={task.name: spec.pooling_of(task.name) for task in scheme},
+        dropout=spec.dropout,
+    )
+
+
+def _batches(encoded: Sequence[Sequence[Tokens]], progress: bool) -> Iterator[list[int]]:
+    """Go through the rows, longest first, in batches of about the same number of tokens."""
+    from tqdm import tqdm
+
+    lengths = [max(len(view[row]) for view in encoded) for row in range(len(encoded[0]))]
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    with tqdm(total=len(order), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+        start = 0
+        while start < len(order):
+            size = max(1, _TOKENS_PER_BATCH // max(1, lengths[order[start]]))
+            yield order[start : start + size]
+            bar.update(min(size, len(order) - start))
+            start += size
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}

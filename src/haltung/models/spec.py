@@ -1,0 +1,181 @@
+"""What a model is made of, as the configs say it (``configs/model/NAME.yaml``); light to import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from haltung.encoders.tokens import checked_reads
+from haltung.errors import UserError, listed, nearest, one_of
+from haltung.labels import Scheme
+
+POOLINGS = ("mean", "cls", "text")
+TUNINGS = ("full", "frozen", "lora")
+ATTENTIONS = ("auto", "eager", "sdpa")
+KINDS = ("logistic", "svc")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """An encoder with a head per task.
+
+    ``reads`` says what each task reads (``text``, ``context``, ``target``, ``target+context``; key ``default`` for the rest); tasks
+    that read the same share one pass of the encoder. ``pooling`` likewise: ``mean`` over all tokens, ``cls`` (the first token), or
+    ``text``, the mean over the tokens of the segment's own text with its context still attended to. ``tune`` is ``full``, ``frozen``
+    (heads only) or ``lora``.
+    ``freeze_layers`` keeps that many of the lowest layers as they are. ``dropout`` is before the heads, ``encoder_dropout`` inside the
+    encoder (None: as it was pretrained). ``attention`` is an implementation, not a choice of result: ``auto`` takes ``eager`` for
+    short inputs on a processor, where it is the faster one, and ``sdpa`` otherwise.
+    """
+
+    reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
+    pooling: Mapping[str, str] = field(default_factory=lambda: {"default": "mean"})
+    max_length: int = 128
+    tune: str = "full"
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
+    dropout: float = 0.1
+    encoder_dropout: float | None = None
+    attention: str = "auto"
+    lora_rank: int = 16
+    lora_alpha: int = 32
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` where a choice is unknown."""
+        for reads in self.reads.values():
+            checked_reads(reads)
+        for pooling in self.pooling.values():
+            one_of("model.pooling", pooling, POOLINGS)
+        one_of("model.tune", self.tune, TUNINGS)
+        one_of("model.attention", self.attention, ATTENTIONS)
+        for name in ("dropout", "encoder_dropout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UserError(f"model.{name} is {value}, expected a number from 0 to below 1")
+        for name, least in (("lora_rank", 1), ("lora_alpha", 1), ("freeze_layers", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"model.{name} is {getattr(self, name)}, expected a whole number of at least {least}")
+        if not 8 <= self.max_length <= 8192:
+            raise UserError(f"model.max_length is {self.max_length}, allowed are 8 to 8192 tokens")
+
+    def reads_of(self, task: str) -> str:
+        """Return what the task reads before its text."""
+        return self.reads.get(task, self.reads.get("default", "text"))
+
+    def pooling_of(self, task: str) -> str:
+        """Return how the task pools."""
+        return self.pooling.get(task, self.pooling.get("default", "mean"))
+
+    def checked(self, scheme: Scheme) -> NetworkSpec:
+        """Return itself if every task that it names is one of the scheme's.
+
+        Raises:
+            UserError: it names another.
+        """
+        _known_tasks(self.reads, "model.reads", scheme)
+        _known_tasks(self.pooling, "model.pooling", scheme)
+        return self
+
+
+@dataclass(frozen=True)
+class LinearSpec:
+    """TF-IDF of words and characters with a linear classifier per task: the baseline.
+
+    ``kind`` is ``logistic`` (logistic regression) or ``svc`` (a linear support vector machine, its margins turned to probabilities by
+    Platt scaling). ``C`` is the inverse regularisation. What a task reads before its text gets a TF-IDF of its own.
+    """
+
+    reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
+    kind: str = "logistic"
+    C: float = 10.0
+    class_weight: str = "balanced"
+    words: int = 2
+    characters: int = 5
+    min_count: int = 2
+    max_features: int = 200_000
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` where a choice is unknown."""
+        for reads in self.reads.values():
+            checked_reads(reads)
+        one_of("model.kind", self.kind, KINDS)
+        one_of("model.class_weight", self.class_weight, ("balanced", "none"))
+        if self.C <= 0:
+            raise UserError(f"model.C is {self.C}, expected a number above 0")
+
+    def reads_of(self, task: str) -> str:
+        """Return what the task reads before its text."""
+        return self.reads.get(task, self.reads.get("default", "text"))
+
+    def checked(self, scheme: Scheme) -> LinearSpec:
+        """Return itself if every task that it names is one of the scheme's.
+
+        Raises:
+            UserError: it names another.
+        """
+        _known_tasks(self.reads, "model.reads", scheme)
+        return self
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted on dev after a training, and kept in the bundle's ``haltung.json``.
+
+    ``temperatures`` has a number above 0 for each task, by which its logits are divided. ``thresholds`` has for each single-label task
+    and each wished-for precision the highest probability from which on a prediction is as often right as wished on dev; None where dev
+    never reaches that precision. A bundle that was written without them has neither: every temperature is 1.
+    """
+
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, Mapping[float, float | None]] = field(default_factory=dict)
+
+    def temperature(self, task: str) -> float:
+        """Return the task's temperature, 1 where none was fitted."""
+        return self.temperatures.get(task, 1.0)
+
+    def abstaining(self, precision: float) -> dict[str, float | None]:
+        """Return each single-label task's threshold for a wished-for precision; None where dev never reaches it.
+
+        Raises:
+            UserError: no task has a threshold for it.
+        """
+        found = {task: values[precision] for task, values in self.thresholds.items() if precision in values}
+        if any(value is not None for value in found.values()):
+            return found
+        has = sorted({wished for values in self.thresholds.values() for wished, value in values.items() if value is not None})
+        if not has:
+            raise UserError("the bundle has no thresholds to abstain by; train it again, and look at what precision it reaches on dev")
+        raise UserError(
+            f"the bundle has no threshold for the precision {precision:g}; it has those for {listed(f'{one:g}' for one in has)}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, the inverse of ``from_dict``."""
+        thresholds = {task: {str(wished): value for wished, value in values.items()} for task, values in self.thresholds.items()}
+        return {"temperatures": dict(self.temperatures), "thresholds": thresholds}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+        """Make the record of plain data; of none, that of a bundle without calibration.
+
+        Raises:
+            ValueError: a temperature is not above 0, or something is no number.
+        """
+        temperatures = {task: float(value) for task, value in data.get("temperatures", {}).items()}
+        for task, value in temperatures.items():
+            if not 0 < value < float("inf"):
+                raise ValueError(f"the temperature of {task} is {value}")
+        thresholds = {
+            task: {float(wished): None if value is None else float(value) for wished, value in values.items()}
+            for task, values in data.get("thresholds", {}).items()
+        }
+        return cls(temperatures, thresholds)
+
+
+def _known_tasks(mapping: Mapping[str, str], key: str, scheme: Scheme) -> None:
+    for task in mapping:
+        if task != "default" and task not in scheme.names:
+            raise UserError(
+                f"{key} names the task '{task}'{nearest(task, scheme.names)}; the scheme {scheme.name} has {listed(scheme.names)}"
+            )

@@ -1,0 +1,329 @@
+"""The command line as a person uses it: what it lists, what it refuses, and the whole way from a file of texts to a tracked classifier."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from command_line import CORPUS, find_run, haltung, recipe, write_corpus
+
+
+@pytest.fixture(scope="module")
+def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two seeds have been trained and their test split opened."""
+    home = tmp_path_factory.mktemp("home")
+    write_corpus(home)
+    done = haltung(*recipe(bert, "seed=1,2"), cwd=home)
+    assert done.returncode == 0, done.stderr
+    (home / "train.txt").write_text(done.stdout, encoding="utf-8")
+    done = haltung("evaluate", "run=tiny", "split=test", cwd=home)
+    assert done.returncode == 0, done.stderr
+    (home / "evaluate.txt").write_text(done.stdout, encoding="utf-8")
+    return home
+
+
+def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
+    """Each with what it does."""
+    done = haltung(cwd=tmp_path)
+    assert done.returncode == 0
+    for command in ("prepare", "train", "evaluate", "predict"):
+        assert f"  {command} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "unknown command 'trian', did you mean 'train'?"),
+        (["train", "encoder=gbert"], "there is no encoder 'gbert', did you mean 'gbert_base'?"),
+        (["train", "enocder=gbert_base"], "'enocder'"),
+        (["train", "training.epoch=3"], "there is no key 'training.epoch', did you mean 'training.epochs'?"),
+        (["train", "corpus=jsonl", "corpus.path=x"], "there is no key 'corpus.path', did you mean 'corpus.reader.path'?"),
+        (["prepare", "corpus.split.dev=viel"], "corpus.split.dev is 'viel', expected a whole number or a number"),
+        (["prepare", "corpus.reader=3"], "corpus.reader is 3, expected a mapping of keys to values"),
+        (["evaluate", "language=fr"], "language is 'fr', allowed are 'en' or 'de'"),
+        (["train", "model.reads.topic=context"], "there is no key 'model.reads.topic', did you mean 'corpus.reads.topic'?"),
+        (["check", "limits=diplomcy"], "diplomacy"),
+        (["train", "training.epochs=drei"], "training.epochs is 'drei', expected a whole number"),
+        (["train", "training.class_weight=inverted"], "did you mean 'inverse'?"),
+        (["train", "corpus.pooling.default=maximum"], "allowed are mean, cls, text"),
+        (["train", "corpus"], "'corpus' is no key=value"),
+        (["train", "corpus=jsonl"], "corpus.reader.path has no value; give it as corpus.reader.path=…"),
+        (["train", "--gpu"], "unknown option '--gpu'"),
+        (["train", "--config-dir", "nowhere"], "--config-dir: 'nowhere' is no folder"),
+        (["train", "corpus.labels=diplomcy"], "there is no label scheme 'diplomcy', did you mean 'diplomacy'?"),
+        (["train", "corpus.tasks=[stanse]"], "unknown task 'stanse', did you mean 'stance'?; the scheme diplomacy has topic, stance"),
+        (["train", "corpus.tasks=[]"], "tasks is (none); expected one or more of topic, stance, each once"),
+        (["prepare", "corpus=real_news", "sources=nowhere"], "nowhere"),
+        (["evaluate"], "name what to evaluate: run=ID"),
+        (["evaluate", "run=x", "split=train"], "split is 'train', allowed are dev, test"),
+        (["evaluate", "run=abc"], "mlflow.db"),
+        (["predict"], "name what to label"),
+        (["predict", "bundle=nowhere", "text=Hallo"], "nowhere is no such folder"),
+        (["completion", "tcsh"], "unknown shell 'tcsh'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, words: list[str], message: str) -> None:
+    """What was found, what is allowed; no traceback, and nothing half-written."""
+    done = haltung(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b'{"text": "Chile warnt", "topic": "sec', "line 1"),
+        (b'{"text": "Chile warnt", "topic": "sport"}\n', "unknown topic 'sport'"),
+        (b'{"text": "Chile warnt vor M\xfcll", "topic": "security"}\n', "UTF-8"),
+        (b'{"id": 1, "text": "a b", "topic": "security"}\n{"id": 1, "text": "c d", "topic": "security"}\n', "id '1'"),
+        (b'{"texts": "Chile warnt", "topic": "security"}\n', "text"),
+        (b'{"text": "Chile\x00warnt", "topic": "security"}\n', "line 1"),
+    ],
+)
+def test_a_broken_corpus_stops_the_training_with_file_and_reason(tmp_path: Path, content: bytes, message: str) -> None:
+    """Before any model is made."""
+    write_corpus(tmp_path)
+    (tmp_path / "texts.jsonl").write_bytes(content)
+    done = haltung("train", *CORPUS, "model=linear", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "texts.jsonl" in done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "data").rglob("*.parquet")) if (tmp_path / "data").exists() else True
+
+
+def test_a_scheme_is_told_all_its_faults_at_once(tmp_path: Path) -> None:
+    """Not one at a time."""
+    write_corpus(tmp_path)
+    (tmp_path / "scheme.yaml").write_text("name: x\ntasks:\n  text: {labels: [a, b]}\n  tone: {kind: many, labels: [a, a]}\n")
+    done = haltung("train", *CORPUS, "model=linear", cwd=tmp_path)
+    assert done.returncode == 2
+    for fault in ("3 faults", "task 'text'", "kind is 'many'", "label 'a' stands twice"):
+        assert fault in done.stderr
+
+
+def test_two_seeds_are_a_parent_run_with_mean_and_spread(trained: Path) -> None:
+    """In the terminal and in MLflow."""
+    from haltung import tracking
+
+    parent = find_run(trained, "tiny")
+    assert [child.name for child in tracking.children(parent)] == ["tiny-1", "tiny-2"]  # type: ignore[arg-type]
+    values = [child.metrics["dev/stance_macro_f1"] for child in tracking.children(parent)]  # type: ignore[arg-type]
+    assert parent.metrics["dev/stance/macro_f1/mean"] == pytest.approx(sum(values) / 2)  # type: ignore[attr-defined]
+    assert "±" in (trained / "train.txt").read_text(encoding="utf-8")
+
+
+def test_a_run_tells_where_it_comes_from(trained: Path) -> None:
+    """Config, digests, versions, hardware, and the command itself."""
+    record = find_run(trained, "tiny-1")
+    assert record.config["training"]["epochs"] == 4  # type: ignore[attr-defined]
+    tags = record.tags  # type: ignore[attr-defined]
+    manifest = json.loads((trained / "data/prepared/jsonl/manifest.json").read_text(encoding="utf-8"))
+    assert tags["haltung.corpus_digest"] == manifest["digest"]
+    assert tags["haltung.split_digest.test"] == manifest["digests"]["test"]
+    assert tags["haltung.command"].startswith("haltung train corpus=jsonl")
+    for key in ("haltung.scheme_digest", "haltung.version.torch", "haltung.hardware.cpu"):
+        assert tags[key]
+
+
+def test_a_run_holds_curves_figures_plots_and_predictions(trained: Path) -> None:
+    """All that a person wants to look at."""
+    from haltung import tracking
+
+    record = find_run(trained, "tiny-1")
+    names = {path.name for path in tracking.artifact(record, "dev").iterdir()}  # type: ignore[arg-type]
+    assert {"evaluation.json", "predictions.parquet", "report.html", "stance_confusion.png", "curves.png"} <= names
+    history = record.connection.client.get_metric_history(record.id, "dev_stance_macro_f1")  # type: ignore[attr-defined]
+    assert [point.step for point in history] == sorted({point.step for point in history})
+    assert len(history) == 4
+
+
+def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, tmp_path: Path) -> None:
+    """``mlflow.pyfunc.load_model`` needs neither this folder nor this project's configs."""
+    record = find_run(trained, "tiny-1")
+    database = trained / "experiments/mlflow.db"
+    code = (
+        "import mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]);"
+        "model = mlflow.pyfunc.load_model(sys.argv[2]);"
+        "print(model.predict([{'text': 'Chile warnt die Marine .'}])['stance'].iloc[0])"
+    )
+    uri = record.tags["haltung.bundle"]  # type: ignore[attr-defined]
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{database}", uri], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.stdout.strip().splitlines()[-1:] in (["warning"], ["support"], ["neutral"]), done.stderr
+
+
+def test_nothing_is_left_outside_the_places_that_are_named(trained: Path) -> None:
+    """Data under ``data``, runs and models under ``experiments``, and what the test itself has written."""
+    left = {path.name for path in trained.iterdir()} - {"texts.jsonl", "scheme.yaml", "train.txt", "evaluate.txt", "in.jsonl", "out.jsonl"}
+    assert left == {"data", "experiments"}
+
+
+def test_test_is_opened_by_evaluate_only(trained: Path) -> None:
+    """Training logs nothing of test; evaluate adds it to each seed's run and to the parent's."""
+    record = find_run(trained, "tiny-1")
+    assert 0 < record.metrics["test/stance_macro_f1"] <= 1  # type: ignore[attr-defined]
+    assert "test" not in (trained / "train.txt").read_text(encoding="utf-8").split("open test")[0].replace("latest", "")
+    assert "±" in (trained / "evaluate.txt").read_text(encoding="utf-8")
+
+
+def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> None:
+    """The run's own test split has gone; scoring it on another one has to be asked for."""
+    path = trained / "texts.jsonl"
+    before = path.read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in before.splitlines()]
+    last = next(row for row in reversed(rows) if row["split"] == "test")
+    last["text"] = "Peru lobt den Zoll in Laos am 999. Mai ."
+    try:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        refused = haltung("evaluate", "run=tiny-1", cwd=trained)
+    finally:
+        path.write_text(before, encoding="utf-8")
+    assert refused.returncode == 2
+    assert "is not the one of the run tiny-1" in refused.stderr
+
+
+def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) -> None:
+    """The refusal names both schemes."""
+    refused = haltung("evaluate", "run=tiny-1", "corpus=diplomacy", cwd=trained)
+    assert refused.returncode == 2
+    assert "the model knows the scheme 'tiny'" in refused.stderr
+    assert "'diplomacy'" in refused.stderr
+
+
+def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
+    """The model knows them alone, is scored on its corpus without being told again, and elsewhere the way is told."""
+    write_corpus(tmp_path, 80)
+    done = haltung("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    own = haltung("evaluate", "run=alone-42", "split=test", "examine=false", cwd=tmp_path)
+    assert own.returncode == 0, own.stderr
+    assert ("stance" in own.stdout, "topic" in own.stdout) == (True, False)
+    elsewhere = ("evaluate", "run=alone-42", *CORPUS, "corpus.name=whole", "split=test", "examine=false")
+    refused = haltung(*elsewhere, cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "its tasks alone are corpus.tasks=[stance]" in refused.stderr
+    told = haltung(*elsewhere, "corpus.tasks=[stance]", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+
+
+def test_predict_labels_a_text_in_both_languages(trained: Path) -> None:
+    """The newest run is taken where none is named; label names follow the language."""
+    words = ("predict", "text=Chile warnt die Marine in Peru am 3. Mai .", "run=tiny-1")
+    assert "Security" in haltung(*words, cwd=trained).stdout
+    assert "Sicherheit" in haltung(*words, "language=de", cwd=trained).stdout
+
+
+def test_predict_labels_a_file(trained: Path) -> None:
+    """One line in, one line out, with labels and probabilities that add up to 1."""
+    (trained / "in.jsonl").write_text('{"id": "x", "text": "Chile warnt die Marine ."}\n{"text": "Peru lobt den Zoll ."}\n')
+    done = haltung("predict", "run=tiny", "input=in.jsonl", "output=out.jsonl", cwd=trained)
+    rows = [json.loads(line) for line in (trained / "out.jsonl").read_text().splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert [row["id"] for row in rows] == ["x", "2"]
+    assert all(sum(row["probabilities"][task].values()) == pytest.approx(1) for row in rows for task in ("topic", "stance"))
+
+
+def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_path: Path) -> None:
+    """Each with a run of its own."""
+    write_corpus(tmp_path)
+    assert haltung("prepare", *CORPUS, cwd=tmp_path).returncode == 0
+    words = [sys.executable, "-m", "haltung", "train", *CORPUS, "model=linear"]
+    running = [
+        subprocess.Popen([*words, f"name=one-{n}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(3)
+    ]
+    outputs = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], outputs
+    assert {find_run(tmp_path, f"one-{n}-42").status for n in range(3)} == {"FINISHED"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(bert: Path, tmp_path: Path) -> None:
+    """SIGKILL after the second epoch; ``resume=true`` ends with the unbroken training's figures, curve and run id."""
+    write_corpus(tmp_path)
+    words = [sys.executable, "-m", "haltung", *recipe(bert, "seed=3", "training.patience=0")]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "epoch 2 of 4" in line:
+                # the checkpoint of this epoch is being written: wait for its last file
+                state = next((tmp_path / "experiments/runs").glob("tiny-3-*"))
+                while len(list(state.glob("checkpoints/checkpoint-*/trainer_state.json"))) < 1:
+                    time.sleep(0.01)
+                process.send_signal(signal.SIGKILL)
+                break
+    killed = find_run(tmp_path, "tiny-3")
+    resumed = haltung(*words[3:], "resume=true", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    whole = haltung(*words[3:], "name=whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    first, second = find_run(tmp_path, "tiny-3"), find_run(tmp_path, "whole-3")
+    assert first.id == killed.id  # type: ignore[attr-defined]
+    assert first.status == "FINISHED"  # type: ignore[attr-defined]
+    figures = [{k: v for k, v in r.metrics.items() if k.startswith("dev")} for r in (first, second)]  # type: ignore[attr-defined]
+    assert figures[0] == figures[1]
+
+
+def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert: Path) -> None:
+    """It says so, and shows the figures it had."""
+    again = haltung(*recipe(bert, "seed=1", "resume=true"), cwd=trained)
+    assert again.returncode == 0, again.stderr
+    assert "this training had ended before" in again.stdout
+
+
+def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, tmp_path: Path) -> None:
+    """First one seed, later two with resume: the parent has both, and evaluate scores both."""
+    write_corpus(tmp_path)
+    assert haltung(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path).returncode == 0
+    both = haltung(*recipe(bert, "seed=1,2", "training.epochs=1", "resume=true"), cwd=tmp_path)
+    assert both.returncode == 0, both.stderr
+    scored = haltung("evaluate", "run=tiny", "split=dev", "examine=false", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    assert "2 runs" in scored.stdout
+
+
+def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_path: Path) -> None:
+    """With a rate too small to learn, every segment gets the same label, and the run says it."""
+    write_corpus(tmp_path)
+    done = haltung(*recipe(bert, "encoder.encoder_rate=1e-12", "encoder.head_rate=1e-12", "training.epochs=1"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "predicted" in done.stdout
+    assert "every one of" in " ".join(done.stdout.split())
+
+
+def test_own_configs_are_found_beside_ours(tmp_path: Path) -> None:
+    """``--config-dir`` adds choices to the groups."""
+    write_corpus(tmp_path)
+    (tmp_path / "mine/corpus").mkdir(parents=True)
+    ours = Path(__file__).resolve().parents[2] / "configs/corpus/jsonl.yaml"
+    text = ours.read_text(encoding="utf-8").replace("path: ???", "path: texts.jsonl").replace("labels: diplomacy", "labels: scheme.yaml")
+    (tmp_path / "mine/corpus/meins.yaml").write_text(text.replace("name: jsonl", "name: meins"), encoding="utf-8")
+    done = haltung("prepare", "corpus=meins", "--config-dir", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data/prepared/meins/manifest.json").is_file()
+
+
+def test_completion_offers_commands_groups_and_choices(tmp_path: Path) -> None:
+    """What a shell is given for what stands on the line."""
+    assert haltung("__complete", "haltung tr", cwd=tmp_path).stdout.split() == ["train"]
+    assert "encoder=gbert_base" in haltung("__complete", "haltung train encoder=gb", cwd=tmp_path).stdout.split()
+    assert "training.epochs=" in haltung("__complete", "haltung train training.ep", cwd=tmp_path).stdout.split()
+
+
+def test_the_completion_script_is_accepted_by_bash(tmp_path: Path) -> None:
+    """It parses; those of zsh and fish are as short, and not checked here."""
+    script = haltung("completion", "bash", cwd=tmp_path).stdout
+    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False, env=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")

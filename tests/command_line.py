@@ -1,0 +1,56 @@
+"""The command line in a process of its own, and a tiny corpus for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+import tiny
+
+SCHEME = yaml.safe_dump(tiny.SCHEME, allow_unicode=True, sort_keys=False)
+
+
+def haltung(*words: str, cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, as a person would."""
+    return subprocess.run([sys.executable, "-m", "haltung", *words], capture_output=True, text=True, cwd=cwd, check=False, **more)  # type: ignore[call-overload]
+
+
+def write_corpus(folder: Path, count: int = 160) -> Path:
+    """Write a corpus as JSON Lines, and its label scheme beside it."""
+    rows = []
+    for number, segment in enumerate(tiny.segments(count, articles=max(1, count // 4))):
+        split = ("train", "train", "dev", "test")[int(segment.article.rpartition("-")[2]) % 4]
+        text = f"{segment.text[:-2]} am {number}. Mai ."
+        rows.append(
+            {"id": segment.id, "text": text, "context": segment.context, "article": segment.article, "split": split, **segment.labels}
+        )
+    (folder / "scheme.yaml").write_text(SCHEME, encoding="utf-8")
+    path = folder / "texts.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+CORPUS = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "splits@corpus.split=given", "corpus.rules.near=0")
+# The same without its own split, for the linear model.
+LINEAR = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.rules.near=0", "model=linear")
+
+
+def recipe(bert: Path, *more: str) -> tuple[str, ...]:
+    """The words of a training of the tiny BERT on the tiny corpus."""
+    return (
+        "train", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.encoder_rate=2e-3", "encoder.head_rate=1e-2",
+        "model.max_length=32",
+        "training.epochs=4", "training.precision=fp32", "name=tiny", *more,
+    )  # fmt: skip
+
+
+def find_run(home: Path, name: str) -> object:
+    """Return a run of the store in a folder, by its name."""
+    from haltung import tracking
+
+    database, artifacts = home / "experiments/mlflow.db", home / "experiments/artifacts"
+    return tracking.find(tracking.Store(uri=f"sqlite:///{database}", artifacts=str(artifacts)), name)

@@ -1,0 +1,355 @@
+"""Exports of Label Studio, doccano and Prodigy, as those tools write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haltung import labels
+from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.readers.doccano import Doccano
+from haltung.corpus.readers.label_studio import LabelStudio
+from haltung.corpus.readers.prodigy import Prodigy
+from haltung.errors import UserError
+from haltung.labels import Scheme
+
+# "neutral" is a label of both tasks, as in the scheme of the embedded corpus.
+SCHEME = labels.parse(
+    {
+        "name": "two",
+        "tasks": {"topic": {"labels": ["security", "economy", "neutral"]}, "stance": {"labels": ["warning", "threat", "neutral"]}},
+    }
+)
+
+
+@pytest.fixture
+def scheme() -> Scheme:
+    """Two tasks with a label in common."""
+    return SCHEME
+
+
+def export(path: Path, items: object) -> str:
+    """Write one JSON document."""
+    path.write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
+    return str(path)
+
+
+def jsonl(path: Path, *rows: Mapping[str, Any]) -> str:
+    """Write one object a line."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def choice(name: str, *chosen: str) -> dict[str, Any]:
+    """One answered ``<Choices>`` of Label Studio."""
+    return {"from_name": name, "to_name": "text", "type": "choices", "origin": "manual", "value": {"choices": list(chosen)}}
+
+
+def item(id: int, *annotations: Mapping[str, Any], **data: Any) -> dict[str, Any]:
+    """One item of Label Studio's JSON export."""
+    return {
+        "id": id,
+        "data": {"text": f"Satz {id}.", **data},
+        "annotations": list(annotations),
+        "predictions": [{"result": [choice("stance", "threat")]}],
+    }
+
+
+def annotation(*results: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """One annotation of Label Studio's JSON export."""
+    return {"id": 1, "completed_by": 1, "was_cancelled": False, "ground_truth": False, "result": list(results), **more}
+
+
+def told(reading: Reading) -> dict[str, object]:
+    """The stance of each segment."""
+    return {segment.id: segment.labels["stance"] for segment in reading.segments}
+
+
+def dropped(reading: Reading) -> list[tuple[str, str]]:
+    """Id and reason of each dropped row."""
+    return [(entry.id, entry.reason) for entry in reading.dropped]
+
+
+def test_label_studio_json_is_read_with_its_data(tmp_path: Path, scheme: Scheme) -> None:
+    """Each choice goes to the task of its name; what was imported beside the text comes along under the mapped columns."""
+    path = export(
+        tmp_path / "a.json", [item(5, annotation(choice("topic", "security"), choice("stance", "neutral")), doc="d1", key="mine")]
+    )
+    (segment,) = LabelStudio(path, columns={"article": "doc"}).read(scheme).segments
+    assert (segment.id, segment.text, segment.article) == ("5", "Satz 5.", "d1")
+    assert segment.labels == {"topic": "security", "stance": "neutral"}
+    (own,) = LabelStudio(path, columns={"id": "key"}).read(scheme).segments
+    assert own.id == "mine"
+
+
+def test_label_studio_json_and_json_min_give_the_same(tmp_path: Path, scheme: Scheme) -> None:
+    """JSON-MIN is the same with less around it: one item per annotation, a lone choice as a string."""
+    whole = export(
+        tmp_path / "a.json",
+        [
+            item(1, annotation(choice("haltung", "warning")), annotation(choice("haltung", "threat"))),
+            item(2, annotation(choice("haltung", "neutral"))),
+        ],
+    )
+    book = {
+        "annotator": 1,
+        "annotation_id": 1,
+        "created_at": "2024-05-31T10:00:00Z",
+        "updated_at": "2024-05-31T10:00:00Z",
+        "lead_time": 2.5,
+    }
+    minimal = export(
+        tmp_path / "b.json",
+        [
+            {"text": "Satz 1.", "id": 1, "haltung": "warning", **book},
+            {"text": "Satz 1.", "id": 1, "haltung": {"choices": ["threat"]}, **book},
+            {"text": "Satz 2.", "id": 2, "haltung": "neutral", **book},
+        ],
+    )
+    readings = [LabelStudio(path, tasks={"stance": "haltung"}).read(scheme) for path in (whole, minimal)]
+    assert told(readings[0]) == told(readings[1]) == {"1": "warning", "2": "neutral"}
+
+
+def test_a_multi_label_choice_is_read(tmp_path: Path) -> None:
+    """Several chosen boxes are several labels, in the order of the scheme."""
+    scheme = labels.parse({"name": "m", "tasks": {"flags": {"kind": "multi", "labels": ["a", "b", "c"]}}})
+    whole = export(tmp_path / "a.json", [item(1, annotation(choice("flags", "c", "a")))])
+    minimal = export(tmp_path / "b.json", [{"text": "Satz 1.", "id": 1, "flags": {"choices": ["c", "a"]}}])
+    assert [LabelStudio(path).read(scheme).segments[0].labels for path in (whole, minimal)] == [{"flags": ("a", "c")}] * 2
+
+
+def test_cancelled_and_missing_annotations_are_dropped_with_their_reason(tmp_path: Path, scheme: Scheme) -> None:
+    """What the annotator skipped is counted, and a prediction is no annotation."""
+    items = [
+        item(1),
+        item(2, annotation(choice("stance", "threat"), was_cancelled=True)),
+        item(3, annotation()),
+        item(4, annotation(choice("stance", "threat"))),
+    ]
+    reading = LabelStudio(export(tmp_path / "a.json", items)).read(scheme)
+    assert told(reading) == {"4": "threat"}
+    assert dropped(reading) == [("1", "unlabelled"), ("2", "cancelled"), ("3", "unlabelled")]
+
+
+def test_ground_truth_outweighs_every_other_annotation(tmp_path: Path, scheme: Scheme) -> None:
+    """An annotation that was marked as the truth needs no vote."""
+    items = [item(1, *[annotation(choice("stance", "threat"))] * 2, annotation(choice("stance", "warning"), ground_truth=True))]
+    assert told(LabelStudio(export(tmp_path / "a.json", items), annotators="majority").read(scheme)) == {"1": "warning"}
+
+
+def test_several_annotators_are_settled_as_asked(tmp_path: Path, scheme: Scheme) -> None:
+    """First, majority or unanimity; a tie is dropped with its reason, never guessed."""
+    votes = [annotation(choice("stance", label)) for label in ("warning", "threat", "threat")]
+    path = export(tmp_path / "a.json", [item(1, *votes), item(2, *votes[:2]), item(3, votes[0])])
+    assert told(LabelStudio(path, annotators="first").read(scheme)) == {"1": "warning", "2": "warning", "3": "warning"}
+    majority = LabelStudio(path, annotators="majority").read(scheme)
+    assert (told(majority), dropped(majority)) == ({"1": "threat", "3": "warning"}, [("2", "disagreement")])
+    with pytest.raises(
+        UserError, match=r"item 1: 3 annotators differ in stance: warning, threat, threat; say annotators=majority or first"
+    ):
+        LabelStudio(path, annotators="error").read(scheme)
+    with pytest.raises(UserError, match=r"annotators is 'most'; allowed are first, majority, error"):
+        LabelStudio(path, annotators="most").read(scheme)
+
+
+def test_choices_of_another_name_are_told(tmp_path: Path, scheme: Scheme) -> None:
+    """A slip in ``tasks`` names the choices there are."""
+    path = export(tmp_path / "a.json", [item(1, annotation(choice("haltung", "warning")))])
+    with pytest.raises(UserError, match=r"no choices called 'haltun' \(for stance\), did you mean 'haltung'\?; there are haltung"):
+        LabelStudio(path, tasks={"stance": "haltun"}).read(scheme)
+    with pytest.raises(
+        UserError, match=r"no choices are called like a task of the scheme two \(topic, stance\); there are haltung; map them with tasks:"
+    ):
+        LabelStudio(path).read(scheme)
+    with pytest.raises(UserError, match=r"unknown task 'stanse', did you mean 'stance'\?"):
+        LabelStudio(path, tasks={"stanse": "haltung"}).read(scheme)
+
+
+def test_a_choice_in_plain_german_is_mapped(tmp_path: Path, scheme: Scheme) -> None:
+    """Annotators click on words, the scheme has ids."""
+    path = export(tmp_path / "a.json", [item(1, annotation(choice("stance", "Warnung")))])
+    assert told(LabelStudio(path, labels={"Warnung": "stance/warning"}).read(scheme)) == {"1": "warning"}
+    with pytest.raises(
+        UserError, match=r"item 1: unknown stance 'Warnung', did you mean 'warning'\?; this scheme has warning, threat, neutral"
+    ):
+        LabelStudio(path).read(scheme)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ({"id": 1}, r"a.json is an object; expected a Label Studio export"),
+        ([], r"a.json has no rows"),
+        ([3], r"item 1: the item is a number; expected an object"),
+        (
+            [{"id": 1, "data": 3, "annotations": [annotation(choice("stance", "threat"))]}],
+            r"item 1: 'data' is a number; expected an object",
+        ),
+        ([{"id": 1, "data": {"text": "x"}, "annotations": 3}], r"item 1: 'annotations' is a number; expected a list"),
+        ([item(1, annotation(choice("stance", "threat")), text=3)], r"item 1: 'text' is a number \(3\); expected text"),
+        ([item(1, annotation(choice("stance", "threat", "warning")))], r"item 1: 2 labels for stance"),
+        ([item(1, annotation(choice("stance", "threat")))] * 2, r"item 2: the id '1' stands already at .*item 1"),
+    ],
+)
+def test_a_broken_label_studio_export_is_told(tmp_path: Path, scheme: Scheme, items: object, message: str) -> None:
+    """Whatever is not as Label Studio writes it ends in one sentence."""
+    path = tmp_path / "a.json"
+    text = json.dumps(items).replace('"text": "Satz 1.", "text": 3', '"text": 3')
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        LabelStudio(str(path)).read(scheme)
+
+
+def test_doccano_lines_are_read_with_labels_of_both_tasks(tmp_path: Path, scheme: Scheme) -> None:
+    """One flat list serves both tasks; a label that only one task has needs no mapping, and meta data come along."""
+    path = jsonl(
+        tmp_path / "a.jsonl",
+        {"id": 1, "text": "Satz 1.", "label": ["security", "warning"], "Comments": [], "article": "d1"},
+        {"id": 2, "text": "Satz 2.", "label": ["stance/neutral"], "Comments": ["gut"]},
+        {"id": 3, "text": "Satz 3.", "label": []},
+    )
+    reading = Doccano(path).read(scheme)
+    assert [segment.labels for segment in reading.segments] == [
+        {"topic": "security", "stance": "warning"},
+        {"topic": None, "stance": "neutral"},
+    ]
+    assert reading.segments[0].article == "d1"
+    assert dropped(reading) == [("3", "unlabelled")]
+
+
+@pytest.mark.parametrize(
+    "row", [{"text": "Satz.", "labels": ["threat"]}, {"text": "Satz.", "cats": ["threat"]}, {"data": "Satz.", "label": ["threat"]}]
+)
+def test_older_doccano_exports_are_read(tmp_path: Path, scheme: Scheme, row: dict[str, object]) -> None:
+    """The fields have been renamed more than once."""
+    (segment,) = Doccano(jsonl(tmp_path / "a.jsonl", {"id": 1, **row})).read(scheme).segments
+    assert (segment.text, segment.labels["stance"]) == ("Satz.", "threat")
+
+
+def test_a_label_of_two_tasks_must_say_which(tmp_path: Path, scheme: Scheme) -> None:
+    """A guess here would label every neutral sentence wrongly; one mapping settles it."""
+    path = jsonl(tmp_path / "a.jsonl", {"id": 1, "text": "Satz.", "label": ["neutral", "Krieg"]})
+    with pytest.raises(
+        UserError, match=r"line 1: the label 'neutral' is in several tasks \(topic, stance\); say which one with labels: \{neutral:"
+    ):
+        Doccano(path).read(scheme)
+    mapped = Doccano(path, labels={"neutral": "stance/neutral", "Krieg": "topic/security"})
+    assert mapped.read(scheme).segments[0].labels == {"topic": "security", "stance": "neutral"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"Warnung": "warning"}, r"labels: 'Warnung' is mapped to 'warning'; expected TASK/LABEL, such as topic/security"),
+        ({"Warnung": "stanse/warning"}, r"unknown task 'stanse', did you mean 'stance'\?"),
+        ({"Warnung": "stance/warnin"}, r"unknown stance 'warnin', did you mean 'warning'\?"),
+    ],
+)
+def test_a_mapping_to_nothing_is_told(tmp_path: Path, scheme: Scheme, mapping: dict[str, str], message: str) -> None:
+    """The right side of the mapping is checked before any line is read."""
+    path = jsonl(tmp_path / "a.jsonl", {"id": 1, "text": "Satz.", "label": ["threat"]})
+    with pytest.raises(UserError, match=message):
+        Doccano(path, labels=mapping).read(scheme)
+
+
+def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
+    """Without collaborative annotation doccano writes one file per annotator, in which all examples stand."""
+    paths = [
+        jsonl(tmp_path / f"{name}.jsonl", {"id": 1, "text": "Satz 1.", "label": first}, {"id": 2, "text": "Satz 2.", "label": second})
+        for name, first, second in (("anna", ["warning"], []), ("ben", ["threat"], ["threat"]), ("cem", ["threat"], []))
+    ]
+    assert told(Doccano(paths, annotators="majority").read(scheme)) == {"1": "threat", "2": "threat"}
+    with pytest.raises(UserError, match=r"anna.jsonl, line 1: 3 annotators differ in stance"):
+        Doccano(paths, annotators="error").read(scheme)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"id": 1, "text": "Satz.", "label": [[0, 3, "LOC"]]},
+            r"line 2: a label is a list .*this is an export of spans, expected one of text classification",
+        ),
+        ({"id": 1, "text": "Satz.", "label": [3]}, r"line 2: a label is a number; expected text"),
+        (
+            {"id": 1, "text": "Satz.", "label": ["treat"]},
+            r"line 2: unknown label 'treat', did you mean 'threat'\?; the scheme two has security",
+        ),
+        (
+            {"id": 1, "text": "Satz.", "label": ["stance/treat"]},
+            r"line 2: unknown stance 'treat', did you mean 'threat'\?; allowed after 'stance/' are",
+        ),
+        ({"id": 0, "text": "Satz.", "label": ["threat"]}, r"line 2: the id '0' stands already at .*line 1"),
+        ({"id": 1, "label": ["threat"]}, r"line 2: no 'text'; this row has id, label"),
+    ],
+)
+def test_a_broken_doccano_line_is_told_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
+    """Whatever is not as doccano writes it ends in one sentence, or in the list of what was dropped."""
+    path = jsonl(tmp_path / "a.jsonl", {"id": 0, "text": "Gut.", "label": ["threat"]}, row)
+    with pytest.raises(UserError, match=message):
+        Doccano(path).read(scheme)
+    reading = Doccano(path, on_error="drop").read(scheme)
+    assert (len(reading.segments), len(reading.dropped)) == (1, 1)
+
+
+def test_prodigy_lines_are_read(tmp_path: Path, scheme: Scheme) -> None:
+    """Chosen options and binary answers are read; what was rejected or ignored is dropped with its reason."""
+    options = [{"id": "warning", "text": "Warnung"}, {"id": "threat", "text": "Drohung"}]
+    path = jsonl(
+        tmp_path / "a.jsonl",
+        {"text": "Satz 1.", "_input_hash": 1, "_task_hash": 1, "options": options, "accept": ["warning"], "answer": "accept"},
+        {"text": "Satz 2.", "_input_hash": 2, "_task_hash": 2, "label": "threat", "answer": "accept"},
+        {"text": "Satz 3.", "_input_hash": 3, "_task_hash": 3, "label": "threat", "answer": "reject"},
+        {"text": "Satz 4.", "_input_hash": 4, "_task_hash": 4, "options": options, "accept": ["threat"], "answer": "ignore"},
+        {"text": "Satz 5.", "_input_hash": 5, "_task_hash": 5, "options": options, "accept": [], "answer": "accept"},
+    )
+    reading = Prodigy(path).read(scheme)
+    assert told(reading) == {"a-1": "warning", "a-2": "threat"}
+    assert dropped(reading) == [("a-3", "rejected"), ("a-4", "ignored"), ("a-5", "unlabelled")]
+
+
+def test_two_questions_to_one_annotator_make_one_segment(tmp_path: Path, scheme: Scheme) -> None:
+    """Topic and stance may be asked one after the other; the input hash tells that the text is the same."""
+    path = jsonl(
+        tmp_path / "a.jsonl",
+        {"text": "Satz.", "_input_hash": 1, "accept": ["security"], "answer": "accept", "_session_id": "news-anna"},
+        {"text": "Satz.", "_input_hash": 1, "accept": ["threat"], "answer": "accept", "_session_id": "news-anna"},
+    )
+    (segment,) = Prodigy(path).read(scheme).segments
+    assert segment.labels == {"topic": "security", "stance": "threat"}
+
+
+def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
+    """Sessions with the same text vote."""
+    rows = [
+        {"text": "Satz.", "_input_hash": 1, "accept": [label], "answer": "accept", "_annotator_id": name}
+        for name, label in (("a", "warning"), ("b", "threat"), ("c", "threat"))
+    ]
+    assert told(Prodigy(jsonl(tmp_path / "a.jsonl", *rows), annotators="majority").read(scheme)) == {"a-1": "threat"}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "Satz.", "answer": "accept"}, r"line 2: neither 'accept' nor 'label'; this line has text, answer"),
+        ({"text": "Satz.", "accept": 3, "answer": "accept"}, r"line 2: 'accept' is a number; expected a list"),
+        ({"text": "Satz.", "accept": [3], "answer": "accept"}, r"line 2: 'accept' is \[3\]; expected a list of label names"),
+        ({"text": "Satz.", "accept": ["threat"], "answer": "acept"}, r"line 2: the answer is 'acept', did you mean 'accept'\?"),
+        (
+            {"text": "Anders.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"},
+            r"line 2: the _input_hash 1 stands already at .*line 1 with another",
+        ),
+        ({"accept": ["threat"], "answer": "accept"}, r"line 2: no 'text'"),
+    ],
+)
+def test_a_broken_prodigy_line_is_told_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
+    """Whatever is not as Prodigy writes it ends in one sentence, or in the list of what was dropped."""
+    path = jsonl(tmp_path / "a.jsonl", {"text": "Gut.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"}, row)
+    with pytest.raises(UserError, match=message):
+        Prodigy(path).read(scheme)
+    reading = Prodigy(path, on_error="drop").read(scheme)
+    assert (len(reading.segments), len(reading.dropped)) == (1, 1)

@@ -1,0 +1,207 @@
+"""Cross-validation and learning curves: parts of a corpus by article, and what the commands make of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny
+from command_line import LINEAR as CORPUS
+from command_line import haltung, write_corpus
+from haltung.corpus.split import KFold
+from haltung.corpus.subsample import part
+from haltung.errors import UserError
+from haltung.evaluation import outcome
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.predictions import Scored
+from haltung.experiments.cross_validate import joined, over_folds
+from haltung.records import Segment
+
+TOPICS = ("economy", "security")
+
+
+def articles(segments: list[Segment] | tuple[Segment, ...]) -> set[str]:
+    return {segment.article for segment in segments}
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 10])
+def test_the_held_out_parts_are_together_the_whole_corpus(folds):
+    """Each segment is held out exactly once, and the parts are about equal."""
+    corpus = tiny.segments(200, articles=50)
+    tests = [KFold(folds, fold).split(corpus, tiny.scheme())["test"] for fold in range(1, folds + 1)]
+    assert Counter(segment.id for test in tests for segment in test) == Counter(segment.id for segment in corpus)
+    assert max(map(len, tests)) - min(map(len, tests)) <= 4
+
+
+def test_no_fold_tears_an_article_apart():
+    """An article is in train, in dev or in test."""
+    for fold in range(1, 6):
+        splits = KFold(5, fold).split(tiny.segments(200, articles=40), tiny.scheme())
+        homes = [articles(splits[name]) for name in ("train", "dev", "test")]
+        assert all(homes)
+        assert not homes[0] & homes[1] | homes[0] & homes[2] | homes[1] & homes[2]
+
+
+def test_each_label_keeps_its_share_in_each_fold():
+    """Rare ones too, over both tasks at once."""
+    corpus = [
+        Segment(f"s{n}", "x", {"topic": TOPICS[n % 10 > 0], "stance": ("warning", "support", "neutral")[n % 3]}, article=str(n // 2))
+        for n in range(400)
+    ]  # fmt: skip
+    for fold in range(1, 5):
+        test = KFold(4, fold).split(corpus, tiny.scheme())["test"]
+        assert abs(sum(segment.labels["topic"] == "economy" for segment in test) - 10) <= 1
+        assert abs(sum(segment.labels["stance"] == "warning" for segment in test) - 134 / 4) <= 2
+
+
+def test_the_parts_depend_on_the_seed_alone():
+    """Not on the size of dev; another seed makes others."""
+    corpus = tiny.segments(100, articles=50)
+    first, other_dev, other_seed = (
+        {segment.id for segment in kind.split(corpus, tiny.scheme())["test"]} for kind in (
+            KFold(5, 2), KFold(5, 2, dev=0.3), KFold(5, 2, seed=1),
+        )
+    )  # fmt: skip
+    assert first == other_dev
+    assert first != other_seed
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "message"),
+    [
+        (KFold(1), 40, "folds is 1; expected a whole number of at least 2"),
+        (KFold(5, 0), 40, "fold is 0; expected a whole number from 1 to 5"),
+        (KFold(5, 6), 40, "fold is 6; expected a whole number from 1 to 5"),
+        (KFold(5), 4, "4 articles are too few for 5 folds"),
+    ],
+)
+def test_impossible_folds_are_refused_in_one_sentence(kind, count, message):
+    """It says what is allowed."""
+    with pytest.raises(UserError, match=message):
+        kind.split(tiny.segments(count), tiny.scheme())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_smaller_part_of_train_lies_inside_a_larger_one(seed):
+    """Whole articles, about the size asked for; the whole is the split itself."""
+    corpus = tiny.segments(400, articles=80)
+    parts = [part(corpus, share, seed) for share in (0.125, 0.25, 0.5, 1)]
+    for smaller, larger in pairwise(parts):
+        assert articles(smaller) < articles(larger)
+        assert all(segment in smaller for segment in corpus if segment.article in articles(smaller))
+    assert [len(one) for one in parts] == [50, 100, 200, 400]
+    assert parts[-1] == corpus
+    assert parts[0] != part(corpus, 0.125, seed + 10)
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5])
+def test_a_share_outside_0_to_1_is_refused(share):
+    """It is told what is expected."""
+    with pytest.raises(UserError, match="above 0 and at most 1"):
+        part(tiny.segments(4), share, 1)
+
+
+def _scored(ids: tuple[str, ...], seed: int) -> Scored:
+    scheme, rng = tiny.scheme(), np.random.default_rng(seed)
+    return Scored(
+        ids, tuple(f"\0{row}" for row in range(len(ids))), scheme,
+        {task.name: rng.dirichlet(np.ones(len(task)), len(ids)) for task in scheme},
+        {task.name: rng.integers(0, len(task), len(ids)) for task in scheme}, "c", "test",
+    )  # fmt: skip
+
+
+def test_parts_put_together_are_sorted_and_keep_their_rows():
+    """Each row's probabilities stay with its id, and segments without an article stay alone."""
+    one, two = _scored(("d", "b"), 1), _scored(("c", "a"), 2)
+    whole = joined([one, two])
+    assert whole.ids == ("a", "b", "c", "d")
+    rows = [two.probabilities["stance"][1], one.probabilities["stance"][1], two.probabilities["stance"][0], one.probabilities["stance"][0]]
+    assert np.array_equal(whole.probabilities["stance"], np.array(rows))
+    assert len(set(whole.groups)) == 4
+
+
+def test_mean_and_spread_over_folds_are_those_of_their_figures():
+    """Each fold counts the same."""
+    figures = [evaluate(_scored(tuple(f"{seed}-{n}" for n in range(size)), seed)) for seed, size in ((1, 40), (2, 60), (3, 50))]
+    values = [fold.tasks["stance"].macro_f1 for fold in figures]
+    spread = over_folds(figures).tasks["stance"]["macro_f1"]
+    assert spread.mean == pytest.approx(np.mean(values))
+    assert spread.deviation == pytest.approx(np.std(values, ddof=1))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus."""
+    folder = tmp_path_factory.mktemp("folds")
+    write_corpus(folder, 120)
+    return folder
+
+
+def find_run(home: Path, name: str):
+    from haltung import tracking
+
+    return tracking.find(tracking.Store(uri=f"sqlite:///{home}/experiments/mlflow.db", artifacts=str(home / "experiments/artifacts")), name)
+
+
+@pytest.mark.slow
+def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(home: Path):
+    """In a parent run, with figures over all of them and mean and spread over the folds."""
+    from haltung import tracking
+
+    done = haltung("train", *CORPUS, "folds=3", "name=cv", cwd=home)
+    assert done.returncode == 0, done.stderr
+    record = find_run(home, "cv-folds-42")
+    scored = outcome.read(tracking.artifact(record, "evaluation/folds/predictions.parquet"))
+    ids = [json.loads(line)["id"] for line in (home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (list(scored.ids), scored.split) == (sorted(ids), "folds")
+    children = tracking.children(record)
+    assert [child.name for child in children] == ["cv-fold-1-42", "cv-fold-2-42", "cv-fold-3-42"]
+    values = [child.metrics["test/stance_macro_f1"] for child in children]
+    assert record.metrics["folds/stance/macro_f1/mean"] == pytest.approx(sum(values) / 3)
+    assert record.metrics["folds/stance_macro_f1"] == pytest.approx(evaluate(scored).tasks["stance"].macro_f1)
+    assert record.tags["haltung.digest.folds"]
+    again = haltung("train", *CORPUS, "folds=3", "name=cv", "resume=true", cwd=home)
+    assert again.returncode == 0, again.stderr
+    assert len(tracking.children(find_run(home, "cv-folds-42"))) == 3
+    refused = haltung("evaluate", "run=cv-folds-42", cwd=home)
+    assert refused.returncode == 2
+    assert "cv-folds-42 is a cross-validation, whose out-of-fold figures it holds already" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_learning_curve_has_a_run_for_each_size_and_a_plot(home: Path):
+    """Dev stays the same, and test is not opened."""
+    from haltung import tracking
+
+    done = haltung("train", *CORPUS, "experiment=learning_curve", "shares=[0.5,1]", "seed=1,2", "name=lc", cwd=home)
+    assert done.returncode == 0, done.stderr
+    record = find_run(home, "lc-curve")
+    children = tracking.children(record)
+    assert sorted(child.name for child in children) == ["lc-0.5-1", "lc-0.5-2", "lc-1-1", "lc-1-2"]
+    assert len({child.tags["haltung.split_digest.dev"] for child in children}) == 1
+    assert not any(key.startswith("test") for run in (record, *children) for key in run.metrics)
+    points = json.loads(tracking.artifact(record, "curve/points.json").read_text(encoding="utf-8"))
+    assert [point["share"] for point in points] == [0.5, 1.0]
+    assert points[0]["segments"] == pytest.approx(points[1]["segments"] / 2, abs=4)
+    assert tracking.artifact(record, "curve/learning_curve.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("folds=1",), "folds is 1"),
+        (("folds=3", "shares=[1]"), "folds and shares ask for two different experiments"),
+        (("folds=3", "splits@corpus.split=given"), "leave out splits@corpus.split=given"),
+        (("shares=[0.5,2]",), "shares"),
+    ],
+)
+def test_a_wrong_experiment_is_told_before_anything_is_trained(home: Path, words: tuple[str, ...], message: str):
+    """In one sentence."""
+    done = haltung("train", *CORPUS, *words, cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr

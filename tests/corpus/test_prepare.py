@@ -1,0 +1,392 @@
+"""From a source to a folder: what is written, what survives, what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from haltung.corpus import replacing as replacing_module
+from haltung.corpus.manifest import corpus_digest, split_digest
+from haltung.corpus.parsing.reading import Dropped, Reading
+from haltung.corpus.prepare import fingerprint, is_current, prepare
+from haltung.corpus.replacing import recover, replacing
+from haltung.corpus.rules import Rules
+from haltung.corpus.split import ByGroup, Given, Split
+from haltung.corpus.store import Prepared, load, table
+from haltung.errors import UserError
+from haltung.labels import Scheme, parse
+from haltung.records import Dyad, Segment, features
+
+SCHEME = parse(
+    {
+        "name": "tiny",
+        "tasks": {
+            "stance": {
+                "de": "Haltung",
+                "en": "Stance",
+                "labels": {"warning": {"de": "Warnung", "en": "Warning"}, "neutral": {"de": "Neutral"}},
+            },
+            "tags": {"kind": "multi", "labels": ["a", "b"]},
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A reader of segments made in the test."""
+
+    segments: tuple[Segment, ...]
+    dropped: tuple[Dropped, ...] = ()
+    paths: tuple[Path, ...] = ()
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Give what was put in."""
+        return Reading(self.segments, self.dropped)
+
+    def files(self) -> Sequence[Path]:
+        """Name the files, as a reader may."""
+        return self.paths
+
+
+THEMES = ("Gas", "Zölle", "Asyl", "Klima", "Raumfahrt", "Häfen", "Wahlen", "Renten", "Strom", "Schulen")
+SEGMENTS = tuple(
+    Segment(
+        f"s{number}",
+        f"Im Streit um {theme} warnte Sprecher Nr. {number} die Nachbarn – „noch einmal“ 🙂.",
+        {"stance": ("warning", "neutral", None)[number % 3], "tags": (None, (), ("a", "b"))[number % 3]},
+        context="Zuvor: Ruhe.",
+        target=theme,
+        article=f"a{number}",
+        date="2026-01-02",
+        source="test",
+        genre="agency",
+        dyads=(Dyad("DEU", "RUS", "warning"),) if number % 2 else (),
+        split=("train", "train", "train", "dev", "test")[number % 5],
+        where=f"news.jsonl, line {number}",
+    )
+    for number, theme in enumerate(THEMES)
+)
+
+
+def made(out: Path, segments: Sequence[Segment] = SEGMENTS, split: Split | None = None, **more: object) -> Prepared:
+    reader = Fixed(tuple(segments), *more.pop("reader", ()))
+    return prepare("tiny", reader, SCHEME, Rules(), split or Given(), out, progress=False, **more)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def told(prepared: Prepared, language: str = "en") -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table(prepared, language))
+    return console.export_text()
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own that finds the package where this one does."""
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, env=found)
+
+
+def test_what_goes_in_comes_out(tmp_path):
+    """Every field of a segment survives the way to Parquet and back; a missing label stays apart from an empty list."""
+    prepared = made(tmp_path)
+    back = [segment for name in ("train", "dev", "test") for segment in prepared.segments(name)]
+    assert sorted(back, key=lambda s: s.id) == list(SEGMENTS)
+    assert [s.labels["tags"] for s in prepared.segments("train")][:3] == [None, (), ("a", "b")]
+
+
+def test_some_tasks_alone_are_read_from_the_same_splits(tmp_path):
+    """Segments, splits and their digests stay, whichever tasks are chosen."""
+    prepared = made(tmp_path)
+    cut = prepared.only(["tags"])
+    assert (cut.manifest, cut.scheme.names) == (prepared.manifest, ("tags",))
+    whole = [replace(segment, labels={"tags": segment.labels["tags"]}) for segment in prepared.segments("train")]
+    assert cut.segments("train") == whole
+    assert set(cut.open("train").column_names) == set(prepared.open("train").column_names) - {"stance"}
+    with pytest.raises(UserError, match="unknown task 'tag'"):
+        prepared.only(["tag"])
+
+
+def test_the_folder_holds_all_that_is_promised(tmp_path):
+    """Parquet per split, manifest, card, and the lists of what was dropped and mended."""
+    assert sorted(snapshot(made(tmp_path).folder)) == [
+        "README.md",
+        "dev.parquet",
+        "dropped.jsonl",
+        "manifest.json",
+        "repaired.jsonl",
+        "test.parquet",
+        "train.parquet",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_split_opens_with_the_declared_features(tmp_path):
+    """Also an empty one, and without a copy in anybody's cache."""
+    prepared = made(tmp_path, [replace(segment, split="train") for segment in SEGMENTS], Given(dev=0))
+    assert [prepared.open(name).features for name in ("train", "test")] == [features(SCHEME)] * 2
+    assert (prepared.open("train").num_rows, prepared.open("test").num_rows) == (10, 0)
+    assert prepared.open("train")[0]["text"] == SEGMENTS[0].text
+    assert prepared.open("train").cache_files == []
+
+
+def test_the_manifest_counts(tmp_path):
+    """Segments, articles and labels per split, unlabelled rows under an empty name; digests per split; the whole scheme."""
+    manifest = json.loads((made(tmp_path).folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["segments"] == {"train": 6, "dev": 2, "test": 2}
+    assert manifest["articles"] == {"train": 6, "dev": 2, "test": 2}
+    assert manifest["labels"]["stance"]["dev"] == {"warning": 1, "neutral": 0, "": 1}
+    assert manifest["scheme"] == SCHEME.to_dict()
+    assert manifest["digests"]["test"] == split_digest([s for s in SEGMENTS if s.split == "test"], SCHEME)
+    assert manifest["created"].endswith("+00:00")
+
+
+def test_what_was_dropped_is_listed_with_its_reason(tmp_path):
+    """From the reader, from the check and from the leakage check alike."""
+    extra = [
+        replace(SEGMENTS[0], id="copy", where="news.jsonl, line 90"),
+        replace(SEGMENTS[4], id="leak", split="train", article="other"),
+        replace(SEGMENTS[1], id="moji", text="Das ist fÃ¼r alle im Land da."),
+    ]
+    prepared = made(tmp_path, [*SEGMENTS, *extra], reader=((Dropped("", "news.jsonl, line 91", "rejected", "answer is 'reject'"),),))
+    lines = [json.loads(line) for line in (prepared.folder / "dropped.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {line["id"]: line["reason"] for line in lines} == {"": "rejected", "copy": "duplicate", "leak": "leakage"}
+    assert lines[1]["where"] == "news.jsonl, line 90"
+    assert prepared.manifest.dropped == {"duplicate": 1, "leakage": 1, "rejected": 1}
+    repaired = json.loads((prepared.folder / "repaired.jsonl").read_text(encoding="utf-8"))
+    assert (repaired["id"], repaired["after"]) == ("moji", "Das ist für alle im Land da.")
+
+
+def test_a_split_that_ignores_the_source_checks_across_its_splits(tmp_path):
+    """A copy in the source's test split is a plain duplicate once the articles are drawn anew."""
+    copy = replace(SEGMENTS[0], id="copy", split="test")
+    assert made(tmp_path, [*SEGMENTS, copy], ByGroup()).manifest.dropped == {"duplicate": 1}
+
+
+def test_the_split_digest_knows_ids_texts_and_labels_only():
+    """Neither the order of rows nor the context matters: a model with context is compared with one without."""
+    first = split_digest(SEGMENTS, SCHEME)
+    assert split_digest([replace(s, context="", where="") for s in reversed(SEGMENTS)], SCHEME) == first
+    for other in ({"id": "x"}, {"text": "x"}, {"labels": {"stance": "neutral"}}):
+        assert split_digest([replace(SEGMENTS[0], **other), *SEGMENTS[1:]], SCHEME) != first
+    tags = [replace(SEGMENTS[0], labels={"tags": tags}) for tags in (("a", "b"), ("b", "a"))]
+    assert split_digest(tags[:1], SCHEME) == split_digest(tags[1:], SCHEME)
+
+
+def test_the_corpus_digest_knows_every_column():
+    """What training sees is in it."""
+    first = corpus_digest({"train": SEGMENTS}, SCHEME)
+    assert corpus_digest({"train": SEGMENTS[::-1]}, SCHEME) == first
+    assert corpus_digest({"train": [replace(SEGMENTS[0], context="x"), *SEGMENTS[1:]]}, SCHEME) != first
+
+
+def test_two_runs_give_the_same_digests(tmp_path):
+    """Nothing random is left unseeded."""
+    one, two = (made(tmp_path / name, split=ByGroup(test=0.3)).manifest for name in ("one", "two"))
+    assert (one.digests, one.digest, one.files["train.parquet"]) == (two.digests, two.digest, two.files["train.parquet"])
+
+
+def test_the_card_names_labels_in_both_languages(tmp_path):
+    """Counts per split, German and English, and what the corpus was made of."""
+    source = tmp_path / "news.jsonl"
+    source.write_text("{}\n", encoding="utf-8")
+    card = (made(tmp_path, reader=((), (source,))).folder / "README.md").read_text(encoding="utf-8")
+    assert "## Stance (Haltung)" in card
+    assert "| warning | Warnung | Warning | 2 | 1 | 1 | 4 |" in card
+    assert "| – | ohne Angabe | unlabelled | 2 | 1 | 0 | 3 |" in card
+    assert f"| {source} | 3 | ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356 |" in card
+    assert "`haltung prepare corpus=tiny`" in card
+
+
+def test_the_table_shows_labels_and_losses(tmp_path):
+    """In the terminal, in German or English; a label with brackets is no colour."""
+    prepared = made(tmp_path, [*SEGMENTS, replace(SEGMENTS[0], id="copy")])
+    assert all(part in told(prepared) for part in ("train: 6 segments of 6 articles", "Warning", "duplicate", "unlabelled"))
+    assert all(part in told(prepared, "de") for part in ("Haltung", "Warnung", "ohne Angabe"))
+
+
+def test_a_failing_run_leaves_the_old_corpus(tmp_path):
+    """Whatever fails, reading, checking or splitting, the old folder is as it was and nothing lies beside it."""
+    old = snapshot(made(tmp_path).folder)
+    for segments, split in (((), Given()), ((replace(SEGMENTS[0], labels={"stance": "x"}),), Given()), (SEGMENTS[:1], ByGroup())):
+        with pytest.raises(UserError):
+            made(tmp_path, segments, split)
+    assert snapshot(tmp_path / "tiny") == old
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_failing_write_leaves_the_old_corpus(tmp_path):
+    """Half a character pair in an id breaks the writer in its second file."""
+    old = snapshot(made(tmp_path).folder)
+    bad = replace(SEGMENTS[3], id="\ud83d")
+    with pytest.raises(UserError, match="holds half of a character pair"):
+        made(tmp_path, [*SEGMENTS[:3], bad, *SEGMENTS[4:]])
+    assert snapshot(tmp_path / "tiny") == old
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_killed_write_leaves_the_old_corpus(tmp_path):
+    """SIGKILL in the middle of writing: the old folder loads, and the scratch folder is hidden and swept a day later."""
+    old = snapshot(made(tmp_path).folder)
+    code = (
+        "import os, signal, sys; from pathlib import Path; from haltung.corpus.replacing import replacing\n"
+        "with replacing(Path(sys.argv[1])) as scratch:\n"
+        "    (scratch / 'train.parquet').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "tiny")], check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert run.returncode == -signal.SIGKILL
+    assert snapshot(load(tmp_path / "tiny").folder) == old
+    (left,) = (path for path in tmp_path.iterdir() if path.name != "tiny")
+    made(tmp_path)
+    assert left.exists()
+    os.utime(left, (0, 0))
+    made(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two renames"])
+def test_a_folder_is_replaced_whole(tmp_path, monkeypatch, exchange):
+    """With the system's exchange and without it: only the new files are there, under the rights of an ordinary folder."""
+    if not exchange:
+        monkeypatch.setattr(replacing_module, "_exchanged", lambda first, second: False)
+    folder = tmp_path / "corpus"
+    for name in ("old", "new"):
+        with replacing(folder) as scratch:
+            (scratch / name).write_text(name, encoding="utf-8")
+    assert snapshot(folder) == {"new": b"new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    (tmp_path / "plain").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_kill_between_two_renames_is_recovered(tmp_path):
+    """The old folder is found under its hidden name and put back by the next reader."""
+    old = snapshot(made(tmp_path).folder)
+    (tmp_path / "tiny").rename(tmp_path / ".tiny.x.old")
+    assert snapshot(load(tmp_path / "tiny").folder) == old
+    recover(tmp_path / "tiny")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_new_run_after_such_a_kill_leaves_one_folder(tmp_path):
+    """The hidden old folder does not stay behind for ever."""
+    made(tmp_path).folder.rename(tmp_path / ".tiny.x.old")
+    made(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), r"no prepared corpus 'tiny'; run haltung prepare corpus=tiny"),
+        (lambda folder: (folder / "manifest.json").write_text("{", encoding="utf-8"), "manifest.json is not JSON"),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 9}', encoding="utf-8"), "is of format 9, this version"),
+        (lambda folder: (folder / "manifest.json").write_text('{"format": 1}', encoding="utf-8"), "lacks name, scheme"),
+        (lambda folder: (folder / "manifest.json").write_text("[]", encoding="utf-8"), "is of format None"),
+        (lambda folder: (folder / "train.parquet").unlink(), "train.parquet is missing; run haltung prepare"),
+        (lambda folder: (folder / "test.parquet").write_bytes(b"x"), "test.parquet is not the file that was prepared"),
+    ],
+)
+def test_a_spoiled_folder_is_refused(tmp_path, spoil, message):
+    """One sentence that says which file and what to run; and it is not current."""
+    folder = made(tmp_path, fingerprint="f").folder
+    spoil(folder)
+    with pytest.raises(UserError, match=message):
+        load(folder)
+    assert not is_current(folder, "f")
+
+
+def test_a_missing_corpus_names_the_nearest(tmp_path):
+    """Corpora are mistyped like everything else."""
+    made(tmp_path)
+    with pytest.raises(UserError, match=r"no prepared corpus 'tinny', did you mean 'tiny'\?; run haltung prepare corpus=tinny"):
+        load(tmp_path / "tinny")
+
+
+def test_an_unknown_split_is_refused(tmp_path):
+    """With the nearest of the three."""
+    with pytest.raises(UserError, match="unknown split 'tets', did you mean 'test'"):
+        made(tmp_path).open("tets")
+
+
+def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
+    """Nothing read, nothing left, nothing to train on: three sentences, no folder."""
+    drop = Dropped("", "news.jsonl, line 1", "empty_text", "the text is empty")
+    with pytest.raises(UserError, match=r"no segment was read; dropped were empty_text 1 \(the first: news.jsonl, line 1: the"):
+        made(tmp_path, (), reader=((drop,),))
+    with pytest.raises(UserError, match="no segment was read; check the path and the column mapping"):
+        made(tmp_path, ())
+    with pytest.raises(UserError, match="of 1 segments none is left; dropped were markup 1"):
+        made(tmp_path, [replace(SEGMENTS[0], text="<b>x</b>")])
+    with pytest.raises(UserError, match="empty train split: all of it is in dev or test too; dropped were leakage 1"):
+        made(tmp_path, [SEGMENTS[0], replace(SEGMENTS[0], id="copy", article="b", split="test")], Given(dev=0))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "mit Leerzeichen"])
+def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
+    """A corpus's name cannot lead out of the output folder."""
+    with pytest.raises(UserError, match=r"allowed are letters, digits and _ \. -"):
+        prepare(name, Fixed(SEGMENTS), SCHEME, Rules(), Given(), tmp_path, progress=False)
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    """It is not overwritten, whether it stands for the corpus or for the output folder."""
+    (tmp_path / "tiny").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="tiny is a file"):
+        made(tmp_path)
+    with pytest.raises(UserError, match=r"tiny: cannot write the prepared corpus \((File exists|Not a directory)\)"):
+        made(tmp_path / "tiny")
+    assert (tmp_path / "tiny").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_corpus_is_current_while_config_files_and_haltung_are_the_same(tmp_path, monkeypatch):
+    """The fingerprint knows the content of the source files, not their dates, and not the order of keys."""
+    source = tmp_path / "news.jsonl"
+    source.write_text("one", encoding="utf-8")
+    first = fingerprint({"name": "tiny", "split": {"seed": 42}}, [source])
+    folder = made(tmp_path / "out", fingerprint=first).folder
+    os.utime(source, (0, 0))
+    assert is_current(folder, fingerprint({"split": {"seed": 42}, "name": "tiny"}, [source]))
+    assert not is_current(folder, fingerprint({"name": "tiny", "split": {"seed": 43}}, [source]))
+    source.write_text("two", encoding="utf-8")
+    assert not is_current(folder, fingerprint({"name": "tiny", "split": {"seed": 42}}, [source]))
+    assert not is_current(folder, "")
+    monkeypatch.setattr("haltung.__version__", "99")
+    source.write_text("one", encoding="utf-8")
+    assert not is_current(folder, fingerprint({"name": "tiny", "split": {"seed": 42}}, [source]))
+    assert not is_current(tmp_path / "none", first)
+
+
+def test_a_missing_source_file_is_named(tmp_path):
+    """The reader may promise a file that is gone."""
+    with pytest.raises(UserError, match=r"gone.jsonl: cannot read this source file \(No such file"):
+        made(tmp_path, reader=((), (tmp_path / "gone.jsonl",)))
+
+
+def test_progress_goes_to_stderr(tmp_path, capsys):
+    """Standard output belongs to the table."""
+    prepare("tiny", Fixed(SEGMENTS), SCHEME, Rules(), Given(), tmp_path, progress=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_command_line_can_import_without_heavy_libraries():
+    """``haltung --help`` must not wait for datasets, pyarrow, scikit-learn or ftfy."""
+    heavy = ("datasets", "pyarrow", "sklearn", "pandas", "torch", "ftfy", "datasketch", "numpy", "rich")
+    code = f"import sys, haltung.corpus.prepare; print([name for name in {heavy} if name in sys.modules])"
+    assert python(code).stdout.strip() == "[]"

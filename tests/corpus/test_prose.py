@@ -1,0 +1,191 @@
+"""Whether a written corpus reads like prose: each fault is found, real news sets the measure, and the shipped corpora hold."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from haltung import labels
+from haltung.corpus.quality import prose, spelling
+from haltung.corpus.quality.prose import Limits, Measure, inspect, variety
+from haltung.corpus.quality.typography import faults
+from haltung.corpus.readers.standoff import RealNews
+from haltung.errors import UserError
+from haltung.records import Dyad, Segment
+
+SCHEME = labels.parse({"name": "two", "tasks": {"topic": {"labels": ["war", "trade"]}, "stance": {"labels": ["warning", "neutral"]}}})
+
+
+def corpus(*texts: str, **more: object) -> list[Segment]:
+    """Segments of these texts, each an article of its own."""
+    return [
+        Segment(f"s{place}", text, {"topic": "war", "stance": "neutral"}, article=f"a{place}", **more)  # type: ignore[arg-type]
+        for place, text in enumerate(texts)
+    ]
+
+
+def measure(segments: list[Segment], countries: dict[str, str] | None = None, **limits: object) -> Measure:
+    """The one measure that these limits ask for."""
+    (found,) = inspect(segments, Limits(**{"typography": False, **limits}), SCHEME, countries or {})  # type: ignore[arg-type]
+    return found
+
+
+def test_two_segments_that_are_nearly_the_same_are_found() -> None:
+    """And two of the same frame with other words are not."""
+    found = measure(corpus("Der Minister warnt vor dem Krieg im Süden.", "Der Minister warnt vor dem Krieg im Norden."), jaccard=0.5)
+    assert not found.holds
+    assert "s0" in found.faults[0]
+    assert "s1" in found.faults[0]
+    assert measure(corpus("Der Minister warnt vor dem Krieg im Süden.", "Die Ministerin lobt einen Vertrag mit Peru."), jaccard=0.5).holds
+
+
+def test_a_phrase_that_recurs_is_found() -> None:
+    """Six words in a row in three segments, where two are allowed; a phrase twice in one segment counts once."""
+    phrase = "wie ein Sprecher am Montag sagte"
+    texts = [f"Man ziehe ab, {phrase}, {phrase}.", f"Der Zoll falle, {phrase}.", f"Es regne, {phrase}."]
+    assert measure(corpus(*texts), sequence=2).faults == ("3 ×  wie ein sprecher am montag sagte",)
+    assert measure(corpus(*texts[:2]), sequence=2).holds
+
+
+def test_openings_that_recur_are_found() -> None:
+    """A third of the segments opens alike."""
+    found = measure(corpus("In der Nacht fiel Schnee.", "In der Nacht kam Regen.", "Am Tag schien Sonne."), opening=0.5)
+    assert (found.found, found.faults) == ("66.67%", ("2 ×  in der nacht …",))
+
+
+def test_variety_of_a_text_that_repeats_itself_is_low() -> None:
+    """Two different words in each 1,000, and next to nothing left by compression."""
+    dull = variety(corpus(*["ja nein"] * 1000))
+    assert dull.type_token == pytest.approx(0.002)
+    assert dull.compression < 0.02
+
+
+def test_variety_outside_the_tolerance_is_told() -> None:
+    """On either side of the real measure."""
+    texts = corpus(*["ja nein"] * 1000)
+    assert not measure(texts, type_token=0.5).holds
+    assert measure(texts, type_token=0.0021).holds
+    assert not measure(texts, compression=0.4).holds
+
+
+@pytest.mark.parametrize(
+    ("texts", "country", "found"),
+    [
+        (['Er sagte "nein".'], "DE", "straight or English"),
+        (["Er sagte „nein”."], "DE", "straight or English"),
+        (["Peters' Haus, Klaus's Auto."], "DE", "straight apostrophe"),
+        (["Er kam - endlich."], "DE", "hyphen for a dash"),
+        (["Er kam — endlich."], "DE", "English dash"),
+        (["Er kam..."], "DE", "three dots"),
+        (["Er  kam."], "DE", "two spaces"),
+        (["Er kam ."], "DE", "space before"),
+        (["Der EU–weite Plan"], "DE", "dash inside a word"),
+        (["Er sagte „nein."], "DE", "never closed"),
+        (["Er sagte nein“."], "DE", "nothing has opened"),
+        (["Er sagte „‚nein“‘."], "DE", "nothing has opened"),
+        (["Der Strom fließt."], "CH", "an ß in a Swiss text"),
+        (["Er sagte «nein»."], "AT", "not Swiss"),
+    ],
+)
+def test_each_fault_of_typography_is_found(texts: list[str], country: str, found: str) -> None:
+    """Each with the sentence that has it."""
+    assert any(place == 0 and found in fault for place, fault in faults(texts, country))
+
+
+@pytest.mark.parametrize(
+    ("texts", "country"),
+    [
+        (["Er sagte: „Das heißt ‚nein‘ – endgültig.“ Punkt …"], "DE"),
+        (["„Wir gehen.", "Wir kommen nicht zurück“, sagte sie."], "DE"),
+        (["Er sagte «nein», sie sagte ‹ja›: Das heisst vielleicht."], "CH"),
+        (["Die Strecke Wien–Triest kostet 3,5 Millionen, ein Drittel der 50-Prozent-Quote."], "AT"),
+        (["Hans’ Haus, so ’n Ding."], "DE"),
+    ],
+)
+def test_good_typography_has_no_fault(texts: list[str], country: str) -> None:
+    """A quotation may run on over sentences; a route has a dash; apostrophes are no quotation marks."""
+    assert list(faults(texts, country)) == []
+
+
+def test_labels_pairs_and_actors_are_counted() -> None:
+    """What is rarer than asked for is named."""
+    rows = corpus("a", "b", dyads=(Dyad("USA-OPP", "EU", "neutral"), Dyad("", "UN", "neutral")))
+    limits = {"labels": {"stance": 1}, "pairs": {"rows": "stance", "columns": "topic", "largest": 1, "least": 2}}
+    more = {"states": 2, "organisations": 2, "organisation_codes": ("EU", "UN")}
+    measures = list(inspect(rows, Limits(typography=False, **limits, **more), SCHEME, {}))  # type: ignore[arg-type]
+    assert [found.faults for found in measures] == [("warning: 0",), ("warning × war: 0",), (), ()]
+    assert [(found.found, found.holds) for found in measures[2:]] == [("1", False), ("2", True)]
+
+
+@pytest.mark.system("hunspell")
+def test_unknown_words_are_told_by_country(tmp_path: Path) -> None:
+    """Jänner is Austrian, ß is not Swiss, a name is allowed by the list."""
+    words = tmp_path / "words.txt"
+    words.write_text("# Namen\nXylophila\n", encoding="utf-8")
+    rows = corpus("Im Jänner sprach Xylophila.", "Im Jänner hieß er Ynglinga.", "Das Reglement heißt so.")
+    found = measure(rows, {"a0": "AT", "a1": "AT", "a2": "CH"}, spelling=str(words))
+    assert [fault.split()[0] for fault in found.faults] == ["Ynglinga", "heißt"]
+
+
+def test_a_missing_list_of_words_is_told(tmp_path: Path) -> None:
+    """With its path."""
+    with pytest.raises(UserError, match=r"words\.txt: no such file"):
+        spelling.allowed(tmp_path / "words.txt")
+
+
+def test_a_missing_hunspell_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to install."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match=r"hunspell is not installed.*make system"):
+        spelling.unknown([(corpus("Ja.")[0], "DE")], frozenset())
+
+
+def test_the_stored_measures_are_those_of_real_news(root: Path, shared: Path) -> None:
+    """The limits of the shipped corpus were measured on the texts that can't be shipped."""
+    scheme = labels.load(root / "configs" / "labels" / "diplomacy.yaml")
+    rows = RealNews(sources=str(shared), annotations=str(root / "data")).read(scheme).segments
+    real = variety(segment for segment in rows if segment.source == "gnad10_stance")
+    stored = yaml.safe_load((root / "configs" / "limits" / "diplomacy.yaml").read_text(encoding="utf-8"))
+    assert (stored["type_token"], stored["compression"]) == (round(real.type_token, 3), round(real.compression, 3))
+
+
+@pytest.mark.parametrize("words", [(), ("corpus=challenge", "limits=challenge")])
+def test_the_shipped_corpora_hold(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The command says so, and exits with 0; spelling is checked where hunspell is."""
+    done = _check(tmp_path, *words)
+    assert done.returncode == 0, done.stdout
+    assert "not met" not in done.stdout
+
+
+def test_a_limit_that_is_not_met_ends_with_1_and_lists_the_faults(tmp_path: Path) -> None:
+    """So that a pipeline stops."""
+    done = _check(tmp_path, "spelling=off", "limits.labels.stance=100000", "limits.jaccard=null", "shown=2")
+    assert done.returncode == 1
+    assert "not met" in done.stdout
+    assert "support: " in done.stdout
+    assert "and 8 more (shown=10 lists them all)" in done.stdout
+    assert "spelling was not checked: switched off" in done.stdout
+
+
+def test_a_task_that_the_scheme_lacks_is_told(tmp_path: Path) -> None:
+    """In one sentence."""
+    done = _check(tmp_path, "spelling=off", "+limits.labels.stanse=1", "limits.jaccard=null")
+    assert done.returncode == 2
+    assert "unknown task 'stanse', did you mean 'stance'?" in done.stderr
+
+
+def _check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    wide = os.environ | {"COLUMNS": "160"}
+    return subprocess.run(
+        [sys.executable, "-m", "haltung", "check", *words], capture_output=True, text=True, cwd=folder, check=False, env=wide
+    )
+
+
+def test_blocks_of_a_short_text_are_one() -> None:
+    """A text of less than a block is measured as it is."""
+    assert prose.variety(corpus("eins zwei zwei")).type_token == pytest.approx(2 / 3)

@@ -1,0 +1,119 @@
+"""What the encoder is given: the text, and what stands before it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from haltung.encoders.tokens import encode
+from haltung.errors import UserError
+from haltung.models.spec import NetworkSpec
+from haltung.records import Segment
+
+
+@pytest.fixture(scope="module")
+def tokenizer(bert: Path) -> object:
+    """The tiny BERT's own tokenizer."""
+    return AutoTokenizer.from_pretrained(bert)
+
+
+def test_a_text_alone_is_what_the_tokenizer_itself_makes_of_it(tokenizer) -> None:
+    """Our own assembly adds the same special tokens as transformers."""
+    text = "Chile warnt die Marine ."
+    (tokens,) = encode([Segment("1", text)], tokenizer)
+    assert tokens.ids == tokenizer(text)["input_ids"]
+
+
+def test_a_context_is_the_first_half_of_a_true_pair(tokenizer) -> None:
+    """Ids and token types are those of the tokenizer's own pair."""
+    segment = Segment("1", "Chile warnt die Marine .", context="Peru lobt den Zoll .")
+    (tokens,) = encode([segment], tokenizer, "context")
+    expected = tokenizer(segment.context, segment.text)
+    assert (tokens.ids, tokens.types) == (expected["input_ids"], expected["token_type_ids"])
+
+
+def test_own_marks_the_segments_own_tokens_only(tokenizer) -> None:
+    """Neither special tokens nor the context count as the text's own."""
+    segment = Segment("1", "Chile warnt", context="Peru lobt den Zoll")
+    (tokens,) = encode([segment], tokenizer, "context")
+    own = [token for token, mark in zip(tokens.ids, tokens.own, strict=True) if mark]
+    assert own == tokenizer(segment.text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_long_context_gives_way_on_its_left(tokenizer) -> None:
+    """The text and the words next to it stay; the farthest words go."""
+    segment = Segment("1", "Chile warnt die Marine .", context="Ghana " * 80 + "Nepal")
+    (tokens,) = encode([segment], tokenizer, "context", max_length=20)
+    words = tokenizer.decode(tokens.ids)
+    assert len(tokens) == 20
+    assert "Nepal" in words
+    assert "Chile warnt die Marine" in words
+
+
+def test_a_text_that_fills_the_input_is_read_without_context(tokenizer) -> None:
+    """A few scraps of context would cost the text its end."""
+    segment = Segment("1", "Chile " * 100, context="Peru lobt")
+    (tokens,) = encode([segment], tokenizer, "context", max_length=32)
+    assert tokens.ids == tokenizer(segment.text, truncation=True, max_length=32)["input_ids"]
+
+
+def test_a_target_keeps_its_beginning_and_up_to_half_of_the_input(tokenizer) -> None:
+    """A long comment is cut before the question that it answers."""
+    segment = Segment("1", "Chile " * 100, target="Peru lobt den Zoll")
+    (tokens,) = encode([segment], tokenizer, "target", max_length=32)
+    assert tokenizer.decode(tokens.ids).startswith("[CLS] Peru lobt den Zoll [SEP]")
+    assert len(tokens) == 32
+
+
+def test_target_and_context_together_keep_target_and_text(tokenizer) -> None:
+    """The context alone gives way, on its left; what is left of it stands next to the text."""
+    segment = Segment("1", "Chile warnt die Marine .", target="Malta mahnt den Zoll", context="Ghana " * 40 + "Nepal")
+    (tokens,) = encode([segment], tokenizer, "target+context", max_length=24)
+    words = tokenizer.decode(tokens.ids)
+    assert words.startswith("[CLS] Malta mahnt den Zoll")
+    assert "Nepal [SEP] Chile warnt die Marine" in words
+    assert len(tokens) == 24
+
+
+@pytest.mark.parametrize("reads", ["text", "context", "target", "target+context"])
+@pytest.mark.parametrize("text", ["", " ", "\t", "🙂" * 300, "ein\u0301", "a" * 5000])
+def test_no_text_breaks_the_input(tokenizer, reads: str, text: str) -> None:
+    """Empty, blank, unknown and endless texts all give an input within the limit."""
+    segment = Segment("1", text, context="Peru " * 50, target="Zoll " * 50)
+    (tokens,) = encode([segment], tokenizer, reads, max_length=24)
+    assert 2 <= len(tokens) <= 24
+    assert len(tokens.ids) == len(tokens.types) == len(tokens.own)
+
+
+def test_the_prefix_stands_before_the_whole_input(tokenizer) -> None:
+    """An encoder that was pretrained with a prefix gets it once, in front."""
+    segment = Segment("1", "warnt", context="Peru")
+    (tokens,) = encode([segment], tokenizer, "context", prefix="Chile ")
+    assert tokens.ids == tokenizer("Chile Peru", "warnt")["input_ids"]
+
+
+def test_an_unknown_input_is_told_with_the_nearest() -> None:
+    """A slip in the config is one sentence."""
+    with pytest.raises(UserError, match="unknown input 'contxt', did you mean 'context'"):
+        NetworkSpec(reads={"default": "contxt"})
+
+
+def test_three_long_parts_need_little_memory(bert: Path) -> None:
+    """Half a megabyte of text does not become gigabytes of tokens that are cut off anyway."""
+    program = (
+        "import resource; from transformers import AutoTokenizer; from haltung.encoders.texts import encode\n"
+        "from haltung.records import Segment\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({str(bert)!r}); long = 'Chile warnt Peru . ' * 5000\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "(row,) = encode([Segment('1', long, context=long, target=long)], tokenizer, 'target+context', 64)\n"
+        "print(len(row), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    length, grown = done.stdout.split()
+    # Linux counts in KiB; macOS counts in bytes, and its figure is a thousand times as large.
+    assert int(length) == 64
+    assert float(grown) / (1024 if sys.platform == "darwin" else 1) < 400

@@ -1,0 +1,328 @@
+"""Calibration: figures by hand and against scikit-learn, intervals that cover, and temperatures that stay with the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tiny
+from haltung.errors import UserError
+from haltung.evaluation.metrics.calibration import Interval, brier_parts, calibration, outcomes
+from haltung.evaluation.predictions import Scored, score
+from haltung.evaluation.report.calibration_report import measure, page
+from haltung.labels import parse
+from haltung.models import bundle
+from haltung.models.bundle import Model
+from haltung.models.calibration import fitted, tempered
+from haltung.models.linear import fit
+from haltung.models.neural import build
+from haltung.models.spec import Calibration, LinearSpec, NetworkSpec
+from haltung.records import Segment
+from haltung.training.calibrate import calibrate, calibration_of
+
+AB = parse({"name": "ab", "tasks": {"stance": {"labels": ["a", "b"]}}})
+FIVE = parse({"name": "five", "tasks": {"stance": {"labels": list("abcde")}}})
+MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
+
+
+def scored(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, scheme: object = AB, articles: int = 0) -> Scored:
+    """A scored split of one task; ``articles`` of equal size, or each segment by itself."""
+    n = len(gold)
+    groups = tuple(f"a{row * articles // n}" if articles else f"s{row}" for row in range(n))
+    name = scheme.tasks[0].name  # type: ignore[attr-defined]
+    ids = tuple(f"s{row}" for row in range(n))
+    values = np.asarray(probabilities, dtype=np.float64)
+    return Scored(ids, groups, scheme, {name: values}, {name: np.asarray(gold, dtype=np.int64)}, "news", "test")  # type: ignore[arg-type]
+
+
+def simulated(n: int, seed: int, temperature: float = 1.0, articles: int = 0) -> Scored:
+    """Five labels, drawn from the very probabilities; then these are made too sure (a temperature above 1 mends that)."""
+    rng = np.random.default_rng(seed)
+    true = np.exp(rng.normal(0, 1.5, (n, 5)))
+    true /= true.sum(axis=1, keepdims=True)
+    gold = (true.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(0, 4)
+    return scored(gold, tempered(true, 1 / temperature, "single"), FIVE, articles)
+
+
+def random_probabilities(seed: int, n: int = 60, sharpness: float = 0.3) -> np.ndarray:
+    """Random rows over five labels, some of them very sure."""
+    return np.random.default_rng(seed).dirichlet(np.full(5, sharpness), n)
+
+
+def test_the_error_is_worked_out_by_hand() -> None:
+    """Two bins: 0.6 is right in 1 of 2 (0.1 away), 0.9 in 2 of 2 (0.1 away); Brier from the squares."""
+    figures = calibration(scored([0, 1, 0, 0], np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.9, 0.1]])), AB.stance, bins=2)
+    assert [(part.n, part.confidence, part.accuracy) for part in figures.bins] == [(2, 0.6, 0.5), (2, 0.9, 1.0)]
+    assert figures.ece == pytest.approx(0.1)
+    assert figures.brier == pytest.approx((2 * 0.4**2 + 2 * 0.6**2 + 2 * 2 * 0.1**2) / 4)
+    assert (figures.confidence, figures.accuracy) == pytest.approx((0.75, 0.75))
+
+
+def test_the_error_by_chance_is_worked_out_by_hand() -> None:
+    """One bin of 100 at 0.5: the share has the deviation 0.05, whose mean absolute value is 0.05 · √(2/π)."""
+    figures = calibration(scored([0, 1] * 50, np.full((100, 2), 0.5)), AB.stance)
+    assert (figures.ece, figures.ece_by_chance) == pytest.approx((0.0, 0.05 * np.sqrt(2 / np.pi)))
+
+
+def test_a_multi_label_task_counts_every_label() -> None:
+    """Six probabilities in two segments; the Brier score is their mean square."""
+    given_ = np.array([[0.9, 0.2, 0.4], [0.8, 0.1, 0.3]])
+    figures = calibration(scored([[1, 0, 0], [1, 0, 1]], given_, MULTI), MULTI.themes, bins=1)  # type: ignore[arg-type]
+    assert (figures.n, figures.bins[0].n) == (2, 6)
+    assert figures.ece == pytest.approx(abs(2.7 / 6 - 0.5))
+    assert figures.brier == pytest.approx((0.01 + 0.04 + 0.16 + 0.04 + 0.01 + 0.49) / 6)
+
+
+def test_segments_that_are_not_labelled_take_no_part() -> None:
+    """Nor do their articles."""
+    values = np.array([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1]])
+    figures = calibration(scored([0, -1, 0], values), AB.stance)
+    assert (figures.n, figures.groups, figures.accuracy) == (2, 2, 1.0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 80))
+def test_figures_are_scikit_learns(seed: int, n: int) -> None:
+    """Brier score, log loss, and the reliability table with bins of equal mass, on random data."""
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import brier_score_loss, log_loss
+
+    values = random_probabilities(seed, n)
+    gold = np.random.default_rng(seed).integers(0, 5, n)
+    figures = calibration(scored(gold, values, FIVE), FIVE.stance, draws=0)
+    assert figures.brier == pytest.approx(brier_score_loss(gold, values, labels=range(5), scale_by_half=False))
+    assert figures.log_loss == pytest.approx(log_loss(gold, values, labels=range(5)))
+    confidence, right = outcomes(gold, values)
+    accuracy, mean = calibration_curve(right, confidence, n_bins=15, strategy="quantile", pos_label=1)
+    assert [part.accuracy for part in figures.bins] == pytest.approx(list(accuracy))
+    assert [part.confidence for part in figures.bins] == pytest.approx(list(mean))
+
+
+def test_a_multi_label_brier_score_is_scikit_learns() -> None:
+    """The mean over the labels of the binary one."""
+    from sklearn.metrics import brier_score_loss
+
+    rng = np.random.default_rng(0)
+    gold, values = rng.integers(0, 2, (50, 3)), rng.random((50, 3))
+    expected = np.mean([brier_score_loss(gold[:, label], values[:, label]) for label in range(3)])
+    assert brier_parts(gold, values).mean() == pytest.approx(expected)
+
+
+def test_a_perfectly_calibrated_model_has_an_error_near_0_within_its_interval() -> None:
+    """What it shows is what chance makes of 3,000 segments."""
+    figures = calibration(simulated(3000, 1, articles=300), FIVE.stance)
+    assert figures.ece == pytest.approx(figures.ece_by_chance, rel=0.6)
+    assert figures.ece < 0.04
+    assert figures.ece_interval is not None
+    assert figures.ece_interval.low == 0
+
+
+def test_a_model_that_is_too_sure_has_an_error_beyond_chance() -> None:
+    """Its interval leaves 0 out, and it is surer than right."""
+    figures = calibration(simulated(3000, 1, temperature=2, articles=300), FIVE.stance)
+    assert figures.ece_interval is not None
+    assert figures.ece_interval.low > figures.ece_by_chance
+    assert figures.confidence > figures.accuracy + 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [1.0, 1.5, 2.5])
+def test_the_interval_of_the_error_covers_the_truth(temperature: float) -> None:
+    """In 90 to 99 % of 400 samples of 1,000 segments in 200 articles; the truth is that of 400,000 segments, and 0 where calibrated."""
+    large = calibration(simulated(400_000, 0, temperature), FIVE.stance, draws=0).ece if temperature > 1 else 0.0
+    found = [calibration(simulated(1000, seed, temperature, articles=200), FIVE.stance, draws=500) for seed in range(1, 401)]
+    covered = [one.ece_interval is not None and one.ece_interval.low <= large <= one.ece_interval.high for one in found]
+    assert 0.90 <= np.mean(covered) <= 0.99
+
+
+def test_the_interval_of_the_brier_score_knows_articles() -> None:
+    """Segments that are all alike within their article say no more than one of them, and the interval is wider than of as many alone."""
+    rng = np.random.default_rng(0)
+    gold = np.repeat(rng.integers(0, 2, 40), 10)
+    values = np.tile([0.7, 0.3], (400, 1))
+    together = calibration(scored(gold, values, AB, articles=40), AB.stance).brier_interval
+    alone = calibration(scored(gold, values), AB.stance).brier_interval
+    assert together is not None
+    assert alone is not None
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_too_few_articles_have_no_interval() -> None:
+    """Two articles say nothing of how articles differ."""
+    figures = calibration(scored([0, 1, 0, 0], np.tile([0.7, 0.3], (4, 1)), AB, articles=2), AB.stance)
+    assert (figures.ece_interval, figures.brier_interval, figures.bins[0].interval) == (None, None, None)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
+def test_a_known_temperature_is_found_again(temperature: float) -> None:
+    """Probabilities that were drawn from, sharpened or flattened by a known factor."""
+    given_ = simulated(20_000, 3, temperature)
+    assert fitted(given_.probabilities["stance"], given_.gold["stance"], "single") == pytest.approx(temperature, rel=0.05)
+
+
+def test_a_known_temperature_of_a_multi_label_task_is_found_again() -> None:
+    """Each label by its own log odds."""
+    rng = np.random.default_rng(1)
+    true = rng.beta(0.7, 1.5, (8000, 3))
+    gold = (rng.random(true.shape) < true).astype(np.int64)
+    assert fitted(tempered(true, 1 / 2.5, "multi"), gold, "multi") == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_fitted_temperature_has_the_least_log_loss() -> None:
+    """By scikit-learn's log loss, on a grid around it."""
+    from sklearn.metrics import log_loss
+
+    given_ = simulated(300, 5, 2.0)
+    values, gold = given_.probabilities["stance"], given_.gold["stance"]
+    found = fitted(values, gold, "single")
+    losses = [log_loss(gold, tempered(values, found * factor, "single"), labels=range(5)) for factor in (0.8, 0.95, 1, 1.05, 1.2)]
+    assert losses[2] == min(losses)
+
+
+@pytest.mark.parametrize(
+    ("values", "gold"),
+    [
+        (np.array([[0.8, 0.2], [0.3, 0.7]] * 20), [0, 1] * 20),  # all right
+        (np.full((10, 2), 0.5), [0, 1] * 5),  # nothing known
+        (np.array([[1.0, 0.0]] * 4), [1] * 4),  # a label that was never seen
+        (np.zeros((0, 2)), []),
+    ],
+)
+def test_where_dev_cannot_tell_the_temperature_is_1(values: np.ndarray, gold: list[int]) -> None:
+    """Not the end of the search."""
+    assert fitted(values, np.array(gold, dtype=np.int64), "single") == 1.0
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.floats(0.1, 10))
+def test_a_temperature_never_changes_a_label(seed: int, temperature: float) -> None:
+    """Nor makes it something other than probabilities; near ties and zeros are no exception."""
+    values = random_probabilities(seed, 50, 0.05)
+    values[0] = [0.2, np.nextafter(0.2, 1), 0.2, 0.2, 0.2]
+    values[1] = [0, 0, 0.5, 0.5, 0]
+    after = tempered(values, temperature, "single")
+    assert after.argmax(axis=1).tolist() == values.argmax(axis=1).tolist()
+    np.testing.assert_allclose(after.sum(axis=1), 1)
+    each = np.append(values.ravel(), [0.5, np.nextafter(0.5, 0), np.nextafter(0.5, 1), 0, 1])[:, None]
+    assert ((tempered(each, temperature, "multi") >= 0.5) == (each >= 0.5)).all()
+
+
+def test_a_temperature_divides_the_logits() -> None:
+    """As softmax and sigmoid of the logits themselves."""
+    logits = np.random.default_rng(2).normal(0, 3, (20, 5))
+    expected = torch.tensor(logits / 1.7).softmax(dim=1).numpy()
+    np.testing.assert_allclose(tempered(torch.tensor(logits).softmax(dim=1).numpy(), 1.7, "single"), expected, rtol=1e-9)
+    expected = torch.tensor(logits / 1.7).sigmoid().numpy()
+    np.testing.assert_allclose(tempered(torch.tensor(logits).sigmoid().numpy(), 1.7, "multi"), expected, rtol=1e-9)
+
+
+def _model(kind: str, bert: Path) -> Model:
+    if kind == "linear":
+        return fit(tiny.segments(60), tiny.scheme(), LinearSpec(min_count=1), seed=1)
+    torch.manual_seed(1)
+    return build(tiny.encoder(bert), NetworkSpec(max_length=32), tiny.scheme())
+
+
+KINDS = pytest.mark.parametrize("kind", ["network", "linear"])
+
+
+@KINDS
+def test_a_bundle_keeps_its_calibration(bert: Path, tmp_path: Path, kind: str) -> None:
+    """Saved and loaded, temperatures, thresholds and every probability are the same, and labels those without them."""
+    model, rows = _model(kind, bert), tiny.segments(40, seed=3)
+    labels, plain = [prediction.labels for prediction in model.predict(rows)], model.probabilities(rows)
+    model.calibration = Calibration({"topic": 1.5, "stance": 0.7}, {"stance": {0.9: 0.123456789, 0.95: None}})
+    loaded = bundle.load(bundle.save(model, tmp_path / "bundle"))
+    assert loaded.calibration == model.calibration
+    for task, temperature in model.calibration.temperatures.items():
+        np.testing.assert_array_equal(loaded.probabilities(rows)[task], tempered(plain[task], temperature, "single"))
+        assert not np.allclose(loaded.probabilities(rows)[task], plain[task])
+    assert [prediction.labels for prediction in loaded.predict(rows)] == labels
+
+
+@KINDS
+def test_a_bundle_without_calibration_loads(bert: Path, tmp_path: Path, kind: str) -> None:
+    """One of an older version answers as it did."""
+    model, rows = _model(kind, bert), tiny.segments(20, seed=3)
+    folder = bundle.save(model, tmp_path / "bundle")
+    description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
+    del description["calibration"]
+    (folder / "haltung.json").write_text(json.dumps(description), encoding="utf-8")
+    loaded = bundle.load(folder)
+    assert loaded.calibration == Calibration()
+    np.testing.assert_array_equal(loaded.probabilities(rows)["stance"], model.probabilities(rows)["stance"])
+
+
+@pytest.mark.parametrize("broken", [{"temperatures": {"stance": -1}}, {"temperatures": {"stance": "warm"}}, {"thresholds": []}, 3])
+def test_a_broken_calibration_is_told(bert: Path, tmp_path: Path, broken: object) -> None:
+    """A temperature that is none is no reason for a traceback."""
+    folder = bundle.save(_model("linear", bert), tmp_path / "bundle")
+    description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
+    (folder / "haltung.json").write_text(json.dumps({**description, "calibration": broken}), encoding="utf-8")
+    with pytest.raises(UserError, match="is broken or incomplete"):
+        bundle.load(folder)
+
+
+@KINDS
+def test_what_is_evaluated_is_what_is_loaded(bert: Path, tmp_path: Path, kind: str) -> None:
+    """The dev figures of a training are those of its bundle, to the last digit."""
+    model, dev = _model(kind, bert), tiny.segments(60, seed=5)
+    raw = score(dev, model.predict(dev), tiny.scheme())
+    now = calibrate(model, raw)
+    again = bundle.load(bundle.save(model, tmp_path / "bundle"))
+    for task, values in score(dev, again.predict(dev), tiny.scheme()).probabilities.items():
+        np.testing.assert_array_equal(values, now.probabilities[task])
+        assert raw.decided(task).tolist() == now.decided(task).tolist()
+    report = calibration_of(again, now)
+    for task, before in report.before.items():
+        assert report.tasks[task].log_loss <= before.log_loss + 1e-9
+        assert before.log_loss == pytest.approx(calibration(raw, tiny.scheme()[task], draws=0).log_loss)
+
+
+def test_a_linear_model_with_a_multi_label_task_gets_a_temperature_for_it(tmp_path: Path) -> None:
+    """But no thresholds: abstaining is for single-label tasks."""
+    rows = [Segment(str(i), f"{'alpha' if i % 3 else 'beta'} wort", {"themes": ("a",) if i % 2 else ("b", "c")}) for i in range(40)]
+    model = fit(rows, MULTI, LinearSpec(min_count=1), seed=1)
+    calibrate(model, score(rows, model.predict(rows), MULTI))
+    held = bundle.load(bundle.save(model, tmp_path / "bundle")).calibration
+    assert held == model.calibration
+    assert (set(held.temperatures), dict(held.thresholds)) == ({"themes"}, {})
+
+
+def test_the_page_has_tables_and_plots_of_every_task() -> None:
+    """In both languages; the figures in them are those of the report."""
+    given_ = simulated(300, 4, 2.0, articles=30)
+    report = measure(given_, {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}}, before=simulated(300, 4, articles=30))
+    for language in ("en", "de"):
+        parts = page(report, FIVE, language)
+        assert [(part.task, part.kind) for part in parts] == [
+            ("", "calibration"), ("stance", "reliability"), ("stance", "reliability_table"),
+            ("stance", "coverage_risk"), ("stance", "abstention"),
+        ]  # fmt: skip
+        for part in parts:
+            if part.figure is not None:
+                part.figure.draw_without_rendering()
+    grid = page(report, FIVE)[0].grid
+    assert grid is not None
+    assert grid.rows[0][1] == "1.25"
+    assert grid.rows[0][4] == f"{report.tasks['stance'].ece:.3f}"
+
+
+def test_the_report_is_plain_data_and_flat_metrics(tmp_path: Path) -> None:
+    """``calibration.json`` can be read by anything, and a tracker takes the figures."""
+    report = measure(simulated(200, 4, articles=20), {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}})
+    data = json.loads(report.write(tmp_path).read_text(encoding="utf-8"))
+    assert data["tasks"]["stance"]["ece"] == report.tasks["stance"].ece
+    assert data["abstention"]["stance"]["points"][1]["threshold"] is None
+    metrics = report.metrics()
+    assert (metrics["stance_temperature"], metrics["stance_ece"]) == (1.25, report.tasks["stance"].ece)
+    assert metrics["stance_coverage_at_0.95"] == 0
+    assert "stance_precision_at_0.95" not in metrics
+    assert isinstance(report.tasks["stance"].ece_interval, Interval)

@@ -1,0 +1,402 @@
+"""Comparing runs: the verdict, the tables, the page, and what is refused, down to the command a person types."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from haltung import tracking
+from haltung.cli import main
+from haltung.cli.compare import _references
+from haltung.errors import UserError
+from haltung.evaluation import outcome
+from haltung.evaluation.comparison.compare import BETTER, OPEN, WORSE, Comparison, System, compare
+from haltung.evaluation.comparison.published import Reference, with_references
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.predictions import Scored
+from haltung.evaluation.report import comparison_page, comparison_plots, comparison_tables
+from haltung.evaluation.statistics.intervals import with_intervals
+from haltung.experiments import compare as comparison
+from scored_runs import OTHER_SCHEME, SCHEME, scored
+
+GOOD = System("good", (scored(0.85, 1),), ("1" * 32,))
+LIKE = System("like", (scored(0.84, 2),), ("2" * 32,))
+POOR = System("poor_one", tuple(scored(value, 10 + n) for n, value in enumerate((0.55, 0.6, 0.58))), ("3" * 32, "4" * 32, "5" * 32))
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    """Three systems, one of them with three seeds, on one task."""
+    return compare([GOOD, LIKE, POOR], ["stance"])
+
+
+def test_each_pair_has_a_verdict(found: Comparison) -> None:
+    """In the order in which the systems were named."""
+    pairs = found.tasks["stance"].pairs
+    assert [(pair.first, pair.second, pair.verdict) for pair in pairs] == [
+        ("good", "like", OPEN),
+        ("good", "poor_one", BETTER),
+        ("like", "poor_one", BETTER),
+    ]
+    assert compare([POOR, GOOD]).tasks["stance"].pairs[0].verdict == WORSE
+
+
+def test_an_open_verdict_says_how_many_articles_it_would_take(found: Comparison) -> None:
+    """In both languages; a told one is one word."""
+    pair = found.tasks["stance"].pairs[0]
+    assert pair.needed is not None
+    assert comparison_tables.verdict(pair, found).startswith("not distinguishable with these data (it would take about ")
+    assert "Artikel)" in comparison_tables.verdict(pair, found, "de")
+    assert comparison_tables.verdict(found.tasks["stance"].pairs[1], found) == "better"
+    assert comparison_tables.sentence(found.tasks["stance"].pairs[1], found).startswith("good is better than poor_one (macro-F1 +0.")
+
+
+def test_the_leaderboard_has_the_best_first_with_spread_over_seeds(found: Comparison) -> None:
+    """A single run has none."""
+    grid = comparison_tables.leaderboard(found, "stance", SCHEME)
+    assert [row[0] for row in grid.rows][-1] == "poor_one"
+    assert [row[2] == "–" for row in grid.rows] == [True, True, False]
+    assert [row[4] for row in grid.rows] == ["1", "1", "3"]
+    assert grid.title == "Stance · news · test: 400 segments, 40 articles"
+
+
+def test_a_single_run_has_the_interval_that_evaluate_gave_it(found: Comparison) -> None:
+    """Two numbers for one thing would puzzle the reader."""
+    interval = with_intervals(evaluate(GOOD.runs[0]), GOOD.runs[0]).tasks["stance"].intervals["macro_f1"]
+    row = next(row for row in found.tasks["stance"].standings if row.system == "good")
+    assert (row.macro_f1.low, row.macro_f1.high) == (interval.low, interval.high)
+
+
+def test_holm_can_be_left_out() -> None:
+    """Then p is what the test says."""
+    plain, corrected = compare([GOOD, LIKE, POOR], correction="none"), compare([GOOD, LIKE, POOR])
+    assert all(pair.corrected == pair.macro_f1.p for pair in plain.tasks["stance"].pairs)
+    assert any(pair.corrected > pair.macro_f1.p for pair in corrected.tasks["stance"].pairs)
+    assert "p Holm" not in comparison_tables.pairs(plain, "stance", SCHEME).columns
+
+
+def test_mcnemar_compares_single_runs_only(found: Comparison) -> None:
+    """For a side with several seeds there is no one set of answers."""
+    assert [pair.mcnemar is None for pair in found.tasks["stance"].pairs] == [False, True, True]
+
+
+def test_all_tasks_are_compared_unless_one_is_named() -> None:
+    """Multi-label ones too."""
+    assert list(compare([GOOD, POOR]).tasks) == ["stance", "themes"]
+    assert list(compare([GOOD, POOR], ["themes"]).tasks) == ["themes"]
+    with pytest.raises(UserError, match="unknown task 'stanc', did you mean 'stance'"):
+        compare([GOOD, POOR], ["stanc"])
+
+
+def test_other_segments_gold_or_scheme_are_refused_by_name() -> None:
+    """A comparison is of the same questions, or it is none."""
+    other = System("other", (scored(0.8, 3, articles=41),))
+    with pytest.raises(UserError, match="good and other can't be compared: their predictions are for other segments"):
+        compare([GOOD, other])
+    relabelled = System("new", (dataclasses.replace(scored(0.8), scheme=OTHER_SCHEME),))
+    with pytest.raises(UserError, match="good and new can't be compared: their label schemes differ"):
+        compare([GOOD, relabelled])
+    with pytest.raises(UserError, match="1 system to compare"):
+        compare([GOOD])
+    with pytest.raises(UserError, match="two systems are called 'good'"):
+        compare([GOOD, GOOD])
+    few = [System(name, (scored(0.8, n, articles=4),)) for n, name in enumerate("ab")]
+    with pytest.raises(UserError, match="labelled in 4 articles; at least 5"):
+        compare(few)
+
+
+def test_systems_with_other_tasks_are_compared_on_those_they_share() -> None:
+    """Whether a second task helps or harms is a question to ask; with other labels, or no task in common, it is none."""
+    alone = System("alone", (scored(0.7, 5).only(["stance"]),))
+    found = compare([GOOD, alone])
+    assert (list(found.tasks), found.unshared) == (["stance"], ("themes",))
+    assert found.tasks["stance"].pairs[0].macro_f1 == compare([GOOD, System("alone", (scored(0.7, 5),))]).tasks["stance"].pairs[0].macro_f1
+    assert any("not every system has learned it: themes" in note for note in comparison_tables.notes(found))
+    assert compare([alone, GOOD]).tasks["stance"].pairs[0].verdict == WORSE
+    with pytest.raises(UserError, match="unknown task 'themes'"):
+        compare([GOOD, alone], ["themes"])
+    relabelled = System("new", (dataclasses.replace(scored(0.8), scheme=OTHER_SCHEME).only(["stance"]),))
+    with pytest.raises(UserError, match="good and new can't be compared: their label schemes differ"):
+        compare([GOOD, relabelled])
+    themes = System("themes", (scored(0.8).only(["themes"]),))
+    with pytest.raises(UserError, match="alone and themes can't be compared: their label schemes differ"):
+        compare([alone, themes])
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_folder_holds_page_tables_and_plot(found: Comparison, tmp_path: Path) -> None:
+    """The page needs no other file, speaks the language, and says the verdict first."""
+    files = comparison_page.write(tmp_path / "out", found, SCHEME, "de", {"command": "haltung <compare>"})
+    assert sorted(files) == sorted((tmp_path / "out").iterdir())
+    text = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    page = _Page(text)
+    assert (page.open, [source[:22] for source in page.sources]) == ([], ["data:image/png;base64,"])
+    assert '<html lang="de">' in text
+    assert "haltung &lt;compare&gt;" in text
+    assert -1 < text.index("good ist besser als poor_one") < text.index("Rangliste")
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["tasks"]["stance"]["n"] == 400
+
+
+def test_a_comparison_replaces_an_older_one_and_nothing_else(found: Comparison, tmp_path: Path) -> None:
+    """A folder with other things in it is left alone."""
+    comparison_page.write(tmp_path / "out", found, SCHEME)
+    comparison_page.write(tmp_path / "out", found, SCHEME)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(UserError, match="is not empty and no comparison"):
+        comparison_page.write(tmp_path / "mine", found, SCHEME)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+
+
+def test_csv_is_for_machines(found: Comparison) -> None:
+    """Every digit, a point in numbers, nothing where there is nothing."""
+    pairs = list(csv.DictReader(io.StringIO(comparison_tables.pairs_csv(found))))
+    assert float(pairs[1]["macro_f1_difference"]) == found.tasks["stance"].pairs[1].macro_f1.value
+    assert (pairs[1]["verdict"], pairs[1]["p_mcnemar"]) == ("better", "")
+    rows = list(csv.DictReader(io.StringIO(comparison_tables.standings_csv(found))))
+    assert {row["system"] for row in rows} == {"good", "like", "poor_one"}
+    assert set(pairs[0]) | set(rows[0]) >= {"low", "high", "macro_f1_sd", "articles"}
+
+
+def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) -> None:
+    """An underscore would break a paper; every table has as many cells as columns."""
+    text = comparison_tables.latex(found, SCHEME)
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
+    assert r"poor\_one" in text
+    assert "poor_one" not in text
+    assert r"$\Delta$ macro-F1" in text
+    assert all(letter.isascii() or letter in "·–" for letter in text)
+    board = text.split(r"\end{table}")[0]
+    assert {line.count("&") for line in board.splitlines() if line.endswith(r"\\")} == {4}
+
+
+def test_markdown_has_all_tables_and_how_to_read_them(found: Comparison) -> None:
+    """With the test that the verdict rests on."""
+    text = comparison_tables.markdown(found, SCHEME)
+    assert text.count("| --- |") == 2
+    assert "Verdicts rest on macro-F1 alone" in text
+
+
+def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
+    """With its difference beside it."""
+    from matplotlib.text import Text
+
+    figure = comparison_plots.forest(found, "stance", SCHEME, "de")
+    figure.draw_without_rendering()
+    said = {text.get_text() for text in figure.findobj(Text)}
+    assert "good\ngegen poor_one" in said
+    assert f"+{found.tasks['stance'].pairs[1].macro_f1.value:.3f}".replace(".", ",") in said
+
+
+M_BERT = Reference("M-BERT", "stance", "test", 400, 0.768, 45640, "Vamvas & Sennrich 2020, X-stance")
+
+
+@pytest.fixture(scope="module")
+def published(found: Comparison) -> Comparison:
+    """The same with two published figures, one of which holds for another set."""
+    return with_references(found, [M_BERT, dataclasses.replace(M_BERT, system="Other", segments=399)])
+
+
+def test_a_published_figure_stands_at_the_foot_marked_as_such(published: Comparison, found: Comparison) -> None:
+    """It has no interval, no accuracy and no pair, and its source stands below."""
+    board = comparison_tables.leaderboard(published, "stance", SCHEME)
+    assert (board.rows[-1], board.foot) == (("M-BERT (published)", "0.768", "–", "–", "–"), 1)
+    assert board.rows[:-1] == comparison_tables.leaderboard(found, "stance", SCHEME).rows
+    assert comparison_tables.pairs(published, "stance", SCHEME) == comparison_tables.pairs(found, "stance", SCHEME)
+    told = " ".join(comparison_tables.notes(published))
+    assert "take part in no test. M-BERT: trained on 45,640 segments; Vamvas & Sennrich 2020, X-stance." in told
+    assert "M-BERT (veröffentlicht)" in comparison_tables.leaderboard(published, "stance", SCHEME, "de").rows[-1]
+
+
+def test_a_figure_for_a_split_of_another_size_is_left_out_and_told(published: Comparison, found: Comparison) -> None:
+    """And one for another split or task does not concern this one."""
+    told = comparison_tables.notes(published)[-1]
+    assert told == "The published figure of Other is left out: it holds for 399 segments, this split has 400."
+    for other in ({"split": "dev"}, {"task": "themes"}):
+        assert with_references(found, [dataclasses.replace(M_BERT, **other)]) == found
+
+
+def test_each_format_shows_published_figures(published: Comparison, tmp_path: Path) -> None:
+    """Page, Markdown, LaTeX, CSV and JSON."""
+    comparison_page.write(tmp_path / "out", published, SCHEME)
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir() if path.suffix != ".png"}
+    assert '<tr class="published"><th scope="row">M-BERT (published)</th>' in texts["comparison.html"]
+    assert _Page(texts["comparison.html"]).open == []
+    assert "| M-BERT (published) | 0.768 | – | – | – |" in texts["comparison.md"]
+    assert "\\midrule\nM-BERT (published) & 0.768 & – & – & – \\\\\n\\bottomrule" in texts["comparison.tex"]
+    row = list(csv.DictReader(io.StringIO(texts["leaderboard.csv"])))[-1]
+    assert (row["system"], row["macro_f1"], row["macro_f1_low"], row["segments"]) == ("M-BERT", "0.768", "", "400")
+    assert row["source"].startswith("Vamvas")
+    assert json.loads(texts["comparison.json"])["references"][0]["train_segments"] == 45640
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs in MLflow, as ``train`` and ``evaluate`` leave them, but without any model."""
+    place = tmp_path_factory.mktemp("home")
+    store = _store(place)
+    _run(store, place, "good", scored(0.85, 1))
+    _run(store, place, "like", scored(0.84, 2))
+    _run(store, place, "unscored", None)
+    _run(store, place, "elsewhere", scored(0.8, 3), digest="f" * 64)
+    _run(store, place, "foreign", scored(0.8, 3), digest="e" * 64, corpus="wire")
+    with tracking.run(store, "poor", tags={"haltung.kind": "seeds", "haltung.corpus": "news"}) as parent:
+        for n, value in enumerate((0.55, 0.6, 0.58)):
+            _run(store, place, f"poor-{n}", scored(value, 10 + n), parent=parent)
+    with tracking.run(store, "going", tags={"haltung.kind": "train", "haltung.corpus": "news"}) as going:
+        pass
+    going.connection.client.update_run(going.id, status="RUNNING")
+    return place
+
+
+def _store(place: Path) -> tracking.Store:
+    return tracking.Store(uri=f"sqlite:///{place / 'experiments/mlflow.db'}", artifacts=str(place / "experiments/artifacts"))
+
+
+def _run(
+    store: tracking.Store, place: Path, name: str, given: Scored | None, digest: str = "d" * 64, corpus: str = "news",
+    parent: tracking.Run | None = None,
+) -> None:  # fmt: skip
+    with tracking.run(
+        store, name, parent, {"haltung.kind": "train", "haltung.corpus": corpus, "haltung.split_digest.dev": "c" * 64}
+    ) as run:
+        run.artifact(outcome.write(place / name / "predictions.parquet", scored(0.7, 5, split="dev")), "dev")
+        if given is not None:
+            run.tags({"haltung.digest.test": digest})
+            run.artifact(outcome.write(place / name / "predictions.parquet", given), "evaluation/test")
+
+
+def test_a_parent_run_stands_for_its_seeds(home: Path) -> None:
+    """And a single run for itself; the predictions are the stored ones."""
+    systems = comparison.read(_store(home), ["poor", "good"])
+    assert [(system.name, len(system.runs), len(system.ids)) for system in systems] == [("poor", 3, 3), ("good", 1, 1)]
+    np.testing.assert_array_equal(systems[1].runs[0].probabilities["stance"], scored(0.85, 1).probabilities["stance"])
+
+
+def test_dev_predictions_of_the_training_are_found(home: Path) -> None:
+    """Nobody has to evaluate on dev for that."""
+    assert comparison.read(_store(home), ["good", "unscored"], split="dev")[1].runs[0].split == "dev"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["good"], "1 run to compare; name two or more"),
+        ([], "0 runs to compare"),
+        (["good", "good"], "the run good .* is named twice; name runs that differ"),
+        (["poor", "poor-1"], "the run poor-1 .* is named twice, as a part of poor"),
+        (["poor-1", "poor"], "the run poor-1 .* is named twice, as a part of poor"),
+        (["good", "goood"], "there is no run 'goood'.*did you mean 'good'"),
+        (["good", "going"], "the run going .* is still running"),
+        (["good", "unscored"], "the run unscored .* holds no predictions for test; run haltung evaluate run=.* split=test"),
+        (
+            ["good", "elsewhere"],
+            r"good and elsewhere can't be compared: their test splits differ \(digests dddddddddddd and ffffffffffff\)",
+        ),
+        (["good", "foreign"], "they were trained on news and wire; name the corpus to compare on, as in corpus=news"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_by_name(home: Path, names: list[str], told: str) -> None:
+    """In one sentence that says what to do."""
+    with pytest.raises(UserError, match=told):
+        comparison.read(_store(home), names)
+
+
+def test_a_missing_evaluation_on_another_corpus_is_told_with_its_command(home: Path) -> None:
+    """Word for word what to type."""
+    with pytest.raises(UserError, match=r"holds no predictions for wire\.test; run haltung evaluate run=\w{8} split=test corpus=wire"):
+        comparison.read(_store(home), ["good", "foreign"], corpus="wire")
+
+
+def test_folds_want_cross_validations(home: Path) -> None:
+    """Out-of-fold predictions are on another split than any single training's."""
+    with pytest.raises(UserError, match="is no cross-validation"):
+        comparison.read(_store(home), ["good", "like"], split="folds")
+
+
+def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Leaderboard and verdicts in the terminal, the page in a folder, a run of the kind compare in MLflow."""
+    monkeypatch.chdir(home)
+    assert main(["compare", "runs=[good,like,poor]", "output=out"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "good is better than poor" in said
+    assert "good and like: not distinguishable with these data" in said
+    assert (home / "out" / "comparison.html").is_file()
+    record = tracking.find(_store(home), "compare-good-like-poor")
+    assert record.tags["haltung.kind"] == "compare"
+    assert record.metrics["stance/good - poor/value"] > 0.2
+    assert (tracking.artifact(record, "comparison") / "comparison.html").is_file()
+
+
+def test_without_a_folder_the_page_is_in_the_run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says where it can be opened; ``track=false`` prints the same and leaves nothing behind."""
+    monkeypatch.chdir(home)
+    assert main(["compare", "runs=[poor,like]"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    page = Path(told[-1].removeprefix("page: "))
+    (id,) = (line.split()[1] for line in told if line.startswith("run "))
+    assert "poor" in page.read_text(encoding="utf-8")
+    assert page == tracking.artifact(tracking.find(_store(home), id), "comparison") / "comparison.html"
+    assert main(["compare", "runs=[poor,like]", "track=false"]) == 0
+    assert capsys.readouterr().out.splitlines() == told[:-2]
+    assert tracking.find(_store(home), "compare-poor-like").id == id
+
+
+def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """9e88 is the beginning of an id, not 9 with 88 zeros; brackets may be left out."""
+    monkeypatch.chdir(home)
+    assert main(["compare", "runs=9e88,12345678"]) == 2
+    assert "there is no run '9e88'" in capsys.readouterr().err
+    assert main(["compare", "runs=[good,poor]", "correction=holms"]) == 2
+    assert "correction is 'holms', allowed are 'holm' or 'none'" in capsys.readouterr().err
+
+
+def test_the_command_takes_published_figures_from_the_corpus_config(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the name of the corpus, from one's own configs too; a wrong key is told."""
+    monkeypatch.chdir(home)
+    (home / "mine/corpus").mkdir(parents=True)
+    declared = home / "mine/corpus/news.yaml"
+    line = "{system: M-BERT, task: stance, split: test, segments: 400, macro_f1: 0.768, train_segments: 45640, source: paper}"
+    declared.write_text(f"references:\n  - {line}\n", encoding="utf-8")
+    assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(published)" in said
+    assert "0.768" in said
+    assert "M-BERT: trained on 45,640 segments; paper." in said
+    declared.write_text(f"references:\n  - {line.replace('macro_f1', 'macrof1')}\n", encoding="utf-8")
+    assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 2
+    assert "there is no key 'corpus.references.0.macrof1', did you mean 'macro_f1'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("corpus", ["xstance", "xstance_hub"])
+def test_x_stance_declares_its_published_figures(corpus: str) -> None:
+    """For the German comments on known questions."""
+    found = _references(corpus, None)
+    assert [(one.system, one.task, one.segments, one.macro_f1) for one in found] == [
+        ("M-BERT", "stance", 3479, 0.768),
+        ("fastText", "stance", 3479, 0.699),
+    ]

@@ -1,0 +1,171 @@
+"""The challenge set: read as pairs, scored by phenomenon, told in table, plot, page and run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scipy.stats import binomtest
+
+from haltung import labels
+from haltung.corpus.readers.pairs import Pairs
+from haltung.errors import UserError
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.metrics.minimal_pairs import flat, is_challenge, phenomena
+from haltung.evaluation.metrics.results import Evaluation, PhenomenonFigures
+from haltung.evaluation.predictions import score
+from haltung.evaluation.report import page as report
+from haltung.evaluation.report import plots, tables
+from haltung.labels import Scheme
+from haltung.records import Prediction, Segment
+
+SCHEME = labels.parse(
+    {"name": "two", "tasks": {"topic": {"labels": ["war", "trade"]}, "stance": {"labels": ["warning", "threat", "neutral"]}}}
+)
+
+
+def pair(id: str, phenomenon: str, *stances: str) -> dict[str, object]:
+    """One line of a challenge set."""
+    segments = [{"text": f"{id} {stance} {place}", "topic": "war", "stance": stance} for place, stance in enumerate(stances)]
+    return {"pair": id, "phenomenon": phenomenon, "context": "Vorher.", "segments": segments}
+
+
+def write(path: Path, *pairs: object) -> Path:
+    """Write pairs as JSON Lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8")
+    return path
+
+
+def predicted(segments: tuple[Segment, ...], *stances: str) -> list[Prediction]:
+    """Predictions of these stances, with the topic always right."""
+
+    def sure(task: str, label: str) -> dict[str, float]:
+        return {other: float(other == label) for other in SCHEME[task].ids}
+
+    return [
+        Prediction(segment.id, {"topic": "war", "stance": stance}, {"topic": sure("topic", "war"), "stance": sure("stance", stance)})
+        for segment, stance in zip(segments, stances, strict=True)
+    ]
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> tuple[Segment, ...]:
+    """Two pairs of one phenomenon and one of another, whose stance does not differ."""
+    path = write(
+        tmp_path / "pairs.jsonl",
+        pair("n1", "negation", "warning", "neutral"),
+        pair("n2", "negation", "threat", "neutral"),
+        pair("d1", "direction", "threat", "threat"),
+    )
+    return Pairs(str(path)).read(SCHEME).segments
+
+
+def test_both_segments_of_a_pair_share_article_phenomenon_and_context(segments: tuple[Segment, ...]) -> None:
+    """And all of them are test."""
+    assert [segment.id for segment in segments] == ["n1-a", "n1-b", "n2-a", "n2-b", "d1-a", "d1-b"]
+    assert {(segment.article, segment.genre, segment.context, segment.split) for segment in segments[:2]} == {
+        ("n1", "negation", "Vorher.", "test")
+    }
+    assert is_challenge(segments)
+    assert not is_challenge(segments[:1])
+
+
+def test_figures_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment, ...]) -> None:
+    """One pair both right; one told apart and half right; one whose stance does not differ, half right."""
+    scored = score(segments, predicted(segments, "warning", "neutral", "warning", "neutral", "threat", "neutral"), SCHEME)
+    found = phenomena(scored, segments)["stance"]
+    assert [replace(row, intervals={}) for row in found] == [
+        PhenomenonFigures("all", 3, 4 / 6, 1 / 3, 2, 1.0),
+        PhenomenonFigures("direction", 1, 0.5, 0.0, 0, None),
+        PhenomenonFigures("negation", 2, 0.75, 0.5, 2, 1.0),
+    ]
+    for row in found:
+        pairs = {"accuracy": row.pairs, "both": row.pairs, "apart": row.differing}
+        for figure, ends in row.intervals.items():
+            hits = getattr(row, figure) * pairs[figure]
+            if hits == round(hits):
+                low, high = binomtest(round(hits), pairs[figure]).proportion_ci(method="wilson")
+                assert (ends.low, ends.high) == pytest.approx((low, high), abs=1e-6)
+    assert set(found[1].intervals) == {"accuracy", "both"}
+
+
+def test_a_model_that_answers_both_the_same_tells_nothing_apart(segments: tuple[Segment, ...]) -> None:
+    """Always neutral: half of the negations right, and no pair."""
+    figures = phenomena(score(segments, predicted(segments, *["neutral"] * 6), SCHEME), segments)["stance"]
+    assert [(row.phenomenon, row.accuracy, row.both, row.apart) for row in figures][2] == ("negation", 0.5, 0.0, 0.0)
+    assert flat({"stance": figures})["stance"]["negation"] == {"accuracy": 0.5, "both": 0.0}
+
+
+def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tuple[Segment, ...], tmp_path: Path) -> None:
+    """And the figures survive the way through JSON."""
+    scored = score(segments, predicted(segments, *["neutral"] * 6), SCHEME, "challenge", "test")
+    figures = Evaluation(**{**vars(evaluate(scored)), "phenomena": phenomena(scored, segments)})
+    assert Evaluation.from_dict(json.loads(figures.to_json())) == figures
+    grid = tables.phenomena(figures.phenomena["stance"], SCHEME.stance, "de")
+    assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,561]", "0,000 [0,000; 0,658]")
+    assert plots.phenomena(figures, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"
+    files = report.write(tmp_path / "report", figures, scored, language="de")
+    assert any(path.name == "stance_phenomena.png" for path in files)
+    assert "Minimalpaare" in files[0].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"phenomenon": "x", "segments": []}, "line 1: no 'pair'"),
+        ({"pair": "p", "segments": []}, "line 1: no 'phenomenon'"),
+        ({"pair": "p", "phenomenon": "x"}, "'segments' is .*; expected a list of two segments"),
+        (pair("p", "x", "warning"), "'segments' is a list of 1; expected a list of two segments"),
+        (pair("p", "x", "warning", "wraning"), "unknown stance 'wraning', did you mean 'warning'"),
+        ({**pair("p", "x", "warning", "threat"), "segments": ["a", "b"]}, "segment a is .*; expected an object"),
+    ],
+)
+def test_a_broken_pair_is_told_with_its_line(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    """One sentence with file, line, what was found, and what is expected."""
+    with pytest.raises(UserError, match=message):
+        Pairs(str(write(tmp_path / "pairs.jsonl", row))).read(SCHEME)
+
+
+def test_a_pair_that_stands_twice_is_told(tmp_path: Path) -> None:
+    """With both places."""
+    twice = pair("p", "x", "warning", "threat")
+    with pytest.raises(UserError, match=r"line 2: the pair 'p' stands already at .*line 1"):
+        Pairs(str(write(tmp_path / "pairs.jsonl", twice, twice))).read(SCHEME)
+
+
+def test_a_broken_pair_leaves_nothing_half_read(tmp_path: Path) -> None:
+    """With on_error=drop, both of its segments are out."""
+    path = write(tmp_path / "pairs.jsonl", pair("p", "x", "warning", "wraning"), pair("q", "x", "warning", "threat"))
+    reading = Pairs(str(path), on_error="drop").read(SCHEME)
+    assert [segment.id for segment in reading.segments] == ["q-a", "q-b"]
+    assert [dropped.id for dropped in reading.dropped] == ["p"]
+
+
+@pytest.fixture(scope="module")
+def shipped(root: Path) -> tuple[Segment, ...]:
+    """The challenge set of the project."""
+    return Pairs(str(root / "data" / "challenge")).read(_diplomacy(root)).segments
+
+
+def _diplomacy(root: Path) -> Scheme:
+    return labels.load(root / "configs" / "labels" / "diplomacy.yaml")
+
+
+def test_the_shipped_challenge_set_is_as_large_as_it_says(shipped: tuple[Segment, ...]) -> None:
+    """At least 400 segments, eight phenomena of at least 20 pairs each."""
+    assert len(shipped) >= 400
+    kinds = {segment.article: segment.genre for segment in shipped}
+    counts = {kind: list(kinds.values()).count(kind) for kind in set(kinds.values())}
+    assert len(counts) == 8
+    assert min(counts.values()) >= 20
+
+
+def test_the_labels_of_each_shipped_pair_differ(shipped: tuple[Segment, ...]) -> None:
+    """In the stance, or, for who does it to whom, in the dyads."""
+    pairs = list(zip(shipped[::2], shipped[1::2], strict=True))
+    alike = [one.article for one, two in pairs if one.labels["stance"] == two.labels["stance"] and set(one.dyads) == set(two.dyads)]
+    assert alike == []
+    same_stance = {one.genre for one, two in pairs if one.labels["stance"] == two.labels["stance"]}
+    assert same_stance <= {"direction"}

@@ -1,0 +1,146 @@
+"""Errors to read: the surest first, pairs that are confused, and gold labels that look wrong."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from haltung.errors import UserError
+from haltung.evaluation.error_analysis.mistakes import (
+    Mistake,
+    Mistakes,
+    Word,
+    confusion_table,
+    confusions,
+    find,
+    issue_table,
+    label_issues,
+    mistake_table,
+    mistakes,
+)  # fmt: skip
+from haltung.evaluation.predictions import Scored
+from haltung.labels import parse
+from haltung.records import Segment
+
+ABC = parse({"name": "abc", "tasks": {"stance": {"labels": ["a", "b", "c"]}}})
+MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": ["x", "y"]}}})
+
+
+def single(gold: Sequence[int], probabilities: Sequence[Sequence[float]]) -> tuple[Scored, list[Segment]]:
+    """A scored split and its segments."""
+    ids = tuple(f"s{row}" for row in range(len(gold)))
+    scored = Scored(ids, ids, ABC, {"stance": np.array(probabilities)}, {"stance": np.array(gold, dtype=np.int64)})
+    return scored, [Segment(id, f"Satz {id}", context="davor", article=f"a{id}") for id in ids]
+
+
+def test_the_surest_error_comes_first() -> None:
+    """Right predictions and unlabelled rows are no errors."""
+    scored, segments = single([0, 0, 1, -1], [[0.3, 0.6, 0.1], [0.8, 0.1, 0.1], [0.02, 0.03, 0.95], [0.1, 0.8, 0.1]])
+    found = mistakes(scored, segments, ABC["stance"])
+    assert found == [
+        Mistake("stance", "s2", "as2", ("b",), ("c",), "c", 0.95, 0.03, "Satz s2", "", "davor"),
+        Mistake("stance", "s0", "as0", ("a",), ("b",), "b", 0.6, 0.3, "Satz s0", "", "davor"),
+    ]
+    assert mistakes(scored, segments, ABC["stance"], limit=1) == found[:1]
+
+
+def test_a_multi_label_error_is_told_by_its_surest_label() -> None:
+    """A label that is missed with certainty weighs as one that is given with certainty."""
+    gold = np.array([[1, 0], [1, 1], [0, 0]], dtype=np.int64)
+    values = np.array([[0.05, 0.7], [0.9, 0.9], [0.6, 0.1]])
+    scored = Scored(("1", "2", "3"), ("1", "2", "3"), MULTI, {"themes": values}, {"themes": gold})
+    first, second = mistakes(scored, [Segment(id, "Satz") for id in "123"], MULTI["themes"])
+    assert (first.id, first.gold, first.predicted, first.label, first.probability) == ("1", ("x",), ("y",), "x", 0.95)
+    assert (second.id, second.gold, second.predicted, second.label, second.probability) == ("3", (), ("x",), "x", 0.6)
+
+
+def test_confusions_are_counted_by_pair() -> None:
+    """The most frequent first, with the share of the gold label and the surest examples."""
+    scored, _ = single(
+        [0, 0, 0, 0, 1], [[0.1, 0.8, 0.1], [0.0, 1.0, 0.0], [0.1, 0.2, 0.7], [0.9, 0.1, 0], [0.7, 0.2, 0.1]]
+    )  # fmt: skip
+    found = confusions(scored, ABC["stance"])
+    assert [(row.gold, row.predicted, row.count, row.share, row.examples) for row in found] == [
+        ("a", "b", 2, 0.5, ("s1", "s0")), ("a", "c", 1, 0.25, ("s2",)), ("b", "a", 1, 1.0, ("s4",)),
+    ]  # fmt: skip
+    assert confusion_table(found, ABC["stance"]).rows[0] == ("a", "b", "2", "0.500")
+
+
+def noisy() -> tuple[Scored, list[Segment]]:
+    """Ninety segments that a good model knows, of which three have been given a wrong label."""
+    rng = np.random.default_rng(0)
+    true = np.arange(90) % 3
+    values = np.full((90, 3), 0.05) + rng.random((90, 3)) * 0.05
+    values[np.arange(90), true] = 0.85
+    # Of these the model is surer than it is on average.
+    values[[4, 31, 77], true[[4, 31, 77]]] = 3.0
+    gold = true.copy()
+    gold[[4, 31, 77]] = (true[[4, 31, 77]] + 1) % 3
+    return single(gold.tolist(), (values / values.sum(axis=1, keepdims=True)).tolist())
+
+
+def test_wrong_gold_labels_are_found() -> None:
+    """The three, and no others, with what the model says instead."""
+    scored, segments = noisy()
+    found = label_issues(scored, segments, ABC["stance"])
+    assert {row.id for row in found} == {"s4", "s31", "s77"}
+    assert all(ABC["stance"].index(row.suggested) == int(row.id[1:]) % 3 for row in found)
+    assert all(row.quality < 0.2 for row in found)
+    assert [row.quality for row in found] == sorted(row.quality for row in found)
+
+
+def test_a_label_that_no_segment_has_disturbs_nothing() -> None:
+    """A split need not have all of them, and a probability may be 0."""
+    scored, segments = single([0] * 20 + [1] * 20, [[0.95, 0.05, 0.0]] * 20 + [[0.05, 0.95, 0.0]] * 19 + [[0.97, 0.03, 0.0]])
+    assert [row.id for row in label_issues(scored, segments, ABC["stance"])] == ["s39"]
+
+
+def test_one_label_alone_cannot_be_doubted() -> None:
+    """There is nothing to compare it with."""
+    scored, segments = single([0, 0], [[0.1, 0.9, 0], [0.9, 0.1, 0]])
+    assert label_issues(scored, segments, ABC["stance"]) == []
+
+
+def test_without_cleanlab_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to install."""
+    real = builtins.__import__
+
+    def missing(name: str, *rest: Any) -> Any:
+        if name.startswith("cleanlab"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    scored, segments = noisy()
+    with pytest.raises(UserError, match=r"pip install cleanlab, or say examine=false"):
+        find(scored, segments)
+    assert find(scored, segments, issues=0).wrong == {"stance": 3}
+
+
+def test_mistakes_survive_json() -> None:
+    """With the words too."""
+    scored, segments = noisy()
+    found = find(scored, segments, limit=2)
+    assert (found.wrong["stance"], len(found.mistakes)) == (3, 2)
+    worded = Mistakes(
+        found.wrong,
+        (Mistake("stance", "1", "", ("a",), ("b",), "b", 0.9, 0.1, "Ja", "", "", (Word("text", 0, 2, -1.0),)),),
+        found.confusions,
+        found.issues,
+    )
+    for each in (found, worded):
+        assert Mistakes.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_mistakes_and_issues_have_tables(language: str) -> None:
+    """One row each, with the text."""
+    scored, segments = noisy()
+    found = find(scored, segments)
+    assert {row[3] for row in mistake_table(found.mistakes, ABC, language).rows} == {"Satz s4", "Satz s31", "Satz s77"}
+    assert len(issue_table(found.issues, ABC, language).rows) == 3

@@ -1,0 +1,205 @@
+"""Tests of differences: by hand, against scipy and statsmodels, and no bolder than they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+import simulated
+from haltung.evaluation.statistics.significance import (
+    Estimate,
+    Sampled,
+    articles_needed,
+    difference,
+    holm,
+    mcnemar,
+    randomisation,
+    sampled,
+    standing,
+)
+from simulated import articles
+
+ZERO = np.zeros(11)
+
+
+def spread(values: list[float], draws: np.ndarray, count: int = 30) -> Sampled:
+    """A system with these figures of its seeds, and these draws."""
+    return Sampled(np.column_stack([values, values]), np.column_stack([draws, draws]), count)
+
+
+def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
+    """Its standard error is that of the draws, made good for few articles; t has articles - 1 degrees."""
+    from scipy.stats import t
+
+    draws = np.random.default_rng(0).normal(0.1, 0.04, 2000)
+    found = difference(spread([0.6], draws), spread([0.5], np.zeros(2000)))
+    error = draws.std(ddof=1) * math.sqrt(30 / 29)
+    assert (found.value, found.articles_error, found.seeds_error, found.degrees) == pytest.approx((0.1, error, 0.0, 29))
+    assert (found.low, found.high) == pytest.approx((0.1 - t.ppf(0.975, 29) * error, 0.1 + t.ppf(0.975, 29) * error))
+    assert found.p == pytest.approx(2 * t.sf(0.1 / error, 29))
+
+
+def test_seeds_alone_give_the_test_of_welch() -> None:
+    """Where articles don't matter, what is left is the t-test for two samples of unequal variance, as scipy has it."""
+    from scipy.stats import ttest_ind
+
+    first, second = [0.61, 0.64, 0.58, 0.66], [0.52, 0.5, 0.6]
+    theirs = ttest_ind(first, second, equal_var=False)
+    steady = np.zeros(500)
+    found = difference(spread(first, steady), spread(second, steady))
+    # The constant draws' part has no variance, and so no say in the degrees of freedom.
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert (found.low, found.high) == pytest.approx(theirs.confidence_interval())
+
+
+def test_articles_and_seeds_add_up() -> None:
+    """The variance is the sum of both parts."""
+    draws = np.random.default_rng(1).normal(0, 0.03, 1000)
+    found = difference(spread([0.5, 0.6, 0.55], draws), spread([0.4, 0.5, 0.45], np.zeros(1000)))
+    assert found.seeds_error == pytest.approx(math.sqrt(2 * 0.05**2 / 3))
+    reach = (found.high - found.low) / 2
+    from scipy.stats import t
+
+    assert reach == pytest.approx(t.ppf(0.975, found.degrees) * math.hypot(found.articles_error, found.seeds_error))
+
+
+def test_seeds_that_do_not_differ_lend_no_spread() -> None:
+    """A linear model's three seeds give the same answers, which says nothing of how an encoder's would differ."""
+    draws = np.random.default_rng(2).normal(0.1, 0.04, 1000)
+    alone = difference(spread([0.6], draws), spread([0.5], np.zeros(1000)))
+    assert difference(spread([0.6], draws), spread([0.5, 0.5, 0.5], np.zeros(1000))) == alone
+    assert alone.seeds_error == 0
+
+
+def test_intervals_stay_where_figures_can_be() -> None:
+    """Between 0 and 1, a difference between -1 and 1; two seeds far apart reach far beyond."""
+    far = spread([0.98, 0.6], np.random.default_rng(3).normal(0.79, 0.05, 1000))
+    found = standing(far)
+    assert (found.low, found.high) == (0.0, 1.0)
+    apart = difference(far, spread([0.1, 0.5], np.zeros(1000)))
+    assert -1 <= apart.low < apart.high <= 1
+
+
+def test_a_figure_of_one_has_an_interval_that_knows_how_many_articles_there_are() -> None:
+    """All draws agree there; Wilson's with the articles for n says what 30 of 30 say."""
+    from scipy.stats import binomtest
+
+    found = standing(spread([1.0], np.ones(500)))
+    theirs = binomtest(30, 30).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+
+
+def test_a_side_of_one_run_is_taken_to_vary_as_the_other() -> None:
+    """s²/3 + s², whichever side it is."""
+    draws = np.random.default_rng(1).normal(0, 0.01, 1000)
+    several, one = spread([0.5, 0.6, 0.55], draws), spread([0.4], np.zeros(1000))
+    assert difference(several, one).seeds_error == pytest.approx(math.sqrt(0.05**2 * 4 / 3))
+    assert difference(several, one).p == pytest.approx(difference(one, several).p)
+
+
+def test_a_system_against_itself_does_not_differ() -> None:
+    """No draw has a difference."""
+    runs = simulated.sample(np.random.default_rng(0), 30)[0]
+    found = difference(sampled(runs), sampled(runs))
+    assert (found.value, found.p, found.low, found.high) == (0, 1, 0, 0)
+    assert randomisation(runs, runs) == 1
+
+
+def test_both_systems_are_drawn_with_the_same_articles() -> None:
+    """A system that is better by the same amount in every article is better in every draw, however much articles differ."""
+    worse = articles([[0, 1], [1, 0], [1, 1], [1, 0], [0, 1], [1, 1]] * 5)
+    better = articles([[1, 2], [2, 1], [2, 2], [2, 1], [1, 2], [2, 2]] * 5)
+    found = difference(sampled([better]), sampled([worse]), "accuracy")
+    own = standing(sampled([better]), "accuracy")
+    assert found.value == pytest.approx(0.5)
+    assert found.articles_error < 1e-9 < own.articles_error
+
+
+def test_randomisation_is_the_exact_test_worked_out_by_hand() -> None:
+    """Three articles, each better by as much: of the eight ways to change sides, two are as far apart."""
+    p = randomisation([articles([[2, 2]] * 3)], [articles([[1, 1]] * 3)])
+    assert p == pytest.approx(0.25, abs=0.03)
+
+
+def test_randomisation_agrees_with_scipy() -> None:
+    """``permutation_test`` with permutations of samples, on the articles' own accuracies, all articles being of one length."""
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(2)
+    first, second = rng.integers(0, 3, (12, 1)).repeat(2, axis=1), rng.integers(0, 3, (12, 1)).repeat(2, axis=1)
+    ours = randomisation([articles(first.tolist())], [articles(second.tolist())], draws=20_000)
+    # Both labels being right equally often, macro-F1 is accuracy.
+    theirs = permutation_test(
+        (first[:, 0], second[:, 0]), lambda a, b, axis: a.mean(axis) - b.mean(axis), permutation_type="samples", n_resamples=np.inf
+    )
+    assert ours == pytest.approx(theirs.pvalue, abs=0.015)
+
+
+@pytest.mark.parametrize(("left", "right"), [(0, 0), (3, 9), (12, 12), (20, 4), (14, 11), (40, 22), (30, 30), (100, 61)])
+def test_mcnemar_is_that_of_statsmodels(left: int, right: int) -> None:
+    """Exact below 25 segments that differ, else with the correction for continuity."""
+    reference = pytest.importorskip("statsmodels.stats.contingency_tables", reason="statsmodels is for cross-checks only")
+    first = np.array([True] * (50 + left) + [False] * (right + 10))
+    second = np.array([True] * 50 + [False] * left + [True] * right + [False] * 10)
+    ours = mcnemar(first, second)
+    theirs = reference.mcnemar([[50, left], [right, 10]], exact=left + right < 25)
+    assert (ours.first, ours.second, ours.exact) == (left, right, left + right < 25)
+    # With as many on either side statsmodels lets the correction carry it below zero.
+    assert ours.p == pytest.approx(theirs.pvalue if left != right else 1.0)
+
+
+def test_holm_is_worked_out_by_hand() -> None:
+    """The smallest counts fourfold, the next threefold, and none is smaller than one before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    """On any values."""
+    reference = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is for cross-checks only")
+    values = np.random.default_rng(3).random(12) ** 3
+    assert holm(values.tolist()) == pytest.approx(reference.multipletests(values, method="holm")[1].tolist())
+
+
+def test_articles_needed_are_worked_out_by_hand() -> None:
+    """Power 80 % at 5 % wants a difference of 2.80 standard errors: half of that asks for four times the articles."""
+    found = Estimate(0.028, -0.01, 0.07, 0.16, 0.02, 0.0, 99)
+    assert articles_needed(found, 100, 0.05) == 410
+    assert articles_needed(found, 100, 0.05 / 3) > 410
+
+
+def test_more_articles_do_not_help_where_seeds_are_the_doubt() -> None:
+    """Their part of the standard error does not shrink."""
+    assert articles_needed(Estimate(0.028, -0.1, 0.1, 0.6, 0.02, 0.02, 5), 100, 0.05) is None
+    assert articles_needed(Estimate(0.0, -0.1, 0.1, 1.0, 0.02, 0.0, 99), 100, 0.05) is None
+
+
+@pytest.mark.slow
+def test_the_needed_articles_find_the_difference_four_times_in_five() -> None:
+    """A true difference as large as it was reckoned with, in as many articles as were asked for."""
+    systems = [[ZERO + 0.2], [ZERO]]
+    rng = np.random.default_rng(8)
+    first, second = (sampled(runs, 200) for runs in simulated.sample(rng, 12_000, systems))
+    true = difference(first, second)
+    # What would be seen in 20 articles, if the difference seen there were the true one.
+    pilot = dataclasses.replace(true, articles_error=true.articles_error * math.sqrt(12_000 / 20))
+    needed = articles_needed(pilot, 20, 0.05) or 0
+    found = [difference(*(sampled(runs, 200, trial) for runs in simulated.sample(rng, needed, systems))).p <= 0.05 for trial in range(400)]
+    assert 0.72 < np.mean(found) < 0.88
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "seeds", "shift"), [(40, (1, 1), 0.0), (100, (3, 3), 0.1), (40, (3, 3), 0.3), (40, (3, 1), 0.3)])
+def test_equal_systems_are_seldom_called_different(count: int, seeds: tuple[int, int], shift: float) -> None:
+    """In at most 6 % of 1,000 trials, for single runs and with seeds that differ in what they have learned."""
+    rng = np.random.default_rng(31)
+    called = 0
+    for trial in range(1000):
+        systems = [[rng.normal(0, shift) + rng.normal(0, shift, 11) for _ in range(size)] for size in seeds]
+        first, second = (sampled(runs, 400, trial) for runs in simulated.sample(rng, count, systems))
+        called += difference(first, second).p <= 0.05
+    assert called <= 60

@@ -1,0 +1,180 @@
+"""Slices: what belongs to which, when a slice is called worse, and how rarely that is false."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from haltung.evaluation.error_analysis.slices import Slice, Slices, adjusted, slices, table, title
+from haltung.evaluation.predictions import Scored
+from haltung.evaluation.report import slice_plots
+from haltung.evaluation.statistics.bootstrap import numbered, per_article, resampled
+from haltung.labels import parse
+from haltung.records import Segment
+
+SCHEME = parse(
+    {
+        "name": "two",
+        "tasks": {
+            "topic": {"labels": {"war": {"de": "Krieg", "en": "War"}, "trade": {"de": "Handel", "en": "Trade"}}},
+            "stance": {"labels": ["a", "b"]},
+        },
+    }
+)
+
+
+def split(right: Sequence[bool], segments: Sequence[Segment]) -> Scored:
+    """A scored split whose stance is ``a`` throughout, and predicted right where it is said; topics are the segments' and always right."""
+    topic = np.array([0 if segment.labels.get("topic") == "war" else 1 for segment in segments])
+    stance = np.where(np.array(right)[:, None], [0.9, 0.1], [0.2, 0.8])
+    return Scored(
+        tuple(segment.id for segment in segments),
+        tuple(segment.article or segment.id for segment in segments),
+        SCHEME,
+        {"topic": np.eye(2)[topic], "stance": stance},
+        {"topic": topic, "stance": np.zeros(len(segments), dtype=np.int64)},
+    )
+
+
+def written(count: int, **fields: str) -> list[Segment]:
+    """Segments, two to an article, with further fields the same for all."""
+    name = "-".join(fields.values())
+    return [
+        Segment(f"{name}{row}", "Chile lobt den Zoll.", {"topic": "war", "stance": "a"}, article=f"{name}{row // 2}", **fields)
+        for row in range(count)
+    ]
+
+
+def named(found: Slices, task: str = "stance") -> dict[tuple[str, str], Slice]:
+    """The slices of a task by kind and value."""
+    return {(row.kind, row.value): row for row in found.tasks[task]}
+
+
+def test_a_slice_that_is_much_worse_comes_first() -> None:
+    """Half of the segments of one source are wrong, and none of the other."""
+    segments = written(60, source="good") + written(60, source="bad")
+    found = slices(split([True] * 60 + [row % 2 == 0 for row in range(60)], segments), segments)
+    first = found.tasks["stance"][0]
+    assert (first.kind, first.value, first.verdict) == ("source", "bad", "worse")
+    assert (first.n, first.articles, first.accuracy, first.rest, first.difference) == (60, 30, 0.5, 1.0, -0.5)
+    assert first.low is not None
+    assert first.high is not None
+    assert first.low < -0.5 < first.high < 0
+    assert named(found)["source", "good"].verdict == "better"
+
+
+def test_a_small_slice_is_listed_but_not_judged() -> None:
+    """Nineteen wrong segments are no finding, and stand last."""
+    segments = written(100, source="big") + written(19, source="small")
+    found = slices(split([True] * 100 + [False] * 19, segments), segments)
+    row = named(found)["source", "small"]
+    assert (row.verdict, row.p, row.adjusted, row.low, row.high) == ("few", None, None, None, None)
+    assert (row.n, row.accuracy) == (19, 0.0)
+    assert found.tasks["stance"][-1].verdict == "few"
+
+
+def test_a_slice_of_two_articles_is_not_judged() -> None:
+    """However many sentences they have."""
+    segments = written(100, source="big") + [Segment(f"s{row}", "Ja.", article=f"x{row % 2}", source="long") for row in range(40)]
+    assert named(slices(split([True] * 100 + [False] * 40, segments), segments))["source", "long"].verdict == "few"
+
+
+def test_the_other_tasks_gold_labels_are_slices() -> None:
+    """Stance by topic, and topic by stance."""
+    segments = [Segment(str(row), "Ja.", {"topic": "war" if row < 30 else "trade"}) for row in range(60)]
+    found = slices(split([True] * 60, segments), segments)
+    assert {value for kind, value in named(found) if kind == "gold.topic"} == {"war", "trade"}
+    assert not any(kind == "gold.stance" for kind, _ in named(found))
+    assert title(named(found)["gold.topic", "war"], SCHEME, "de") == "topic: Krieg"
+
+
+TEXTS = {
+    "Die USA warnen.": {("actor", "with"), ("quotation", "without"), ("negation", "without"), ("length", "≤ 10")},
+    "Er will „keinen“ Zoll.": {("actor", "without"), ("quotation", "with"), ("negation", "with")},
+    "Der Niedergang der Vereinigung, nichtssagend.": {("negation", "without")},
+    "Nichts davon stimmt.": {("negation", "with")},
+    "eins " * 11: {("length", "11–20")},
+    "eins " * 30: {("length", "21–30")},
+    "eins " * 31: {("length", "≥ 31")},
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_in_the_slices_that_it_should_be_in(text: str) -> None:
+    """Names of states, quotation marks, words that deny (whole ones) and the number of words decide."""
+    segments = [Segment("one", text), *(Segment(f"o{row}", other) for row, other in enumerate(TEXTS) if other != text)]
+    right = [False] + [True] * (len(segments) - 1)
+    # Only the text's own slices have an error in them.
+    mine = {key for key, row in named(slices(split(right, segments), segments)).items() if row.accuracy < 1}
+    assert TEXTS[text] <= mine
+
+
+def test_years_genres_and_sources_are_read_from_the_segments() -> None:
+    """A segment without a date is in no year, and counts among the rest."""
+    segments = written(4, source="dpa", genre="agency", date="2027-02-09") + written(2, source="apa", genre="report")
+    found = named(slices(split([True] * 6, segments), segments))
+    assert found["year", "2027"].n == 4
+    assert {key for key in found if key[0] in ("source", "genre")} == {
+        ("source", "dpa"), ("source", "apa"), ("genre", "agency"), ("genre", "report")
+    }  # fmt: skip
+
+
+def test_segments_without_a_label_are_in_no_slice_of_the_task() -> None:
+    """They are neither right nor wrong."""
+    segments = written(4, source="dpa") + written(4, source="apa")
+    scored = split([True] * 8, segments)
+    scored.gold["stance"][:2] = -1
+    assert named(slices(scored, segments))["source", "dpa"].n == 2
+
+
+def test_the_correction_is_that_of_benjamini_and_hochberg() -> None:
+    """The example of their paper's kind, against scipy."""
+    from scipy.stats import false_discovery_control
+
+    values = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.324, 0.4262, 0.5719, 0.6528, 0.759, 1.0]
+    assert adjusted(values) == pytest.approx(false_discovery_control(values))
+    assert adjusted(values[::-1]) == pytest.approx(false_discovery_control(values[::-1]))
+    assert adjusted([]) == []
+
+
+def test_draws_of_articles_keep_their_segments_together() -> None:
+    """Every draw has as many articles as there are, and an article's sums come whole."""
+    sums = per_article(np.array([[1.0, 10.0], [1.0, 10.0], [5.0, 50.0]]), numbered(["x", "x", "y"]))
+    assert sums.tolist() == [[2.0, 20.0], [5.0, 50.0]]
+    drawn = resampled(sums, 500, 1)
+    assert set(drawn[:, 0]) == {4.0, 7.0, 10.0}
+    assert (drawn[:, 1] == 10 * drawn[:, 0]).all()
+
+
+def test_slices_survive_json() -> None:
+    """What is written is what is read."""
+    segments = written(40, source="dpa") + written(10, source="apa")
+    found = slices(split([row % 3 > 0 for row in range(50)], segments), segments)
+    assert Slices.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_slices_have_a_table_and_a_plot(language: str) -> None:
+    """One row each; the plot has those that are judged."""
+    segments = written(60, source="dpa", date="2026-01-01") + written(60, source="apa", date="2027-01-01") + written(5, source="kna")
+    found = slices(split([row % 3 > 0 or row < 60 for row in range(125)], segments), segments)
+    assert len(table(found, SCHEME, SCHEME["stance"], language).rows) == len(found.tasks["stance"])
+    figure = slice_plots.differences(found, SCHEME, SCHEME["stance"], language)
+    judged = [row for row in found.tasks["stance"] if row.verdict != "few"]
+    assert len(figure.axes[0].get_yticklabels()) == len(judged)
+    figure.draw_without_rendering()
+
+
+def test_equal_slices_are_seldom_called_worse() -> None:
+    """In 150 samples with no difference, articles that differ much, and six sources: any verdict in at most 8 %."""
+    rng = np.random.default_rng(5)
+    false = 0
+    segments = [Segment(f"{row}", "Ja.", article=f"{row // 6}", source=f"s{row // 6 % 6}") for row in range(480)]
+    for _ in range(150):
+        right = rng.random(480) < np.repeat(rng.beta(2.6, 1.4, 80), 6)
+        found = slices(split(right.tolist(), segments), segments, draws=200, seed=int(rng.integers(1 << 30)))
+        false += any(row.verdict in ("worse", "better") for row in found.tasks["stance"])
+    assert false / 150 <= 0.08

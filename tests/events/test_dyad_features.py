@@ -1,0 +1,227 @@
+"""Candidates: who may act in a sentence, how one is marked, and what the corpus view ``dyads`` says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from haltung import labels
+from haltung.actors.finder import Mention
+from haltung.corpus import prepare
+from haltung.corpus.rules import Rules
+from haltung.corpus.split import Given
+from haltung.errors import UserError
+from haltung.events.dyads.dataset import Dyads
+from haltung.events.dyads.features import ROLES, Candidate, candidates, marked, parts
+from haltung.labels import Scheme, parse
+from haltung.paths import shipped
+from haltung.records import Dyad, Segment
+
+TEXT = "Die USA warnen Russland vor Moskaus Plan."
+
+
+def named(start: int, text: str, code: str, kind: str = "state", place: bool = False) -> Mention:
+    """A mention, as the matcher of actors gives it."""
+    return Mention(start, start + len(text), text, code, kind, place)
+
+
+def found(word: str, code: str, text: str = TEXT, kind: str = "state", place: bool = False) -> Mention:
+    """The mention of a word in a text."""
+    return named(text.index(word), word, code, kind, place)
+
+
+def of(article: list[list[Mention]], number: int, most: int = 5, texts: list[str] | None = None) -> tuple[Candidate, ...]:
+    """The candidates of a sentence, where its words do not matter."""
+    return candidates(texts or [TEXT] * len(article), article, number, most)
+
+
+OWN = [found("USA", "USA"), found("Russland", "RUS"), found("Moskaus", "RUS")]
+
+
+def test_an_actor_named_twice_is_one_candidate():
+    """All of its words are kept, and those that came first name it."""
+    usa, russia = of([OWN], 0)
+    assert (usa.code, russia.code, russia.text, len(russia.spans), russia.where) == ("USA", "RUS", "Russland", 2, "im Satz")
+
+
+def test_those_named_before_the_sentence_come_last():
+    """From the nearest on: the sentence before, the lead, what stands between; and no more than there is room for."""
+    lead, middle, before = [found("USA", "FRA")], [found("USA", "ITA")], [named(0, "China", "CHN"), named(6, "Japan", "JPN")]
+    article = [lead, middle, before, OWN]
+    assert [one.code for one in of(article, 3, most=9)] == ["USA", "RUS", "JPN", "CHN", "FRA", "ITA"]
+    assert [one.where for one in of(article, 3, most=3)] == ["im Satz", "im Satz", "davor"]
+
+
+def test_what_comes_later_is_no_candidate_but_for_the_main_state():
+    """What the article is mostly about may act in a sentence that does not say so."""
+    later = [named(0, "Peru", "PER"), named(9, "Peru", "PER"), named(20, "Chile", "CHL")]
+    (only,) = of([[], later], 0)
+    assert (only.code, only.where, only.spans) == ("PER", "im Artikel", ())
+
+
+def test_the_main_state_keeps_the_last_place():
+    """However many others the sentence names; an organisation is no state."""
+    own = [found(letter, f"{letter}{letter}{letter}", "A B C") for letter in "ABC"]
+    home = [named(0, "x", "AUT")] * 4 + [named(0, "x", "UN", "organisation")] * 5
+    assert [one.code for one in of([own, home], 0, most=3)] == ["AAA", "BBB", "AUT"]
+
+
+def test_a_mere_place_gives_way_to_an_actor():
+    """A city as a place is the last of the sentence's own."""
+    text = "In Paris traf die EU Vertreter aus Peru."
+    own = [found("Paris", "FRA", text, place=True), found("EU", "EU", text, "organisation"), found("Peru", "PER", text)]
+    assert [one.code for one in of([own], 0)] == ["EU", "PER", "FRA"]
+
+
+def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
+    """What is known of it and the stance are the text, the sentence is the target; the context stays, the labels go."""
+    segment = Segment("s", TEXT, {"stance": "warning"}, context="Streit", dyads=(Dyad("USA", "RUS", "warning"),))
+    row = marked(segment, of([OWN], 0)[1], "warning")
+    assert row.text.startswith("Russland (RUS), im Satz, Rang 2 von 2, 2 von 2 im Satz, state, danach genannt, warning, hinter_")
+    assert row.target == "Die USA warnen AKTEUR Russland vor AKTEUR Moskaus Plan."
+    assert (row.id, row.context, row.labels, row.dyads) == ("s:RUS", "Streit", {}, ())
+
+
+def test_the_stance_is_joined_with_what_is_known():
+    """Who stands behind "gegen" has another part in a criticism than in a cooperation, which no bag of single words tells."""
+    text = "Der Protest gegen Russland wächst."
+    segment = Segment(id="s", text=text)
+    row = marked(segment, of([[found("Russland", "RUS", text)]], 0, texts=[text])[0], "criticism")
+    words = row.text.split(", ")
+    assert {"hinter_gegen", "criticism_hinter_gegen", "criticism_im_Satz", "criticism_Rang_1_von_1", "criticism_rolle_staat"} <= set(words)
+    opposed = Candidate("RUS-OPP", "Nawalny", "davor")
+    assert "criticism_rolle_OPP" in marked(segment, opposed, "criticism").text.split(", ")
+    assert "criticism_rolle_organisation" in marked(segment, replace(opposed, code="UN"), "criticism").text.split(", ")
+
+
+def test_what_word_order_and_the_sentence_before_say_is_a_hint():
+    """The one that acted last is known by it, and whether this sentence names another."""
+    first, second = "Chile warnt.", "Peru sagte es."
+    own = [[found("Chile", "CHL", first)], [found("Peru", "PER", second)], []]
+    texts = [first, second, "Das reiche nicht."]
+    hints = {one.code: one.hints for one in of(own, 1, texts=texts)}
+    assert "zuerst genannt" in hints["PER"]
+    assert "zuvor genannt" in hints["CHL"]
+    hints = {one.code: one.hints for one in of(own, 2, texts=texts)}
+    assert "zuvor genannt, hier keiner" in hints["PER"]
+    assert not any("zuvor" in hint for hint in hints["CHL"])
+
+
+def test_who_acts_inside_a_state_is_told_by_its_candidate():
+    """Itself, the opposition, and the state of a group; a second one that it would have to tell, and a stranger, are missed."""
+    usa, hamas = Candidate("USA", "USA", "im Satz", ((0, 3),)), Candidate("PSE-REB", "Hamas", "davor")
+    assert parts([usa, hamas], ["USA", "PSE"]) == (["itself", "state"], [])
+    assert parts([usa, hamas], ["USA-OPP", "PSE-REB"]) == (["opposition", "itself"], [])
+    assert parts([usa, hamas], ["USA", "USA-CIV", "EU"]) == (["itself", "none"], ["USA-CIV", "EU"])
+    assert [usa.code_as("opposition"), usa.code_as("none"), hamas.code_as("state"), hamas.code_as("people")] == [
+        "USA-OPP", "", "PSE", "PSE-CIV",
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Told:
+    """A reader of the segments that it is given."""
+
+    segments: tuple[Segment, ...]
+
+    def files(self) -> tuple[()]:
+        """It reads none."""
+        return ()
+
+    def read(self, scheme: Scheme) -> object:
+        """All of them."""
+        from haltung.corpus.parsing.reading import Reading
+
+        return Reading(self.segments)
+
+
+def view(*segments: Segment, **keys: object) -> Dyads:
+    """The view of these segments, by the shipped scheme and tables."""
+    pytest.importorskip("ahocorasick")
+    return Dyads(Told(segments), str(shipped("configs") / "labels" / "diplomacy.yaml"), **keys)  # type: ignore[arg-type]
+
+
+def scheme() -> Scheme:
+    """The shipped scheme of dyads."""
+    return labels.load(shipped("configs") / "labels" / "dyads.yaml")
+
+
+WARNING = Segment("w", "Die USA warnen Russland.", {"stance": "warning"}, dyads=(Dyad("USA", "RUS", "warning"),), split="test")
+
+
+def test_each_row_says_as_whom_its_candidate_acts_and_is_meant():
+    """The labels of both tasks."""
+    rows = {row.id: row.labels for row in view(WARNING).read(scheme()).segments}
+    assert rows == {
+        "w:USA": {"source_role": "itself", "target_role": "none"},
+        "w:RUS": {"source_role": "none", "target_role": "itself"},
+    }
+
+
+def test_an_actor_of_an_earlier_sentence_is_asked_about():
+    """The segments of an article are read together."""
+    first = Segment("a-0", "Chile berät.", {"stance": "neutral"}, article="a", split="train")
+    second = Segment("a-1", "Es warnt.", {"stance": "warning"}, article="a", split="train", dyads=(Dyad("CHL", "", "warning"),))
+    rows = {row.id: row for row in view(first, second).read(scheme()).segments}
+    assert rows["a-1:CHL"].labels["source_role"] == "itself"
+    assert rows["a-1:CHL"].text.startswith("Chile (CHL), davor, ")
+
+
+def test_train_keeps_only_some_rows_of_a_segment_without_dyads_and_test_all():
+    """The same ones each time."""
+    neutral = Segment("n", "Chile grenzt an Peru.", {"stance": "neutral"}, split="train")
+    first, second = view(neutral, of_neutral=1).read(scheme()), view(neutral, of_neutral=1).read(scheme())
+    assert len(first.segments) == 1
+    assert first.segments == second.segments
+    assert view(neutral).read(scheme()).segments == ()
+    assert len(view(replace(neutral, split="test")).read(scheme()).segments) == 2
+
+
+def test_a_side_that_cannot_be_told_is_listed_with_its_reason():
+    """Nothing is lost in silence."""
+    hidden = Segment("h", "Er warnte Chile.", {"stance": "warning"}, dyads=(Dyad("USA", "CHL", "warning"),))
+    (dropped,) = view(hidden).read(scheme()).dropped
+    assert (dropped.id, dropped.reason) == ("h:source", "actor_not_found")
+    assert "USA" in dropped.detail
+    assert "CHL" in dropped.detail
+
+
+def test_the_splits_of_another_corpus_can_be_taken_over(tmp_path: Path) -> None:
+    """An article is in the same one here, so that an encoder trained there has not seen dev."""
+    scheme_of = labels.load(shipped("configs") / "labels" / "diplomacy.yaml")
+    labelled = {"topic": "diplomacy", "stance": "warning"}
+    segments = tuple(
+        replace(
+            WARNING, id=f"{n}-0", text=f"Chile warnt Peru vor {chr(97 + n % 26) * 9}{n}.", labels=labelled, article=str(n), split="train"
+        )
+        for n in range(30)
+    )
+    news = prepare.prepare("news", Told(segments), scheme_of, Rules(), Given(dev=0.2), tmp_path)
+    reading = view(*segments, like=str(news.folder)).read(scheme())
+    dev = {row.article for row in reading.segments if row.split == "dev"}
+    assert dev == {segment.article for segment in news.segments("dev")}
+    assert 0 < len(dev) < 30
+
+
+def test_other_tables_make_another_corpus(tmp_path: Path) -> None:
+    """The shipped tables, one's own and the scheme count among the files that a prepared corpus is made of."""
+    own = tmp_path / "persons.csv"
+    own.write_text("", encoding="utf-8")
+    names = [file.name for file in replace(view(WARNING), tables=str(tmp_path)).files()]
+    assert names.count("persons.csv") == 2
+    assert {"states.csv", "diplomacy.yaml"} <= set(names)
+
+
+def test_another_scheme_is_refused():
+    """The sentence names the scheme that fits."""
+    other = parse({"name": "mine", "tasks": {"stance": {"labels": ["pro", "contra"]}}})
+    with pytest.raises(UserError, match="labels=dyads"):
+        view(WARNING).read(other)
+
+
+def test_the_scheme_has_every_role_on_both_sides():
+    """What the view writes is what a model can learn."""
+    for task in ("source_role", "target_role"):
+        assert set(scheme()[task].ids) == {"none", "itself", "state", *ROLES}

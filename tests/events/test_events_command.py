@@ -1,0 +1,180 @@
+"""``haltung events``: the whole way from files to events, with a tiny model and dyads by rules."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tiny
+from haltung.actors.finder import Actors
+from haltung.events.dyads.rules import Rules
+from haltung.events.pipeline import events_of
+from haltung.events.text.read import Article
+from haltung.labels import parse
+from haltung.models import bundle
+from haltung.models.linear import fit
+from haltung.models.spec import LinearSpec
+from haltung.records import Prediction, Segment
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that knows a warning, a support and neutral ones by their verbs."""
+    return bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), tmp_path_factory.mktemp("model") / "bundle")
+
+
+def haltung(*words: str, cwd: Path, given: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-m", "haltung", *words], capture_output=True, cwd=cwd, check=False, input=given)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def labelled(stance: str, text: str, headline: str = "") -> list[tuple[str, str]]:
+    """The dyads of one sentence whose stance is given."""
+
+    def classify(segments: list[Segment]) -> list[Prediction]:
+        return [Prediction(segment.id, {"stance": stance}, {"stance": {stance: 0.9}}) for segment in segments]
+
+    found = events_of(Article("a", text, headline), classify, Actors.load(), Rules())  # type: ignore[arg-type]
+    return [(event.source, event.target) for event in found.events]
+
+
+@pytest.mark.parametrize(
+    ("stance", "text", "expected"),
+    [
+        ("warning", "Chile warnt Peru.", [("CHL", "PER")]),
+        ("criticism", "Peru wurde von Chile scharf kritisiert.", [("CHL", "PER")]),
+        ("criticism", "„Das ist falsch“, sagte Chile zu Peru.", [("CHL", "PER")]),
+        ("cooperation", "Chile und Peru vereinbarten Gespräche.", [("CHL", "PER"), ("PER", "CHL")]),
+        ("request", "Chile fordert mehr Tempo.", [("CHL", "")]),
+        ("criticism", "Es gab Kritik.", [("", "")]),
+        ("neutral", "Chile grenzt an Peru.", []),
+        ("coercion", "Nach Angaben von Ghana griff Chile Peru an.", [("CHL", "PER")]),
+        ("request", "Chile fordert mehr Tempo. Es gehe zu langsam.", [("CHL", ""), ("CHL", "")]),
+    ],
+)
+def test_rules_of_word_order_tell_who_acts_towards_whom(stance: str, text: str, expected: list[tuple[str, str]]) -> None:
+    """Subject, passive, quotation, mutual acts, and nobody."""
+    assert labelled(stance, text) == expected
+
+
+def test_an_event_leads_back_to_its_words() -> None:
+    """Places are those of the article's text, also of the actors' names, behind a headline and advertising."""
+    text = "Streit am Meer\n\nAnzeige\n\nEs regnet heute.\n\nChile warnt Peru."
+
+    def classify(segments: list[Segment]) -> list[Prediction]:
+        return [Prediction(one.id, {"stance": "warning", "topic": "security"}, {"stance": {"warning": 0.9}}) for one in segments]
+
+    found = events_of(Article("a", text, "Streit am Meer", "2026-05-21", body=15), classify, Actors.load(), Rules())  # type: ignore[arg-type]
+    event = found.events[-1]
+    assert (text[event.start : event.end], event.text) == ("Chile warnt Peru.", "Chile warnt Peru.")
+    assert event.source_span is not None
+    assert event.target_span is not None
+    assert (text[slice(*event.source_span)], text[slice(*event.target_span)]) == ("Chile", "Peru")
+    assert (event.date, event.topic, event.plover, event.quad) == ("2026-05-21", "security", "", None)
+    assert [segment.segment.context for segment in found.segments] == ["Streit am Meer", "Streit am Meer Es regnet heute."]
+    assert [removed.text for removed in found.removed] == ["Anzeige"]
+
+
+def test_an_article_becomes_a_table(tmp_path: Path, model: Path) -> None:
+    """In the terminal, where no file is asked for."""
+    (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
+    done = haltung("events", f"bundle={model}", "input=a.txt", "language=de", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "wer → wen" in done.stdout
+    assert "BEL → " in done.stdout
+    assert "1 event in 1 article" in done.stdout
+
+
+def test_a_batch_goes_on_and_ends_with_what_failed(tmp_path: Path, model: Path) -> None:
+    """An empty file, one in English, one of 5 MB, one with no actor, a page with no text, mixed encodings: each told, exit code 1."""
+    folder = tmp_path / "texte"
+    folder.mkdir()
+    german = "Belgien lobt den Zoll in Peru . Ghana mahnt die Bank in Laos . Nepal kennt den Haushalt in Malta . "
+    (folder / "a_leer.txt").write_bytes(b"")
+    (folder / "b_englisch.txt").write_text(
+        "Belgium praised the new customs union on Friday. The minister said that he would support the plan of the bank.", encoding="utf-8"
+    )
+    (folder / "c_lang.txt").write_text(german * 50_000, encoding="utf-8")
+    (folder / "d_niemand.txt").write_text("Am Abend begrüßt man den Regen , und am Morgen warnt man vor der Hitze .", encoding="utf-8")
+    (folder / "e_seite.html").write_text("<html><body><nav><a href='/'>Start</a></nav></body></html>", encoding="utf-8")
+    (folder / "f_gemischt.txt").write_bytes("Belgien begrüßt den Zoll in Peru . ".encode() + "Ghana mahnt für Laos .".encode("cp1252"))
+    done = haltung("events", f"bundle={model}", "input=texte", "output=e.jsonl", "table=e.csv", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for told in (
+        "a_leer.txt: is empty",
+        "b_englisch.txt: is in English",
+        f"c_lang.txt: has {50_000 * len(german):,} characters, an article has at most 500,000",
+        "d_niemand.txt: names no actor that is known",
+        "e_seite.html: no main text was found in the HTML",
+        "f_gemischt.txt: mixed encodings",
+        "3 failed, as told above",
+    ):
+        assert told in done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows] == ["b_englisch", "d_niemand", "f_gemischt"]
+    assert rows[0]["language"] == "en"
+    with (tmp_path / "e.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == sum(len(row["events"]) for row in rows)
+    assert {"date", "source", "target", "plover", "mode", "quad", "intensity", "stance"} <= table[0].keys()
+
+
+def test_standard_input_is_read_as_text_or_as_json_lines(tmp_path: Path, model: Path) -> None:
+    """So that another program's output can be piped in."""
+    for given in (b"Belgien warnt die Marine in Chile .", b'{"id": "input", "text": "Belgien warnt die Marine in Chile ."}\n'):
+        done = haltung("events", f"bundle={model}", "input=-", "output=e.jsonl", cwd=tmp_path, given=given)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / "e.jsonl").read_text(encoding="utf-8"))["segments"][0]["stance"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["input=a.txt"], "name the classifier: bundle=DIR"),
+        (["bundle=MODEL"], "name what to read: input=FILE"),
+        (["bundle=nowhere", "input=a.txt"], "nowhere is no such folder"),
+        (["bundle=MODEL", "input=b.txt"], "b.txt: no such file or folder, did you mean 'a.txt'?"),
+        (["bundle=MODEL", "input=a.txt", "output=x/y.jsonl"], "x: no such folder"),
+        (["bundle=MODEL", "input=a.txt", "longest=0"], "longest is 0"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, model: Path, words: list[str], message: str) -> None:
+    """And nothing is written."""
+    (tmp_path / "a.txt").write_text("Belgien warnt Chile.", encoding="utf-8")
+    done = haltung("events", *[word.replace("MODEL", str(model)) for word in words], cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_model_of_dyads_takes_the_place_of_the_rules(tmp_path: Path, model: Path) -> None:
+    """One trained on candidates, with the choice that is kept beside it; any other bundle is refused."""
+    scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
+    rows = [
+        Segment(f"{place}", name, {"source_role": source, "target_role": target}, target=text)
+        for place in range(20)
+        for name, text, source, target in (
+            ("Belgien (BEL), im Satz, zuerst genannt", "AKTEUR Belgien warnt Chile .", "itself", "none"),
+            ("Chile (CHL), im Satz, danach genannt", "Belgien warnt AKTEUR Chile .", "none", "itself"),
+            ("Peru (PER), davor", "Es regnet .", "none", "none"),
+        )
+    ]
+    bundle.save(fit(rows, scheme, LinearSpec(reads={"default": "target"}), seed=1), tmp_path / "pairs")
+    (tmp_path / "a.txt").write_text("Belgien warnt Chile .", encoding="utf-8")
+    done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    events = json.loads((tmp_path / "e.jsonl").read_text(encoding="utf-8"))["events"]
+    assert ("BEL", "CHL") in [(event["source"], event["target"]) for event in events]
+    (tmp_path / "pairs" / "dyads.json").write_text("{}", encoding="utf-8")
+    done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
+    assert (done.returncode, "holds no choice of dyads" in done.stderr) == (2, True)
+    done = haltung("events", f"bundle={model}", "input=a.txt", f"dyads={model}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has the tasks topic, stance, so it is no model of dyads; name one with source_role, target_role" in done.stderr

@@ -1,0 +1,215 @@
+"""Articles from whatever they lie in: texts, pages, JSON Lines, folders, in any encoding."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from haltung.errors import UserError
+from haltung.events.text import read as reading
+from haltung.events.text.decoding import NoTextError, decode
+from haltung.events.text.language import language
+from haltung.events.text.read import Article, Failure
+from haltung.events.text.sentences import split
+
+TEXT = "Die Türkei warnt Österreich. „Das wäre ein Fehler“, sagte der Außenminister am Freitag in Ankara, wo er Journalisten empfing."
+
+PAGE = f"""<!DOCTYPE html><html lang="de"><head><meta charset="utf-8"><title>Türkei warnt Österreich</title>
+<meta property="article:published_time" content="2026-05-21T10:00:00+02:00"><meta property="og:title" content="Türkei warnt Österreich">
+</head><body><nav><ul><li><a href="/">Start</a></li><li><a href="/p">Politik</a></li></ul></nav><article><h1>Türkei warnt Österreich</h1>
+<p>{TEXT}</p><p>{TEXT.replace("Freitag", "Montag")} Wien äußerte sich zunächst nicht zu den Vorwürfen, die seit Wochen im Raum stehen.</p>
+<p>Der Streit um die Flugrechte währt seit Jahren, und beide Seiten hatten zuletzt vergeblich einen Vermittler gesucht.</p></article>
+<footer><p>Impressum</p></footer></body></html>"""
+
+
+def read(path: Path, **more: int) -> list[Article | Failure]:
+    return list(reading.read(reading.find(str(path)), **more))
+
+
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + "\n" for row in rows), encoding="utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("raw", "notes"),
+    [
+        (TEXT.encode(), ()),
+        (b"\xef\xbb\xbf" + TEXT.encode(), ()),
+        (TEXT.encode("utf-16"), ("read as UTF-16",)),
+        (TEXT.encode("utf-16-le"), ("read as UTF-16, though it has no byte order mark",)),
+        (TEXT.encode("utf-32"), ("read as UTF-32",)),
+        (TEXT.encode("cp1252"), ("read as Windows-1252",)),
+        (TEXT[:29].encode() + TEXT[29:].encode("cp1252"), ("mixed encodings: read as UTF-8, and as Windows-1252 where that fails",)),
+        (TEXT.encode().decode("cp1252", "ignore").encode(), ("letters that were decoded wrongly twice are mended",)),
+    ],
+    ids=["utf-8", "bom", "utf-16", "utf-16 bare", "utf-32", "cp1252", "mixed", "mojibake"],
+)
+def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> None:
+    """And what was found is told, but for plain UTF-8."""
+    decoded = decode(raw)
+    assert "Türkei warnt Österreich" in decoded.text
+    assert decoded.notes == notes
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n", "nothing but white space"),
+        (b"\x89PNG\x00\x00" + bytes(range(256)), "is no text"),
+        (b"\x81\x8d\x8f" * 40, "in no encoding that is known"),
+    ],
+)
+def test_what_is_no_text_is_refused(raw: bytes, message: str) -> None:
+    """Rather than labelled."""
+    with pytest.raises(NoTextError, match=message):
+        decode(raw)
+
+
+def test_a_byte_that_is_lost_is_counted() -> None:
+    """The article is read all the same."""
+    assert decode(TEXT.encode("cp1252") + b"\x81").notes[-1] == "1 character can't be read, and \ufffd stands for them"
+
+
+def test_a_texts_first_line_is_its_headline_where_it_looks_like_one(tmp_path: Path) -> None:
+    """Then its sentences begin behind it; the text itself stays whole."""
+    path = tmp_path / "a.txt"
+    path.write_text(f"Türkei warnt Österreich\n\n{TEXT}\n", encoding="utf-8")
+    (article,) = read(path)
+    assert isinstance(article, Article)
+    assert (article.id, article.headline, article.text[article.body :].strip()) == ("a", "Türkei warnt Österreich", TEXT)
+
+
+def test_a_text_that_begins_with_a_sentence_has_no_headline(tmp_path: Path) -> None:
+    """Its first sentence is labelled as any other."""
+    path = tmp_path / "a.txt"
+    path.write_text(f"{TEXT}\n\n{TEXT}\n", encoding="utf-8")
+    (article,) = read(path)
+    assert isinstance(article, Article)
+    assert (article.headline, article.body) == ("", 0)
+
+
+def test_a_page_gives_its_main_text_title_and_date(tmp_path: Path) -> None:
+    """Without its menu and its footer."""
+    path = tmp_path / "seite.html"
+    path.write_text(PAGE, encoding="utf-8")
+    (article,) = read(path)
+    assert isinstance(article, Article), article
+    assert (article.headline, article.date) == ("Türkei warnt Österreich", "2026-05-21")
+    assert TEXT in article.text
+    assert "Impressum" not in article.text
+    assert "Start" not in article.text
+
+
+def test_a_page_without_a_main_text_is_a_failure(tmp_path: Path) -> None:
+    """In one sentence."""
+    path = tmp_path / "leer.html"
+    path.write_text("<html><body><nav><a href='/'>Start</a></nav></body></html>", encoding="utf-8")
+    assert read(path) == [
+        Failure(str(path), "no main text was found in the HTML; save the article as text, or look whether the page is a list or a login")
+    ]
+
+
+def test_json_lines_give_headline_date_and_source_under_either_name(tmp_path: Path) -> None:
+    """Title for headline, url for source; a date in German notation is understood."""
+    path = lines(
+        tmp_path / "a.jsonl",
+        {"id": 7, "text": TEXT, "headline": "H", "date": "2026-05-21", "source": "Bote"},
+        {"text": f"<p>{TEXT}</p><p>Nein.</p>", "title": "T", "date": "3.4.2026", "url": "https://example.org"},
+        {"text": TEXT, "date": "gestern"},
+    )
+    first, second, third = read(path)
+    assert first == Article("7", TEXT, "H", "2026-05-21", "Bote", f"{path}, line 1")
+    assert isinstance(second, Article)
+    assert (second.id, second.headline, second.date, second.source) == ("a-2", "T", "2026-04-03", "https://example.org")
+    assert second.text.split("\n")[:2] == [TEXT, "Nein."]
+    assert isinstance(third, Article)
+    assert third.date == ""
+    assert "the date 'gestern' is none that is known here" in third.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"text": "a', "not JSON (column"),
+        ("[1]", "one JSON array"),
+        ("3", "expected an object"),
+        ({"txt": "a"}, "no 'text'; the line has txt"),
+        ({"text": 3}, "'text' is a number"),
+        ({"text": "  "}, "no 'text'"),
+        ('{"text": "\\ud83d"}', "text"),
+    ],
+)
+def test_a_broken_line_is_a_failure_with_its_place(tmp_path: Path, row: object, message: str) -> None:
+    """What was found, and what is expected."""
+    (failure,) = read(lines(tmp_path / "a.jsonl", row))
+    assert isinstance(failure, Failure)
+    assert message in failure.reason
+    assert failure.where.startswith(str(tmp_path / "a.jsonl"))
+
+
+def test_a_failure_stops_nothing(tmp_path: Path) -> None:
+    """The lines and files behind it are read."""
+    lines(tmp_path / "a.jsonl", {"text": TEXT}, "kaputt", {"id": "x", "text": TEXT}, {"id": "x", "text": TEXT})
+    (tmp_path / "b.txt").write_bytes(b"")
+    (tmp_path / "c.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "d.pdf").write_bytes(b"%PDF")
+    found = read(tmp_path)
+    assert [one.id if isinstance(one, Article) else one.reason.partition(";")[0] for one in found] == [
+        "a-1",
+        "not JSON (column 1: Expecting value)",
+        "x",
+        f"the id 'x' is already that of {tmp_path / 'a.jsonl'}, line 3",
+        "is empty",
+        "c",
+    ]
+    assert reading.find(str(tmp_path)).others == ("d.pdf",)
+
+
+def test_an_article_of_5_mb_is_refused_with_the_limit(tmp_path: Path) -> None:
+    """It is an archive that was pasted into one file."""
+    path = tmp_path / "a.txt"
+    path.write_text(f"{TEXT} " * 41_000, encoding="utf-8")
+    (failure,) = read(path)
+    assert isinstance(failure, Failure)
+    assert "an article has at most 500,000" in failure.reason
+
+
+@pytest.mark.parametrize(("name", "message"), [("artikle.txt", "did you mean 'artikel.txt'"), ("leer", "has no article")])
+def test_an_input_that_is_not_there_is_the_users_mistake(tmp_path: Path, name: str, message: str) -> None:
+    """Told before a model is loaded."""
+    (tmp_path / "artikel.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "leer").mkdir()
+    with pytest.raises(UserError, match=message):
+        reading.find(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (TEXT, "de"),
+        ("The United States warned Russia on Tuesday against closer defence cooperation with North Korea, a spokesman said.", "en"),
+        ("Le gouvernement français a mis en garde la Russie contre une coopération plus étroite avec la Corée du Nord.", "fr"),
+        ("Macron, Biden, Putin", ""),
+        ("", ""),
+    ],
+)
+def test_the_language_is_told_where_there_is_enough_text(text: str, code: str) -> None:
+    """A short text is left open rather than guessed at."""
+    assert language(text).code == code
+
+
+def test_all_wikinews_articles_are_read_split_and_german(tmp_path: Path, shared: Path) -> None:
+    """None fails, none is taken for a foreign one; a tenth of them is split too."""
+    found = read(shared / "wikinews/articles.jsonl")
+    assert len(found) == 998
+    assert all(isinstance(article, Article) and article.text for article in found)
+    assert [article.id for article in found if isinstance(article, Article) and language(article.text).is_foreign] == []
+    for article in found[::10]:
+        assert isinstance(article, Article)
+        assert split(article.text)

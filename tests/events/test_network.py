@@ -1,0 +1,312 @@
+"""``haltung network``: an archive of events drawn as a page and as a series."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archives import EVENTS, event, lines
+from haltung import labels, paths
+from haltung.actors import names as actors_names
+from haltung.actors import tables as actors_tables
+from haltung.cli import main
+from haltung.errors import UserError
+from haltung.events.archive.i18n import words
+from haltung.events.archive.months import months
+from haltung.events.archive.network import FAMILIES, layout, network
+from haltung.events.archive.read import Selection, folded, read, select
+from haltung.events.archive.series import series
+
+SCHEME = labels.load(paths.shipped("configs") / "labels" / "diplomacy.yaml")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``events.jsonl`` in it, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    lines(tmp_path / "events.jsonl")
+    return tmp_path
+
+
+def drawn(page: Path, part: str = "data") -> Any:
+    """What a page's script draws."""
+    found = re.search(rf'<script type="application/json" id="{part}">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the command, which refuses with one sentence; return the sentence."""
+    assert main(["network", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    return told
+
+
+def test_who_is_inside_a_state_becomes_the_state() -> None:
+    """And nobody else changes."""
+    found = {(one.source, one.target) for one in folded(EVENTS[:-1])}
+    assert found == {("USA", "RUS"), ("RUS", "USA"), ("USA", "USA"), ("FRA", "DEU")}
+
+
+# ---- the network
+
+
+def test_actors_are_ordered_by_their_events_with_others() -> None:
+    """What happens within one actor only decides between equals."""
+    many = [event("DEU", "DEU", "criticism", f"2020-01-{day:02}") for day in range(1, 20)]
+    assert network([*folded(EVENTS[:-1]), *many]).actors == ("USA", "RUS", "DEU", "FRA")
+
+
+def test_the_same_events_give_the_same_places() -> None:
+    """For each number of actors that can be drawn, in a square, and no two at one place."""
+    names = [f"A{number:02}" for number in range(50)]
+    events = [event(names[number % 50], names[(number * 7 + 1) % 50]) for number in range(300)]
+    found, again = network(events), network(list(reversed(events)))
+    assert found.places == again.places
+    assert [(step, len(places)) for step, places in found.places.items()] == [(10, 10), (20, 20), (40, 40), (50, 50)]
+    assert all(-1 <= value <= 1 for places in found.places.values() for place in places for value in place)
+    assert all(len(set(places)) == len(places) for places in found.places.values())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_actors_have_places_too(count: int) -> None:
+    """Also where nobody has to do with anybody."""
+    assert len(set(layout([f"A{number}" for number in range(count)], {}))) == count
+
+
+def test_an_archive_within_one_actor_says_how_to_draw_it() -> None:
+    """Where all is folded into one state, there is no arrow."""
+    with pytest.raises(UserError, match=r"each of 1 is within one actor; inside=keep tells"):
+        network(folded([event("DEU-OPP", "DEU")]))
+
+
+def test_fewest_that_no_arrow_has_names_the_largest() -> None:
+    """So that the next try succeeds."""
+    with pytest.raises(UserError, match="none has fewest=9 events, the largest, USA → RUS, has 3"):
+        network(folded(EVENTS[:-1]), 9)
+
+
+def test_three_letters_and_a_line_tell_every_stance() -> None:
+    """In both languages, since a colour alone must not."""
+    for language in ("en", "de"):
+        assert len({label.name(language)[:3] for label in SCHEME.stance.labels}) == len(SCHEME.stance)
+    assert sorted(stance for family in FAMILIES.values() for stance in family) == sorted(SCHEME.stance.ids)
+
+
+def test_the_colours_are_those_of_the_page_of_haltung_serve() -> None:
+    """A stance has one colour everywhere."""
+    pattern = re.compile(r"\.is-(\w+) \{ --c: ([^}]*); \}")
+    theme = resources.files("haltung.serving").joinpath("page", "theme.css").read_text(encoding="utf-8")
+    ours = resources.files("haltung.events.archive").joinpath("assets", "page.css").read_text(encoding="utf-8")
+    known = dict(pattern.findall(theme))
+    found = dict(pattern.findall(ours))
+    assert {*found} == {*SCHEME.stance.ids}
+    assert {stance: colours for stance, colours in found.items() if stance != "neutral"} == {
+        stance: known[stance] for stance in found if stance != "neutral"
+    }
+
+
+def test_every_actor_has_a_name_in_both_languages() -> None:
+    """States by CLDR, organisations and roles by ours; an unknown code is its own name."""
+    codes = ("USA", "RUS-OPP", "UN", "XYZ")
+    assert list(actors_names.names(codes, "de").values()) == ["USA", "Russland: Opposition", "Vereinte Nationen", "XYZ"]
+    assert list(actors_names.names(codes, "en").values()) == ["United States", "Russia: opposition", "United Nations", "XYZ"]
+    assert {*actors_names.ORGANISATIONS} == {*actors_tables.ORGANISATIONS}
+    assert {*actors_names.ROLES} == {*actors_tables.ROLES}
+
+
+def test_every_word_is_said_in_both_languages() -> None:
+    """With the same values filled in."""
+    english, german = words("en"), words("de")
+    assert english.keys() == german.keys()
+    assert {key for key in english if {*re.findall(r"\{\w+\}", english[key])} != {*re.findall(r"\{\w+\}", german[key])}} == set()
+    files = [file for file in resources.files("haltung.events.archive").joinpath("assets").iterdir() if file.name.endswith((".js", ".j2"))]
+    said = {key for file in files for key in re.findall(r'(?:say|counted|word)\("(\w+)"', file.read_text(encoding="utf-8"))}
+    assert said - english.keys() == set()
+
+
+# ---- the series
+
+
+def test_months_have_no_gap() -> None:
+    """Over the turn of a year."""
+    assert months(["2020-02-01", "", "2019-11-30"]) == ["2019-11", "2019-12", "2020-01", "2020-02"]
+
+
+def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> None:
+    """A month with articles and no event is zero, one without an article is a gap; a warning has no class and no intensity."""
+    archive = read([lines(tmp_path / "e.jsonl")])
+    found = series(folded(select(archive.events, Selection())), archive, ("USA", "RUS"))
+    assert found.months == ("2020-01", "2020-02", "2020-03", "2020-04", "2020-05", "2020-06")
+    assert [one.counts for one in found.summed] == [(0, 0, 1, 1, 0), (0, 0, 1, 0, 0), (0, 0, 0, 0, 0), (1, 0, 0, 0, 1), (0,) * 5, (0,) * 5]
+    assert [one.is_gap for one in found.summed] == [False, False, True, False, False, False]
+    january = [one.intensity for one in EVENTS[:2] if one.intensity is not None]
+    assert [one.intensity for one in found.summed] == [
+        pytest.approx(sum(january) / 2),
+        EVENTS[2].intensity,
+        None,
+        EVENTS[4].intensity,
+        None,
+        None,
+    ]
+    assert [sum(one.counts) for one in found.there] == [2, 0, 0, 1, 0, 0]
+    assert [sum(one.counts) for one in found.back] == [0, 1, 0, 1, 0, 0]
+    assert (found.total, found.gaps, found.undated) == (5, 1, 0)
+
+
+def test_a_series_goes_as_far_as_it_was_asked_for(tmp_path: Path) -> None:
+    """Articles outside do not make it longer."""
+    archive = read([lines(tmp_path / "e.jsonl")])
+    chosen = select(archive.events, Selection(since="2020-02-01", until="2020-04-30"))
+    assert series(chosen, archive, ("RUS", "USA"), "2020-02-01", "2020-04-30").months == ("2020-02", "2020-03", "2020-04")
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (("USB", "RUS"), "pair: 'USB' is in no event that was chosen, did you mean 'USA'?; the most frequent are USA, RUS, FRA, DEU"),
+        (("RUSSLAND", "USA"), "'RUSSLAND' is in no event that was chosen, did you mean 'RUS'?"),
+        (("FRA", "USA"), "no event is between FRA and USA; FRA has some with DEU, and USA has some with RUS"),
+    ],
+)
+def test_a_pair_that_has_no_series_is_told_with_those_that_have(tmp_path: Path, pair: tuple[str, str], message: str) -> None:
+    """A name is taken for the code that was meant."""
+    archive = read([lines(tmp_path / "e.jsonl")])
+    with pytest.raises(UserError, match=re.escape(message)):
+        series(folded(select(archive.events, Selection())), archive, pair)
+
+
+# ---- the command
+
+
+def test_the_page_has_every_event_and_fetches_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data, style and script are inside, and nothing else may run."""
+    assert main(["network", "input=events.jsonl", "output=n.html", "language=de"]) == 0
+    assert capsys.readouterr().out == "7 events, 6 articles, Jan 15, 2020 to Jun 1, 2020: 4 actors, written to n.html\n".replace(
+        "6 articles", "7 articles"
+    )
+    page = (here / "n.html").read_text(encoding="utf-8")
+    assert "default-src &#39;none&#39;" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    data = drawn(here / "n.html")
+    assert [code for code, _ in data["actors"]] == ["USA", "RUS", "DEU", "FRA"]
+    assert ["RUS", "Russland"] in data["actors"]
+    assert len(data["events"]) == 7
+    assert "1 Ereignis des Archivs haben" in page
+
+
+def test_a_text_can_not_become_a_part_of_the_page(here: Path) -> None:
+    """Whatever an article's sentence, headline, medium or code is."""
+    evil = "</script><img src=x onerror=alert(1)>&<!--"
+    lines(here / "evil.jsonl", [event(evil, "RUS", text=evil, medium=evil, topic=evil, article=evil)])
+    assert main(["network", "input=evil.jsonl", "output=n.html", "pair=RUS,X", "series=s.html", "inside=keep"]) == 2
+    assert main(["network", "input=evil.jsonl", "output=n.html", "inside=keep"]) == 0
+    page = (here / "n.html").read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert page.count("</script>") == 3
+    assert drawn(here / "n.html")["sentences"] == [evil]
+
+
+def test_inside_keep_leaves_each_an_actor_of_its_own(here: Path) -> None:
+    """The opposition stays apart."""
+    assert main(["network", "input=events.jsonl", "output=n.html", "inside=keep"]) == 0
+    assert ["USA-OPP", "United States: opposition"] in drawn(here / "n.html")["actors"]
+
+
+def test_an_archive_without_dates_is_drawn_without_a_slider(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says so; its series is refused."""
+    lines(here / "e.jsonl", [event("USA", "RUS", date=""), event("RUS", "USA", date="")], quiet=())
+    assert main(["network", "input=e.jsonl", "output=n.html"]) == 0
+    assert "no event has a date, so the page has no slider" in capsys.readouterr().err
+    page = (here / "n.html").read_text(encoding="utf-8")
+    assert "so there is no slider over time" in page
+    assert 'type="range"' not in page
+    assert "none of the 2 events between USA and RUS has a date" in refused(capsys, "input=e.jsonl", "pair=USA,RUS", "series=s.png")
+
+
+def test_the_suffix_of_the_series_decides_and_without_one_both_are_written(here: Path) -> None:
+    """PNG for a paper, HTML to look at."""
+    for name, files in (("s.png", {"s.png"}), ("t.html", {"t.html"}), ("u", {"u.png", "u.html"})):
+        assert main(["network", "input=events.jsonl", "pair=usa,rus", f"series={name}"]) == 0
+        assert {path.name for path in here.glob(f"{name[0]}.*")} == files
+    assert (here / "u.png").read_bytes().startswith(b"\x89PNG")
+    assert drawn(here / "u.html")["directions"]["summed"][0] == [
+        0,
+        0,
+        1,
+        1,
+        0,
+        pytest.approx((EVENTS[0].intensity + EVENTS[1].intensity) / 2),
+    ]  # type: ignore[operator]
+
+
+def test_the_same_archive_gives_the_same_files(here: Path) -> None:
+    """Byte by byte, so that a changed picture means changed events."""
+    words_ = ["network", "input=events.jsonl", "output=n.html", "pair=USA,RUS", "series=s", "directions=apart"]
+    assert main(words_) == 0
+    before = {path.name: path.read_bytes() for path in here.iterdir()}
+    assert main(words_) == 0
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+def test_years_and_months_may_stand_for_days(here: Path) -> None:
+    """2020-04 is all of April, and a year of digits alone is no number."""
+    assert main(["network", "input=events.jsonl", "output=n.html", "since=2020-04", "until=2020-04"]) == 0
+    assert drawn(here / "n.html")["months"] == ["2020-04"]
+    assert main(["network", "input=events.jsonl", "output=n.html", "since=2020", "until=2020"]) == 0
+    assert len(drawn(here / "n.html")["events"]) == 7
+
+
+def test_several_files_and_several_labels_are_given_with_commas(here: Path) -> None:
+    """Hydra would make two runs of it."""
+    lines(here / "more.jsonl", [event("CHN", "IND", "threat", "2020-07-01")])
+    assert main(["network", "input=events.jsonl,more.jsonl", "output=n.html", "stance=threat,support"]) == 0
+    assert [name for name, *_ in drawn(here / "n.html")["stances"]] == ["support", "threat"]
+
+
+def test_a_date_that_can_not_be_right_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One slip makes a calendar of centuries, which is drawn all the same."""
+    lines(here / "e.jsonl", [*EVENTS, event("USA", "RUS", date="0001-01-01")])
+    assert main(["network", "input=e.jsonl", "output=n.html", "pair=USA,RUS", "series=s"]) == 0
+    assert "the dates go from 0001-01-01 to 2020-06-01; since= and until= leave out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["input=events.jsonl"], "name what to draw: output=FILE.html"),
+        (["output=n.html"], "name the archive: input=FILE"),
+        (["input=event.jsonl", "output=n.html"], "event.jsonl: no such file or folder, did you mean 'events.jsonl'?"),
+        (["input=n.txt", "output=n.html"], "n.txt is neither *.jsonl nor *.csv"),
+        (["input=empty", "output=n.html"], "empty has no archive of events; expected files *.jsonl or *.csv"),
+        (["input=events.jsonl", "output=n.png"], "output is 'n.png'; network and matrix are one HTML page"),
+        (["input=events.jsonl", "output=nowhere/n.html"], "nowhere: no such folder"),
+        (["input=events.jsonl", "output=full.html"], "full.html is a directory"),
+        (["input=events.jsonl", "pair=USA,RUS"], "pair=USA,RUS asks for a series; name its file"),
+        (["input=events.jsonl", "series=s.png"], "name the two actors of the series"),
+        (["input=events.jsonl", "series=s.pdf", "pair=USA,RUS"], "series is 's.pdf'; name it FILE.png, FILE.html"),
+        (["input=events.jsonl", "series=s.png", "pair=USA"], "pair is 'USA'; expected two different codes"),
+        (["input=events.jsonl", "series=s.png", "pair=USA,USA"], "pair is 'USA,USA'; expected two different codes"),
+        (["input=events.jsonl", "output=n.html", "since=2020-02-30"], "since is '2020-02-30'; expected a date as YYYY-MM-DD"),
+        (["input=events.jsonl", "output=n.html", "since=gestern"], "since is 'gestern'; expected a date as YYYY-MM-DD"),
+        (["input=events.jsonl", "output=n.html", "since=2021", "until=2020"], "since=2021 is after until=2020"),
+        (["input=events.jsonl", "output=n.html", "least=2"], "least is 2"),
+        (["input=events.jsonl", "output=n.html", "fewest=0"], "fewest is 0"),
+        (["input=events.jsonl", "output=n.html", "inside=merged"], "inside is 'merged', allowed are 'merge' or 'keep'"),
+        (["input=events.jsonl", "output=n.html", "stance=treat"], "stance is 'treat', did you mean 'threat'?"),
+    ],
+)
+def test_a_mistake_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], given: list[str], message: str) -> None:
+    """And nothing is written."""
+    (here / "empty").mkdir()
+    (here / "full.html").mkdir()
+    (here / "n.txt").write_text("kein Archiv", encoding="utf-8")
+    before = sorted(path.name for path in here.iterdir())
+    assert message in refused(capsys, *given)
+    assert sorted(path.name for path in here.iterdir()) == before

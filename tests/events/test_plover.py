@@ -1,0 +1,113 @@
+"""From our stances to the events of PLOVER."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from haltung import labels, paths
+from haltung.errors import UserError
+from haltung.events import plover as crosswalk
+from haltung.events.plover import Plover, event
+
+
+def scheme_stances() -> dict[str, tuple[str, ...]]:
+    return {label.id: label.plover for label in labels.load(paths.shipped("configs") / "labels" / "diplomacy.yaml")["stance"].labels}
+
+
+def test_every_stance_maps_to_exactly_the_events_of_its_label() -> None:
+    """The label scheme says which events a stance may be; the crosswalk leaves none out and adds none."""
+    rules = crosswalk.load().rules
+    found = {stance: {rule.plover.event for rule in of_stance} - {""} for stance, of_stance in rules.items()}
+    assert found == {stance: set(events) for stance, events in scheme_stances().items()}
+
+
+def test_every_row_is_in_plovers_range() -> None:
+    """A quad class of 1 to 4 that goes with its intensity's sign, and whose figures they are."""
+    for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance):
+        plover = rule.plover
+        assert rule.basis
+        if plover.event:
+            assert plover.quad in crosswalk.QUADS
+            assert -10 <= plover.intensity <= 10
+            assert plover.intensity >= 0 if plover.quad in (1, 2) else plover.intensity <= 0.5
+        else:
+            assert (plover.mode, plover.quad, plover.intensity) == ("", None, None)
+
+
+def test_an_event_has_one_quad_class_wherever_it_stands() -> None:
+    """And one intensity for each of its modes."""
+    seen: dict[tuple[str, str], Plover] = {}
+    for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance):
+        assert seen.setdefault((rule.plover.event, rule.plover.mode), rule.plover) == rule.plover
+
+
+def test_the_file_says_its_version() -> None:
+    """So that events of two versions are not compared unawares."""
+    assert crosswalk.load().version == 1
+
+
+@pytest.mark.parametrize(
+    ("stance", "text", "expected"),
+    [
+        ("support", "Kanada liefert der Ukraine Munition.", ("AID", "")),
+        ("support", "Kanada begrüßt den Beschluss.", ("SUPPORT", "")),
+        ("support", "Mithilfe der Karte lobt er den Weg.", ("SUPPORT", "")),
+        ("cooperation", "Chile und Peru unterzeichneten das Abkommen.", ("AGREE", "")),
+        ("cooperation", "Der König besuchte am Montag Wien.", ("CONSULT", "visit")),
+        ("cooperation", "Beide berieten über Fischerei.", ("CONSULT", "")),
+        ("cooperation", "Ein Treffen ist für Mai geplant.", ("AGREE", "")),
+        ("concession", "Der Iran ließ am Abend drei Seeleute frei.", ("RETREAT", "release")),
+        ("concession", "Teheran bot eine Waffenruhe an.", ("CONCEDE", "")),
+        ("request", "Er rief zu Verhandlungen auf.", ("REQUEST", "meet")),
+        ("threat", "Ghana drohte mit Sanktionen.", ("THREATEN", "restrict")),
+        ("threat", "Nepal begann ein Manöver an der Grenze.", ("MOBILIZE", "troops")),
+        ("criticism", "Oslo warf Bern am Montag Untätigkeit vor.", ("ACCUSE", "allege")),
+        ("criticism", "Tausende demonstrierten gegen die Regierung.", ("PROTEST", "demo")),
+        ("criticism", "Häftlinge sind im Hungerstreik.", ("PROTEST", "hunger")),
+        ("rejection", "Bern lehnt das ab.", ("REJECT", "")),
+        ("coercion", "Die EU verhängte Sanktionen.", ("SANCTION", "discontinue")),
+        ("coercion", "Bei dem Luftangriff wurden zwei Menschen getötet.", ("ASSAULT", "aerial")),
+        ("coercion", "Die Polizei nahm am Abend zwei Redner fest.", ("COERCE", "arrest")),
+        ("coercion", "Ein Cyberangriff legte das Amt lahm.", ("COERCE", "cyber")),
+        ("warning", "Chile warnt Peru.", ("", "")),
+        ("neutral", "Der Angriff war 1940.", ("", "")),
+    ],
+)
+def test_the_sentences_words_choose_among_a_stances_events(stance: str, text: str, expected: tuple[str, str]) -> None:
+    """Whole words, in any case, with separable verbs found apart."""
+    found = event(stance, text)
+    assert (found.event, found.mode) == expected
+
+
+def test_a_word_is_found_in_any_notation() -> None:
+    """With soft hyphens, decomposed umlauts and capitals."""
+    assert event("coercion", "LUFT\u00adSCHLA\u0308GE auf Sanaa").mode == "aerial"
+
+
+def test_an_unknown_stance_is_named() -> None:
+    """With the nearest one that there is."""
+    with pytest.raises(UserError, match="no stance 'warnings', did you mean 'warning'"):
+        event("warnings", "…")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("stance,event\n", "names no version"),
+        ("# version: 1\nstance,event\n", "line 2: the columns are stance, event; expected stance, event, mode"),
+        ("# version: 1\nstance,event,mode,quad,intensity,words,basis\nsupport,AID,,zwei,10,,own\n", "line 3: quad is 'zwei'"),
+        ("# version: 1\nstance,event,mode,quad,intensity,words,basis\nsupport,AID,,2,10,hilfe,own\n", "support has no default"),
+        (
+            "# version: 1\nstance,event,mode,quad,intensity,words,basis\na,AID,,2,10,,own\na,AID,,2,10,,own\n",
+            "line 4: the stance 'a' goes on",
+        ),
+    ],
+)
+def test_a_broken_crosswalk_is_told(tmp_path: Path, content: str, message: str) -> None:
+    """With the line, and what is expected there."""
+    path = tmp_path / "plover.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        crosswalk.load(path)

@@ -1,0 +1,256 @@
+"""Promotion: the champion is replaced only by what is not found worse, in a database of one's own and on a real server."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import exported
+import tiny
+from haltung import tracking
+from haltung.cli import main
+from haltung.errors import UserError
+from haltung.evaluation import outcome
+from haltung.evaluation.predictions import Scored
+from haltung.experiments import promote as promotion
+from haltung.tracking.models import log_exported
+from haltung.tracking.registry import holder, point
+from scored_runs import OTHER_SCHEME, SCHEME, scored
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle; what it answers does not matter here, for runs are compared by their stored predictions."""
+    return exported.write(tmp_path_factory.mktemp("promote") / "bundle", SCHEME.to_dict())
+
+
+@pytest.fixture(scope="module")
+def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs in MLflow, evaluated and exported."""
+    place = tmp_path_factory.mktemp("home")
+    store = _store(place)
+    for name, given in {
+        "good": scored(0.85, 1), "like": scored(0.84, 2), "poor": scored(0.6, 10), "unscored": None,
+        "foreign": dataclasses.replace(scored(0.85, 1), scheme=OTHER_SCHEME),
+    }.items():  # fmt: skip
+        _run(store, place, bundle, name, given)
+    _run(store, place, None, "unexported", scored(0.85, 1))
+    with tracking.run(store, "seeds", tags={"haltung.kind": "seeds", "haltung.corpus": "news"}) as parent:
+        _run(store, place, None, "seeds-1", scored(0.85, 1), parent=parent)
+    return place
+
+
+@pytest.fixture
+def clean(home: Path) -> Iterator[Path]:
+    """The same folder, without a champion before and after."""
+    connection = tracking.open_store(_store(home))
+    yield home
+    if holder(connection, "champion"):
+        connection.client.delete_registered_model_alias("haltung", "champion")
+
+
+def _store(place: Path) -> tracking.Store:
+    return tracking.Store(uri=f"sqlite:///{place / 'experiments/mlflow.db'}", artifacts=str(place / "experiments/artifacts"))
+
+
+def _run(
+    store: tracking.Store, place: Path, bundle: Path | None, name: str, given: Scored | None, parent: tracking.Run | None = None
+) -> None:  # fmt: skip
+    tags = {"haltung.kind": "train", "haltung.corpus": "news"}
+    with tracking.run(store, name, parent, tags) as run:
+        if given is not None:
+            run.tags({"haltung.digest.test": "d" * 64})
+            run.artifact(outcome.write(place / name / "predictions.parquet", given), "evaluation/test")
+    if bundle is not None:
+        log_exported(run.connection, run.id, bundle, tiny.segments(2))
+
+
+def _promoted(store: tracking.Store, run: str, **more: object) -> promotion.Promotion:
+    found = promotion.consider(store, run, "champion", **more)  # type: ignore[arg-type]
+    promotion.carry_out(found, ["promote", f"run={run}"])
+    return found
+
+
+def _champion(store: tracking.Store) -> str:
+    """The name of the run whose version is the champion."""
+    found = holder(tracking.open_store(store), "champion")
+    return tracking.find(store, found.run).name if found else ""
+
+
+def test_the_first_champion_is_set_at_once(clean: Path) -> None:
+    """There is nothing to compare with, and that is said; its version tells when, how and why."""
+    store = _store(clean)
+    found = _promoted(store, "unscored")
+    assert (found.old, found.comparison) == (None, None)
+    assert "no version of haltung is the champion yet" in found.note
+    assert _champion(store) == "unscored"
+    tags = holder(tracking.open_store(store), "champion").tags
+    assert tags["haltung.promoted_why"] == found.note
+    assert tags["haltung.promoted_with"] == "haltung promote run=unscored"
+
+
+def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
+    """A better one, and one that can't be told apart."""
+    store = _store(clean)
+    _promoted(store, "poor")
+    better = _promoted(store, "like")
+    assert better.verdicts()[0].startswith("Stance: like is better than poor (macro-F1 +0.")
+    open_ = _promoted(store, "good")
+    assert open_.verdicts()[0].startswith("Stance: good and like: not distinguishable")
+    assert (_champion(store), holder(tracking.open_store(store), "champion").tags["haltung.promoted_over"]) == ("good", better.new.version)
+
+
+def test_every_task_counts(clean: Path) -> None:
+    """A multi-label one too, which compare leaves out unless it is named."""
+    store = _store(clean)
+    _promoted(store, "good")
+    assert promotion.consider(store, "poor", "champion").worse == ("stance", "themes")
+
+
+def test_what_is_worse_is_refused_and_nothing_is_changed(clean: Path) -> None:
+    """Unless it is forced."""
+    store = _store(clean)
+    _promoted(store, "good")
+    found = promotion.consider(store, "poor", "champion")
+    assert not found.allowed
+    with pytest.raises(UserError, match="poor was found worse than today's champion in stance, themes"):
+        promotion.carry_out(found, [])
+    assert _champion(store) == "good"
+    _promoted(store, "poor", forced=True)
+    assert _champion(store) == "poor"
+
+
+def test_the_champion_itself_needs_no_comparison(clean: Path) -> None:
+    """Neither the same version again, nor a newer export of the same run."""
+    store = _store(clean)
+    first = _promoted(store, "unscored")
+    again = promotion.consider(store, "unscored", "champion")
+    assert (again.changes, "is the champion already" in again.note) == (False, True)
+    log_exported(tracking.open_store(store), first.record.id, exported.write(clean / "again", SCHEME.to_dict()), tiny.segments(2))
+    newer = _promoted(store, "unscored")
+    assert "come from the same run" in newer.note
+    assert int(newer.new.version) > int(first.new.version)
+
+
+@pytest.mark.parametrize(
+    ("champion", "run", "told"),
+    [
+        ("good", "unscored", r"the run unscored \(\w{8}\) holds no predictions for test; run haltung evaluate run=\w{8} split=test"),
+        ("unscored", "good", r"the run unscored \(\w{8}\) holds no predictions for test"),
+        ("good", "foreign", "foreign and good can't be compared: their label schemes differ"),
+        ("good", "unexported", r"unexported \(\w{8}\) has no exported version .* haltung export run=\w{8} to=FOLDER register=true"),
+        ("good", "seeds", "seeds stands for several trainings, and one model is promoted; name one of them: seeds-1"),
+        ("good", "gooood", "there is no run 'gooood'"),
+    ],
+)
+def test_what_cannot_be_promoted_is_refused_by_name(clean: Path, champion: str, run: str, told: str) -> None:
+    """In one sentence that says what to do, and the champion stays."""
+    store = _store(clean)
+    _promoted(store, champion)
+    with pytest.raises(UserError, match=told):
+        promotion.consider(store, run, "champion")
+    assert _champion(store) == champion
+
+
+def test_force_goes_ahead_without_a_comparison(clean: Path) -> None:
+    """And says what could not be compared."""
+    store = _store(clean)
+    _promoted(store, "good")
+    assert _promoted(store, "unscored", forced=True).note.startswith("not compared: the run unscored")
+    assert _champion(store) == "unscored"
+
+
+def test_a_champion_without_a_run_is_told(clean: Path) -> None:
+    """Somebody has registered it by hand."""
+    store = _store(clean)
+    connection = tracking.open_store(store)
+    made = connection.client.create_model_version("haltung", source=str(clean / "experiments/artifacts"))
+    point(connection, "champion", dataclasses.replace(promotion.consider(store, "good", "other").new, version=str(made.version)), {})
+    with pytest.raises(UserError, match="the champion, does not say which run it comes from, so it can't be compared; force=true"):
+        promotion.consider(store, "good", "champion")
+
+
+def test_without_a_name_nothing_can_be_registered(home: Path, bundle: Path) -> None:
+    """It is said with its key."""
+    store = dataclasses.replace(_store(home), model=None)
+    with pytest.raises(UserError, match=r"tracking\.model is null"):
+        promotion.consider(store, "good", "champion")
+    with pytest.raises(UserError, match=r"tracking\.model is null"):
+        log_exported(tracking.open_store(store), "0" * 32, bundle, tiny.segments(2))
+
+
+def test_the_command_says_the_verdict_and_what_has_changed(
+    clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 where the alias points to the run's version, 1 where it was refused, and with dry=true nothing happens."""
+    monkeypatch.chdir(clean)
+
+    def says(*words: str) -> tuple[int, str]:
+        code = main(["promote", *words])
+        return code, " ".join(capsys.readouterr().out.split())
+
+    assert says("run=good", "dry=true")[1].endswith("(good) (dry=true, so nothing was changed)")
+    assert _champion(_store(clean)) == ""
+    code, first = says("run=good")
+    assert (code, "champion: none -> haltung version" in first) == (0, True)
+    code, refused = says("run=poor")
+    assert (code, "good stays" in refused, "poor is worse in stance, themes (force=true" in refused) == (1, False, True)
+    assert "Verdicts rest on macro-F1 alone" in refused
+    code, forced = says("run=poor", "force=true")
+    assert (code, "(poor), although worse in stance, themes" in forced) == (0, True)
+    assert says("run=poor")[1].endswith("nothing changed")
+    assert main(["promote"]) == 2
+    assert "name the run whose exported model is to be promoted" in capsys.readouterr().err
+    assert main(["promote", "run=good", "alias=v1"]) == 2
+    assert "refused" in capsys.readouterr().err
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of a real MLflow server with its own database and artifacts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--workers", "1"]
+    command += ["--artifacts-destination", str(tmp_path / "files"), "--host", "127.0.0.1", "--port", str(port)]
+    own = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=own, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _until(lambda: urllib.request.urlopen(f"{address}/health", timeout=1).close(), process, tmp_path / "log")
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=20)
+
+
+def _until(answers: Callable[[], None], process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(1800):
+        try:
+            return answers()
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.slow
+def test_a_server_holds_the_champion_too(server: str, bundle: Path, tmp_path: Path) -> None:
+    """The same over HTTP: first, better, worse."""
+    store = tracking.Store(server, artifacts=None)
+    _run(store, tmp_path, bundle, "poor", scored(0.6, 10))
+    _run(store, tmp_path, bundle, "good", scored(0.85, 1))
+    assert _promoted(store, "poor").old is None
+    assert _promoted(store, "good").old.version == "1"
+    assert _champion(store) == "good"
+    assert promotion.consider(store, "poor", "champion").worse == ("stance", "themes")

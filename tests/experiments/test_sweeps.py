@@ -1,0 +1,413 @@
+"""Sweeps: spaces, trials that die and are tried again, and the command from a search to the best recipe on several seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from haltung.errors import UserError
+from haltung.experiments.sweep import Choice, Range, Trial, spaces_of
+from haltung.experiments.sweep.gains import gained
+from haltung.experiments.sweep.trials import Trials, ended, importances, twin_of
+from command_line import CORPUS, haltung, write_corpus
+
+SPACES = {"training.rate": Range(0.001, 1.0, log=True), "training.batch": Choice((8, 16)), "training.epochs": Range(1, 5)}
+
+
+def test_a_list_is_a_choice_and_a_mapping_a_range():
+    """Whole numbers stay whole, and one broken number makes a range of broken ones."""
+    found = spaces_of({"a": ["none", 1, None, True], "b": {"low": 1, "high": 4}, "c": {"low": 0, "high": 0.5}, "d": {"low": 1e-5, "high": 1e-3, "log": True}})  # fmt: skip  # noqa: E501
+    assert found == {"a": Choice(("none", 1, None, True)), "b": Range(1, 4), "c": Range(0.0, 0.5), "d": Range(1e-5, 1e-3, log=True)}
+    assert isinstance(found["c"].low, float)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (3, "expected a list of values"),
+        ([], "is an empty list"),
+        ([8, 8], "a value stands twice"),
+        ([[1]], r"has the value \[1\]"),
+        ({"low": 1}, "has no high"),
+        ({"low": 1, "hihg": 2}, "'hihg', did you mean 'high'"),
+        ({"low": 2, "high": 1}, "low has to be below high"),
+        ({"low": 0, "high": 1, "log": True}, "begin above 0"),
+        ({"low": 1, "high": 4, "log": True, "step": 1}, "has no step"),
+        ({"low": 1, "high": 4, "step": 9}, "at most 3"),
+        ({"low": "1", "high": 4}, "low: '1'; expected a number"),
+        ({"low": True, "high": 4}, "low: True; expected a number"),
+        ({"low": 1, "high": 4, "log": "yes"}, "expected true or false"),
+    ],
+)
+def test_a_space_of_a_wrong_form_is_refused_with_its_key(space, message):
+    """In one sentence."""
+    with pytest.raises(UserError, match=f"search: training.x .*{message}"):
+        spaces_of({"training.x": space})
+
+
+def test_an_empty_search_is_refused():
+    """There is nothing to try."""
+    with pytest.raises(UserError, match="search is empty"):
+        spaces_of({})
+
+
+@pytest.mark.parametrize(
+    ("space", "first", "last"),
+    [
+        (Choice(("a", None, True)), "a", True),
+        (Range(1, 5), 1, 5),
+        (Range(2, 8, step=3), 2, 8),
+        (Range(1, 64, log=True), 1, 64),
+        (Range(0.0, 0.3, step=0.1), 0.0, pytest.approx(0.3)),
+        (Range(0.0, 0.3), 0.0, pytest.approx(0.3)),
+        (Range(1e-5, 1e-3, log=True), pytest.approx(1e-5), pytest.approx(1e-3)),
+    ],
+)
+def test_a_part_of_the_way_is_a_value_that_optuna_would_draw(space, first, last):
+    """From the first to the last, and each whole number comes up."""
+    found = [space.at(part / 1000) for part in range(1000)]
+    assert (found[0], space.at(1 - 1e-9)) == (first, last)
+    distribution = space.distribution()
+    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in found)
+    if isinstance(first, int):
+        assert sorted(set(found)) == list(range(first, last + 1, int(space.step or 1)))
+
+
+def test_the_first_trials_are_spread_over_every_key(tmp_path: Path):
+    """Of a range each stretch comes up once, however few they are; another seed spreads them otherwise."""
+    trials = replace(_trials(tmp_path / "s"), startup=5)
+    _run(trials, stop_after=5)
+    found = [trial.values for trial in ended(trials.open())]
+    assert sorted(int(5 * math.log(values["training.rate"] / 0.001) / math.log(1000)) for values in found) == [0, 1, 2, 3, 4]
+    assert sorted(values["training.epochs"] for values in found) == [1, 2, 3, 4, 5]
+    assert {values["training.batch"] for values in found} == {8, 16}
+    other = replace(trials, folder=tmp_path / "t", seed=2)
+    other.folder.mkdir()
+    _run(other, stop_after=5)
+    assert [trial.values for trial in ended(other.open())] != found
+    start = {"training.rate": 0.02, "training.batch": 8, "training.epochs": 3}
+    begun = replace(trials, folder=tmp_path / "u", startup=6, start=start)
+    begun.folder.mkdir()
+    _run(begun, stop_after=6)
+    assert [trial.values for trial in ended(begun.open())] == [start, *found]
+
+
+@pytest.mark.parametrize("startup", [0, 1, 3])
+def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int):
+    """So that no search ends below it; what it does not have is drawn, and the next trial is another one."""
+    trials = replace(_trials(tmp_path / "s"), startup=startup, start={"training.rate": 0.02, "training.epochs": 3})
+    _run(trials, stop_after=2)
+    first, second = (trial.values for trial in ended(trials.open()))
+    assert (first["training.rate"], first["training.epochs"]) == (0.02, 3)
+    assert first["training.batch"] in (8, 16)
+    assert second["training.rate"] != 0.02
+
+
+@pytest.mark.parametrize(
+    ("space", "inside", "outside"),
+    [
+        (Choice((1, "a", None)), (1, "a", None), (True, "b", 2)),
+        (Range(1, 5), (1, 5), (0, 6, 2.0, True, "2", None)),
+        (Range(0.0, 0.3, step=0.1), (0.0, 0.1, 0.3, 0), (0.15, 0.4, False)),
+        (Range(1e-5, 1e-3, log=True), (1e-5, 2e-4), (1e-6, 1)),
+    ],
+)
+def test_a_space_knows_which_values_it_has(space, inside, outside):
+    """Whole numbers alone where its ends are, and those on its steps."""
+    assert all(space.holds(value) for value in inside)
+    assert not any(space.holds(value) for value in outside)
+
+
+def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
+    """Run trials without any training, as a worker does; stop like a killed one within the trial ``stop_after``."""
+    study, buried = trials.open(), []
+    for number in range(stop_after + 1):
+        with trials.next(study, 0, buried.append) as begun:
+            if begun is None or number == stop_after:
+                break
+            study.tell(begun, begun.params["training.rate"])
+    return buried
+
+
+def _trials(folder: Path, most: int = 8) -> Trials:
+    folder.mkdir(exist_ok=True)
+    return Trials(folder, SPACES, most, seed=1, startup=3, warmup=1)
+
+
+def test_a_stopped_sweep_goes_on_as_an_unbroken_one(tmp_path: Path):
+    """The trial that died is marked and tried again with its values, no other is repeated, and all later ones are the same."""
+    whole, broken = _trials(tmp_path / "whole"), _trials(tmp_path / "broken")
+    assert _run(whole) == []
+    _run(broken, stop_after=4)
+    assert _run(broken) == [4]
+    found = ended(broken.open())
+    assert [trial.number for trial in found if trial.state == "lost"] == [4]
+    finished = [trial for trial in found if trial.state == "finished"]
+    assert [trial.values for trial in finished] == [trial.values for trial in ended(whole.open())]
+    assert _run(broken) == []
+
+
+def test_more_trials_go_on_where_a_sweep_has_ended(tmp_path: Path):
+    """What has been tried stays."""
+    _run(_trials(tmp_path / "s", 3))
+    before = ended(_trials(tmp_path / "s").open())
+    _run(_trials(tmp_path / "s", 5))
+    assert (len(before), ended(_trials(tmp_path / "s").open())[:3]) == (3, before)
+
+
+def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path: Path):
+    """After three deaths, and the others go on."""
+    trials = _trials(tmp_path / "s", 4)
+    for _ in range(3):
+        _run(trials, stop_after=0)
+    _run(trials)
+    found = ended(trials.open())
+    assert [trial.why for trial in found if trial.state == "failed"] == ["its process died 3 times"]
+    assert sum(trial.state == "finished" for trial in found) == 3
+
+
+def test_a_living_trial_is_not_buried(tmp_path: Path):
+    """Another worker leaves it alone while it is held."""
+    trials = _trials(tmp_path / "s")
+    study, buried = trials.open(), []
+    with trials.next(study, 1, buried.append) as first, trials.next(trials.open(2), 2, buried.append) as second:
+        assert (first.number, second.number, buried) == (0, 1, [])
+        assert first.params != second.params
+
+
+def test_equal_values_are_found_and_need_no_second_training(tmp_path: Path):
+    """Whether they went to their end or were pruned."""
+    trials = _trials(tmp_path / "s")
+    study = trials.open()
+    _run(trials, stop_after=1)
+    study.enqueue_trial(study.trials[0].params)
+    begun = study.ask({key: space.distribution() for key, space in SPACES.items()})
+    assert twin_of(study, begun).number in (0, begun.number)
+
+
+def test_the_key_that_decides_is_the_most_important_one(tmp_path: Path):
+    """And their shares add up to 1; of too few trials nothing is said."""
+    trials = _trials(tmp_path / "s", 25)
+    _run(trials, stop_after=2)
+    assert importances(trials.open(), 1) == {}
+    _run(trials)
+    found = importances(trials.open(), 1)
+    assert next(iter(found)) == "training.rate"
+    assert sum(found.values()) == pytest.approx(1)
+
+
+SEARCH = """# a small one
+training.encoder_rate: {low: 1.0e-3, high: 5.0e-3, log: true}
+training.batch_size: [8, 16]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a corpus and a search of one's own."""
+    write_corpus(tmp_path, 80)
+    (tmp_path / "mine/search").mkdir(parents=True)
+    (tmp_path / "mine/search/small.yaml").write_text(SEARCH, encoding="utf-8")
+    return tmp_path
+
+
+def words(bert: Path, *more: str) -> tuple[str, ...]:
+    return (
+        "sweep", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.head_rate=1e-2", "model.max_length=32", "training.epochs=2",
+        "training.precision=fp32", "search=small", "name=s", "startup=1", "--config-dir", "mine", *more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("search", "more", "message"),
+    [
+        ("training.encoder_rat: [1.0e-3]", (), "there is no key 'training.encoder_rat', did you mean 'training.encoder_rate'?"),
+        ("tracking.uri: [a, b]", (), "'tracking.uri' can't be searched"),
+        ("corpus.split.seed: [1, 2]", (), "'corpus.split.seed' can't be searched"),
+        ("seed: [1, 2]", (), "'seed' can't be searched"),
+        ("training.class_weight: [none, rot]", (), "did you mean 'root'?"),
+        ("training.batch_size: {low: 8.0, high: 32.0}", (), "expected a whole number"),
+        ("model.dropout: {low: 0.0, high: 1.5}", (), "expected a number from 0 to below 1"),
+        ("encoder: {low: 1, high: 2}", (), "'encoder' is a group; expected a list of its choices"),
+        ("training.epochs: [1, 2]", (), "training.epochs is both given and searched"),
+        ("training.batch_size: 8", (), "expected a list of values"),
+        (SEARCH, ("trials=0",), "trials is 0"),
+        (SEARCH, ("final_seeds=1,1",), "one stands twice"),
+        (SEARCH, ("seed=1,2",), "give each key one value"),
+    ],
+)
+def test_a_wrong_search_is_told_before_anything_is_trained(home: Path, bert: Path, search: str, more: tuple[str, ...], message: str):
+    """In one sentence, with the nearest right word."""
+    (home / "mine/search/small.yaml").write_text(f"# own\n{search}\n", encoding="utf-8")
+    done = haltung(*words(bert, *more), cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert message in done.stderr
+    assert not (home / "experiments").exists()
+
+
+def find_run(home: Path, name: str):
+    from haltung import tracking
+
+    return tracking.find(tracking.Store(uri=f"sqlite:///{home}/experiments/mlflow.db", artifacts=str(home / "experiments/artifacts")), name)
+
+
+def _trials_of(home: Path) -> list[dict]:
+    from haltung import tracking
+
+    return json.loads(tracking.artifact(find_run(home, "s"), "sweep/trials.json").read_text(encoding="utf-8"))["trials"]
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
+    """SIGKILL; the finished trial is not repeated, the killed one is marked failed and tried again, and the best is trained at the end."""
+    from haltung import tracking
+
+    command = [sys.executable, "-m", "haltung", *words(bert, "trials=3", "final_seeds=1,2")]
+    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("trial 0"):
+                while not list((home / "experiments/sweeps/s").glob("s-001-*/checkpoints")):
+                    time.sleep(0.01)
+                process.send_signal(signal.SIGKILL)
+                break
+    refused = haltung(*command[3:], cwd=home)
+    assert refused.returncode == 2
+    assert "resume=true goes on with it" in refused.stderr
+    other = haltung(*command[3:], "resume=true", "training.warmup=0.2", cwd=home)
+    assert other.returncode == 2
+    assert "was begun with training.warmup=0.1" in other.stderr
+    done = haltung(*command[3:], "resume=true", cwd=home)
+    assert done.returncode == 0, done.stderr
+    trials = _trials_of(home)
+    assert [trial["state"] for trial in trials[:2]] == ["finished", "lost"]
+    assert trials[2]["values"] == trials[1]["values"]
+    assert sum(trial["state"] in ("finished", "pruned") for trial in trials) == 3
+    parent = find_run(home, "s")
+    children = tracking.children(parent)
+    by_trial = {child.tags["haltung.trial"]: child.status for child in children if "haltung.trial" in child.tags}
+    assert len([child for child in children if child.tags.get("haltung.trial") == "0"]) == 1
+    assert (parent.status, by_trial["0"], by_trial["1"]) == ("FINISHED", "FINISHED", "FAILED")
+    final = next(child for child in children if child.tags["haltung.kind"] == "seeds")
+    assert len(tracking.children(final)) == 2
+    assert parent.metrics["dev/stance/macro_f1/mean"] == final.metrics["dev/stance/macro_f1/mean"]
+    assert tracking.artifact(parent, "sweep/history.png").stat().st_size > 5000
+    assert not any(key.startswith("test") for run in (parent, *children) for key in run.metrics)
+    assert not list((home / "experiments/sweeps/s").glob("s-0*"))
+    assert "open test:   haltung evaluate run=s-best split=test" in done.stdout
+    assert (final.name, final.status) == ("s-best", "FINISHED")
+    again = haltung(*command[3:], "resume=true", cwd=home)
+    assert again.returncode == 0, again.stderr
+    assert len(tracking.children(parent)) == len(children)
+
+
+@pytest.mark.slow
+def test_a_sweep_says_whether_it_has_gained_anything(tmp_path: Path, bert: Path):
+    """The recipe as it stands hardly learns, a trial does; trials keep what they said of dev, and can be compared."""
+    # Of the three first trials one is the recipe, one repeats it, and one has the other rate.
+    from haltung import tracking
+
+    write_corpus(tmp_path, 160)
+    (tmp_path / "mine/search").mkdir(parents=True)
+    (tmp_path / "mine/search/small.yaml").write_text("# own\ntraining.head_rate: [1.0e-9, 1.0e-2]\n", encoding="utf-8")
+    recipe = ("encoder.head_rate=1e-9", "encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2")
+    done = haltung(*words(bert, *recipe, "startup=3", "trials=3", "final_seeds=1,2"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    parent = find_run(tmp_path, "s")
+    told = json.loads(tracking.artifact(parent, "sweep/trials.json").read_text(encoding="utf-8"))
+    first, second = told["trials"][0], told["best"]
+    assert (told["start"], second["values"]) == (0, {"training.head_rate": 1e-2})
+    assert told["gain"]["value"] == pytest.approx(second["score"] - first["score"])
+    assert parent.metrics["sweep/gain_p"] == told["gain"]["p"] < 1
+    lines = " ".join(done.stdout.split())
+    assert f"best trial {second['number']} against trial 0, the recipe as it stands: +0." in lines
+    verdict = "better" if told["gain"]["p"] <= 0.05 else "that may be the luck of having tried so many"
+    assert f"10 articles; that the best of 1 was chosen is counted in): {verdict}" in lines
+    assert "haltung compare 'runs=[s-best,s-start]'" in lines
+    against = re.search(r"against it: +haltung (.*)", done.stdout)
+    shown = haltung(*shlex.split(against[1].partition(" seed=")[0]), "--cfg", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert OmegaConf.create(shown.stdout)["training"]["head_rate"] == 1e-9
+    compared = haltung("compare", f"runs=[{second['run']},{first['run']}]", "split=dev", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+
+
+def test_what_cannot_be_told_is_told_why(tmp_path: Path):
+    """The recipe is outside of the search, has failed, is alone, or was run by a version that kept no predictions."""
+    from haltung import tracking
+
+    spaces, start = {"a": Choice((1, 2)), "b": Choice((1, 2))}, {"a": 1, "b": 1}
+    store = tracking.Store(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
+    with tracking.run(store, "old") as old:
+        pass
+    first, second = Trial(0, "finished", start, 0.5, old.id), Trial(1, "finished", {"a": 2, "b": 1}, 0.6, old.id)
+    for trials, values, message in [
+        ((first, second), {"a": 1}, "what the recipe as it stands has for b is not in the search"),
+        ((replace(first, state="failed"), second), start, "did not come to its end"),
+        ((first, replace(second, state="pruned")), start, r"no trial but the recipe as it stands \(trial 0\)"),
+        ((first, second), start, "trial 0 has kept no predictions of dev"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            gained(trials, spaces, values, "mean", store)
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
+    """Each trial is run once, and no more than were asked for."""
+    from haltung import tracking
+
+    done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home)
+    assert done.returncode == 0, done.stderr
+    trials = _trials_of(home)
+    assert [trial["number"] for trial in trials] == [0, 1, 2, 3]
+    assert trials[0]["values"]["training.batch_size"] == 16
+    numbers = [child.tags["haltung.trial"] for child in tracking.children(find_run(home, "s"))]
+    assert sorted(numbers) == ["0", "1", "2", "3"]
+    # The command that it ends with trains the best recipe on the same corpus, with all that the sweep was told.
+    best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]
+    told = re.search(r"train it: +haltung (.*)", done.stdout)
+    shown = OmegaConf.create(haltung(*shlex.split(told[1]), "--cfg", cwd=home).stdout)
+    assert {key: shown["training"][key.rpartition(".")[2]] for key in best} == best
+    assert (shown["training"]["epochs"], shown["encoder"]["path"], shown["corpus"]["reader"]["path"]) == (2, str(bert), "texts.jsonl")
+
+
+@pytest.mark.slow
+def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
+    """A rate that learns nothing loses to one that does: it is stopped early, Optuna's own storage calls it PRUNED, and MLflow says why."""
+    from optuna import load_study
+    from optuna.trial import TrialState
+
+    from haltung import tracking
+
+    (home / "mine/search/small.yaml").write_text(
+        "# a good rate and one of no use\ntraining.head_rate: [1.0e-2, 1.0e-9]\n", encoding="utf-8"
+    )
+    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn, which it
+    # does with this seed.
+    more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
+    done = haltung(*words(bert, *more), cwd=home)
+    assert done.returncode == 0, done.stderr
+    trials = load_study(study_name="sweep", storage=f"sqlite:///{home}/experiments/sweeps/s/trials.db").trials
+    assert trials[0].params == {"training.head_rate": 1e-2}
+    states = {(trial.params["training.head_rate"], trial.state) for trial in trials}
+    assert states == {(1e-2, TrialState.COMPLETE), (1e-9, TrialState.PRUNED)}
+    hopeless = next(trial for trial in trials if trial.state == TrialState.PRUNED)
+    assert max(hopeless.intermediate_values) < max(trials[0].intermediate_values) == 4
+    pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
+    assert f"{pruned} pruned" in done.stdout
+    parent = find_run(home, "s")
+    child = next(run for run in tracking.children(parent) if run.tags["haltung.trial"] == str(hopeless.number))
+    assert (child.status, parent.metrics["sweep/pruned"]) == ("KILLED", pruned)
+    assert child.tags["haltung.pruned"].endswith("its best dev score was below the median of the trials before")
+    assert not list((home / "experiments/sweeps/s").glob("s-0*"))

@@ -1,0 +1,138 @@
+"""``haltung export``: from a run to a bundle, exit codes, and what is said to whoever asks for the impossible."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import CORPUS, haltung, write_corpus
+from haltung.cli import main
+from haltung.export import comparing
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a linear model has been trained."""
+    folder = tmp_path_factory.mktemp("export")
+    write_corpus(folder)
+    done = haltung("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", "seed=1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, as the working directory."""
+    monkeypatch.chdir(home)
+    return home
+
+
+def test_a_run_becomes_a_bundle_that_verifies(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Compared on the run's own dev split, with the run and the licence in its provenance."""
+    assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", "licence=CC BY 4.0"]) == 0
+    assert f"written to {tmp_path / 'b'}" in capsys.readouterr().out.replace("\n", "")
+    description = json.loads((tmp_path / "b" / "haltung.json").read_text(encoding="utf-8"))
+    assert description["provenance"]["licences"] == {"data": "CC BY 4.0"}
+    assert len(description["provenance"]["run"]) == 32
+    assert set(description["formats"]) == {"fp32", "fp16"}
+    assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
+
+
+def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a run to the model behind the alias, by the two commands that the README names."""
+    import mlflow
+
+    assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", "register=true"]) == 0
+    assert "registered as haltung version" in capsys.readouterr().out
+    assert main(["evaluate", "run=tiny-1", "split=test", "examine=false"]) == 0
+    assert main(["promote", "run=tiny-1", "alias=champion"]) == 0
+    mlflow.set_tracking_uri(f"sqlite:///{here / 'experiments' / 'mlflow.db'}")
+    try:
+        answers = mlflow.pyfunc.load_model("models:/haltung@champion").predict([{"text": "Chile warnt die Marine."}])
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert set(answers.columns) == {"id", "topic", "stance", "probabilities"}
+
+
+def test_of_several_seeds_it_says_which_is_exported(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A parent run stands for its first seed, and says so."""
+    done = haltung("train", *CORPUS, "model=linear", "model.min_count=1", "name=both", "seed=1,2", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert main(["export", "run=both", f"to={tmp_path / 'b'}"]) == 0
+    assert "both has 2 seeds; this is the first, both-1" in capsys.readouterr().err
+
+
+def test_a_bundle_without_a_run_cannot_be_registered(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing that the version would belong to."""
+    assert main(["export", f"bundle={tmp_path}", f"to={tmp_path / 'b'}", "register=true"]) == 2
+    assert "name the run, as in run=ID" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_format_that_was_asked_for_and_is_refused_ends_with_1(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle is written without it, and the reason is told."""
+    monkeypatch.setattr(comparing, "MOST_FLIPS", -1.0)
+    assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", "int8=true"]) == 1
+    told = capsys.readouterr()
+    assert "int8 was refused: topic: 0.00% of the labels flip" in told.err
+    description = json.loads((tmp_path / "b" / "haltung.json").read_text(encoding="utf-8"))
+    assert set(description["formats"]) == {"fp32"}
+    assert set(description["refused"]) == {"fp16", "int8"}
+    assert "int8: topic:" in (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_format_that_nobody_asked_for_may_be_refused(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp16 is a present, so that its refusal is no failure."""
+    monkeypatch.setattr(comparing, "MOST_FLIPS", -1.0)
+    assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 0
+
+
+def test_nothing_is_written_where_fp32_is_refused(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1, and a sentence that says so."""
+    monkeypatch.setattr(comparing, "EXACT_DIFFERENCE", -1.0)
+    assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 1
+    assert "nothing was written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "name what to export: run=ID"),
+        (["run=tiny-1", "bundle=x"], "one of the two"),
+        (["run=tiny-1"], "name the folder to write the bundle into: to=DIR"),
+        (["run=tinny-1", "to=b"], "there is no run 'tinny-1'"),
+        (["bundle=nowhere", "to=b"], "nowhere is no such folder"),
+        (["run=tiny-1", "to=."], "holds something that is no bundle"),
+        (["run=tiny-1", "to=texts.jsonl"], "texts.jsonl is a file"),
+        (["run=tiny-1", "to=b", "int8=perhaps"], "int8 is 'perhaps', expected true or false"),
+        (["run=tiny-1", "to=b", "fp8=true"], "there is no key 'fp8'"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    """Exit code 2, and nothing is written."""
+    assert main(["export", *words]) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert "Traceback" not in told
+    assert not (here / "b").exists()
+
+
+def test_a_bundle_alone_needs_a_corpus_to_be_compared_on(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whose dev split, nobody could guess; with its name it is exported."""
+    trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
+    assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}"]) == 2
+    assert "corpus=NAME has to say on whose dev split" in capsys.readouterr().err
+    assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}", *CORPUS]) == 0
+
+
+def test_a_corpus_with_other_labels_is_refused(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The digests of both schemes are told."""
+    trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
+    assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}", "corpus=diplomacy"]) == 2
+    assert "the model knows the scheme" in capsys.readouterr().err

@@ -1,0 +1,212 @@
+"""A network as a bundle: the ONNX graph answers as the trained network does, whatever the batch, the lengths and the views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import tiny
+from haltung.export import comparing, description, golden, tokens
+from haltung.export import write as writing
+from haltung.export.graphs import neural as graph
+from haltung.export.verify import verify
+from haltung.export.write import Exported, Origin, Wanted
+from haltung.inference.client import Classifier
+from haltung.labels import parse
+from haltung.models import bundle
+from haltung.models.neural import NetworkModel, build
+from haltung.models.spec import Calibration, NetworkSpec
+from haltung.records import Segment
+
+pytestmark = pytest.mark.slow  # tracing a network for ONNX takes its time, however small it is
+
+SCHEME = {
+    **tiny.SCHEME,
+    "tasks": {**tiny.SCHEME["tasks"], "actors": {"kind": "multi", "labels": ["Chile", "Peru", "Malta"]}},  # type: ignore[dict-item]
+}
+
+
+def made(bert: Path) -> NetworkModel:
+    """Two views, three tasks, three poolings; the heads are drawn wide, so that probabilities are far from even."""
+    spec = NetworkSpec(
+        reads={"topic": "text", "default": "target+context"}, pooling={"topic": "cls", "stance": "text", "default": "mean"}, max_length=32
+    )
+    torch.manual_seed(3)
+    model = build(tiny.encoder(bert), spec, parse(SCHEME))
+    with torch.no_grad():
+        for head in model.network.heads.values():
+            head.weight.mul_(60)  # type: ignore[union-attr, operator]
+    model.calibration = Calibration({"stance": 1.6, "actors": 0.7})
+    model.network.eval()
+    return model
+
+
+def labelled(count: int, seed: int) -> list[Segment]:
+    out = []
+    for number, segment in enumerate(tiny.segments(count, seed)):
+        target = "Chile" if number % 3 == 0 else ""
+        out.append(Segment(segment.id, segment.text, {**segment.labels, "actors": ("Chile",)}, context=segment.context, target=target))
+    return out
+
+
+def parts(segments: Sequence[Segment]) -> list[dict[str, str]]:
+    return [{"text": segment.text, "context": segment.context, "target": segment.target} for segment in segments]
+
+
+@pytest.fixture(scope="module")
+def model(bert: Path) -> NetworkModel:
+    """A network of two views."""
+    return made(bert)
+
+
+@pytest.fixture(scope="module")
+def exported(model: NetworkModel, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """What came of exporting it in every format that is a file."""
+    origin = Origin({"run": "r1", "corpus": "tiny"}, "tiny", "dev", labelled(40, 7))
+    return writing.export(model, tmp_path_factory.mktemp("network") / "bundle", origin, Wanted(("fp16", "int8"), frozenset()))
+
+
+@pytest.fixture(scope="module")
+def folder(exported: Exported) -> Path:
+    """The exported bundle."""
+    assert exported.folder is not None, exported.refused
+    return exported.folder
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Classifier:
+    """The client on it."""
+    return Classifier(folder)
+
+
+def test_the_graph_answers_as_the_network(model: NetworkModel, client: Classifier) -> None:
+    """Every task of every view agrees within 1e-5, temperatures applied."""
+    segments = labelled(50, 11)
+    assert comparing.apart(client.probabilities(parts(segments)), model.probabilities(segments, precision="fp32")) < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_batch_and_any_lengths_are_taken(model: NetworkModel, client: Classifier, folder: Path, seed: int) -> None:
+    """Batches of 1 to 9 rows, texts from one word to more than fit."""
+    rng = np.random.default_rng(seed)
+    rows = int(rng.integers(1, 10))
+    segments = [
+        Segment(str(row), "Chile warnt " * int(rng.integers(1, 40)), context="Peru " * int(rng.integers(0, 30))) for row in range(rows)
+    ]
+    assert comparing.apart(client.probabilities(parts(segments)), model.probabilities(segments, precision="fp32")) < 1e-5
+
+
+def test_padding_changes_nothing(client: Classifier, folder: Path) -> None:
+    """The same row with and without a long neighbour, in the graph itself."""
+    from haltung.inference import running
+
+    run = running.session(folder / "onnx" / "model.fp32.onnx")
+    encoded = client.encode(parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta . " * 5)]))
+    alone = run(client.feeds({view: rows[:1] for view, rows in encoded.items()}))
+    beside = run(client.feeds(encoded))
+    assert all(np.abs(values[0] - beside[task][0]).max() < 1e-6 for task, values in alone.items())
+
+
+def test_what_stands_in_padding_is_not_read(client: Classifier, folder: Path) -> None:
+    """Other ids where the mask is 0 give the same answer."""
+    from haltung.inference import running
+
+    run = running.session(folder / "onnx" / "model.fp32.onnx")
+    feeds = client.feeds(client.encode(parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta .")])))
+    other = {**feeds}
+    for view in client.views:
+        ids, mask = feeds[f"{view}.input_ids"], feeds[f"{view}.attention_mask"]
+        other[f"{view}.input_ids"] = np.where(mask == 1, ids, 7)
+    before, after = run(feeds), run(other)
+    assert all(np.abs(values - after[task]).max() < 1e-6 for task, values in before.items())
+
+
+def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None:
+    """VIEW.input_ids and so on, batch and tokens dynamic; one output for each task, in the scheme's order."""
+    made = onnx.load(folder / "onnx" / "model.fp32.onnx").graph
+    views, parts = ("target+context", "text"), ("input_ids", "attention_mask", "own_mask", "token_type_ids")
+    assert [value.name for value in made.input] == [f"{view}.{part}" for view in views for part in parts]
+    assert all(dim.dim_param for value in made.input for dim in value.type.tensor_type.shape.dim)
+    assert [value.name for value in made.output] == ["topic", "stance", "actors"]
+
+
+def test_exporting_leaves_the_model_as_it_was(model: NetworkModel, exported: Exported, bert: Path) -> None:
+    """Neither training mode (the exporter brings it back) nor attention changes, so that a prediction after is one before."""
+    assert not any(module.training for module in model.network.modules())
+    assert model.network.encoder.config._attn_implementation == made(bert).network.encoder.config._attn_implementation
+
+
+def test_the_weights_alone_are_a_trained_bundle(model: NetworkModel, folder: Path) -> None:
+    """``bundle.load`` reads the exported folder, and it answers the same."""
+    segments = labelled(10, 3)
+    again = bundle.load(folder)
+    assert isinstance(again, NetworkModel)
+    assert comparing.apart(again.probabilities(segments, precision="fp32"), model.probabilities(segments, precision="fp32")) < 1e-6
+
+
+def test_the_bundle_verifies_in_every_runtime(folder: Path) -> None:
+    """The golden answers, nasty ones among them, in each format and runtime, and by torch."""
+    found = verify(folder)
+    assert found.agrees, [(check.format, check.runtime, check.fault) for check in found.checks if check.fault] + list(found.broken)
+    assert ("weights", "torch") in {(check.format, check.runtime) for check in found.checks}
+
+
+def test_golden_answers_are_those_of_fp32(model: NetworkModel, folder: Path) -> None:
+    """Not those of bfloat16, which a processor that has it predicts in."""
+    answers = golden.read(folder, model.scheme)
+    found = model.probabilities([one.segment for one in answers], precision="fp32")
+    assert comparing.apart(found, golden.expected(answers, model.scheme)) < 1e-6
+
+
+def test_a_changed_weight_makes_verify_fail(folder: Path, tmp_path: Path) -> None:
+    """One head's bias is enough, with every digest made to fit."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    state = load_file(copy / "model.safetensors")
+    state["heads.stance.bias"] += torch.tensor([1.0, 0.0, 0.0])
+    save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
+    description.write(copy, json.loads((copy / "haltung.json").read_text(encoding="utf-8")))
+    assert {(check.format, check.runtime) for check in verify(copy).checks if check.fault} == {("weights", "torch")}
+
+
+def test_the_encoders_place_is_not_told(folder: Path, bert: Path) -> None:
+    """A folder of this machine is nobody else's business."""
+    assert str(bert.parent) not in (folder / "haltung.json").read_text(encoding="utf-8")
+
+
+def test_eight_bits_are_near_and_small(exported: Exported, folder: Path, tmp_path: Path) -> None:
+    """Tables and matrices lose three quarters of their size, and no probability goes far; whether it is near enough, the export decides."""
+    from haltung.export.graphs import reduced
+
+    assert exported.compared["int8"].difference < 0.1
+    reduced.quantised(folder / "onnx" / "model.fp32.onnx", tmp_path / "int8.onnx")
+    kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer if np.prod(tensor.dims) >= 1024}
+    assert onnx.TensorProto.FLOAT not in kinds
+
+
+def test_logging_stays_as_the_user_has_it(exported: Exported) -> None:
+    """The quantiser's module would set up everybody's logging."""
+    import logging
+
+    assert logging.getLogger().level != logging.INFO
+
+
+def test_special_tokens_are_described_with_their_types(model: NetworkModel) -> None:
+    """BERT: [CLS] A [SEP] B [SEP], types 0 and 1."""
+    found = tokens.described(model)
+    assert (found["single"], found["pair"]) == ([[2], [3]], [[2], [3], [3]])
+    assert found["types"] == {"single": [0, 0, 0], "pair": [0, 0, 0, 1, 1]}
+
+
+def test_one_view_has_plain_names() -> None:
+    """Without a view's name before them, and without types where the tokenizer has none."""
+    assert graph.names(["context"], with_types=False) == ["input_ids", "attention_mask", "own_mask"]

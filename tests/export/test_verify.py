@@ -1,0 +1,236 @@
+"""A bundle that is not as it was exported is found out: each change by its own sentence, and with exit code 1."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import tiny
+from haltung.cli import main
+from haltung.errors import UserError
+from haltung.export import description as description_file
+from haltung.export import write as writing
+from haltung.export.verify import Verification, verify
+from haltung.export.write import Origin, Wanted
+from haltung.labels import parse
+from haltung.models import linear
+from haltung.models.spec import Calibration, LinearSpec
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported linear bundle."""
+    model = linear.fit(tiny.segments(80), tiny.scheme(), LinearSpec(min_count=1), seed=1)
+    model.calibration = Calibration({"stance": 1.8, "topic": 0.7})
+    done = writing.export(
+        model, tmp_path_factory.mktemp("verify") / "bundle", Origin({}, "tiny", "dev", tiny.segments(30, 5)), Wanted(("fp16",))
+    )
+    assert done.folder is not None
+    return done.folder
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(whole, tmp_path / "bundle"))
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], None], consistent: bool = True) -> None:
+    """Change the description; ``consistent`` writes all digests anew, as somebody would who means harm."""
+    path = folder / "haltung.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    change(description)
+    if consistent:
+        description_file.write(folder, description)
+    else:
+        path.write_text(json.dumps(description), encoding="utf-8")
+
+
+def graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
+    """Change the fp32 graph, all digests consistent with it."""
+    path = folder / "onnx" / "model.fp32.onnx"
+    made = onnx.load(path)
+    change(made)
+    onnx.save(made, path)
+    changed(folder, lambda description: description["formats"]["fp32"].update(sha256=description_file.sha256(path)))
+
+
+def faulty(found: Verification) -> set[tuple[str, str]]:
+    return {(check.format, check.runtime) for check in found.checks if check.fault}
+
+
+def test_a_bundle_as_it_was_exported_agrees(whole: Path) -> None:
+    """Every format in every runtime that is installed, and the weights themselves."""
+    found = verify(whole)
+    assert found.agrees
+    assert {("fp32", "onnxruntime"), ("fp16", "onnxruntime"), ("weights", "scikit-learn")} <= {
+        (one.format, one.runtime) for one in found.checks
+    }
+
+
+@pytest.mark.parametrize("name", ["linear.safetensors", "vocabulary.json", "onnx/model.fp32.onnx", "README.md", "request.schema.json"])
+def test_a_changed_file_is_named(folder: Path, name: str) -> None:
+    """One byte more is enough, whether or not an answer changes."""
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    found = verify(folder)
+    assert not found.agrees
+    assert any(f"{folder / name} is not the file that was written" in sentence for sentence in found.broken)
+
+
+@pytest.mark.parametrize("name", ["onnx/model.fp16.onnx", "linear.safetensors", "vocabulary.json"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    """The rest is replayed all the same."""
+    (folder / name).unlink()
+    found = verify(folder)
+    assert not found.agrees
+    assert any(f"{folder / name} is missing" in sentence for sentence in found.broken)
+
+
+def test_changed_weights_disagree_though_every_digest_fits(folder: Path) -> None:
+    """The trained model's own runtime replays the golden answers too."""
+    from safetensors.numpy import load_file, save_file
+
+    numbers = load_file(folder / "linear.safetensors")
+    numbers["stance.intercept"] = numbers["stance.intercept"] + np.array([0.5, 0, 0])
+    save_file(numbers, folder / "linear.safetensors")
+    changed(folder, lambda description: None)
+    found = verify(folder)
+    assert not found.broken
+    assert faulty(found) == {("weights", "scikit-learn")}
+
+
+def test_swapped_labels_disagree_though_every_digest_fits(folder: Path) -> None:
+    """The same labels in another order are another model."""
+
+    def swap(description: dict[str, Any]) -> None:
+        labels = description["scheme"]["tasks"]["stance"]["labels"]
+        description["scheme"]["tasks"]["stance"]["labels"] = dict(reversed(labels.items()))
+        description["scheme_digest"] = parse(description["scheme"]).digest()
+
+    changed(folder, swap)
+    found = verify(folder)
+    assert {("fp32", "onnxruntime"), ("fp16", "onnxruntime"), ("weights", "scikit-learn")} <= faulty(found)
+
+
+def test_swapped_labels_are_told_by_the_digest_of_the_scheme(folder: Path) -> None:
+    """The digest of the labels is the one of the training."""
+
+    def swap(description: dict[str, Any]) -> None:
+        labels = description["scheme"]["tasks"]["topic"]["labels"]
+        description["scheme"]["tasks"]["topic"]["labels"] = dict(reversed(labels.items()))
+
+    changed(folder, swap)
+    assert any("other labels than the model was trained with" in sentence for sentence in verify(folder).broken)
+
+
+def test_a_dropped_temperature_disagrees_though_every_digest_fits(folder: Path) -> None:
+    """In the graph it changes the graph's answers."""
+
+    def drop(made: onnx.ModelProto) -> None:
+        for tensor in made.graph.initializer:
+            if tensor.name == "/stance.temperature":
+                tensor.CopyFrom(numpy_helper.from_array(np.float32(1), tensor.name))
+
+    graph(folder, drop)
+    found = verify(folder)
+    assert not found.broken
+    assert ("fp32", "onnxruntime") in faulty(found)
+    assert ("fp16", "onnxruntime") not in faulty(found)
+
+
+def test_a_temperature_dropped_from_the_description_disagrees(folder: Path) -> None:
+    """There it changes the trained model's answers."""
+    changed(folder, lambda description: description["calibration"]["temperatures"].pop("stance"))
+    assert faulty(verify(folder)) == {("weights", "scikit-learn")}
+
+
+def test_a_changed_description_is_named(folder: Path) -> None:
+    """Also where no golden answer could tell: a threshold, a licence."""
+    changed(folder, lambda description: description["provenance"].update(licences={"data": "CC0"}), consistent=False)
+    assert any("haltung.json has been changed since it was written" in sentence for sentence in verify(folder).broken)
+
+
+def test_a_task_with_a_label_too_many_is_a_fault(folder: Path) -> None:
+    """Not a traceback about shapes."""
+
+    def cut(made: onnx.ModelProto) -> None:
+        for tensor in made.graph.initializer:
+            value = numpy_helper.to_array(tensor)
+            if tensor.name.startswith("/stance.") and value.shape[-1:] == (3,):
+                tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value[..., :2]), tensor.name))
+        made.graph.output[1].type.tensor_type.shape.dim[1].dim_value = 2
+
+    graph(folder, cut)
+    found = verify(folder)
+    assert ("fp32", "onnxruntime") in faulty(found)
+
+
+def test_a_broken_graph_is_a_fault_of_its_format_alone(folder: Path) -> None:
+    """The other formats are replayed all the same."""
+    (folder / "onnx" / "model.fp32.onnx").write_bytes(b"no graph")
+    found = verify(folder)
+    assert ("fp32", "onnxruntime") in faulty(found)
+    assert ("fp16", "onnxruntime") not in faulty(found)
+
+
+def test_golden_labels_that_contradict_their_probabilities_are_told(folder: Path) -> None:
+    """An answer that was changed by hand is no answer."""
+    lines = (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()
+    row = json.loads(lines[0])
+    row["labels"]["topic"] = "economy" if row["labels"]["topic"] == "security" else "security"
+    (folder / "golden.jsonl").write_text("\n".join([json.dumps(row), *lines[1:]]) + "\n", encoding="utf-8")
+    changed(folder, lambda description: None)
+    assert verify(folder).broken == (
+        f"golden.jsonl: the labels of {row['id']} are not those of their probabilities; export the bundle again",
+    )
+
+
+@pytest.mark.parametrize(("content", "sentence"), [(None, "is missing"), ("{", "line 1"), ("", "line 1"), ('{"id": "g"}\n', "line 1")])
+def test_golden_answers_that_cannot_be_read_are_told(folder: Path, content: str | None, sentence: str) -> None:
+    """Without them there is nothing to verify by."""
+    (folder / "golden.jsonl").unlink() if content is None else (folder / "golden.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=sentence):
+        verify(folder)
+
+
+def test_a_trained_bundle_is_told_from_an_exported_one(tmp_path: Path) -> None:
+    """It has no formats to verify."""
+    from haltung.models import bundle
+
+    bundle.save(linear.fit(tiny.segments(40), tiny.scheme(), LinearSpec(min_count=1), seed=1), tmp_path / "trained")
+    with pytest.raises(UserError, match="was not exported"):
+        verify(tmp_path / "trained")
+
+
+def test_a_file_outside_the_bundle_is_not_read(folder: Path) -> None:
+    """A description may name only what lies in its folder."""
+    changed(folder, lambda description: description["files"].update({"../secret": "0"}), consistent=False)
+    assert any("lies outside the bundle" in sentence for sentence in verify(folder).broken)
+
+
+def test_the_command_exits_with_0_and_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 for a bundle as it was exported, 1 for one that is not, with the reason."""
+    assert main(["verify", f"bundle={folder}"]) == 0
+    assert "is as it was exported" in capsys.readouterr().out
+    (folder / "vocabulary.json").unlink()
+    assert main(["verify", f"bundle={folder}"]) == 1
+    told = capsys.readouterr()
+    assert "vocabulary.json is missing" in told.err
+    assert "NOT as it was exported" in told.out
+
+
+def test_the_command_exits_with_2_for_what_is_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong folder, or none, is the user's mistake."""
+    assert main(["verify"]) == 2
+    assert "name what to verify: bundle=DIR" in capsys.readouterr().err
+    assert main(["verify", f"bundle={tmp_path}"]) == 2
+    assert "has no haltung.json" in capsys.readouterr().err

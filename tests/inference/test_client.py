@@ -1,0 +1,234 @@
+"""The standalone client: the trained model's own answers from the exported folder alone, and one sentence for a caller's mistake."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import client_bundles
+from haltung.export.write import reference
+from haltung.inference import client
+from haltung.inference.client import BundleError, Classifier
+from haltung.models.bundle import Model
+from haltung.models.predictor import abstained, predictions
+from haltung.records import Prediction, Segment
+from nasty_sentences import sentences
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What the client needs, with what onnxruntime itself needs.
+_NEEDED = ("numpy", "onnxruntime", "tokenizers", "flatbuffers", "protobuf", "packaging")
+
+
+@pytest.fixture(scope="module", params=["bert", "linear"])
+def pair(request: pytest.FixtureRequest, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Classifier]:
+    """A model, and the client of its exported bundle."""
+    model = client_bundles.network(bert, 48) if request.param == "bert" else client_bundles.linear()
+    return model, Classifier(client_bundles.written(model, tmp_path_factory.mktemp("client") / "bundle"))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported linear bundle."""
+    return client_bundles.written(client_bundles.linear(), tmp_path_factory.mktemp("client") / "bundle")
+
+
+def _said(model: Model, segments: list[Segment]) -> list[Prediction]:
+    """What the trained model says in single precision, which is what an export is held against."""
+    return predictions([one.id for one in segments], reference(model, segments), model.scheme)
+
+
+def test_golden_answers_are_met(pair: tuple[Model, Classifier]) -> None:
+    """Nasty inputs and all, far closer than the contract asks."""
+    inputs, largest, differing = pair[1].verify()
+    assert inputs >= 40
+    assert largest < 1e-5
+    assert differing == 0
+
+
+def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Model, Classifier]) -> None:
+    """Long and short texts mixed, more than one batch, labels and probabilities of both kinds of task."""
+    model, classifier = pair
+    segments = [
+        Segment(f"n{place}", text, context=one.context, target=one.target)
+        for place, (text, one) in enumerate(zip([text for text in sentences() if text.strip()], client_bundles.segments(400), strict=False))
+    ]
+    given = [{"id": one.id, "text": one.text, "context": one.context, "target": one.target} for one in segments]
+    expected = [prediction.to_dict() for prediction in _said(model, segments)]
+    found = classifier.classify(given)
+    assert [{**row, "probabilities": {}} for row in found] == [{**row, "probabilities": {}} for row in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        for task, values in theirs["probabilities"].items():
+            assert ours["probabilities"][task] == pytest.approx(values, abs=1e-5)
+
+
+def test_abstaining_is_the_models_own(pair: tuple[Model, Classifier]) -> None:
+    """For each precision that the bundle has a threshold for."""
+    model, classifier = pair
+    segments = client_bundles.segments(30, seed=3)
+    given = [{"text": one.text, "context": one.context, "target": one.target} for one in segments]
+    for precision in (0.8, 0.9):
+        thresholds = client_bundles.CALIBRATION.abstaining(precision)
+        expected = [abstained(prediction, thresholds) for prediction in _said(model, segments)]
+        assert [row["abstained"] for row in classifier.classify(given, abstain=precision)] == expected
+
+
+def test_a_text_alone_needs_no_mapping(bundle: Path) -> None:
+    """A text and a mapping with that text are the same, and neither gets an id that it has not."""
+    classifier = Classifier(bundle)
+    plain, mapped, empty = classifier.classify(
+        ["Chile warnt", {"text": "Chile warnt"}, {"text": "Chile warnt", "context": None, "id": None}]
+    )
+    assert plain == mapped == empty
+    assert set(plain) == {"topic", "stance", "probabilities"}
+
+
+def test_no_text_gives_no_answer(bundle: Path) -> None:
+    """An empty list is no mistake."""
+    assert Classifier(bundle).classify([]) == []
+
+
+def test_halves_of_characters_are_read_as_the_replacement_character(bundle: Path) -> None:
+    """And two halves that belong together as their character."""
+    classifier = Classifier(bundle, threads=1)
+    found = classifier.probabilities(["Peru \ud83d", "Peru \ufffd", "Peru \ud83d\ude42", "Peru 🙂"])
+    assert all(np.array_equal(values[0], values[1]) and np.array_equal(values[2], values[3]) for values in found.values())
+
+
+@pytest.mark.parametrize(
+    ("segments", "sentence"),
+    [
+        (["Ja", " \n"], "the text of row 2 is empty; leave it out"),
+        ([{"text": ""}], "the text of row 1 is empty; leave it out"),
+        ([{"context": "Ja"}], "row 1 is neither a text nor a mapping with a 'text', but dict: {'context': 'Ja'}"),
+        (["Ja", None], "row 2 is neither a text nor a mapping with a 'text', but NoneType: None"),
+        ([{"text": 5}], "the text of row 1 is no text but int: 5"),
+        ([{"text": "Ja", "context": ["a"]}], r"the context of row 1 is no text but list: \['a'\]"),
+        ("Ja", "one segment was given where a list of them is expected; put it into brackets"),
+    ],
+)
+def test_a_wrong_segment_is_told_in_one_sentence(bundle: Path, segments: Any, sentence: str) -> None:
+    """With its row."""
+    with pytest.raises(BundleError, match=f"^{sentence}$"):
+        Classifier(bundle).classify(segments)
+
+
+def test_an_unknown_precision_is_told_with_those_that_there_are(bundle: Path) -> None:
+    """0.95 was never reached, so it is none of them."""
+    with pytest.raises(BundleError, match=r"no thresholds for the precision 0.7; it has those for 0.8, 0.9"):
+        Classifier(bundle).classify(["Ja"], abstain=0.7)
+
+
+def _changed(bundle: Path, folder: Path, **changes: Any) -> Path:
+    shutil.copytree(bundle, folder)
+    path = folder / "haltung.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"format": 2}, "is of format 2, this client reads 1; take the client of the version that wrote it"),
+        ({"formats": {"fp16": {}}, "refused": {"fp32": "off"}}, r"'fp32' for onnxruntime \(refused at the export: off\); it has fp16"),
+        ({"formats": {"fp32": {"file": "onnx/none.onnx"}}}, "none.onnx is missing, so the bundle is incomplete"),
+        ({"formats": {"fp32": {"file": "haltung.json"}}}, "onnxruntime .* can't load"),
+        ({"input": {"kind": "pictures"}}, "wants 'pictures' as input, which this client can't make; take a newer one"),
+        ({"input": {"kind": "tokens"}}, r"is incomplete \(KeyError\('tokenizer'\)\); export the bundle again"),
+        ({"input": {"kind": "tokens", "tokenizer": "none.json"}}, "none.json is missing or broken"),
+        ({"input": {"kind": "ngrams", "vocabulary": "golden.jsonl"}}, "golden.jsonl is missing or broken"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)  # fmt: skip
+def test_a_bundle_that_does_not_fit_is_told_in_one_sentence(bundle: Path, tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    """What is wrong, and what to do."""
+    with pytest.raises(BundleError, match=sentence):
+        Classifier(_changed(bundle, tmp_path / "changed", **changes))
+
+
+def test_a_folder_that_is_no_exported_bundle_is_told(bundle: Path, tmp_path: Path) -> None:
+    """None at all, an empty one, a trained model."""
+    with pytest.raises(BundleError, match="is no such folder; name a folder that `haltung export` has written"):
+        Classifier(tmp_path / "none")
+    with pytest.raises(BundleError, match=r"has no haltung.json, so it is no bundle"):
+        Classifier(tmp_path)
+    (tmp_path / "haltung.json").write_text('{"format": 1}', encoding="utf-8")
+    with pytest.raises(BundleError, match="is a trained model that was not exported"):
+        Classifier(tmp_path)
+    (tmp_path / "haltung.json").write_text("{", encoding="utf-8")
+    with pytest.raises(BundleError, match="can't be read"):
+        Classifier(tmp_path)
+
+
+def test_a_missing_library_is_told_with_its_installation(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None in sys.modules is what an import of something absent meets."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BundleError, match="needs the library onnxruntime; install it with: pip install numpy onnxruntime tokenizers"):
+        Classifier(bundle)
+
+
+def test_a_classifier_without_a_graph_makes_inputs_only(bundle: Path) -> None:
+    """A server runs the graph by other means."""
+    classifier = Classifier(bundle, format=None)
+    assert classifier.feeds(classifier.encode(["Ja"]))
+    with pytest.raises(BundleError, match="so it has no graph"):
+        classifier.classify(["Ja"])
+
+
+def test_the_file_runs_as_a_program(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A text gives JSON, --verify the largest difference."""
+    assert client.main([str(bundle), "Chile warnt die Marine .", "--context", "Peru", "--abstain", "0.8"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"topic", "stance", "probabilities", "abstained"}
+    assert client.main([str(bundle), "--verify"]) == 0
+    assert "largest difference" in capsys.readouterr().out
+    assert client.main([str(bundle), "--verify", "--format", "fp99"]) == 2
+    assert "has no format 'fp99'" in capsys.readouterr().err
+
+
+def test_verify_fails_where_an_answer_differs(bundle: Path, tmp_path: Path) -> None:
+    """By more than a thousandth, in a single probability."""
+    folder = _changed(bundle, tmp_path / "changed")
+    rows = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    rows[7]["probabilities"]["stance"]["warning"] += 0.0011
+    (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert client.main([str(folder), "--verify"]) == 1
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has the client's wheel and what the client needs, and nothing else."""
+    folder = tmp_path_factory.mktemp("wheel")
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", *isolation, "--wheel-dir", folder, ROOT / "clients/python"], check=True)
+    (wheel,) = folder.glob("haltung_client-*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    python = folder / "venv/bin/python"
+    subprocess.run([*pip, "--python", python, "install", "-q", "--no-deps", "--no-index", wheel], check=True)
+    (packages,) = (folder / "venv/lib").glob("python*/site-packages")
+    # Installed once already: a link is as good as another copy of it.
+    for name in _NEEDED:
+        for top in {path.parts[0] for path in files(name) or () if path.parts[0] not in ("..", "__pycache__")}:
+            target = Path(sysconfig.get_path("platlib")) / top
+            if target.exists() and not (packages / top).exists():
+                (packages / top).symlink_to(target)
+    return python
+
+
+def test_the_wheel_needs_neither_torch_nor_haltung(python: Path, pair: tuple[Model, Classifier]) -> None:
+    """In an environment without them it meets the golden answers."""
+    absent = "import importlib.util as u; print([name for name in ('haltung', 'torch', 'transformers', 'sklearn') if u.find_spec(name)])"
+    assert subprocess.run([python, "-c", absent], capture_output=True, text=True, check=True).stdout == "[]\n"
+    done = subprocess.run([python, "-m", "haltung_client", pair[1].folder, "--verify"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "labels that differ: 0" in done.stdout

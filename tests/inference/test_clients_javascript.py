@@ -1,0 +1,223 @@
+"""The JavaScript client under Node and in a real browser: the trained model's own answers, nasty inputs and all, from files alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+import unicodedata
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import client_bundles
+from haltung.inference.client import Classifier
+from nasty_sentences import sentences
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# npm fetches 100 MB, which unpack to four times as much.
+pytestmark = [pytest.mark.slow, pytest.mark.system("node", "npm")]
+
+KINDS = ("bert", "multilingual", "linear")
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the clients with what they need from npm, and nothing of npm's left in the checkout."""
+    folder = tmp_path_factory.mktemp("clients") / "clients"
+    shutil.copytree(ROOT / "clients", folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    done = subprocess.run(command, cwd=folder / "javascript", capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundles(clients: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A bundle of each kind, beside the page, where its server finds them."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    models = {
+        "bert": client_bundles.network(bert, 48),
+        "multilingual": client_bundles.network(client_bundles.write_multilingual(scratch / "multilingual", scratch), 96, prefix="query: "),
+        "linear": client_bundles.linear(),
+    }
+    return {kind: client_bundles.written(model, clients / "browser" / kind) for kind, model in models.items()}
+
+
+def _node(clients: Path, program: str, *words: str) -> Any:
+    """Run a program that imports the client and prints JSON."""
+    command = ["node", "--input-type=module", "--eval", program, *words]
+    done = subprocess.run(command, cwd=clients / "javascript", capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _replay(clients: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["node", clients / "javascript/replay.mjs", *words], capture_output=True, text=True, check=False, timeout=600)
+
+
+def _largest(told: str) -> float:
+    found = re.search(r"(?:difference|Abweichung) ([0-9.e+-]+),", told)
+    assert found, told
+    return float(found[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], kind: str) -> None:
+    """Decomposed umlauts, emoji, joiners, tabs, half a character, 100 kB: each probability, and no label differs."""
+    done = _replay(clients, str(bundles[kind]))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "labels that differ: 0" in done.stdout
+    assert _largest(done.stdout) < 1e-4
+
+
+def test_replay_fails_where_an_answer_differs(clients: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
+    """By more than a thousandth, in a single probability; and a wrong folder is told without a traceback."""
+    folder = tmp_path / "changed"
+    shutil.copytree(bundles["linear"], folder)
+    rows = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n") if line]
+    rows[7]["probabilities"]["stance"]["warning"] += 0.0011
+    (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert _replay(clients, str(folder)).returncode == 1
+    wrong = _replay(clients, str(tmp_path / "none"))
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "haltung.json of the bundle can't be read" in wrong.stderr
+
+
+TOKENS = """
+import { readFileSync } from "node:fs";
+import { Tokenizer } from "@huggingface/tokenizers";
+import { tokenizer } from "./tokenizer.mjs";
+const [file, texts] = process.argv.slice(1);
+const ids = tokenizer(Tokenizer, JSON.parse(readFileSync(file, "utf8")));
+console.log(JSON.stringify(JSON.parse(readFileSync(texts, "utf8")).map(ids)));
+"""
+
+
+@pytest.mark.parametrize("kind", ["bert", "multilingual"])
+def test_ids_are_those_of_the_rust_library(clients: Path, bundles: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    """Nasty sentences, and each of the first characters that Unicode has known alike for long, at the edge, in the middle and by itself."""
+    from tokenizers import Tokenizer
+
+    # Of younger ones the engine and the Rust library may know different things (see tokenizer.mjs).
+    old, young = unicodedata.ucd_3_2_0.category, unicodedata.category
+    characters = [one for one in map(chr, range(1, 12_000)) if young(one) == old(one) != "Cn"]
+    texts = [*sentences(), *(f"{one}a{one}b {one}" for one in characters), "Chile " * 20_000, "🧻" * 30_000, f"x{' ' * 50_000}y"]
+    (tmp_path / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    file = bundles[kind] / "tokenizer.json"
+    expected = [one.ids for one in Tokenizer.from_file(str(file)).encode_batch(texts, add_special_tokens=False)]
+    found = _node(clients, TOKENS, str(file), str(tmp_path / "texts.json"))
+    differing = [text[:60] for text, ours, theirs in zip(texts, found, expected, strict=True) if ours != theirs]
+    assert differing == []
+
+
+def test_predictions_are_those_of_the_python_client(clients: Path, bundles: dict[str, Path]) -> None:
+    """Ids, labels of both kinds of task, what is abstained from, and the order of the texts."""
+    texts = [text for text in sentences() if text.strip()][:80]
+    segments = [
+        {"id": f"n{place}", "text": text, "context": texts[-place], "target": "Soll Peru zahlen?"} for place, text in enumerate(texts)
+    ]
+    program = (
+        'import { load } from "./node.mjs"; const [folder, segments] = process.argv.slice(1);'
+        "console.log(JSON.stringify(await (await load(folder)).classify(JSON.parse(segments), { abstain: 0.8 })));"
+    )
+    found = _node(clients, program, str(bundles["bert"]), json.dumps(segments))
+    expected = Classifier(bundles["bert"]).classify(segments, abstain=0.8)
+    assert [{**row, "probabilities": {}} for row in found] == [{**row, "probabilities": {}} for row in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        for task, values in theirs["probabilities"].items():
+            assert ours["probabilities"][task] == pytest.approx(values, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("classify([' '])", "the text of row 1 is empty; leave it out"),
+        ("classify('Ja')", "one segment was given where a list of them is expected; put it into brackets"),
+        ("classify([{ text: 5 }])", "the text of row 1 is no text but number"),
+        ("classify([null])", "row 1 is neither a text nor an object with a 'text'"),
+        ("classify(['Ja'], { abstain: 0.7 })", "the bundle has no thresholds for the precision 0.7; it has those for 0.8, 0.9"),
+    ],
+)
+def test_a_callers_mistake_is_one_sentence(clients: Path, bundles: dict[str, Path], statement: str, sentence: str) -> None:
+    """As in Python."""
+    program = (
+        'import { BundleError, load } from "./node.mjs"; const classifier = await load(process.argv[1]);'
+        f"try {{ await classifier.{statement}; }} catch (error) {{"
+        "  console.log(JSON.stringify([error instanceof BundleError, error.message])); }"
+    )
+    assert _node(clients, program, str(bundles["linear"])) == [True, sentence]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the library's own name
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(clients: Path) -> Iterator[str]:
+    """A static file server, as any page has one."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(clients))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The system's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.system("chromium")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_meets_the_golden_answers(bundles: dict[str, Path], address: str, browser: Any, kind: str) -> None:
+    """The model runs in the page, in half precision; nothing is asked of any other server, and nothing goes wrong behind it."""
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    asked: list[str] = []
+    wrong: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    page.goto(f"{address}browser/?bundle={kind}/")
+    page.get_by_role("button", name="Antworten prüfen").click()
+    told = page.locator("output")
+    page.wait_for_function("document.querySelector('output').value.includes('Abweichung')")
+    assert "andere Antworten: 0" in told.inner_text()
+    assert _largest(told.inner_text()) < 1e-3
+    page.locator("textarea[name=text]").fill("Chile warnt die Marine .")
+    page.get_by_role("button", name="Einordnen").click()
+    page.wait_for_function("document.querySelectorAll('tr').length === 5")
+    (prediction,) = Classifier(bundles[kind]).classify(["Chile warnt die Marine ."])
+    assert page.get_by_role("row").filter(has_text="stance").first.inner_text().split()[1] == prediction["stance"]
+    assert {url for url in asked if not url.startswith((address, "data:"))} == set()
+    assert any(url.endswith("model.fp16.onnx") for url in asked)
+    assert wrong == []
+    page.close()
+
+
+@pytest.mark.system("chromium")
+def test_the_page_says_what_is_wrong_with_a_bundle(bundles: dict[str, Path], address: str, browser: Any) -> None:
+    """In the place where the answer would stand."""
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}browser/?bundle=none/")
+    page.wait_for_function("document.querySelector('output').value.includes('name an exported bundle')")
+    page.goto(f"{address}browser/?bundle=linear/&format=fp99")
+    page.wait_for_function("document.querySelector('output').value.includes(\"has no format 'fp99'\")")
+    page.close()

@@ -1,0 +1,266 @@
+"""Ensembles: how answers are put together, where the weights come from, and the command that makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.metrics import log_loss
+
+import tiny
+from command_line import CORPUS, haltung, write_corpus
+from haltung.cli import main
+from haltung.errors import UserError
+from haltung.evaluation.predictions import score
+from haltung.experiments.evaluate import examine
+from haltung.labels import Scheme, parse
+from haltung.models import bundle, linear
+from haltung.models.ensemble import EnsembleModel, Member, pool
+from haltung.models.explain.words import Attribution, WordShare, pooled
+from haltung.models.spec import Calibration, LinearSpec
+from haltung.records import Prediction, Segment
+
+SCHEME = tiny.scheme()
+MULTI = parse({"name": "many", "tasks": {"themes": {"labels": ["a", "b"], "kind": "multi"}}})
+
+
+class Fixed:
+    """A model that answers what it is given."""
+
+    kind = "fixed"
+
+    def __init__(self, told: Mapping[str, np.ndarray], scheme: Scheme = SCHEME) -> None:
+        """``told`` has the probabilities of each task, ``[segments, labels]``."""
+        self.told, self.scheme, self.calibration = told, scheme, Calibration()
+
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+        """Return what it was given."""
+        return dict(self.told)
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
+        """Not wanted of a member."""
+        raise AssertionError
+
+    def write(self, folder: Path) -> dict[str, object]:
+        """Not wanted here."""
+        raise AssertionError
+
+
+def stances(*rows: Sequence[float] | np.ndarray) -> Fixed:
+    """A model of the tiny scheme with these probabilities of its stances; it knows nothing of topics."""
+    return Fixed({"stance": np.array(rows, dtype=float), "topic": np.full((len(rows), 2), 0.5)})
+
+
+def labelled(*labels: str | None) -> list[Segment]:
+    """Segments with these stances, and without a topic."""
+    return [Segment(f"s{place}", "Text.", {"stance": label}) for place, label in enumerate(labels)]
+
+
+def of(*models: Fixed) -> list[Member]:
+    """The models with names."""
+    return [Member(f"m{place}", model) for place, model in enumerate(models)]
+
+
+def test_answers_are_multiplied_each_to_the_power_of_its_weight() -> None:
+    """The logarithmic pool, computed by hand."""
+    one, other = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.6, 0.3])
+    model = EnsembleModel(of(stances(one), stances(other)), {"stance": [0.5, 2.0], "topic": [1.0, 1.0]}, SCHEME)
+    expected = one**0.5 * other**2
+    assert model.probabilities(labelled(None))["stance"][0] == pytest.approx(expected / expected.sum())
+    assert model.predict(labelled(None))[0].labels["stance"] == "support"
+
+
+def test_of_several_labels_the_odds_are_multiplied() -> None:
+    """Each label by itself."""
+    one, other = np.array([[0.9, 0.2]]), np.array([[0.6, 0.4]])
+    members = of(Fixed({"themes": one}, MULTI), Fixed({"themes": other}, MULTI))
+    model = EnsembleModel(members, {"themes": [0.5, 1.5]}, MULTI)
+    assert model.probabilities(labelled(None))["themes"] == pytest.approx(expit(0.5 * logit(one) + 1.5 * logit(other)))
+
+
+def test_what_one_member_holds_for_impossible_another_may_still_say() -> None:
+    """A linear model gives 0 to a label that its training never had."""
+    model = EnsembleModel(of(stances([1, 0, 0]), stances([0.01, 0.98, 0.01])), {"stance": [0.2, 1.0], "topic": [1, 1]}, SCHEME)
+    assert model.predict(labelled(None))[0].labels["stance"] == "support"
+
+
+def test_no_single_member_at_any_temperature_has_a_smaller_loss_on_dev() -> None:
+    """Each member alone, sharpened or not, is one of the pools that are searched."""
+    rng = np.random.default_rng(1)
+    gold = rng.integers(0, 3, 300)
+    told = [np.exp(rng.normal(size=(300, 3)) + sure * np.eye(3)[gold]) for sure in (1.0, 1.5, 0.0)]
+    told = [one / one.sum(axis=1, keepdims=True) for one in told]
+    segments = labelled(*(SCHEME["stance"].ids[label] for label in gold))
+    model, said = pool(of(*(stances(*one) for one in told)), segments)
+    least = min(
+        log_loss(gold, powered / powered.sum(axis=1, keepdims=True))
+        for one in told for powered in (one**power for power in (0.25, 0.5, 1, 2))
+    )  # fmt: skip
+    assert log_loss(gold, model.probabilities(segments)["stance"]) < least
+    assert said == model.predict(segments), "what it says of dev is known without asking the members again"
+    weights = model.weights["stance"]
+    assert min(weights) >= 0
+    assert weights[2] < 0.2 < weights[0] < weights[1], "who knows more counts more, and who knows nothing next to nothing"
+
+
+def test_of_several_labels_the_weights_are_found_too() -> None:
+    """The one that is right counts, the one that is wrong does not."""
+    answers = [("a",), ("b",), ("a", "b"), ()] * 10
+    segments = [Segment(f"s{place}", "Text.", {"themes": labels}) for place, labels in enumerate(answers)]
+    right = np.array([[0.8 if label in labels else 0.2 for label in "ab"] for labels in answers])
+    right[0], right[5] = right[0, ::-1], right[5, ::-1]  # not always
+    model, _ = pool(of(Fixed({"themes": 1 - right}, MULTI), Fixed({"themes": right}, MULTI)), segments)
+    assert model.weights["themes"][0] == pytest.approx(0, abs=1e-3)
+    assert model.weights["themes"][1] > 1
+
+
+def test_a_task_without_labels_on_dev_gets_equal_weights() -> None:
+    """There is nothing to tell the members apart by."""
+    model, _ = pool(of(stances([0.7, 0.2, 0.1]), stances([0.6, 0.3, 0.1])), labelled("warning"))
+    assert model.weights["topic"] == (0.5, 0.5)
+
+
+def test_one_member_is_no_ensemble() -> None:
+    """The error says how several are named."""
+    with pytest.raises(UserError, match=r"at least two members, found 1; name two or more runs, as in members=\[A,B\]"):
+        pool(of(stances([0.7, 0.2, 0.1])), labelled("warning"))
+
+
+def test_members_of_two_schemes_are_refused_by_name() -> None:
+    """Their labels mean different things."""
+    with pytest.raises(UserError, match=r"m1 knows the scheme 'many' .* but m0 'tiny'"):
+        pool(of(stances([0.7, 0.2, 0.1]), Fixed({"themes": np.array([[0.5, 0.5]])}, MULTI)), labelled("warning"))
+
+
+def _trained() -> EnsembleModel:
+    train, dev = tiny.segments(200, seed=1), tiny.segments(60, seed=2)
+    specs = [LinearSpec(), LinearSpec(words=1, characters=2, C=0.1)]
+    return pool([Member(f"m{place}", linear.fit(train, SCHEME, spec, seed=1)) for place, spec in enumerate(specs)], dev)[0]
+
+
+def test_a_written_ensemble_answers_as_before(tmp_path: Path) -> None:
+    """To the last bit, calibration and names included."""
+    model, segments = _trained(), tiny.segments(30, seed=3)
+    model.calibration = Calibration({"stance": 1.7})
+    read = bundle.load(bundle.save(model, tmp_path / "b"))
+    assert isinstance(read, EnsembleModel)
+    assert ([member.name for member in read.members], read.weights) == (["m0", "m1"], model.weights)
+    before, after = model.probabilities(segments), read.probabilities(segments)
+    assert all(np.array_equal(before[task], after[task]) for task in SCHEME.names)
+
+
+def test_a_written_ensemble_without_a_member_is_incomplete(tmp_path: Path) -> None:
+    """The error names the folder that is missing."""
+    import shutil
+
+    folder = bundle.save(_trained(), tmp_path / "b")
+    shutil.rmtree(folder / "members" / "1")
+    with pytest.raises(UserError, match="members/1 is no such folder"):
+        bundle.load(folder)
+
+
+def test_its_errors_are_explained_by_the_words_of_all_members() -> None:
+    """The report on an ensemble has word importances too."""
+    model = _trained()
+    wrong = [replace(one, labels={**one.labels, "stance": "neutral"}) for one in tiny.segments(20, seed=4, articles=10)]
+    found = examine(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=4, draws=50)
+    assert found.explained == 4
+    assert found.explanation_gap == pytest.approx(0, abs=1e-4)
+
+
+def test_network_and_linear_model_explain_together(bert: Path) -> None:
+    """Tokens of the one and n-grams of the other fall on the same words."""
+    members = [Member("network", tiny.network(bert)), Member("linear", linear.fit(tiny.segments(100), SCHEME, LinearSpec(), seed=1))]
+    model, rows = EnsembleModel(members, {"topic": [0.5, 1.0], "stance": [0.5, 1.0]}, SCHEME), tiny.segments(20, seed=4, articles=10)
+    wrong = [replace(one, labels={"topic": one.labels["topic"], "stance": None}) for one in rows]
+    found = examine(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=2, draws=50)
+    texts = {row.id: row.text for row in rows}
+    explained = [mistake for mistake in found.mistakes.mistakes if mistake.words]
+    assert explained
+    for mistake in explained:
+        words = [texts[mistake.id][word.start : word.end] for word in mistake.words if word.part == "text"]
+        assert words == texts[mistake.id].split(), "each word once, in order"
+
+
+def test_shares_of_words_are_added_up_by_weight() -> None:
+    """A word that one member alone has read keeps that one's share."""
+    first = Attribution("t", "x", (WordShare("text", 0, 2, 1.0), WordShare("context", 0, 3, 5.0)), rest=0.5, logit=7.0, baseline=0.5)
+    second = Attribution("t", "x", (WordShare("text", 3, 5, 2.0), WordShare("text", 0, 2, -1.0)), rest=0.0, logit=1.0, baseline=0.0)
+    both = pooled([first, second], [0.5, 2.0])
+    assert both.words == (WordShare("text", 0, 2, -1.5), WordShare("text", 3, 5, 4.0), WordShare("context", 0, 3, 2.5))
+    assert (both.rest, both.logit, both.baseline) == (0.25, 5.5, 0.25)
+    assert both.gap == pytest.approx(0.0)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two linear models have been trained on one corpus."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    write_corpus(folder)
+    for seed, more in ((1, ()), (2, ("model.words=1", "model.C=1"))):
+        done = haltung("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", f"seed={seed}", *more, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, as the working directory."""
+    monkeypatch.chdir(home)
+    return home
+
+
+def test_two_runs_become_one_that_is_evaluated_and_asked_like_any_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a run of its own, with its weights; export says what can be exported instead."""
+    assert main(["ensemble", "members=[tiny-1,tiny-2]", "name=both"]) == 0
+    told = capsys.readouterr().out
+    assert "weights" in told
+    assert "tiny-2" in told
+    assert main(["evaluate", "run=both", "split=test", "examine=false"]) == 0
+    assert main(["evaluate", "run=tiny-1", "split=test", "examine=false"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "runs=[both,tiny-1]"]) == 0
+    assert "both" in capsys.readouterr().out
+    assert main(["runs", "kind=ensemble"]) == 0
+    assert "both" in capsys.readouterr().out
+    assert main(["predict", "run=both", "text=Chile warnt die Marine."]) == 0
+    assert "warning" in capsys.readouterr().out
+    assert main(["export", "run=both", "to=exported"]) == 2
+    assert "export one of its members (tiny-1, tiny-2)" in capsys.readouterr().err
+
+
+def test_folders_of_bundles_may_be_members(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Then the corpus has to be named, since a folder does not say how it was prepared."""
+    folders = ",".join(str(path) for path in sorted((here / "experiments" / "runs").glob("tiny-*/bundle")))
+    assert main(["ensemble", f"members=[{folders}]", "name=folders"]) == 2
+    assert "name it with corpus=NAME" in capsys.readouterr().err
+    assert main(["ensemble", f"members=[{folders}]", "name=folders", *CORPUS]) == 0
+    assert "run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ("[]", "name the runs that shall answer as one"),
+        ("[tiny-1]", "at least two members, found 1"),
+        ("[tiny-1,tiny-1]", "tiny-1 is named twice"),
+        ("[tiny-1,tiny-7]", "tiny-7"),
+    ],
+)
+def test_what_can_be_no_ensemble_is_said_in_a_sentence(here: Path, capsys: pytest.CaptureFixture[str], members: str, told: str) -> None:
+    """Exit code 2, and no traceback."""
+    assert main(["ensemble", f"members={members}"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_member_that_may_have_seen_dev_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that was trained on another split of the corpus."""
+    words = [word for word in CORPUS if not word.startswith("splits@")]
+    other = [*words, "splits@corpus.split=group", "model=linear", "model.min_count=1", "name=split", "seed=1", "prepared=other"]
+    assert main(["train", *other]) == 0
+    assert main(["ensemble", "members=[tiny-1,split-1]"]) == 2
+    assert "split-1 was not trained on" in capsys.readouterr().err

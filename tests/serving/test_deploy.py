@@ -1,0 +1,99 @@
+"""The deployment files: as far as they can be held against their formats without an engine that runs them."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from haltung.cli.build import plain
+from haltung.cli.config import compose
+
+
+@pytest.fixture(scope="module")
+def deploy(root: Path) -> Path:
+    """The folder with the files."""
+    return root / "deploy"
+
+
+def _instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    lines = re.sub(r"\\\n\s*", "", dockerfile.read_text(encoding="utf-8")).splitlines()
+    return [(word, rest) for line in lines if line and not line.startswith("#") for word, _, rest in [line.partition(" ")]]
+
+
+def _keys(words: list[str]) -> dict[str, Any]:
+    """Return what ``haltung serve`` makes of the words; a key that it does not know is a UserError."""
+    return plain(compose("serve", words))
+
+
+def test_the_image_runs_as_nobody_and_tells_its_health(deploy: Path) -> None:
+    """Not as root, with a check that asks whether requests are taken, and with words that the command knows."""
+    instructions = _instructions(deploy / "Dockerfile")
+    last = dict(instructions)
+    assert last["USER"].split(":")[0] not in ("", "0", "root")
+    assert "/health/ready" in last["HEALTHCHECK"]
+    names = [word for word, _ in instructions]
+    assert names.index("USER") < names.index("ENTRYPOINT")
+    program, command, *words = yaml.safe_load(last["ENTRYPOINT"])
+    assert (program, command, _keys(words)["host"]) == ("haltung", "serve", "0.0.0.0")
+    assert last["STOPSIGNAL"] == "SIGTERM"
+
+
+def test_the_image_has_what_the_extra_serve_has(deploy: Path, root: Path) -> None:
+    """A library that the extra names is in the image too, in the same version."""
+    import tomllib
+
+    extra = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]["serve"]
+    text = (deploy / "Dockerfile").read_text(encoding="utf-8")
+    assert [library for library in extra if f'"{library}"' not in text] == []
+
+
+def test_kserve_gets_an_inference_service_that_may_do_little(deploy: Path) -> None:
+    """Its kind, its probes at our paths, a read-only file system, no root, and words that the command knows."""
+    service = yaml.safe_load((deploy / "kserve.yaml").read_text(encoding="utf-8"))
+    assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    predictor = service["spec"]["predictor"]
+    assert "model" not in predictor  # a predictor has either a model or a container of its own
+    (container,) = predictor["containers"]
+    assert container["name"] == "kserve-container"
+    assert predictor["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    keys = _keys(container["args"])
+    assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")} == {
+        "/v2/health/ready",
+        "/v2/health/live",
+    }
+    assert {container[probe]["httpGet"]["port"] for probe in ("startupProbe", "readinessProbe")} == {keys["port"]}
+    assert predictor["terminationGracePeriodSeconds"] > keys["timeout"] + keys["drain"] + 5
+
+
+def test_systemd_keeps_the_service_in_a_cage(deploy: Path) -> None:
+    """A user of its own, a file system that can't be written to, no privileges, and enough time to answer what was taken."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their capitals
+    parser.read(deploy / "haltung.service", encoding="utf-8")
+    service = dict(parser["Service"])
+    wanted = {"DynamicUser": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "NoNewPrivileges": "yes", "CapabilityBoundingSet": ""}
+    assert {name: service[name] for name in wanted} == wanted
+    _, command, *words = service["ExecStart"].split()
+    keys = _keys([word for word in words if not word.startswith("key_file=")])
+    assert (command, int(service["TimeoutStopSec"]) > keys["timeout"] + keys["drain"] + 5) == ("serve", True)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is a part of systemd, which is not here")
+def test_systemd_itself_finds_no_fault(deploy: Path, tmp_path: Path) -> None:
+    """`systemd-analyze verify` reads the unit; the program is put where there is one."""
+    unit = tmp_path / "haltung.service"
+    unit.write_text(
+        re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", (deploy / "haltung.service").read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,191 @@
+"""Callers who mean no good or make mistakes: no request gets a 500, none gets in without the key, none from a page that was not named."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import exported
+from haltung.serving.answers import Refused
+from haltung.serving.requests import Reader
+from haltung.serving.tensors import read
+from served import PATIENCE, Served, served
+
+KEY = "a key-of plain signs"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle."""
+    return exported.write(tmp_path_factory.mktemp("hostile") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with a key, for two pages of others."""
+    words = ("origins=[https://a.example,https://b.example]", "texts=20", "characters=2000", "bytes=20000")
+    with served(bundle, tmp_path_factory.mktemp("server"), *words, key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Served) -> Iterator[httpx.Client]:
+    """Somebody without the key."""
+    with server.client() as one:
+        yield one
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {KEY}"}])
+@pytest.mark.parametrize("asked", ["POST /classify", "POST /article", "GET /model", "GET /metrics", "POST /v2/models/haltung/infer"])
+def test_without_the_key_there_is_no_answer(client: httpx.Client, asked: str, headers: dict[str, str]) -> None:
+    """Neither labels nor figures."""
+    answer = client.request(*asked.split(), headers=headers)
+    assert (answer.status_code, answer.json()) == (401, {"error": "this server asks for a key: send it as the header X-API-Key"})
+
+
+@pytest.mark.parametrize("headers", [{"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}, {"authorization": f"bearer {KEY}"}])
+def test_with_the_key_there_is_one(client: httpx.Client, headers: dict[str, str]) -> None:
+    """In either header."""
+    assert client.post("/classify", json={"text": "Peru lobt ."}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/v2/health/ready"])
+def test_health_and_page_are_open(client: httpx.Client, path: str) -> None:
+    """A supervisor and a browser ask for these without a key."""
+    assert client.get(path).status_code == 200
+
+
+def test_a_page_that_was_named_may_ask_and_another_may_not(client: httpx.Client) -> None:
+    """The browser is told so before it sends the request (CORS)."""
+    for origin, allowed in (("https://a.example", True), ("https://c.example", False), ("null", False)):
+        asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+        answer = client.options("/classify", headers=asked)
+        assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
+    answer = client.post("/classify", json={"text": "x"}, headers={"x-api-key": KEY, "origin": "https://b.example"})
+    assert answer.headers["access-control-allow-origin"] == "https://b.example"
+    refused = client.post("/classify", json={"text": "x"}, headers={"origin": "https://b.example"})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://b.example")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET / HTTP/x.y\r\n\r\n",
+        b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
+    ],
+    ids=lambda request: str(request[:40]),
+)
+def test_what_is_no_http_is_refused_and_the_server_goes_on(server: Served, client: httpx.Client, request_bytes: bytes) -> None:
+    """Broken requests on a bare socket."""
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        try:
+            connection.sendall(request_bytes)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(4096)
+        except ConnectionError:
+            answer = b""  # hung up on, which is an answer too
+    assert not answer or answer.split()[1][:1] == b"4"
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_client_that_goes_away_is_no_matter(server: Served, client: httpx.Client) -> None:
+    """Half a body, then nothing."""
+    host, port = server.address.removeprefix("http://").split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            head = f"POST /classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 500\r\n\r\n"
+            connection.sendall(head.encode() + b'{"text": "Pe')
+    assert client.post("/classify", json={"text": "Peru lobt ."}, headers={"x-api-key": KEY}).status_code == 200
+    assert "Traceback" not in server.log.read_text()
+
+
+KEYS = (
+    "text", "segments", "context", "target", "id", "abstain", "headline", "inputs", "outputs", "name", "shape", "datatype", "data",
+    "parameters",
+)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=5),
+    max_leaves=12,
+)  # fmt: skip
+PARAMETERS = st.dictionaries(st.sampled_from(["binary_data_size", "binary_data_output", "classification"]), JSON, max_size=2)
+TENSOR = st.fixed_dictionaries({
+    "name": st.sampled_from(["text", "context"]) | JSON, "shape": st.lists(st.integers(-1, 3), max_size=3) | JSON,
+    "datatype": st.sampled_from(["BYTES", "FP32"]) | JSON,
+}, optional={"data": st.lists(st.text(max_size=5), max_size=3) | JSON, "parameters": PARAMETERS | JSON})  # fmt: skip
+INFERENCE = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSOR, max_size=3)},
+    optional={"id": JSON, "outputs": JSON | st.lists(st.fixed_dictionaries({"name": JSON})), "parameters": JSON},
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_read_or_refused(body: bytes) -> None:
+    """Whatever the bytes, either there are texts in them or there is a sentence."""
+    for read_body in (Reader(5, 50).classify, Reader(5, 50).article):
+        assert _status(lambda: read_body(body)) in (200, 413, 422)  # noqa: B023 -- called at once
+
+
+def _status(reading: Callable[[], object]) -> int:
+    """Return the status that a caller would get; anything else that is raised is a fault."""
+    try:
+        reading()
+    except Refused as refused:
+        return refused.status
+    return 200
+
+
+@settings(deadline=None, max_examples=400)
+@given(INFERENCE, st.binary(max_size=40), st.none() | st.text(max_size=6) | st.just("fits"))
+def test_any_inference_request_is_read_or_refused(body: Any, behind: bytes, length: str | None) -> None:
+    """The same for tensors, with bytes behind them that may belong to them or not."""
+    head = json.dumps(body).encode()
+    given_length = str(len(head)) if length == "fits" else length
+    assert _status(lambda: read(head + behind, given_length, ("text", "context"), ("stance",))) in (200, 400)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(["/classify", "/article", "/v2/models/haltung/infer"]), body=JSON | INFERENCE)
+def test_no_body_gets_a_500(client: httpx.Client, path: str, body: Any) -> None:
+    """What was read by hand above goes through the server too; answers are JSON."""
+    answer = client.post(path, content=json.dumps(body), headers={"x-api-key": KEY})
+    assert answer.status_code in (200, 400, 413, 422), answer.text
+    assert isinstance(answer.json(), dict)
+
+
+def test_the_description_of_the_interface_holds(server: Served) -> None:
+    """Schemathesis asks what OpenAPI allows, and what it does not: no 500, and answers as they are described."""
+    schemathesis = pytest.importorskip("schemathesis", reason="it is in the extra dev")
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+
+    schema = schemathesis.openapi.from_url(f"{server.address}/openapi.json")
+    asked = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), database=None)
+        @given(case=operation.as_strategy())
+        def ask(case: Any) -> None:
+            nonlocal asked
+            asked += 1
+            checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+            case.call_and_validate(headers={"X-API-Key": KEY}, checks=checks, timeout=PATIENCE)
+
+        ask()
+    assert asked > 100

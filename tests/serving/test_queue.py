@@ -1,0 +1,176 @@
+"""The batcher: own answers for each caller, turns for all, room for so many, and an end that forgets nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from haltung.serving.engine import grouped
+from haltung.serving.queue import Batcher, Broken, Closed, Full, Sizes
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, int]] = []
+
+    def waiting(self, texts: int) -> None:
+        assert texts >= 0
+
+    def worked(self, texts: int, requests: int, seconds: float) -> None:
+        self.batches.append((texts, requests))
+
+
+class _Work:
+    """Doubles numbers, backwards and in two parts; waits for ``go`` before each batch, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.given: list[list[Any]] = []
+
+    def __call__(self, items: Sequence[Any]) -> Iterator[tuple[list[int], list[Any]]]:
+        self.go.wait(30)
+        self.given.append(list(items))
+        places = list(reversed(range(len(items))))
+        for part in (places[: len(places) // 2], places[len(places) // 2 :]):
+            if any(items[place] == "bad" for place in part):
+                raise ValueError("a caller's text")
+            yield part, [2 * items[place] for place in part]
+
+
+def _run(test: Callable[[Batcher, _Work, _Watch], Awaitable[None]], **sizes: Any) -> None:
+    async def main() -> None:
+        work, watch = _Work(), _Watch()
+        batcher = Batcher(work, lambda item: 10, Sizes(**({"texts": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes)), watch)
+        await asyncio.wait_for(test(batcher, work, watch), 30)
+        work.go.set()
+        await asyncio.wait_for(batcher.close(), 30)
+
+    asyncio.run(main())
+
+
+def test_each_caller_gets_its_own_answers() -> None:
+    """Requests of all sizes at once, through batches that mix them."""
+
+    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+        work.go.set()
+        asked = [list(range(number, number + number % 13)) for number in range(60)]
+        found = await asyncio.gather(*(batcher.submit(items) for items in asked))
+        assert found == [[2 * item for item in items] for items in asked]
+        assert max(requests for _, requests in watch.batches) > 1
+
+    _run(test, queue=1000)
+
+
+def test_a_small_request_does_not_wait_for_a_large_one() -> None:
+    """A batch takes a few texts of each request in turn."""
+
+    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+        large = asyncio.create_task(batcher.submit(list(range(90))))
+        await asyncio.sleep(0.01)
+        small = asyncio.create_task(batcher.submit([1000]))
+        await asyncio.sleep(0.01)
+        work.go.set()
+        assert await small == [2000]
+        assert not large.done()
+        assert len(await large) == 90
+        assert any(1000 in given for given in work.given[:3])
+
+    _run(test)
+
+
+def test_a_batch_has_so_many_texts_and_tokens_at_most() -> None:
+    """Both limits hold."""
+
+    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+        work.go.set()
+        await asyncio.gather(*(batcher.submit([number]) for number in range(60)))
+        assert max(texts for texts, _ in watch.batches) == 5
+
+    _run(test, tokens=50)
+
+
+def test_a_full_queue_says_when_to_come_again() -> None:
+    """What is too much is refused at once, and what was taken is answered."""
+
+    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+        first = asyncio.create_task(batcher.submit([1]))
+        await asyncio.sleep(0.05)  # is with the worker, which waits
+        second = asyncio.create_task(batcher.submit([2] * 10))
+        await asyncio.sleep(0)
+        with pytest.raises(Full) as full:
+            await batcher.submit([3])
+        assert full.value.seconds >= 1
+        work.go.set()
+        assert (await first, len(await second)) == ([2], 10)
+        assert await batcher.submit([3]) == [6]
+
+    _run(test, queue=10)
+
+
+def test_who_gives_up_makes_room() -> None:
+    """Texts of a caller who has gone are not worked on."""
+
+    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+        first = asyncio.create_task(batcher.submit([1]))
+        await asyncio.sleep(0.05)
+        gone = asyncio.create_task(batcher.submit([7] * 10))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        second = asyncio.create_task(batcher.submit([2] * 10))
+        work.go.set()
+        assert (await first, await second) == ([2], [4] * 10)
+        assert all(7 not in given for given in work.given)
+
+    _run(test, queue=10)
+
+
+def test_nobody_fails_for_anothers_text() -> None:
+    """Where a batch fails, each request is tried by itself; the cause is told without its message."""
+
+    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+        first = asyncio.create_task(batcher.submit([0]))
+        await asyncio.sleep(0.05)
+        asked = [asyncio.create_task(batcher.submit(items)) for items in ([1, 2], ["bad"], [3])]
+        await asyncio.sleep(0)
+        work.go.set()
+        found = await asyncio.gather(first, *asked, return_exceptions=True)
+        assert [found[0], found[1], found[3]] == [[0], [2, 4], [6]]
+        assert isinstance(found[2], Broken)
+        assert str(found[2]) == "ValueError"
+
+    _run(test)
+
+
+def test_closing_answers_what_was_taken_and_takes_nothing_more() -> None:
+    """The end of a server loses nothing."""
+
+    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+        asked = [asyncio.create_task(batcher.submit([number] * 5)) for number in range(10)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(batcher.close())
+        await asyncio.sleep(0)
+        with pytest.raises(Closed):
+            await batcher.submit([1])
+        work.go.set()
+        assert await asyncio.gather(*asked) == [[2 * number] * 5 for number in range(10)]
+        await closing
+
+    _run(test)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 400))
+def test_groups_have_each_text_once_and_keep_to_the_limit(lengths: list[int], tokens: int) -> None:
+    """Padding is little and bounded: a group's texts are of like length, and only a single text may be above the limit."""
+    groups = list(grouped(lengths, tokens))
+    assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
+    for group in groups:
+        longest, shortest = max(lengths[place] for place in group), min(lengths[place] for place in group)
+        assert len(group) == 1 or (len(group) * longest <= tokens and shortest >= 0.8 * longest)

@@ -1,0 +1,289 @@
+"""The server's own endpoints: the right answers, and a sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import exported
+import tiny
+from haltung.corpus.parsing.contexts import context
+from haltung.inference.client import Classifier
+from served import Served, served
+
+ARTICLE = "Belgien warnt die Marine in Chile. Ghana lobt den Zoll in Peru.\n\nNepal besucht das Heer in Laos."
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle that can abstain."""
+    folder = exported.write(tmp_path_factory.mktemp("serving") / "bundle")
+    description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
+    description["calibration"]["thresholds"] = {"stance": {"0.9": 2.0}}
+    (folder / "haltung.json").write_text(json.dumps(description), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of it, with limits that a test can reach."""
+    with served(bundle, tmp_path_factory.mktemp("server"), "texts=50", "characters=2000", "bytes=100000") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Served) -> Iterator[httpx.Client]:
+    """Somebody who asks."""
+    with server.client() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def classifier(bundle: Path) -> Classifier:
+    """The client that has the bundle itself."""
+    return Classifier(bundle)
+
+
+def _close(found: Any, expected: Any) -> None:
+    """Compare predictions; rows of a batch are added up in another order than a row alone."""
+    assert {**found, "probabilities": None} == {**expected, "probabilities": None}
+    for task, values in expected["probabilities"].items():
+        assert found["probabilities"][task] == pytest.approx(values, abs=1e-5)
+
+
+def test_one_text_gets_one_prediction(client: httpx.Client, classifier: Classifier) -> None:
+    """The answer is that of the client, with the id that was given."""
+    segment = {"text": "Peru lobt den Zoll in Malta .", "context": "Chile Ghana", "id": "s1"}
+    answer = client.post("/classify", json=segment)
+    assert answer.status_code == 200
+    _close(answer.json(), classifier.classify([segment])[0])
+
+
+def test_many_texts_get_their_predictions_in_order(client: httpx.Client, classifier: Classifier) -> None:
+    """Texts of different lengths come back in the order in which they were sent."""
+    rows = [{"id": row.id, "text": row.text * (number % 5 + 1), "context": row.context} for number, row in enumerate(tiny.segments(40))]
+    found = client.post("/classify", json={"segments": rows}).json()["predictions"]
+    for one, expected in zip(found, classifier.classify(rows), strict=True):
+        _close(one, expected)
+
+
+def test_no_texts_get_no_predictions(client: httpx.Client) -> None:
+    """An empty list is no mistake."""
+    assert client.post("/classify", json={"segments": []}).json() == {"predictions": []}
+
+
+def test_half_a_character_is_no_failure(client: httpx.Client, classifier: Classifier) -> None:
+    """A lone surrogate reads as U+FFFD, as the bundle's contract says, and so does one in an id."""
+    found = client.post("/classify", content=b'{"text": "Peru \\ud83d lobt", "id": "\\ud83d"}').json()
+    assert found["probabilities"]["stance"] == pytest.approx(
+        classifier.classify(["Peru \ufffd lobt"])[0]["probabilities"]["stance"], abs=1e-5
+    )
+
+
+def test_what_is_not_sure_enough_abstains(client: httpx.Client) -> None:
+    """A wished precision marks the tasks whose threshold is not reached."""
+    answer = client.post("/classify", json={"text": "Peru lobt den Zoll .", "abstain": 0.9}).json()
+    assert answer["abstained"] == {"stance": True}
+
+
+def test_an_article_comes_back_in_sentences_with_their_places(client: httpx.Client, classifier: Classifier) -> None:
+    """Each sentence stands where it says, and is read behind headline, lead and the sentence before, as in training."""
+    segments = client.post("/article", json={"text": ARTICLE, "headline": "Streit um die Marine"}).json()["segments"]
+    texts = [segment["text"] for segment in segments]
+    assert texts == [ARTICLE[segment["start"] : segment["end"]] for segment in segments]
+    assert len(texts) == 3
+    for number, segment in enumerate(segments):
+        before = context("Streit um die Marine", texts[:number], before=1, lead=True)
+        assert segment["context"] == before
+        expected = classifier.classify([{"text": segment["text"], "context": before}])[0]
+        _close({name: segment[name] for name in expected}, expected)
+
+
+def test_an_article_comes_back_with_dyads_and_events(client: httpx.Client) -> None:
+    """The sentences are those of `/article`; each stance that is not neutral has a dyad, and each dyad an event where it stands."""
+    body = {"text": ARTICLE, "headline": "Streit um die Marine", "date": "2024-05-01"}
+    answer, plain = client.post("/events", json=body).json(), client.post("/article", json=body).json()
+    shared = ("start", "end", "text", "context", "topic", "stance")
+    assert [[row[name] for name in shared] for row in answer["segments"]] == [[row[name] for name in shared] for row in plain["segments"]]
+    for segment in answer["segments"]:
+        assert bool(segment["dyads"]) == (segment["stance"] != "neutral")
+        for actor in segment["actors"]:
+            assert segment["text"][actor["start"] : actor["end"]] == actor["text"]
+    assert [event["stance"] for event in answer["events"]] == [dyad["stance"] for row in answer["segments"] for dyad in row["dyads"]]
+    assert all(ARTICLE[event["start"] : event["end"]] == event["text"] for event in answer["events"])
+
+
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [("1. Mai", "date is '1. Mai'; expected a day as YYYY-MM-DD"), (20240501, "date is a number; expected a day as YYYY-MM-DD")],
+)
+def test_a_wrong_date_is_told(client: httpx.Client, date: object, told: str) -> None:
+    """In one sentence."""
+    answer = client.post("/events", json={"text": ARTICLE, "date": date})
+    assert (answer.status_code, answer.json()["error"]) == (422, told)
+
+
+def test_the_model_is_described(client: httpx.Client) -> None:
+    """Tasks, labels with both names, limits, and what runs it."""
+    told = client.get("/model").json()
+    assert told["tasks"]["topic"]["labels"]["security"]["de"] == "Sicherheit"
+    assert told["events"] is True
+    assert (told["runtime"], told["format"], told["precisions"]) == ("onnxruntime", "fp32", [0.9])
+    assert told["limits"] == {"texts": 50, "characters": 2000, "bytes": 100_000, "seconds": 30.0}
+
+
+def test_health_is_told(client: httpx.Client) -> None:
+    """A supervisor learns that the server lives and takes requests."""
+    assert [client.get(f"/health/{name}").json() for name in ("live", "ready")] == [{"status": "live"}, {"status": "ready"}]
+
+
+def test_the_figures_are_those_of_prometheus(client: httpx.Client) -> None:
+    """Requests are counted by route, and texts, and batches."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    client.post("/classify", json={"text": "Peru lobt den Zoll ."})
+    answer = client.get("/metrics")
+    samples = {
+        (sample.name, sample.labels.get("route")): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert samples["haltung_requests_total", "/classify"] >= 1
+    assert samples["haltung_texts_total", None] >= 1
+    assert samples["haltung_waiting_texts", None] == 0
+
+
+TOO_LONG = "a" * 2001
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (b"{", 422, "the body is no JSON (line 1, column 2); send an object such as"),
+        (b"\xff{}", 422, "the body is not UTF-8 (byte 0)"),
+        (b"", 422, "the body is no JSON (line 1, column 1)"),
+        (b"[" * 90_000, 422, "too deep or with too long a number"),
+        (b"1" * 5000, 422, "too deep or with too long a number"),
+        (b"[]", 422, "the body is a list; send an object such as"),
+        (b"{}", 422, "the body has neither 'text' nor 'segments'; send one text as 'text'"),
+        ({"text": 5}, 422, "text is a number; expected text"),
+        ({"text": " \n"}, 422, "text is empty; leave it out"),
+        ({"text": "x", "context": []}, 422, "context is a list; expected text"),
+        ({"text": "x", "id": 7}, 422, "id is a number; expected text"),
+        ({"text": "x", "contxt": "y"}, 422, "the body has a key that is not known, did you mean 'context'?; allowed are text, context"),
+        ({"text": "x", "abstain": "high"}, 422, "abstain is text; expected the precision wished for, such as 0.9"),
+        ({"text": "x", "abstain": 90}, 422, "abstain is the precision wished for, a number between 0 and 1"),
+        ({"text": "x", "abstain": 0.5}, 422, "abstain: the bundle has no thresholds for the precision 0.5; it has those for 0.9"),
+        ({"segments": {}}, 422, "segments is an object; expected a list of objects with a 'text'"),
+        ({"segments": ["x"]}, 422, "segments[0] is text; expected an object with a 'text'"),
+        ({"segments": [{"text": "x"}, {}]}, 422, "segments[1] has no 'text'"),
+        ({"segments": [{"text": "x"}, {"text": None}]}, 422, "segments[1].text is null; expected text"),
+        ({"segments": [{"text": "x"}, {"text": ""}]}, 422, "segments[1].text is empty; leave it out"),
+        ({"segments": [], "text": "x"}, 422, "the body has a key that is not known, did you mean 'texts'?; allowed are segments, abstain"),
+        ({"segments": [{"text": "x"}] * 51}, 413, "the request has 51 texts, at most 50 are allowed; send them in several requests"),
+        ({"text": TOO_LONG}, 413, "text has 2,001 characters, at most 2,000 are allowed; send it in parts"),
+        ({"segments": [{"text": "x", "target": TOO_LONG}]}, 413, "segments[0].target has 2,001 characters"),
+        ({"text": "x" * 100_001}, 413, "the body has more than 100,000 bytes, which is the most that is allowed"),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_sentence(client: httpx.Client, body: Any, status: int, sentence: str) -> None:
+    """What was found, where, and what is allowed; never the text itself."""
+    answer = client.post("/classify", **({"content": body} if isinstance(body, bytes) else {"json": body}))
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert sentence.replace(", did you mean 'texts'?", "") in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        ({"headline": "x"}, 422, "the body has no 'text'; send the article's text"),
+        ({"text": "x", "title": "y"}, 422, "a key that is not known; allowed are text, headline, date, abstain"),
+        ({"text": "x", "headline": 1}, 422, "headline is a number; expected text"),
+        ({"text": "Peru lobt. " * 60}, 413, "the request has 60 texts, at most 50 are allowed"),
+    ],
+)
+def test_a_mistake_in_an_article_is_told(client: httpx.Client, body: Any, status: int, sentence: str) -> None:
+    """The same care for articles; what counts is the number of sentences."""
+    answer = client.post("/article", json=body)
+    assert (answer.status_code, sentence in answer.json()["error"]) == (status, True), answer.json()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/classify", 405), ("POST", "/model", 405), ("GET", "/page/x.js", 404)]
+)
+def test_a_wrong_address_is_told(client: httpx.Client, method: str, path: str, status: int) -> None:
+    """Errors have one form, also those of the framework."""
+    answer = client.request(method, path)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+
+
+def test_a_body_in_pieces_is_read_and_limited_too(client: httpx.Client) -> None:
+    """Without Content-Length nobody knows how long a body will be; it is cut off where it is too large."""
+    assert client.post("/classify", content=iter([b'{"text": "Peru', b' lobt"}'])).status_code == 200
+    answer = client.post("/classify", content=iter([b'{"text": "', *[b"x" * 50_000] * 5, b'"}']))
+    assert (answer.status_code, "100,000 bytes" in answer.json()["error"]) == (413, True)
+
+
+def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
+    """A small body can't be blown up to a large one here."""
+    answer = client.post("/classify", content=b"x", headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]) == (415, "the body is compressed; send it as it is")
+
+
+def test_the_page_and_the_documentation_load_nothing_from_elsewhere(client: httpx.Client) -> None:
+    """Both come with a policy that forbids other hosts, and name none."""
+    for path in ("/", "/docs"):
+        answer = client.get(path)
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+        assert 'src="http' not in answer.text
+        assert 'href="http' not in answer.text
+    assert "/v2/models/{model}/infer" in client.get("/docs").text
+    assert client.get("/docs.css").headers["content-type"].startswith("text/css")
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(client: httpx.Client) -> None:
+    """No guessing of types, no frame, no cache that keeps a text's labels."""
+    headers = client.post("/classify", json={"text": "Peru lobt ."}).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert (headers["x-frame-options"], headers["cache-control"]) == ("DENY", "no-store")
+    assert "access-control-allow-origin" not in headers
+
+
+def test_no_text_stands_in_the_log(server: Served, client: httpx.Client) -> None:
+    """A line has method, route, status and time; not the query, the address as it was sent, or the body."""
+    client.post("/classify?secretquery", json={"text": "geheimertext"})
+    client.post("/classify", json={"text": "geheimertext", "geheimerschluessel": 1})
+    client.get("/geheimeradresse")
+    log = server.log.read_text()
+    assert "POST /classify 200" in log
+    assert "GET other 404" in log
+    assert "geheim" not in log
+    assert "secret" not in log
+
+
+def test_the_server_imports_nothing_that_training_needs() -> None:
+    """No torch, transformers, MLflow or Hydra: a server starts in seconds and fits into little memory."""
+    program = "import sys, haltung.serving.server; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "transformers", "mlflow", "sklearn", "pandas", "scipy", "datasets", "hydra", "omegaconf"}
+    assert heavy.intersection(loaded) == set()
+
+
+def test_the_running_process_has_not_loaded_torch(server: Served, client: httpx.Client) -> None:
+    """Nor does any request make it load what the import has left out."""
+    client.post("/article", json={"text": ARTICLE})
+    maps = Path(f"/proc/{server.process.pid}/maps")
+    if not maps.is_file():
+        pytest.skip("which libraries a process has loaded is told by /proc, which is there on Linux alone")
+    loaded = maps.read_text()
+    assert "onnxruntime" in loaded
+    assert [name for name in ("/torch/", "/sklearn/", "/pandas/", "/scipy/") if name in loaded] == []

@@ -1,0 +1,181 @@
+"""How a server starts: which runtime it takes, what it refuses to start with, and whose cores it counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import exported
+from haltung.errors import UserError
+from haltung.inference.client import Classifier
+from haltung.serving import settings as serving_settings
+from haltung.serving.engine import Engine, open_engine
+from haltung.serving.settings import Settings, cores, secret
+from served import served
+
+SEGMENT = {"text": "Peru lobt den Zoll in Malta .", "context": "Nepal"}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle."""
+    return exported.write(tmp_path_factory.mktemp("start") / "bundle")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, where the runtimes' trial is kept."""
+    monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _answers(engine: Engine, texts: list[dict[str, str]]) -> dict[int, Any]:
+    return {place: one for places, found in engine.groups(texts) for place, one in zip(places, found, strict=True)}
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_each_runtime_answers_as_the_client_does(bundle: Path, runtime: str) -> None:
+    """Which one is faster decides nothing but the speed; texts of all lengths, alone and in groups."""
+    texts = [{"text": "Peru lobt den Zoll . " * (number % 7 + 1), "context": "Nepal " * (number % 3)} for number in range(30)]
+    found = _answers(open_engine(Settings(bundle, runtime=runtime, threads=1)), texts)
+    expected = Classifier(bundle).probabilities(texts)
+    for task, values in expected.items():
+        for row, line in enumerate(values):
+            assert found[row][task] == pytest.approx(line, abs=1e-5)
+
+
+def test_the_faster_runtime_is_found_once_for_a_machine(bundle: Path, cache: Path) -> None:
+    """The first start tries both and keeps the verdict; the next one trusts it."""
+    first = open_engine(Settings(bundle))
+    assert sorted(first.choice.milliseconds) == ["onnxruntime fp32", "openvino fp32"]
+    assert str(first.choice.graph) == min(first.choice.milliseconds, key=first.choice.milliseconds.__getitem__)
+    (kept,) = (cache / "serving").iterdir()
+    kept.write_text(json.dumps({"onnxruntime fp32": 5, "openvino fp32": 4}))
+    assert (
+        str(open_engine(Settings(bundle)).choice) == "openvino fp32 (onnxruntime fp32 5.0 ms, openvino fp32 4.0 ms a text in a short trial)"
+    )
+    kept.write_text("{")
+    assert open_engine(Settings(bundle)).choice.milliseconds != {"onnxruntime fp32": 5, "openvino fp32": 4}
+
+
+def test_a_cache_that_cannot_be_written_is_no_hindrance(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only file system tries at each start."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "file"))
+    assert len(open_engine(Settings(bundle)).choice.milliseconds) == 2
+
+
+def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
+    """bf16 is OpenVINO's alone; asked for by name, it is taken also where the processor would be slow with it."""
+    copy = exported.write(tmp_path / "own")
+    description = json.loads((copy / "haltung.json").read_text(encoding="utf-8"))
+    description["formats"]["bf16"] = {"runtime": "openvino", "file": "onnx/model.fp32.onnx", "hint": "bf16"}
+    (copy / "haltung.json").write_text(json.dumps(description), encoding="utf-8")
+    assert str(open_engine(Settings(copy, format="bf16")).choice) == "openvino bf16"
+    with pytest.raises(UserError, match="has no format 'bf16' for onnxruntime; it has fp32, bf16"):
+        open_engine(Settings(copy, runtime="onnxruntime", format="bf16"))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"format": "int8"}, "has no format 'int8' for onnxruntime, openvino; it has fp32"),
+        ({"runtime": "onxruntime"}, "runtime is 'onxruntime', did you mean 'onnxruntime'"),
+        ({"texts": 50, "queue": 20}, "texts is 50 and queue is 20, so the largest allowed request never fits"),
+        ({"origins": ("example.org",)}, "origins has 'example.org'; an origin is scheme and host"),
+        ({"origins": ("https://example.org/",)}, "origins has 'https://example.org/'"),
+    ],
+)
+def test_what_can_not_be_served_is_told(bundle: Path, given: dict[str, Any], sentence: str) -> None:
+    """Before anything listens."""
+    with pytest.raises(UserError, match=sentence.replace("(", r"\(")):
+        open_engine(Settings(bundle, **given))
+
+
+def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path) -> None:
+    """With the way to one."""
+    with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle; name a folder that `haltung export` has written"):
+        open_engine(Settings(tmp_path))
+
+
+def test_a_graph_that_is_missing_or_broken_is_told(tmp_path: Path) -> None:
+    """Whatever the runtime says of it, it is one sentence."""
+    bundle = exported.write(tmp_path / "bundle")
+    graph = bundle / "onnx/model.fp32.onnx"
+    graph.write_bytes(b"no graph")
+    for runtime in ("onnxruntime", "openvino"):
+        with pytest.raises(UserError, match=f"{runtime} can't load .*model.fp32.onnx .*; export the bundle again"):
+            open_engine(Settings(bundle, runtime=runtime))
+    graph.unlink()
+    with pytest.raises(UserError, match=r"model.fp32.onnx is missing, so the bundle is incomplete"):
+        open_engine(Settings(bundle))
+
+
+def test_a_port_that_is_taken_is_told(bundle: Path, tmp_path: Path) -> None:
+    """One sentence and exit code 2, before the model is loaded."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(AssertionError, match=f"nothing can listen at host=127.0.0.1 port={port}"),
+            served(bundle, tmp_path, f"port={port}"),
+        ):
+            pass
+
+
+def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file goes first; without either there is no key."""
+    monkeypatch.delenv("HALTUNG_API_KEY", raising=False)
+    assert secret(None) is None
+    monkeypatch.setenv("HALTUNG_API_KEY", "from-the-environment")
+    file = tmp_path / "key"
+    file.write_text("from-the-file \n")
+    assert (secret(None), secret(str(file))) == ("from-the-environment", "from-the-file")
+
+
+@pytest.mark.parametrize("found", ["", " \n", "schlüssel", "a\tb"])
+def test_a_key_that_no_header_can_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str) -> None:
+    """An empty key would be no lock at all."""
+    (tmp_path / "key").write_text(found, encoding="utf-8")
+    with pytest.raises(UserError, match="is empty or has other characters"):
+        secret(str(tmp_path / "key"))
+    monkeypatch.setenv("HALTUNG_API_KEY", found)
+    with pytest.raises(UserError, match="the key in HALTUNG_API_KEY is empty"):
+        secret(None)
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
+    """Both versions of Linux' control groups; more threads than the quota allows would be stopped in turns."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert serving_settings._quota(tmp_path) == quota
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_a_served_bundle_needs_no_writable_place(bundle: Path, tmp_path: Path) -> None:
+    """As in a container with a read-only file system: nothing is written beside the bundle, and a cache is not needed."""
+    before = sorted(path.name for path in bundle.rglob("*"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (scratch / "cache").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
+    with served(bundle, scratch, runtime="auto") as server, server.client() as client:
+        assert client.post("/classify", json=SEGMENT).status_code == 200
+    assert sorted(path.name for path in bundle.rglob("*")) == before
