@@ -1,4 +1,4 @@
-"""Evaluation of 12,000 predictions as a whole: figures, intervals, calibration, slices, errors, and the page, without the model's own time.
+"""How long the report of an evaluation takes, without the model's own time: 11 and 10 labels, 1,000 articles.
 
     .venv/bin/python benchmarks/report.py                  # two tasks with 11 and 10 labels, 1,000 articles
     .venv/bin/python benchmarks/report.py --segments 3000
@@ -24,13 +24,13 @@ from rich.table import Table
 from scipy import stats
 
 from haltung.cli.build import scheme_of
-from haltung.evaluation.error_analysis.analysis import Examination
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
 from haltung.evaluation.error_analysis.mistakes import find
 from haltung.evaluation.error_analysis.name_sensitivity import reliance
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page as report
 from haltung.evaluation.report.calibration_report import measure
 from haltung.evaluation.statistics.intervals import DRAWS, Articles, articles_of, with_intervals
@@ -55,7 +55,7 @@ def main() -> None:
         sliced = timed(seconds, "slices", lambda: slices(scored, segments))
         held = timed(seconds, "masked names", lambda: reliance(scored, segments, lambda rows: [same(row, scheme) for row in rows]))
         wrong = timed(seconds, "errors", lambda: find(scored, segments))
-        examined = Examination("drawn", "test", sliced, held, wrong, 0, None)
+        examined = ErrorAnalysis("drawn", "test", sliced, held, wrong, 0, None)
         page = timed(
             seconds,
             "page and plots",
@@ -73,7 +73,7 @@ def main() -> None:
     print(json.dumps({**seconds, "whole": whole, "page_megabytes": megabytes, "scipy_one_figure_over_all_of_ours": ratio}))
 
 
-def drawn(scheme: Scheme, count: int, articles: int) -> tuple[list[Segment], Scored]:
+def drawn(scheme: Scheme, count: int, articles: int) -> tuple[list[Segment], ScoredSplit]:
     """Segments with gold labels, and probabilities of which about two thirds are right."""
     rng = np.random.default_rng(0)
     gold, probabilities = {}, {}
@@ -97,7 +97,7 @@ def drawn(scheme: Scheme, count: int, articles: int) -> tuple[list[Segment], Sco
         for n in range(count)
     ]
     ids, groups = tuple(row.id for row in segments), tuple(row.article for row in segments)
-    return segments, Scored(ids, groups, scheme, probabilities, gold, "drawn", "test")
+    return segments, ScoredSplit(ids, groups, scheme, probabilities, gold, "drawn", "test")
 
 
 def same(row: Segment, scheme: Scheme) -> Prediction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 
 SCHEME = parse(
@@ -22,7 +22,7 @@ OTHER_SCHEME = parse(
 )
 
 
-def scored(accuracy: float, seed: int = 0, articles: int = 40, split: str = "test") -> Scored:
+def scored(accuracy: float, seed: int = 0, articles: int = 40, split: str = "test") -> ScoredSplit:
     """Ten segments an article; the gold labels are always the same, and this share of them is found."""
     size = articles * 10
     gold = np.random.default_rng(99).integers(0, 3, size)
@@ -31,4 +31,4 @@ def scored(accuracy: float, seed: int = 0, articles: int = 40, split: str = "tes
     themes = np.random.default_rng(98).integers(0, 2, (size, 2))
     values = {"stance": np.eye(3)[said] * 0.7 + 0.1, "themes": np.where(rng.random((size, 2)) < accuracy, themes, 1 - themes) * 0.8 + 0.1}
     groups = tuple(f"a{row // 10}" for row in range(size))
-    return Scored(tuple(map(str, range(size))), groups, SCHEME, values, {"stance": gold, "themes": themes}, "news", split)
+    return ScoredSplit(tuple(map(str, range(size))), groups, SCHEME, values, {"stance": gold, "themes": themes}, "news", split)

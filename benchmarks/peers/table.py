@@ -24,7 +24,7 @@ from run import ALL, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
 from haltung.corpus import store as prepared
 from haltung.errors import UserError
-from haltung.evaluation.predictions import Scored, gold
+from haltung.evaluation.predictions import ScoredSplit, gold
 from haltung.evaluation.report.comparison_tables import p_value
 from haltung.evaluation.statistics.intervals import LEVEL, articles_of
 from haltung.evaluation.statistics.significance import Estimate, difference, holm, sampled, standing
@@ -78,7 +78,7 @@ class Table:
     machines: tuple[str, ...]
 
 
-def scored(segments: Sequence[Segment], said: Sequence[str], scheme: Scheme, task: str, corpus: str) -> Scored:
+def scored(segments: Sequence[Segment], said: Sequence[str], scheme: Scheme, task: str, corpus: str) -> ScoredSplit:
     """Put a system's labels beside the gold ones; the label that is said has the whole probability, since labels alone are compared.
 
     Raises:
@@ -91,7 +91,7 @@ def scored(segments: Sequence[Segment], said: Sequence[str], scheme: Scheme, tas
         if label not in places:
             raise UserError(f"the answer for the segment {segment.id} of {corpus} is the unknown {task} '{label}'; run the peer again")
         probabilities[row, places[label]] = 1.0
-    return Scored(
+    return ScoredSplit(
         ids=tuple(segment.id for segment in segments),
         groups=tuple(segment.article or f"\0{row}" for row, segment in enumerate(segments)),
         scheme=alone,

@@ -18,7 +18,7 @@ from haltung.corpus.subsample import part
 from haltung.errors import UserError
 from haltung.evaluation import outcome
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.experiments.cross_validate import joined, over_folds
 from haltung.records import Segment
 
@@ -106,9 +106,9 @@ def test_a_share_outside_0_to_1_is_refused(share):
         part(tiny.segments(4), share, 1)
 
 
-def _scored(ids: tuple[str, ...], seed: int) -> Scored:
+def _scored(ids: tuple[str, ...], seed: int) -> ScoredSplit:
     scheme, rng = tiny.scheme(), np.random.default_rng(seed)
-    return Scored(
+    return ScoredSplit(
         ids, tuple(f"\0{row}" for row in range(len(ids))), scheme,
         {task.name: rng.dirichlet(np.ones(len(task)), len(ids)) for task in scheme},
         {task.name: rng.integers(0, len(task), len(ids)) for task in scheme}, "c", "test",

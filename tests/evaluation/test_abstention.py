@@ -16,7 +16,7 @@ from command_line import find_run, haltung, recipe, write_corpus
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation.metrics.abstention import abstention, threshold, thresholds
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.linear import fit
@@ -27,16 +27,16 @@ from haltung.records import Prediction
 AB = parse({"name": "ab", "tasks": {"stance": {"labels": ["a", "b"]}}})
 
 
-def answers(confidence: Sequence[float], right: Sequence[int], articles: int = 0) -> Scored:
+def answers(confidence: Sequence[float], right: Sequence[int], articles: int = 0) -> ScoredSplit:
     """A split in which label a is always predicted, with these probabilities, and is right or wrong."""
     sure = np.asarray(confidence, dtype=np.float64)
     n = len(sure)
     groups = tuple(f"a{row * articles // n}" if articles else f"s{row}" for row in range(n))
     gold = 1 - np.asarray(right, dtype=np.int64)
-    return Scored(groups, groups, AB, {"stance": np.column_stack([sure, 1 - sure])}, {"stance": gold}, "news", "test")
+    return ScoredSplit(groups, groups, AB, {"stance": np.column_stack([sure, 1 - sure])}, {"stance": gold}, "news", "test")
 
 
-def drawn(n: int, seed: int, articles: int = 0) -> Scored:
+def drawn(n: int, seed: int, articles: int = 0) -> ScoredSplit:
     """Answers that are right as often as they say."""
     rng = np.random.default_rng(seed)
     sure = rng.uniform(0.5, 1, n)

@@ -9,7 +9,7 @@ import pytest
 
 import simulated
 from haltung.errors import UserError
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.statistics.best_of_many import articles_by_task, gain
 from haltung.evaluation.statistics.intervals import Articles
 from haltung.labels import parse
@@ -74,10 +74,10 @@ def test_several_tasks_count_the_same_and_swap_together():
 SCHEME = {"name": "two", "version": 1, "tasks": {"topic": {"labels": ["a", "b"]}, "stance": {"labels": ["x", "y"]}}}
 
 
-def scored(groups: list[str], stance: list[int]) -> Scored:
+def scored(groups: list[str], stance: list[int]) -> ScoredSplit:
     size = len(groups)
     even = np.full((size, 2), 0.5)
-    return Scored(
+    return ScoredSplit(
         tuple(str(row) for row in range(size)), tuple(groups), parse(SCHEME), {"topic": even, "stance": even},
         {"topic": np.arange(size) % 2, "stance": np.array(stance)}, "c", "dev",
     )  # fmt: skip

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tiny
 from haltung.errors import UserError
 from haltung.evaluation.metrics.calibration import Interval, brier_parts, calibration, outcomes
-from haltung.evaluation.predictions import Scored, score
+from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report.calibration_report import measure, page
 from haltung.labels import parse
 from haltung.models import bundle
@@ -32,17 +32,17 @@ FIVE = parse({"name": "five", "tasks": {"stance": {"labels": list("abcde")}}})
 MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
 
 
-def scored(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, scheme: object = AB, articles: int = 0) -> Scored:
+def scored(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, scheme: object = AB, articles: int = 0) -> ScoredSplit:
     """A scored split of one task; ``articles`` of equal size, or each segment by itself."""
     n = len(gold)
     groups = tuple(f"a{row * articles // n}" if articles else f"s{row}" for row in range(n))
     name = scheme.tasks[0].name  # type: ignore[attr-defined]
     ids = tuple(f"s{row}" for row in range(n))
     values = np.asarray(probabilities, dtype=np.float64)
-    return Scored(ids, groups, scheme, {name: values}, {name: np.asarray(gold, dtype=np.int64)}, "news", "test")  # type: ignore[arg-type]
+    return ScoredSplit(ids, groups, scheme, {name: values}, {name: np.asarray(gold, dtype=np.int64)}, "news", "test")  # type: ignore[arg-type]
 
 
-def simulated(n: int, seed: int, temperature: float = 1.0, articles: int = 0) -> Scored:
+def simulated(n: int, seed: int, temperature: float = 1.0, articles: int = 0) -> ScoredSplit:
     """Five labels, drawn from the very probabilities; then these are made too sure (a temperature above 1 mends that)."""
     rng = np.random.default_rng(seed)
     true = np.exp(rng.normal(0, 1.5, (n, 5)))

@@ -20,7 +20,7 @@ from haltung.evaluation import outcome
 from haltung.evaluation.comparison.compare import BETTER, OPEN, WORSE, Comparison, System, compare
 from haltung.evaluation.comparison.published import Reference, with_references
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import comparison_page, comparison_plots, comparison_tables
 from haltung.evaluation.statistics.intervals import with_intervals
 from haltung.experiments import compare as comparison
@@ -276,7 +276,7 @@ def _store(place: Path) -> tracking.Store:
 
 
 def _run(
-    store: tracking.Store, place: Path, name: str, given: Scored | None, digest: str = "d" * 64, corpus: str = "news",
+    store: tracking.Store, place: Path, name: str, given: ScoredSplit | None, digest: str = "d" * 64, corpus: str = "news",
     parent: tracking.Run | None = None,
 ) -> None:  # fmt: skip
     with tracking.run(

@@ -14,8 +14,8 @@ from rich.console import Console
 
 import simulated
 from haltung.evaluation.metrics.classification import evaluate, log_loss
-from haltung.evaluation.metrics.results import HEADLINE, Evaluation, Interval, read
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Interval, read
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import tables
 from haltung.evaluation.statistics.bootstrap import weights, wilson
 from haltung.evaluation.statistics.intervals import Articles, articles_of, bca, intervals_of, resampled, widened, with_intervals
@@ -27,7 +27,7 @@ SCHEME = parse(
 MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
 
 
-def scored(segments: int, articles: int, seed: int = 0) -> Scored:
+def scored(segments: int, articles: int, seed: int = 0) -> ScoredSplit:
     """Predictions of which some seven in ten are right."""
     rng = np.random.default_rng(seed)
     probabilities = {task.name: rng.dirichlet(np.ones(len(task)), segments) for task in SCHEME}
@@ -36,7 +36,7 @@ def scored(segments: int, articles: int, seed: int = 0) -> Scored:
         for task in SCHEME
     }
     groups = tuple(f"a{number % articles}" for number in range(segments))
-    return Scored(tuple(map(str, range(segments))), groups, SCHEME, probabilities, gold, "news", "test")
+    return ScoredSplit(tuple(map(str, range(segments))), groups, SCHEME, probabilities, gold, "news", "test")
 
 
 def test_sums_by_article_give_the_figures_of_the_split() -> None:
@@ -131,7 +131,7 @@ def test_a_multi_label_task_has_intervals_too() -> None:
     rng = np.random.default_rng(1)
     gold, values = rng.integers(0, 2, (80, 3)), rng.random((80, 3))
     ids = tuple(map(str, range(80)))
-    given = Scored(ids, ids, MULTI, {"themes": values}, {"themes": gold})
+    given = ScoredSplit(ids, ids, MULTI, {"themes": values}, {"themes": gold})
     task = with_intervals(evaluate(given), given).tasks["themes"]
     assert task.intervals["micro_f1"].low < task.micro_f1 < task.intervals["micro_f1"].high
 
@@ -190,7 +190,7 @@ def test_intervals_come_back_from_json_and_old_files_are_read(tmp_path: Path) ->
         del task["intervals"]
         for label in task["labels"]:
             del label["intervals"]
-    assert Evaluation.from_dict(data) == evaluate(scored(100, 20))
+    assert EvaluationResult.from_dict(data) == evaluate(scored(100, 20))
 
 
 def test_a_tracker_gets_the_ends_beside_the_figure() -> None:

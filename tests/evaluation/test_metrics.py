@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate, summary, tally
-from haltung.evaluation.metrics.results import Evaluation, TaskFigures, read
-from haltung.evaluation.predictions import Scored, score
+from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics, read
+from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.labels import Scheme, parse
 from haltung.records import Prediction, Segment
 
@@ -24,23 +24,23 @@ ABC = parse({"name": "abc", "tasks": {"stance": {"labels": ["a", "b", "c"]}}})
 MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
 
 
-def single(gold: Sequence[int], decided: Sequence[int], scheme: Scheme = ABC, groups: Sequence[str] | None = None) -> Scored:
+def single(gold: Sequence[int], decided: Sequence[int], scheme: Scheme = ABC, groups: Sequence[str] | None = None) -> ScoredSplit:
     """A scored split in which label ``decided[i]`` has the probability 0.8."""
     size = len(scheme.tasks[0])
     probabilities = np.full((len(gold), size), 0.2 / (size - 1))
     probabilities[np.arange(len(gold)), list(decided)] = 0.8
     ids = tuple(f"s{row}" for row in range(len(gold)))
     name = scheme.tasks[0].name
-    return Scored(ids, tuple(groups or ids), scheme, {name: probabilities}, {name: np.array(gold, dtype=np.int64)}, "corpus", "test")
+    return ScoredSplit(ids, tuple(groups or ids), scheme, {name: probabilities}, {name: np.array(gold, dtype=np.int64)}, "corpus", "test")
 
 
-def multi(gold: Sequence[Sequence[int]], probabilities: Sequence[Sequence[float]]) -> Scored:
+def multi(gold: Sequence[Sequence[int]], probabilities: Sequence[Sequence[float]]) -> ScoredSplit:
     """A scored split of a multi-label task."""
     ids = tuple(f"s{row}" for row in range(len(gold)))
-    return Scored(ids, ids, MULTI, {"themes": np.array(probabilities, dtype=float)}, {"themes": np.array(gold, dtype=np.int64)})
+    return ScoredSplit(ids, ids, MULTI, {"themes": np.array(probabilities, dtype=float)}, {"themes": np.array(gold, dtype=np.int64)})
 
 
-def stance(gold: Sequence[int], decided: Sequence[int]) -> TaskFigures:
+def stance(gold: Sequence[int], decided: Sequence[int]) -> TaskMetrics:
     """The figures of the task ``stance``."""
     return evaluate(single(gold, decided)).tasks["stance"]
 
@@ -92,7 +92,7 @@ def test_single_label_figures_are_scikit_learns(rows: list[tuple[int, int]]) -> 
     gold = np.array([label for label, _ in rows])
     probabilities = np.stack([np.random.default_rng(seed).dirichlet(np.full(5, 0.3)) for _, seed in rows])
     ids = tuple(map(str, range(len(rows))))
-    ours = evaluate(Scored(ids, ids, scheme, {"stance": probabilities}, {"stance": gold})).tasks["stance"]
+    ours = evaluate(ScoredSplit(ids, ids, scheme, {"stance": probabilities}, {"stance": gold})).tasks["stance"]
     decided = probabilities.argmax(axis=1)
     precision, recall, f1, support = reference.precision_recall_fscore_support(gold, decided, labels=range(5), zero_division=0)
     assert ours.accuracy == pytest.approx(reference.accuracy_score(gold, decided))
@@ -216,7 +216,7 @@ def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(evaluation.to_json(), encoding="utf-8")
     assert (read(path), evaluation.groups) == (evaluation, 3)
-    assert Evaluation.from_dict(evaluation.to_dict()) == evaluation
+    assert EvaluationResult.from_dict(evaluation.to_dict()) == evaluation
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from haltung.corpus.readers.pairs import Pairs
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.metrics.minimal_pairs import flat, is_challenge, phenomena
-from haltung.evaluation.metrics.results import Evaluation, PhenomenonFigures
+from haltung.evaluation.metrics.results import EvaluationResult, PhenomenonMetrics
 from haltung.evaluation.predictions import score
 from haltung.evaluation.report import page as report
 from haltung.evaluation.report import plots, tables
@@ -77,9 +77,9 @@ def test_figures_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment
     scored = score(segments, predicted(segments, "warning", "neutral", "warning", "neutral", "threat", "neutral"), SCHEME)
     found = phenomena(scored, segments)["stance"]
     assert [replace(row, intervals={}) for row in found] == [
-        PhenomenonFigures("all", 3, 4 / 6, 1 / 3, 2, 1.0),
-        PhenomenonFigures("direction", 1, 0.5, 0.0, 0, None),
-        PhenomenonFigures("negation", 2, 0.75, 0.5, 2, 1.0),
+        PhenomenonMetrics("all", 3, 4 / 6, 1 / 3, 2, 1.0),
+        PhenomenonMetrics("direction", 1, 0.5, 0.0, 0, None),
+        PhenomenonMetrics("negation", 2, 0.75, 0.5, 2, 1.0),
     ]
     for row in found:
         pairs = {"accuracy": row.pairs, "both": row.pairs, "apart": row.differing}
@@ -101,8 +101,8 @@ def test_a_model_that_answers_both_the_same_tells_nothing_apart(segments: tuple[
 def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tuple[Segment, ...], tmp_path: Path) -> None:
     """And the figures survive the way through JSON."""
     scored = score(segments, predicted(segments, *["neutral"] * 6), SCHEME, "challenge", "test")
-    figures = Evaluation(**{**vars(evaluate(scored)), "phenomena": phenomena(scored, segments)})
-    assert Evaluation.from_dict(json.loads(figures.to_json())) == figures
+    figures = EvaluationResult(**{**vars(evaluate(scored)), "phenomena": phenomena(scored, segments)})
+    assert EvaluationResult.from_dict(json.loads(figures.to_json())) == figures
     grid = tables.phenomena(figures.phenomena["stance"], SCHEME.stance, "de")
     assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,561]", "0,000 [0,000; 0,658]")
     assert plots.phenomena(figures, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"

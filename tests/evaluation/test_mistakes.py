@@ -23,7 +23,7 @@ from haltung.evaluation.error_analysis.mistakes import (
     mistake_table,
     mistakes,
 )  # fmt: skip
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 from haltung.records import Segment
 
@@ -31,10 +31,10 @@ ABC = parse({"name": "abc", "tasks": {"stance": {"labels": ["a", "b", "c"]}}})
 MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": ["x", "y"]}}})
 
 
-def single(gold: Sequence[int], probabilities: Sequence[Sequence[float]]) -> tuple[Scored, list[Segment]]:
+def single(gold: Sequence[int], probabilities: Sequence[Sequence[float]]) -> tuple[ScoredSplit, list[Segment]]:
     """A scored split and its segments."""
     ids = tuple(f"s{row}" for row in range(len(gold)))
-    scored = Scored(ids, ids, ABC, {"stance": np.array(probabilities)}, {"stance": np.array(gold, dtype=np.int64)})
+    scored = ScoredSplit(ids, ids, ABC, {"stance": np.array(probabilities)}, {"stance": np.array(gold, dtype=np.int64)})
     return scored, [Segment(id, f"Satz {id}", context="davor", article=f"a{id}") for id in ids]
 
 
@@ -53,7 +53,7 @@ def test_a_multi_label_error_is_told_by_its_surest_label() -> None:
     """A label that is missed with certainty weighs as one that is given with certainty."""
     gold = np.array([[1, 0], [1, 1], [0, 0]], dtype=np.int64)
     values = np.array([[0.05, 0.7], [0.9, 0.9], [0.6, 0.1]])
-    scored = Scored(("1", "2", "3"), ("1", "2", "3"), MULTI, {"themes": values}, {"themes": gold})
+    scored = ScoredSplit(("1", "2", "3"), ("1", "2", "3"), MULTI, {"themes": values}, {"themes": gold})
     first, second = mistakes(scored, [Segment(id, "Satz") for id in "123"], MULTI["themes"])
     assert (first.id, first.gold, first.predicted, first.label, first.probability) == ("1", ("x",), ("y",), "x", 0.95)
     assert (second.id, second.gold, second.predicted, second.label, second.probability) == ("3", (), ("x",), "x", 0.6)
@@ -71,7 +71,7 @@ def test_confusions_are_counted_by_pair() -> None:
     assert confusion_table(found, ABC["stance"]).rows[0] == ("a", "b", "2", "0.500")
 
 
-def noisy() -> tuple[Scored, list[Segment]]:
+def noisy() -> tuple[ScoredSplit, list[Segment]]:
     """Ninety segments that a good model knows, of which three have been given a wrong label."""
     rng = np.random.default_rng(0)
     true = np.arange(90) % 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from haltung.evaluation.error_analysis.slices import Slice, Slices, adjusted, slices, table, title
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import slice_plots
 from haltung.evaluation.statistics.bootstrap import numbered, per_article, resampled
 from haltung.labels import parse
@@ -26,11 +26,11 @@ SCHEME = parse(
 )
 
 
-def split(right: Sequence[bool], segments: Sequence[Segment]) -> Scored:
+def split(right: Sequence[bool], segments: Sequence[Segment]) -> ScoredSplit:
     """A scored split whose stance is ``a`` throughout, and predicted right where it is said; topics are the segments' and always right."""
     topic = np.array([0 if segment.labels.get("topic") == "war" else 1 for segment in segments])
     stance = np.where(np.array(right)[:, None], [0.9, 0.1], [0.2, 0.8])
-    return Scored(
+    return ScoredSplit(
         tuple(segment.id for segment in segments),
         tuple(segment.article or segment.id for segment in segments),
         SCHEME,

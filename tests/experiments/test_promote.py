@@ -20,7 +20,7 @@ from haltung import tracking
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation import outcome
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.experiments import promote as promotion
 from haltung.tracking.models import log_exported
 from haltung.tracking.registry import holder, point
@@ -63,7 +63,7 @@ def _store(place: Path) -> tracking.Store:
 
 
 def _run(
-    store: tracking.Store, place: Path, bundle: Path | None, name: str, given: Scored | None, parent: tracking.Run | None = None
+    store: tracking.Store, place: Path, bundle: Path | None, name: str, given: ScoredSplit | None, parent: tracking.Run | None = None
 ) -> None:  # fmt: skip
     tags = {"haltung.kind": "train", "haltung.corpus": "news"}
     with tracking.run(store, name, parent, tags) as run:

@@ -11,7 +11,7 @@ import torch
 
 import tiny
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import Examination, read
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, read
 from haltung.evaluation.predictions import score
 from haltung.experiments.evaluate import examine
 from haltung.models.explain.linear import contributions
@@ -187,7 +187,7 @@ def test_an_examination_has_everything(bert: Path, tmp_path: Path) -> None:
     path = tmp_path / "examination.json"
     path.write_text(found.to_json(), encoding="utf-8")
     assert read(path) == found
-    assert Examination.from_dict(json.loads(found.to_json())) == found
+    assert ErrorAnalysis.from_dict(json.loads(found.to_json())) == found
 
 
 def test_a_linear_model_is_examined_too() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haltung.errors import UserError
-from haltung.evaluation.predictions import Scored, encoded
+from haltung.evaluation.predictions import ScoredSplit, encoded
 from haltung.labels import Task, parse
 from haltung.records import Answer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _META = b"haltung"
 
 
-def write(path: Path, scored: Scored) -> Path:
+def write(path: Path, scored: ScoredSplit) -> Path:
     """Write one row for each segment, atomically.
 
     Its columns are ``id``, ``article``, and for each task ``TASK_gold``, ``TASK_predicted``, ``TASK_probabilities``. Labels are ids (lists
@@ -54,7 +54,7 @@ def write(path: Path, scored: Scored) -> Path:
     return path
 
 
-def read(path: Path) -> Scored:
+def read(path: Path) -> ScoredSplit:
     """Read what ``write`` has written; every figure comes out the same to the last digit.
 
     Raises:
@@ -75,7 +75,7 @@ def read(path: Path) -> Scored:
     about = json.loads(meta)
     scheme = parse(about["scheme"], source=str(path))
     articles = table["article"].to_pylist()
-    return Scored(
+    return ScoredSplit(
         ids=tuple(table["id"].to_pylist()),
         groups=tuple(article or f"\0{row}" for row, article in enumerate(articles)),
         scheme=scheme,

@@ -1,4 +1,4 @@
-"""``Scored``: a model's probabilities beside the gold labels, for one split of one corpus. Everything in this room starts from it."""
+"""``ScoredSplit``: a model's probabilities beside the gold labels, for one split of one corpus. Everything in this room starts from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredSplit:
     """Probabilities and gold labels of ``n`` segments.
 
     ``ids`` and ``groups`` (articles; a segment without one is a group of its own) have ``n`` entries. ``probabilities[task]`` is
@@ -56,7 +56,7 @@ class Scored:
         chosen: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
         return chosen
 
-    def only(self, tasks: Sequence[str]) -> Scored:
+    def only(self, tasks: Sequence[str]) -> ScoredSplit:
         """Return these tasks alone.
 
         Raises:
@@ -70,10 +70,10 @@ class Scored:
             gold={name: self.gold[name] for name in scheme.names},
         )
 
-    def subset(self, rows: Ints | Bools) -> Scored:
+    def subset(self, rows: Ints | Bools) -> ScoredSplit:
         """Return the segments that ``rows`` picks (a mask or indices; an index may come several times, as a bootstrap has it)."""
         picked = np.arange(len(self))[rows]
-        return Scored(
+        return ScoredSplit(
             tuple(self.ids[row] for row in picked),
             tuple(self.groups[row] for row in picked),
             self.scheme,
@@ -84,7 +84,7 @@ class Scored:
         )
 
 
-def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme: Scheme, corpus: str = "", split: str = "") -> Scored:
+def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme: Scheme, corpus: str = "", split: str = "") -> ScoredSplit:
     """Put predictions beside the gold labels of the same segments.
 
     Args:
@@ -104,7 +104,7 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
         if segment.id != prediction.id:
             found = f"prediction {row + 1} is for '{prediction.id}', but segment {row + 1} is '{segment.id}'"
             raise UserError(f"{found}; predict the same split, in the same order")
-    return Scored(
+    return ScoredSplit(
         ids=tuple(segment.id for segment in segments),
         # An id could look like an article's name; the NUL keeps the two apart.
         groups=tuple(segment.article or f"\0{row}" for row, segment in enumerate(segments)),
@@ -117,7 +117,7 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
 
 
 def gold(segments: Sequence[Segment], task: Task) -> Ints:
-    """Return the gold labels of one task, as ``Scored`` has them.
+    """Return the gold labels of one task, as ``ScoredSplit`` has them.
 
     Raises:
         UserError: a segment has a label that the task lacks, or the answer is not of the task's kind.

@@ -11,7 +11,7 @@ from haltung import tracking
 from haltung.errors import UserError
 from haltung.evaluation import outcome
 from haltung.evaluation.report import page as report
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.comparison.compare import Comparison, System
 from haltung.tracking import RunRecord, Store
 
@@ -176,7 +176,7 @@ def _digest(record: RunRecord, split: str, corpus: str | None) -> str | None:
     return record.tags.get(f"haltung.split_digest.{key}") if scored is None and key == "dev" else scored
 
 
-def _predictions(record: RunRecord, split: str, corpus: str | None) -> Scored:
+def _predictions(record: RunRecord, split: str, corpus: str | None) -> ScoredSplit:
     key = _key(record, split, corpus)
     if _digest(record, split, corpus) is None:
         if split == FOLDS:

@@ -16,10 +16,10 @@ from haltung.corpus.manifest import split_digest
 from haltung.errors import UserError
 from haltung.evaluation import outcome
 from haltung.evaluation.report import page as report
-from haltung.evaluation.metrics.results import HEADLINE, Evaluation, Spread, Summary
+from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Spread, Summary
 from haltung.evaluation.statistics.intervals import with_intervals
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.models import bundle
 from haltung.experiments.train import Plan
 from haltung.tracking import Store
@@ -41,11 +41,11 @@ class CrossValidated:
     run: str
     where: str
     folder: Path
-    evaluation: Evaluation
+    evaluation: EvaluationResult
     spread: Summary
 
 
-def cross_validate(name: str, plans: Sequence[Plan], store: Store, told: Callable[[int, Evaluation], None]) -> CrossValidated:
+def cross_validate(name: str, plans: Sequence[Plan], store: Store, told: Callable[[int, EvaluationResult], None]) -> CrossValidated:
     """Train each fold, score it on its held-out part, and put the parts together.
 
     Args:
@@ -104,7 +104,7 @@ def _digest(plans: Sequence[Plan]) -> str:
     return split_digest([segment for corpus in whole for segment in corpus.segments("test")], whole[0].scheme)
 
 
-def joined(parts: Sequence[Scored]) -> Scored:
+def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
     """Return the predictions of all held-out parts as one, sorted by id, so that two cross-validations of a corpus lie row by row.
 
     Raises:
@@ -117,7 +117,7 @@ def joined(parts: Sequence[Scored]) -> Scored:
     # A segment without an article is numbered within its part; the numbers of two parts must not meet.
     groups = [f"{group}/{place}" if group.startswith("\0") else group for place, part in enumerate(parts) for group in part.groups]
     first = parts[0]
-    return Scored(
+    return ScoredSplit(
         tuple(ids),
         tuple(groups),
         first.scheme,
@@ -128,7 +128,7 @@ def joined(parts: Sequence[Scored]) -> Scored:
     ).subset(order)
 
 
-def over_folds(figures: Sequence[Evaluation]) -> Summary:
+def over_folds(figures: Sequence[EvaluationResult]) -> Summary:
     """Return mean and standard deviation (n-1) of each headline figure over the folds, each fold counting the same.
 
     A task that some fold has no label of is left out.

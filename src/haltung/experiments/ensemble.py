@@ -12,7 +12,7 @@ from haltung import tracking
 from haltung.experiments import train as runs
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError
-from haltung.evaluation.metrics.results import Evaluation
+from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.models import bundle
 from haltung.models.ensemble import Member, pool
 from haltung.tracking import Store
@@ -27,7 +27,7 @@ class Combined:
     run: str
     where: str
     bundle: Path
-    evaluation: Evaluation
+    evaluation: EvaluationResult
     members: tuple[str, ...]
     weights: Mapping[str, Sequence[float]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from haltung.evaluation.error_analysis.analysis import Examination
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
 from haltung.evaluation.error_analysis.mistakes import Mistake, Mistakes, Word, find
 from haltung.evaluation.error_analysis.name_sensitivity import reliance
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.models.bundle import Model
 from haltung.models.explain.words import Attribution, pooled
@@ -16,8 +16,8 @@ from haltung.records import Segment
 
 
 def examine(
-    model: Model, segments: Sequence[Segment], scored: Scored, explain: int = 30, listed: int = 300, draws: int = 2000, seed: int = 0
-) -> Examination:
+    model: Model, segments: Sequence[Segment], scored: ScoredSplit, explain: int = 30, listed: int = 300, draws: int = 2000, seed: int = 0
+) -> ErrorAnalysis:
     """Return all that there is to look at.
 
     Args:
@@ -33,7 +33,7 @@ def examine(
         UserError: captum or cleanlab is not installed, or no segment is labelled.
     """
     found, gap = _explained(model, segments, find(scored, segments, listed), explain)
-    return Examination(
+    return ErrorAnalysis(
         scored.corpus,
         scored.split,
         slices(scored, segments, draws=draws, seed=seed),
@@ -45,7 +45,7 @@ def examine(
 
 
 def _explained(model: Model, segments: Sequence[Segment], found: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
-    """Return the mistakes with words at the most confident ones of each task, and the gap (see ``Examination``)."""
+    """Return the mistakes with words at the most confident ones of each task, and the gap (see ``ErrorAnalysis``)."""
     by_id = {segment.id: segment for segment in segments}
     tasks = [task for task, wrong in found.wrong.items() if wrong]
     out, made = list(found.mistakes), list[Attribution]()

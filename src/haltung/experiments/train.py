@@ -23,7 +23,7 @@ from haltung.evaluation import outcome
 from haltung.evaluation.metrics import minimal_pairs as challenge
 from haltung.evaluation.report import page as report
 from haltung.evaluation.metrics import results as stored
-from haltung.evaluation.metrics.results import Evaluation, Summary
+from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.statistics.intervals import with_intervals
 from haltung.evaluation.metrics.classification import evaluate, summary
 from haltung.evaluation.predictions import score
@@ -82,7 +82,7 @@ class Outcome:
     run: str
     where: str
     bundle: Path
-    evaluation: Evaluation
+    evaluation: EvaluationResult
     again: bool = False
 
 
@@ -149,7 +149,7 @@ class Keeping:
 def keep(
     model: Any, kept: Keeping, run: Run, source: Mapping[str, Any], examples: Sequence[Segment],
     history: tuple[dict[str, float], ...] = (), cost: Mapping[str, float] | None = None, said: Sequence[Prediction] | None = None,
-) -> tuple[Path, Evaluation]:  # fmt: skip
+) -> tuple[Path, EvaluationResult]:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report, put both into the run, and return the bundle's folder and the figures.
 
     Args:
@@ -180,7 +180,7 @@ def keep(
     return folder, figures
 
 
-def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], told: Callable[[Point], None]) -> tuple[str, Evaluation]:
+def attempt(plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], told: Callable[[Point], None]) -> tuple[str, EvaluationResult]:
     """Train as a mere trial of a recipe, as a part of ``parent``: figures, curve and predictions of dev are tracked, the model is not kept.
 
     Args:
@@ -250,7 +250,7 @@ def train_seeds(
 
 
 def test(model: bundle.Model, segments: Sequence[Segment], corpus: Prepared, split: str, folder: Path, record: RunRecord | None,
-         command: Sequence[str], language: str = "en", looks: bool = True, seen: int = 0) -> Evaluation:  # fmt: skip
+         command: Sequence[str], language: str = "en", looks: bool = True, seen: int = 0) -> EvaluationResult:  # fmt: skip
     """Score a model on a split, write the report into ``folder``, and, where there is a run, into that run.
 
     With ``looks`` the report also holds slices, masked names and errors to read (see ``examination``), which takes about as long again.

@@ -7,14 +7,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from haltung.evaluation.metrics.results import Evaluation
+from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.export import golden
 from haltung.labels import parse
 
 FILE = "README.md"
 
 
-def write(folder: Path, description: Mapping[str, Any], evaluation: Evaluation | None) -> None:
+def write(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None) -> None:
     """Write the card into the folder.
 
     Args:
@@ -47,7 +47,7 @@ def write(folder: Path, description: Mapping[str, Any], evaluation: Evaluation |
     (folder / FILE).write_text(text, encoding="utf-8")
 
 
-def header(description: Mapping[str, Any], evaluation: Evaluation | None) -> str:
+def header(description: Mapping[str, Any], evaluation: EvaluationResult | None) -> str:
     """Return the card's YAML: language, licence, tags, and the figures as a ``model-index``."""
     import yaml
 

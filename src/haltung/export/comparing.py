@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 
 # fp32 is the same computation, so nothing but rounding may differ: the largest difference of a probability, and no label.
 EXACT_DIFFERENCE = 1e-4
@@ -37,7 +37,7 @@ class Comparison:
         return {"largest_difference": self.difference, "flips": dict(self.flips), "macro_f1": dict(self.macro_f1)}
 
 
-def compare(reference: Scored, found: Mapping[str, np.ndarray], seconds: float) -> Comparison:
+def compare(reference: ScoredSplit, found: Mapping[str, np.ndarray], seconds: float) -> Comparison:
     """Return how far the found probabilities, for each task ``[segments, labels]``, are from the reference's."""
     other = dataclasses.replace(reference, probabilities=dict(found))
     difference = max(
@@ -51,7 +51,7 @@ def compare(reference: Scored, found: Mapping[str, np.ndarray], seconds: float) 
     return Comparison(difference, flips, macro_f1(other), len(reference) / max(seconds, 1e-9))
 
 
-def macro_f1(scored: Scored) -> dict[str, float]:
+def macro_f1(scored: ScoredSplit) -> dict[str, float]:
     """Return the macro-F1 of each task that has gold labels; empty where no segment has any."""
     if not any(scored.labelled(task.name).any() for task in scored.scheme):
         return {}

@@ -14,8 +14,8 @@ from haltung import __version__
 from haltung.corpus.replacing import replacing
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.metrics.results import Evaluation
-from haltung.evaluation.predictions import Scored, score
+from haltung.evaluation.metrics.results import EvaluationResult
+from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.export import card, comparing, description, formats, golden, schemas
 from haltung.export.comparing import Comparison
 from haltung.inference import running
@@ -116,7 +116,7 @@ def reference(model: Model, segments: Sequence[Segment]) -> dict[str, np.ndarray
 class _Work:
     """One export: what it starts from, and what has come of it so far."""
 
-    def __init__(self, model: Model, origin: Origin, scored: Scored, given: Sequence[tuple[Segment, str]],
+    def __init__(self, model: Model, origin: Origin, scored: ScoredSplit, given: Sequence[tuple[Segment, str]],
                  answers: Mapping[str, np.ndarray], told: Callable[[str], None]) -> None:  # fmt: skip
         self.model, self.origin, self.scored, self.given, self.answers, self.told = model, origin, scored, given, answers, told
         self.macro_f1 = comparing.macro_f1(scored)
@@ -203,7 +203,7 @@ class _Work:
         entry |= {**compared.to_dict(), "golden": apart, "tolerance": tolerance}
 
 
-def figures(scored: Scored) -> Evaluation | None:
+def figures(scored: ScoredSplit) -> EvaluationResult | None:
     """Return the trained model's figures on the split; None where no segment is labelled."""
     return evaluate(scored) if any(scored.labelled(task.name).any() for task in scored.scheme) else None
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report.calibration_report import CalibrationReport, measure
 from haltung.models.bundle import Model
 from haltung.models.calibration import calibrated, fitted, uncalibrated
 from haltung.models.spec import Calibration
 
 
-def calibrate(model: Model, scored: Scored, precisions: Sequence[float] = PRECISIONS) -> Scored:
+def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> ScoredSplit:
     """Fit the model's temperatures and thresholds on dev, give them to it, and return dev as the model predicts it from now on.
 
     No label changes: the epoch and the hyperparameters that dev has chosen would have been chosen all the same.
@@ -33,7 +33,7 @@ def calibrate(model: Model, scored: Scored, precisions: Sequence[float] = PRECIS
     return now
 
 
-def calibration_of(model: Model, scored: Scored) -> CalibrationReport:
+def calibration_of(model: Model, scored: ScoredSplit) -> CalibrationReport:
     """Return the calibration figures of a model's predictions on a split, beside those without its temperatures."""
     held = model.calibration
     before = replace(scored, probabilities=uncalibrated(scored.probabilities, scored.scheme, held))

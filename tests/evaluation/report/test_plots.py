@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate, summary
-from haltung.evaluation.metrics.results import Evaluation
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.metrics.results import EvaluationResult
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import plots, tables
 from haltung.evaluation.report.i18n import count, number
 from haltung.labels import Scheme, parse
@@ -46,18 +46,18 @@ HISTORY = [
 ]
 
 
-def evaluation(gold: list[int], decided: list[int], scheme: Scheme = SCHEME) -> Evaluation:
+def evaluation(gold: list[int], decided: list[int], scheme: Scheme = SCHEME) -> EvaluationResult:
     """The figures of a split of one article in which every prediction is sure."""
     ids = tuple(f"s{row}" for row in range(len(gold)))
     probabilities = np.eye(len(scheme.stance))[decided]
-    scored = Scored(ids, ("a",) * len(gold), scheme, {"stance": probabilities}, {"stance": np.array(gold)}, "news", "test")
+    scored = ScoredSplit(ids, ("a",) * len(gold), scheme, {"stance": probabilities}, {"stance": np.array(gold)}, "news", "test")
     return evaluate(scored)
 
 
-def multi() -> Evaluation:
+def multi() -> EvaluationResult:
     """Two segments of a multi-label task."""
     values, gold = np.array([[0.9, 0.1], [0.2, 0.7]]), np.array([[1, 0], [1, 1]])
-    return evaluate(Scored(("1", "2"), ("1", "2"), MULTI, {"themes": values}, {"themes": gold}, "multi", "dev"))
+    return evaluate(ScoredSplit(("1", "2"), ("1", "2"), MULTI, {"themes": values}, {"themes": gold}, "multi", "dev"))
 
 
 def words(figure: Figure) -> list[str]:

@@ -12,7 +12,7 @@ from haltung.errors import UserError
 from haltung.evaluation import outcome
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.metrics.results import read
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page as report
 from haltung.evaluation.report import plots
 from haltung.evaluation.statistics.intervals import with_intervals
@@ -33,9 +33,9 @@ SCHEME = parse(
 )
 
 
-def scored() -> Scored:
+def scored() -> ScoredSplit:
     """Four segments, one without stance, one without themes, one without an article."""
-    return Scored(
+    return ScoredSplit(
         ids=("1", "2", "3", "4"),
         groups=("x", "x", "y", "\x003"),
         scheme=SCHEME,
@@ -83,7 +83,7 @@ def test_each_figure_at_the_head_of_a_task_has_its_interval(tmp_path: Path) -> N
     stance, themes = rng.dirichlet([1.0, 1.0], many), rng.random((many, 2))
     gold = {"stance": rng.integers(0, 2, many), "themes": rng.integers(0, 2, (many, 2))}
     ids = tuple(map(str, range(many)))
-    given = Scored(ids, ids, SCHEME, {"stance": stance, "themes": themes}, gold, "news", "test")
+    given = ScoredSplit(ids, ids, SCHEME, {"stance": stance, "themes": themes}, gold, "news", "test")
     figures = with_intervals(evaluate(given), given)
     report.write(tmp_path / "report", figures, given)
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from haltung.evaluation.error_analysis.analysis import Examination, read
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, read
 from haltung.evaluation.error_analysis.mistakes import Word, find
 from haltung.evaluation.error_analysis.name_sensitivity import reliance
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import Scored, score
+from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page as report
 from haltung.labels import parse
 from haltung.records import Prediction, Segment
@@ -32,7 +32,7 @@ SCHEME = parse(
 LABELS = SCHEME.stance.ids
 
 
-def split() -> tuple[list[Segment], Scored]:
+def split() -> tuple[list[Segment], ScoredSplit]:
     """Sixty segments of twelve articles; each fifth warning is taken for a threat, each seventh neutral for a warning."""
     segments, predictions = [], []
     for number in range(60):
@@ -47,7 +47,7 @@ def split() -> tuple[list[Segment], Scored]:
     return segments, score(segments, predictions, SCHEME, "news", "test")
 
 
-def examined(segments: list[Segment], scored: Scored) -> Examination:
+def examined(segments: list[Segment], scored: ScoredSplit) -> ErrorAnalysis:
     """Everything there is to look at, with weights on one word of each error."""
     found = find(scored, segments)
     weighted = [
@@ -58,7 +58,7 @@ def examined(segments: list[Segment], scored: Scored) -> Examination:
     def predict(rows: object) -> list[Prediction]:
         return [Prediction(row.id, {"stance": "neutral"}, {"stance": {"warning": 0.0, "threat": 0.0, "neutral": 1.0}}) for row in rows]  # type: ignore[attr-defined]
 
-    return Examination("news", "test", slices(scored, segments), reliance(scored, segments, predict), found, len(weighted), 0.0)
+    return ErrorAnalysis("news", "test", slices(scored, segments), reliance(scored, segments, predict), found, len(weighted), 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,9 @@ def test_a_large_report_is_small_enough_to_send(tmp_path: Path) -> None:
         for n, g in enumerate(gold)
     ]
     ids, groups = tuple(row.id for row in segments), tuple(row.article for row in segments)
-    scored = Scored(ids, groups, SCHEME, {"stance": probabilities}, {"stance": gold}, "news", "test")
+    scored = ScoredSplit(ids, groups, SCHEME, {"stance": probabilities}, {"stance": gold}, "news", "test")
     found = find(scored, segments)
-    examination = Examination(
+    examination = ErrorAnalysis(
         "news", "test", slices(scored, segments), reliance(scored, segments, lambda rows: [_same(row) for row in rows]), found, 0, None
     )
     files = report.write(tmp_path / "report", evaluate(scored), scored, examination=examination)

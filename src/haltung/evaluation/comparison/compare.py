@@ -13,7 +13,7 @@ import numpy as np
 from haltung.errors import UserError, listed, one_of
 from haltung.evaluation.comparison.published import Reference
 from haltung.evaluation.metrics.results import Interval, Summary
-from haltung.evaluation.predictions import Bools, Scored
+from haltung.evaluation.predictions import Bools, ScoredSplit
 from haltung.evaluation.statistics.intervals import DRAWS, LEVEL, SEED, articles_of, intervals_of
 from haltung.evaluation.statistics.intervals import FEWEST as INTERVALS_FROM
 from haltung.evaluation.statistics.significance import (
@@ -46,7 +46,7 @@ class System:
     """
 
     name: str
-    runs: tuple[Scored, ...]
+    runs: tuple[ScoredSplit, ...]
     ids: tuple[str, ...] = ()
     seen: int = 0
 
@@ -170,7 +170,7 @@ def compare(
     )
 
 
-def with_standing(summary: Summary, runs: Sequence[Scored], draws: int = DRAWS, seed: int = SEED) -> Summary:
+def with_standing(summary: Summary, runs: Sequence[ScoredSplit], draws: int = DRAWS, seed: int = SEED) -> Summary:
     """Return the summary with intervals for the means of macro-F1 and accuracy, which count articles and seeds (``significance.standing``).
 
     A task that is labelled in fewer articles than ``intervals.FEWEST`` gets none.
@@ -272,7 +272,7 @@ def _as_evaluated(found: Estimate, ends: Sequence[Interval | None], place: int) 
     return replace(found, low=interval.low, high=interval.high) if interval else found
 
 
-def _right(run: Scored, task: Task) -> Bools:
+def _right(run: ScoredSplit, task: Task) -> Bools:
     """Return which of the labelled segments a run has wholly right."""
     rows = run.labelled(task.name)
     same = np.asarray(run.gold[task.name][rows] == run.decided(task.name)[rows])

@@ -1,4 +1,4 @@
-"""``Examination``: all that is found when a model is looked at more closely than its figures, as a record that goes to JSON and back."""
+"""``ErrorAnalysis``: all that is found when a model is looked at more closely than its figures, as a record that goes to JSON and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMINATION = "examination.json"
 
 
 @dataclass(frozen=True)
-class Examination:
+class ErrorAnalysis:
     """Slices, reliance on names, and errors to read, of one model on one split.
 
     ``explained`` counts the mistakes with word importances. ``explanation_gap`` says how far to trust them: the logits that they leave
@@ -60,13 +60,13 @@ class Examination:
         return json.dumps(self.to_dict(), ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Examination:
+    def from_dict(cls, data: Mapping[str, Any]) -> ErrorAnalysis:
         """Make the record of plain data."""
         parts = (Slices.from_dict(data["slices"]), Reliance.from_dict(data["reliance"]), Mistakes.from_dict(data["mistakes"]))
         return cls(data["corpus"], data["split"], *parts, data["explained"], data["explanation_gap"])
 
 
-def read(path: Path) -> Examination:
+def read(path: Path) -> ErrorAnalysis:
     """Read an ``examination.json``.
 
     Raises:
@@ -82,6 +82,6 @@ def read(path: Path) -> Examination:
         found = data.get("format") if isinstance(data, dict) else None
         raise UserError(f"{path} is of format {found}, this version reads {FORMAT}; evaluate again")
     try:
-        return Examination.from_dict(data)
+        return ErrorAnalysis.from_dict(data)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no examination ({error}); evaluate again") from None

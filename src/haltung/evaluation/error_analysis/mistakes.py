@@ -11,7 +11,7 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import confusion
-from haltung.evaluation.predictions import Floats, Scored
+from haltung.evaluation.predictions import Floats, ScoredSplit
 from haltung.evaluation.report.i18n import count, number, word
 from haltung.evaluation.report.tables import Grid
 from haltung.labels import Scheme, Task
@@ -117,7 +117,7 @@ class Mistakes:
         )
 
 
-def find(scored: Scored, segments: Sequence[Segment], limit: int = 100, issues: int = 50) -> Mistakes:
+def find(scored: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issues: int = 50) -> Mistakes:
     """Return the errors of all tasks: at most ``limit`` mistakes and ``issues`` label issues for each.
 
     Raises:
@@ -139,7 +139,7 @@ def find(scored: Scored, segments: Sequence[Segment], limit: int = 100, issues: 
     return Mistakes(wrong, tuple(found), tuple(pairs), tuple(doubtful))
 
 
-def mistaken(scored: Scored, task: Task) -> list[int]:
+def mistaken(scored: ScoredSplit, task: Task) -> list[int]:
     """Return the rows that are predicted wrongly, the surest first."""
     gold, decided = scored.gold[task.name], scored.decided(task.name)
     wrong = gold != decided if gold.ndim == 1 else (gold != decided).any(axis=1)
@@ -148,7 +148,7 @@ def mistaken(scored: Scored, task: Task) -> list[int]:
     return [int(row) for row in rows[np.argsort(-sure[rows].max(axis=1), kind="stable")]]
 
 
-def mistakes(scored: Scored, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
+def mistakes(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
     """Return the most confident errors of a task, the surest first.
 
     Args:
@@ -172,7 +172,7 @@ def mistakes(scored: Scored, segments: Sequence[Segment], task: Task, limit: int
     return out
 
 
-def confusions(scored: Scored, task: Task, examples: int = 5) -> list[Confusion]:
+def confusions(scored: ScoredSplit, task: Task, examples: int = 5) -> list[Confusion]:
     """Return each pair of gold and predicted label that occurs, the most frequent first; none for a multi-label task."""
     if task.kind == "multi":
         return []
@@ -189,7 +189,7 @@ def confusions(scored: Scored, task: Task, examples: int = 5) -> list[Confusion]
     ]
 
 
-def label_issues(scored: Scored, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
+def label_issues(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
     """Return the gold labels that are likely wrong, the likeliest first; none for a multi-label task.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label
@@ -261,7 +261,7 @@ def issue_table(found: Sequence[LabelIssue], scheme: Scheme, language: str = "en
     return Grid(word("label_issues", language), tuple(word(name, language) for name in columns), rows, left=4)
 
 
-def _sureness(scored: Scored, task: Task) -> Floats:
+def _sureness(scored: ScoredSplit, task: Task) -> Floats:
     """Return how sure each row is, ``[n, labels]``: of the predicted label, or of each wrong decision of a multi-label task; else -1."""
     values, decided = scored.probabilities[task.name], scored.decided(task.name)
     if task.kind == "single":

@@ -11,7 +11,7 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.masking import masked_segment, names_state, reread, swapped_segment
 from haltung.evaluation.metrics.classification import Counts, tally
-from haltung.evaluation.predictions import Bools, Floats, Ints, Scored, score
+from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
 from haltung.evaluation.report.i18n import count, number, word
 from haltung.evaluation.report.tables import Grid
 from haltung.evaluation.statistics.bootstrap import numbered, per_article, resampled, wilson
@@ -77,7 +77,7 @@ class Reliance:
         return cls(**{**data, "tasks": {task: TaskReliance.from_dict(row) for task, row in data["tasks"].items()}})
 
 
-def reliance(scored: Scored, segments: Sequence[Segment], predict: Predict, draws: int = 2000, seed: int = 0) -> Reliance:
+def reliance(scored: ScoredSplit, segments: Sequence[Segment], predict: Predict, draws: int = 2000, seed: int = 0) -> Reliance:
     """Mask and swap the names in the segments, predict those that are changed by it, and compare.
 
     Intervals are the percentiles of a bootstrap over articles (see ``draws``), the same articles before and after. Where no prediction,
@@ -140,7 +140,9 @@ def table(found: Reliance, scheme: Scheme, language: str = "en") -> Grid:
     return Grid(word("masking", language), tuple(word(column, language) for column in columns), rows)
 
 
-def _again(scored: Scored, segments: Sequence[Segment], predict: Predict, change: Callable[[Segment], Segment]) -> tuple[list[int], Scored]:
+def _again(
+    scored: ScoredSplit, segments: Sequence[Segment], predict: Predict, change: Callable[[Segment], Segment]
+) -> tuple[list[int], ScoredSplit]:
     """Return the rows that ``change`` changes, and ``scored`` with what is predicted for them then."""
     rows, changed = reread(segments, change)
     if not rows:
@@ -150,7 +152,7 @@ def _again(scored: Scored, segments: Sequence[Segment], predict: Predict, change
     for task in scored.scheme:
         probabilities[task.name] = scored.probabilities[task.name].copy()
         probabilities[task.name][rows] = new.probabilities[task.name]
-    return rows, Scored(scored.ids, scored.groups, scored.scheme, probabilities, scored.gold, scored.corpus, scored.split)
+    return rows, ScoredSplit(scored.ids, scored.groups, scored.scheme, probabilities, scored.gold, scored.corpus, scored.split)
 
 
 def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: int) -> tuple[Interval, Interval]:

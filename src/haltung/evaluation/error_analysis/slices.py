@@ -11,7 +11,7 @@ import numpy as np
 
 from haltung.evaluation.error_analysis.states import mentions
 from haltung.evaluation.metrics.classification import tally
-from haltung.evaluation.predictions import Bools, Floats, Scored
+from haltung.evaluation.predictions import Bools, Floats, ScoredSplit
 from haltung.evaluation.report.i18n import count, number, word
 from haltung.evaluation.report.tables import Grid
 from haltung.evaluation.statistics.bootstrap import numbered, per_article, resampled
@@ -82,7 +82,7 @@ class Slices:
         return cls(**{**data, "tasks": {task: tuple(Slice(**row) for row in rows) for task, rows in data["tasks"].items()}})
 
 
-def slices(scored: Scored, segments: Sequence[Segment], rate: float = 0.05, draws: int = 2000, seed: int = 0) -> Slices:
+def slices(scored: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, draws: int = 2000, seed: int = 0) -> Slices:
     """Return the slices of every task that has a gold label.
 
     The tested figure is accuracy. Its difference to the rest has the standard error of a bootstrap over articles (see ``draws``), or
@@ -152,7 +152,7 @@ def title(row: Slice, scheme: Scheme | None = None, language: str = "en") -> str
     return f"{task.title(language)}: {task.labels[task.index(row.value)].name(language)}"
 
 
-def _masks(scored: Scored, segments: Sequence[Segment], task: str) -> dict[tuple[str, str], Bools]:
+def _masks(scored: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[tuple[str, str], Bools]:
     """Return which segments are in which slice, by kind and value; what all segments share is no slice."""
     masks: dict[tuple[str, str], Bools] = {}
     for other in scored.scheme:
@@ -182,7 +182,7 @@ def _masks(scored: Scored, segments: Sequence[Segment], task: str) -> dict[tuple
 
 
 def _judged(
-    scored: Scored, groups: Sequence[str], task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int
+    scored: ScoredSplit, groups: Sequence[str], task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int
 ) -> list[Slice]:
     kept = {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}
     if not kept:

@@ -9,7 +9,7 @@ import numpy as np
 
 from haltung.evaluation.metrics.calibration import by_cluster, interval, outcomes, resampled, share_interval
 from haltung.evaluation.metrics.results import Interval
-from haltung.evaluation.predictions import Floats, Ints, Scored
+from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics.bootstrap import numbered
 from haltung.evaluation.statistics.intervals import DRAWS
 from haltung.labels import Task
@@ -64,7 +64,7 @@ class TaskAbstention:
     points: tuple[Operating, ...]
 
 
-def abstention(scored: Scored, task: Task, thresholds: Mapping[float, float | None], draws: int = DRAWS) -> TaskAbstention:
+def abstention(scored: ScoredSplit, task: Task, thresholds: Mapping[float, float | None], draws: int = DRAWS) -> TaskAbstention:
     """Return what a single-label task gains by abstaining, on the segments that are labelled for it (at least one).
 
     The area under the curve of risk against coverage: Geifman, Uziel and El-Yaniv (2019), "Bias-Reduced Uncertainty Estimation for Deep
@@ -136,7 +136,7 @@ def _operating(wished: float, threshold: float | None, keep: Floats, right: Floa
     return Operating(wished, threshold, int(keep.sum()), coverage, ends[0], precision, ends[1])
 
 
-def threshold(scored: Scored, task: Task, precision: float, least_kept: int = LEAST_KEPT) -> float | None:
+def threshold(scored: ScoredSplit, task: Task, precision: float, least_kept: int = LEAST_KEPT) -> float | None:
     """Return the least highest probability from which on the predictions of a single-label task are as often right as wished.
 
     It is the one with the largest coverage, and with at least ``least_kept`` predictions kept (all of them in a smaller split); segments
@@ -155,7 +155,7 @@ def threshold(scored: Scored, task: Task, precision: float, least_kept: int = LE
     return float(confidence[np.flatnonzero(enough)[-1]]) if enough.any() else None
 
 
-def thresholds(scored: Scored, precisions: Sequence[float] = PRECISIONS) -> dict[str, dict[float, float | None]]:
+def thresholds(scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> dict[str, dict[float, float | None]]:
     """Return the thresholds of every single-label task that the split is labelled for."""
     tasks = [task for task in scored.scheme if task.kind == "single" and scored.labelled(task.name).any()]
     return {task.name: {precision: threshold(scored, task, precision) for precision in precisions} for task in tasks}

@@ -13,7 +13,7 @@ import numpy as np
 
 from haltung.evaluation.metrics.classification import log_loss
 from haltung.evaluation.metrics.results import Interval
-from haltung.evaluation.predictions import Floats, Ints, Scored
+from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics.bootstrap import numbered, weights, wilson
 from haltung.evaluation.statistics.intervals import DRAWS, FEWEST, SEED
 from haltung.labels import Task
@@ -60,7 +60,7 @@ class TaskCalibration:
     bins: tuple[Bin, ...]
 
 
-def calibration(scored: Scored, task: Task, bins: int = BINS, draws: int = DRAWS) -> TaskCalibration:
+def calibration(scored: ScoredSplit, task: Task, bins: int = BINS, draws: int = DRAWS) -> TaskCalibration:
     """Return the calibration of one task, on the segments that are labelled for it (at least one).
 
     The expected calibration error (Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning") has bins of equal

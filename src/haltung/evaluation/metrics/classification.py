@@ -1,4 +1,4 @@
-"""From ``Scored`` to figures. The arithmetic works on arrays with any leading axes, so that a bootstrap needs no loop."""
+"""From ``ScoredSplit`` to figures. The arithmetic works on arrays with any leading axes, so that a bootstrap needs no loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from statistics import fmean, stdev
 import numpy as np
 
 from haltung.errors import UserError
-from haltung.evaluation.metrics.results import HEADLINE, Baseline, Evaluation, LabelFigures, Spread, Summary, TaskFigures
+from haltung.evaluation.metrics.results import HEADLINE, Baseline, EvaluationResult, LabelMetrics, Spread, Summary, TaskMetrics
 from haltung.evaluation.metrics.warnings import cautions
-from haltung.evaluation.predictions import Floats, Ints, Scored
+from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.labels import Task
 
 
@@ -21,7 +21,7 @@ class Counts:
     """What all figures but log loss are made of; counts add up over segments, so ``sum`` over any grouping of rows is again counts.
 
     ``correct``, ``predicted``, ``support`` are ``[..., labels]``, ``exact`` (all labels of the segment right) and ``n`` are ``[...]``.
-    ``every``: macro-F1 averages over every label, not only over those that occur (see ``TaskFigures``). A bootstrap weighs segments, and
+    ``every``: macro-F1 averages over every label, not only over those that occur (see ``TaskMetrics``). A bootstrap weighs segments, and
     its sums come out of the matrix product as floats.
     """
 
@@ -90,13 +90,13 @@ def tally(gold: Ints, decided: Ints, labels: int) -> Counts:
     return Counts(has * given, given, has, (has == given).all(axis=1).astype(np.int64), np.ones(len(has), dtype=np.int64), every=not single)
 
 
-def evaluate(scored: Scored) -> Evaluation:
+def evaluate(scored: ScoredSplit) -> EvaluationResult:
     """Return the figures of every task that has at least one gold label.
 
     Raises:
         UserError: the split is empty, or none of its segments is labelled for any task.
     """
-    tasks = {task.name: task_figures(scored, task) for task in scored.scheme if scored.labelled(task.name).any()}
+    tasks = {task.name: task_metrics(scored, task) for task in scored.scheme if scored.labelled(task.name).any()}
     if not tasks:
         what = f"the split {scored.split}" if scored.split else "the split"
         why = (
@@ -106,16 +106,16 @@ def evaluate(scored: Scored) -> Evaluation:
         )
         raise UserError(f"{what} can't be evaluated: {why}")
     scheme = scored.scheme
-    return Evaluation(scored.corpus, scored.split, len(scored), len(set(scored.groups)), scheme.name, scheme.digest(), tasks)
+    return EvaluationResult(scored.corpus, scored.split, len(scored), len(set(scored.groups)), scheme.name, scheme.digest(), tasks)
 
 
-def task_figures(scored: Scored, task: Task) -> TaskFigures:
+def task_metrics(scored: ScoredSplit, task: Task) -> TaskMetrics:
     """Return the figures of one task, on the segments that are labelled for it (at least one)."""
     rows = scored.labelled(task.name)
     gold, decided = scored.gold[task.name][rows], scored.decided(task.name)[rows]
     counts = tally(gold, decided, len(task)).total()
     columns = (counts.precision(), counts.recall(), counts.f1(), counts.support, counts.predicted, counts.correct)
-    figures = TaskFigures(
+    figures = TaskMetrics(
         task=task.name,
         kind=task.kind,
         n=int(counts.n),
@@ -124,7 +124,7 @@ def task_figures(scored: Scored, task: Task) -> TaskFigures:
         micro_f1=float(counts.micro_f1()),
         weighted_f1=float(counts.weighted_f1()),
         log_loss=log_loss(gold, scored.probabilities[task.name][rows]),
-        labels=tuple(LabelFigures(label, *(column[place].item() for column in columns)) for place, label in enumerate(task.ids)),
+        labels=tuple(LabelMetrics(label, *(column[place].item() for column in columns)) for place, label in enumerate(task.ids)),
         labels_averaged=tuple(label for label, weight in zip(task.ids, counts.averaged(), strict=True) if weight),
         confusion=tuple(tuple(row) for row in confusion(gold, decided, len(task)).tolist()) if task.kind == "single" else (),
         majority=_majority(gold, task),
@@ -159,7 +159,7 @@ def losses(gold: Ints, probabilities: Floats) -> Floats:
     return multi
 
 
-def summary(evaluations: Sequence[Evaluation]) -> Summary:
+def summary(evaluations: Sequence[EvaluationResult]) -> Summary:
     """Return mean and standard deviation (n-1) of each headline figure over runs that differ in their seed.
 
     Raises:

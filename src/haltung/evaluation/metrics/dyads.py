@@ -56,7 +56,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class DyadFigures:
+class DyadMetrics:
     """The figures of one system on one split: a ``Match`` for each of ``PARTS``, and each stance's for whole dyads.
 
     ``stance_given_pair`` is the share of the rightly found (source, target) whose stance is right too; ``actors`` tells how many of the
@@ -87,7 +87,7 @@ def figures(
     candidates: Sequence[Collection[str]] | None = None,
     draws: int = DRAWS,
     seed: int = SEED,
-) -> DyadFigures:
+) -> DyadMetrics:
     """Return how well the found dyads agree with the gold ones.
 
     Args:
@@ -108,7 +108,7 @@ def figures(
     by_stance = {stance: _match(_only(gold, stance), _only(found, stance), articles, PARTS[WHOLE], draws, seed) for stance in stances}
     pairs, whole = parts["source, target"].right, parts[WHOLE].right
     actors = None if candidates is None else _actors(gold, candidates)
-    return DyadFigures(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
+    return DyadMetrics(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from haltung.evaluation.metrics.results import Interval, PhenomenonFigures
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.metrics.results import Interval, PhenomenonMetrics
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.statistics.bootstrap import wilson
 from haltung.records import Segment
 
@@ -27,7 +27,7 @@ def is_challenge(segments: Sequence[Segment]) -> bool:
     )
 
 
-def phenomena(scored: Scored, segments: Sequence[Segment]) -> dict[str, tuple[PhenomenonFigures, ...]]:
+def phenomena(scored: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tuple[PhenomenonMetrics, ...]]:
     """Return the figures of each single-label task whose gold labels differ within at least one pair: all pairs first, then by phenomenon.
 
     Args:
@@ -38,7 +38,7 @@ def phenomena(scored: Scored, segments: Sequence[Segment]) -> dict[str, tuple[Ph
     kinds = {segment.article: segment.genre for segment in segments}
     pairs = np.array([[rows[pair + side] for side in _SIDES] for pair in kinds])
     names = np.array(list(kinds.values()))
-    out: dict[str, tuple[PhenomenonFigures, ...]] = {}
+    out: dict[str, tuple[PhenomenonMetrics, ...]] = {}
     for task in scored.scheme:
         if task.kind != "single":
             continue
@@ -51,12 +51,12 @@ def phenomena(scored: Scored, segments: Sequence[Segment]) -> dict[str, tuple[Ph
     return out
 
 
-def flat(figures: Mapping[str, Sequence[PhenomenonFigures]]) -> dict[str, dict[str, dict[str, float]]]:
+def flat(figures: Mapping[str, Sequence[PhenomenonMetrics]]) -> dict[str, dict[str, dict[str, float]]]:
     """Return the figures as nested metrics, ``{"stance": {"negation": {"accuracy": …, "both": …}}}``."""
     return {task: {row.phenomenon: {"accuracy": row.accuracy, "both": row.both} for row in rows} for task, rows in figures.items()}
 
 
-def _figures(name: str, gold: np.ndarray, decided: np.ndarray) -> PhenomenonFigures:
+def _figures(name: str, gold: np.ndarray, decided: np.ndarray) -> PhenomenonMetrics:
     right = gold == decided
     differ = gold[:, 0] != gold[:, 1]
     apart = float((decided[differ, 0] != decided[differ, 1]).mean()) if differ.any() else None
@@ -66,4 +66,4 @@ def _figures(name: str, gold: np.ndarray, decided: np.ndarray) -> PhenomenonFigu
         {} if apart is None else {"apart": (apart, int(differ.sum()))}
     )
     ends = {figure: Interval(*wilson(share, n)) for figure, (share, n) in shares.items()}
-    return PhenomenonFigures(name, len(gold), accuracy, both, int(differ.sum()), apart, ends)
+    return PhenomenonMetrics(name, len(gold), accuracy, both, int(differ.sum()), apart, ends)

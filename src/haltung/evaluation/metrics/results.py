@@ -18,7 +18,7 @@ HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
 
 @dataclass(frozen=True)
 class Interval:
-    """The ends of a confidence interval; ``Evaluation.resampling`` says how it was made."""
+    """The ends of a confidence interval; ``EvaluationResult.resampling`` says how it was made."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ class Resampling:
 
 
 @dataclass(frozen=True)
-class LabelFigures:
+class LabelMetrics:
     """One label of one task.
 
     ``support`` counts the segments that have it, ``predicted`` those that are given it, ``correct`` those where both is so. Where
@@ -52,7 +52,7 @@ class LabelFigures:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> LabelFigures:
+    def from_dict(cls, data: Mapping[str, Any]) -> LabelMetrics:
         """Make the record of plain data."""
         return cls(**{**data, "intervals": _intervals(data)})
 
@@ -67,7 +67,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class TaskFigures:
+class TaskMetrics:
     """The figures of one task on the ``n`` segments that are labelled for it.
 
     ``accuracy`` of a multi-label task is subset accuracy: all labels of a segment right. ``macro_f1`` is the mean over
@@ -88,7 +88,7 @@ class TaskFigures:
     micro_f1: float
     weighted_f1: float
     log_loss: float
-    labels: tuple[LabelFigures, ...]
+    labels: tuple[LabelMetrics, ...]
     labels_averaged: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     majority: Baseline
@@ -102,12 +102,12 @@ class TaskFigures:
         return tuple(label.label for label in self.labels if label.support and not label.predicted)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TaskFigures:
+    def from_dict(cls, data: Mapping[str, Any]) -> TaskMetrics:
         """Make the record of plain data, the inverse of ``dataclasses.asdict``."""
         return cls(
             **{
                 **data,
-                "labels": tuple(LabelFigures.from_dict(label) for label in data["labels"]),
+                "labels": tuple(LabelMetrics.from_dict(label) for label in data["labels"]),
                 "labels_averaged": tuple(data["labels_averaged"]),
                 "confusion": tuple(tuple(row) for row in data["confusion"]),
                 "majority": Baseline(**{**data["majority"], "labels": tuple(data["majority"]["labels"])}),
@@ -118,7 +118,7 @@ class TaskFigures:
 
 
 @dataclass(frozen=True)
-class PhenomenonFigures:
+class PhenomenonMetrics:
     """One task on the minimal pairs of one phenomenon of a challenge set.
 
     ``accuracy`` is over segments, ``both`` the share of pairs with both right. ``differing`` counts the pairs whose gold labels differ in
@@ -135,13 +135,13 @@ class PhenomenonFigures:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PhenomenonFigures:
+    def from_dict(cls, data: Mapping[str, Any]) -> PhenomenonMetrics:
         """Make the record of plain data."""
         return cls(**{**data, "intervals": _intervals(data)})
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationResult:
     """The figures of one model on one split: ``n`` segments in ``groups`` articles. A task without any gold label is not in ``tasks``.
 
     ``phenomena`` is filled for a challenge set alone, by task. ``resampling`` is None where no intervals were computed.
@@ -153,8 +153,8 @@ class Evaluation:
     groups: int
     scheme: str
     scheme_digest: str
-    tasks: Mapping[str, TaskFigures]
-    phenomena: Mapping[str, tuple[PhenomenonFigures, ...]] = field(default_factory=dict)
+    tasks: Mapping[str, TaskMetrics]
+    phenomena: Mapping[str, tuple[PhenomenonMetrics, ...]] = field(default_factory=dict)
     resampling: Resampling | None = None
 
     @property
@@ -187,15 +187,15 @@ class Evaluation:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+    def from_dict(cls, data: Mapping[str, Any]) -> EvaluationResult:
         """Make the record of plain data.
 
         Raises:
             KeyError, TypeError: it is not what ``to_dict`` has made; ``read`` turns this into a sentence.
         """
         fields = {name: value for name, value in data.items() if name != "format"}
-        phenomena = {name: tuple(PhenomenonFigures.from_dict(row) for row in rows) for name, rows in data.get("phenomena", {}).items()}
-        tasks = {name: TaskFigures.from_dict(task) for name, task in data["tasks"].items()}
+        phenomena = {name: tuple(PhenomenonMetrics.from_dict(row) for row in rows) for name, rows in data.get("phenomena", {}).items()}
+        tasks = {name: TaskMetrics.from_dict(task) for name, task in data["tasks"].items()}
         resampling = Resampling(**data["resampling"]) if data.get("resampling") else None
         return cls(**{**fields, "tasks": tasks, "phenomena": phenomena, "resampling": resampling})
 
@@ -204,7 +204,7 @@ def _intervals(data: Mapping[str, Any]) -> dict[str, Interval]:
     return {figure: Interval(**ends) for figure, ends in data.get("intervals", {}).items()}
 
 
-def read(path: Path) -> Evaluation:
+def read(path: Path) -> EvaluationResult:
     """Read an ``evaluation.json``.
 
     Raises:
@@ -220,7 +220,7 @@ def read(path: Path) -> Evaluation:
         found = data.get("format") if isinstance(data, dict) else None
         raise UserError(f"{path} is of format {found}, this version reads {FORMAT}; evaluate again")
     try:
-        return Evaluation.from_dict(data)
+        return EvaluationResult.from_dict(data)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no evaluation ({error}); evaluate again") from None
 

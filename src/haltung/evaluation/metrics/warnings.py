@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from haltung.evaluation.metrics.results import TaskFigures
+from haltung.evaluation.metrics.results import TaskMetrics
 from haltung.labels import Task
 
 
-def cautions(figures: TaskFigures, task: Task, language: str = "en") -> tuple[str, ...]:
+def cautions(figures: TaskMetrics, task: Task, language: str = "en") -> tuple[str, ...]:
     """Return the warnings about one task's figures as whole sentences, the gravest first.
 
     Told are a model that predicts the same for every segment, labels that are never predicted, and labels that no segment has but

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from haltung.evaluation.metrics.abstention import TaskAbstention, abstention
 from haltung.evaluation.metrics.calibration import TaskCalibration, calibration
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report.tables import Grid
 from haltung.labels import Scheme
 
@@ -89,10 +89,10 @@ class Part:
 
 
 def measure(
-    scored: Scored,
+    scored: ScoredSplit,
     temperatures: Mapping[str, float] | None = None,
     thresholds: Mapping[str, Mapping[float, float | None]] | None = None,
-    before: Scored | None = None,
+    before: ScoredSplit | None = None,
 ) -> CalibrationReport:
     """Return the calibration and abstention of a split.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haltung.evaluation.metrics.dyads import PARTS, Difference, DyadFigures, Match, Precision
+from haltung.evaluation.metrics.dyads import PARTS, Difference, DyadMetrics, Match, Precision
 from haltung.evaluation.metrics.results import Interval
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid, brackets
@@ -28,7 +28,7 @@ _GERMAN = {
 
 
 def tables(
-    systems: Mapping[str, DyadFigures],
+    systems: Mapping[str, DyadMetrics],
     differences: Mapping[str, Difference],
     swaps: Mapping[str, Mapping[str, Any] | None],
     precisions: Sequence[Precision] = (),
@@ -78,7 +78,7 @@ def tables(
     return out
 
 
-def plot(systems: Mapping[str, DyadFigures], under: str, language: str = "en") -> Figure:
+def plot(systems: Mapping[str, DyadMetrics], under: str, language: str = "en") -> Figure:
     """Draw F1 of each part with its interval, a bar for each system."""
     from haltung.evaluation.report.plots import FAINT, INK, SKY, SOFT, VERMILION, canvas, finish, numbered
 
@@ -109,7 +109,7 @@ def plot(systems: Mapping[str, DyadFigures], under: str, language: str = "en") -
 
 
 def plain(
-    systems: Mapping[str, DyadFigures],
+    systems: Mapping[str, DyadMetrics],
     differences: Mapping[str, Difference],
     swaps: Mapping[str, Mapping[str, Any] | None],
     precisions: Sequence[Precision] = (),

@@ -16,9 +16,9 @@ from haltung.errors import UserError
 from haltung.evaluation import outcome
 from haltung.evaluation.error_analysis import name_sensitivity as reliance
 from haltung.evaluation.error_analysis import slices
-from haltung.evaluation.error_analysis.analysis import EXAMINATION, Examination
-from haltung.evaluation.metrics.results import Evaluation, TaskFigures
-from haltung.evaluation.predictions import Scored
+from haltung.evaluation.error_analysis.analysis import EXAMINATION, ErrorAnalysis
+from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import calibration_report, plots, slice_plots, tables
 from haltung.evaluation.report import cards as mistake_cards
 from haltung.evaluation.report.calibration_report import CalibrationReport, Part
@@ -35,11 +35,11 @@ FIGURES, PREDICTIONS, PAGE = "evaluation.json", "predictions.parquet", "report.h
 class _Content:
     """Everything that a page is made of."""
 
-    evaluation: Evaluation
-    scored: Scored
+    evaluation: EvaluationResult
+    scored: ScoredSplit
     pictures: tuple[Picture, ...]
     calibration: tuple[Part, ...]
-    examination: Examination | None
+    examination: ErrorAnalysis | None
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Picture:
 
 def write(
     folder: Path,
-    evaluation: Evaluation,
-    scored: Scored,
+    evaluation: EvaluationResult,
+    scored: ScoredSplit,
     *,
     language: str = "en",
     history: Sequence[Mapping[str, float]] = (),
     title: str = "",
     details: Mapping[str, str] | None = None,
     calibration: CalibrationReport | None = None,
-    examination: Examination | None = None,
+    examination: ErrorAnalysis | None = None,
 ) -> list[Path]:
     """Write the report and return its files; the folder appears whole or not at all, and replaces an older report there.
 
@@ -110,7 +110,7 @@ def write(
 
 
 def _figures(
-    evaluation: Evaluation, scored: Scored, history: Sequence[Mapping[str, float]], title: str, language: str
+    evaluation: EvaluationResult, scored: ScoredSplit, history: Sequence[Mapping[str, float]], title: str, language: str
 ) -> Iterator[tuple[str, str, Figure]]:
     for name in evaluation.tasks:
         task = scored.scheme[name]
@@ -130,7 +130,7 @@ def _calibrated(parts: Sequence[Part]) -> Iterator[tuple[str, str, Figure]]:
             yield part.task, part.kind, part.figure
 
 
-def _sliced(examination: Examination | None, scheme: Scheme, language: str) -> Iterator[tuple[str, str, Figure]]:
+def _sliced(examination: ErrorAnalysis | None, scheme: Scheme, language: str) -> Iterator[tuple[str, str, Figure]]:
     for name, rows in (examination.slices.tasks if examination else {}).items():
         if any(row.verdict != "few" for row in rows):
             yield name, "slices", slice_plots.differences(examination.slices, scheme, scheme[name], language)  # type: ignore[union-attr]
@@ -162,7 +162,7 @@ def _page(content: _Content, language: str, title: str, details: Mapping[str, st
     )
 
 
-def _tile(title: str, figures: TaskFigures, figure: str, language: str) -> tuple[str, str, str, str]:
+def _tile(title: str, figures: TaskMetrics, figure: str, language: str) -> tuple[str, str, str, str]:
     """Return a figure's name, the figure, its interval ("" where it has none) and the baseline."""
     value, baseline = number(getattr(figures, figure), language), number(getattr(figures.majority, figure), language)
     interval = figures.intervals.get(figure)

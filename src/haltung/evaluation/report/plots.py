@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haltung.evaluation.metrics.minimal_pairs import ALL
-from haltung.evaluation.metrics.results import Evaluation, TaskFigures
+from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.report.i18n import count, number, place, word
 from haltung.labels import Scheme, Task
 
@@ -28,7 +28,7 @@ _DPI = 150
 _EDGE = ("data", "axes fraction")
 
 
-def confusion(evaluation: Evaluation, task: Task, language: str = "en") -> Figure:
+def confusion(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
     """Draw a single-label task's confusion matrix: counts written in, coloured by their share of the row (the gold label)."""
     figures = evaluation.tasks[task.name]
     counts = np.array(figures.confusion)
@@ -63,7 +63,7 @@ def confusion(evaluation: Evaluation, task: Task, language: str = "en") -> Figur
     return figure
 
 
-def per_label(evaluation: Evaluation, task: Task, language: str = "en") -> Figure:
+def per_label(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
     """Draw F1 as a bar with its interval for each label, precision and recall as marks, support beside the name, macro-F1 as a line."""
     figures = evaluation.tasks[task.name]
     names = {label.id: label.name(language) for label in task.labels}
@@ -111,7 +111,7 @@ def per_label(evaluation: Evaluation, task: Task, language: str = "en") -> Figur
     return figure
 
 
-def phenomena(evaluation: Evaluation, task: Task, language: str = "en") -> Figure:
+def phenomena(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
     """Draw, for each phenomenon of a challenge set, the share of pairs with both right as a bar and the accuracy as a mark on it."""
     rows = evaluation.phenomena[task.name]
     places = np.arange(len(rows))
@@ -133,7 +133,7 @@ def phenomena(evaluation: Evaluation, task: Task, language: str = "en") -> Figur
     return figure
 
 
-def distribution(evaluation: Evaluation, task: Task, language: str = "en") -> Figure:
+def distribution(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
     """Draw how many segments have each label, beside how many are given it."""
     figures = evaluation.tasks[task.name]
     rows = np.arange(len(task))
@@ -249,7 +249,7 @@ def finish(axes: Axes, title: str, under: str, frame: bool = True) -> None:
         )
 
 
-def _under(evaluation: Evaluation, figures: TaskFigures, language: str, with_f1: bool = True) -> str:
+def _under(evaluation: EvaluationResult, figures: TaskMetrics, language: str, with_f1: bool = True) -> str:
     parts = [place(evaluation.corpus, evaluation.split, language), f"n = {count(figures.n, language)}"]
     if with_f1:
         parts.append(f"{word('macro_f1', language)} {number(figures.macro_f1, language)}")

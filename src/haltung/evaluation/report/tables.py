@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haltung.evaluation.metrics.minimal_pairs import ALL
-from haltung.evaluation.metrics.results import HEADLINE, Evaluation, Interval, PhenomenonFigures, Spread, Summary, TaskFigures
+from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Interval, PhenomenonMetrics, Spread, Summary, TaskMetrics
 from haltung.evaluation.metrics.warnings import cautions
 from haltung.evaluation.report.i18n import count, number, place, word
 from haltung.labels import Scheme, Task
@@ -58,7 +58,7 @@ class Grid:
         return "\n".join("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (self.columns, rule, *self.rows)) + "\n"
 
 
-def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en", brief: bool = False) -> Grid:
+def headline(evaluation: EvaluationResult, scheme: Scheme, language: str = "en", brief: bool = False) -> Grid:
     """Return one row for each task: macro-F1 with the majority baseline beside it, accuracy, micro-F1 of multi-label tasks, log loss, n.
 
     All but the baseline have their intervals, where the evaluation has any; if ``brief``, macro-F1 and accuracy alone.
@@ -78,7 +78,7 @@ def headline(evaluation: Evaluation, scheme: Scheme, language: str = "en", brief
     return Grid(f"{where}: {size(evaluation, language)}", tuple(word(column, language) for column in columns), tuple(rows))
 
 
-def size(evaluation: Evaluation, language: str = "en") -> str:
+def size(evaluation: EvaluationResult, language: str = "en") -> str:
     """Return ``521 segments, 38 articles``; without the articles where every segment stands alone."""
     segments = f"{count(evaluation.n, language)} {word('segments', language)}"
     if evaluation.groups == evaluation.n:
@@ -86,7 +86,7 @@ def size(evaluation: Evaluation, language: str = "en") -> str:
     return f"{segments}, {count(evaluation.groups, language)} {word('article' if evaluation.groups == 1 else 'articles', language)}"
 
 
-def per_label(figures: TaskFigures, task: Task, language: str = "en", brief: bool = False) -> Grid:
+def per_label(figures: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
     """Return one row for each label of the task, in the scheme's order; "–" stands where nothing can be divided by.
 
     Each figure has its interval; if ``brief``, F1 alone.
@@ -107,7 +107,7 @@ def per_label(figures: TaskFigures, task: Task, language: str = "en", brief: boo
     return Grid(f"{task.title(language)} {word('per_label', language)}", tuple(word(column, language) for column in columns), rows)
 
 
-def phenomena(rows: Sequence[PhenomenonFigures], task: Task, language: str = "en") -> Grid:
+def phenomena(rows: Sequence[PhenomenonMetrics], task: Task, language: str = "en") -> Grid:
     """Return one row for each phenomenon of a challenge set."""
     columns = ("phenomenon", "pairs", "accuracy", "both", "apart")
     cells = tuple(
@@ -162,7 +162,7 @@ def spread(value: Spread, language: str = "en") -> str:
     return told + (f" {brackets(value.interval, language)}" if value.interval else "")
 
 
-def alarm(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Panel | None:
+def alarm(evaluation: EvaluationResult, scheme: Scheme, language: str = "en") -> Panel | None:
     """Return the warnings in a red panel, or None where there are none; the frame is heavy where a task has collapsed."""
     lines = told(evaluation, scheme, language)
     if not lines:
@@ -177,12 +177,12 @@ def alarm(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> Panel
     )
 
 
-def told(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> list[str]:
+def told(evaluation: EvaluationResult, scheme: Scheme, language: str = "en") -> list[str]:
     """Return the warnings of all tasks in the language."""
     return [line for name, figures in evaluation.tasks.items() for line in cautions(figures, scheme[name], language)]
 
 
-def show(evaluation: Evaluation, scheme: Scheme, console: Console, language: str = "en") -> None:
+def show(evaluation: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
     """Print the warnings, the headline table, and a table per task; some intervals are left out where the terminal is too narrow."""
     parts: list[RenderableType | None] = [alarm(evaluation, scheme, language)]
     parts.append(_fitting(console, *(headline(evaluation, scheme, language, brief) for brief in (False, True))))
@@ -196,7 +196,7 @@ def show(evaluation: Evaluation, scheme: Scheme, console: Console, language: str
             console.print(part)
 
 
-def markdown(evaluation: Evaluation, scheme: Scheme, language: str = "en") -> str:
+def markdown(evaluation: EvaluationResult, scheme: Scheme, language: str = "en") -> str:
     """Return warnings and all tables as one piece of Markdown, each table under its title."""
     grids = [
         headline(evaluation, scheme, language),

@@ -32,7 +32,7 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.evaluation.comparison.compare import FEWEST
-from haltung.evaluation.predictions import Floats, Scored
+from haltung.evaluation.predictions import Floats, ScoredSplit
 from haltung.evaluation.statistics.intervals import DRAWS, LEVEL, SEED, Articles, articles_of
 
 
@@ -56,7 +56,7 @@ class Gain:
         return self.p <= 1 - LEVEL
 
 
-def articles_by_task(scored: Scored, tasks: Sequence[str]) -> list[Articles]:
+def articles_by_task(scored: ScoredSplit, tasks: Sequence[str]) -> list[Articles]:
     """Return each task's sums by article, over all articles of the split, zeros where one has no label, so that tasks share their draws.
 
     Raises:

@@ -34,8 +34,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from haltung.evaluation.metrics.classification import Counts, losses, tally
-from haltung.evaluation.metrics.results import HEADLINE, Evaluation, Interval, Resampling, TaskFigures
-from haltung.evaluation.predictions import Floats, Ints, Scored
+from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Interval, Resampling, TaskMetrics
+from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics.bootstrap import numbered, per_article, weights, wilson
 from haltung.labels import Task
 
@@ -93,7 +93,7 @@ class Articles:
         return out
 
 
-def articles_of(scored: Scored, task: Task) -> Articles:
+def articles_of(scored: ScoredSplit, task: Task) -> Articles:
     """Return a task's sums by article, over the segments that are labelled for it; articles stand in their order in the split."""
     rows = np.flatnonzero(scored.labelled(task.name))
     gold, decided = scored.gold[task.name][rows], scored.decided(task.name)[rows]
@@ -162,13 +162,13 @@ def intervals_of(articles: Articles, draws: int = DRAWS, seed: int = SEED) -> li
     ]
 
 
-def with_intervals(evaluation: Evaluation, scored: Scored, draws: int = DRAWS, seed: int = SEED) -> Evaluation:
+def with_intervals(evaluation: EvaluationResult, scored: ScoredSplit, draws: int = DRAWS, seed: int = SEED) -> EvaluationResult:
     """Return the evaluation of ``scored`` with 95 % intervals for the headline figures and each label's precision, recall and F1."""
     tasks = {name: _with(figures, articles_of(scored, scored.scheme[name]), draws, seed) for name, figures in evaluation.tasks.items()}
     return replace(evaluation, tasks=tasks, resampling=Resampling("BCa bootstrap by article", LEVEL, draws, seed))
 
 
-def _with(figures: TaskFigures, articles: Articles, draws: int, seed: int) -> TaskFigures:
+def _with(figures: TaskMetrics, articles: Articles, draws: int, seed: int) -> TaskMetrics:
     ends = intervals_of(articles, draws, seed)
     heads, parts = ends[: len(HEADLINE)], ends[len(HEADLINE) :]
     size = articles.labels

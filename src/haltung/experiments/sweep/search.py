@@ -15,7 +15,7 @@ from haltung import tracking
 from haltung.experiments import train as runs
 from haltung.errors import UserError
 from haltung.evaluation.report import plots, study_plots
-from haltung.evaluation.metrics.results import Evaluation, Summary
+from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.metrics.classification import summary
 from haltung.evaluation.statistics.best_of_many import Gain
 from haltung.experiments.train import Outcome, Plan
@@ -215,7 +215,7 @@ def _try(sweep: Sweep, recipe: Recipe, store: Store, parent: Run, study: Study, 
         study.tell(begun, score_of(figures, plan.training.select))
 
 
-def score_of(figures: Evaluation, select: str) -> float:
+def score_of(figures: EvaluationResult, select: str) -> float:
     """Return what a sweep makes large: macro-F1 on dev of the task ``select``, or its mean over all tasks (``mean``)."""
     macro = {task: values.macro_f1 for task, values in figures.tasks.items()}
     return macro.get(select, sum(macro.values()) / max(1, len(macro)))
