@@ -24,7 +24,7 @@ from rich.table import Table
 from haltung.actors import tables as actors_tables
 from haltung.actors.finder import Actors
 from haltung.actors.forms import forms
-from haltung.paths import shipped
+from haltung.files import shipped
 
 FLOOR = 20_000
 REGEX_SENTENCES = 200

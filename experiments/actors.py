@@ -19,7 +19,7 @@ from haltung.cli.build import scheme_of
 from haltung.corpus.readers.standoff import RealNews
 from haltung.actors.finder import Actors
 from haltung.actors.tables import ORGANISATIONS
-from haltung.paths import shipped
+from haltung.files import shipped
 from haltung.records import Dyad, Segment
 
 GNAD_DATE = "2015-12-01"

@@ -77,7 +77,7 @@ def test_the_wheel_holds_the_package_the_configs_and_the_data(wheel: Path) -> No
 
 def test_the_installed_package_is_the_wheels(environment: Path, elsewhere: dict[str, object]) -> None:
     """The tests below would prove nothing if the checkout were imported; configs and data are inside the package."""
-    program = "import haltung; from haltung.paths import shipped; print(haltung.__file__, shipped('configs'), shipped('data'), sep='\\n')"
+    program = "import haltung; from haltung.files import shipped; print(haltung.__file__, shipped('configs'), shipped('data'), sep='\\n')"
     package, configs, data = (Path(line) for line in _done([environment / "python", "-c", program], **elsewhere).split())
     assert package.is_relative_to(environment.parent)
     assert (configs, data) == (package.parent / "_configs", package.parent / "_data")

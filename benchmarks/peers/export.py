@@ -16,7 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from haltung import paths
+from haltung import files
 from haltung.cli.build import plain
 from haltung.cli.config import compose
 from haltung.cli.prepare import corpus_of
@@ -67,7 +67,7 @@ def write_encoder(folder: Path) -> None:
     if folder.is_dir():
         return
     scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.copytree(embedded.ensure(paths.cache()), scratch)
+    shutil.copytree(embedded.ensure(files.cache()), scratch)
     settings = json.loads((scratch / TOKENIZER).read_text(encoding="utf-8"))
     (scratch / TOKENIZER).write_text(json.dumps({**settings, "tokenizer_class": "PreTrainedTokenizerFast"}, indent=2), encoding="utf-8")
     scratch.replace(folder)

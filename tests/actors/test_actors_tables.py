@@ -14,7 +14,7 @@ from haltung.actors.finder import Actors, codes
 from haltung.actors.forms import genitives, people, resident, spellings
 from haltung.actors.tables import Row, is_code
 from haltung.errors import UserError
-from haltung.paths import shipped
+from haltung.files import shipped
 
 FOLDER = shipped("data") / "actors"
 

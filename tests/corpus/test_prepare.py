@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,11 +14,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from haltung.corpus import replacing as replacing_module
 from haltung.corpus.manifest import corpus_digest, split_digest
 from haltung.corpus.parsing.reading import Dropped, Reading
 from haltung.corpus.prepare import fingerprint, is_current, prepare
-from haltung.corpus.replacing import recover, replacing
 from haltung.corpus.rules import Rules
 from haltung.corpus.split import ByGroup, Given, Split
 from haltung.corpus.store import Prepared, load, table
@@ -238,54 +235,12 @@ def test_a_failing_write_leaves_the_old_corpus(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
-def test_a_killed_write_leaves_the_old_corpus(tmp_path):
-    """SIGKILL in the middle of writing: the old folder loads, and the scratch folder is hidden and swept a day later."""
-    old = snapshot(made(tmp_path).folder)
-    code = (
-        "import os, signal, sys; from pathlib import Path; from haltung.corpus.replacing import replacing\n"
-        "with replacing(Path(sys.argv[1])) as scratch:\n"
-        "    (scratch / 'train.parquet').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "tiny")], check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    )
-    assert run.returncode == -signal.SIGKILL
-    assert snapshot(load(tmp_path / "tiny").folder) == old
-    (left,) = (path for path in tmp_path.iterdir() if path.name != "tiny")
-    made(tmp_path)
-    assert left.exists()
-    os.utime(left, (0, 0))
-    made(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
-
-
-@pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two renames"])
-def test_a_folder_is_replaced_whole(tmp_path, monkeypatch, exchange):
-    """With the system's exchange and without it: only the new files are there, under the rights of an ordinary folder."""
-    if not exchange:
-        monkeypatch.setattr(replacing_module, "_exchanged", lambda first, second: False)
-    folder = tmp_path / "corpus"
-    for name in ("old", "new"):
-        with replacing(folder) as scratch:
-            (scratch / name).write_text(name, encoding="utf-8")
-    assert snapshot(folder) == {"new": b"new"}
-    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
-    (tmp_path / "plain").mkdir()
-    assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def test_a_kill_between_two_renames_is_recovered(tmp_path):
-    """The old folder is found under its hidden name and put back by the next reader."""
+def test_a_corpus_is_read_after_a_kill_between_two_renames(tmp_path):
+    """The old folder is found under its hidden name and put back by the next reader, or replaced by the next writer."""
     old = snapshot(made(tmp_path).folder)
     (tmp_path / "tiny").rename(tmp_path / ".tiny.x.old")
     assert snapshot(load(tmp_path / "tiny").folder) == old
-    recover(tmp_path / "tiny")
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
-
-
-def test_a_new_run_after_such_a_kill_leaves_one_folder(tmp_path):
-    """The hidden old folder does not stay behind for ever."""
-    made(tmp_path).folder.rename(tmp_path / ".tiny.x.old")
+    (tmp_path / "tiny").rename(tmp_path / ".tiny.x.old")
     made(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 

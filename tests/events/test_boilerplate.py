@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from haltung import paths
+from haltung import files
 from haltung.events.text.boilerplate import clean, patterns
 from haltung.events.text.sentences import Sentence, split
 
@@ -93,7 +93,7 @@ def test_our_own_corpus_loses_agency_marks_alone() -> None:
     """It has no boilerplate; of its 5,638 segments one is "(dpa)" at the end of a sentence."""
     texts = [
         segment["text"]
-        for file in sorted((paths.shipped("data") / "diplomacy").glob("*.jsonl"))
+        for file in sorted((files.shipped("data") / "diplomacy").glob("*.jsonl"))
         for line in file.read_text(encoding="utf-8").splitlines()
         for segment in json.loads(line)["segments"]
     ]

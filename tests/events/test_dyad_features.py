@@ -15,8 +15,8 @@ from haltung.corpus.split import Given
 from haltung.errors import UserError
 from haltung.events.dyads.dataset import Dyads
 from haltung.events.dyads.features import ROLES, Candidate, candidates, marked, parts
+from haltung.files import shipped
 from haltung.labels import Scheme, parse
-from haltung.paths import shipped
 from haltung.records import Dyad, Segment
 
 TEXT = "Die USA warnen Russland vor Moskaus Plan."

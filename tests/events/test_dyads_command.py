@@ -12,11 +12,11 @@ import pytest
 
 from haltung import labels
 from haltung.events.dyads import thresholds as choices
+from haltung.files import shipped
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
-from haltung.paths import shipped
 from haltung.records import Segment
 
 pytest.importorskip("ahocorasick")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from archives import EVENTS, event, lines
-from haltung import labels, paths
+from haltung import labels
 from haltung.actors import names as actors_names
 from haltung.actors import tables as actors_tables
 from haltung.cli import main
@@ -21,8 +21,9 @@ from haltung.events.archive.months import months
 from haltung.events.archive.network import FAMILIES, layout, network
 from haltung.events.archive.read import Selection, folded, read, select
 from haltung.events.archive.series import series
+from haltung.files import shipped
 
-SCHEME = labels.load(paths.shipped("configs") / "labels" / "diplomacy.yaml")
+SCHEME = labels.load(shipped("configs") / "labels" / "diplomacy.yaml")
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from haltung import labels, paths
+from haltung import files, labels
 from haltung.errors import UserError
 from haltung.events import plover as crosswalk
 from haltung.events.plover import Plover, event
 
 
 def scheme_stances() -> dict[str, tuple[str, ...]]:
-    return {label.id: label.plover for label in labels.load(paths.shipped("configs") / "labels" / "diplomacy.yaml")["stance"].labels}
+    return {label.id: label.plover for label in labels.load(files.shipped("configs") / "labels" / "diplomacy.yaml")["stance"].labels}
 
 
 def test_every_stance_maps_to_exactly_the_events_of_its_label() -> None:

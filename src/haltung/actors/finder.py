@@ -22,7 +22,7 @@ from haltung.actors.matching import Item
 from haltung.actors.memory import Memory, resolve
 from haltung.actors.mentions import Mention, codes
 from haltung.actors.phrases import phrases
-from haltung.paths import shipped
+from haltung.files import shipped
 
 __all__ = ["Actors", "Mention", "codes"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from haltung.actors.tables import read
-from haltung.paths import shipped
+from haltung.files import shipped
 
 # Code → (English, German). The tables of actors spell organisations as a matcher needs them, inflected, and in German alone.
 ORGANISATIONS = {

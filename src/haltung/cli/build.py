@@ -11,7 +11,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from haltung import labels, paths
+from haltung import files, labels
 from haltung.cli import renamed
 from haltung.cli.config import choices
 from haltung.errors import UserError, listed, nearest
@@ -119,7 +119,7 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     """
     if name.endswith((".yaml", ".yml")):
         return labels.load(Path(name))
-    for folder in ([config_dir] if config_dir else []) + [paths.shipped("configs")]:
+    for folder in ([config_dir] if config_dir else []) + [files.shipped("configs")]:
         path = folder / "labels" / f"{name}.yaml"
         if path.is_file():
             return labels.load(path)

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung import paths
+from haltung import files
 from haltung.cli.build import make, plain, typed
 from haltung.cli.config import compose, parse
 from haltung.errors import UserError
@@ -105,7 +105,7 @@ def _references(corpus: str, config_dir: Path | None) -> list[Reference]:
     Raises:
         UserError: they are of a wrong form.
     """
-    for folder in ([config_dir] if config_dir else []) + [paths.shipped("configs")]:
+    for folder in ([config_dir] if config_dir else []) + [files.shipped("configs")]:
         path = folder / "corpus" / f"{corpus}.yaml"
         if path.is_file():
             declared = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("references") or []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from haltung import paths
+from haltung import files
 from haltung.cli import COMMANDS
 from haltung.errors import UserError, listed, nearest
 
@@ -52,7 +52,7 @@ def complete(words: Sequence[str]) -> list[str]:
     command, last = parts[1], parts[-1]
     if command == "completion":
         return [name for name in SCRIPTS if name.startswith(last)]
-    if not (paths.shipped("configs") / f"{command}.yaml").is_file():
+    if not (files.shipped("configs") / f"{command}.yaml").is_file():
         return []
     from hydra import initialize_config_dir
     from hydra._internal.core_plugins.bash_completion import BashCompletion
@@ -61,7 +61,7 @@ def complete(words: Sequence[str]) -> list[str]:
     from haltung.cli.config import register_resolvers
 
     register_resolvers()
-    with initialize_config_dir(config_dir=str(paths.shipped("configs").resolve()), version_base="1.3"):
+    with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         found = BashCompletion(loader)._query(config_name=command, line=" ".join(parts[2:]))
     sys.stdout.flush()

@@ -18,7 +18,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from haltung import paths
+from haltung import files
 from haltung.errors import UserError, listed, nearest
 
 _SWEPT_LIMIT = 200
@@ -46,7 +46,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
         words.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
-    with initialize_config_dir(config_dir=str(paths.shipped("configs").resolve()), version_base="1.3", job_name=command):
+    with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3", job_name=command):
         try:
             config = hydra_compose(command, words)
             # Interpolations are resolved now, so that a missing or circular one is told before any work is done.
@@ -108,7 +108,7 @@ def parse(words: Sequence[str]) -> Words:
 
 def choices(group: str, config_dir: Path | None = None) -> list[str]:
     """Return the names in a config group, such as the corpora."""
-    folders = [paths.shipped("configs") / group] + ([config_dir / group] if config_dir else [])
+    folders = [files.shipped("configs") / group] + ([config_dir / group] if config_dir else [])
     return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
 
 
@@ -143,7 +143,7 @@ def register_resolvers() -> None:
 
 def _shipped(place: str) -> str:
     top, _, rest = place.partition("/")
-    return str(paths.shipped(top) / rest)
+    return str(files.shipped(top) / rest)
 
 
 def _missing(error: MissingConfigException) -> str:
@@ -151,7 +151,7 @@ def _missing(error: MissingConfigException) -> str:
     found = str(error.missing_cfg_file or "")
     group, _, name = found.rpartition("/")
     if not options:
-        group_names = [path.name for path in paths.shipped("configs").iterdir() if path.is_dir()]
+        group_names = [path.name for path in files.shipped("configs").iterdir() if path.is_dir()]
         return f"there is no group '{group or found}'{nearest(group or found, group_names)}; the groups are {listed(sorted(group_names))}"
     return f"there is no {group} '{name}'{nearest(name, options)}; the choices are {listed(options)}"
 
@@ -180,7 +180,7 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
 
 def _bare(command: str, overrides: Sequence[str]) -> DictConfig | None:
     """Compose once more with the choices of groups alone, to know which keys there are."""
-    groups = {path.name for path in paths.shipped("configs").iterdir() if path.is_dir()}
+    groups = {path.name for path in files.shipped("configs").iterdir() if path.is_dir()}
     chosen = [word for word in overrides if word.partition("=")[0] in groups]
     try:
         return hydra_compose(command, chosen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from haltung.events.pipeline import Classify
     from haltung.events.records import ArticleEvents, Dyads, Event
     from haltung.events.text.read import Failure, Source
-    from haltung.labels import Scheme
+    from haltung.files import atomic_file
+from haltung.labels import Scheme
 
 # So many segments are labelled at once: enough to sort them by length, too few to wait for.
 _TOGETHER = 256
@@ -167,16 +167,12 @@ def _written(path: Path | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         # A file's name may hold bytes that are no UTF-8; in JSON their escapes are what they are read as again.
-        with scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        with atomic_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
             yield file
-        scratch.replace(path)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _table(file: TextIO | None) -> Callable[[Event], None]:

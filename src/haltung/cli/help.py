@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from omegaconf import DictConfig, OmegaConf
 
-from haltung import paths
+from haltung import files
 from haltung.cli.config import choices
 
 
 def manual(command: str, summary: str) -> str:
     """Return the help text of a command."""
-    path = paths.shipped("configs") / f"{command}.yaml"
+    path = files.shipped("configs") / f"{command}.yaml"
     if not path.is_file():
         return f"haltung {command}: {summary}\n\nusage: haltung {command} bash|zsh|fish"
     text = path.read_text(encoding="utf-8")

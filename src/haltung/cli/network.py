@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import datetime
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pydantic import Field
 from haltung.cli.build import plain, scheme_of, typed
 from haltung.cli.config import compose, parse
 from haltung.errors import UserError
+from haltung.files import write_text
 
 if TYPE_CHECKING:
     from haltung.events.archive.read import Archive, Selection
@@ -218,11 +218,7 @@ def _as_text(word: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a file that takes its place only when it is whole."""
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        write_text(path, text)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from haltung.cli.build import make, plain, typed
 from haltung.cli.config import compose, parse
 from haltung.errors import UserError
+from haltung.files import write_text
 from haltung.records import Segment
 
 if TYPE_CHECKING:
@@ -72,14 +72,10 @@ def _predict(keys: Keys, tracking_node: dict[str, Any]) -> None:
     if output is None:
         sys.stdout.write(lines)
         return
-    scratch = output.with_name(f".{output.name}-{os.getpid()}")
     try:
-        scratch.write_text(lines, encoding="utf-8")
-        scratch.replace(output)
+        write_text(output, lines)
     except OSError as error:
         raise UserError(f"{output} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
-    finally:
-        scratch.unlink(missing_ok=True)
     print(f"{len(predictions)} predictions written to {output}")
 
 

@@ -14,6 +14,7 @@ import haltung
 from haltung import labels
 from haltung.corpus.split import group
 from haltung.errors import UserError
+from haltung.files import sha256
 from haltung.labels import Scheme
 from haltung.records import Segment
 
@@ -138,12 +139,6 @@ def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> st
     return hashlib.sha256("\n".join([scheme.digest(), *sorted(lines)]).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def source(path: Path) -> Source:
     """Return path, SHA-256 and size of a source file.
 
@@ -151,7 +146,7 @@ def source(path: Path) -> Source:
         UserError: the file is missing or cannot be read.
     """
     try:
-        return Source(str(path), file_digest(path), path.stat().st_size)
+        return Source(str(path), sha256(path), path.stat().st_size)
     except OSError as error:
         raise UserError(f"{path}: cannot read this source file ({error.strerror})") from None
 

@@ -20,11 +20,11 @@ from haltung.corpus.clean import Repaired, check
 from haltung.corpus.manifest import Manifest
 from haltung.corpus.parsing.reading import Dropped, Reader
 from haltung.corpus.repetition import separate
-from haltung.corpus.replacing import replacing
 from haltung.corpus.rules import Rules
 from haltung.corpus.split import SPLITS, Split, TestOnly
 from haltung.corpus.store import Prepared, load
 from haltung.errors import UserError, listed
+from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
 from haltung.records import Segment, features
 
@@ -128,14 +128,14 @@ def _write(
         raise UserError(f"{folder} is a file; the prepared corpus needs a folder of this name, so move the file away")
     schema = features(scheme).arrow_schema
     try:
-        with replacing(folder) as scratch:
+        with atomic_folder(folder) as scratch:
             for part in SPLITS:
                 rows = [segment.to_row(scheme) for segment in splits[part]]
                 pq.write_table(pa.Table.from_pylist(rows, schema=schema), scratch / f"{part}.parquet")
             _lines(scratch / "dropped.jsonl", dropped)
             _lines(scratch / "repaired.jsonl", repaired)
             (scratch / "README.md").write_text(card(manifest, scheme), encoding="utf-8")
-            files = {path.name: manifests.file_digest(path) for path in sorted(scratch.iterdir())}
+            files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
             (scratch / "manifest.json").write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
     except UnicodeEncodeError as error:
         raise UserError(

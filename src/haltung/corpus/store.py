@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from haltung.corpus import manifest as manifests
 from haltung.corpus.card import REASONS
 from haltung.corpus.manifest import UNLABELLED, Manifest
-from haltung.corpus.replacing import recover
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed, nearest
+from haltung.files import recover, sha256
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment, features
 
@@ -76,7 +76,7 @@ class Prepared:
             raise UserError(f"unknown split '{split}'{nearest(split, SPLITS)}; a prepared corpus has {listed(SPLITS)}")
         name = f"{split}.parquet"
         # Another command may have prepared the corpus anew since it was opened; its rows must not pass for the ones of this manifest.
-        if not (self.folder / name).is_file() or manifests.file_digest(self.folder / name) != self.manifest.files[name]:
+        if not (self.folder / name).is_file() or sha256(self.folder / name) != self.manifest.files[name]:
             raise UserError(f"{self.folder / name} has been prepared anew while it was in use; run the command again")
         return pq.read_table(self.folder / name, schema=features(self.scheme).arrow_schema)
 
@@ -108,7 +108,7 @@ def load(folder: Path) -> Prepared:
     for name, digest in manifest.files.items():
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; {again}")
-        if manifests.file_digest(folder / name) != digest:
+        if sha256(folder / name) != digest:
             raise UserError(f"{folder / name} is not the file that was prepared (its SHA-256 differs from the manifest's); {again}")
     return Prepared(folder, manifest, manifests.scheme_of(manifest, str(path)))
 

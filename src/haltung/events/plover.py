@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from haltung import paths
+from haltung import files
 from haltung.errors import UserError, listed, nearest
 
 _VERSION = re.compile(r"version: (\d+)")
@@ -75,7 +75,7 @@ def load(path: Path | None = None) -> Crosswalk:
     Raises:
         UserError: the file is missing or broken.
     """
-    path = path or paths.shipped("data") / "crosswalk" / "plover.csv"
+    path = path or files.shipped("data") / "crosswalk" / "plover.csv"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

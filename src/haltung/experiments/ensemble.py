@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from haltung.files import sha256
 from haltung import tracking
 from haltung.experiments import train as runs
 from haltung.corpus.store import Prepared
@@ -66,7 +67,7 @@ def combine(
                 f"{member} was not trained on {manifest.name} as it is split now (digest {manifest.digest[:12]}), but {found}, and may "
                 "have learned what the weights are to be found on; take members that were trained on one corpus"
             )
-        digests.append(hashlib.sha256((own / bundle.DESCRIPTION).read_bytes()).hexdigest())
+        digests.append(sha256(own / bundle.DESCRIPTION))
     key = hashlib.sha256("/".join([name, *digests]).encode()).hexdigest()[:8]
     place = folder / f"{name}-{key}"
     # What can't be pooled is found before there is a run.

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from haltung.files import write_text
 from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.corpus.subsample import part
@@ -371,6 +372,4 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write down, atomically, which run the folder is of and whether it has ended, for ``resume``."""
-    scratch = folder / f".{STATE}-{os.getpid()}"
-    scratch.write_text(json.dumps(dict(state)) + "\n", encoding="utf-8")
-    scratch.replace(folder / STATE)
+    write_text(folder / STATE, json.dumps(dict(state)) + "\n")

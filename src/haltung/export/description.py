@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from haltung.files import sha256
 from haltung.models.bundle import DESCRIPTION
 
 
@@ -23,9 +24,3 @@ def digest(description: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a description without its ``digest``, in the order in which it stands there."""
     rest = {key: value for key, value in description.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, ensure_ascii=True).encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung.errors import UserError, listed
-from haltung.export.description import sha256
+from haltung.files import sha256
 from haltung.inference import running
 from haltung.models.bundle import Model
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.export import comparing, golden
-from haltung.export.description import digest, sha256
+from haltung.export.description import digest
 from haltung.export.golden import Golden
 from haltung.export.write import TOLERANCE, reference
+from haltung.files import sha256
 from haltung.inference import running
 from haltung.labels import Scheme, parse
 from haltung.models import bundle

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from haltung import __version__
-from haltung.corpus.replacing import replacing
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.export import card, comparing, description, formats, golden, schemas
 from haltung.export.comparing import Comparison
+from haltung.files import atomic_folder
 from haltung.inference import running
 from haltung.models.bundle import DESCRIPTION, FORMAT, Model
 from haltung.models.predictor import predictions
@@ -94,7 +94,7 @@ def export(model: Model, folder: Path, origin: Origin, wanted: Wanted, told: Cal
     answers = {task: values[rows:] for task, values in found.items()}
     work = _Work(model, origin, scored, given, answers, told)
     try:
-        with replacing(folder) as scratch:
+        with atomic_folder(folder) as scratch:
             work.write(scratch, wanted)
     except _Refused:
         return work.outcome(None)

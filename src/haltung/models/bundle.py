@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from haltung import __version__
-from haltung.corpus.replacing import replacing
 from haltung.errors import UserError, listed
+from haltung.files import atomic_folder
 from haltung.labels import Scheme, parse
 from haltung.models import seen as learned
 from haltung.models.spec import Calibration
@@ -52,7 +52,7 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
         provenance: where it comes from.
         learned_from: train and dev segments, of which marks are kept (see ``learned``); without any there is no such list.
     """
-    with replacing(folder) as scratch:
+    with atomic_folder(folder) as scratch:
         own = model.write(scratch)
         if segments := list(learned_from):
             learned.write(scratch, segments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from haltung import paths
+from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier
 from haltung.inference.sessions import RUNTIMES, Choice, Feeds, Graph, fastest, installed, opened
@@ -139,7 +138,7 @@ def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | 
 
 def _kept(graphs: Sequence[Graph], classifier: Classifier) -> Choice:
     """Return the faster graph as an earlier start found it on this machine; try all where there was none."""
-    place = paths.cache() / "serving" / f"{_fingerprint(graphs, classifier)}.json"
+    place = files.cache() / "serving" / f"{_fingerprint(graphs, classifier)}.json"
     try:
         told = json.loads(place.read_text(encoding="utf-8"))
         milliseconds = {str(graph): float(told[str(graph)]) for graph in graphs}
@@ -153,11 +152,9 @@ def _kept(graphs: Sequence[Graph], classifier: Classifier) -> Choice:
 
 
 def _keep(place: Path, choice: Choice) -> None:
-    scratch = place.with_name(f".{place.name}-{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(dict(choice.milliseconds)), encoding="utf-8")
-        scratch.replace(place)
+        files.write_text(place, json.dumps(dict(choice.milliseconds)))
     except OSError:
         pass  # a file system that can't be written to: each start tries anew
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haltung import paths
+from haltung import files
 from haltung.errors import UserError, nearest
 from haltung.models.bundle import DESCRIPTION
 from haltung.tracking.store import Connection, Store, mlflow, open_store, told
@@ -137,7 +136,7 @@ def bundle_folder(record: RunRecord) -> Path:
     if not uri:
         raise UserError(f"{which} in {store.shown} holds no bundle; name a run that has finished training")
     model = uri.removeprefix("models:/")
-    cached = paths.cache() / "bundles" / model
+    cached = files.cache() / "bundles" / model
     found: Path | None = cached
     if not cached.is_dir():
         with told(store):
@@ -163,21 +162,19 @@ def _fetched(uri: str, store: Store, keep: Path | None) -> Path | None:
                 raise
             return None
     keep.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{keep.name}-", dir=keep.parent))
     try:
-        found = library.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch), tracking_uri=store.address)
-        if not any(Path(found).iterdir()):
-            return None
-        try:
-            Path(found).replace(keep)
-        except OSError:
-            # Another process has fetched the same bundle meanwhile.
-            if not keep.is_dir():
-                raise
+        with tempfile.TemporaryDirectory(prefix=f".{keep.name}-", dir=keep.parent, ignore_cleanup_errors=True) as scratch:
+            found = Path(library.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=store.address))
+            if not any(found.iterdir()):
+                return None
+            try:
+                found.replace(keep)
+            except OSError:
+                # Another process has fetched the same bundle meanwhile.
+                if not keep.is_dir():
+                    raise
     except FileNotFoundError:
         return None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return keep
 
 

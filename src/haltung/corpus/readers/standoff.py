@@ -14,8 +14,8 @@ from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, jso
 from haltung.corpus.parsing.reading import Reading
 from haltung.corpus.parsing.rows import Fault, Intake, Row
 from haltung.errors import UserError, listed, nearest
+from haltung.files import shipped
 from haltung.labels import Scheme
-from haltung.paths import shipped
 
 # Where the texts are to be had, for each kind of texts file.
 PUBLIC = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from haltung.evaluation.metrics.abstention import TaskAbstention, abstention
 from haltung.evaluation.metrics.calibration import TaskCalibration, calibration
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report.tables import Grid
+from haltung.files import write_text
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
@@ -69,12 +69,8 @@ class CalibrationReport:
 
     def write(self, folder: Path) -> Path:
         """Write ``calibration.json`` into a report's folder, atomically."""
-        path, scratch = folder / CALIBRATION, folder / f".{CALIBRATION}-{os.getpid()}"
-        try:
-            scratch.write_text(json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        path = folder / CALIBRATION
+        write_text(path, json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n")
         return path
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from haltung.corpus.replacing import replacing
 from haltung.errors import UserError
 from haltung.evaluation.comparison.compare import OPEN, Comparison
 from haltung.evaluation.report import comparison_plots, comparison_tables, plots
 from haltung.evaluation.report.i18n import checked, place, word
+from haltung.files import atomic_folder
 from haltung.labels import Scheme
 
 DATA, PAGE, MARKDOWN, LATEX = "comparison.json", "comparison.html", "comparison.md", "comparison.tex"
@@ -36,7 +36,7 @@ def write(
     checked(language)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / DATA).is_file()):
         raise UserError(f"{folder} is not empty and no comparison; nothing was written there, choose another folder with output=FOLDER")
-    with replacing(folder) as scratch:
+    with atomic_folder(folder) as scratch:
         pictures = {
             task: plots.save(comparison_plots.forest(comparison, task, scheme, language), scratch / f"{task}_forest")[0]
             for task in comparison.tasks

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -23,6 +20,7 @@ from haltung.evaluation.report import calibration_report, plots, slice_plots, ta
 from haltung.evaluation.report import cards as mistake_cards
 from haltung.evaluation.report.calibration_report import CalibrationReport, Part
 from haltung.evaluation.report.i18n import checked, number, place, word
+from haltung.files import atomic_folder
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
@@ -82,9 +80,7 @@ def write(
     checked(language)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / FIGURES).is_file()):
         raise UserError(f"{folder} is not empty and no report; nothing was written there, choose another folder with output=FOLDER")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as scratch:
         parts = calibration_report.page(calibration, scored.scheme, language) if calibration else []
         figures = [*_figures(evaluation, scored, history, title, language), *_calibrated(parts)]
         figures += _sliced(examination, scored.scheme, language)
@@ -101,10 +97,6 @@ def write(
             extras.append(EXAMINATION)
         content = _Content(evaluation, scored, tuple(pictures), tuple(parts), examination)
         (scratch / PAGE).write_text(_page(content, language, title, details or {}), encoding="utf-8")
-        scratch.chmod(0o755)
-        _swap(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     names = (PAGE, FIGURES, PREDICTIONS, *extras)
     return [*(folder / name for name in names), *(folder / picture.path.name for picture in pictures)]
 
@@ -204,17 +196,3 @@ def _accuracy(kind: str, language: str) -> str:
 
 def _inlined(picture: Picture, language: str) -> tuple[str, str]:
     return f"data:image/png;base64,{base64.b64encode(picture.path.read_bytes()).decode()}", word(picture.kind, language)
-
-
-def _swap(scratch: Path, folder: Path) -> None:
-    # A folder that is not empty can't be replaced in one step: the old report steps aside, and comes back if the new one has no room.
-    aside = folder.with_name(f".{folder.name}-{os.getpid()}-old")
-    if folder.exists():
-        folder.replace(aside)
-    try:
-        scratch.replace(folder)
-    except OSError:
-        if aside.exists():
-            aside.replace(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)

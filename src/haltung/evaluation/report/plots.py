@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.report.i18n import count, number, place, word
+from haltung.files import atomic_file
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
@@ -215,14 +215,9 @@ def save(figure: Figure, path: Path, svg: bool = False) -> list[Path]:
     for kind in ("png", "svg") if svg else ("png",):
         target = path.with_suffix(f".{kind}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = target.with_name(f".{target.name}-{os.getpid()}")
-        try:
-            # Neither date nor random ids: the same figure gives the same bytes.
-            with matplotlib.rc_context({"svg.hashsalt": target.stem, "svg.fonttype": "none"}):
-                figure.savefig(scratch, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else {"Software": None})
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
+        # Neither date nor random ids: the same figure gives the same bytes.
+        with atomic_file(target) as scratch, matplotlib.rc_context({"svg.hashsalt": target.stem, "svg.fonttype": "none"}):
+            figure.savefig(scratch, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else {"Software": None})
         out.append(target)
     return out
 

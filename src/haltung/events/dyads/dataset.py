@@ -14,8 +14,8 @@ from haltung.corpus.parsing.reading import Dropped, Reading
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed
 from haltung.events.dyads.features import ITSELF, MOST, NONE, ROLES, STATE, Candidate, candidates, marked, parts
+from haltung.files import shipped
 from haltung.labels import Scheme
-from haltung.paths import shipped
 from haltung.records import Segment
 
 # The tasks of the label scheme `dyads`, and the side of a dyad that each tells: as whom a candidate takes the stance, as whom it is meant.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from haltung.errors import UserError
+from haltung.files import write_text
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,10 @@ def keep(folder: Path, choice: Choice, told: Mapping[str, Any]) -> None:
         UserError: the folder can't be written.
     """
     path = file(folder)
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        scratch.write_text(json.dumps({"choice": asdict(choice), **told}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        scratch.replace(path)
+        write_text(path, json.dumps({"choice": asdict(choice), **told}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}; copy the model to a folder that you may write to") from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def read(folder: Path) -> Choice:

@@ -1,0 +1,151 @@
+"""Files and folders: where the shipped ones are, how one is written whole or not at all, and its digest."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parents[1]
+
+_RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2)
+_STALE_S = 24 * 3600.0
+
+
+def shipped(name: str) -> Path:
+    """Return the folder of the shipped ``configs`` or ``data``.
+
+    In a wheel they are at ``haltung/_configs`` and ``haltung/_data``; in a checkout (an editable
+    install) at top level.
+    """
+    inside = _PACKAGE / f"_{name}"
+    return inside if inside.is_dir() else _CHECKOUT / name
+
+
+def cache() -> Path:
+    """Return the folder for what can be built again: ``HALTUNG_CACHE``, or the platform's cache."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ["HALTUNG_CACHE"]) if os.environ.get("HALTUNG_CACHE") else user_cache_path("haltung", appauthor=False)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden path beside ``path``; what is written there replaces ``path`` when the block ends.
+
+    If the block raises, the hidden file is removed and ``path`` stays as it was. The parent folder
+    has to exist.
+    """
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file atomically (see ``atomic_file``)."""
+    with atomic_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """Yield a hidden folder beside ``folder``; it replaces ``folder`` when the block ends.
+
+    If the block raises, the hidden folder is removed and ``folder`` stays as it was. Files are
+    synchronised to the disk first. On Linux the replacement is one step. Elsewhere (and on file
+    systems that lack the exchange) it takes two renames; a process killed between them leaves the
+    old folder under a hidden name, and ``recover`` puts it back.
+
+    Args:
+        folder: is created or replaced; its parents are created.
+        keep: if it returns true for ``folder`` at the end of the block, that folder stays: another
+            process has written the same.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+    try:
+        # mkdtemp gives 0700; the finished folder gets the rights that mkdir would give.
+        mask = os.umask(0)
+        os.umask(mask)
+        scratch.chmod(0o777 & ~mask)
+        yield scratch
+        for path in scratch.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        if keep is None or not keep(folder):
+            _replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Put an old folder back if its replacement was killed between the two renames."""
+    if not folder.exists():
+        for old in sorted(folder.parent.glob(f".{folder.name}.*.old")):
+            old.rename(folder)
+            return
+
+
+def _replace(scratch: Path, folder: Path) -> None:
+    """Move ``scratch`` to ``folder``; an earlier folder is then at ``scratch``, or removed."""
+    recover(folder)
+    if not folder.exists():
+        try:
+            scratch.rename(folder)
+        except OSError:
+            # Another process may have written the folder since; then it is replaced.
+            if not folder.exists():
+                raise
+        else:
+            return
+    if _exchanged(scratch, folder):
+        return
+    old = scratch.with_suffix(".old")
+    folder.rename(old)
+    try:
+        scratch.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step; return False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # a C library without it
+        return False
+    done: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+    return done == 0
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes left a day ago or more; a younger folder may still be in use."""
+    for left in folder.parent.glob(f".{folder.name}.*.new"):
+        try:
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # its process has just renamed it

@@ -1,0 +1,124 @@
+"""Files and folders are written whole or not at all, and what a killed process leaves does no harm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from haltung import files
+from haltung.files import atomic_file, atomic_folder, recover, sha256, write_text
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return each file of a folder with its text."""
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names in a folder, hidden ones too."""
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_file_is_replaced_when_the_block_ends(tmp_path):
+    """Until then a reader has the old one; afterwards nothing else is left in the folder."""
+    path = tmp_path / "state.json"
+    write_text(path, "old")
+    with atomic_file(path) as scratch:
+        scratch.write_text("new", encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == "old"
+    assert contents(tmp_path) == {"state.json": "new"}
+
+
+def test_a_failing_block_leaves_the_old_file(tmp_path):
+    """The half-written one is removed."""
+    path = tmp_path / "state.json"
+    write_text(path, "old")
+
+    def fail(scratch: Path) -> None:
+        scratch.write_text("half", encoding="utf-8")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), atomic_file(path) as scratch:
+        fail(scratch)
+    assert contents(tmp_path) == {"state.json": "old"}
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two renames"])
+def test_a_folder_is_replaced_whole(tmp_path, monkeypatch, exchange):
+    """With the system's exchange and without it: only the new files are there, with the rights of an ordinary folder."""
+    if not exchange:
+        monkeypatch.setattr(files, "_exchanged", lambda first, second: False)
+    folder = tmp_path / "corpus"
+    for name in ("old", "new"):
+        with atomic_folder(folder) as scratch:
+            write_text(scratch / name, name)
+    assert contents(folder) == {"new": "new"}
+    assert names(tmp_path) == ["corpus"]
+    (tmp_path / "plain").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_failing_block_leaves_the_old_folder(tmp_path):
+    """The half-written one is removed."""
+    folder = tmp_path / "corpus"
+    with atomic_folder(folder) as scratch:
+        write_text(scratch / "old", "old")
+    with pytest.raises(OSError, match="disk full"), atomic_folder(folder):
+        raise OSError("disk full")
+    assert contents(folder) == {"old": "old"}
+    assert names(tmp_path) == ["corpus"]
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(None, "ours"), (lambda folder: (folder / "name").is_file(), "theirs")])
+def test_two_processes_that_write_one_folder_leave_one(tmp_path, keep, expected):
+    """The last one wins, unless the caller says that the first folder is as good."""
+    folder = tmp_path / "encoder"
+    with atomic_folder(folder, keep) as ours:
+        write_text(ours / "name", "ours")
+        with atomic_folder(folder) as theirs:
+            write_text(theirs / "name", "theirs")
+    assert contents(folder) == {"name": expected}
+    assert names(tmp_path) == ["encoder"]
+
+
+def test_a_killed_process_leaves_the_old_folder(tmp_path):
+    """SIGKILL in the middle of writing: the scratch folder is hidden, and it is removed a day later, not before."""
+    folder = tmp_path / "corpus"
+    with atomic_folder(folder) as scratch:
+        write_text(scratch / "old", "old")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from haltung.files import atomic_folder\n"
+        "with atomic_folder(Path(sys.argv[1])) as scratch:\n"
+        "    (scratch / 'new').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert run.returncode == -signal.SIGKILL
+    assert contents(folder) == {"old": "old"}
+    (left,) = (path for path in tmp_path.iterdir() if path != folder)
+    for day, remaining in ((None, 2), (0, 1)):
+        if day is not None:
+            os.utime(left, (day, day))
+        with atomic_folder(folder):
+            pass
+        assert len(names(tmp_path)) == remaining
+
+
+def test_a_kill_between_two_renames_is_recovered(tmp_path):
+    """The old folder is found under its hidden name and put back; a folder that is there is not touched."""
+    (tmp_path / ".corpus.x.old").mkdir()
+    recover(tmp_path / "corpus")
+    recover(tmp_path / "corpus")
+    assert names(tmp_path) == ["corpus"]
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path):
+    """SHA-256 of "abc", from FIPS 180-2."""
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
