@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from haltung.actors.states import state_mentions, states
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.masking import masked, masked_segment, swapped, swapped_segment
 from haltung.evaluation.error_analysis.name_sensitivity import Reliance, reliance, table
-from haltung.evaluation.error_analysis.states import mentions, states
 from haltung.evaluation.predictions import score
 from haltung.labels import parse
 from haltung.records import Prediction, Segment
@@ -27,6 +27,7 @@ SCHEME = parse({"name": "s", "tasks": {"stance": {"labels": ["threat", "neutral"
         ("die Haltung Russlands", "die Haltung des Staats A"),
         ("Chinas Antwort", "Des Staats A Antwort"),
         ("die Politik des Irans", "die Politik des Staats A"),
+        ("die Politik des Vereinigten Königreichs", "die Politik des Staats A"),
         ("die Stimmung Wiens", "die Stimmung der Hauptstadt A"),
         ("die Moskauer Zeitung", "die A-Hauptstädter Zeitung"),
         ("US-Präsident Tom Miller", "Staat-A-Präsident Person A"),
@@ -68,18 +69,7 @@ def test_letters_are_the_same_in_text_and_context() -> None:
 def test_nothing_of_a_masked_text_names_a_state() -> None:
     """The placeholders are none themselves."""
     text = "Die Türkei, Irans Präsident Ali Rezai, Bern, der Schweizer Franken, die US-Politik und Großbritanniens russische Gäste in Prag."
-    assert mentions(masked(text)) == []
-
-
-def test_every_form_of_every_state_is_found_as_a_whole() -> None:
-    """Name, adjective and capital of each state are one mention of that state."""
-    wrong = []
-    for state in states().values():
-        for written in filter(None, (state.name, state.capital, state.adjective and f"{state.adjective}en")):
-            found = mentions(f"für {written}, so")
-            if [(m.start, m.end) for m in found] != [(4, 4 + len(written))]:
-                wrong.append(written)
-    assert wrong == []
+    assert state_mentions(masked(text)) == []
 
 
 def test_a_swap_keeps_articles_and_endings() -> None:
@@ -93,13 +83,13 @@ def test_a_swap_keeps_articles_and_endings() -> None:
         f"Die {new.name} warnt {other.name}: {other.name}s Flotte und die {other.adjective}en Häfen, so {new.capital}, "
         f"mieden {new.adjective}e Gewässer."
     )
-    assert len({new.code, other.code, "TR", "RU"}) == 4
+    assert len({new.code, other.code, "TUR", "RUS"}) == 4
 
 
 def test_a_plural_stays_a_plural() -> None:
     """After "die USA warnen" the verb fits, and after "in den" the dative."""
     targets = {swapped("In den USA", seed).removeprefix("In den ") for seed in range(30)}
-    assert targets == {"Komoren", "Marshallinseln", "Malediven", "Philippinen", "Salomonen", "Seychellen"} & targets
+    assert targets == {"Kapverden", "Komoren", "Marshallinseln", "Malediven", "Philippinen", "Salomonen"} & targets
     assert len(targets) > 2
 
 

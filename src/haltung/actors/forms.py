@@ -112,15 +112,31 @@ def _declined(forms: tuple[str, ...], entry: Entry) -> Iterator[tuple[str, Entry
     yield from ((form, genitive) for form in forms[1:])
 
 
-def _state(row: Row) -> Iterator[tuple[str, Entry]]:
+def state_names(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield the names of a state as its row spells them, each with its class; that of Unicode CLDR comes first."""
     from babel import Locale
 
-    code = row.many("code")
-    names = list(row.many("names"))
     if row["iso2"] and row["iso2"] not in _UNUSUAL:
-        names.insert(0, Locale("de").territories.get(row["iso2"], ""))
+        yield Locale("de").territories.get(row["iso2"], ""), row["class"]
+    for name in row.many("names"):
+        spelling, _, gender = name.partition(":")
+        yield spelling, gender or row["class"]
+
+
+def adjectives(row: Row) -> Iterator[tuple[str, str | None]]:
+    """Yield the forms of a row's adjectives, each with its ending, None for a form that does not decline ("Schweizer")."""
+    for stem in row.many("adjective"):
+        if stem.endswith("!"):
+            yield stem[:-1], None
+            continue
+        for written in dict.fromkeys((stem, stem[0].upper() + stem[1:])):
+            yield from ((written + ending, ending) for ending in ("", *ENDINGS))
+
+
+def _state(row: Row) -> Iterator[tuple[str, Entry]]:
+    code = row.many("code")
     entry = Entry("state", code, row["code"], own=row.own)
-    for name in names:
+    for name, _ in state_names(row):
         for form in spellings(name):
             # "die Türkei", "die USA" have no genitive of their own.
             inflected = (form,) if row["class"] in "fp" or form.isupper() else genitives(form)
@@ -132,12 +148,7 @@ def _state(row: Row) -> Iterator[tuple[str, Entry]]:
 
 
 def _adjectives(row: Row, entry: Entry) -> Iterator[tuple[str, Entry]]:
-    for stem in row.many("adjective"):
-        if stem.endswith("!"):  # "Schweizer" and "Thüringer" do not decline
-            yield stem[:-1], entry
-            continue
-        for written in {stem, stem[0].upper() + stem[1:]}:
-            yield from ((written + ending, entry) for ending in ("", *ENDINGS))
+    yield from ((form, entry) for form, _ in adjectives(row))
 
 
 def _place(row: Row) -> Iterator[tuple[str, Entry]]:

@@ -157,6 +157,10 @@ def _check(row: Row) -> None:
             one_of(f"{row.where}: {column}", cell, CHOICES[row.table, column])
         if column == "code":
             _check_code(row)
+        if column == "names":
+            for name in row.many(column):
+                if ":" in name:
+                    one_of(f"{row.where}: the class of '{name}'", name.partition(":")[2], CHOICES["states", "class"])
         if column in ("from", "to") and cell:
             _check_date(row, column)
     if row.table != "states" and not row["name"]:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from haltung.evaluation.error_analysis.states import Mention, State, mentions, resident, states
+from haltung.actors.forms import resident
+from haltung.actors.states import State, StateMention, state_mentions, states
 from haltung.records import Segment
 
 # The fields of a segment that a model may read, in the order in which letters are given out.
@@ -86,7 +87,7 @@ def swapped_segment(segment: Segment, seed: int) -> Segment:
 
 def names_state(segment: Segment) -> bool:
     """Tell whether the segment's own text names a state."""
-    return bool(mentions(segment.text))
+    return bool(state_mentions(segment.text))
 
 
 def reread(segments: Sequence[Segment], change: Callable[[Segment], Segment]) -> tuple[list[int], list[Segment]]:
@@ -101,7 +102,7 @@ def _with(segment: Segment, parts: dict[str, str]) -> Segment:
 
 def _masked(parts: dict[str, str]) -> dict[str, str]:
     cast = _Cast()
-    found = {part: mentions(text) for part, text in parts.items()}
+    found = {part: state_mentions(text) for part, text in parts.items()}
     for part, text in parts.items():
         for person in _persons(text, found[part]):
             # Known by the last word of the name, so that "Olaf Scholz" and "Scholz" are one.
@@ -113,7 +114,7 @@ def _masked(parts: dict[str, str]) -> dict[str, str]:
     return out
 
 
-def _placeholder(mention: Mention, text: str, cast: _Cast) -> str:
+def _placeholder(mention: StateMention, text: str, cast: _Cast) -> str:
     form = mention.form
     letter = cast.letter(cast.states, form.code)
     is_compound = text[mention.end : mention.end + 1] == "-"
@@ -128,12 +129,12 @@ def _placeholder(mention: Mention, text: str, cast: _Cast) -> str:
     if form.kind == "capital_genitive":
         return f"{'Der' if begins else 'der'} Hauptstadt {letter}"
     if form.kind == "genitive":
-        # "des Irans" has its article already.
-        return f"Staats {letter}" if form.gender == "m" else f"{'Des' if begins else 'des'} Staats {letter}"
+        # "des Irans", "des Vereinigten Königreichs" have their article already.
+        return f"Staats {letter}" if form.gender in ("m", "x") else f"{'Des' if begins else 'des'} Staats {letter}"
     return f"{what} {letter}"
 
 
-def _persons(text: str, states_: Sequence[Mention]) -> list[str]:
+def _persons(text: str, states_: Sequence[StateMention]) -> list[str]:
     """Return the names behind offices, without what is no name."""
     names = []
     for match in _PERSON.finditer(text):
@@ -151,7 +152,7 @@ def _persons(text: str, states_: Sequence[Mention]) -> list[str]:
     return names
 
 
-def _person_pieces(text: str, states_: Sequence[Mention], cast: _Cast) -> list[tuple[int, int, str]]:
+def _person_pieces(text: str, states_: Sequence[StateMention], cast: _Cast) -> list[tuple[int, int, str]]:
     """Return where persons stand, each with its placeholder: whole names behind their office, last names anywhere."""
     if not cast.persons:
         return []
@@ -167,7 +168,7 @@ def _person_pieces(text: str, states_: Sequence[Mention], cast: _Cast) -> list[t
 
 
 def _swapped(parts: dict[str, str], rng: random.Random) -> dict[str, str]:
-    found = {part: mentions(text) for part, text in parts.items()}
+    found = {part: state_mentions(text) for part, text in parts.items()}
     genders: dict[str, str] = {}
     for mention in (mention for part in _PARTS if part in found for mention in found[part]):
         # A state named by adjective or capital alone may become any other; the first name with a gender decides.
@@ -201,7 +202,7 @@ def _targets(gender: str) -> tuple[State, ...]:
     )
 
 
-def _instead(mention: Mention, other: State, text: str) -> str:
+def _instead(mention: StateMention, other: State, text: str) -> str:
     form = mention.form
     if form.kind == "adjective":
         is_capital = text[mention.start].isupper() and not text.startswith("US-", mention.start)

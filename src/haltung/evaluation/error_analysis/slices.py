@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from haltung.evaluation.error_analysis.states import mentions
+from haltung.actors.states import state_mentions
 from haltung.evaluation.metrics.classification import tally
 from haltung.evaluation.predictions import Bools, Floats, ScoredSplit
 from haltung.evaluation.report.i18n import count, number, word
@@ -174,7 +174,7 @@ def _masks(scored: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[
     for kind, has in (
         ("quotation", [bool(_QUOTES.search(segment.text)) for segment in segments]),
         ("negation", [bool(NEGATIONS.search(segment.text)) for segment in segments]),
-        ("actor", [bool(mentions(segment.text)) for segment in segments]),
+        ("actor", [bool(state_mentions(segment.text)) for segment in segments]),
     ):
         masks[kind, "with"] = np.array(has, dtype=np.bool_)
         masks[kind, "without"] = ~masks[kind, "with"]

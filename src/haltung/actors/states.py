@@ -1,0 +1,152 @@
+"""Where a German text names a state, in which form, and how another state is named in the same form.
+
+This is what masking and swapping names needs. It covers names, adjectives and capitals from the tables of actors, and the EU as a state of
+its own. Inhabitants ("Russen"), palaces ("Kreml") and names inside a one-word compound ("Ukrainekrieg") are left to ``Actors``, which
+also knows more about context but needs pyahocorasick.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from haltung.actors.forms import adjectives, genitives, resident, spellings, state_names
+from haltung.actors.tables import ORGANISATIONS, Row, read
+from haltung.paths import shipped
+
+# The tables have the EU as an organisation, together with its institutions.
+_EU = "EU"
+_EU_NAMES = ("EU", "Europäische/n Union")
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class State:
+    """A state; ``gender`` is the class of its name (see ``data/actors``), adjective and capital are "" where there is none."""
+
+    code: str
+    name: str
+    gender: str
+    adjective: str
+    capital: str
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it can replace another: one word with a genitive -s, and an adjective and a capital that decline by rule."""
+        one_word = self.name.isalpha() and self.capital.isalpha() and self.adjective.isalpha()
+        return one_word and self.name[-1] not in "szxß" and self.capital[-1] not in "szxß" and self.gender != "x"
+
+
+@dataclass(frozen=True)
+class StateForm:
+    """One way to write a state.
+
+    ``kind`` is ``name``, ``genitive``, ``adjective``, ``capital``, ``capital_genitive`` or ``resident`` (the same in every case: "Moskauer
+    Regierung", "Schweizer Regierung"). ``gender`` is that of a name, ``ending`` that of an adjective.
+    """
+
+    code: str
+    kind: str
+    gender: str = ""
+    ending: str = ""
+
+
+@dataclass(frozen=True)
+class StateMention:
+    """A form found in a text, at ``[start, end)``."""
+
+    start: int
+    end: int
+    form: StateForm
+
+
+def state_mentions(text: str) -> list[StateMention]:
+    """Return where the text names states, in order and without overlap; of two forms that begin at the same word, the longer one."""
+    mentions: list[StateMention] = []
+    position = 0
+    forms = _forms_by_first_word()
+    for word in _WORD.finditer(text):
+        if word.start() < position:
+            continue
+        for written, form in forms.get(word[0], ()):
+            end = word.start() + len(written)
+            if text.startswith(written, word.start()) and not text[end : end + 1].isalnum():
+                if form is not None:
+                    mentions.append(StateMention(word.start(), end, form))
+                position = end
+                break
+    return mentions
+
+
+@cache
+def states() -> dict[str, State]:
+    """Return all states by code. Of several names of a state, the first one of a single word is taken."""
+    capitals: dict[str, list[str]] = {}
+    for row in _rows("places"):
+        if row["kind"] == "capital":
+            capitals.setdefault(_code(row), []).extend(spellings(row["name"]))
+    out = {_EU: State(_EU, _EU, "f", "", "")}
+    for row in _rows("states"):
+        if len(row.many("code")) == 1:
+            names = [(next(spellings(name)), gender) for name, gender in state_names(row)]
+            name, gender = next((one for one in names if one[0].isalpha()), names[0])
+            adjective = next((stem for stem in row.many("adjective") if not stem.endswith("!")), "")
+            towns = capitals.get(row["code"], [""])
+            out[row["code"]] = State(row["code"], name, gender, adjective, next(filter(str.isalpha, towns), towns[0]))
+    return out
+
+
+@cache
+def _forms_by_first_word() -> dict[str, tuple[tuple[str, StateForm | None], ...]]:
+    """Return the forms by their first word, the longest first; None for what only looks like a state ("Paris Hilton")."""
+    forms: dict[str, StateForm | None] = {}
+    for row in _rows("lookalikes"):
+        forms |= dict.fromkeys(spellings(row["name"]))
+    for written, form in _all_forms():
+        forms.setdefault(written, form)
+    out: dict[str, list[tuple[str, StateForm | None]]] = {}
+    for written, either in sorted(forms.items(), key=lambda item: (-len(item[0]), item[0])):
+        if first := _WORD.match(written):
+            out.setdefault(first[0], []).append((written, either))
+    return {first: tuple(found) for first, found in out.items()}
+
+
+def _all_forms() -> Iterator[tuple[str, StateForm]]:
+    for name in _EU_NAMES:
+        yield from _name_forms(name, _EU, "f")
+    for row in _rows("states"):
+        code = _code(row)
+        for name, gender in state_names(row):
+            yield from _name_forms(name, code, gender)
+        for written, ending in adjectives(row):
+            # "Schweizer" is written as the resident of a capital is.
+            yield written, StateForm(code, "resident") if ending is None else StateForm(code, "adjective", ending=ending)
+    for row in _rows("places"):
+        if row["kind"] == "capital":
+            code = _code(row)
+            for town in spellings(row["name"]):
+                yield town, StateForm(code, "capital")
+                yield from ((form, StateForm(code, "capital_genitive")) for form in genitives(town)[1:])
+                if " " not in town:
+                    yield resident(town), StateForm(code, "resident")
+
+
+def _name_forms(name: str, code: str, gender: str) -> Iterator[tuple[str, StateForm]]:
+    spelled = list(spellings(name))
+    declined = genitives(spelled[0])[1:]
+    for written in spelled:
+        yield written, StateForm(code, "genitive" if written in declined else "name", gender)
+    if gender in ("n", "m"):
+        yield from ((form, StateForm(code, "genitive", gender)) for form in declined)
+
+
+def _code(row: Row) -> str:
+    """Return the state in a row; the first of several, and Belgium for Brussels."""
+    return next(code for code in row.many("code") if code not in ORGANISATIONS)
+
+
+def _rows(table: str) -> list[Row]:
+    return [row for row in read(shipped("data") / "actors") if row.table == table]
