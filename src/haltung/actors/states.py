@@ -14,7 +14,7 @@ from functools import cache
 
 from haltung.actors.forms import adjectives, genitives, resident, spellings, state_names
 from haltung.actors.tables import ORGANISATIONS, Row, read
-from haltung.paths import shipped
+from haltung.files import shipped
 
 # The tables have the EU as an organisation, together with its institutions.
 _EU = "EU"
