@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 import tiny
-from haltung.actors.finder import Actors
-from haltung.events.dyads.rules import Rules
-from haltung.events.pipeline import events_of
+from articles import events_of
 from haltung.events.records import ArticleEvents
 from haltung.events.text.read import Article
 from haltung.models import bundle
@@ -33,7 +31,7 @@ def read(text: str, headline: str = "Streit am Meer", **given: Any) -> ArticleEv
         shares = {"topic": {"security": 0.75, "economy": 0.25}, "stance": {"warning": 0.912345678, "support": 0.05, "neutral": 0.04}}
         return [Prediction(one.id, {"topic": "security", "stance": "warning"}, shares) for one in segments]
 
-    return events_of(Article("a", text, headline, **given), classify, Actors.load(), Rules())
+    return events_of(Article("a", text, headline, **given), classify)
 
 
 def given(page: str) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from haltung.actors.finder import Actors
-from haltung.events.dyads.rules import Rules
-from haltung.events.pipeline import events_of
+from articles import events_of
 from haltung.events.records import ArticleEvents, ScoredDyad
 from haltung.events.text.read import Article
 from haltung.labels import parse
@@ -108,7 +106,7 @@ def read(text: str, headline: str = "", dyads: Any = None, name: str = "a") -> A
             rows.append(Prediction(segment.id, {"topic": "security", "stance": stance}, {"topic": {"security": 1.0}, "stance": shares}))
         return rows
 
-    return events_of(Article(name, text, headline), classify, Actors.load(), dyads or Rules())
+    return events_of(Article(name, text, headline), classify, dyads)
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +261,6 @@ def test_a_headline_in_the_text_is_not_shown_twice(opened: Opened) -> None:
     found = events_of(
         Article("a", text, "Streit am Meer", body=16),
         lambda rows: [Prediction(one.id, {"topic": "security", "stance": "warning"}, {"stance": {"warning": 0.9}}) for one in rows],
-        Actors.load(), Rules(),
     )  # fmt: skip
     page = opened(found)
     assert page.locator(".headline").text_content() == "Streit am Meer"

@@ -6,14 +6,13 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import tiny
-from haltung.actors.finder import Actors
-from haltung.events.dyads.rules import Rules
-from haltung.events.pipeline import events_of
+from articles import events_of
 from haltung.events.text.read import Article
 from haltung.labels import parse
 from haltung.models import bundle
@@ -36,10 +35,10 @@ def haltung(*words: str, cwd: Path, given: bytes | None = None) -> subprocess.Co
 def labelled(stance: str, text: str, headline: str = "") -> list[tuple[str, str]]:
     """The dyads of one sentence whose stance is given."""
 
-    def classify(segments: list[Segment]) -> list[Prediction]:
+    def classify(segments: Sequence[Segment]) -> list[Prediction]:
         return [Prediction(segment.id, {"stance": stance}, {"stance": {stance: 0.9}}) for segment in segments]
 
-    found = events_of(Article("a", text, headline), classify, Actors.load(), Rules())  # type: ignore[arg-type]
+    found = events_of(Article("a", text, headline), classify)
     return [(event.source, event.target) for event in found.events]
 
 
@@ -66,10 +65,10 @@ def test_an_event_leads_back_to_its_words() -> None:
     """Places are those of the article's text, also of the actors' names, behind a headline and advertising."""
     text = "Streit am Meer\n\nAnzeige\n\nEs regnet heute.\n\nChile warnt Peru."
 
-    def classify(segments: list[Segment]) -> list[Prediction]:
+    def classify(segments: Sequence[Segment]) -> list[Prediction]:
         return [Prediction(one.id, {"stance": "warning", "topic": "security"}, {"stance": {"warning": 0.9}}) for one in segments]
 
-    found = events_of(Article("a", text, "Streit am Meer", "2026-05-21", body=15), classify, Actors.load(), Rules())  # type: ignore[arg-type]
+    found = events_of(Article("a", text, "Streit am Meer", "2026-05-21", body=15), classify)
     event = found.events[-1]
     assert (text[event.start : event.end], event.text) == ("Chile warnt Peru.", "Chile warnt Peru.")
     assert event.source_span is not None
@@ -110,7 +109,7 @@ def test_a_batch_goes_on_and_ends_with_what_failed(tmp_path: Path, model: Path) 
         "a_leer.txt: is empty",
         "b_englisch.txt: is in English",
         f"c_lang.txt: has {50_000 * len(german):,} characters, an article has at most 500,000",
-        "d_niemand.txt: names no actor that is known",
+        "d_niemand.txt: names no known actor",
         "e_seite.html: no main text was found in the HTML",
         "f_gemischt.txt: mixed encodings",
         "3 failed, as told above",

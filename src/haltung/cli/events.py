@@ -17,14 +17,14 @@ from pydantic import Field
 from haltung.cli.build import plain, typed
 from haltung.cli.config import compose, parse
 from haltung.errors import UserError
+from haltung.files import atomic_file
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from haltung.actors.finder import Actors
     from haltung.events.pipeline import Classify
     from haltung.events.records import ArticleEvents, Dyads, Event
     from haltung.events.text.read import Failure, Source
-    from haltung.files import atomic_file
-from haltung.labels import Scheme
 
 # So many segments are labelled at once: enough to sort them by length, too few to wait for.
 _TOGETHER = 256
@@ -119,10 +119,10 @@ def _read(
     """Yield what happens in each article that can be read; add what can't to ``failures``."""
     from tqdm import tqdm
 
-    from haltung.events.pipeline import Prepared, finish, prepare
+    from haltung.events.pipeline import PreparedArticle, finish, prepare
     from haltung.events.text.read import Failure, read
 
-    waiting: list[Prepared] = []
+    waiting: list[PreparedArticle] = []
 
     def done() -> Iterator[ArticleEvents]:
         segments = [segment for prepared in waiting for segment in prepared.segments]

@@ -1,4 +1,8 @@
-"""From an article to its events: sentences, boilerplate, actors, labels, dyads, in this order."""
+"""From an article to its events: sentences, boilerplate, actors, labels, dyads, in this order.
+
+prepared = prepare(article, actors)
+events = finish(prepared, predictor.predict(prepared.segments), dyads)
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from haltung.actors.finder import Actors, Mention
 from haltung.corpus.parsing.contexts import context
 from haltung.events import plover as crosswalk
 from haltung.events.records import ArticleEvents, Dyads, Event, LabelledSegment, Span
-from haltung.events.text.boilerplate import Cleaned, clean
+from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.language import Language, language
 from haltung.events.text.read import Article
 from haltung.events.text.sentences import Sentence, split
@@ -23,68 +27,86 @@ BEFORE, LEAD = 1, True
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """An article before it is labelled: its segments with their places and actors, in one order, and what was found on the way."""
+class ArticleSegments:
+    """An article cut into segments: its sentences without boilerplate, each with its context.
+
+    ``sentences`` says where each segment stands in the article's text, ``removed`` what was taken
+    out as boilerplate.
+    """
+
+    segments: tuple[Segment, ...]
+    sentences: tuple[Sentence, ...]
+    removed: tuple[Removed, ...]
+
+
+@dataclass(frozen=True)
+class PreparedArticle:
+    """An article ready to be labelled: its parts, the actors of each segment and of the headline."""
 
     article: Article
     language: Language
-    segments: tuple[Segment, ...]
-    sentences: tuple[Sentence, ...]
+    parts: ArticleSegments
     mentions: tuple[tuple[Mention, ...], ...]
-    cleaned: Cleaned
     headline: tuple[Mention, ...] = ()
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments to label, in the order of the text."""
+        return self.parts.segments
 
-def events_of(article: Article, classify: Classify, actors: Actors, dyads: Dyads) -> ArticleEvents:
-    """Return what happens in an article.
 
-    Args:
-        article: from ``reading``.
-        classify: labels segments; any model of the label scheme with ``topic`` and ``stance``.
-        actors: finds who is named.
-        dyads: tells who of them takes the stance towards whom.
+def segments_of(article: Article) -> ArticleSegments:
+    """Cut an article into segments as the models were trained with them.
+
+    Raises:
+        UserError: SoMaJo is not installed.
+    """
+    offset = article.body
+    sentences = [Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:])]
+    cleaned = clean(sentences)
+    segments: list[Segment] = []
+    texts: list[str] = []
+    for number, sentence in enumerate(cleaned.sentences):
+        # One character for one, so that positions in the segment stay those in the sentence.
+        text = re.sub(r"\s", " ", sentence.text)
+        before = context(article.headline, texts, BEFORE, LEAD)
+        segments.append(
+            Segment(f"{article.id}-{number:02d}", text, context=before, article=article.id, date=article.date, source=article.source)
+        )
+        texts.append(text)
+    return ArticleSegments(tuple(segments), cleaned.sentences, cleaned.removed)
+
+
+def prepare(article: Article, actors: Actors) -> PreparedArticle:
+    """Return the article's segments with their context and actors, to be labelled together with those of other articles.
 
     Raises:
         UserError: a library is not installed.
     """
-    prepared = prepare(article, actors)
-    return finish(prepared, classify(prepared.segments) if prepared.segments else [], dyads)
+    parts = segments_of(article)
+    headline, *mentions = actors.article([article.headline, *(segment.text for segment in parts.segments)], article.date)
+    return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)), tuple(headline))
 
 
-def prepare(article: Article, actors: Actors) -> Prepared:
-    """Return the article's segments with their context and actors; to be labelled together with those of other articles."""
-    offset = article.body
-    found = [Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:])]
-    cleaned = clean(found)
-    segments: list[Segment] = []
-    told: list[str] = []
-    for number, sentence in enumerate(cleaned.sentences):
-        # One character for one, so that places in the segment stay those in the sentence.
-        plain = re.sub(r"\s", " ", sentence.text)
-        before = context(article.headline, told, BEFORE, LEAD)
-        segments.append(
-            Segment(f"{article.id}-{number:02d}", plain, context=before, article=article.id, date=article.date, source=article.source)
-        )
-        told.append(plain)
-    headline, *mentions = actors.article([article.headline, *told], article.date)
-    rows = tuple(tuple(row) for row in mentions)
-    return Prepared(article, language(article.text), tuple(segments), cleaned.sentences, rows, cleaned, tuple(headline))
-
-
-def finish(prepared: Prepared, predictions: Sequence[Prediction], dyads: Dyads) -> ArticleEvents:
+def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: Dyads) -> ArticleEvents:
     """Return what happens in an article whose segments are labelled.
 
+    Args:
+        prepared: from ``prepare``.
+        predictions: for its segments, with the tasks ``topic`` and ``stance``.
+        dyads: finds who takes the stance towards whom.
+
     Raises:
-        UserError: a stance is not of the crosswalk.
+        UserError: a stance is not in the crosswalk.
     """
-    article = prepared.article
-    pairs = dyads.pairs(prepared.segments, prepared.mentions, predictions, prepared.headline) if prepared.segments else []
+    article, parts = prepared.article, prepared.parts
+    pairs = dyads.pairs(parts.segments, prepared.mentions, predictions, prepared.headline) if parts.segments else []
     labelled: list[LabelledSegment] = []
     events: list[Event] = []
-    rows = zip(prepared.segments, prepared.sentences, predictions, prepared.mentions, pairs, strict=True)
-    for segment, sentence, prediction, mentions, found in rows:
-        labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(found)))
-        for dyad in found:
+    rows = zip(parts.segments, parts.sentences, predictions, prepared.mentions, pairs, strict=True)
+    for segment, sentence, prediction, mentions, scored in rows:
+        labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(scored)))
+        for dyad in scored:
             plover = crosswalk.event(dyad.stance, segment.text)
             source_span, target_span = _moved(dyad.source_span, sentence.start), _moved(dyad.target_span, sentence.start)
             event = Event(
@@ -93,20 +115,20 @@ def finish(prepared: Prepared, predictions: Sequence[Prediction], dyads: Dyads) 
                 sentence.start, sentence.end, source_span, target_span, segment.text,
             )  # fmt: skip
             events.append(event)
-    return ArticleEvents(article, prepared.language, tuple(labelled), tuple(events), prepared.cleaned.removed, _notes(prepared))
+    return ArticleEvents(article, prepared.language, tuple(labelled), tuple(events), parts.removed, _notes(prepared))
 
 
 def _moved(span: Span | None, by: int) -> Span | None:
     return None if span is None else (span[0] + by, span[1] + by)
 
 
-def _notes(prepared: Prepared) -> tuple[str, ...]:
+def _notes(prepared: PreparedArticle) -> tuple[str, ...]:
     notes = list(prepared.article.notes)
     if prepared.language.is_foreign:
-        name, sure = prepared.language.name, prepared.language.probability
-        notes.append(f"is in {name} (probability {sure:.2f}); the models know German news only, so take its events for guesses")
+        name, probability = prepared.language.name, prepared.language.probability
+        notes.append(f"is in {name} (probability {probability:.2f}); the models know German news only, so take its events for guesses")
     if not prepared.segments:
-        notes.append("has no sentence beside boilerplate" if prepared.cleaned.removed else "has no sentence")
+        notes.append("has no sentence besides boilerplate" if prepared.parts.removed else "has no sentence")
     elif not any(prepared.mentions):
-        notes.append("names no actor that is known, so its events have no source or target")
+        notes.append("names no known actor, so its events have no source or target")
     return tuple(notes)

@@ -43,7 +43,7 @@ class Finder:
         """Whether the model has the stances, and the libraries are here."""
         return not self.strange and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
 
-    def prepare(self, asked: Article) -> article.Prepared:
+    def prepare(self, asked: Article) -> article.PreparedArticle:
         """Return the article's sentences and actors, to be labelled.
 
         Raises:
@@ -56,7 +56,7 @@ class Finder:
         except UserError as error:
             raise Refused(501, str(error)) from None
 
-    def finish(self, prepared: article.Prepared, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def finish(self, prepared: article.PreparedArticle, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the answer: ``segments`` as ``POST /article`` has them with ``actors`` and ``dyads``, ``events``, what was ``removed``.
 
         Args:
