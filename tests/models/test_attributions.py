@@ -13,7 +13,7 @@ import tiny
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, read
 from haltung.evaluation.predictions import score
-from haltung.experiments.evaluate import examine
+from haltung.experiments.evaluate import analyse_errors
 from haltung.models.explain.linear import contributions
 from haltung.models.explain.neural import attribute
 from haltung.models.explain.words import Piece, summed
@@ -177,7 +177,7 @@ def test_a_linear_model_weighs_the_verb() -> None:
 def test_an_examination_has_everything(bert: Path, tmp_path: Path) -> None:
     """Slices, reliance and mistakes, of which as many are explained as was asked for; it survives JSON."""
     model, segments = tiny.network(bert, reads={"default": "context"}), tiny.segments(60, articles=12)
-    found = examine(model, segments, score(segments, model.predict(segments), tiny.scheme(), "tiny", "dev"), explain=7, draws=100)
+    found = analyse_errors(model, segments, score(segments, model.predict(segments), tiny.scheme(), "tiny", "dev"), explain=7, draws=100)
     assert (found.corpus, found.split, found.explained) == ("tiny", "dev", 7)
     assert sum(bool(mistake.words) for mistake in found.mistakes.mistakes) == 7
     assert {mistake.task for mistake in found.mistakes.mistakes if mistake.words} == {"topic", "stance"}
@@ -194,7 +194,7 @@ def test_a_linear_model_is_examined_too() -> None:
     """Its explanations leave no gap."""
     model, segments = fit(tiny.segments(40), tiny.scheme(), LinearSpec(), 0), tiny.segments(60, seed=2)
     wrong = [Segment(s.id, s.text, {"topic": "security", "stance": "neutral"}, context=s.context, article=s.article) for s in segments]
-    found = examine(model, wrong, score(wrong, model.predict(wrong), tiny.scheme()), explain=4, draws=50)
+    found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), tiny.scheme()), explain=4, draws=50)
     assert found.explained == 4
     assert found.explanation_gap == pytest.approx(0, abs=1e-4)
 

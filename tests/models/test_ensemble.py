@@ -16,7 +16,7 @@ from command_line import CORPUS, haltung, write_corpus
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation.predictions import score
-from haltung.experiments.evaluate import examine
+from haltung.experiments.evaluate import analyse_errors
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
 from haltung.models.ensemble import EnsembleModel, Member, pool
@@ -167,7 +167,7 @@ def test_its_errors_are_explained_by_the_words_of_all_members() -> None:
     """The report on an ensemble has word importances too."""
     model = _trained()
     wrong = [replace(one, labels={**one.labels, "stance": "neutral"}) for one in tiny.segments(20, seed=4, articles=10)]
-    found = examine(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=4, draws=50)
+    found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=4, draws=50)
     assert found.explained == 4
     assert found.explanation_gap == pytest.approx(0, abs=1e-4)
 
@@ -177,7 +177,7 @@ def test_network_and_linear_model_explain_together(bert: Path) -> None:
     members = [Member("network", tiny.network(bert)), Member("linear", linear.fit(tiny.segments(100), SCHEME, LinearSpec(), seed=1))]
     model, rows = EnsembleModel(members, {"topic": [0.5, 1.0], "stance": [0.5, 1.0]}, SCHEME), tiny.segments(20, seed=4, articles=10)
     wrong = [replace(one, labels={"topic": one.labels["topic"], "stance": None}) for one in rows]
-    found = examine(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=2, draws=50)
+    found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=2, draws=50)
     texts = {row.id: row.text for row in rows}
     explained = [mistake for mistake in found.mistakes.mistakes if mistake.words]
     assert explained

@@ -44,34 +44,21 @@ def _ensemble(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
     if not keys.members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
 
-    from haltung import tracking
-    from haltung.models.bundle import DESCRIPTION
-
-    store = make(settings["tracking"], "tracking")
-    members: list[tuple[str, Path]] = []
-    configs: list[Mapping[str, Any]] = []
-    for named in keys.members:
-        folder = Path(named)
-        if (folder / DESCRIPTION).is_file():
-            members.append((named, folder))
-            continue
-        found = tracking.find(store, named)
-        # A parent run stands for its seeds.
-        for record in tracking.members(found):
-            members.append((record.name, tracking.bundle_folder(record)))
-            configs.append(record.config)
-    if not settings.get("corpus") and not configs:
-        raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")
-    settings = settings if settings.get("corpus") else {**settings, "corpus": configs[0]["corpus"]}
-    corpus = corpus_of(settings, config_dir)
-
     from rich.console import Console
 
     from haltung.evaluation.report import tables
-    from haltung.experiments import ensemble as ensembles
+    from haltung.experiments.ensemble import combine, members_of
 
+    store = make(settings["tracking"], "tracking")
+    members = members_of(store, keys.members)
+    if not settings.get("corpus"):
+        records = [member.record for member in members if member.record is not None]
+        if not records:
+            raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")
+        settings = {**settings, "corpus": records[0].config["corpus"]}
+    corpus = corpus_of(settings, config_dir)
     console, name = Console(), keys.name or f"{corpus.name}-ensemble"
-    done = ensembles.combine(members, corpus, store, name, Path(keys.runs), settings, command, keys.language)
+    done = combine(members, corpus, store, name, Path(keys.runs), settings, command, keys.language)
     tables.show(done.evaluation, corpus.scheme, console, keys.language)
     rows = tuple((member, *(f"{each[number]:.2f}" for each in done.weights.values())) for number, member in enumerate(done.members))
     console.print(tables.Grid("weights", ("member", *done.weights), rows).rich())

@@ -19,7 +19,7 @@ from haltung.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from haltung.experiments.train import Outcome, Plan
+    from haltung.experiments.train import Plan, TrainingOutcome
 
 # The config group that says how a corpus is split.
 _SPLIT = "splits@corpus.split"
@@ -76,24 +76,24 @@ def _train(recipes: Sequence[Recipe], command: Sequence[str], config_dir: Path |
     from rich.console import Console
 
     from haltung.evaluation.report import tables
-    from haltung.experiments import train as runs
+    from haltung.experiments.train import train, train_seeds
 
     console, language, name = Console(), plans[0].language, plans[0].name
     _announce(plans, console)
 
-    def told(outcome: Outcome) -> None:
+    def show(outcome: TrainingOutcome) -> None:
         tables.show(outcome.evaluation, corpus.scheme, console, language)
-        if outcome.again:
+        if outcome.resumed:
             console.print("this training had ended before; resume=false trains it again")
 
     if len(plans) == 1:
-        outcome = runs.train(plans[0], store)
-        told(outcome)
+        outcome = train(plans[0], store)
+        show(outcome)
         run_id = outcome.run
     else:
-        run_id, spread, outcomes = runs.train_seeds(plans, store, told)
-        outcome = outcomes[-1]
-        console.print(tables.seeds(spread, corpus.scheme, language).rich())
+        seeds = train_seeds(plans, store, show)
+        run_id, outcome = seeds.run, seeds.outcomes[-1]
+        console.print(tables.seeds(seeds.summary, corpus.scheme, language).rich())
     console.print(f"run [bold]{run_id}[/] ({name if len(plans) > 1 else f'{name}-{plans[0].seed}'})", highlight=False)
     console.print(f"plots and report: {outcome.bundle.parent / 'dev' / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"look at it:  {outcome.where}", highlight=False, soft_wrap=True)
@@ -112,51 +112,40 @@ def _folds(overrides: Sequence[str], folds: int, config_dir: Path | None) -> lis
 
 
 def _cross_validate(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config_dir: Path | None) -> None:
-    recipes = [recipe_of(one) for one in settings]
     store = make(settings[0]["tracking"], "tracking")
-    corpora = [corpus_of(one, config_dir) for one in settings]
-    plans = [
-        recipe.plan(corpus, command, f"{recipe.name(corpus.name)}-fold-{fold}")
-        for fold, (recipe, corpus) in enumerate(zip(recipes, corpora, strict=True), start=1)
-    ]
+    recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, config_dir) for one in settings]
+    plans = [recipe.plan(corpus, command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
     from rich.console import Console
 
     from haltung.evaluation.report import tables
-    from haltung.experiments import cross_validate as crossvalidation
+    from haltung.experiments.cross_validate import cross_validate
 
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme
     _announce(plans[:1], console)
-    done = crossvalidation.cross_validate(
-        f"{recipes[0].name(corpora[0].name)}-folds", plans, store,
-        lambda fold, figures: console.print(tables.headline(figures, scheme, language).rich()),
-    )  # fmt: skip
+    done = cross_validate(plans, store, lambda fold, result: console.print(tables.headline(result, scheme, language).rich()))
     tables.show(done.evaluation, scheme, console, language)
-    console.print(tables.seeds(done.spread, scheme, language).rich())
-    console.print(f"run [bold]{done.run}[/] ({recipes[0].name(corpora[0].name)}-folds-{plans[0].seed})", highlight=False)
+    console.print(tables.seeds(done.summary, scheme, language).rich())
+    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False)
     console.print(f"out-of-fold predictions and report: {done.folder}", highlight=False, soft_wrap=True)
     console.print(f"look at it:  {done.where}", highlight=False, soft_wrap=True)
 
 
 def _learning_curve(recipes: Sequence[Recipe], shares: Sequence[float], command: Sequence[str], config_dir: Path | None) -> None:
     store, corpus = make(recipes[0].settings["tracking"], "tracking"), corpus_of(recipes[0].settings, config_dir)
-    name = recipes[0].name(corpus.name)
-    plans = [
-        [recipe.plan(corpus, command, f"{name}-{share:g}", share) for recipe in recipes] for share in sorted(set(shares))
-    ]  # the smallest first: it is done soonest, and tells of mistakes
+    plans = [recipe.plan(corpus, command) for recipe in recipes]
 
     from rich.console import Console
 
-    from haltung.evaluation.report import tables
-    from haltung.experiments import learning_curve as learning_curves
+    from haltung.experiments.learning_curve import learning_curve, table
 
-    console, language = Console(), plans[0][0].language
-    _announce(plans[-1], console)
-    done = learning_curves.learning_curve(
-        f"{name}-curve", plans, store, lambda point: console.print(f"share {point.share:g}: {point.segments} segments", highlight=False)
+    console, language = Console(), plans[0].language
+    _announce(plans, console)
+    done = learning_curve(
+        plans, shares, store, lambda point: console.print(f"share {point.share:g}: {point.segments} segments", highlight=False)
     )
-    console.print(tables.Grid(*learning_curves.table(done.points, corpus, language)).rich())
-    console.print(f"run [bold]{done.run}[/] ({name}-curve)", highlight=False)
+    console.print(table(done.points, corpus, language).rich())
+    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False)
     console.print(f"plot: {done.plot}", highlight=False, soft_wrap=True)
     console.print(f"look at it:  {done.where}", highlight=False, soft_wrap=True)
 

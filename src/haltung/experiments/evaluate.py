@@ -1,69 +1,266 @@
-"""A model looked at more closely than its figures: where it is worse, whether it judges by names, and its errors with their words."""
+"""Trained models on a split: predictions, metrics, error analysis and report, in a folder and a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from haltung import tracking
+from haltung.corpus.store import Prepared
+from haltung.errors import UserError, one_of
+from haltung.evaluation.comparison.compare import with_standing
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
 from haltung.evaluation.error_analysis.mistakes import Mistake, Mistakes, Word, find
 from haltung.evaluation.error_analysis.name_sensitivity import reliance
-from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.error_analysis.slices import slices
-from haltung.models.bundle import Model
+from haltung.evaluation.metrics import classification
+from haltung.evaluation.metrics import minimal_pairs as challenge
+from haltung.evaluation.metrics.results import EvaluationResult, Summary
+from haltung.evaluation.predictions import ScoredSplit, score
+from haltung.evaluation.report import page
+from haltung.evaluation.statistics.intervals import with_intervals
+from haltung.experiments.train import mean_and_deviation
+from haltung.labels import Scheme
+from haltung.models import bundle
+from haltung.models import seen as learned
 from haltung.models.explain.words import Attribution, pooled
 from haltung.records import Segment
+from haltung.tracking import RunRecord
+from haltung.training.calibrate import calibration_of
+
+SPLITS = ("dev", "test")
+
+# The share of a split that a model may know by coincidence: short sentences such as "Das Gericht bestätigte das" stand in several articles.
+_COINCIDENCES = 0.01
 
 
-def examine(
-    model: Model, segments: Sequence[Segment], scored: ScoredSplit, explain: int = 30, listed: int = 300, draws: int = 2000, seed: int = 0
-) -> ErrorAnalysis:
-    """Return all that there is to look at.
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model to evaluate: its name, its bundle, and its run; None for a bundle without a run."""
+
+    name: str
+    bundle: Path
+    record: RunRecord | None = None
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """One model on one split; ``report`` is the folder of its report."""
+
+    name: str
+    report: Path
+    result: EvaluationResult
+    scored: ScoredSplit
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of a run; ``summary`` is over its seeds, None where it has none."""
+
+    models: tuple[ModelEvaluation, ...]
+    summary: Summary | None
+
+
+def models_of(record: RunRecord) -> list[TrainedModel]:
+    """Return the models that a run stands for: its own, or those of its seeds.
+
+    Raises:
+        UserError: see ``tracking.members``; or a bundle is not where the run has it.
+    """
+    return [TrainedModel(member.name, tracking.bundle_folder(member), member) for member in tracking.members(record)]
+
+
+def evaluate(
+    models: Sequence[TrainedModel], corpus: Prepared, split: str = "test", *, own_corpus: bool, group: RunRecord | None = None,
+    folder: Path = Path("experiments/reports"), command: Sequence[str] = ("evaluate",), language: str = "en", errors: bool = True,
+    allow_seen: bool = False, callback: Callable[[ModelEvaluation], None] = lambda model: None,
+) -> Evaluation:  # fmt: skip
+    """Score models on a split, write a report for each, and track results in the models' runs.
 
     Args:
-        model: that ``scored`` is of; it predicts the masked and the swapped segments.
+        models: of one run (``models_of``), or of bundles.
+        corpus: to score on.
+        split: ``dev`` or ``test``.
+        own_corpus: whether this is the corpus that the models were trained on, split as it was then.
+        group: the run of the models' seeds (``tracking.group``); gets mean, deviation and interval.
+        folder: gets a folder ``MODEL-CORPUS-SPLIT`` for each report.
+        command: the words of the command line.
+        language: of the reports.
+        errors: whether reports have an error analysis; it takes about as long again.
+        allow_seen: whether to score a model on segments of another corpus that it has learned from.
+        callback: gets the evaluation of each model.
+
+    Raises:
+        UserError: the split is unknown, empty, of another scheme, or not that of the training, or
+            a model has learned from more than one in a hundred of its segments.
+    """
+    one_of("split", split, SPLITS)
+    if own_corpus:
+        for model in models:
+            _check_digest(model, corpus, split)
+    segments = corpus.segments(split)
+    # All models are checked before the first is scored. Dev is what models are chosen on, so it is no news that they know it.
+    seen = [0 if split == "dev" else _count_seen(model, segments, split, corpus.name, own_corpus, allow_seen) for model in models]
+    done = []
+    for model, known in zip(models, seen, strict=True):
+        report = folder / f"{model.name}-{corpus.name}-{split}"
+        done.append(evaluate_model(model, segments, corpus, split, report, command, language, errors, known))
+        callback(done[-1])
+    if group is None:
+        return Evaluation(tuple(done), None)
+    summary = with_standing(classification.summary([model.result for model in done]), [model.scored for model in done])
+    run, key = tracking.attach(group), f"{corpus.name}.{split}"
+    run.metrics({key: mean_and_deviation(summary)})
+    run.text(json.dumps(summary.to_dict(), indent=2, ensure_ascii=False) + "\n", f"evaluation/{key}/summary.json")
+    return Evaluation(tuple(done), summary)
+
+
+def evaluate_model(
+    trained: TrainedModel, segments: Sequence[Segment], corpus: Prepared, split: str, folder: Path, command: Sequence[str],
+    language: str = "en", errors: bool = True, seen: int = 0,
+) -> ModelEvaluation:  # fmt: skip
+    """Score one model on a split, and write its report into ``folder`` and into its run.
+
+    ``seen`` of the segments are known to the model from its training; report and run say so.
+
+    Raises:
+        UserError: the model was trained with another label scheme, or the split is empty.
+    """
+    model, record = bundle.load(trained.bundle), trained.record
+    if model.scheme.digest() != corpus.scheme.digest():
+        raise UserError(
+            f"the model knows the scheme '{model.scheme.name}' (digest {model.scheme.digest()}), but the corpus '{corpus.name}' "
+            f"is labelled by '{corpus.scheme.name}' (digest {corpus.scheme.digest()}); {_scheme_hint(model.scheme, corpus.scheme)}"
+        )
+    if not segments:
+        raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
+    scored = score(segments, model.predict(segments, progress=True), corpus.scheme, corpus.name, split)
+    result = with_intervals(classification.evaluate(scored), scored)
+    if challenge.is_challenge(segments):
+        result = replace(result, phenomena=challenge.phenomena(scored, segments))
+    details = (
+        {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
+        | ({"run": record.id} if record else {})
+        | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
+    )
+    calibration = calibration_of(model, scored)
+    analysis = None
+    if errors:
+        from rich.console import Console
+
+        with Console(stderr=True).status(f"analysing {len(segments)} segments: slices, names, errors"):
+            analysis = analyse_errors(model, segments, scored)
+    page.write(
+        folder, result, scored, language=language, title=record.name if record else "", details=details, calibration=calibration,
+        examination=analysis,
+    )  # fmt: skip
+    if record is not None:
+        run = tracking.attach(record)
+        key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
+        more = analysis.metrics() if analysis else {}
+        run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **challenge.flat(result.phenomena)}})
+        run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
+        run.artifact(folder, f"evaluation/{key}")
+    return ModelEvaluation(trained.name, folder, result, scored)
+
+
+def analyse_errors(
+    model: bundle.Model, segments: Sequence[Segment], scored: ScoredSplit, explain: int = 30, listed: int = 300, draws: int = 2000,
+    seed: int = 0,
+) -> ErrorAnalysis:  # fmt: skip
+    """Return slices, name sensitivity, and mistakes with the words that led to them.
+
+    Args:
+        model: the one that ``scored`` is of; it predicts masked and swapped segments.
         segments: the split.
         scored: predictions and gold of these segments, in the same order.
-        explain: how many mistakes get word importances, shared evenly among the tasks; 0 needs no captum.
+        explain: how many mistakes get word attributions, shared evenly among tasks; 0 needs no captum.
         listed: how many mistakes are listed for each task.
         draws: of each bootstrap.
-        seed: of the draws, and of the states that are put for others.
+        seed: of the draws, and of the countries that replace others.
 
     Raises:
         UserError: captum or cleanlab is not installed, or no segment is labelled.
     """
-    found, gap = _explained(model, segments, find(scored, segments, listed), explain)
+    mistakes, gap = _explained(model, segments, find(scored, segments, listed), explain)
     return ErrorAnalysis(
         scored.corpus,
         scored.split,
         slices(scored, segments, draws=draws, seed=seed),
         reliance(scored, segments, model.predict, draws, seed),
-        found,
-        sum(bool(mistake.words) for mistake in found.mistakes),
+        mistakes,
+        sum(bool(mistake.words) for mistake in mistakes.mistakes),
         gap,
     )
 
 
-def _explained(model: Model, segments: Sequence[Segment], found: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
-    """Return the mistakes with words at the most confident ones of each task, and the gap (see ``ErrorAnalysis``)."""
+def _check_digest(model: TrainedModel, corpus: Prepared, split: str) -> None:
+    """Raise ``UserError`` if the corpus has changed since the model was trained on it."""
+    trained = model.record.tags.get(f"haltung.split_digest.{split}") if model.record else None
+    digest = corpus.manifest.digests[split]
+    if trained is not None and trained != digest:
+        raise UserError(
+            f"the {split} split of the corpus '{corpus.name}' (digest {digest[:12]}) is not the one of the run {model.name} "
+            f"({trained[:12]}): its source or its config has changed since; train again,"
+            f" or give corpus={corpus.name} to score the run on the new one all the same"
+        )
+
+
+def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, corpus: str, own_corpus: bool, allowed: bool) -> int:
+    """Return how many segments a model has learned from or was chosen on, and say so on stderr.
+
+    In the model's own corpus, these have passed the checks of its preparation.
+
+    Raises:
+        UserError: more than one in a hundred, in another corpus, unless ``allowed``.
+    """
+    known = learned.seen(model.bundle, segments)
+    if known is None and not own_corpus:
+        old = f"{model.bundle} is of an older version and does not list what its model has learned from"
+        print(f"{old}; make sure that none of the {split} split of {corpus} is among it", file=sys.stderr)
+    if not known:
+        return 0
+    share = f"{len(known)} of the {len(segments)} segments of the {split} split of '{corpus}' (the first: '{known[0]}')"
+    if not own_corpus and not allowed and len(known) > _COINCIDENCES * len(segments):
+        raise UserError(
+            f"{share} are among those that {model.name} has learned from or was chosen on, so its metrics would say too little about new "
+            "texts; evaluate it on a corpus that it does not know, or give seen=allow to score it all the same (report and comparisons "
+            "will say so)"
+        )
+    print(f"note: {share} are among those that {model.name} has learned from or was chosen on", file=sys.stderr)
+    return len(known)
+
+
+def _scheme_hint(model: Scheme, corpus: Scheme) -> str:
+    """Return what to do about two schemes that differ: often the model knows some of the tasks."""
+    if set(model.names) < set(corpus.names) and corpus.only(model.names).digest() == model.digest():
+        return f"its tasks alone are corpus.tasks=[{','.join(model.names)}]"
+    return "evaluate it on a corpus with its own scheme"
+
+
+def _explained(model: bundle.Model, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
+    """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
     by_id = {segment.id: segment for segment in segments}
-    tasks = [task for task, wrong in found.wrong.items() if wrong]
-    out, made = list(found.mistakes), list[Attribution]()
+    tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
+    out, attributions = list(mistakes.mistakes), list[Attribution]()
     for turn, task in enumerate(tasks):
-        # What the first tasks leave over by rounding, or for want of errors, goes to the later ones.
-        share = -(-(explain - len(made)) // (len(tasks) - turn))
-        places = [place for place, mistake in enumerate(out) if mistake.task == task][:share]
-        chosen = [out[place] for place in places]
-        explained = _attributed(model, [by_id[mistake.id] for mistake in chosen], task, [mistake.label for mistake in chosen])
-        made += explained
-        for place, mistake, attribution in zip(places, chosen, explained, strict=True):
-            out[place] = _with_words(mistake, attribution)
-    explained_ = sum(abs(attribution.logit - attribution.baseline) for attribution in made)
-    gap = sum(abs(attribution.gap) for attribution in made) / explained_ if explained_ else None
-    return replace(found, mistakes=tuple(out)), gap
+        # What the first tasks leave over by rounding, or for want of mistakes, goes to the later ones.
+        share = -(-(explain - len(attributions)) // (len(tasks) - turn))
+        rows = [row for row, mistake in enumerate(out) if mistake.task == task][:share]
+        chosen = [out[row] for row in rows]
+        explained = _attributions(model, [by_id[mistake.id] for mistake in chosen], task, [mistake.label for mistake in chosen])
+        attributions += explained
+        for row, mistake, attribution in zip(rows, chosen, explained, strict=True):
+            out[row] = _with_words(mistake, attribution)
+    total = sum(abs(attribution.logit - attribution.baseline) for attribution in attributions)
+    gap = sum(abs(attribution.gap) for attribution in attributions) / total if total else None
+    return replace(mistakes, mistakes=tuple(out)), gap
 
 
-def _attributed(model: Model, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:
+def _attributions(model: bundle.Model, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:
     if not segments:
         return []
     from haltung.models.linear import LinearModel
@@ -75,13 +272,13 @@ def _attributed(model: Model, segments: Sequence[Segment], task: str, labels: Se
     from haltung.models.ensemble import EnsembleModel
 
     if isinstance(model, EnsembleModel):
-        each = [_attributed(member.model, segments, task, labels) for member in model.members]
-        return [pooled(own, model.weights[task]) for own in zip(*each, strict=True)]
+        each = [_attributions(member.model, segments, task, labels) for member in model.members]
+        return [pooled(rows, model.weights[task]) for rows in zip(*each, strict=True)]
     from haltung.models.explain.neural import attribute
     from haltung.models.neural import NetworkModel
 
     if not isinstance(model, NetworkModel):
-        raise TypeError(f"no word importances are known for a model of kind '{model.kind}'; pass explain=0")
+        raise TypeError(f"no word attributions are known for a model of kind '{model.kind}'; pass explain=0")
     return attribute(model, segments, task, labels)
 
 

@@ -18,7 +18,7 @@ from haltung.evaluation.report import plots, study_plots
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.metrics.classification import summary
 from haltung.evaluation.statistics.best_of_many import Gain
-from haltung.experiments.train import Outcome, Plan
+from haltung.experiments.train import Plan, TrainingOutcome
 from haltung.experiments.sweep.gains import gained, start_of
 from haltung.experiments.sweep.spaces import Value
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, scores, twin_of
@@ -84,7 +84,7 @@ class Found:
     gain: Gain | None
     untold: str
     final: Summary | None
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrainingOutcome, ...]
 
 
 def search(sweep: Sweep, recipe: Recipe, store: Store, told: Callable[[Trial], None]) -> Found:
@@ -203,7 +203,7 @@ def _try(sweep: Sweep, recipe: Recipe, store: Store, parent: Run, study: Study, 
 
     try:
         plan = replace(recipe.plan(begun.params, _name(sweep, begun.number), sweep.seed), folder=sweep.trials.folder)
-        run, figures = runs.attempt(plan, store, parent, {"haltung.trial": begun.number}, report)
+        run, figures = runs.train_trial(plan, store, parent, {"haltung.trial": begun.number}, report)
     except tracking.Pruned:
         study.tell(begun, state=TrialState.PRUNED)
     except (UserError, RuntimeError) as error:
@@ -221,9 +221,9 @@ def score_of(figures: EvaluationResult, select: str) -> float:
     return macro.get(select, sum(macro.values()) / max(1, len(macro)))
 
 
-def _final(plans: Sequence[Plan], store: Store, parent: Run) -> list[Outcome]:
+def _final(plans: Sequence[Plan], store: Store, parent: Run) -> Sequence[TrainingOutcome]:
     if len(plans) > 1:
-        return runs.train_seeds(plans, store, parent=parent)[2]
+        return runs.train_seeds(plans, store, parent=parent).outcomes
     return [runs.train(plan, store, parent) for plan in plans]
 
 
