@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haltung.actors.finder import Actors, Mention, codes
-from haltung.actors.mentions import KINDS
+from haltung.actors.matching import KINDS
 from haltung.errors import UserError
 
 

@@ -12,7 +12,7 @@ import pytest
 from haltung.actors import tables as actors_tables
 from haltung.actors.finder import Actors, codes
 from haltung.actors.forms import genitives, people, resident, spellings
-from haltung.actors.tables import Row, is_code
+from haltung.actors.tables import ActorRow, is_code
 from haltung.errors import UserError
 from haltung.files import shipped
 
@@ -20,7 +20,7 @@ FOLDER = shipped("data") / "actors"
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[ActorRow]:
     return actors_tables.read(FOLDER)
 
 
@@ -31,13 +31,13 @@ def _own(folder: Path, table: str, *lines: str) -> Path:
     return folder
 
 
-def test_the_shipped_tables_are_sound(rows: list[Row]) -> None:
+def test_the_shipped_tables_are_sound(rows: list[ActorRow]) -> None:
     """Keys are unique, codes known, dates ISO and in order, choices allowed: reading them checks all this."""
     assert {row.table for row in rows} == set(actors_tables.TABLES)
     assert all(is_code(code) for row in rows if "code" in row.cells for code in row.many("code"))
 
 
-def test_every_state_of_the_united_nations_has_a_row(rows: list[Row]) -> None:
+def test_every_state_of_the_united_nations_has_a_row(rows: list[ActorRow]) -> None:
     """Babel's states with a German name are all there by their two-letter code; territories without a government of their own may lack."""
     from babel.core import get_global
 
@@ -49,7 +49,7 @@ def test_every_state_of_the_united_nations_has_a_row(rows: list[Row]) -> None:
     assert len({row["code"] for row in states}) >= 193
 
 
-def test_one_person_has_one_office_at_a_time(rows: list[Row]) -> None:
+def test_one_person_has_one_office_at_a_time(rows: list[ActorRow]) -> None:
     """Two terms of one surname in one office of one state do not overlap, or the surname alone would say nothing."""
     terms = defaultdict(list)
     for row in rows:
@@ -60,7 +60,7 @@ def test_one_person_has_one_office_at_a_time(rows: list[Row]) -> None:
     assert overlapping == []
 
 
-def test_the_periods_of_a_party_do_not_overlap(rows: list[Row]) -> None:
+def test_the_periods_of_a_party_do_not_overlap(rows: list[ActorRow]) -> None:
     """A party governs or does not."""
     terms = defaultdict(list)
     for row in rows:
@@ -118,7 +118,7 @@ def test_own_persons_have_dates(tmp_path: Path) -> None:
         ("groups", ["Wespen,DEU-REBELS"], r"line 2: code is 'DEU-REBELS'.*-OPP, -REG"),
         ("groups", ["Wespen,"], r"line 2: code is ''"),
         ("groups", ["Wespen,DE"], r"line 2: code is 'DE', did you mean"),
-        ("groups", ["Wespen,DEU-REB", "Wespen,DEU-REB"], r"line 3: 'Wespen' stands already in .*line 2"),
+        ("groups", ["Wespen,DEU-REB", "Wespen,DEU-REB"], r"line 3: 'Wespen' is already in .*line 2"),
         ("groups", ["Wespen"], r"line 2: 1 cells, expected 2 \(name, code\)"),
         ("groups", [",DEU-REB"], r"line 2: the name is empty"),
         ("groups", ["Wespen|,DEU-REB"], r"line 2: name is 'Wespen\|', with nothing between two bars"),
@@ -135,21 +135,21 @@ def test_own_persons_have_dates(tmp_path: Path) -> None:
 def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, table: str, lines: list[str], message: str) -> None:
     """What was found, where, and what is allowed."""
     with pytest.raises(UserError, match=message):
-        actors_tables.read(_own(tmp_path, table, *lines), own=True)
+        actors_tables.read(_own(tmp_path, table, *lines), extra=True)
 
 
 def test_wrong_columns_are_named(tmp_path: Path) -> None:
     """A header in another order is no header."""
     (tmp_path / "groups.csv").write_text("code,name\nDEU-REB,Wespen\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"line 1: the columns are code, name; expected name, code"):
-        actors_tables.read(tmp_path, own=True)
+        actors_tables.read(tmp_path, extra=True)
 
 
 def test_an_unknown_table_is_named(tmp_path: Path) -> None:
     """A misspelled file name is not skipped in silence."""
     (tmp_path / "group.csv").write_text("name,code\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"the table is 'group', did you mean 'groups'\?"):
-        actors_tables.read(tmp_path, own=True)
+        actors_tables.read(tmp_path, extra=True)
 
 
 def test_a_folder_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_folder_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         actors_tables.read(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds no table"):
-        actors_tables.read(tmp_path, own=True)
+        actors_tables.read(tmp_path, extra=True)
     with pytest.raises(UserError, match=r"lacks states\.csv"):
         actors_tables.read(_own(tmp_path, "groups"))
 
@@ -166,13 +166,13 @@ def test_another_encoding_is_told(tmp_path: Path) -> None:
     """Latin-1 is not UTF-8."""
     (tmp_path / "groups.csv").write_bytes("name,code\nMännerbund,DEU-REB\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"groups\.csv is not UTF-8 \(byte \d+\)"):
-        actors_tables.read(tmp_path, own=True)
+        actors_tables.read(tmp_path, extra=True)
 
 
 def test_a_table_may_have_a_byte_order_mark_and_comments(tmp_path: Path) -> None:
     """As spreadsheets save it."""
     (tmp_path / "groups.csv").write_text("\ufeffname,code\n# ours\n\nWespen,DEU-REB\n", encoding="utf-8")
-    assert [row["name"] for row in actors_tables.read(tmp_path, own=True)] == ["Wespen"]
+    assert [row["name"] for row in actors_tables.read(tmp_path, extra=True)] == ["Wespen"]
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

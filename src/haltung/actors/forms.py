@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from haltung.actors.tables import FIRST, LAST, Row
+from haltung.actors.tables import FIRST, LAST, ActorRow
 
 ENDINGS = ("e", "er", "en", "em", "es")
-_Writer = Callable[[Row], Iterator[tuple[str, "Entry"]]]
+_Writer = Callable[[ActorRow], Iterator[tuple[str, "Entry"]]]
 _TITLES = frozenset({"Papst", "König", "Königin", "Scheich", "Sheikh", "Mullah", "Ajatollah", "Queen", "Kardinal", "Dalai"})
 _QUOTES = ("„“", "“”", '""', "»«", "«»", "‚‘", "''")
-# Babel's names for some states are not those that a newspaper writes; the row's own come instead.
+# Newspapers do not use Babel's names of these states; only the names in their rows count.
 _UNUSUAL = {"HK", "MO", "CD", "CG", "MM", "KP", "KR"}
 
 
@@ -21,10 +21,12 @@ _UNUSUAL = {"HK", "MO", "CD", "CG", "MM", "KP", "KR"}
 class Entry:
     """What a form stands for.
 
-    ``codes`` are the codes that it may have, the usual one first, () for a role's noun. ``since`` and ``until`` are the first and last day
-    (ISO). ``role`` is a role noun's suffix, ``noun`` its kind. ``ending`` is set for a form that may also be the last part of a compound
-    ("minister" of "Außenminister"), ``derived`` for a genitive (that of "Hama" is not "Hamas"), ``alone`` where a role or a surname says
-    enough without more. ``key`` tells one row from another, ``own`` a row of the user's from a shipped one.
+    ``codes`` are the possible codes, the usual one first, () for a role noun. ``since`` and
+    ``until`` are the first and the last day (ISO), both inclusive. ``role`` is a role noun's
+    suffix, ``noun`` its kind. ``ending`` is set for a form that may also be the last part of a
+    compound ("minister" of "Außenminister"), ``derived`` for a genitive (that of "Hama" is not
+    "Hamas"), ``alone`` where a role or surname is enough by itself. ``key`` identifies the row,
+    ``extra`` is set for a row of the user's tables.
     """
 
     kind: str
@@ -36,24 +38,24 @@ class Entry:
     noun: str = ""
     ending: bool = False
     alone: bool = True
-    own: bool = False
+    extra: bool = False
     derived: bool = False
 
 
-def forms(rows: Iterable[Row]) -> dict[str, tuple[Entry, ...]]:
-    """Return what each written form stands for; where a user's own table has a form, only what that says."""
-    found: dict[str, dict[Entry, None]] = {}
+def forms(rows: Iterable[ActorRow]) -> dict[str, tuple[Entry, ...]]:
+    """Return what each written form stands for; the user's tables win form by form."""
+    out: dict[str, dict[Entry, None]] = {}
     for row in rows:
         for form, entry in _WRITERS[row.table](row):
-            found.setdefault(form, {})[entry] = None
-    return {form: _winning(tuple(entries)) for form, entries in found.items()}
+            out.setdefault(form, {})[entry] = None
+    return {form: _winning(tuple(entries)) for form, entries in out.items()}
 
 
 def spellings(name: str) -> Iterator[str]:
-    """Yield what a cell of names spells.
+    """Yield the spellings in a cell of names.
 
-    ``|`` stands between names, ``/`` before the other endings of a word ("Rote/n Armee"), ``~`` for any ending of an adjective; a slash
-    before a capital is one ("CDU/CSU").
+    ``|`` separates names, ``/`` precedes other endings of a word ("Rote/n Armee"), ``~`` stands for
+    any ending of an adjective; a slash before a capital is literal ("CDU/CSU").
     """
     for spelling in name.split("|"):
         words = [_inflected(word) for word in spelling.split()]
@@ -67,7 +69,7 @@ def _inflected(word: str) -> tuple[str, ...]:
 
 
 def genitives(name: str) -> tuple[str, ...]:
-    """Return a name and its genitives: ``Ankaras``, ``Pentagons``, ``Bundestages``, ``Paris’``."""
+    """Return a name, then its genitives: ``Ankaras``, ``Pentagons``, ``Paris’``."""
     last = name[-1]
     if last in "szxß":
         return name, f"{name}’", f"{name}'", f"{name}es"
@@ -77,31 +79,30 @@ def genitives(name: str) -> tuple[str, ...]:
 
 
 def people(name: str) -> tuple[str, ...]:
-    """Return the forms of the name of an inhabitant: ``Russe``, ``Iraker``, ``Israeli``; ``Deutsche~`` stands as it is."""
+    """Return the forms of an inhabitant's name: ``Russe``, ``Iraker``, ``Israeli``."""
     if name.endswith("e"):
         return name, f"{name}n", f"{name[:-1]}in", f"{name[:-1]}innen"
-    if name.endswith("er"):
-        return name, f"{name}s", f"{name}n", f"{name}in", f"{name}innen"
     return name, f"{name}s", f"{name}n", f"{name}in", f"{name}innen"
 
 
 def resident(town: str) -> str:
     """Return ``Moskauer`` for ``Moskau``."""
-    if town.endswith("er"):
-        return f"{town}er"
     return town + ("r" if town.endswith("e") else "er")
 
 
-def first_names(rows: Iterable[Row]) -> frozenset[str]:
-    """Return the first names of the persons: before a surname, one that is not its bearer's tells of somebody else ("Christine Strobl")."""
+def first_names(rows: Iterable[ActorRow]) -> frozenset[str]:
+    """Return the first names of all persons.
+
+    Before a surname, a first name that is not its bearer's means somebody else.
+    """
     names = (name for row in rows if row.table == "persons" for name in row.many("name"))
     return frozenset(name.split(" ", 1)[0] for name in names if " " in name) - _TITLES
 
 
 def _winning(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    entries = tuple(entry for entry in entries if entry.own) or entries
+    entries = tuple(entry for entry in entries if entry.extra) or entries
     entries = tuple(entry for entry in entries if not entry.derived) or entries
-    # "-Präsident" is no state's by itself, "Präsident" is: of two rows for one form the one that says more comes first.
+    # "Präsident" alone means the state's, "-Präsident" does not: the more definite row comes first.
     return tuple(sorted(entries, key=lambda entry: not entry.alone)) if entries[0].kind == "role" else entries
 
 
@@ -112,8 +113,8 @@ def _declined(forms: tuple[str, ...], entry: Entry) -> Iterator[tuple[str, Entry
     yield from ((form, genitive) for form in forms[1:])
 
 
-def state_names(row: Row) -> Iterator[tuple[str, str]]:
-    """Yield the names of a state as its row spells them, each with its class; that of Unicode CLDR comes first."""
+def state_names(row: ActorRow) -> Iterator[tuple[str, str]]:
+    """Yield the names in a state's row, each with its class; that of Unicode CLDR comes first."""
     from babel import Locale
 
     if row["iso2"] and row["iso2"] not in _UNUSUAL:
@@ -123,91 +124,87 @@ def state_names(row: Row) -> Iterator[tuple[str, str]]:
         yield spelling, gender or row["class"]
 
 
-def adjectives(row: Row) -> Iterator[tuple[str, str | None]]:
-    """Yield the forms of a row's adjectives, each with its ending, None for a form that does not decline ("Schweizer")."""
+def adjectives(row: ActorRow) -> Iterator[tuple[str, str | None]]:
+    """Yield the forms of a row's adjectives, each with its ending, None if it does not decline."""
     for stem in row.many("adjective"):
-        if stem.endswith("!"):
+        if stem.endswith("!"):  # "Schweizer!"
             yield stem[:-1], None
             continue
         for written in dict.fromkeys((stem, stem[0].upper() + stem[1:])):
             yield from ((written + ending, ending) for ending in ("", *ENDINGS))
 
 
-def _state(row: Row) -> Iterator[tuple[str, Entry]]:
+def _state(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     code = row.many("code")
-    entry = Entry("state", code, row["code"], own=row.own)
+    entry = Entry("state", code, row["code"], extra=row.extra)
     for name, _ in state_names(row):
         for form in spellings(name):
-            # "die Türkei", "die USA" have no genitive of their own.
+            # "die Türkei", "die USA" have no genitive form.
             inflected = (form,) if row["class"] in "fp" or form.isupper() else genitives(form)
             yield from _declined(inflected, entry)
-    yield from _adjectives(row, Entry("adjective", code, row["code"], own=row.own))
-    citizen = Entry("people", code, row["code"], own=row.own)
+    yield from _adjectives(row, Entry("adjective", code, row["code"], extra=row.extra))
+    citizen = Entry("people", code, row["code"], extra=row.extra)
     for name in row.many("people"):
         yield from ((form, citizen) for form in (spellings(name) if "~" in name else people(name)))
 
 
-def _adjectives(row: Row, entry: Entry) -> Iterator[tuple[str, Entry]]:
+def _adjectives(row: ActorRow, entry: Entry) -> Iterator[tuple[str, Entry]]:
     yield from ((form, entry) for form, _ in adjectives(row))
 
 
-def _place(row: Row) -> Iterator[tuple[str, Entry]]:
-    entry = Entry(row["kind"], row.many("code"), row["name"], own=row.own)
-    whose = Entry("resident", row.many("code"), row["kind"], own=row.own)
+def _place(row: ActorRow) -> Iterator[tuple[str, Entry]]:
+    entry = Entry(row["kind"], row.many("code"), row["name"], extra=row.extra)
+    people_of_town = Entry("resident", row.many("code"), row["kind"], extra=row.extra)
     for form in spellings(row["name"]):
         yield from _declined(genitives(form), entry)
         if row["kind"] != "palace" and " " not in form:
-            yield resident(form), whose
+            yield resident(form), people_of_town
 
 
-def _region(row: Row) -> Iterator[tuple[str, Entry]]:
-    entry = Entry("region", row.many("code"), row["name"], own=row.own)
+def _region(row: ActorRow) -> Iterator[tuple[str, Entry]]:
+    entry = Entry("region", row.many("code"), row["name"], extra=row.extra)
     for form in spellings(row["name"]):
         yield from _declined(genitives(form), entry)
-    yield from _adjectives(row, Entry("adjective", row.many("code"), row["name"], own=row.own))
+    yield from _adjectives(row, Entry("adjective", row.many("code"), row["name"], extra=row.extra))
 
 
 def _named(kind: str) -> _Writer:
-    def write(row: Row) -> Iterator[tuple[str, Entry]]:
+    def write(row: ActorRow) -> Iterator[tuple[str, Entry]]:
         since, until = row.period if "from" in row.cells else (FIRST, LAST)
-        entry = Entry(kind, row.many("code"), row["name"], since, until, own=row.own)
+        entry = Entry(kind, row.many("code"), row["name"], since, until, extra=row.extra)
         for form in spellings(row["name"]):
             if row.cells.get("quoted") == "yes":
                 yield from ((f"{quotes[0]}{form}{quotes[1]}", entry) for quotes in _QUOTES)
             else:
                 yield from _declined(genitives(form), entry)
-                # At the beginning of a sentence: "Prorussische Separatisten".
+                # At the start of a sentence: "Prorussische Separatisten".
                 yield from _declined(genitives(form[0].upper() + form[1:]), entry)
 
     return write
 
 
-def _person(row: Row) -> Iterator[tuple[str, Entry]]:
+def _person(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     since, until = row.period
-    key = row.many("name")[0]
-    entry = Entry("person", row.many("code"), key, since, until, own=row.own)
-    short = Entry("person", row.many("code"), key, since, until, alone=row["alone"] == "yes", own=row.own)
     names = row.many("name")
     surnames = row.many("surname") or tuple(dict.fromkeys(name.rsplit(" ", 1)[-1] for name in names))
+    entry = Entry("person", row.many("code"), names[0], since, until, extra=row.extra)
     for name in names:
         yield from _declined(genitives(name), entry)
     for name in surnames:
-        yield from _declined(genitives(name), short)
+        yield from _declined(genitives(name), replace(entry, alone=row["alone"] == "yes"))
 
 
-def _role(row: Row) -> Iterator[tuple[str, Entry]]:
+def _role(row: ActorRow) -> Iterator[tuple[str, Entry]]:
+    entry = Entry("role", (), row["name"], role=row["role"], noun=row["kind"], alone=row["alone"] == "yes", extra=row.extra)
     for name in row["name"].split("|"):
-        ending = name.startswith("-")
-        entry = Entry("role", (), row["name"], role=row["role"], noun=row["kind"], ending=False, alone=row["alone"] == "yes", own=row.own)
         for form in spellings(name.removeprefix("-")):
             yield form, entry
-            if ending:
-                last = Entry("role", (), row["name"], role=row["role"], noun=row["kind"], ending=True, alone=entry.alone, own=row.own)
-                yield form[0].lower() + form[1:], last
+            if name.startswith("-"):
+                yield form[0].lower() + form[1:], replace(entry, ending=True)
 
 
-def _lookalike(row: Row) -> Iterator[tuple[str, Entry]]:
-    entry = Entry("lookalike", (), row["name"], own=row.own)
+def _lookalike(row: ActorRow) -> Iterator[tuple[str, Entry]]:
+    entry = Entry("lookalike", (), row["name"], extra=row.extra)
     for form in spellings(row["name"]):
         yield from _declined(genitives(form), entry)
 

@@ -1,22 +1,58 @@
-"""Where the forms of the tables stand in a text, by one pass of an Aho-Corasick automaton (pyahocorasick)."""
+"""Where the forms of the tables stand in a text, by one pass of an Aho-Corasick automaton.
+
+The automaton is pyahocorasick's. ``Item`` is a form in a text while phrases and memory work on it,
+``Mention`` is what a caller gets.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from haltung.actors.forms import Entry
 from haltung.actors.tables import LAST, ORGANISATIONS
 from haltung.errors import UserError
 
+# What a mention can be. A `role` is an office or body that names no state itself ("die Regierung").
+KINDS = (
+    "state", "adjective", "people", "capital", "resident", "palace", "city", "region", "organisation", "institution", "group", "party",
+    "media", "company", "person", "office", "role",
+)  # fmt: skip
+
+# A name of these kinds may be the first part of a compound: "Palästinenserpräsident".
+_FIRST_PARTS = ("state", "people", "palace", "capital", "region")
+
 _CAPITAL = re.compile(r" [A-ZÄÖÜ]")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An actor named at ``[start, end)`` of a sentence.
+
+    ``code`` is the code of the label standard, ``kind`` one of ``KINDS``. ``place`` is set where a
+    state or a town only says where something is ("in Paris"). ``head`` is the noun that the mention
+    modifies ("Politik" of "russische Politik", "Nordkorea-Politik"), or that says what somebody is
+    ("Außenminister" of "der russische Außenminister"); "" where there is none.
+    """
+
+    start: int
+    end: int
+    text: str
+    code: str
+    kind: str
+    place: bool = False
+    head: str = ""
 
 
 @dataclass(slots=True)
 class Item:
-    """A form in a text, at ``[start, end)``; phrases make one of several. ``options`` are its possible codes, the usual one first."""
+    """A form in a text, at ``[start, end)``; phrases join several to one.
+
+    ``options`` are the possible codes, the usual one first. ``bound`` says that a role has got the
+    codes of its holder; it is False while the role waits for the state of the sentence or article.
+    """
 
     start: int
     end: int
@@ -26,8 +62,28 @@ class Item:
     place: bool = False
     head: str = ""
     former: bool = False
-    # What a role is bound to: its codes; None while it waits for the state of the sentence or the article.
-    bound: bool = field(default=False)
+    bound: bool = False
+
+
+# A form in a text: start, end, and what it may stand for.
+_Candidate = tuple[int, int, tuple[Entry, ...]]
+
+
+def codes(mentions: Iterable[Mention], places: bool | None = None) -> tuple[str, ...]:
+    """Return the distinct codes in order of first mention.
+
+    A place is no actor: by default the codes of places count only where nothing else is named. With
+    ``places=True`` they always count, with ``places=False`` never.
+    """
+    given = list(mentions)
+    if places is None:
+        places = all(mention.place for mention in given)
+    return tuple(dict.fromkeys(mention.code for mention in given if places or not mention.place))
+
+
+def state_of(code: str) -> str:
+    """Return the state in a code, "" for an organisation."""
+    return "" if code in ORGANISATIONS else code[:3]
 
 
 def automaton(forms: Mapping[str, tuple[Entry, ...]]) -> Any:
@@ -48,13 +104,37 @@ def automaton(forms: Mapping[str, tuple[Entry, ...]]) -> Any:
 
 
 def items(built: Any, text: str, date: str, first_names: frozenset[str] = frozenset()) -> list[Item]:
-    """Return the items of a text in order, without overlap: of two that overlap, the one that begins first, then the longer one.
+    """Return the items of a text in order; of two that overlap, the earlier or longer one.
 
-    A form counts where it is a whole word or the whole part of a word between hyphens ("US-Außenminister"), the first part of a compound
-    with a known head ("Palästinenserpräsident", "Kremlsprecher"), or, for a role, the last part of one ("Außenminister").
+    A form counts where it is a whole word or a whole part of a word between hyphens
+    ("US-Außenminister"), the first part of a compound with a known head ("Palästinenserpräsident",
+    "Kremlsprecher"), or, for a role, the last part of one ("Außenminister").
     """
-    whole: list[tuple[int, int, tuple[Entry, ...]]] = []
-    first_parts: dict[int, tuple[int, int, tuple[Entry, ...]]] = {}
+    out: list[Item] = []
+    position = 0
+    for start, end, entries in _candidates(built, text):
+        if start < position:
+            continue
+        entry = entries[0]
+        if entry.ending and text[start - 1] != "-" and (not out or out[-1].end != start):
+            start = _word_start(text, start, position)
+        if entry.kind == "lookalike":
+            position = end
+            continue
+        options = _options(entries, date)
+        if not options and entry.kind != "role":
+            continue
+        if entry.kind == "person" and not _is_person(out, text, start, end, entries, first_names):
+            continue
+        out.append(Item(start, end, entry.kind, options, entry))
+        position = end
+    return out
+
+
+def _candidates(built: Any, text: str) -> list[_Candidate]:
+    """Return all forms that are words or parts of compounds, by start, the longest first."""
+    whole: list[_Candidate] = []
+    first_parts: dict[int, _Candidate] = {}
     for last, (length, entries) in built.iter(text):
         end = last + 1
         start = end - length
@@ -64,62 +144,37 @@ def items(built: Any, text: str, date: str, first_names: frozenset[str] = frozen
         if not ending and start and text[start - 1] == "_":
             continue
         if text[end : end + 1].isalnum():
-            if not ending and not entries[0].role and entries[0].kind in ("state", "people", "palace", "capital", "region"):
-                kept = first_parts.get(end)
-                if kept is None or kept[0] > start:
+            if not ending and not entries[0].role and entries[0].kind in _FIRST_PARTS:
+                longest = first_parts.get(end)
+                if longest is None or longest[0] > start:
                     first_parts[end] = (start, end, entries)
             continue
         whole.append((start, end, entries))
-    if first_parts:
-        whole += [first_parts[start] for start, _, entries in whole if entries[0].ending and start in first_parts]
-    whole.sort(key=_order)
-    found: list[Item] = []
-    at = 0
-    for start, end, entries in whole:
-        if start < at:
-            continue
-        entry = entries[0]
-        if entry.ending and text[start - 1] != "-" and (not found or found[-1].end != start):
-            start = _word_start(text, start, at)
-        if entry.kind == "lookalike":
-            at = end
-            continue
-        options = _options(entries, date)
-        if options or entry.kind == "role":
-            # A surname that is also a word counts only behind an office, or where the article has introduced its bearer.
-            if entry.kind == "person":
-                told = any(other.alone for other in entries) or (_after_office(found, text, start) and not _CAPITAL.match(text, end))
-                if not told or _is_another(text, start, end, first_names):
-                    continue
-            found.append(Item(start, end, entry.kind, options, entry))
-            at = end
-    return found
+    whole += [first_parts[start] for start, _, entries in whole if entries[0].ending and start in first_parts]
+    return sorted(whole, key=lambda candidate: (candidate[0], -candidate[1]))
 
 
-def state_of(code: str) -> str:
-    """Return the state in a code, "" for an organisation."""
-    return "" if code in ORGANISATIONS else code[:3]
+def _is_person(before: list[Item], text: str, start: int, end: int, entries: tuple[Entry, ...], first_names: frozenset[str]) -> bool:
+    """Return whether a name is that of the person in the table.
 
-
-def _after_office(found: list[Item], text: str, start: int) -> bool:
-    if not found or found[-1].end != start - 1 or text[start - 1] != " ":
+    A surname that is also a word counts only behind an office, or where the article has introduced
+    its bearer. A first name before the surname that is not in the form means somebody else.
+    """
+    if not any(entry.alone for entry in entries) and (not _after_office(before, text, start) or _CAPITAL.match(text, end)):
         return False
-    return found[-1].entry.noun == "office" or found[-1].kind == "institution"
-
-
-def _is_another(text: str, start: int, end: int, first_names: frozenset[str]) -> bool:
-    """Return whether a first name that is not in the form comes before a surname."""
     if " " in text[start:end] or text[start - 1 : start] != " ":
+        return True
+    return text[max(0, start - 20) : start - 1].rsplit(" ", 1)[-1] not in first_names
+
+
+def _after_office(before: list[Item], text: str, start: int) -> bool:
+    if not before or before[-1].end != start - 1 or text[start - 1] != " ":
         return False
-    return text[max(0, start - 20) : start - 1].rsplit(" ", 1)[-1] in first_names
+    return before[-1].entry.noun == "office" or before[-1].kind == "institution"
 
 
-def _order(candidate: tuple[int, int, tuple[Entry, ...]]) -> tuple[int, int]:
-    return candidate[0], -candidate[1]
-
-
-def _word_start(text: str, start: int, at: int) -> int:
-    while start > at and text[start - 1].isalpha():
+def _word_start(text: str, start: int, position: int) -> int:
+    while start > position and text[start - 1].isalpha():
         start -= 1
     return start
 
@@ -127,28 +182,27 @@ def _word_start(text: str, start: int, at: int) -> int:
 def _options(entries: tuple[Entry, ...], date: str) -> tuple[str, ...]:
     """Return the codes that the entries of a form may have on a day, the likeliest first.
 
-    Who has left office is one of the state's people ("-CIV"); who has not come to it yet is not known. Of a party the nearest period
-    counts. Without a date the latest counts first.
+    Whoever has left office is one of the state's people ("-CIV"); whoever has not yet come to it is
+    not known. Of a party the nearest period counts. Without a date the latest counts first.
     """
     if len(entries) == 1:
         entry = entries[0]
         if not date or entry.since <= date <= entry.until:
             return entry.codes
     if entries[0].kind not in ("person", "party"):
-        return tuple(dict.fromkeys(code for entry in entries for code in entry.codes))
+        return _all_codes(entries)
     latest = sorted(entries, key=lambda entry: entry.since, reverse=True)
     if not date:
-        # Who is in office counts before who was; parties of several states may have one name.
-        lasting = [entry for entry in latest if entry.until == LAST] or latest[:1]
-        return tuple(dict.fromkeys(code for entry in lasting for code in entry.codes))
+        # Current holders count before former ones; parties of several states may share a name.
+        return _all_codes([entry for entry in latest if entry.until == LAST] or latest[:1])
     current = [entry for entry in latest if entry.since <= date <= entry.until]
     if current:
-        return tuple(dict.fromkeys(code for entry in current for code in entry.codes))
+        return _all_codes(current)
     past = [entry for entry in latest if entry.until < date]
     if entries[0].kind == "party":
         return (past or latest[-1:])[0].codes
-    return tuple(dict.fromkeys(_former(code) for entry in past[:1] for code in entry.codes))
+    return tuple(dict.fromkeys(f"{code[:3]}-CIV" if state_of(code) else "" for code in _all_codes(past[:1])))
 
 
-def _former(code: str) -> str:
-    return f"{code[:3]}-CIV" if state_of(code) else ""
+def _all_codes(entries: Iterable[Entry]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(code for entry in entries for code in entry.codes))

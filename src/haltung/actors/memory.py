@@ -1,4 +1,4 @@
-"""What an article carries along: whose state it is about, and whom it has introduced."""
+"""What is remembered of an article: the states it names, and the persons it has introduced."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from haltung.actors.forms import Entry
-from haltung.actors.matching import Item, state_of
-from haltung.actors.mentions import Mention
+from haltung.actors.matching import Item, Mention, state_of
 from haltung.actors.phrases import add_role
 
 _NAME = r"(?:(?:von|van|de|der|den|di|da|du|al|bin|ibn|el|ben|zu)[ -]){0,2}[A-ZÄÖÜÁÉÍÓÚÇŠŽŁİŞĐØÅ][\w’'.-]*"
@@ -21,7 +20,7 @@ _OF_OTHER = re.compile(r" (?:der|des) (?:[a-zäöüß]+en )?[A-ZÄÖÜ]")
 _PERSONAL = re.compile(r"(?:präsident|kanzler|minister|hauptmann|hauptfrau|rat|rätin|anwalt|beauftragte)(?:in|en|n|s|r)?$", re.IGNORECASE)
 _PERSON = Entry("person", (), "")
 _WORD = re.compile(r"[^\W\d_][\w’'-]*")
-# What ends like this is a noun, no surname, although it begins with a capital.
+# A capitalised word with such an ending is a noun, no surname.
 _NOUN = re.compile(
     r".*(?:ung|ungen|heit|keit|keiten|schaft|schaften|tion|tionen|ät|tag|tage|nis|isse|woche|jahr|jahre|abend|morgen|mittag)s?$"
 )
@@ -40,24 +39,26 @@ _NO_NAMES = frozenset(
 
 @dataclass
 class Memory:
-    """What has been read of one article. ``states`` counts the states named, ``people`` has the codes of whom it has introduced."""
+    """What has been read of one article so far.
+
+    ``states`` counts the states named, ``people`` has the codes of the persons introduced, by the
+    last word of their name.
+    """
 
     states: Counter[str] = field(default_factory=Counter)
     people: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def count(self, found: list[Item]) -> None:
+    def count(self, items: list[Item]) -> None:
         """Count the states of a sentence."""
-        for item in found:
-            state = _one_state(item)
-            if state:
-                self.states[state] += 1
+        self.states.update(state for item in items if (state := _one_state(item)))
 
-    def meet(self, found: list[Item], resolved: Mapping[int, str], text: str) -> None:
-        """Learn the names that the sentence gives to an office: "der russische Außenminister Sergej Lawrow", "Schieder (SPÖ)".
+    def meet(self, items: list[Item], resolved: Mapping[int, str], text: str) -> None:
+        """Learn the persons that a sentence introduces.
 
+        By an office ("der russische Außenminister Sergej Lawrow") or a party ("Schieder (SPÖ)").
         ``resolved`` has the code of each item by its start.
         """
-        for item in found:
+        for item in items:
             code = resolved.get(item.start)
             if not code:
                 continue
@@ -70,27 +71,24 @@ class Memory:
                 if name and name[1].rsplit(" ", 1)[-1] not in self.people:
                     self._learn(name[1], (code,))
 
-    def known(self, found: list[Item], text: str) -> list[Item]:
-        """Return the items with those added whom the article has introduced; its own persons win over those of the table."""
+    def known(self, items: list[Item], text: str) -> list[Item]:
+        """Return the items and the introduced persons, who replace those of the table."""
         if not self.people:
-            return found
-        taken = {place for item in found if item.kind != "person" for place in range(item.start, item.end)}
+            return items
+        taken = {position for item in items if item.kind != "person" for position in range(item.start, item.end)}
         added = []
         for word in _WORD.finditer(text):
             if word.start() in taken:
                 continue
             name = word[0] if word[0] in self.people else word[0].rstrip("’'").removesuffix("s")
-            options = self.people.get(name)
-            if options is None and "-" in name:
+            if name not in self.people and "-" in name:
                 name = name.split("-", 1)[0]
-                options = self.people.get(name)
-            if options:
+            if options := self.people.get(name):
                 added.append(Item(word.start(), word.start() + len(name), "person", options, _PERSON, bound=True))
-        if not added:
-            return found
-        starts = {(item.start, item.end) for item in added}
-        kept = [item for item in found if item.kind != "person" or not any(start < item.end and item.start < end for start, end in starts)]
-        return sorted([*kept, *added], key=lambda item: item.start)
+        others = [
+            item for item in items if item.kind != "person" or not any(one.start < item.end and item.start < one.end for one in added)
+        ]
+        return sorted([*others, *added], key=lambda item: item.start)
 
     def _learn(self, name: str, codes: tuple[str, ...]) -> None:
         words = [word.rstrip(".,’'") for word in name.split()]
@@ -106,50 +104,52 @@ def _is_office(item: Item, text: str) -> bool:
     return item.kind == "institution" and _PERSONAL.search(text, item.start, item.end) is not None
 
 
-def resolve(found: list[Item], text: str, states: Mapping[str, int]) -> tuple[list[Mention], dict[int, str]]:
+def resolve(items: list[Item], text: str, states: Mapping[str, int]) -> tuple[list[Mention], dict[int, str]]:
     """Return the mentions of a sentence with one code each, and the codes by start.
 
-    Of several possible codes the one counts whose state the sentence or the article names most; a role with no state of its own takes
-    the state that the article names most, or the only one of the sentence. What stays without a code is left out.
+    Of several possible codes, the one counts whose state the sentence and the article name most. A
+    role without a state gets the state that the article names most, or else the only one of the
+    sentence. Items that stay without a code are left out.
     """
-    own = Counter(state for item in found if (state := _one_state(item)))
+    in_sentence = Counter(state for item in items if (state := _one_state(item)))
     out: list[Mention] = []
     by_start: dict[int, str] = {}
-    for item in found:
-        code = _code(item, own, states, text)
-        # "Klug (SPÖ)": the party says who somebody is, it does nothing.
-        if item.kind == "party" and text[item.start - 1 : item.start] == "(" and out and item.start - out[-1].end <= 2:
+    for item in items:
+        code = _code(item, in_sentence, states, text)
+        in_brackets = text[item.start - 1 : item.start] == "("
+        # "Klug (SPÖ)": the party says who somebody is and does nothing itself.
+        if item.kind == "party" and in_brackets and out and item.start - out[-1].end <= 2:
             by_start[item.start] = code
-        # "Wien (APA) –": the agency only brings the news.
-        elif code and not (item.kind == "media" and text[item.start - 1 : item.start] == "("):
+        # "Wien (APA) –": the agency only reports.
+        elif code and not (item.kind == "media" and in_brackets):
             out.append(Mention(item.start, item.end, text[item.start : item.end], code, item.kind, item.place, item.head))
             by_start[item.start] = code
     return out, by_start
 
 
-def _code(item: Item, own: Counter[str], states: Mapping[str, int], text: str) -> str:
+def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text: str) -> str:
     if item.kind == "role" and not item.bound:
         if not item.entry.alone or item.entry.role in ("=", "place"):
             return ""
         # "Präsident der Universität" is nobody of the state.
         if item.entry.noun == "office" and _OF_OTHER.match(text, item.end):
             return ""
-        state = _home(own, states)
+        state = _home(in_sentence, states)
         return add_role(state, item.entry.role) if state else ""
     options = item.options
     if len(options) < 2:
         return options[0] if options else ""
-    weights = [own[state_of(code)] + states.get(state_of(code), 0) for code in options]
+    weights = [in_sentence[state_of(code)] + states.get(state_of(code), 0) for code in options]
     if not any(weights):
-        # Two bearers of one name, and nothing that tells which: nobody. A name with a usual meaning has that.
+        # Two bearers of one name and no hint which: nobody. A place or party has its usual code.
         return "" if item.kind == "person" and len({state_of(code) for code in options}) > 1 else options[0]
     return options[weights.index(max(weights))]
 
 
-def _home(own: Counter[str], states: Mapping[str, int]) -> str:
+def _home(in_sentence: Counter[str], states: Mapping[str, int]) -> str:
     if states:
-        return max(states, key=lambda state: (states[state], own[state]))
-    return next(iter(own)) if len(own) == 1 else ""
+        return max(states, key=lambda state: (states[state], in_sentence[state]))
+    return next(iter(in_sentence)) if len(in_sentence) == 1 else ""
 
 
 def _one_state(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""What stands together is one mention: "russische Opposition", "Sprecher des Pentagon", "US-Außenminister", "Russlands Präsident"."""
+"""Join words to one mention: "russische Opposition", "Sprecher des Pentagon"."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from haltung.actors.matching import Item, state_of
 
-# Between an adjective and its noun stand at most three more adjectives, participles or numbers.
+# Between an adjective and its noun: at most three more adjectives, participles or numbers.
 _ADJECTIVES = re.compile(r"(?:[- ]|,? (?:(?:[a-zäöüß-]+(?:e|er|en|em|es)|\d+),? (?:und )?){1,3})")
 _COORDINATED = re.compile(r"(?:-|,? (?:und|oder|wie|sowie) (?:die |der |den |dem |das )?|, )")
 _OF = re.compile(r" (?:(?:der|des|von|vom) (?:[a-zäöüß-]+(?:en|es) )?)?")
@@ -29,18 +29,15 @@ _DESCRIBED = frozenset({"group", "party", "media", "company", "institution", "or
 _JOINING = frozenset({"adjective", "resident"})
 
 
-def phrases(found: list[Item], text: str) -> list[Item]:
-    """Return the items with the roles among them bound to whom they belong, places marked and heads named."""
-    if not found:
-        return found
-    roles = any(item.kind == "role" for item in found)
-    if len(found) > 1 and roles:
-        found = _bound(found, text)
+def phrases(items: list[Item], text: str) -> list[Item]:
+    """Return the items with roles bound, places marked and head nouns filled in."""
+    if len(items) > 1 and any(item.kind == "role" for item in items):
+        items = _bound(items, text)
     before: Item | None = None
-    for item in found:
+    for item in items:
         kind = item.kind
         if kind in _WHERES or kind == "resident":
-            # "Berlin/Wien –": what is joined to a place is one.
+            # "Berlin/Wien –": a name joined to a place is one too.
             joined = before is not None and before.place and text[before.end : item.start] == "/"
             item.place = item.place or joined or _is_place(item, text)
         before = item
@@ -51,16 +48,19 @@ def phrases(found: list[Item], text: str) -> list[Item]:
             item.place = True
         if kind == "people":
             item.options = _people(item, text)
-    for one, other in itertools.pairwise(found):
+    for one, other in itertools.pairwise(items):
         _agree(one, other, text)
-    return [item for item in found if item.kind != "gone"]
+    return [item for item in items if item.kind != "gone"]
 
 
 def _agree(before: Item, item: Item, text: str) -> None:
-    """Let a name follow what stands before it: a person is what the office says, "Pakistanische Volkspartei" is no party of Austria."""
+    """Let a name agree with the item before it.
+
+    A person gets the code of the office, and "Pakistanische Volkspartei" is no party of Austria.
+    """
     gap = text[before.end : item.start]
     office = before.kind == "office" and before.bound and before.entry.noun == "office" and before.options
-    # "Die Rebellengruppe M23": the noun only says what the name is.
+    # "Die Rebellengruppe M23": the noun only describes the name.
     if before.kind == "role" and before.entry.noun in ("body", "people") and item.kind in _DESCRIBED and gap in (" ", " „", ' "'):
         before.kind = "gone"
     elif item.kind == "person" and office and _FIRST_NAMES.fullmatch(gap):
@@ -71,18 +71,21 @@ def _agree(before: Item, item: Item, text: str) -> None:
             item.options = tuple(f"{code[:3]}{item.options[0][3:]}" for code in before.options)
 
 
-def _bound(found: list[Item], text: str) -> list[Item]:
-    """Bind from the right, so that in "Chef der russischen Regierung" the government is bound before its chief."""
+def _bound(items: list[Item], text: str) -> list[Item]:
+    """Bind roles to their holders.
+
+    From the right, so that in "Chef der russischen Regierung" the government comes before its chief.
+    """
     out: list[Item] = []
-    for place in range(len(found) - 1, -1, -1):
-        item = found[place]
+    for index in range(len(items) - 1, -1, -1):
+        item = items[index]
         if item.kind == "gone":
             continue
         if item.kind == "role":
-            if place and _takes_before(found[place - 1], item, text):
-                _give(found, place, text)
+            if index and _takes_before(items[index - 1], item, text):
+                _bind_before(items, index, text)
             elif out:
-                _take_after(item, out, text)
+                _bind_after(item, out, text)
         out.append(item)
     out.reverse()
     return [item for item in out if item.kind != "gone"]
@@ -100,17 +103,22 @@ def _takes_before(before: Item, role: Item, text: str) -> bool:
     return before.kind in ("state", "organisation") and gap == " " and text[before.start : before.end].isupper()
 
 
-def _give(found: list[Item], place: int, text: str) -> None:
-    """Give the role at ``place`` to the item before it, and to those that are coordinated with it ("türkische und russische …")."""
-    role = found[place]
-    # A role that has been given away has to say what it is once only: its mention begins where its modifier begins.
-    others = place - 2
-    while others >= 0 and found[others].kind in _JOINING and _COORDINATED.fullmatch(text[found[others].end : found[others + 1].start]):
-        other = found[others]
+def _bind_before(items: list[Item], index: int, text: str) -> None:
+    """Bind the role at ``index`` to the item before it, and to items coordinated with that one.
+
+    In "türkische und russische Regierung" both adjectives get the role.
+    """
+    role = items[index]
+    # The role's mention begins where its modifier begins, so the modifier is no item any more.
+    other_index = index - 2
+    while other_index >= 0 and items[other_index].kind in _JOINING:
+        other = items[other_index]
+        if not _COORDINATED.fullmatch(text[other.end : items[other_index + 1].start]):
+            break
         other.options = _with(other, role)
         other.head, other.place, other.bound, other.kind = _word(role, text), role.entry.role == "place", True, _kind(other, role)
-        others -= 1
-    before = found[place - 1]
+        other_index -= 1
+    before = items[index - 1]
     role.options, role.place = _with(before, role), role.entry.role == "place" or (role.entry.noun == "thing" and before.place)
     role.former = _is_former(before, role, text)
     if role.former:
@@ -119,8 +127,8 @@ def _give(found: list[Item], place: int, text: str) -> None:
     before.kind = "gone"
 
 
-def _take_after(role: Item, out: list[Item], text: str) -> None:
-    """Give a role whom it is followed by: "Sprecher des Pentagon", "Opposition in Russland", "Präsident Obama"."""
+def _bind_after(role: Item, out: list[Item], text: str) -> None:
+    """Bind a role to the item behind it: "Sprecher des Pentagon", "Präsident Obama"."""
     after = out[-1]
     if role.entry.noun == "thing":
         return
@@ -150,23 +158,26 @@ def _take_after(role: Item, out: list[Item], text: str) -> None:
 
 
 def _with(base: Item, role: Item) -> tuple[str, ...]:
-    """Return the codes of somebody who has a role in, or for, ``base``."""
+    """Return the codes of somebody with a role in, or for, ``base``."""
     suffix = role.entry.role
-    # The governor of a central bank is no regional one: an institution has only its own code.
+    # The governor of a central bank is no regional one: an institution keeps its code.
     if suffix in ("=", "place") or base.kind == "institution":
         return base.options
     return tuple(dict.fromkeys(add_role(code, suffix) for code in base.options))
 
 
 def add_role(code: str, role: str) -> str:
-    """Return the code of a role in a state: ``RUS`` and ``OPP`` is ``RUS-OPP``; a party's minister is the state's."""
-    state, dash, own = code.partition("-")
-    if "-" in role:  # "Ministerpräsident" is regional in Germany, and elsewhere the head of government
+    """Return the code of a role in a state: ``RUS`` and ``OPP`` give ``RUS-OPP``.
+
+    A party's minister is the state's.
+    """
+    state, dash, present = code.partition("-")
+    if "-" in role:  # "Ministerpräsident" is regional in Germany, the head of government elsewhere
         role = role.partition("-")[2] if role.startswith(state) else ""
-    if not state_of(code) or own in ("REB", "JUD", "MED", "BUS"):
+    if not state_of(code) or present in ("REB", "JUD", "MED", "BUS"):
         return code
     if not role:
-        return state if own in ("OPP", "GOVPARTY") else code
+        return state if present in ("OPP", "GOVPARTY") else code
     return f"{state}-{role}" if role in ("REG", "JUD", "CIV", "MED", "BUS", "REB") or not dash else code
 
 
@@ -203,7 +214,10 @@ def _is_place(item: Item, text: str) -> bool:
 
 
 def _people(item: Item, text: str) -> tuple[str, ...]:
-    """Return the codes of inhabitants: "die Russen" and "Russen und Ukrainer" are the states, one or some Russians people of it."""
+    """Return the codes of inhabitants.
+
+    "die Russen" and "Russen und Ukrainer" are the states; one or some Russians are people of it.
+    """
     if _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und ":
         return item.options
     return tuple(_civil(code) for code in item.options)

@@ -1,8 +1,8 @@
-"""Where a German text names a state, in which form, and how another state is named in the same form.
+"""Where a German text names a state, and in which form: what masking and swapping names needs.
 
-This is what masking and swapping names needs. It covers names, adjectives and capitals from the tables of actors, and the EU as a state of
-its own. Inhabitants ("Russen"), palaces ("Kreml") and names inside a one-word compound ("Ukrainekrieg") are left to ``Actors``, which
-also knows more about context but needs pyahocorasick.
+Names, adjectives and capitals come from the tables of actors; the EU counts as a state. Inhabitants
+("Russen"), palaces ("Kreml") and names inside a one-word compound ("Ukrainekrieg") are left to
+``Actors``, which knows more about context but needs pyahocorasick.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from haltung.actors.forms import adjectives, genitives, resident, spellings, state_names
-from haltung.actors.tables import ORGANISATIONS, Row, read
+from haltung.actors.tables import ORGANISATIONS, ActorRow, read
 from haltung.files import shipped
 
 # The tables have the EU as an organisation, together with its institutions.
@@ -25,7 +25,10 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class State:
-    """A state; ``gender`` is the class of its name (see ``data/actors``), adjective and capital are "" where there is none."""
+    """A state; ``gender`` is the class of its name (see ``data/actors``).
+
+    ``adjective`` and ``capital`` are "" where there is none.
+    """
 
     code: str
     name: str
@@ -35,7 +38,7 @@ class State:
 
     @property
     def is_regular(self) -> bool:
-        """Whether it can replace another: one word with a genitive -s, and an adjective and a capital that decline by rule."""
+        """Whether it can replace another: name, adjective and capital are words that decline by rule."""
         one_word = self.name.isalpha() and self.capital.isalpha() and self.adjective.isalpha()
         return one_word and self.name[-1] not in "szxß" and self.capital[-1] not in "szxß" and self.gender != "x"
 
@@ -44,8 +47,9 @@ class State:
 class StateForm:
     """One way to write a state.
 
-    ``kind`` is ``name``, ``genitive``, ``adjective``, ``capital``, ``capital_genitive`` or ``resident`` (the same in every case: "Moskauer
-    Regierung", "Schweizer Regierung"). ``gender`` is that of a name, ``ending`` that of an adjective.
+    ``kind`` is ``name``, ``genitive``, ``adjective``, ``capital``, ``capital_genitive`` or
+    ``resident`` (the same in every case: "Moskauer Regierung", "Schweizer Regierung"). ``gender``
+    is that of a name, ``ending`` that of an adjective.
     """
 
     code: str
@@ -64,7 +68,10 @@ class StateMention:
 
 
 def state_mentions(text: str) -> list[StateMention]:
-    """Return where the text names states, in order and without overlap; of two forms that begin at the same word, the longer one."""
+    """Return where the text names states, in order and without overlap.
+
+    Of two forms that begin at the same word, the longer one counts.
+    """
     mentions: list[StateMention] = []
     position = 0
     forms = _forms_by_first_word()
@@ -83,7 +90,7 @@ def state_mentions(text: str) -> list[StateMention]:
 
 @cache
 def states() -> dict[str, State]:
-    """Return all states by code. Of several names of a state, the first one of a single word is taken."""
+    """Return all states by code. Of several names, the first that is a single word is taken."""
     capitals: dict[str, list[str]] = {}
     for row in _rows("places"):
         if row["kind"] == "capital":
@@ -101,7 +108,7 @@ def states() -> dict[str, State]:
 
 @cache
 def _forms_by_first_word() -> dict[str, tuple[tuple[str, StateForm | None], ...]]:
-    """Return the forms by their first word, the longest first; None for what only looks like a state ("Paris Hilton")."""
+    """Return the forms by their first word, the longest first; None for "Paris Hilton" and such."""
     forms: dict[str, StateForm | None] = {}
     for row in _rows("lookalikes"):
         forms |= dict.fromkeys(spellings(row["name"]))
@@ -111,7 +118,7 @@ def _forms_by_first_word() -> dict[str, tuple[tuple[str, StateForm | None], ...]
     for written, either in sorted(forms.items(), key=lambda item: (-len(item[0]), item[0])):
         if first := _WORD.match(written):
             out.setdefault(first[0], []).append((written, either))
-    return {first: tuple(found) for first, found in out.items()}
+    return {first: tuple(written_forms) for first, written_forms in out.items()}
 
 
 def _all_forms() -> Iterator[tuple[str, StateForm]]:
@@ -143,10 +150,10 @@ def _name_forms(name: str, code: str, gender: str) -> Iterator[tuple[str, StateF
         yield from ((form, StateForm(code, "genitive", gender)) for form in declined)
 
 
-def _code(row: Row) -> str:
+def _code(row: ActorRow) -> str:
     """Return the state in a row; the first of several, and Belgium for Brussels."""
     return next(code for code in row.many("code") if code not in ORGANISATIONS)
 
 
-def _rows(table: str) -> list[Row]:
+def _rows(table: str) -> list[ActorRow]:
     return [row for row in read(shipped("data") / "actors") if row.table == table]

@@ -1,4 +1,4 @@
-"""The tables of actors: CSV files that are read, checked, and told from their mistakes by file and line. Format: data/actors/README.md."""
+"""Read and check the tables of actors, CSV files; their format is in data/actors/README.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "roles": ("name", "role", "kind", "alone"),
     "lookalikes": ("name", "why"),
 }
-# Of one row there can be one of the same key.
+# The columns that no two rows of a table may share; ``name`` in all others.
 _KEYS = {"states": ("code",), "parties": ("name", "code", "from"), "persons": ("name", "code", "office", "from")}
 
 ORGANISATIONS = ("EU", "UN", "NATO", "OSCE", "IMF", "IAEA", "ICC", "AU", "ARABLEAGUE", "G7", "NGO", "CHURCH", "ISIL", "ALQ")
@@ -38,7 +38,7 @@ CHOICES = {
     ("states", "class"): ("n", "m", "f", "p", "x"),
     ("media", "quoted"): ("yes", "no"),
     ("persons", "alone"): ("yes", "no"),
-    # "=": whoever it is bound to; "place": what it is bound to is only where something is; with a state: so in this one alone.
+    # "=": the holder's code; "place": makes its holder a place; with a state: only in that one.
     ("roles", "role"): ("", "=", "place", *ROLES, "DEU-REG"),
     ("roles", "kind"): ("office", "body", "people", "thing", "place"),
     ("roles", "alone"): ("yes", "no"),
@@ -49,49 +49,50 @@ _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of a table: its cells by column, checked. ``own`` is set in a table of the user's."""
+class ActorRow:
+    """A checked line of a table: its cells by column; ``extra`` is set in the user's tables."""
 
     table: str
     where: str
     cells: Mapping[str, str]
-    own: bool = False
+    extra: bool = False
 
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
 
     def many(self, column: str) -> tuple[str, ...]:
-        """Return the parts of a cell between bars: spellings, or the codes that are possible, the usual one first."""
+        """Return the parts of a cell between bars: spellings, or codes, the usual one first."""
         return tuple(part.strip() for part in self.cells[column].split("|") if part.strip())
 
     @property
     def period(self) -> tuple[str, str]:
-        """First and last day (ISO); a year or month stands for all its days, an empty cell for no limit."""
+        """First and last day (ISO), inclusive; a year or month means all its days, "" no limit."""
         return _first(self.cells["from"]), _last(self.cells["to"])
 
 
-def read(folder: Path, own: bool = False) -> list[Row]:
-    """Read the tables of a folder; of the user's own (``own``), not all need be there.
+def read(folder: Path, extra: bool = False) -> list[ActorRow]:
+    """Read the tables of a folder; of the user's tables (``extra``) some may be missing.
 
     Raises:
-        UserError: the folder or a table is missing, or a line is wrong: the message has file, line, and what is allowed.
+        UserError: the folder or a table is missing, or a line is wrong: the message has file, line,
+            and what is allowed.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; expected tables of actors: {listed(f'{name}.csv' for name in TABLES)}")
     files = {path.stem: path for path in sorted(folder.glob("*.csv"))}
     for name, path in files.items():
         one_of(f"{path}: the table", name, TABLES)
-    if own and not files:
+    if extra and not files:
         raise UserError(f"{folder} holds no table; expected one or more of {listed(f'{name}.csv' for name in TABLES)}")
     missing = [name for name in TABLES if name not in files]
-    if missing and not own:
+    if missing and not extra:
         raise UserError(f"{folder} lacks {listed(f'{name}.csv' for name in missing)}")
-    return [row for name in TABLES if name in files for row in _table(name, files[name], own)]
+    return [row for name in TABLES if name in files for row in _table(name, files[name], extra)]
 
 
 @cache
 def known_states() -> frozenset[str]:
-    """The ISO 3166-1 alpha-3 codes, as Unicode CLDR knows them, with XKX for Kosovo."""
+    """The ISO 3166-1 alpha-3 codes of Unicode CLDR, and XKX for Kosovo."""
     from babel.core import get_global
 
     aliases = get_global("territory_aliases")
@@ -99,7 +100,7 @@ def known_states() -> frozenset[str]:
 
 
 def day(date: str) -> str:
-    """Return the day of an ISO date or time, the first one of a month or year, "" for "".
+    """Return the day of an ISO date or time; the first of a month or year, "" for "".
 
     Raises:
         UserError: it is no ISO date.
@@ -118,7 +119,7 @@ def is_code(code: str) -> bool:
     return code in ORGANISATIONS or (state in known_states() and (not dash or role in ROLES))
 
 
-def _table(name: str, path: Path, own: bool) -> Iterator[Row]:
+def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
     columns = TABLES[name]
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -133,7 +134,7 @@ def _table(name: str, path: Path, own: bool) -> Iterator[Row]:
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            raise UserError(f"{path}, line {rows.line_num}: {error}; a cell with a comma or quote in it stands in double quotes") from None
+            raise UserError(f"{path}, line {rows.line_num}: {error}; put a cell with a comma or quote in double quotes") from None
         if cells is None:
             return
         if not cells or cells[0].startswith("#"):
@@ -141,17 +142,17 @@ def _table(name: str, path: Path, own: bool) -> Iterator[Row]:
         where = f"{path}, line {rows.line_num}"
         if len(cells) != len(columns):
             raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
-        row = Row(name, where, {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}, own)
+        row = ActorRow(name, where, {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}, extra)
         _check(row)
         key = tuple(row[column] for column in _KEYS.get(name, ("name",)))
         if key in seen:
-            raise UserError(f"{where}: '{listed(key)}' stands already in {seen[key]}; leave one of the two out")
+            raise UserError(f"{where}: '{listed(key)}' is already in {seen[key]}; remove one of the two")
         seen[key] = where
         yield row
 
 
-def _check(row: Row) -> None:
-    """Raise ``UserError`` for the first cell that is wrong."""
+def _check(row: ActorRow) -> None:
+    """Raise ``UserError`` for the first wrong cell."""
     for column, cell in row.cells.items():
         if (row.table, column) in CHOICES:
             one_of(f"{row.where}: {column}", cell, CHOICES[row.table, column])
@@ -168,16 +169,16 @@ def _check(row: Row) -> None:
     for column in ("name", "names", "surname", "adjective", "people"):
         cell = row.cells.get(column, "")
         if cell and not all(part.strip() for part in cell.split("|")):
-            raise UserError(f"{row.where}: {column} is '{cell}', with nothing between two bars or at its end; leave a bar out")
+            raise UserError(f"{row.where}: {column} is '{cell}', with nothing between two bars or at its end; remove a bar")
     if "from" in row.cells and row.period[0] > row.period[1]:
         raise UserError(f"{row.where}: from is {row['from']}, after to, {row['to']}")
 
 
-def _check_code(row: Row) -> None:
-    found = row.many("code")
+def _check_code(row: ActorRow) -> None:
+    codes = row.many("code")
     states = row.table == "states"
-    wrong = next((code for code in found if not is_code(code) or (states and code not in known_states())), None)
-    if not found or wrong is not None:
+    wrong = next((code for code in codes if not is_code(code) or (states and code not in known_states())), None)
+    if not codes or wrong is not None:
         near = nearest(wrong or row["code"], (*ORGANISATIONS, *known_states()))
         roles = ", ".join(f"-{role}" for role in ROLES)
         raise UserError(
@@ -186,7 +187,7 @@ def _check_code(row: Row) -> None:
         )
 
 
-def _check_date(row: Row, column: str) -> None:
+def _check_date(row: ActorRow, column: str) -> None:
     cell = row[column]
     try:
         if not _DATE.fullmatch(cell):
