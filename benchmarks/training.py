@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from transformers import AutoModel, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.utils import logging
 
-from haltung.cli.build import make, plain, scheme_of
-from haltung.cli.config import compose
+from haltung.cli.build import make, scheme_of
+from haltung.cli.config import compose, plain
 from haltung.corpus.prepare import prepare
 from haltung.encoders.load import Encoder, locate
 from haltung.encoders.tokens import Tokens

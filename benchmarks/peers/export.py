@@ -17,9 +17,8 @@ import sys
 from pathlib import Path
 
 from haltung import files
-from haltung.cli.build import plain
-from haltung.cli.config import compose
-from haltung.cli.prepare import corpus_of
+from haltung.cli.build import corpus_of
+from haltung.cli.config import compose, plain
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import Prepared
 from haltung.corpus.subsample import part

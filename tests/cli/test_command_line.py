@@ -207,10 +207,10 @@ def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
     write_corpus(tmp_path, 80)
     done = haltung("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    own = haltung("evaluate", "run=alone-42", "split=test", "examine=false", cwd=tmp_path)
+    own = haltung("evaluate", "run=alone-42", "split=test", "error_analysis=false", cwd=tmp_path)
     assert own.returncode == 0, own.stderr
     assert ("stance" in own.stdout, "topic" in own.stdout) == (True, False)
-    elsewhere = ("evaluate", "run=alone-42", *CORPUS, "corpus.name=whole", "split=test", "examine=false")
+    elsewhere = ("evaluate", "run=alone-42", *CORPUS, "corpus.name=whole", "split=test", "error_analysis=false")
     refused = haltung(*elsewhere, cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "its tasks alone are corpus.tasks=[stance]" in refused.stderr
@@ -289,7 +289,7 @@ def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, 
     assert haltung(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path).returncode == 0
     both = haltung(*recipe(bert, "seed=1,2", "training.epochs=1", "resume=true"), cwd=tmp_path)
     assert both.returncode == 0, both.stderr
-    scored = haltung("evaluate", "run=tiny", "split=dev", "examine=false", cwd=tmp_path)
+    scored = haltung("evaluate", "run=tiny", "split=dev", "error_analysis=false", cwd=tmp_path)
     assert scored.returncode == 0, scored.stderr
     assert "2 runs" in scored.stdout
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from haltung.cli.build import make, plain
-from haltung.cli.config import compose, parse
+from haltung.cli.build import make
+from haltung.cli.config import compose, parse, plain
 from haltung.errors import UserError
 from haltung.models.spec import NetworkSpec
 

@@ -15,8 +15,7 @@ from hydra.utils import get_object
 
 from haltung import labels
 from haltung.cli import COMMANDS
-from haltung.cli.build import plain
-from haltung.cli.config import compose, parse
+from haltung.cli.config import compose, parse, plain
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))

@@ -117,7 +117,7 @@ def test_without_cleanlab_it_is_told_what_to_install(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(builtins, "__import__", missing)
     scored, segments = noisy()
-    with pytest.raises(UserError, match=r"pip install cleanlab, or say examine=false"):
+    with pytest.raises(UserError, match=r"pip install cleanlab, or say error_analysis=false"):
         find(scored, segments)
     assert find(scored, segments, issues=0).wrong == {"stance": 3}
 

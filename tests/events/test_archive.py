@@ -112,7 +112,7 @@ def test_filters_hold_together() -> None:
             "of the 7 left of 8 events none is of since=2021-01-01 or later; their dates go from 2020-01-15 to 2020-06-01",
         ),
         (Selection(until="2019-01-01"), "none is of until=2019-01-01 or before"),
-        (Selection(since="2020-06-01", least=0.9), "of the 1 left of 8 events none has a probability of least=0.9"),
+        (Selection(since="2020-06-01", least=0.9), "of the 1 left of 8 events none has a probability of min_probability=0.9"),
         (Selection(topics=("enrgy",)), "topic is 'enrgy', did you mean 'energy'?; allowed are energy, security"),
         (Selection(topics=("energy",), stances=("support",)), "of the 1 left of 8 events none has stance=support"),
         (Selection(stances=("critic",)), "stance is 'critic'"),

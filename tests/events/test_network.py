@@ -89,7 +89,7 @@ def test_an_archive_within_one_actor_says_how_to_draw_it() -> None:
 
 def test_fewest_that_no_arrow_has_names_the_largest() -> None:
     """So that the next try succeeds."""
-    with pytest.raises(UserError, match="none has fewest=9 events, the largest, USA → RUS, has 3"):
+    with pytest.raises(UserError, match="none has min_events=9 events, the largest, USA → RUS, has 3"):
         network(folded(EVENTS[:-1]), 9)
 
 
@@ -299,8 +299,8 @@ def test_a_date_that_can_not_be_right_is_told(here: Path, capsys: pytest.Capture
         (["input=events.jsonl", "output=n.html", "since=2020-02-30"], "since is '2020-02-30'; expected a date as YYYY-MM-DD"),
         (["input=events.jsonl", "output=n.html", "since=gestern"], "since is 'gestern'; expected a date as YYYY-MM-DD"),
         (["input=events.jsonl", "output=n.html", "since=2021", "until=2020"], "since=2021 is after until=2020"),
-        (["input=events.jsonl", "output=n.html", "least=2"], "least is 2"),
-        (["input=events.jsonl", "output=n.html", "fewest=0"], "fewest is 0"),
+        (["input=events.jsonl", "output=n.html", "min_probability=2"], "min_probability is 2"),
+        (["input=events.jsonl", "output=n.html", "min_events=0"], "min_events is 0"),
         (["input=events.jsonl", "output=n.html", "inside=merged"], "inside is 'merged', allowed are 'merge' or 'keep'"),
         (["input=events.jsonl", "output=n.html", "stance=treat"], "stance is 'treat', did you mean 'threat'?"),
     ],

@@ -46,7 +46,7 @@ def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: 
 
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", "register=true"]) == 0
     assert "registered as haltung version" in capsys.readouterr().out
-    assert main(["evaluate", "run=tiny-1", "split=test", "examine=false"]) == 0
+    assert main(["evaluate", "run=tiny-1", "split=test", "error_analysis=false"]) == 0
     assert main(["promote", "run=tiny-1", "alias=champion"]) == 0
     mlflow.set_tracking_uri(f"sqlite:///{here / 'experiments' / 'mlflow.db'}")
     try:

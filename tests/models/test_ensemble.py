@@ -220,8 +220,8 @@ def test_two_runs_become_one_that_is_evaluated_and_asked_like_any_other(here: Pa
     told = capsys.readouterr().out
     assert "weights" in told
     assert "tiny-2" in told
-    assert main(["evaluate", "run=both", "split=test", "examine=false"]) == 0
-    assert main(["evaluate", "run=tiny-1", "split=test", "examine=false"]) == 0
+    assert main(["evaluate", "run=both", "split=test", "error_analysis=false"]) == 0
+    assert main(["evaluate", "run=tiny-1", "split=test", "error_analysis=false"]) == 0
     capsys.readouterr()
     assert main(["compare", "runs=[both,tiny-1]"]) == 0
     assert "both" in capsys.readouterr().out

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from haltung.cli.build import plain
-from haltung.cli.config import compose
+from haltung.cli.config import compose, plain
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ def test_seeds_added_later_are_evaluated_with_the_old_ones(home: Path) -> None:
     """Three are said, and three are counted; their mean has an interval."""
     newest = tracking.members(tracking.find(store(home), _newest(home, "plain")))
     assert [record.name for record in newest] == ["plain-1", "plain-2", "plain-3"]
-    done = haltung("evaluate", f"run={_newest(home, 'plain')}", "examine=false", cwd=home)
+    done = haltung("evaluate", f"run={_newest(home, 'plain')}", "error_analysis=false", cwd=home)
     assert done.returncode == 0, done.stderr
     assert "3 runs" in done.stdout
     record = tracking.find(store(home), _newest(home, "plain"))
@@ -192,7 +192,7 @@ def _newest(home: Path, name: str) -> str:
 def test_a_fold_is_evaluated_on_its_own_split_and_leaves_the_corpus_alone(home: Path) -> None:
     """The corpus as it was prepared for other trainings stays as it is."""
     before = (home / "data/prepared/jsonl/test.parquet").read_bytes()
-    done = haltung("evaluate", "run=cv-fold-2-42", "examine=false", cwd=home)
+    done = haltung("evaluate", "run=cv-fold-2-42", "error_analysis=false", cwd=home)
     assert done.returncode == 0, done.stderr
     assert (home / "data/prepared/jsonl/test.parquet").read_bytes() == before
 
@@ -200,7 +200,7 @@ def test_a_fold_is_evaluated_on_its_own_split_and_leaves_the_corpus_alone(home: 
 @pytest.mark.slow
 def test_a_model_is_not_scored_on_what_it_has_learned_from_unawares(home: Path) -> None:
     """Refused, and with seen=allow told in run and comparison."""
-    words = ("evaluate", "run=cv-fold-1-42", *CORPUS[:4], "examine=false")
+    words = ("evaluate", "run=cv-fold-1-42", *CORPUS[:4], "error_analysis=false")
     refused = haltung(*words, cwd=home)
     assert refused.returncode == 2, refused.stdout
     assert "segments of the test split of 'jsonl' (the first: '" in refused.stderr

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from haltung import __version__
 from haltung.errors import UserError, listed, nearest
 
-# Each command is a module of this package with `run(overrides)`; the text is what `haltung` lists.
+# Each command is a module of this package with `run(arguments)`; the text is what `haltung` lists.
 COMMANDS = {
     "prepare": "read a corpus, check it, split it, write it as Parquet with a manifest",
     "check": "hold a corpus against limits: repetition, variety, typography, spelling, coverage",
@@ -21,7 +21,7 @@ COMMANDS = {
     "promote": "make a run's exported model the champion, unless it is worse than today's",
     "predict": "label a text, or a file of texts",
     "events": "read who takes which stance towards whom, from an article or an archive",
-    "dyads": "score who takes which stance towards whom against gold, and choose on dev how dyads are chosen",
+    "dyads": "score who takes which stance towards whom against gold, and tune the thresholds on dev",
     "network": "draw who takes which stance towards whom in an archive of events: network, matrix, series",
     "sweep": "search for the best recipe with Optuna, and train it on several seeds",
     "runs": "list what has been run, filtered and sorted",
@@ -38,7 +38,7 @@ _HELP = ("--help", "-h", "help")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for a mistake of the user's, 130 where the user stopped it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _quiet()
+    _silence_libraries()
     try:
         return _run(words)
     except UserError as error:
@@ -48,9 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("haltung: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has gone; what it did not want is no error.
+        # The reader (head, less) has closed the pipe, which is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def hint(label: str, text: str) -> None:
+    """Print a line to copy, such as the next command or a path; a terminal's width never breaks it."""
+    print(f"{f'{label}:' if label else '':<12} {text}")
 
 
 def _run(words: list[str]) -> int:
@@ -62,7 +67,7 @@ def _run(words: list[str]) -> int:
         return 0
     command, rest = words[0], words[1:]
     if command == "__complete":
-        from haltung.cli.completion import complete
+        from haltung.cli.help import complete
 
         print("\n".join(complete(rest)))
         return 0
@@ -71,7 +76,12 @@ def _run(words: list[str]) -> int:
     if any(word in _HELP for word in rest):
         from haltung.cli.help import manual
 
-        print(manual(command, COMMANDS[command]))
+        print(manual(command))
+        return 0
+    if command == "completion":
+        from haltung.cli.help import completion
+
+        print(completion(rest))
         return 0
     return int(importlib.import_module(f"haltung.cli.{command}").run(rest) or 0)
 
@@ -83,7 +93,7 @@ def _listing() -> str:
         [
             "haltung: topics, stances and dyads in German political news",
             "",
-            "usage: haltung COMMAND [key=value …]   (haltung COMMAND --help tells its keys and choices)",
+            "usage: haltung COMMAND [key=value …]   (haltung COMMAND --help lists its keys and choices)",
             "",
             *lines,
             "",
@@ -92,7 +102,7 @@ def _listing() -> str:
     )
 
 
-def _quiet() -> None:
+def _silence_libraries() -> None:
     """Keep libraries from writing over our own output; set before they are imported, and never over the user's own setting."""
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error",

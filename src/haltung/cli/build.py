@@ -1,34 +1,34 @@
-"""Config turns into objects here and nowhere else; below the command line nobody sees a ``DictConfig``."""
+"""Config turns into objects here and nowhere else: below the command line nobody sees Hydra or a ``_target_``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from haltung import files, labels
+from haltung import labels
 from haltung.cli import renamed
-from haltung.cli.config import choices
+from haltung.cli.config import choices, shipped_or_own
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 
+if TYPE_CHECKING:
+    from haltung.corpus.store import Prepared
+    from haltung.encoders.load import Encoder
+    from haltung.experiments.train import Plan
+    from haltung.models.spec import LinearSpec, NetworkSpec
+    from haltung.training.recipe import Training
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config as plain data, with strings for keys."""
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+Language = Literal["en", "de"]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
+Options = TypeVar("Options")
 
-Keys = TypeVar("Keys")
-
-
-# What pydantic calls a type, as the start of its error's name, and what a person is told to give.
+# What pydantic calls a type, as the start of its error's name, and what the message asks for.
 _EXPECTED = {
     "int": "a whole number",
     "float": "a number",
@@ -43,8 +43,79 @@ _EXPECTED = {
 }
 
 
-def typed(cls: type[Keys], settings: Mapping[str, Any], key: str = "") -> Keys:
-    """Return a command's own keys (seed, resume, split, …) as an object of ``cls``, their types checked; ``key`` is where they stand.
+@dataclass(frozen=True)
+class CorpusOptions:
+    """The keys of a corpus config, without what a model makes of the corpus."""
+
+    name: str
+    labels: str
+    reader: Mapping[str, Any]
+    rules: Mapping[str, Any]
+    split: Mapping[str, Any]
+    tasks: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class CorpusFolders:
+    """Where the texts of others lie, and where prepared corpora go."""
+
+    sources: str
+    prepared: str
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """The keys of a training beside its groups."""
+
+    name: str | None
+    seed: Seed
+    resume: bool
+    language: Language
+    runs: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The objects that a config describes, before a corpus is opened. ``settings`` is the config as plain data."""
+
+    settings: Mapping[str, Any]
+    options: RecipeOptions
+    encoder: Encoder
+    model: NetworkSpec | LinearSpec
+    training: Training
+
+    def name(self, corpus: str) -> str:
+        """Return the name that the user gave, or one made of corpus and model."""
+        from haltung.models.spec import NetworkSpec
+
+        return self.options.name or f"{corpus}-{self.encoder.name if isinstance(self.model, NetworkSpec) else 'linear'}"
+
+    def plan(self, corpus: Prepared, command: Sequence[str], name: str = "") -> Plan:
+        """Return what is to be trained.
+
+        Raises:
+            UserError: recipe and corpus don't go together.
+        """
+        from haltung.experiments.train import Plan
+
+        self.training.checked(corpus.scheme)
+        for task in corpus.scheme.names:
+            if not any(corpus.manifest.labels[task]["train"][label] for label in corpus.scheme[task].ids):
+                raise UserError(
+                    f"no segment of {corpus.name}'s train split has a label for the task '{task}', so there is nothing to learn; "
+                    "name its column (corpus.reader.columns), or choose a label scheme without it (corpus.labels)"
+                )
+        options, model = self.options, self.model.checked(corpus.scheme)
+        return Plan(
+            name or self.name(corpus.name), corpus, self.encoder, model, self.training, options.seed, self.settings, command,
+            Path(options.runs), options.language, options.resume,
+        )  # fmt: skip
+
+
+def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Options:
+    """Return the keys of a config that ``cls``, a dataclass, has as fields, as an object with checked types.
+
+    ``key`` says where ``settings`` stand in the config, for messages.
 
     Raises:
         UserError: a key is missing, or of the wrong type or range.
@@ -53,7 +124,7 @@ def typed(cls: type[Keys], settings: Mapping[str, Any], key: str = "") -> Keys:
     try:
         return TypeAdapter(cls).validate_python({name: settings[name] for name in names if name in settings})
     except ValidationError as error:
-        raise UserError(_told(error, key, names)) from None
+        raise UserError(_invalid(error, key, names)) from None
 
 
 def make(node: Mapping[str, Any], key: str) -> Any:
@@ -66,9 +137,10 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     Raises:
         UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
     """
-    target = renamed.target(str(node["_target_"])) if "_target_" in node else ""
+    node = renamed.targets(node)
+    target = str(node.get("_target_", ""))
     if not target:
-        raise UserError(f"{key} has no _target_, so it is not known what to make of it; choose one of the shipped configs of this group")
+        raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
     try:
         cls = get_class(target)
     except Exception as error:  # noqa: BLE001 -- Hydra wraps whatever an import can raise; all of it means: no such class
@@ -86,13 +158,79 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        raise UserError(_told(error, key, names)) from None
+        raise UserError(_invalid(error, key, names)) from None
 
 
-def _told(error: ValidationError, key: str, names: Sequence[str]) -> str:
+def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
+    """Return a label scheme by its name in ``configs/labels`` or by the path of a YAML file.
+
+    Raises:
+        UserError: there is none, or it is broken.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return labels.load(Path(name))
+    if path := shipped_or_own("labels", name, config_dir):
+        return labels.load(path)
+    known = choices("labels", config_dir)
+    raise UserError(
+        f"there is no label scheme '{name}'{nearest(name, known)}; the schemes are {listed(known)}, "
+        "or give the path of a YAML file or --config-dir FOLDER"
+    )
+
+
+def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool = False) -> Prepared:
+    """Return the corpus of a config, after preparing it if it is new, or if its config or its files have changed.
+
+    Raises:
+        UserError: the source is missing or broken.
+    """
+    from haltung.corpus.prepare import fingerprint, is_current, prepare
+    from haltung.corpus.store import load
+
+    settings = renamed.stored_config(settings)
+    corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
+    options = typed(CorpusOptions, corpus, "corpus")
+    name, out = options.name, corpus_folder(options.name, options.split, Path(folders.prepared))
+    scheme = scheme_of(options.labels, config_dir)
+    # A corpus is prepared whole, so that its splits are the same whichever of its tasks are learned.
+    tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
+    reader = make(options.reader, "corpus.reader")
+    # What a model makes of the corpus (what it reads, how long) is no part of the corpus itself.
+    content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
+    mark = fingerprint({**content, "scheme": scheme.to_dict()}, reader.files() if hasattr(reader, "files") else ())
+    if not force and is_current(out / name, mark):
+        return load(out / name).only(tasks)
+    rules, split = make(options.rules, "corpus.rules"), make(options.split, "corpus.split")
+    return prepare(name, reader, scheme, rules, split, out, fingerprint=mark).only(tasks)
+
+
+def corpus_folder(name: str, split: Mapping[str, Any], prepared: Path) -> Path:
+    """Return the folder that a corpus is prepared in: ``prepared``, or one for each fold, so that no fold replaces another."""
+    if {"folds", "fold"} <= split.keys():
+        return prepared / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"
+    return prepared
+
+
+def recipe_of(settings: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a config.
+
+    Raises:
+        UserError: a value is wrong; all that can be wrong with a config is found here, before any work is done.
+    """
+    from haltung.encoders.load import locate
+    from haltung.models.spec import NetworkSpec
+
+    options, model = typed(RecipeOptions, settings), make(settings["model"], "model")
+    encoder, training = make(settings["encoder"], "encoder"), make(settings["training"], "training")
+    if encoder.origin == "folder" and isinstance(model, NetworkSpec):
+        locate(encoder)
+    return Recipe(settings, options, encoder, model, training)
+
+
+def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:
     faults = error.errors()
     first = faults[0]
-    # Behind a field's name stands which member of a union was tried; the members' faults are told as one.
+    # A location names the field first, then which member of a union was tried; all members' faults make one sentence.
     name = next((str(part) for part in first["loc"] if part in names), "")
     where = ".".join(part for part in (key, name) if part)
     if first["type"] in ("missing", "missing_argument"):
@@ -108,23 +246,4 @@ def _told(error: ValidationError, key: str, names: Sequence[str]) -> str:
 def _value(value: Any, key: str) -> Any:
     if isinstance(value, Mapping) and "_target_" in value:
         return make(value, key)
-    return [_value(item, f"{key}.{place}") for place, item in enumerate(value)] if isinstance(value, list) else value
-
-
-def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
-    """Return a label scheme by its name in ``configs/labels`` or by the path of a YAML file.
-
-    Raises:
-        UserError: there is none, or it is broken.
-    """
-    if name.endswith((".yaml", ".yml")):
-        return labels.load(Path(name))
-    for folder in ([config_dir] if config_dir else []) + [files.shipped("configs")]:
-        path = folder / "labels" / f"{name}.yaml"
-        if path.is_file():
-            return labels.load(path)
-    known = choices("labels", config_dir)
-    raise UserError(
-        f"there is no label scheme '{name}'{nearest(name, known)}; the schemes are {listed(known)}, "
-        "or give the path of a YAML file or --config-dir FOLDER"
-    )
+    return [_value(item, f"{key}.{position}") for position, item in enumerate(value)] if isinstance(value, list) else value

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.build import make, plain, scheme_of, typed
-from haltung.cli.config import compose, parse
-from haltung.cli.prepare import CorpusKeys
+from haltung.cli.build import CorpusOptions, make, scheme_of, typed
+from haltung.cli.config import Request, each
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class CheckOptions:
+    """The keys of the command."""
 
     spelling: Literal["auto", "required", "off"]
     shown: Annotated[int, Field(ge=0)]
 
 
-def run(words: Sequence[str]) -> int:
-    """Hold each corpus that is asked for against its limits; return 1 if one of them is not met."""
-    parsed = parse(words)
-    holds = True
-    for overrides in parsed.combinations:
-        config = compose("check", overrides, parsed.config_dir)
-        if parsed.show:
-            print(OmegaConf.to_yaml(config))
-            continue
-        holds &= _check(plain(config), parsed.config_dir)
-    return 0 if holds else 1
+def run(arguments: Sequence[str]) -> int:
+    """Hold each corpus against its limits; return 1 if one of them is not met."""
+    results = [_check(request) for request in each("check", arguments)]
+    return 0 if all(results) else 1
 
 
-def _check(settings: Mapping[str, Any], config_dir: Path | None) -> bool:
-    keys, corpus = typed(Keys, settings), typed(CorpusKeys, settings["corpus"], "corpus")
+def _check(request: Request) -> bool:
+    settings = request.settings
+    options, corpus = typed(CheckOptions, settings), typed(CorpusOptions, settings["corpus"], "corpus")
     limits, reader = make(settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
-    scheme = scheme_of(corpus.labels, config_dir)
+    scheme = scheme_of(corpus.labels, request.config_dir)
 
     from rich import box
     from rich.console import Console
@@ -49,7 +40,7 @@ def _check(settings: Mapping[str, Any], config_dir: Path | None) -> bool:
     from haltung.corpus.quality import prose, spelling
 
     console = Console()
-    spells = keys.spelling == "required" or (keys.spelling == "auto" and spelling.is_there())
+    spells = options.spelling == "required" or (options.spelling == "auto" and spelling.is_there())
     segments = reader.read(scheme).segments
     with Console(stderr=True).status(f"{corpus.name}: checking {len(segments)} segments"):
         countries = reader.countries() if hasattr(reader, "countries") else {}
@@ -63,11 +54,11 @@ def _check(settings: Mapping[str, Any], config_dir: Path | None) -> bool:
     for measure in measures:
         if not measure.holds and measure.faults:
             console.print(Text(f"{measure.name}: {len(measure.faults)}", "bold"))
-            for fault in measure.faults[: keys.shown]:
+            for fault in measure.faults[: options.shown]:
                 console.print(Text(f"  {fault}"))
-            if len(measure.faults) > keys.shown:
-                console.print(f"  … and {len(measure.faults) - keys.shown} more (shown={len(measure.faults)} lists them all)")
+            if len(measure.faults) > options.shown:
+                console.print(f"  … and {len(measure.faults) - options.shown} more (shown={len(measure.faults)} lists them all)")
     if limits.spelling is not None and not spells:
-        why = "switched off" if keys.spelling == "off" else f"hunspell is not installed; {spelling.INSTALL}"
+        why = "switched off" if options.spelling == "off" else f"hunspell is not installed; {spelling.INSTALL}"
         console.print(Text(f"Note: spelling was not checked: {why}.", "yellow"))
     return all(measure.holds for measure in measures)

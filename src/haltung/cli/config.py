@@ -1,4 +1,4 @@
-"""From ``key=value`` words to a composed config (Hydra), with one sentence for every mistake."""
+"""From ``key=value`` arguments to a composed config (Hydra), with one sentence for every mistake."""
 
 from __future__ import annotations
 
@@ -19,28 +19,87 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from haltung import files
+from haltung.cli import renamed
 from haltung.errors import UserError, listed, nearest
 
-_SWEPT_LIMIT = 200
+_MOST_COMBINATIONS = 200
 
-# Mappings whose keys are the user's own (tasks, columns, labels), so that a new one is no slip and needs no + before it.
+# Mappings whose keys the user chooses (tasks, columns, labels): a new one is no slip and needs no +.
 _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks")
+
+_PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 @dataclass(frozen=True)
-class Words:
-    """A command line taken apart: overrides, one list for each combination that a sweep asks for, and the options."""
+class CommandLine:
+    """A command line taken apart.
+
+    ``combinations`` has a list of overrides for each combination of the values that were given with
+    commas, ``show`` says that configs are to be printed (``--cfg``).
+    """
 
     combinations: tuple[tuple[str, ...], ...]
     show: bool = False
     config_dir: Path | None = None
 
 
-def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return the config of a command with these overrides; keys of the ``optional`` groups may be left without a value.
+@dataclass(frozen=True)
+class Request:
+    """One combination of a command line: its config as plain data, and what it was composed from.
+
+    ``command`` holds the command and its arguments as they were typed, for the record of a run.
+    """
+
+    settings: dict[str, Any]
+    overrides: tuple[str, ...]
+    command: tuple[str, ...]
+    config_dir: Path | None = None
+
+
+def each(
+    name: str,
+    arguments: Sequence[str],
+    *,
+    texts: Sequence[str] = (),
+    lists: Sequence[str] = (),
+    verbatim: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    single: str = "",
+) -> Iterator[Request]:
+    """Yield a request for each combination that a command line asks for; with ``--cfg`` print the configs instead.
+
+    Args:
+        name: of the command.
+        arguments: what stands behind it on the command line.
+        texts: keys whose value is always one text, such as a date, which Hydra would take for a number.
+        lists: keys whose value is a list of texts; its brackets may be left out.
+        verbatim: keys whose value is taken as it stands, whatever characters it holds.
+        optional: groups whose keys may be left without a value.
+        single: the error message for more than one combination; "" allows several.
 
     Raises:
-        UserError: an override is malformed, or names a key or a choice that there is none of.
+        UserError: an option or an override is wrong.
+    """
+    current = renamed.arguments(name, arguments)
+    literal = {key: value for key, sign, value in (word.partition("=") for word in current) if sign and key in verbatim}
+    rest = [_as_text(word, texts, lists) for word in current if word.partition("=")[0] not in literal]
+    line = parse(rest)
+    if single and len(line.combinations) != 1:
+        raise UserError(single)
+    for overrides in line.combinations:
+        config = compose(name, overrides, line.config_dir, optional)
+        if line.show:
+            print(OmegaConf.to_yaml(config))
+            continue
+        settings = renamed.own_config(plain(config)) | literal
+        yield Request(settings, overrides, (name, *arguments), line.config_dir)
+
+
+def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
+    """Return the config of a command with these overrides; keys of the ``optional`` groups may lack a value.
+
+    Raises:
+        UserError: an override is malformed, or names an unknown key or choice.
     """
     register_resolvers()
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
@@ -49,14 +108,12 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3", job_name=command):
         try:
             config = hydra_compose(command, words)
-            # Interpolations are resolved now, so that a missing or circular one is told before any work is done.
+            # Resolve now, so that a missing or circular interpolation stops the command before any work.
             OmegaConf.resolve(config)
         except MissingConfigException as error:
             raise UserError(_missing(error)) from None
         except OverrideParseException as error:
-            raise UserError(
-                f"'{error.override}' is no key=value ({_first(error)}); quote values that hold spaces, commas or brackets"
-            ) from None
+            raise UserError(_malformed(error)) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(_refused(command, error, overrides)) from None
         except yaml.MarkedYAMLError as error:
@@ -64,7 +121,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
             where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
             raise UserError(f"{where}: not YAML ({error.problem or _first(error)})") from None
         except (ValueError, yaml.YAMLError) as error:
-            # A group that is set to something that is no name, or a file of the user's own that is no text
+            # A group is set to something that is no name, or a config of the user is no text file.
             raise UserError(f"the config can't be composed: {_first(error)}; choices are given as group=NAME") from None
     missing = sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional)
     if missing:
@@ -72,7 +129,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     return config
 
 
-def parse(words: Sequence[str]) -> Words:
+def parse(arguments: Sequence[str]) -> CommandLine:
     """Take a command line apart; ``seed=1,2,3`` asks for three combinations.
 
     Raises:
@@ -80,7 +137,7 @@ def parse(words: Sequence[str]) -> Words:
     """
     overrides: list[str] = []
     show, config_dir = False, None
-    rest = iter(words)
+    rest = iter(arguments)
     for word in rest:
         if word == "--cfg":
             show = True
@@ -88,22 +145,39 @@ def parse(words: Sequence[str]) -> Words:
             value = word.partition("=")[2] or next(rest, "")
             config_dir = Path(value)
             if not value or not config_dir.is_dir():
-                raise UserError(f"--config-dir: '{value}' is no folder; name the folder that holds your own corpus/, model/, … configs")
+                raise UserError(f"--config-dir: '{value}' is no folder; name the folder with your corpus/, model/, … configs")
         elif word.startswith("-"):
             raise UserError(f"unknown option '{word}'; the options are --help, --cfg, --config-dir DIR; everything else is key=value")
         else:
-            overrides.append(_as_text(word))
-    parser = OverridesParser.create()
+            overrides.append(_with_run_id(word))
     try:
-        parsed = parser.parse_overrides(overrides)
+        parsed = OverridesParser.create().parse_overrides(overrides)
     except OverrideParseException as error:
-        raise UserError(
-            f"'{error.override}' is no key=value ({_first(error)}); quote values that hold spaces, commas or brackets"
-        ) from None
+        raise UserError(_malformed(error)) from None
     combinations = tuple(_combinations(parsed, overrides))
-    if len(combinations) > _SWEPT_LIMIT:
-        raise UserError(f"these overrides ask for {len(combinations)} runs, at most {_SWEPT_LIMIT} are allowed in one command")
-    return Words(combinations, show, config_dir)
+    if len(combinations) > _MOST_COMBINATIONS:
+        raise UserError(f"these overrides ask for {len(combinations)} runs, at most {_MOST_COMBINATIONS} are allowed in one command")
+    return CommandLine(combinations, show, config_dir)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain data, with strings for keys."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def quote(value: Any) -> str:
+    """Return a value as an override has to spell it: text in quotes where Hydra would read something else."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if not isinstance(value, str):
+        return repr(value)
+    if _PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "inf", "nan"):
+        return value
+    # Hydra reads a backslash as an escape only where a quote follows it.
+    escaped = re.sub(r"(\\*)'", r"\1\1\'", value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def choices(group: str, config_dir: Path | None = None) -> list[str]:
@@ -112,15 +186,52 @@ def choices(group: str, config_dir: Path | None = None) -> list[str]:
     return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
 
 
+def shipped_or_own(group: str, name: str, config_dir: Path | None = None) -> Path | None:
+    """Return the file of a choice, the user's before the shipped one; None where there is neither."""
+    folders = ([config_dir] if config_dir else []) + [files.shipped("configs")]
+    return next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
+
+
 def keys(config: DictConfig) -> list[str]:
     """Return all keys of a config in dotted form."""
     return list(_flat(OmegaConf.to_container(config, resolve=False), ""))
 
 
-def _as_text(word: str) -> str:
-    """Put a run's id in quotes: one such as 9e881582 would be read as a number."""
+def register_resolvers() -> None:
+    """Register our interpolations: ``${shipped:data/diplomacy}`` is a folder that the wheel carries too."""
+    if not OmegaConf.has_resolver("shipped"):
+        OmegaConf.register_new_resolver("shipped", _shipped)
+
+
+def _shipped(path: str) -> str:
+    top, _, rest = path.partition("/")
+    return str(files.shipped(top) / rest)
+
+
+def _as_text(word: str, texts: Sequence[str], lists: Sequence[str]) -> str:
+    key, sign, value = word.partition("=")
+    if not sign or key not in (*texts, *lists):
+        return word
+    if key in lists:
+        items = [item.strip().strip("'\"") for item in re.sub(r"^\[|\]$", "", value.strip()).split(",")]
+        return f"{key}=[{','.join(_quoted(item) for item in items if item)}]"
+    as_given = "'" in value or '"' in value or value in ("null", "") or value.startswith(("[", "${"))
+    return word if as_given else f"{key}={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    """Return a text in quotes, even where it needs none: ``true`` may be the name of a run."""
+    quoted = quote(text)
+    return quoted if quoted.startswith("'") else f"'{quoted}'"
+
+
+def _with_run_id(word: str) -> str:
+    """Quote the ids of runs: one such as 9e881582 would be read as a number."""
     key, _, value = word.partition("=")
-    return f"{key}='{value}'" if key == "run" and re.fullmatch(r"[0-9][0-9A-Za-z.+-]*", value) else word
+    ids = value.split(",")
+    if key != "run" or not all(re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.+_-]*", id) for id in ids):
+        return word
+    return f"run={','.join(_quoted(id) if id[0].isdigit() else id for id in ids)}"
 
 
 def _combinations(parsed: Iterable[Override], overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -135,51 +246,43 @@ def _combinations(parsed: Iterable[Override], overrides: Sequence[str]) -> Itera
     yield from itertools.product(*options)
 
 
-def register_resolvers() -> None:
-    """Make our interpolations known to OmegaConf: ``${shipped:data/diplomacy}`` is a folder that the wheel carries too."""
-    if not OmegaConf.has_resolver("shipped"):
-        OmegaConf.register_new_resolver("shipped", _shipped)
-
-
-def _shipped(place: str) -> str:
-    top, _, rest = place.partition("/")
-    return str(files.shipped(top) / rest)
+def _malformed(error: OverrideParseException) -> str:
+    return f"'{error.override}' is no key=value ({_first(error)}); quote values that hold spaces, commas or brackets"
 
 
 def _missing(error: MissingConfigException) -> str:
     options = list(error.options or [])
-    found = str(error.missing_cfg_file or "")
-    group, _, name = found.rpartition("/")
+    missing = str(error.missing_cfg_file or "")
+    group, _, name = missing.rpartition("/")
     if not options:
-        group_names = [path.name for path in files.shipped("configs").iterdir() if path.is_dir()]
-        return f"there is no group '{group or found}'{nearest(group or found, group_names)}; the groups are {listed(sorted(group_names))}"
+        groups = [path.name for path in files.shipped("configs").iterdir() if path.is_dir()]
+        return f"there is no group '{group or missing}'{nearest(group or missing, groups)}; the groups are {listed(sorted(groups))}"
     return f"there is no {group} '{name}'{nearest(name, options)}; the choices are {listed(options)}"
 
 
 def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
     text = _first(error)
-    config = None
     if isinstance(error, ConfigCompositionException) and "Could not override" in text:
-        found = text.split("'")[1]
-        config = _bare(command, overrides)
+        unknown = text.split("'")[1]
+        config = _with_groups(command, overrides)
         known = keys(config) if config is not None else []
-        owner, _, name = found.rpartition(".")
+        owner, _, name = unknown.rpartition(".")
         siblings = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == owner]
-        # The same key one room further (corpus.path for corpus.reader.path) is nearer than any other spelling.
+        # The same key one level deeper (corpus.path for corpus.reader.path) is nearer than any other spelling,
         elsewhere = [key for key in known if key.rpartition(".")[2] == name and key.startswith(owner)]
-        # And so is the same owner under another roof (corpus.reads.topic for model.reads.topic, which only repeats it).
+        # and so is the same owner in another group (corpus.reads.topic for model.reads.topic, which repeats it).
         twins = sorted({key.rpartition(".")[0] for key in known if key.count(".") > 1 and key.split(".")[-2] == owner.rpartition(".")[2]})
         elsewhere += [f"{twin}.{name}" for twin in twins if twin != owner]
-        hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(found, known)
-        where = f"{owner or 'the command'} has {listed(siblings)}" if siblings else f"the keys are told by haltung {command} --help"
-        return f"there is no key '{found}'{hint}; {where}"
+        hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(unknown, known)
+        where = f"{owner or 'the command'} has {listed(siblings)}" if siblings else f"haltung {command} --help lists the keys"
+        return f"there is no key '{unknown}'{hint}; {where}"
     if "Could not override" in text or "Multiple values" in text or "not found" in text:
-        return f"{text}; the groups and keys are told by haltung {command} --help"
+        return f"{text}; haltung {command} --help lists groups and keys"
     return f"the config can't be composed: {text}"
 
 
-def _bare(command: str, overrides: Sequence[str]) -> DictConfig | None:
-    """Compose once more with the choices of groups alone, to know which keys there are."""
+def _with_groups(command: str, overrides: Sequence[str]) -> DictConfig | None:
+    """Compose with the choices of groups alone, to learn which keys there are."""
     groups = {path.name for path in files.shipped("configs").iterdir() if path.is_dir()}
     chosen = [word for word in overrides if word.partition("=")[0] in groups]
     try:

@@ -6,13 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
-from haltung.cli.build import plain, typed
-from haltung.cli.config import compose, parse
-from haltung.cli.prepare import corpus_of
+from haltung.cli.build import Language, corpus_of, typed
+from haltung.cli.config import each
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
@@ -23,41 +20,34 @@ SPLITS = ("dev", "test")
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class DyadsOptions:
+    """The keys of the command."""
 
     bundle: str | None
     dyads: str | None
     split: str
     tune: bool
     actors: str | None
-    sources: str
-    prepared: str
     output: str | None
-    language: Literal["en", "de"]
+    language: Language
 
 
-def run(words: Sequence[str]) -> int:
-    """Score dyads on a split, or choose on dev how they are chosen."""
-    parsed = parse(words)
-    for overrides in parsed.combinations:
-        config = compose("dyads", overrides, parsed.config_dir)
-        if parsed.show:
-            print(OmegaConf.to_yaml(config))
-        else:
-            _dyads(plain(config), ["dyads", *words], parsed.config_dir)
+def run(arguments: Sequence[str]) -> int:
+    """Score dyads on a split, or tune the thresholds on dev."""
+    for request in each("dyads", arguments):
+        _dyads(request.settings, request.command, request.config_dir)
     return 0
 
 
 def _dyads(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path | None) -> None:
-    keys = typed(Keys, settings)
-    if keys.split not in SPLITS:
-        raise UserError(f"split is '{keys.split}', allowed are {listed(SPLITS)}")
-    if keys.bundle is None:
+    options = typed(DyadsOptions, settings)
+    if options.split not in SPLITS:
+        raise UserError(f"split is '{options.split}', allowed are {listed(SPLITS)}")
+    if options.bundle is None:
         raise UserError("name the model of stances: bundle=DIR, a folder that haltung train or haltung export has written")
     if not settings.get("corpus"):
         raise UserError("name segments with gold dyads: corpus=NAME, for example corpus=gnad10_stance")
-    if keys.tune and (keys.split == "test" or keys.dyads is None):
+    if options.tune and (options.split == "test" or options.dyads is None):
         raise UserError("tune=true wants a model, dyads=DIR, and split=dev: nothing is ever chosen on the test split")
 
     from haltung.actors.finder import Actors
@@ -65,37 +55,37 @@ def _dyads(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path
     from haltung.events.dyads import scoring
 
     corpus = corpus_of(settings, config_dir)
-    segments = corpus.segments(keys.split)
+    segments = corpus.segments(options.split)
     if not segments:
-        raise UserError(f"the {keys.split} split of the corpus '{corpus.name}' is empty, so there is nothing to hold dyads against")
-    labeller = labelling.load(Path(keys.bundle))
-    model = labelling.dyads(Path(keys.dyads)) if keys.dyads else None
-    read = scoring.read(segments, labeller.classify, Actors.load(extra=Path(keys.actors) if keys.actors else None))
-    if keys.tune and model is not None:
-        _tune(keys, model, read, corpus.name, command)
+        raise UserError(f"the {options.split} split of the corpus '{corpus.name}' is empty, so there is nothing to hold dyads against")
+    labeller = labelling.load(Path(options.bundle))
+    model = labelling.dyads(Path(options.dyads)) if options.dyads else None
+    read = scoring.read(segments, labeller.classify, Actors.load(extra=Path(options.actors) if options.actors else None))
+    if options.tune and model is not None:
+        _tune(options, model, read, corpus.name, command)
     else:
-        _score(keys, model, read, corpus.name, command)
+        _score(options, model, read, corpus.name, command)
 
 
-def _tune(keys: Keys, model: Trained, read: Read, corpus: str, command: Sequence[str]) -> None:
+def _tune(options: DyadsOptions, model: Trained, read: Read, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
     from haltung.events.dyads import scoring
     from haltung.events.dyads import thresholds as choices
 
-    folder = Path(str(keys.dyads))
+    folder = Path(str(options.dyads))
     console = Console(stderr=True)
     with console.status(f"asking about {len(read.segments)} segments"):
         asked = scoring.ask(read, model)
     with console.status("trying choices"):
         choice, aim = scoring.tune(read, asked)
-    choices.keep(folder, choice, {"corpus": corpus, "split": keys.split, "aim": aim, "command": " ".join(["haltung", *command])})
+    choices.keep(folder, choice, {"corpus": corpus, "split": options.split, "aim": aim, "command": " ".join(["haltung", *command])})
     told = ", ".join(f"{name} {value:g}" for name, value in asdict(choice).items())
-    print(f"on the {keys.split} split of {corpus} best is {told}: a mean F1 of {aim:.3f} over {listed(scoring.AIMS)}")
+    print(f"on the {options.split} split of {corpus} best is {told}: a mean F1 of {aim:.3f} over {listed(scoring.AIMS)}")
     print(f"kept in {choices.file(folder)}")
 
 
-def _score(keys: Keys, model: Trained | None, read: Read, corpus: str, command: Sequence[str]) -> None:
+def _score(options: DyadsOptions, model: Trained | None, read: Read, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
     from haltung.evaluation.metrics import dyads as figures
@@ -119,14 +109,20 @@ def _score(keys: Keys, model: Trained | None, read: Read, corpus: str, command: 
     }
     swaps = {name: scoring.swapped(read.segments, rows) for name, rows in found.items()}
     console = Console()
-    for grid in dyads_report.tables(systems, differences, swaps, precisions, keys.language):
+    for grid in dyads_report.tables(systems, differences, swaps, precisions, options.language):
         console.print(grid.rich())
-    name = Path(keys.dyads).resolve().parent.name if keys.dyads else "rules"
-    place = Path(keys.output or f"experiments/reports/dyads-{name}-{corpus}-{keys.split}")
+    name = Path(options.dyads).resolve().parent.name if options.dyads else "rules"
+    place = Path(options.output or f"experiments/reports/dyads-{name}-{corpus}-{options.split}")
     place.mkdir(parents=True, exist_ok=True)
-    figure = dyads_report.plot(systems, f"{corpus}, {keys.split}", keys.language)
+    figure = dyads_report.plot(systems, f"{corpus}, {options.split}", options.language)
     plots.save(figure, place / "dyads.png")
-    told = {"command": " ".join(["haltung", *command]), "corpus": corpus, "split": keys.split, "bundle": keys.bundle, "dyads": keys.dyads}
+    told = {
+        "command": " ".join(["haltung", *command]),
+        "corpus": corpus,
+        "split": options.split,
+        "bundle": options.bundle,
+        "dyads": options.dyads,
+    }
     data = {**told, **dyads_report.plain(systems, differences, swaps, precisions)}
     (place / "dyads.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with (place / "found.jsonl").open("w", encoding="utf-8") as file:

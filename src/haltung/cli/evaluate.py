@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from omegaconf import OmegaConf
-
-from haltung.cli.build import make, plain, typed
-from haltung.cli.config import compose, parse
-from haltung.cli.prepare import corpus_of
+from haltung.cli.build import Language, corpus_of, make, typed
+from haltung.cli.config import Request, each
 from haltung.errors import UserError
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class EvaluateOptions:
+    """The keys of the command."""
 
     run: str | None
     bundle: str | None
     split: Literal["dev", "test"]
-    language: Literal["en", "de"]
-    sources: str
-    prepared: str
+    language: Language
     output: str | None
-    examine: bool
+    error_analysis: bool
     seen: Literal["refuse", "allow"]
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Score a run's model, or each seed's, on a split; print the tables and write the reports."""
-    parsed = parse(words)
-    for overrides in parsed.combinations:
-        config = compose("evaluate", overrides, parsed.config_dir)
-        if parsed.show:
-            print(OmegaConf.to_yaml(config))
-        else:
-            _evaluate(plain(config), ["evaluate", *words], parsed.config_dir)
+    for request in each("evaluate", arguments):
+        _evaluate(request)
     return 0
 
 
-def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path | None) -> None:
-    keys = typed(Keys, settings)
-    if (keys.run is None) == (keys.bundle is None):
+def _evaluate(request: Request) -> None:
+    settings, options = request.settings, typed(EvaluateOptions, request.settings)
+    if (options.run is None) == (options.bundle is None):
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
     own_corpus = not settings.get("corpus")
 
@@ -55,25 +45,26 @@ def _evaluate(settings: Mapping[str, Any], command: Sequence[str], config_dir: P
     from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of
 
     group = None
-    if keys.bundle is not None:
+    if options.bundle is not None:
         if own_corpus:
             raise UserError("bundle=… says what to evaluate; corpus=NAME has to say on what")
-        models = [TrainedModel(Path(keys.bundle).name, Path(keys.bundle))]
+        models = [TrainedModel(Path(options.bundle).name, Path(options.bundle))]
     else:
-        record = tracking.find(make(settings["tracking"], "tracking"), str(keys.run))
+        record = tracking.find(make(settings["tracking"], "tracking"), str(options.run))
         # The mean over seeds belongs to the run that holds them, which in a sweep is not the one that was named.
         models, group = models_of(record), tracking.group(record)
         settings = {**settings, "corpus": record.config["corpus"]} if own_corpus else settings
-    corpus, console = corpus_of(settings, config_dir), Console()
+    corpus, console = corpus_of(settings, request.config_dir), Console()
 
     def show(model: ModelEvaluation) -> None:
-        title = f"[bold]{model.name}[/] on {corpus.name} {keys.split}; report: {model.report / 'report.html'}"
+        title = f"[bold]{model.name}[/] on {corpus.name} {options.split}; report: {model.report / 'report.html'}"
         console.print(title, highlight=False, soft_wrap=True)
-        tables.show(model.result, corpus.scheme, console, keys.language)
+        tables.show(model.result, corpus.scheme, console, options.language)
 
     done = evaluate(
-        models, corpus, keys.split, own_corpus=own_corpus, group=group, folder=Path(keys.output or "experiments/reports"),
-        command=command, language=keys.language, errors=keys.examine, allow_seen=keys.seen == "allow", callback=show,
+        models, corpus, options.split, own_corpus=own_corpus, group=group, folder=Path(options.output or "experiments/reports"),
+        command=request.command, language=options.language, errors=options.error_analysis, allow_seen=options.seen == "allow",
+        callback=show,
     )  # fmt: skip
     if done.summary is not None:
-        console.print(tables.seeds(done.summary, corpus.scheme, keys.language).rich())
+        console.print(tables.seeds(done.summary, corpus.scheme, options.language).rich())

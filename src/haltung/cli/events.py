@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.build import plain, typed
-from haltung.cli.config import compose, parse
+from haltung.cli.build import Language, typed
+from haltung.cli.config import each
 from haltung.errors import UserError
 from haltung.files import atomic_file
 from haltung.labels import Scheme
@@ -37,8 +36,8 @@ _EXCERPT = 100
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class EventsOptions:
+    """The keys of the command."""
 
     bundle: str | None
     input: str | None
@@ -47,42 +46,34 @@ class Keys:
     page: str | None
     dyads: str | None
     actors: str | None
-    longest: Annotated[int, Field(ge=1)]
-    language: Literal["en", "de"]
+    max_characters: Annotated[int, Field(ge=1)]
+    language: Language
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Read the events of an input; exit code 1 where a part of it could not be read."""
-    code = 0
-    parsed = parse(words)
-    for overrides in parsed.combinations:
-        config = compose("events", overrides, parsed.config_dir)
-        if parsed.show:
-            print(OmegaConf.to_yaml(config))
-        else:
-            code = max(code, _events(typed(Keys, plain(config))))
-    return code
+    return max([_events(typed(EventsOptions, request.settings)) for request in each("events", arguments)], default=0)
 
 
-def _events(keys: Keys) -> int:
+def _events(options: EventsOptions) -> int:
     from haltung.actors.finder import Actors
     from haltung.events import labelling
     from haltung.events.dyads.rules import Rules
     from haltung.events.text import read as reading
     from haltung.serving import article_page
 
-    if keys.bundle is None:
+    if options.bundle is None:
         raise UserError("name the classifier: bundle=DIR, a folder that haltung train or haltung export has written")
-    if keys.input is None:
+    if options.input is None:
         raise UserError("name what to read: input=FILE, a folder, or input=- for standard input")
-    source = reading.find(keys.input)
-    outputs = [Path(name) if name else None for name in (keys.output, keys.table, keys.page)]
+    source = reading.find(options.input)
+    outputs = [Path(name) if name else None for name in (options.output, options.table, options.page)]
     for path in outputs:
         _writable(path)
     _apart([path for path in outputs if path])
-    labeller = labelling.load(Path(keys.bundle))
-    dyads = labelling.dyads(Path(keys.dyads)) if keys.dyads else Rules()
-    actors = Actors.load(extra=Path(keys.actors) if keys.actors else None)
+    labeller = labelling.load(Path(options.bundle))
+    dyads = labelling.dyads(Path(options.dyads)) if options.dyads else Rules()
+    actors = Actors.load(extra=Path(options.actors) if options.actors else None)
     failures: list[Failure] = []
     shown: list[Event] = []
     notes: list[str] = []
@@ -91,7 +82,7 @@ def _events(keys: Keys) -> int:
     with ExitStack() as stack:
         lines, rows, page = (stack.enter_context(_written(path)) for path in outputs)
         write_row = _table(rows)
-        for found in _read(source, keys.longest, labeller.classify, actors, dyads, failures):
+        for found in _read(source, options.max_characters, labeller.classify, actors, dyads, failures):
             count, total = count + 1, total + len(found.events)
             if lines:
                 lines.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
@@ -102,13 +93,15 @@ def _events(keys: Keys) -> int:
             shown += found.events[: _SHOWN - len(shown)]
             notes += [f"{found.article.where}: {note}" for note in found.notes]
         if page:
-            page.write(article_page.page(pictured, labeller.scheme, keys.language, count))
+            page.write(article_page.page(pictured, labeller.scheme, options.language, count))
     if not any(outputs):
-        _show(shown, total, labeller.scheme, keys.language)
+        _show(shown, total, labeller.scheme, options.language)
     told = " and ".join(str(path) for path in outputs if path)
     print(f"{_counted(total, 'event')} in {_counted(count, 'article')}" + (f" written to {told}" if told else ""))
-    if keys.page and count > article_page.MOST:
-        print(f"haltung: {keys.page} shows the first {article_page.MOST} of {count:,} articles; output=FILE.jsonl has all", file=sys.stderr)
+    if options.page and count > article_page.MOST:
+        print(
+            f"haltung: {options.page} shows the first {article_page.MOST} of {count:,} articles; output=FILE.jsonl has all", file=sys.stderr
+        )
     _tell(notes, source.others, failures)
     return 1 if failures else 0
 

@@ -6,13 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
-from haltung.cli.build import make, plain, typed
-from haltung.cli.config import compose, parse
-from haltung.cli.prepare import corpus_of
+from haltung.cli.build import Language, corpus_of, make, typed
+from haltung.cli.config import each
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
@@ -21,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class ExportOptions:
+    """The keys of the command."""
 
     run: str | None
     bundle: str | None
@@ -30,45 +27,35 @@ class Keys:
     int8: bool
     register: bool
     licence: str | None
-    language: Literal["en", "de"]
-    sources: str
-    prepared: str
+    language: Language
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Export, print the table of formats; 1 where fp32, or a format that was asked for, is refused."""
-    parsed = parse(words)
-    code = 0
-    for overrides in parsed.combinations:
-        config = compose("export", overrides, parsed.config_dir)
-        if parsed.show:
-            print(OmegaConf.to_yaml(config))
-        else:
-            code = max(code, _export(plain(config), parsed.config_dir))
-    return code
+    return max([_export(request.settings, request.config_dir) for request in each("export", arguments)], default=0)
 
 
 def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
-    keys = typed(Keys, settings)
-    if (keys.run is None) == (keys.bundle is None):
+    options = typed(ExportOptions, settings)
+    if (options.run is None) == (options.bundle is None):
         raise UserError("name what to export: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
-    if keys.to is None:
+    if options.to is None:
         raise UserError("name the folder to write the bundle into: to=DIR")
-    if keys.register and keys.run is None:
+    if options.register and options.run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
 
     from haltung import tracking
     from haltung.models import bundle
 
     record: RunRecord | None = None
-    if keys.run is None:
-        folder = Path(str(keys.bundle))
+    if options.run is None:
+        folder = Path(str(options.bundle))
         described = bundle.describe(folder)
         if not settings.get("corpus"):
             raise UserError("bundle=… says what to export; corpus=NAME has to say on whose dev split the formats are compared with it")
         source: Mapping[str, Any] = settings
     else:
-        found = tracking.find(make(settings["tracking"], "tracking"), keys.run)
+        found = tracking.find(make(settings["tracking"], "tracking"), options.run)
         members = tracking.members(found)
         record = members[0]
         if record is not found:
@@ -98,15 +85,15 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
 
     # A linear model is over with so fast that bf16 would save nothing.
     usual = ("fp16",) if model.kind == "linear" else ("fp16", "bf16")
-    wanted = Wanted((*usual, "int8"), frozenset({"int8"})) if keys.int8 else Wanted(usual)
-    origin = Origin(_provenance(described, record, keys.licence), corpus.name, "dev", corpus.segments("dev"))
+    wanted = Wanted((*usual, "int8"), frozenset({"int8"})) if options.int8 else Wanted(usual)
+    origin = Origin(_provenance(described, record, options.licence), corpus.name, "dev", corpus.segments("dev"))
     with Console(stderr=True).status("") as status:
-        outcome = export(model, Path(keys.to), origin, wanted, lambda step: status.update(f"exporting: {step}"))
+        outcome = export(model, Path(options.to), origin, wanted, lambda step: status.update(f"exporting: {step}"))
     if outcome.folder is not None:
         # What was found on dev for a model of dyads belongs to it wherever it goes.
         choices.copy(folder, outcome.folder)
-    Console().print(exported(outcome, model.scheme, keys.language))
-    if record is not None and keys.register and outcome.folder is not None:
+    Console().print(exported(outcome, model.scheme, options.language))
+    if record is not None and options.register and outcome.folder is not None:
         from haltung.tracking.models import log_exported
 
         logged = log_exported(record.connection, record.id, outcome.folder, corpus.segments("dev")[:3])

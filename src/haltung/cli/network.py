@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.build import plain, scheme_of, typed
-from haltung.cli.config import compose, parse
+from haltung.cli.build import Language, scheme_of, typed
+from haltung.cli.config import each
 from haltung.errors import UserError
 from haltung.files import write_text
 
@@ -34,8 +33,8 @@ _SCHEME = "diplomacy"
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class NetworkOptions:
+    """The keys of the command."""
 
     input: str | None
     output: str | None
@@ -44,29 +43,24 @@ class Keys:
     directions: Literal["summed", "apart"]
     since: str | None
     until: str | None
-    least: Annotated[float, Field(ge=0, le=1)]
-    fewest: Annotated[int, Field(ge=1)]
+    min_probability: Annotated[float, Field(ge=0, le=1)]
+    min_events: Annotated[int, Field(ge=1)]
     topic: str | None
     stance: str | None
     inside: Literal["merge", "keep"]
-    language: Literal["en", "de"]
+    language: Language
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Draw an archive."""
-    parsed = parse([_as_text(word) for word in words])
-    for overrides in parsed.combinations:
-        config = compose("network", overrides, parsed.config_dir)
-        if parsed.show:
-            print(OmegaConf.to_yaml(config))
-        else:
-            _draw(typed(Keys, plain(config)), parsed.config_dir)
+    for request in each("network", arguments, texts=_TEXTS):
+        _draw(typed(NetworkOptions, request.settings), request.config_dir)
     return 0
 
 
-def _draw(keys: Keys, config_dir: Path | None) -> None:
-    output, series, pair = _asked(keys)
-    if keys.input is None:
+def _draw(options: NetworkOptions, config_dir: Path | None) -> None:
+    output, series, pair = _asked(options)
+    if options.input is None:
         raise UserError(
             "name the archive: input=FILE, what haltung events wrote with output=FILE.jsonl or table=FILE.csv, or a folder of these"
         )
@@ -74,34 +68,36 @@ def _draw(keys: Keys, config_dir: Path | None) -> None:
     from haltung.events.archive import read as archives
     from haltung.events.archive.i18n import counted, say
 
-    wanted = _selection(keys)
-    given = [keys.input] if Path(keys.input).expanduser().exists() else _several(keys.input)
+    wanted = _selection(options)
+    given = [options.input] if Path(options.input).expanduser().exists() else _several(options.input)
     archive = archives.read(archives.find(given))
     chosen = archives.select(archive.events, wanted)
-    events = archives.folded(chosen) if keys.inside == "merge" else chosen
+    events = archives.folded(chosen) if options.inside == "merge" else chosen
     whole = sum(map(archives.is_whole, archive.events))
-    notes = [say(keys.language, "incomplete", events=counted(keys.language, "events", len(archive.events) - whole))]
+    notes = [say(options.language, "incomplete", events=counted(options.language, "events", len(archive.events) - whole))]
     notes = notes if whole < len(archive.events) else []
-    if told := _told(keys):
-        notes.append(say(keys.language, "chosen", filters=told))
-    if keys.inside == "merge":
-        notes.append(say(keys.language, "merged"))
+    if told := _told(options):
+        notes.append(say(options.language, "chosen", filters=told))
+    if options.inside == "merge":
+        notes.append(say(options.language, "merged"))
     if output:
-        _network(events, archive, keys, output, notes, config_dir)
+        _network(events, archive, options, output, notes, config_dir)
     if pair:
-        _series(events, archive, keys, pair, series, notes, config_dir)
+        _series(events, archive, options, pair, series, notes, config_dir)
     for note in (*archive.notes, *_odd_dates(events)):
         print(f"haltung: {note}", file=sys.stderr)
 
 
-def _network(events: Sequence[Event], archive: Archive, keys: Keys, output: Path, notes: Sequence[str], config_dir: Path | None) -> None:
+def _network(
+    events: Sequence[Event], archive: Archive, options: NetworkOptions, output: Path, notes: Sequence[str], config_dir: Path | None
+) -> None:
     from haltung.events.archive.network import network
     from haltung.events.archive.network_page import network_page, summary
 
     scheme = scheme_of(_SCHEME, config_dir)
-    drawn = network(events, keys.fewest)
+    drawn = network(events, options.min_events)
     tasks = {"topic": scheme["topic"], "stance": scheme["stance"]}
-    _write(output, network_page(drawn, archive, tasks, keys.language, fewest=keys.fewest, notes=notes))
+    _write(output, network_page(drawn, archive, tasks, options.language, fewest=options.min_events, notes=notes))
     print(f"{summary(drawn, 'en')}: {len(drawn.actors):,} actors, written to {output}")
     months = {event.date[:7] for event in events if event.date}
     if len(months) < 2:
@@ -111,7 +107,7 @@ def _network(events: Sequence[Event], archive: Archive, keys: Keys, output: Path
 def _series(
     events: Sequence[Event],
     archive: Archive,
-    keys: Keys,
+    options: NetworkOptions,
     pair: tuple[str, str],
     files: Sequence[Path],
     notes: Sequence[str],
@@ -120,43 +116,43 @@ def _series(
     from haltung.events.archive import series_page, series_plot
     from haltung.events.archive.series import series
 
-    found = series(events, archive, pair, since=_day("since", keys.since), until=_day("until", keys.until, last=True))
+    found = series(events, archive, pair, since=_day("since", options.since), until=_day("until", options.until, last=True))
     stances = scheme_of(_SCHEME, config_dir)["stance"]
     for path in files:
         if path.suffix.lower() == ".png":
-            series_plot.save(found, path, keys.directions, keys.language)
+            series_plot.save(found, path, options.directions, options.language)
         else:
-            _write(path, series_page.series_page(found, archive, stances, keys.language, directions=keys.directions, notes=notes))
+            _write(path, series_page.series_page(found, archive, stances, options.language, directions=options.directions, notes=notes))
     told = f"{found.total:,} events between {pair[0]} and {pair[1]} in {len(found.months):,} months"
     print(f"{told}, {found.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
 
 
-def _asked(keys: Keys) -> tuple[Path | None, list[Path], tuple[str, str] | None]:
+def _asked(options: NetworkOptions) -> tuple[Path | None, list[Path], tuple[str, str] | None]:
     """Return the page to write, the files of the series, and its pair; what can't be is told before anything is read."""
-    if keys.output is None and keys.series is None and keys.pair is None:
+    if options.output is None and options.series is None and options.pair is None:
         raise UserError(
             "name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png (or .html) for a series"
         )
-    if keys.series is not None and keys.pair is None:
+    if options.series is not None and options.pair is None:
         raise UserError("name the two actors of the series, as in pair=USA,RUS")
-    if keys.pair is not None and keys.series is None:
-        raise UserError(f"pair={keys.pair} asks for a series; name its file: series=FILE.png, series=FILE.html, or series=FILE for both")
-    output = Path(keys.output).expanduser() if keys.output is not None else None
+    if options.pair is not None and options.series is None:
+        raise UserError(f"pair={options.pair} asks for a series; name its file: series=FILE.png, series=FILE.html, or series=FILE for both")
+    output = Path(options.output).expanduser() if options.output is not None else None
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"output is '{keys.output}'; network and matrix are one HTML page, name it output=FILE.html")
+        raise UserError(f"output is '{options.output}'; network and matrix are one HTML page, name it output=FILE.html")
     files = []
-    if keys.series is not None:
-        path = Path(keys.series).expanduser()
+    if options.series is not None:
+        path = Path(options.series).expanduser()
         kinds = {".png": [path], ".html": [path], "": [path.with_name(f"{path.name}{kind}") for kind in (".png", ".html")]}
         if path.suffix.lower() not in kinds or not path.name:
-            raise UserError(f"series is '{keys.series}'; name it FILE.png, FILE.html, or without a suffix for both")
+            raise UserError(f"series is '{options.series}'; name it FILE.png, FILE.html, or without a suffix for both")
         files = kinds[path.suffix.lower()]
     for file in [*([output] if output else []), *files]:
         if file.is_dir():
             raise UserError(f"{file} is a directory; name a file to draw to")
         if not file.parent.is_dir():
             raise UserError(f"{file.parent}: no such folder; make it, or name a file in one that exists")
-    return output, files, _pair(keys.pair) if keys.pair is not None else None
+    return output, files, _pair(options.pair) if options.pair is not None else None
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -166,13 +162,13 @@ def _pair(text: str) -> tuple[str, str]:
     return codes[0].upper(), codes[1].upper()
 
 
-def _selection(keys: Keys) -> Selection:
+def _selection(options: NetworkOptions) -> Selection:
     from haltung.events.archive.read import Selection
 
-    since, until = _day("since", keys.since), _day("until", keys.until, last=True)
+    since, until = _day("since", options.since), _day("until", options.until, last=True)
     if since and until and since > until:
-        raise UserError(f"since={keys.since} is after until={keys.until}; no event is between them")
-    return Selection(since, until, keys.least, tuple(_several(keys.topic or "")), tuple(_several(keys.stance or "")))
+        raise UserError(f"since={options.since} is after until={options.until}; no event is between them")
+    return Selection(since, until, options.min_probability, tuple(_several(options.topic or "")), tuple(_several(options.stance or "")))
 
 
 def _day(key: str, text: str | None, last: bool = False) -> str:
@@ -203,17 +199,16 @@ def _several(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _told(keys: Keys) -> str:
+def _told(options: NetworkOptions) -> str:
     """Return the filters as they were given, "" for none."""
-    given = {"since": keys.since, "until": keys.until, "least": keys.least or None, "topic": keys.topic, "stance": keys.stance}
+    given = {
+        "since": options.since,
+        "until": options.until,
+        "min_probability": options.min_probability or None,
+        "topic": options.topic,
+        "stance": options.stance,
+    }
     return ", ".join(f"{key}={value}" for key, value in given.items() if value)
-
-
-def _as_text(word: str) -> str:
-    """Put quotes around a value that is always text: a date, a pair, names of files, labels; Hydra would read 2006 as a number."""
-    key, sign, value = word.partition("=")
-    quoted = "'" in value or '"' in value or value in ("null", "") or value.startswith(("[", "${"))
-    return f"{key}='{value}'" if key in _TEXTS and sign and not quoted else word
 
 
 def _write(path: Path, text: str) -> None:

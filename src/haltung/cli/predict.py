@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from haltung.cli.build import make, plain, typed
-from haltung.cli.config import compose, parse
+from haltung.cli.build import Language, make, typed
+from haltung.cli.config import each
 from haltung.errors import UserError
 from haltung.files import write_text
 from haltung.records import Segment
@@ -27,8 +27,8 @@ _VERBATIM = ("text", "context", "target")
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class PredictOptions:
+    """The keys of the command."""
 
     run: str | None
     bundle: str | None
@@ -37,36 +37,27 @@ class Keys:
     target: str
     input: str | None
     output: str | None
-    language: Literal["en", "de"]
+    language: Language
     abstain: float | None = None
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Label what is asked for."""
-    spoken = {word.partition("=")[0]: word.partition("=")[2] for word in words if word.partition("=")[0] in _VERBATIM and "=" in word}
-    parsed = parse([word for word in words if word.partition("=")[0] not in spoken])
-    for overrides in parsed.combinations:
-        config = compose("predict", overrides, parsed.config_dir)
-        if parsed.show:
-            from omegaconf import OmegaConf
-
-            print(OmegaConf.to_yaml(config))
-        else:
-            settings = {**plain(config), **spoken}
-            _predict(typed(Keys, settings), settings["tracking"])
+    for request in each("predict", arguments, verbatim=_VERBATIM):
+        _predict(typed(PredictOptions, request.settings), request.settings["tracking"])
     return 0
 
 
-def _predict(keys: Keys, tracking_node: dict[str, Any]) -> None:
-    if (keys.text is None) == (keys.input is None):
+def _predict(options: PredictOptions, tracking_node: dict[str, Any]) -> None:
+    if (options.text is None) == (options.input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
-    output = None if keys.output is None else _writable(Path(keys.output))
-    segments = read(Path(keys.input)) if keys.input is not None else [_single(keys)]
-    model = _model(keys, tracking_node)
-    thresholds = _thresholds(model, keys.abstain)
+    output = None if options.output is None else _writable(Path(options.output))
+    segments = read(Path(options.input)) if options.input is not None else [_single(options)]
+    model = _model(options, tracking_node)
+    thresholds = _thresholds(model, options.abstain)
     predictions = model.predict(segments, progress=True)
-    if keys.input is None:
-        _show(model, predictions[0], keys.language, thresholds)
+    if options.input is None:
+        _show(model, predictions[0], options.language, thresholds)
         return
     lines = "".join(json.dumps(_row(prediction, thresholds), ensure_ascii=False) + "\n" for prediction in predictions)
     if output is None:
@@ -126,11 +117,11 @@ def _whole(segment: Segment, where: str) -> Segment:
     return segment
 
 
-def _single(keys: Keys) -> Segment:
-    text = str(keys.text)
+def _single(options: PredictOptions) -> Segment:
+    text = str(options.text)
     if not text.strip():
         raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
-    return _whole(Segment("1", text, context=keys.context, target=keys.target), "the command line")
+    return _whole(Segment("1", text, context=options.context, target=options.target), "the command line")
 
 
 def _writable(output: Path) -> Path:
@@ -142,14 +133,14 @@ def _writable(output: Path) -> Path:
     return output
 
 
-def _model(keys: Keys, tracking_node: dict[str, Any]) -> Model:
+def _model(options: PredictOptions, tracking_node: dict[str, Any]) -> Model:
     from haltung import tracking
     from haltung.models import bundle
 
-    if keys.bundle is not None:
-        return bundle.load(Path(keys.bundle))
+    if options.bundle is not None:
+        return bundle.load(Path(options.bundle))
     store = make(tracking_node, "tracking")
-    record = tracking.newest(store) if keys.run is None else tracking.find(store, keys.run)
+    record = tracking.newest(store) if options.run is None else tracking.find(store, options.run)
     return bundle.load(tracking.bundle_folder(tracking.members(record)[0]))
 
 

@@ -11,15 +11,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.build import make, plain, typed
-from haltung.cli.config import compose, parse
+from haltung.cli.build import Language, make, typed
+from haltung.cli.config import each
 from haltung.errors import UserError, listed, nearest, one_of
 
 if TYPE_CHECKING:
-    from haltung.tracking import RunRecord
+    from haltung.tracking import RunRecord, Store
 
 KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
 _STATUSES = ("running", "finished", "failed", "killed", "pruned")
@@ -29,8 +28,8 @@ _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class RunsOptions:
+    """The keys of the command."""
 
     corpus: str | None
     kind: str | None
@@ -41,11 +40,11 @@ class Keys:
     format: Literal["table", "csv", "json"]
     limit: Annotated[int, Field(ge=1)] | None
     parts: bool
-    language: Literal["en", "de"]
+    language: Language
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """One run of the list. ``dev`` and ``test`` are macro-F1 by task; of a run over several seeds the mean, of a cross-validation, under
     ``test``, that of the out-of-fold predictions. ``parent`` is the run that it is a part of, or "".
     """
@@ -62,33 +61,31 @@ class Row:
     test: Mapping[str, float]
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Print the runs that are asked for."""
-    # `corpus` is a group to Hydra, whose choices are files; here it is a name, also of a corpus that has no file any more.
-    corpora = [word.partition("=")[2] for word in words if word.startswith("corpus=")]
-    parsed = parse([word for word in words if not word.startswith("corpus=")])
-    if len(parsed.combinations) != 1:
-        raise UserError("each filter takes one value; leave it out to list all")
-    config = compose("runs", parsed.combinations[0], parsed.config_dir)
-    if parsed.show:
-        print(OmegaConf.to_yaml(config))
-        return 0
-    settings = plain(config) | ({"corpus": corpora[-1]} if corpora else {})
-    keys = typed(Keys, settings)
-    since = _since(keys.since, datetime.now(UTC)) if keys.since else None
-    kind, status = one_of("kind", keys.kind, KINDS) if keys.kind else "", one_of("status", keys.status, _STATUSES) if keys.status else ""
+    # Hydra takes `corpus` for a group, whose choices are files; here it is any name, also of a corpus without a file.
+    for request in each("runs", arguments, verbatim=("corpus",), single="each filter takes one value; leave it out to list all"):
+        _list(typed(RunsOptions, request.settings), make(request.settings["tracking"], "tracking"))
+    return 0
+
+
+def _list(options: RunsOptions, store: Store) -> None:
+    since = _since(options.since, datetime.now(UTC)) if options.since else None
+    kind = one_of("kind", options.kind, KINDS) if options.kind else ""
+    status = one_of("status", options.status, _STATUSES) if options.status else ""
 
     from haltung.tracking.listing import Filter, listing
 
-    wanted = Filter(keys.corpus or "", kind, "" if keys.name is None else str(keys.name), status.replace("pruned", "killed"), since)
-    rows = [_row(record) for record in listing(make(settings["tracking"], "tracking"), wanted)]
-    rows = [row for row in rows if (not status or row.status == status) and (keys.parts or not row.parent)]
-    shown = _sorted(rows, keys.sort)[: keys.limit]
-    if keys.format == "table":
-        _table(shown, len(rows), keys.language)
+    wanted = Filter(
+        options.corpus or "", kind, "" if options.name is None else str(options.name), status.replace("pruned", "killed"), since
+    )
+    rows = [_row(record) for record in listing(store, wanted)]
+    rows = [row for row in rows if (not status or row.status == status) and (options.parts or not row.parent)]
+    shown = _sorted(rows, options.sort)[: options.limit]
+    if options.format == "table":
+        _table(shown, len(rows), options.language)
     else:
-        {"csv": _csv, "json": _json}[keys.format](shown)
-    return 0
+        {"csv": _csv, "json": _json}[options.format](shown)
 
 
 def _since(text: str, now: datetime) -> datetime:
@@ -102,10 +99,10 @@ def _since(text: str, now: datetime) -> datetime:
     return time if time.tzinfo else time.astimezone()
 
 
-def _row(record: RunRecord) -> Row:
+def _row(record: RunRecord) -> RunRow:
     tags = record.tags
     corpus = tags.get("haltung.corpus", "")
-    return Row(
+    return RunRow(
         name=record.name,
         id=record.id,
         when=record.started,
@@ -126,7 +123,7 @@ def _macro(metrics: Mapping[str, float], split: str) -> dict[str, float]:
     return dict(sorted((means | own).items()))
 
 
-def _sorted(rows: Sequence[Row], by: str) -> list[Row]:
+def _sorted(rows: Sequence[RunRow], by: str) -> list[RunRow]:
     """Sort: figures largest first, times newest first, words by the alphabet; runs without the figure come last."""
     split, _, task = by.rpartition(".")
     tasks = sorted({name for row in rows for name in (*row.dev, *row.test)})
@@ -140,7 +137,7 @@ def _sorted(rows: Sequence[Row], by: str) -> list[Row]:
     return sorted(rows, key=lambda row: -getattr(row, split or "dev").get(task, float("-inf")))
 
 
-def _table(rows: Sequence[Row], total: int, language: str) -> None:
+def _table(rows: Sequence[RunRow], total: int, language: str) -> None:
     from rich.console import Console
 
     from haltung.evaluation.report.i18n import number
@@ -169,7 +166,7 @@ def _table(rows: Sequence[Row], total: int, language: str) -> None:
     Console(width=max(_WIDTH, Console().width)).print(Grid(title, heads, cells, left=6).rich())
 
 
-def _csv(rows: Sequence[Row]) -> None:
+def _csv(rows: Sequence[RunRow]) -> None:
     columns = [(split, task) for split in ("dev", "test") for task in sorted({name for row in rows for name in getattr(row, split)})]
     plain_columns = ("name", "id", "when", "kind", "corpus", "seed", "status", "parent")
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -178,5 +175,5 @@ def _csv(rows: Sequence[Row]) -> None:
         writer.writerow([*(getattr(row, name) for name in plain_columns), *(getattr(row, split).get(task, "") for split, task in columns)])
 
 
-def _json(rows: Sequence[Row]) -> None:
+def _json(rows: Sequence[RunRow]) -> None:
     print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.build import plain, typed
-from haltung.cli.config import compose, parse
+from haltung.cli.build import typed
+from haltung.cli.config import each
 from haltung.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
@@ -19,8 +18,8 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class ServeOptions:
+    """The keys of the command."""
 
     bundle: str | None
     dyads: str | None
@@ -43,17 +42,16 @@ class Keys:
     key_file: str | None
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Serve a bundle until a signal comes."""
-    parsed = parse(words)
-    if len(parsed.combinations) != 1:
-        raise UserError("one bundle at a time; start haltung serve again for another one, with another port")
-    config = compose("serve", parsed.combinations[0], parsed.config_dir)
-    if parsed.show:
-        print(OmegaConf.to_yaml(config))
-        return 0
-    keys = typed(Keys, plain(config))
-    if keys.bundle is None:
+    single = "one bundle at a time; start haltung serve again for another one, with another port"
+    for request in each("serve", arguments, single=single):
+        _serve(typed(ServeOptions, request.settings))
+    return 0
+
+
+def _serve(options: ServeOptions) -> None:
+    if options.bundle is None:
         raise UserError("name the bundle to serve, as in bundle=DIR; haltung export run=RUN to=DIR writes one")
     try:
         from haltung.serving.server import serve
@@ -61,7 +59,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
     from haltung.serving.settings import Settings, secret
 
-    own = {name: value for name, value in vars(keys).items() if name not in ("bundle", "dyads", "origins", "key_file")}
-    dyads = Path(keys.dyads) if keys.dyads else None
-    serve(Settings(bundle=Path(keys.bundle), dyads=dyads, origins=tuple(keys.origins), key=secret(keys.key_file), **own))
-    return 0
+    others = {name: value for name, value in vars(options).items() if name not in ("bundle", "dyads", "origins", "key_file")}
+    dyads = Path(options.dyads) if options.dyads else None
+    key = secret(options.key_file)
+    serve(Settings(bundle=Path(options.bundle), dyads=dyads, origins=tuple(options.origins), key=key, **others))

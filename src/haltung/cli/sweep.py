@@ -10,13 +10,11 @@ from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.build import make, plain, typed
-from haltung.cli.config import compose, keys, parse
-from haltung.cli.prepare import corpus_of
-from haltung.cli.recipes import recipe_of
+from haltung.cli import hint
+from haltung.cli.build import Seed, corpus_of, make, recipe_of, typed
+from haltung.cli.config import Request, compose, each, keys, plain, quote
 from haltung.errors import UserError, nearest
 from haltung.experiments.sweep import Choice, Range, Space, Sweep, Trial, Value, search, spaces_of
 from haltung.experiments.sweep.trials import Trials
@@ -41,14 +39,14 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys, beside those of a training."""
+class SweepOptions:
+    """The keys of the command beside those of a recipe."""
 
     trials: Annotated[int, Field(ge=1)]
     workers: Annotated[int, Field(ge=1, le=256)]
     startup: Annotated[int, Field(ge=0)]
     warmup: Annotated[int, Field(ge=0)]
-    final_seeds: tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...]
+    final_seeds: tuple[Seed, ...]
     sweeps: str
     search: Mapping[str, Any]
 
@@ -63,7 +61,7 @@ class Composed:
 
     def settings(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Return the config with these values, as plain data."""
-        return plain(compose("sweep", [*self.words, *(f"{key}={_written(value)}" for key, value in values.items())], self.config_dir))
+        return plain(compose("sweep", [*self.words, *(f"{key}={quote(value)}" for key, value in values.items())], self.config_dir))
 
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
         """Return what is to be trained.
@@ -78,7 +76,7 @@ class Composed:
         """Return the command that trains with these values, with all that the sweep was told of corpus and recipe."""
         told = [word for word in self.words if word.partition("=")[0].lstrip("+") not in _OWN]
         where = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
-        return shlex.join(["haltung", "train", *told, *(f"{key}={_written(value)}" for key, value in values.items()), *where])
+        return shlex.join(["haltung", "train", *told, *(f"{key}={quote(value)}" for key, value in values.items()), *where])
 
     @cached_property
     def _corpus(self) -> Prepared:
@@ -89,39 +87,37 @@ class Composed:
         return Composed, (self.words, self.config_dir, self.command)
 
 
-def run(words: Sequence[str]) -> int:
-    """Search, print trials and importances, and the figures of the best recipe."""
-    parsed = parse([_bracketed(word) for word in words])
-    if len(parsed.combinations) != 1:
-        raise UserError("a sweep draws its values from search/NAME.yaml; give each key one value, and lists in brackets")
-    overrides = parsed.combinations[0]
-    config = compose("sweep", overrides, parsed.config_dir)
-    if parsed.show:
-        print(OmegaConf.to_yaml(config))
-        return 0
-    settings = plain(config)
-    own, recipe = typed(Keys, settings), recipe_of(settings)
-    composed = Composed(overrides, parsed.config_dir, ("sweep", *words))
+def run(arguments: Sequence[str]) -> int:
+    """Search, print trials and importances, and the metrics of the best recipe."""
+    single = "a sweep draws its values from search/NAME.yaml; give each key one value, and lists in brackets"
+    for request in each("sweep", [_bracketed(word) for word in arguments], single=single):
+        _sweep(request, arguments)
+    return 0
+
+
+def _sweep(request: Request, arguments: Sequence[str]) -> None:
+    settings = request.settings
+    own, recipe = typed(SweepOptions, settings), recipe_of(settings)
+    composed = Composed(request.overrides, request.config_dir, ("sweep", *arguments))
     spaces = spaces_of(own.search)
-    _check(spaces, composed, keys(config), overrides)
+    _check(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), request.overrides)
     if len(set(own.final_seeds)) < len(own.final_seeds):
         raise UserError(f"final_seeds is {list(own.final_seeds)}: one stands twice, and would count twice in mean and spread")
     store = make(settings["tracking"], "tracking")
     corpus = composed._corpus
-    name = recipe.keys.name or f"{recipe.name(corpus.name)}-sweep"
+    options = recipe.options
+    name = options.name or f"{recipe.name(corpus.name)}-sweep"
     start = _standing(spaces, composed)
-    trials = Trials(Path(own.sweeps) / name, spaces, own.trials, recipe.keys.seed, own.startup, own.warmup, start)
+    trials = Trials(Path(own.sweeps) / name, spaces, own.trials, options.seed, own.startup, own.warmup, start)
     sweep = Sweep(
-        name, trials, own.workers, recipe.keys.seed, own.final_seeds, recipe.keys.resume, settings, _FREE, ("sweep", *words),
-        recipe.keys.language,
-    )  # fmt: skip
+        name, trials, own.workers, options.seed, own.final_seeds, options.resume, settings, _FREE, composed.command, options.language
+    )
 
     from rich.console import Console
 
     console = Console()
     console.print(f"[bold]{name}[/]: {own.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
-    _show(search(sweep, composed, store, tell), name, composed, own.final_seeds, recipe.keys.language, console)
-    return 0
+    _show(search(sweep, composed, store, tell), name, composed, own.final_seeds, options.language, console)
 
 
 def tell(trial: Trial) -> None:
@@ -151,7 +147,7 @@ def _check(spaces: Mapping[str, Space], recipe: Composed, known: Sequence[str], 
             try:
                 recipe_of(recipe.settings({key: value}))
             except UserError as error:
-                raise UserError(f"search: {key}={_written(value)} does not go: {error}") from None
+                raise UserError(f"search: {key}={quote(value)} does not go: {error}") from None
 
 
 def _standing(spaces: Mapping[str, Space], recipe: Composed) -> dict[str, Value]:
@@ -190,16 +186,15 @@ def _show(found: Found, name: str, recipe: Composed, seeds: Sequence[int], langu
     if found.outcomes:
         # The parent of several seeds stands for them all.
         best = found.outcomes[0].run[:8] if len(found.outcomes) == 1 else f"{name}-best"
-        console.print(f"open test:   haltung evaluate run={best} split=test", highlight=False, markup=False, soft_wrap=True)
-    # No markup: a list in brackets would be taken for a style.
-    console.print(f"train it:    {recipe.training(found.best.values)}", highlight=False, markup=False, soft_wrap=True)
+        hint("open test", f"haltung evaluate run={best} split=test")
+    hint("train it", recipe.training(found.best.values))
     if len(found.outcomes) > 1 and found.start is not None and found.start.number != found.best.number:
         # One trial each tells of two models; the recipes want several seeds, on a split that has chosen neither.
         told = ",".join(str(seed) for seed in seeds)
-        console.print(f"against it:  {recipe.training({})} seed={told} name={name}-start", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"             haltung evaluate run={name}-start split=test", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"             haltung compare 'runs=[{name}-best,{name}-start]'", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"look at it:  {found.where}", highlight=False, soft_wrap=True)
+        hint("against it", f"{recipe.training({})} seed={told} name={name}-start")
+        hint("", f"haltung evaluate run={name}-start split=test")
+        hint("", f"haltung compare 'runs=[{name}-best,{name}-start]'")
+    hint("look at it", found.where)
 
 
 def _gained(found: Found, language: str) -> str:
@@ -238,17 +233,7 @@ def _words(values: Mapping[str, Value], brief: bool = False) -> str:
 
 
 def _brief(value: Value) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _written(value).strip("'")
-
-
-def _written(value: Value) -> str:
-    """Return a value as it stands in an override."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower().replace("none", "null")
-    if isinstance(value, str):
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        return value if re.fullmatch(r"[A-Za-z_][\w.-]*", value) and value not in ("true", "false", "null") else f"'{quoted}'"
-    return repr(value)
+    return f"{value:.4g}" if isinstance(value, float) else quote(value).strip("'")
 
 
 def _bracketed(word: str) -> str:

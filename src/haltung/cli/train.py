@@ -1,19 +1,16 @@
-"""``haltung train``: one training, or one for each seed, fold or share of train, or for each combination of values asked for."""
+"""``haltung train``: one training, or one for each seed, fold or share of train, or for each combination of values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from omegaconf import OmegaConf
 from pydantic import Field
 
-from haltung.cli.build import make, plain, typed
-from haltung.cli.config import Words, compose, parse
-from haltung.cli.prepare import corpus_of
-from haltung.cli.recipes import Recipe, recipe_of
+from haltung.cli import hint
+from haltung.cli.build import Recipe, corpus_of, make, recipe_of, typed
+from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,52 +23,44 @@ _SPLIT = "splits@corpus.split"
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys, beside those of a training."""
+class TrainOptions:
+    """The keys of the command beside those of a recipe."""
 
     folds: Annotated[int, Field(ge=2)] | None
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None
 
 
-def run(words: Sequence[str]) -> int:
-    """Train what is asked for; print the figures on dev and the run's id."""
-    parsed = parse(words)
-    command = ["train", *words]
-    for combinations in _by_recipe(parsed):
-        configs = [compose("train", overrides, parsed.config_dir) for overrides in combinations]
-        if parsed.show:
-            for config in configs:
-                print(OmegaConf.to_yaml(config))
-            continue
-        settings = [plain(config) for config in configs]
-        keys = typed(Keys, settings[0])
-        if keys.folds and keys.shares:
+def run(arguments: Sequence[str]) -> int:
+    """Train what is asked for; print the metrics on dev and the run's id."""
+    for requests in _by_recipe(list(each("train", arguments))):
+        options = typed(TrainOptions, requests[0].settings)
+        if options.folds and options.shares:
             raise UserError("folds and shares ask for two different experiments; give one of the two")
-        recipes = [recipe_of(one) for one in settings]
-        seeds = [recipe.keys.seed for recipe in recipes]
+        recipes = [recipe_of(request.settings) for request in requests]
+        seeds = [recipe.options.seed for recipe in recipes]
         if len(set(seeds)) < len(seeds):
-            raise UserError(f"seed is {','.join(map(str, seeds))}: one stands twice, and would count twice in mean and spread")
-        if keys.folds:
-            for overrides in combinations:
-                _cross_validate(_folds(overrides, keys.folds, parsed.config_dir), command, parsed.config_dir)
-        elif keys.shares:
-            _learning_curve(recipes, keys.shares, command, parsed.config_dir)
+            raise UserError(f"seed is {','.join(map(str, seeds))}: one is given twice, and would count twice in mean and spread")
+        if options.folds:
+            for request in requests:
+                _cross_validate(request, options.folds)
+        elif options.shares:
+            _learning_curve(recipes, options.shares, requests[0])
         else:
-            _train(recipes, command, parsed.config_dir)
+            _train(recipes, requests[0])
     return 0
 
 
-def _by_recipe(parsed: Words) -> list[list[tuple[str, ...]]]:
-    """Put the combinations that differ in nothing but the seed together."""
-    groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for overrides in parsed.combinations:
-        groups.setdefault(tuple(word for word in overrides if not word.startswith("seed=")), []).append(overrides)
+def _by_recipe(requests: Sequence[Request]) -> list[list[Request]]:
+    """Put the requests that differ in nothing but the seed together."""
+    groups: dict[tuple[str, ...], list[Request]] = {}
+    for request in requests:
+        groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
     return list(groups.values())
 
 
-def _train(recipes: Sequence[Recipe], command: Sequence[str], config_dir: Path | None) -> None:
-    store, corpus = make(recipes[0].settings["tracking"], "tracking"), corpus_of(recipes[0].settings, config_dir)
-    plans = [recipe.plan(corpus, command) for recipe in recipes]
+def _train(recipes: Sequence[Recipe], request: Request) -> None:
+    store, corpus = make(request.settings["tracking"], "tracking"), corpus_of(request.settings, request.config_dir)
+    plans = [recipe.plan(corpus, request.command) for recipe in recipes]
 
     from rich.console import Console
 
@@ -94,27 +83,19 @@ def _train(recipes: Sequence[Recipe], command: Sequence[str], config_dir: Path |
         seeds = train_seeds(plans, store, show)
         run_id, outcome = seeds.run, seeds.outcomes[-1]
         console.print(tables.seeds(seeds.summary, corpus.scheme, language).rich())
-    console.print(f"run [bold]{run_id}[/] ({name if len(plans) > 1 else f'{name}-{plans[0].seed}'})", highlight=False)
-    console.print(f"plots and report: {outcome.bundle.parent / 'dev' / 'report.html'}", highlight=False, soft_wrap=True)
-    console.print(f"look at it:  {outcome.where}", highlight=False, soft_wrap=True)
-    console.print(f"open test:   haltung evaluate run={run_id[:8]} split=test", highlight=False)
-    console.print(f"try it:      haltung predict run={outcome.run[:8]} text='Die USA warnen Russland vor einem Angriff.'", highlight=False)
+    title = name if len(plans) > 1 else f"{name}-{plans[0].seed}"
+    console.print(f"run [bold]{run_id}[/] ({title})", highlight=False, soft_wrap=True)
+    hint("plots and report", str(outcome.bundle.parent / "dev" / "report.html"))
+    hint("look at it", outcome.where)
+    hint("open test", f"haltung evaluate run={run_id[:8]} split=test")
+    hint("try it", f"haltung predict run={outcome.run[:8]} text='Die USA warnen Russland vor einem Angriff.'")
 
 
-def _folds(overrides: Sequence[str], folds: int, config_dir: Path | None) -> list[dict[str, Any]]:
-    """Return the config of each fold: the user's own, split by ``kfold``."""
-    for word in overrides:
-        if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
-            raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
-    own = [word for word in overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
-    words = [[*own, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1, folds + 1)]
-    return [plain(compose("train", each, config_dir)) for each in words]
-
-
-def _cross_validate(settings: Sequence[Mapping[str, Any]], command: Sequence[str], config_dir: Path | None) -> None:
-    store = make(settings[0]["tracking"], "tracking")
-    recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, config_dir) for one in settings]
-    plans = [recipe.plan(corpus, command) for recipe, corpus in zip(recipes, corpora, strict=True)]
+def _cross_validate(request: Request, folds: int) -> None:
+    settings = _folds(request, folds)
+    store = make(request.settings["tracking"], "tracking")
+    recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
+    plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
     from rich.console import Console
 
@@ -126,14 +107,24 @@ def _cross_validate(settings: Sequence[Mapping[str, Any]], command: Sequence[str
     done = cross_validate(plans, store, lambda fold, result: console.print(tables.headline(result, scheme, language).rich()))
     tables.show(done.evaluation, scheme, console, language)
     console.print(tables.seeds(done.summary, scheme, language).rich())
-    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False)
-    console.print(f"out-of-fold predictions and report: {done.folder}", highlight=False, soft_wrap=True)
-    console.print(f"look at it:  {done.where}", highlight=False, soft_wrap=True)
+    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
+    hint("out-of-fold predictions and report", str(done.folder))
+    hint("look at it", done.where)
 
 
-def _learning_curve(recipes: Sequence[Recipe], shares: Sequence[float], command: Sequence[str], config_dir: Path | None) -> None:
-    store, corpus = make(recipes[0].settings["tracking"], "tracking"), corpus_of(recipes[0].settings, config_dir)
-    plans = [recipe.plan(corpus, command) for recipe in recipes]
+def _folds(request: Request, folds: int) -> list[dict[str, Any]]:
+    """Return the config of each fold: the user's, split by ``kfold``."""
+    for word in request.overrides:
+        if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
+            raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
+    rest = [word for word in request.overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
+    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1, folds + 1)]
+    return [plain(compose("train", one, request.config_dir)) for one in words]
+
+
+def _learning_curve(recipes: Sequence[Recipe], shares: Sequence[float], request: Request) -> None:
+    store, corpus = make(request.settings["tracking"], "tracking"), corpus_of(request.settings, request.config_dir)
+    plans = [recipe.plan(corpus, request.command) for recipe in recipes]
 
     from rich.console import Console
 
@@ -145,9 +136,9 @@ def _learning_curve(recipes: Sequence[Recipe], shares: Sequence[float], command:
         plans, shares, store, lambda point: console.print(f"share {point.share:g}: {point.segments} segments", highlight=False)
     )
     console.print(table(done.points, corpus, language).rich())
-    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False)
-    console.print(f"plot: {done.plot}", highlight=False, soft_wrap=True)
-    console.print(f"look at it:  {done.where}", highlight=False, soft_wrap=True)
+    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
+    hint("plot", str(done.plot))
+    hint("look at it", done.where)
 
 
 def _announce(plans: Sequence[Plan], console: Console) -> None:

@@ -7,36 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from haltung.cli.build import plain, typed
-from haltung.cli.config import compose, parse
+from haltung.cli.build import typed
+from haltung.cli.config import each
 from haltung.errors import UserError
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The command's own keys."""
+class VerifyOptions:
+    """The keys of the command."""
 
     bundle: str | None
     threads: int | None
 
 
-def run(words: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Replay the golden answers and print the table; 1 where a file or an answer is not as it was."""
-    parsed = parse(words)
-    code = 0
-    for overrides in parsed.combinations:
-        config = compose("verify", overrides, parsed.config_dir)
-        if parsed.show:
-            print(OmegaConf.to_yaml(config))
-        else:
-            code = max(code, _verify(typed(Keys, plain(config))))
-    return code
+    return max([_verify(typed(VerifyOptions, request.settings)) for request in each("verify", arguments)], default=0)
 
 
-def _verify(keys: Keys) -> int:
-    if keys.bundle is None:
+def _verify(options: VerifyOptions) -> int:
+    if options.bundle is None:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
 
     from rich.console import Console
@@ -44,16 +34,16 @@ def _verify(keys: Keys) -> int:
     from haltung.export.tables import verified
     from haltung.export.verify import verify
 
-    folder = Path(keys.bundle)
+    folder = Path(options.bundle)
     with Console(stderr=True).status("") as status:
-        found = verify(folder, keys.threads, lambda step: status.update(f"verifying: {step}"))
-    Console().print(verified(found.checks))
-    for runtime in found.absent:
+        result = verify(folder, options.threads, lambda step: status.update(f"verifying: {step}"))
+    Console().print(verified(result.checks))
+    for runtime in result.absent:
         print(f"{runtime} is not installed here, so it was left out", file=sys.stderr)
-    for sentence in found.broken:
+    for sentence in result.broken:
         print(sentence, file=sys.stderr)
-    for check in found.checks:
+    for check in result.checks:
         if check.fault:
             print(f"{check.format} by {check.runtime}: {check.fault}", file=sys.stderr)
-    print(f"{folder} {'is as it was exported' if found.agrees else 'is NOT as it was exported'}")
-    return 0 if found.agrees else 1
+    print(f"{folder} {'is as it was exported' if result.agrees else 'is NOT as it was exported'}")
+    return 0 if result.agrees else 1

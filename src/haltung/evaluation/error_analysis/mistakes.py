@@ -282,7 +282,7 @@ def _doubted(gold: np.ndarray, values: Floats) -> tuple[np.ndarray, np.ndarray]:
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
         raise UserError(
-            "likely label errors are found by cleanlab, which is not installed; pip install cleanlab, or say examine=false"
+            "likely label errors are found by cleanlab, which is not installed; pip install cleanlab, or say error_analysis=false"
         ) from None
     values = np.clip(values, 1e-12, 1.0)
     values = values / values.sum(axis=1, keepdims=True)

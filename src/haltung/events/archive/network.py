@@ -54,7 +54,7 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
         )
     (source, target), most = pairs.most_common(1)[0]
     if most < fewest:
-        raise UserError(f"no arrow can be drawn: none has fewest={fewest} events, the largest, {source} → {target}, has {most}")
+        raise UserError(f"no arrow can be drawn: none has min_events={fewest} events, the largest, {source} → {target}, has {most}")
     between = Counter(code for pair, count in pairs.items() for code in pair for _ in range(count))
     within = Counter(event.source for event in events if event.source == event.target)
     actors = tuple(sorted(between.keys() | within.keys(), key=lambda code: (-between[code], -within[code], code)))

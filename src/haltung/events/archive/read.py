@@ -125,7 +125,7 @@ def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
     if wanted.until:
         steps.append((f"is of until={wanted.until} or before", lambda event: "" < event.date <= wanted.until))
     if wanted.least:
-        steps.append((f"has a probability of least={wanted.least:g}", lambda event: event.probability >= wanted.least))
+        steps.append((f"has a probability of min_probability={wanted.least:g}", lambda event: event.probability >= wanted.least))
     if wanted.topics:
         steps.append((f"has topic={','.join(wanted.topics)}", lambda event: event.topic in wanted.topics))
     if wanted.stances:

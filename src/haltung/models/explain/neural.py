@@ -75,7 +75,9 @@ def attribute(
     try:
         from captum.attr import LayerIntegratedGradients
     except ImportError:
-        raise UserError("word importances are made by captum, which is not installed; pip install captum, or say examine=false") from None
+        raise UserError(
+            "word importances are made by captum, which is not installed; pip install captum, or say error_analysis=false"
+        ) from None
     places = [model.scheme[task].index(label) for label in labels]
     network = merged(model.network)
     view = network.views[task]
