@@ -37,7 +37,7 @@ from haltung.encoders.load import Encoder, locate
 from haltung.encoders.tokens import Tokens
 from haltung.labels import Scheme
 from haltung.models.network import Batch
-from haltung.models.neural import NetworkModel, build
+from haltung.models.neural import NeuralModel, build
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 from haltung.training import finetune
@@ -141,7 +141,7 @@ def plainly(setting: Setting, folder: Path) -> Callable[[], Pass]:
     return train
 
 
-def _padded(model: NetworkModel, rows: list[Tokens]) -> Batch:
+def _padded(model: NeuralModel, rows: list[Tokens]) -> Batch:
     pad = model.tokenizer.pad_token_id
 
     def table(values: list[list[int]], fill: int) -> Tensor:

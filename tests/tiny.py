@@ -12,7 +12,7 @@ from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 
 if TYPE_CHECKING:
-    from haltung.models.neural import NetworkModel
+    from haltung.models.neural import NeuralModel
 
 SCHEME = {
     "name": "tiny",
@@ -78,7 +78,7 @@ def encoder(folder: Path) -> Encoder:
     return Encoder("tiny", "folder", str(folder), encoder_rate=2e-3, head_rate=1e-2)
 
 
-def network(bert: Path, max_length: int = 32, **changes: object) -> NetworkModel:
+def network(bert: Path, max_length: int = 32, **changes: object) -> NeuralModel:
     """An untrained network whose heads are large enough to have an opinion."""
     import torch
 

@@ -19,9 +19,10 @@ from haltung.evaluation.metrics.abstention import abstention, threshold, thresho
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 from haltung.models import bundle
+from haltung.models.calibration import Calibration
 from haltung.models.linear import fit
 from haltung.models.predictor import abstained
-from haltung.models.spec import Calibration, LinearSpec
+from haltung.models.spec import LinearSpec
 from haltung.records import Prediction
 
 AB = parse({"name": "ab", "tasks": {"stance": {"labels": ["a", "b"]}}})

@@ -19,11 +19,11 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report.calibration_report import measure, page
 from haltung.labels import parse
 from haltung.models import bundle
-from haltung.models.bundle import Model
-from haltung.models.calibration import fitted, tempered
+from haltung.models.calibration import Calibration, fitted, tempered
 from haltung.models.linear import fit
 from haltung.models.neural import build
-from haltung.models.spec import Calibration, LinearSpec, NetworkSpec
+from haltung.models.predictor import TrainedModel
+from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 from haltung.training.calibrate import calibrate, calibration_of
 
@@ -223,7 +223,7 @@ def test_a_temperature_divides_the_logits() -> None:
     np.testing.assert_allclose(tempered(torch.tensor(logits).sigmoid().numpy(), 1.7, "multi"), expected, rtol=1e-9)
 
 
-def _model(kind: str, bert: Path) -> Model:
+def _model(kind: str, bert: Path) -> TrainedModel:
     if kind == "linear":
         return fit(tiny.segments(60), tiny.scheme(), LinearSpec(min_count=1), seed=1)
     torch.manual_seed(1)

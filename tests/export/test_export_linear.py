@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from haltung.export.write import Exported, Origin, Wanted
 from haltung.inference.client import Classifier
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
+from haltung.models.calibration import Calibration
 from haltung.models.linear import LinearModel
-from haltung.models.spec import Calibration, LinearSpec
+from haltung.models.spec import LinearSpec
 from haltung.records import Segment
 
 # One task with a label that training never sees, and one with any number of labels.
@@ -134,9 +136,9 @@ def test_a_text_without_a_known_ngram_is_answered(model: LinearModel, folder: Pa
 
 
 def test_the_bundle_is_a_trained_bundle_too(model: LinearModel, folder: Path) -> None:
-    """``bundle.load`` reads it, and it answers the same to the last bit."""
+    """``load_trained`` reads its weights, which answer the same to the last bit."""
     segments = labelled(20, seed=5)
-    again = bundle.load(folder)
+    again = bundle.load_trained(folder)
     assert all((again.probabilities(segments)[task] == values).all() for task, values in model.probabilities(segments).items())
 
 
@@ -192,14 +194,14 @@ def test_a_graph_that_disagrees_is_refused_and_nothing_is_written(
     model: LinearModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An fp32 graph without its temperature exceeds the limit, so that the folder stays as it was."""
-    right = formats.graph
+    right = formats.write_graph
 
-    def wrong(model: LinearModel, path: Path) -> None:
+    def wrong(model: LinearModel, path: Path) -> dict[str, Any]:
         other = fitted()
         other.calibration = Calibration()
-        right(other, path)
+        return right(other, path)
 
-    monkeypatch.setattr(formats, "graph", wrong)
+    monkeypatch.setattr(formats, "write_graph", wrong)
     done = writing.export(model, tmp_path / "b", origin(), Wanted(("fp16",)))
     assert done.folder is None
     assert "a probability differs by" in done.refused["fp32"]

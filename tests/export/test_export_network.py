@@ -12,16 +12,20 @@ import pytest
 import torch
 
 import tiny
-from haltung.export import comparing, description, golden, tokens
+from haltung.export import comparing, description, golden
 from haltung.export import write as writing
 from haltung.export.graphs import neural as graph
 from haltung.export.verify import verify
 from haltung.export.write import Exported, Origin, Wanted
+from haltung.inference import sessions
 from haltung.inference.client import Classifier
+from haltung.inference.sessions import Graph
 from haltung.labels import parse
 from haltung.models import bundle
-from haltung.models.neural import NetworkModel, build
-from haltung.models.spec import Calibration, NetworkSpec
+from haltung.models.calibration import Calibration
+from haltung.models.exported import ExportedModel
+from haltung.models.neural import NeuralModel, build
+from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 
 pytestmark = pytest.mark.slow  # tracing a network for ONNX takes its time, however small it is
@@ -32,7 +36,7 @@ SCHEME = {
 }
 
 
-def made(bert: Path) -> NetworkModel:
+def made(bert: Path) -> NeuralModel:
     """Two views, three tasks, three poolings; the heads are drawn wide, so that probabilities are far from even."""
     spec = NetworkSpec(
         reads={"topic": "text", "default": "target+context"}, pooling={"topic": "cls", "stance": "text", "default": "mean"}, max_length=32
@@ -60,13 +64,13 @@ def parts(segments: Sequence[Segment]) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def model(bert: Path) -> NetworkModel:
+def model(bert: Path) -> NeuralModel:
     """A network of two views."""
     return made(bert)
 
 
 @pytest.fixture(scope="module")
-def exported(model: NetworkModel, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(model: NeuralModel, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """What came of exporting it in every format that is a file."""
     origin = Origin({"run": "r1", "corpus": "tiny"}, "tiny", "dev", labelled(40, 7))
     return writing.export(model, tmp_path_factory.mktemp("network") / "bundle", origin, Wanted(("fp16", "int8"), frozenset()))
@@ -85,14 +89,14 @@ def client(folder: Path) -> Classifier:
     return Classifier(folder)
 
 
-def test_the_graph_answers_as_the_network(model: NetworkModel, client: Classifier) -> None:
+def test_the_graph_answers_as_the_network(model: NeuralModel, client: Classifier) -> None:
     """Every task of every view agrees within 1e-5, temperatures applied."""
     segments = labelled(50, 11)
     assert comparing.apart(client.probabilities(parts(segments)), model.probabilities(segments, precision="fp32")) < 1e-5
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_batch_and_any_lengths_are_taken(model: NetworkModel, client: Classifier, folder: Path, seed: int) -> None:
+def test_any_batch_and_any_lengths_are_taken(model: NeuralModel, client: Classifier, folder: Path, seed: int) -> None:
     """Batches of 1 to 9 rows, texts from one word to more than fit."""
     rng = np.random.default_rng(seed)
     rows = int(rng.integers(1, 10))
@@ -104,9 +108,7 @@ def test_any_batch_and_any_lengths_are_taken(model: NetworkModel, client: Classi
 
 def test_padding_changes_nothing(client: Classifier, folder: Path) -> None:
     """The same row with and without a long neighbour, in the graph itself."""
-    from haltung.inference import running
-
-    run = running.session(folder / "onnx" / "model.fp32.onnx")
+    run = sessions.load(Graph("onnxruntime", "fp32", folder / "onnx" / "model.fp32.onnx"))
     encoded = client.encode(parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta . " * 5)]))
     alone = run(client.feeds({view: rows[:1] for view, rows in encoded.items()}))
     beside = run(client.feeds(encoded))
@@ -115,9 +117,7 @@ def test_padding_changes_nothing(client: Classifier, folder: Path) -> None:
 
 def test_what_stands_in_padding_is_not_read(client: Classifier, folder: Path) -> None:
     """Other ids where the mask is 0 give the same answer."""
-    from haltung.inference import running
-
-    run = running.session(folder / "onnx" / "model.fp32.onnx")
+    run = sessions.load(Graph("onnxruntime", "fp32", folder / "onnx" / "model.fp32.onnx"))
     feeds = client.feeds(client.encode(parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta .")])))
     other = {**feeds}
     for view in client.views:
@@ -136,18 +136,28 @@ def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None
     assert [value.name for value in made.output] == ["topic", "stance", "actors"]
 
 
-def test_exporting_leaves_the_model_as_it_was(model: NetworkModel, exported: Exported, bert: Path) -> None:
+def test_exporting_leaves_the_model_as_it_was(model: NeuralModel, exported: Exported, bert: Path) -> None:
     """Neither training mode (the exporter brings it back) nor attention changes, so that a prediction after is one before."""
     assert not any(module.training for module in model.network.modules())
     assert model.network.encoder.config._attn_implementation == made(bert).network.encoder.config._attn_implementation
 
 
-def test_the_weights_alone_are_a_trained_bundle(model: NetworkModel, folder: Path) -> None:
-    """``bundle.load`` reads the exported folder, and it answers the same."""
+def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path) -> None:
+    """``load_trained`` reads the exported folder, and it answers the same."""
     segments = labelled(10, 3)
-    again = bundle.load(folder)
-    assert isinstance(again, NetworkModel)
+    again = bundle.load_trained(folder)
+    assert isinstance(again, NeuralModel)
     assert comparing.apart(again.probabilities(segments, precision="fp32"), model.probabilities(segments, precision="fp32")) < 1e-6
+
+
+def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: Path) -> None:
+    """``bundle.load`` gives the graph of an exported folder behind the models' one interface."""
+    segments = labelled(10, 3)
+    exported_model = bundle.load(folder)
+    assert isinstance(exported_model, ExportedModel)
+    assert exported_model.calibration == model.calibration
+    assert comparing.apart(exported_model.probabilities(segments), model.probabilities(segments, precision="fp32")) < 1e-5
+    assert [one.id for one in exported_model.predict(segments)] == [one.id for one in segments]
 
 
 def test_the_bundle_verifies_in_every_runtime(folder: Path) -> None:
@@ -157,7 +167,7 @@ def test_the_bundle_verifies_in_every_runtime(folder: Path) -> None:
     assert ("weights", "torch") in {(check.format, check.runtime) for check in found.checks}
 
 
-def test_golden_answers_are_those_of_fp32(model: NetworkModel, folder: Path) -> None:
+def test_golden_answers_are_those_of_fp32(model: NeuralModel, folder: Path) -> None:
     """Not those of bfloat16, which a processor that has it predicts in."""
     answers = golden.read(folder, model.scheme)
     found = model.probabilities([one.segment for one in answers], precision="fp32")
@@ -200,9 +210,9 @@ def test_logging_stays_as_the_user_has_it(exported: Exported) -> None:
     assert logging.getLogger().level != logging.INFO
 
 
-def test_special_tokens_are_described_with_their_types(model: NetworkModel) -> None:
+def test_special_tokens_are_described_with_their_types(model: NeuralModel) -> None:
     """BERT: [CLS] A [SEP] B [SEP], types 0 and 1."""
-    found = tokens.described(model)
+    found = graph.described(model)
     assert (found["single"], found["pair"]) == ([[2], [3]], [[2], [3], [3]])
     assert found["types"] == {"single": [0, 0, 0], "pair": [0, 0, 0, 1, 1]}
 

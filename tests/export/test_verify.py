@@ -22,7 +22,8 @@ from haltung.export.verify import Verification, verify
 from haltung.export.write import Origin, Wanted
 from haltung.labels import parse
 from haltung.models import linear
-from haltung.models.spec import Calibration, LinearSpec
+from haltung.models.calibration import Calibration
+from haltung.models.spec import LinearSpec
 
 
 @pytest.fixture(scope="module")

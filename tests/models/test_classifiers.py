@@ -15,12 +15,12 @@ from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.network import Batch, pool
-from haltung.models.neural import NetworkModel, build
+from haltung.models.neural import NeuralModel, build
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 
 
-def _model(bert: Path, **changes: object) -> NetworkModel:
+def _model(bert: Path, **changes: object) -> NeuralModel:
     torch.manual_seed(1)
     return build(tiny.encoder(bert), NetworkSpec(max_length=32, **changes), tiny.scheme())  # type: ignore[arg-type]
 

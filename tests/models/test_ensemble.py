@@ -19,9 +19,10 @@ from haltung.evaluation.predictions import score
 from haltung.experiments.evaluate import analyse_errors
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
+from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member, pool
 from haltung.models.explain.words import Attribution, WordShare, pooled
-from haltung.models.spec import Calibration, LinearSpec
+from haltung.models.spec import LinearSpec
 from haltung.records import Prediction, Segment
 
 SCHEME = tiny.scheme()

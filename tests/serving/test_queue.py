@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haltung.serving.engine import grouped
+from haltung.inference.client import batches
 from haltung.serving.queue import Batcher, Broken, Closed, Full, Sizes
 
 
@@ -169,7 +169,7 @@ def test_closing_answers_what_was_taken_and_takes_nothing_more() -> None:
 @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 400))
 def test_groups_have_each_text_once_and_keep_to_the_limit(lengths: list[int], tokens: int) -> None:
     """Padding is little and bounded: a group's texts are of like length, and only a single text may be above the limit."""
-    groups = list(grouped(lengths, tokens))
+    groups = list(batches(lengths, tokens, similar=0.8))
     assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
     for group in groups:
         longest, shortest = max(lengths[place] for place in group), min(lengths[place] for place in group)

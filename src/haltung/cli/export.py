@@ -70,7 +70,7 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
             f"{folder} is an ensemble, and an exported bundle holds one model; export one of its members ({listed(described['members'])}), "
             "or use the ensemble where Haltung is installed: haltung predict, events, dyads and evaluate read its folder"
         )
-    model = bundle.load(folder)
+    model = bundle.load_trained(folder)
     if model.scheme.digest() != corpus.scheme.digest():
         raise UserError(
             f"the model knows the scheme '{model.scheme.name}' (digest {model.scheme.digest()}), but the corpus '{corpus.name}' "

@@ -16,7 +16,7 @@ from haltung.files import write_text
 from haltung.records import Segment
 
 if TYPE_CHECKING:
-    from haltung.models.bundle import Model
+    from haltung.models.predictor import Predictor
     from haltung.records import Prediction
 
 # How many of a task's labels are shown with their probabilities.
@@ -133,7 +133,7 @@ def _writable(output: Path) -> Path:
     return output
 
 
-def _model(options: PredictOptions, tracking_node: dict[str, Any]) -> Model:
+def _model(options: PredictOptions, tracking_node: dict[str, Any]) -> Predictor:
     from haltung import tracking
     from haltung.models import bundle
 
@@ -144,7 +144,7 @@ def _model(options: PredictOptions, tracking_node: dict[str, Any]) -> Model:
     return bundle.load(tracking.bundle_folder(tracking.members(record)[0]))
 
 
-def _thresholds(model: Model, precision: float | None) -> dict[str, float | None]:
+def _thresholds(model: Predictor, precision: float | None) -> dict[str, float | None]:
     """Return below which probability each task abstains; none does where no precision is asked for."""
     if precision is None:
         return {}
@@ -161,7 +161,7 @@ def _row(prediction: Prediction, thresholds: dict[str, float | None]) -> dict[st
     return prediction.to_dict() | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
 
 
-def _show(model: Model, prediction: Prediction, language: str, thresholds: dict[str, float | None]) -> None:
+def _show(model: Predictor, prediction: Prediction, language: str, thresholds: dict[str, float | None]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from haltung import labels
 from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
 from haltung.events.dyads import thresholds as choices
@@ -14,7 +12,6 @@ from haltung.events.dyads.model import Trained
 from haltung.events.pipeline import Classify
 from haltung.labels import Scheme
 from haltung.models import bundle
-from haltung.records import Prediction, Segment
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,5 @@ def dyads(folder: Path) -> Trained:
 
 
 def _labeller(folder: Path) -> Labeller:
-    description = bundle.describe(folder)
-    scheme = labels.parse(description.get("scheme"), source=str(folder / bundle.DESCRIPTION))
-    return Labeller(scheme, _exported(folder) if "input" in description else bundle.load(folder).predict)
-
-
-def _exported(folder: Path) -> Classify:
-    from haltung.inference.client import BundleError, Classifier
-
-    try:
-        classifier = Classifier(folder)
-    except BundleError as error:
-        raise UserError(str(error)) from None
-
-    def classify(segments: Sequence[Segment]) -> list[Prediction]:
-        rows = classifier.classify([{"text": one.text, "context": one.context, "target": one.target} for one in segments])
-        return [
-            Prediction(segment.id, {task: row[task] for task in row["probabilities"]}, row["probabilities"])
-            for segment, row in zip(segments, rows, strict=True)
-        ]
-
-    return classify
+    model = bundle.load(folder)
+    return Labeller(model.scheme, model.predict)

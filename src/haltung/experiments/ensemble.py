@@ -85,7 +85,7 @@ def combine(
     directory = folder / f"{name}-{hashlib.sha256('/'.join([name, *digests]).encode()).hexdigest()[:8]}"
     train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
     # What can't be pooled fails before there is a run.
-    model, predictions = pool([Member(member.name, bundle.load(member.bundle)) for member in members], dev_split, progress=True)
+    model, predictions = pool([Member(member.name, bundle.load_trained(member.bundle)) for member in members], dev_split, progress=True)
     tags = {**tags_of(corpus, KIND, command), "haltung.members": ", ".join(names)}
     with tracked(directory, name, store, tags, config) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")

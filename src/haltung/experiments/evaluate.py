@@ -27,6 +27,8 @@ from haltung.labels import Scheme
 from haltung.models import bundle
 from haltung.models import seen as learned
 from haltung.models.explain.words import Attribution, pooled
+from haltung.models.exported import ExportedModel
+from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord
 from haltung.training.calibrate import calibration_of
@@ -168,7 +170,7 @@ def evaluate_model(
 
 
 def analyse_errors(
-    model: bundle.Model, segments: Sequence[Segment], scored: ScoredSplit, explain: int = 30, listed: int = 300, draws: int = 2000,
+    model: Predictor, segments: Sequence[Segment], scored: ScoredSplit, explain: int = 30, listed: int = 300, draws: int = 2000,
     seed: int = 0,
 ) -> ErrorAnalysis:  # fmt: skip
     """Return slices, name sensitivity, and mistakes with the words that led to them.
@@ -241,8 +243,11 @@ def _scheme_hint(model: Scheme, corpus: Scheme) -> str:
     return "evaluate it on a corpus with its own scheme"
 
 
-def _explained(model: bundle.Model, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
+def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
     """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
+    if explain and isinstance(model, ExportedModel):
+        # A graph has no gradients; the weights are in the same bundle.
+        model = bundle.load_trained(model.folder)
     by_id = {segment.id: segment for segment in segments}
     tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
     out, attributions = list(mistakes.mistakes), list[Attribution]()
@@ -260,7 +265,7 @@ def _explained(model: bundle.Model, segments: Sequence[Segment], mistakes: Mista
     return replace(mistakes, mistakes=tuple(out)), gap
 
 
-def _attributions(model: bundle.Model, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:
+def _attributions(model: Predictor, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:
     if not segments:
         return []
     from haltung.models.linear import LinearModel
@@ -275,10 +280,10 @@ def _attributions(model: bundle.Model, segments: Sequence[Segment], task: str, l
         each = [_attributions(member.model, segments, task, labels) for member in model.members]
         return [pooled(rows, model.weights[task]) for rows in zip(*each, strict=True)]
     from haltung.models.explain.neural import attribute
-    from haltung.models.neural import NetworkModel
+    from haltung.models.neural import NeuralModel
 
-    if not isinstance(model, NetworkModel):
-        raise TypeError(f"no word attributions are known for a model of kind '{model.kind}'; pass explain=0")
+    if not isinstance(model, NeuralModel):
+        raise TypeError(f"no word attributions are known for a model such as {type(model).__name__}; pass explain=0")
     return attribute(model, segments, task, labels)
 
 

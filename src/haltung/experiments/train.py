@@ -28,6 +28,7 @@ from haltung.evaluation.report import page
 from haltung.evaluation.statistics.intervals import with_intervals
 from haltung.files import write_text
 from haltung.models import bundle
+from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
@@ -146,7 +147,7 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
 
 
 def save(
-    model: bundle.Model, run: Run, corpus: Prepared, train_split: Sequence[Segment], dev_split: Sequence[Segment], directory: Path, *,
+    model: Model, run: Run, corpus: Prepared, train_split: Sequence[Segment], dev_split: Sequence[Segment], directory: Path, *,
     title: str, command: str, provenance: Mapping[str, Any], language: str = "en", history: Sequence[Point] = (),
     cost: Mapping[str, float] | None = None, predictions: Sequence[Prediction] | None = None,
 ) -> TrainingOutcome:  # fmt: skip
@@ -312,7 +313,7 @@ def write_state(directory: Path, state: Mapping[str, Any]) -> None:
 
 def _fit(
     plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], run: Run, callback: Callable[[Point], None] | None = None
-) -> tuple[bundle.Model, tuple[Point, ...], dict[str, float]]:
+) -> tuple[Model, tuple[Point, ...], dict[str, float]]:
     """Return the trained model, its learning curve, and its cost.
 
     The cost has seconds, peak memory in bytes, and of a network real tokens per second.
@@ -323,7 +324,7 @@ def _fit(
     if isinstance(plan.model, LinearSpec):
         from haltung.models import linear
 
-        model: bundle.Model = linear.fit(train_split, plan.corpus.scheme, plan.model, plan.seed)
+        model: Model = linear.fit(train_split, plan.corpus.scheme, plan.model, plan.seed)
     else:
         from haltung.training.finetune import finetune
 

@@ -2,65 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from haltung.errors import UserError, listed
 from haltung.files import sha256
-from haltung.inference import running
-from haltung.models.bundle import Model
+from haltung.inference.sessions import has_bf16, is_installed
+from haltung.models.predictor import Model
 
 
-def graph(model: Model, path: Path) -> None:
-    """Write the model's graph in fp32."""
+def write_graph(model: Model, path: Path) -> dict[str, Any]:
+    """Write the model's graph in fp32.
+
+    Returns:
+        What ``haltung.json`` says of it: ``views``, what its passes read, and ``input``, how a text becomes what it takes.
+    """
     from haltung.models.linear import LinearModel
 
+    path.parent.mkdir(exist_ok=True)
     if isinstance(model, LinearModel):
-        from haltung.export.graphs import linear as ngrams
+        from haltung.export.graphs import linear
 
-        ngrams.write(model, path)
-        return
-    from haltung.export.graphs import neural as network
-    from haltung.models.neural import NetworkModel
+        linear.write(model, path)
+        return {"views": list(model.features), "input": linear.described(model)}
+    from haltung.export.graphs import neural
+    from haltung.models.neural import NeuralModel
 
-    assert isinstance(model, NetworkModel)
-    network.write(model, path)
-
-
-def views(model: Model) -> Sequence[str]:
-    """Return what the model's passes read, in order."""
-    from haltung.models.linear import LinearModel
-
-    return list(model.features) if isinstance(model, LinearModel) else model.views  # type: ignore[attr-defined]
-
-
-def described(model: Model) -> dict[str, Any]:
-    """Return the bundle's ``input``: how a text becomes what the graph takes."""
-    from haltung.models.linear import LinearModel
-
-    if isinstance(model, LinearModel):
-        from haltung.export.graphs import linear as ngrams
-
-        return ngrams.described(model)
-    from haltung.export import tokens
-    from haltung.models.neural import NetworkModel
-
-    assert isinstance(model, NetworkModel)
-    return tokens.described(model)
+    assert isinstance(model, NeuralModel)
+    neural.write(model, path)
+    return {"views": list(model.views), "input": neural.described(model)}
 
 
 def unable(name: str) -> str:
     """Return why a format can't be made and measured on this machine; empty where it can."""
     if name != "bf16":
         return ""
-    if not running.has("openvino"):
+    if not is_installed("openvino"):
         return "bf16 is run by OpenVINO, which is not installed; install it with: pip install openvino"
-    import torch
-
-    from haltung.models.neural import has_bf16
-
-    return "" if has_bf16(torch.device("cpu")) else "this processor does not compute in bf16, so it can't be measured here"
+    return "" if has_bf16() else "this processor does not compute in bf16, so it can't be measured here"
 
 
 def made(name: str, folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung.labels import Scheme, Task
-from haltung.models.spec import Calibration
+from haltung.models.calibration import Calibration
 
 REQUEST, RESPONSE = "request.schema.json", "response.schema.json"
 

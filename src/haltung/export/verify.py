@@ -13,11 +13,12 @@ from haltung.errors import UserError
 from haltung.export import comparing, golden
 from haltung.export.description import digest
 from haltung.export.golden import Golden
-from haltung.export.write import TOLERANCE, reference
+from haltung.export.write import TOLERANCE
 from haltung.files import sha256
-from haltung.inference import running
+from haltung.inference.sessions import Graph, is_installed
 from haltung.labels import Scheme, parse
 from haltung.models import bundle
+from haltung.models.exported import ExportedModel
 from haltung.models.predictor import predictions
 
 
@@ -60,7 +61,7 @@ def verify(folder: Path, threads: int | None = None, told: Callable[[str], None]
         UserError: it is no exported bundle, or so broken that nothing can be replayed.
     """
     described = bundle.describe(folder)
-    if "formats" not in described or "input" not in described:
+    if not bundle.is_exported(described):
         raise UserError(f"{folder} is a trained model that was not exported; write a bundle of it with haltung export")
     scheme = parse(described["scheme"], source=str(folder / bundle.DESCRIPTION))
     broken = _broken(folder, described, scheme)
@@ -69,15 +70,15 @@ def verify(folder: Path, threads: int | None = None, told: Callable[[str], None]
     checks: list[Check] = []
     for name, entry in described["formats"].items():
         for runtime in _runtimes(entry):
-            if running.has(runtime):
+            if is_installed(runtime):
                 told(f"{name} by {runtime}")
                 checks.append(_check(folder, name, entry, runtime, answers, scheme, threads))
     own = "scikit-learn" if described["kind"] == "linear" else "torch"
-    if running.has(own):
+    if is_installed(own):
         told(f"the weights by {own}")
         checks.append(_trained(folder, own, answers, scheme))
     wanted = {own, *(runtime for entry in described["formats"].values() for runtime in _runtimes(entry))}
-    return Verification(tuple(broken), tuple(checks), tuple(sorted(runtime for runtime in wanted if not running.has(runtime))))
+    return Verification(tuple(broken), tuple(checks), tuple(sorted(runtime for runtime in wanted if not is_installed(runtime))))
 
 
 def _runtimes(entry: Mapping[str, Any]) -> Sequence[str]:
@@ -88,9 +89,8 @@ def _check(folder: Path, name: str, entry: Mapping[str, Any], runtime: str, answ
            threads: int | None) -> Check:  # fmt: skip
     tolerance = float(entry.get("tolerance", TOLERANCE))
     try:
-        client = running.opened(folder)
-        run = running.session(folder / entry["file"], runtime, threads, entry.get("hint", "fp32"))
-        found = running.probabilities(client, run, [one.segment for one in answers])
+        model = ExportedModel(folder, Graph.of_entry(folder, name, entry, runtime, threads))
+        found = model.probabilities([one.segment for one in answers])
     except UserError as error:
         return Check(name, runtime, len(answers), None, tolerance, len(answers), str(error))
     except Exception as error:  # noqa: BLE001 -- a graph that was changed can make a runtime raise anything
@@ -108,7 +108,7 @@ def _check(folder: Path, name: str, entry: Mapping[str, Any], runtime: str, answ
 
 def _trained(folder: Path, own: str, answers: Sequence[Golden], scheme: Scheme) -> Check:
     try:
-        found = reference(bundle.load(folder), [one.segment for one in answers])
+        found = bundle.load_trained(folder).probabilities([one.segment for one in answers], precision="fp32")
     except UserError as error:
         return Check("weights", own, len(answers), None, TOLERANCE, len(answers), str(error))
     return _judged("weights", own, found, answers, scheme, TOLERANCE)

@@ -18,9 +18,11 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.export import card, comparing, description, formats, golden, schemas
 from haltung.export.comparing import Comparison
 from haltung.files import atomic_folder
-from haltung.inference import running
-from haltung.models.bundle import DESCRIPTION, FORMAT, Model
-from haltung.models.predictor import predictions
+from haltung.inference import sessions
+from haltung.inference.sessions import Graph
+from haltung.models.bundle import DESCRIPTION, FORMAT
+from haltung.models.exported import ExportedModel
+from haltung.models.predictor import Model, predictions
 from haltung.records import Segment
 
 # A client has to agree with the golden answers within this, where the weights are those of the trained model.
@@ -84,10 +86,10 @@ def export(model: Model, folder: Path, origin: Origin, wanted: Wanted, told: Cal
     if not origin.segments:
         raise UserError(f"the {origin.split} split of the corpus '{origin.corpus}' is empty, so no format can be compared with the model")
     for library in ("onnx", "onnxscript", "onnxruntime"):
-        running.installed(library)
+        sessions.library(library)
     told("the trained model's own answers")
     given = golden.inputs()
-    found = reference(model, [*origin.segments, *(segment for segment, _ in given)])
+    found = model.probabilities([*origin.segments, *(segment for segment, _ in given)], progress=True, precision="fp32")
     rows = len(origin.segments)
     said = predictions([segment.id for segment in origin.segments], {task: values[:rows] for task, values in found.items()}, model.scheme)
     scored = score(origin.segments, said, model.scheme, origin.corpus, origin.split)
@@ -99,18 +101,6 @@ def export(model: Model, folder: Path, origin: Origin, wanted: Wanted, told: Cal
     except _Refused:
         return work.outcome(None)
     return work.outcome(folder)
-
-
-def reference(model: Model, segments: Sequence[Segment]) -> dict[str, np.ndarray]:
-    """Return the trained model's probabilities in fp32, which an export is held against."""
-    from haltung.models.linear import LinearModel
-
-    if isinstance(model, LinearModel):
-        return model.probabilities(segments)
-    from haltung.models.neural import NetworkModel
-
-    assert isinstance(model, NetworkModel)
-    return model.probabilities(segments, progress=True, precision="fp32")
 
 
 class _Work:
@@ -141,19 +131,17 @@ class _Work:
         if "encoder" in own:
             own["encoder"]["path"] = Path(own["encoder"]["path"]).name if own["encoder"]["origin"] == "folder" else own["encoder"]["path"]
         scheme = self.model.scheme
+        self.told("fp32")
         content: dict[str, Any] = {
             "format": FORMAT, "haltung": __version__, "kind": self.model.kind,
             "scheme": scheme.to_dict(), "scheme_digest": scheme.digest(),
             "outputs": {task.name: list(task.ids) for task in scheme},
-            **own, "views": list(formats.views(self.model)), "input": formats.described(self.model),
+            **own, **formats.write_graph(self.model, formats.file(folder, "fp32")),
             "calibration": self.model.calibration.to_dict(), "formats": self.formats, "refused": self.refused,
             "reference": self.told_of_reference(),
             "provenance": dict(self.origin.provenance),
         }  # fmt: skip
         golden.write(folder / golden.FILE, self.given, self.answers, scheme)
-        (folder / "onnx").mkdir()
-        self.told("fp32")
-        formats.graph(self.model, formats.file(folder, "fp32"))
         self.formats["fp32"] = formats.entry(formats.file(folder, "fp32"), folder)
         description.write(folder, content)
         self.admit(folder, "fp32")
@@ -181,15 +169,13 @@ class _Work:
     def admit(self, folder: Path, name: str) -> None:
         """Compare a format on the split and on the golden answers; take it out again where it exceeds a limit."""
         entry = self.formats[name]
-        client = running.opened(folder)
-        runtime = entry.get("runtime", "onnxruntime")
-        run = running.session(folder / entry["file"], runtime, threads=1, hint=entry.get("hint", "fp32"))
+        model = ExportedModel(folder, Graph.of_entry(folder, name, entry, threads=1))
         began = time.process_time()
-        found = running.probabilities(client, run, self.origin.segments)
+        found = model.probabilities(self.origin.segments)
         seconds = time.process_time() - began
         compared = self.compared[name] = comparing.compare(self.scored, found, seconds)
         against = comparing.faults(compared, self.macro_f1, exact=name == "fp32")
-        apart = comparing.apart(running.probabilities(client, run, [segment for segment, _ in self.given]), self.answers)
+        apart = comparing.apart(model.probabilities([segment for segment, _ in self.given]), self.answers)
         if name == "fp32" and apart > TOLERANCE:
             against.append(f"a golden answer differs by {apart:.1e}, allowed is {TOLERANCE:.0e}")
         if against:

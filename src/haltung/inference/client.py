@@ -19,7 +19,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,13 +29,16 @@ import numpy as np
 
 FORMAT = 1  # of a bundle that this file reads
 LIMIT = 1e-3  # a client has to agree with golden.jsonl within this
-_BATCH = 4096  # tokens, padding included, that go through the graph at once: enough to fill a processor, too few to fill its memory
+TOKENS_PER_BATCH = 4096  # padding included: enough to fill a processor, too few to fill its memory
 _LEAST_PAIR = 4  # fewer tokens of context than this say nothing
 _MULTI_THRESHOLD = 0.5  # a label of a multi-label task is predicted from this probability on
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Texts, or mappings with ``text`` and perhaps ``context``, ``target`` and ``id``.
 Segments = Sequence[str | Mapping[str, Any]]
+
+# Inputs of a graph by name, [rows, tokens], to its outputs by name, [rows, labels].
+Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 class BundleError(ValueError):
@@ -65,14 +68,15 @@ class Classifier:
         tasks: the labels of each task, in the order of the graph's outputs.
         kind: what the graph reads: ``tokens`` or ``ngrams``.
         views: what its passes read: ``text``, ``context``, ``target`` or ``target+context``.
+        run: runs the graph.
     """
 
     def __init__(self, folder: str | Path, format: str | None = "fp32", threads: int | None = None) -> None:  # noqa: A002 -- the bundle's word
         """Read the bundle.
 
         Args:
-            folder: that ``haltung export`` has written.
-            format: of the graph, as in the bundle's ``formats``; None loads none, for a caller that runs ``file(format)`` by other means.
+            folder: written by ``haltung export``.
+            format: of the graph, as in the bundle's ``formats``; None loads none, for a caller that sets ``run``.
             threads: for the graph; None lets onnxruntime choose.
 
         Raises:
@@ -93,7 +97,7 @@ class Classifier:
             self._reader: _Tokens | _Ngrams = reader(self.folder, given, self.views)
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
-        self._session = None if format is None else _session(self.file(format), threads)
+        self.run: Run | None = None if format is None else session(self.file(format), threads)
 
     def file(self, format: str) -> Path:  # noqa: A002 -- the bundle's word
         """Return the graph of a format.
@@ -206,15 +210,23 @@ class Classifier:
         differing = sum(ours != theirs for one, other in zip(said, labels, strict=True) for ours, theirs in zip(one, other, strict=True))
         return len(rows), max(float(np.abs(found[task] - np.array(wanted[task])).max()) for task in self.tasks), differing
 
-    def _probabilities(self, segments: Segments) -> dict[str, np.ndarray]:
-        if self._session is None:
+    def batches(self, segments: Segments) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+        """Yield the positions of a batch of segments and each task's probabilities for them. An empty text is allowed here.
+
+        Raises:
+            BundleError: a segment is neither a text nor a mapping with texts.
+        """
+        if self.run is None:
             raise BundleError("this classifier was made with format=None, so it has no graph; make one with format='fp32'")
         encoded = self.encode(segments)
-        out = {task: np.zeros((len(segments), len(has)), dtype=np.float32) for task, has in self.tasks.items()}
         for rows in batches([sum(map(len, row)) for row in zip(*encoded.values(), strict=True)]):
-            answers = self._session.run(list(out), self.feeds({view: [has[row] for row in rows] for view, has in encoded.items()}))
-            for values, answer in zip(out.values(), answers, strict=True):
-                values[rows] = answer
+            yield rows, self.run(self.feeds({view: [has[row] for row in rows] for view, has in encoded.items()}))
+
+    def _probabilities(self, segments: Segments) -> dict[str, np.ndarray]:
+        out = {task: np.zeros((len(segments), len(labels)), dtype=np.float32) for task, labels in self.tasks.items()}
+        for rows, answers in self.batches(segments):
+            for task, values in out.items():
+                values[rows] = answers[task]
         return out
 
 
@@ -340,23 +352,44 @@ def _parts(segments: Sequence[Any]) -> list[dict[str, str]]:
     return out
 
 
-def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the rows in batches of like length, the longest first, so that padding costs little."""
+def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: float = 0.0) -> Iterator[list[int]]:
+    """Yield the positions of rows in batches of similar length, the longest first.
+
+    Args:
+        lengths: of the rows.
+        tokens: in a batch at most, padding included; a longer row is a batch of its own.
+        similar: the shortest row of a batch has at least this share of the longest one's length.
+    """
     rows = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     while rows:
-        size = max(1, _BATCH // max(1, lengths[rows[0]]))
-        yield rows[:size]
-        rows = rows[size:]
+        longest = lengths[rows[0]]
+        size = max(1, tokens // max(1, longest))
+        batch = [row for row in rows[:size] if lengths[row] >= similar * longest]
+        yield batch
+        rows = rows[len(batch) :]
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def session(path: Path, threads: int | None = None, spinning: bool = True) -> Run:
+    """Return what runs a graph by onnxruntime.
+
+    Args:
+        path: of the ONNX file.
+        threads: None lets onnxruntime choose.
+        spinning: whether threads spin while they wait, which takes the cores from everything else.
+
+    Raises:
+        BundleError: onnxruntime is missing or can't load the file.
+    """
     runtime = _library("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads or 0, 1, 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        loaded = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 -- the library's errors share no class of their own
         raise BundleError(f"onnxruntime {runtime.__version__} can't load {path} ({error}); copy the bundle again or update it") from None
+    outputs = [output.name for output in loaded.get_outputs()]
+    return lambda feeds: dict(zip(outputs, loaded.run(outputs, dict(feeds)), strict=True))
 
 
 def _library(name: str) -> ModuleType:

@@ -1,178 +1,208 @@
-"""What runs the graph: ONNX Runtime or OpenVINO, whichever is faster on this machine."""
+"""What runs an exported graph: ONNX Runtime or OpenVINO, and which of them is faster on this machine."""
 
 from __future__ import annotations
 
 import gc
-import importlib.util
+import importlib
+import platform
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from haltung.errors import UserError, one_of
+from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
 
 # The graph's inputs, int64 [rows, tokens] each.
 Feeds = Mapping[str, np.ndarray]
 
-
-class Runtime(Protocol):
-    """A graph, ready to run; from one thread only."""
-
-    def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Return each task's probabilities, float32 ``[rows, labels]``."""
-        ...
+# The module of a library, where it has another name.
+_MODULES = {"scikit-learn": "sklearn"}
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A format of the bundle as a runtime (its name) runs it: the file, how many threads, and whether products may be in bfloat16."""
+    """A format of a bundle and what runs it.
+
+    ``threads`` None leaves their number to the runtime. ``bf16`` lets OpenVINO multiply in
+    bfloat16. Threads that are ``spinning`` while they wait answer sooner, but take the cores from
+    everything else.
+    """
 
     runtime: str
     format: str
     path: Path
-    threads: int
+    threads: int | None = None
     bf16: bool = False
+    spinning: bool = True
+
+    @classmethod
+    def of_entry(
+        cls,
+        folder: Path,
+        format: str,  # noqa: A002 -- the bundle's word
+        entry: Mapping[str, Any],
+        runtime: str | None = None,
+        threads: int | None = None,
+    ) -> Graph:
+        """Return the graph of an entry of ``formats`` in ``haltung.json``.
+
+        ``runtime`` None takes the one that the format needs, or else ONNX Runtime.
+        """
+        runtime = runtime or entry.get("runtime", "onnxruntime")
+        return cls(runtime, format, folder / str(entry["file"]), threads, bf16=entry.get("hint") == "bf16")
 
     def __str__(self) -> str:
-        """Name runtime and format."""
+        """Return runtime and format."""
         return f"{self.runtime} {self.format}"
 
 
-class OnnxRuntime:
-    """Microsoft's runtime; computes in the graph's own precision."""
-
-    def __init__(self, graph: Graph) -> None:
-        library = _library("onnxruntime")
-        options = library.SessionOptions()
-        options.intra_op_num_threads = graph.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that spin while they wait would take the cores from the requests that are read and answered meanwhile.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = _loaded(graph, library, lambda: library.InferenceSession(str(graph.path), options, ["CPUExecutionProvider"]))
-        self._outputs = [output.name for output in self._session.get_outputs()]
-
-    def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Return each task's probabilities."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
-
-
-class OpenVino:
-    """Intel's runtime; it can compute in bfloat16 where the processor has it."""
-
-    def __init__(self, graph: Graph) -> None:
-        library = _library("openvino")
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": graph.threads,
-            "INFERENCE_PRECISION_HINT": "bf16" if graph.bf16 else "f32",
-        }
-        compiled = _loaded(graph, library, lambda: library.Core().compile_model(str(graph.path), "CPU", settings))
-        self._request = compiled.create_infer_request()
-        # Where OpenVINO leaves a step out that changes nothing, an output has several names, and any one might be another than the task's.
-        self._outputs = [(name, output) for output in compiled.outputs for name in output.get_names()]
-
-    def run(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Return each task's probabilities."""
-        found = self._request.infer(dict(feeds), share_inputs=True)
-        return {name: found[output] for name, output in self._outputs}
-
-
 @dataclass(frozen=True)
-class Choice:
-    """The graph that was taken, ready to run, and what each one tried took for a text, in milliseconds."""
+class FastestGraph:
+    """The fastest graph, loaded, and the milliseconds that each one tried took for a text."""
 
     graph: Graph
-    runtime: Runtime
+    run: Run
     milliseconds: Mapping[str, float]
 
     def __str__(self) -> str:
-        """Say what was tried and what was taken."""
+        """Return what was chosen and what was tried."""
         tried = ", ".join(f"{name} {value:.1f} ms" for name, value in self.milliseconds.items())
         return f"{self.graph} ({tried} a text in a short trial)" if tried else str(self.graph)
 
 
-def opened(graph: Graph) -> Runtime:
-    """Load the graph.
+def load(graph: Graph) -> Run:
+    """Load a graph; what is returned may be called from one thread only.
 
     Raises:
-        UserError: there is no such runtime, it is not installed, or can't read the graph.
+        UserError: the runtime is unknown or not installed, or can't load the graph.
     """
-    return OpenVino(graph) if one_of("runtime", graph.runtime, RUNTIMES) == "openvino" else OnnxRuntime(graph)
+    if one_of("runtime", graph.runtime, RUNTIMES) == "openvino":
+        return _openvino(graph)
+    library("onnxruntime")
+    try:
+        return session(graph.path, graph.threads, graph.spinning)
+    except BundleError as error:
+        raise UserError(str(error)) from None
 
 
-def installed() -> list[str]:
-    """Return the runtimes that are there.
+def is_installed(name: str) -> bool:
+    """Return whether a library is installed."""
+    return find_spec(_MODULES.get(name, name)) is not None
+
+
+def library(name: str) -> ModuleType:
+    """Return the module of a library.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    if not is_installed(name):
+        extra = "serve" if name == "openvino" else "export"
+        raise UserError(f"the library {name} is not installed; install it with: pip install 'haltung[{extra}]'")
+    return importlib.import_module(_MODULES.get(name, name))
+
+
+def installed_runtimes() -> list[str]:
+    """Return the runtimes that are installed.
 
     Raises:
         UserError: none is.
     """
-    able = [name for name in RUNTIMES if importlib.util.find_spec(name) is not None]
-    if not able:
+    names = [name for name in RUNTIMES if is_installed(name)]
+    if not names:
         raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
-    return able
+    return names
 
 
-def fastest(graphs: Sequence[Graph], trials: Sequence[Feeds], seconds: float) -> Choice:
-    """Run each graph on the same inputs, ``seconds`` in all, and return the one that took less time for a text.
+def has_bf16() -> bool:
+    """Return whether this processor multiplies in bfloat16; emulated, that is slower than float32."""
+    if platform.system() == "Darwin":
+        asked = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, check=False)
+        return asked.stdout.strip() == b"1"
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any(flag in text for flag in ("amx_bf16", "avx512_bf16", " bf16"))
+
+
+def fastest(graphs: Sequence[Graph], trials: Sequence[Feeds], seconds: float) -> FastestGraph:
+    """Run each graph on the same inputs and return the one that takes the least time for a text.
 
     Args:
         graphs: at least one.
-        trials: inputs as they will come: a text alone, and a batch.
-        seconds: for the runs; loading comes on top.
+        trials: typical inputs: a single text, and a batch.
+        seconds: for all runs together; loading comes on top.
 
     Raises:
         UserError: a graph can't be loaded.
     """
-    told: dict[str, float] = {}
-    runtime: Runtime | None = None
+    milliseconds: dict[str, float] = {}
+    run: Run | None = None
     for graph in graphs:
-        # One at a time is loaded, so that the trial takes no more memory than the service.
-        runtime = None
+        # One graph is loaded at a time, so that the trial takes no more memory than the service.
+        run = None
         gc.collect()
-        runtime = opened(graph)
-        told[str(graph)] = _milliseconds(runtime, trials, seconds / len(graphs))
-    best = min(graphs, key=lambda graph: told[str(graph)])
-    if runtime is None or best is not graphs[-1]:
-        runtime = None
+        run = load(graph)
+        milliseconds[str(graph)] = _milliseconds(run, trials, seconds / len(graphs))
+    best = min(graphs, key=lambda graph: milliseconds[str(graph)])
+    if run is None or best is not graphs[-1]:
+        run = None
         gc.collect()
-        runtime = opened(best)
-    return Choice(best, runtime, told)
+        run = load(best)
+    return FastestGraph(best, run, milliseconds)
 
 
-def _milliseconds(runtime: Runtime, trials: Sequence[Feeds], seconds: float) -> float:
+def _milliseconds(run: Run, trials: Sequence[Feeds], seconds: float) -> float:
     """Return the mean over the inputs of the median time for a text."""
     means = []
     for feeds in trials:
-        runtime.run(feeds)  # the first run of a shape prepares it
+        run(feeds)  # the first run of a shape prepares it
         times: list[float] = []
         end = time.perf_counter() + seconds / len(trials)
         while not times or time.perf_counter() < end:
             began = time.perf_counter()
-            runtime.run(feeds)
+            run(feeds)
             times.append(time.perf_counter() - began)
         means.append(1000 * statistics.median(times) / len(next(iter(feeds.values()))))
     return statistics.fmean(means)
 
 
-def _library(name: str) -> ModuleType:
+def _openvino(graph: Graph) -> Run:
+    openvino = library("openvino")
+    # Without a hint OpenVINO would take bf16 wherever the processor has it.
+    settings: dict[str, object] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "bf16" if graph.bf16 else "f32",
+    }
+    if graph.threads:
+        settings["INFERENCE_NUM_THREADS"] = graph.threads
     try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise UserError(f"the runtime {name} is not installed; pip install 'haltung[serve]', or choose another runtime") from None
+        compiled = openvino.Core().compile_model(str(graph.path), "CPU", settings)
+    except Exception as error:  # noqa: BLE001 -- OpenVINO's errors share no class of their own
+        raise UserError(f"openvino can't load {graph.path} ({_first_line(error)}); export the bundle again or update openvino") from None
+    request = compiled.create_infer_request()
+    # Where OpenVINO drops a step that changes nothing, an output has several names, any of which
+    # may be the task's.
+    outputs = [(name, output) for output in compiled.outputs for name in output.get_names()]
+
+    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+        answers = request.infer(dict(feeds), share_inputs=True)
+        return {name: answers[output] for name, output in outputs}
+
+    return run
 
 
-def _loaded(graph: Graph, library: ModuleType, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except Exception as error:  # noqa: BLE001 -- the runtimes' errors share no class of their own
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{library.__name__} can't load {graph.path} ({first}); export the bundle again, or update the runtime") from None
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

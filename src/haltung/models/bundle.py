@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zipfile import BadZipFile
-
-import numpy as np
 
 from haltung import __version__
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder
-from haltung.labels import Scheme, parse
+from haltung.inference.sessions import Graph, is_installed
+from haltung.labels import parse
 from haltung.models import seen as learned
-from haltung.models.spec import Calibration
-from haltung.records import Prediction, Segment
+from haltung.models.calibration import Calibration
+from haltung.models.ensemble import EnsembleModel, Member
+from haltung.models.exported import ExportedModel
+from haltung.models.predictor import Predictor, Model
+from haltung.records import Segment
 
 FORMAT = 1
 DESCRIPTION = "haltung.json"
 KINDS = ("network", "linear", "ensemble")
-
-
-class Model(Protocol):
-    """The face that all models share."""
-
-    kind: str
-    scheme: Scheme
-    calibration: Calibration
-
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, ``[segments, labels]``, with the temperatures of ``calibration`` applied."""
-        ...
-
-    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Return a prediction for each segment, in order."""
-        ...
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write all files but the description into ``folder``; return what the description has to hold."""
-        ...
+_MEMBERS = "members"
 
 
 def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:
@@ -54,6 +38,9 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
     """
     with atomic_folder(folder) as scratch:
         own = model.write(scratch)
+        if isinstance(model, EnsembleModel):
+            for number, member in enumerate(model.members):
+                save(member.model, scratch / _MEMBERS / str(number), {"name": member.name})
         if segments := list(learned_from):
             learned.write(scratch, segments)
         description = {
@@ -92,29 +79,56 @@ def describe(folder: Path) -> dict[str, Any]:
     return description
 
 
-def load(folder: Path) -> Model:
-    """Read a bundle.
+def is_exported(description: Mapping[str, Any]) -> bool:
+    """Return whether a bundle is exported: a trained model with graphs that need neither torch nor Haltung."""
+    return "formats" in description and "input" in description
+
+
+def load(folder: Path) -> Predictor:
+    """Read a bundle, trained or exported.
+
+    Of an exported one the graph is loaded; the weights only where ONNX Runtime is not installed.
 
     Raises:
         UserError: it is no bundle, or a part of it is missing or broken.
     """
     description = describe(folder)
-    try:
+    if is_exported(description) and is_installed("onnxruntime"):
+        with _broken_parts(folder):
+            return ExportedModel(folder, Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
+    return load_trained(folder)
+
+
+def load_trained(folder: Path) -> Model:
+    """Read the weights of a bundle, trained or exported.
+
+    Raises:
+        UserError: it is no bundle, or a part of it is missing or broken.
+    """
+    description = describe(folder)
+    with _broken_parts(folder):
         scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
+        model: Model
         if description["kind"] == "linear":
             from haltung.models.linear import LinearModel
 
-            model: Model = LinearModel.read(folder, scheme, description)
+            model = LinearModel.read(folder, scheme, description)
         elif description["kind"] == "ensemble":
-            from haltung.models.ensemble import EnsembleModel
-
-            model = EnsembleModel.read(folder, scheme, description)
+            members = [Member(name, load_trained(folder / _MEMBERS / str(number))) for number, name in enumerate(description["members"])]
+            model = EnsembleModel(members, description["weights"], scheme)
         else:
-            from haltung.models.neural import NetworkModel
+            from haltung.models.neural import NeuralModel
 
-            model = NetworkModel.read(folder, scheme, description)
+            model = NeuralModel.read(folder, scheme, description)
         model.calibration = Calibration.from_dict(description.get("calibration", {}))
-        return model
+    return model
+
+
+@contextmanager
+def _broken_parts(folder: Path) -> Iterator[None]:
+    """Turn the errors of broken files into one of the user's."""
+    try:
+        yield
     except (KeyError, TypeError, AttributeError, ValueError, OSError, BadZipFile) as error:
         what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise UserError(f"the bundle in {folder} is broken or incomplete ({what}); export or train it again") from error

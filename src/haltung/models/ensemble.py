@@ -11,13 +11,9 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
-from haltung.models import bundle
-from haltung.models.calibration import calibrated
-from haltung.models.predictor import indicators, predictions
-from haltung.models.spec import Calibration
+from haltung.models.calibration import Calibration, calibrated
+from haltung.models.predictor import Model, indicators, predictions
 from haltung.records import Prediction, Segment
-
-MEMBERS = "members"
 
 # Where every answer on dev is right, the loss falls without end.
 _MOST = 10.0
@@ -31,10 +27,10 @@ class Member:
     """A model with its name, as the user knows it."""
 
     name: str
-    model: bundle.Model
+    model: Model
 
 
-class EnsembleModel:
+class EnsembleModel(Model):
     """Models of one scheme whose log probabilities (log odds, of a multi-label task) are added, each times its weight for the task.
 
     Source: Genest and Zidek (1986), "Combining Probability Distributions", section 3, the logarithmic pool; the weights need not add up to
@@ -50,38 +46,22 @@ class EnsembleModel:
         self.scheme = scheme
         self.calibration = Calibration()
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, ``[segments, labels]``, with the temperatures of ``calibration`` applied."""
-        return self.together([member.model.probabilities(segments, progress) for member in self.members])
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
+        """Return the calibrated probabilities of each task, ``[segments, labels]``."""
+        return self.pooled([member.model.probabilities(segments, progress, precision) for member in self.members])
 
-    def together(self, told: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Return the same from what each member has said, in their order."""
+    def pooled(self, answers: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the calibrated probabilities of each task from those of each member."""
         out = {}
         for task in self.scheme:
-            logits = np.tensordot(self.weights[task.name], scores([one[task.name] for one in told], task), axes=1)
+            logits = np.tensordot(self.weights[task.name], scores([answer[task.name] for answer in answers], task), axes=1)
             out[task.name] = _normalised(logits, task)
         return calibrated(out, self.scheme, self.calibration)
 
-    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Return a prediction for each segment, in order."""
-        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
-
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write each member as a bundle into ``folder``; return what the description has to hold."""
-        for place, member in enumerate(self.members):
-            bundle.save(member.model, folder / MEMBERS / str(place), {"name": member.name})
-        return {MEMBERS: [member.name for member in self.members], "weights": {task: list(own) for task, own in self.weights.items()}}
-
-    @classmethod
-    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> EnsembleModel:
-        """Read what ``write`` has written.
-
-        Raises:
-            UserError: a member is missing or broken.
-        """
-        names = description[MEMBERS]
-        members = [Member(name, bundle.load(folder / MEMBERS / str(place))) for place, name in enumerate(names)]
-        return cls(members, description["weights"], scheme)
+        """Return the ensemble's part of the description; its members are bundles of their own."""
+        weights = {task: list(values) for task, values in self.weights.items()}
+        return {"members": [member.name for member in self.members], "weights": weights}
 
 
 def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool = False) -> tuple[EnsembleModel, list[Prediction]]:
@@ -104,19 +84,19 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
                 f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()}), but "
                 f"{members[0].name} '{scheme.name}' ({scheme.digest()}); an ensemble is made of models of one scheme"
             )
-    told = [member.model.probabilities(segments, progress) for member in members]
+    answers = [member.model.probabilities(segments, progress) for member in members]
     weights = {}
     for task in scheme:
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
-        given = scores([one[task.name][rows] for one in told], task)
+        given = scores([answer[task.name][rows] for answer in answers], task)
         weights[task.name] = _fitted(given, [segments[row] for row in rows], task)
     model = EnsembleModel(members, weights, scheme)
-    return model, predictions([segment.id for segment in segments], model.together(told), scheme)
+    return model, predictions([segment.id for segment in segments], model.pooled(answers), scheme)
 
 
-def scores(told: Sequence[np.ndarray], task: Task) -> np.ndarray:
+def scores(probabilities: Sequence[np.ndarray], task: Task) -> np.ndarray:
     """Return what is added up, ``[members, segments, labels]``: log probabilities, or log odds where a segment may have several labels."""
-    values = np.clip(np.stack(told), _LEAST, 1 - _LEAST if task.kind == "multi" else 1.0)
+    values = np.clip(np.stack(probabilities), _LEAST, 1 - _LEAST if task.kind == "multi" else 1.0)
     logs: np.ndarray = np.log(values) - np.log1p(-values) if task.kind == "multi" else np.log(values)
     return logs
 

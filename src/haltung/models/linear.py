@@ -18,10 +18,10 @@ from sklearn.svm import LinearSVC
 
 from haltung.errors import UserError
 from haltung.labels import Scheme
-from haltung.models.calibration import calibrated
-from haltung.models.predictor import indicators, predictions
-from haltung.models.spec import Calibration, LinearSpec
-from haltung.records import Prediction, Segment
+from haltung.models.calibration import Calibration, calibrated
+from haltung.models.predictor import Model, indicators
+from haltung.models.spec import LinearSpec
+from haltung.records import Segment
 
 WEIGHTS = "linear.safetensors"
 VOCABULARY = "vocabulary.json"
@@ -45,7 +45,7 @@ class Weights:
     seen: np.ndarray
 
 
-class LinearModel:
+class LinearModel(Model):
     """One set of TF-IDF features for each kind of input, and one set of weights for each task."""
 
     kind = "linear"
@@ -58,7 +58,7 @@ class LinearModel:
         self.spec = spec
         self.calibration = Calibration()
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the probabilities of each task, ``[segments, labels]``; a label that training never saw has 0.
 
         The temperatures of ``calibration`` are applied.
@@ -76,10 +76,6 @@ class LinearModel:
                 values = np.where(total > 0, values / np.where(total > 0, total, 1.0), weights.seen / weights.seen.sum())
             out[task.name] = values
         return calibrated(out, self.scheme, self.calibration)
-
-    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Return a prediction for each segment, in order."""
-        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the vocabularies as JSON and the numbers as safetensors into ``folder``; return what the description has to hold."""

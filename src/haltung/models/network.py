@@ -28,7 +28,7 @@ class _Heads(nn.ModuleDict):
             self._modules[name] = module
 
 
-class Classifier(nn.Module):
+class MultiTaskNetwork(nn.Module):
     """One encoder, a linear head per task, trained together.
 
     Args:

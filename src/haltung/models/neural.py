@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import pairwise
@@ -16,30 +16,29 @@ from haltung.encoders import load as sources
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError
+from haltung.inference import sessions
+from haltung.inference.client import batches
 from haltung.labels import Scheme
-from haltung.models.calibration import calibrated
-from haltung.models.network import Batch, Classifier, collate
-from haltung.models.predictor import predictions
-from haltung.models.spec import Calibration, NetworkSpec
-from haltung.records import Prediction, Segment
+from haltung.models.calibration import Calibration, calibrated
+from haltung.models.network import Batch, MultiTaskNetwork, collate
+from haltung.models.predictor import Model
+from haltung.models.spec import NetworkSpec
+from haltung.records import Segment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WEIGHTS = "model.safetensors"
 
-# How many tokens one batch of predictions holds; more gains nothing on a processor.
-_TOKENS_PER_BATCH = 4096
 
-
-class NetworkModel:
+class NeuralModel(Model):
     """A network with all that a prediction needs; ``predict`` is the one way from a text to an answer."""
 
     kind = "network"
 
     def __init__(
         self,
-        network: Classifier,
+        network: MultiTaskNetwork,
         tokenizer: PreTrainedTokenizerBase,
         scheme: Scheme,
         spec: NetworkSpec,
@@ -73,30 +72,34 @@ class NetworkModel:
         ]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, ``[segments, labels]`` in float64: softmax, or sigmoid where it is multi-label.
+        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
 
-        The temperatures of ``calibration`` are applied. ``precision`` is ``fp32``, what an export is held against, or ``auto``: bfloat16
-        where the processor has it.
+        They are a softmax, or sigmoids where the task is multi-label. ``precision`` is ``fp32``,
+        which exports are compared with, or ``auto``: bfloat16 where the processor has it.
         """
+        from tqdm import tqdm
+
         device = next(self.network.parameters()).device
         encoded = self.encode(segments)
+        lengths = [max(map(len, views)) for views in zip(*encoded, strict=True)]
         out = {task.name: np.zeros((len(segments), len(task)), dtype=np.float64) for task in self.scheme}
         was_training = self.network.training
         self.network.eval()
         try:
-            with torch.inference_mode(), autocast(device) if precision == "auto" else nullcontext():
-                for rows in _batches(encoded, progress):
+            with (
+                torch.inference_mode(),
+                autocast(device) if precision == "auto" else nullcontext(),
+                tqdm(total=len(lengths), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar,
+            ):
+                for rows in batches(lengths):
                     for name, logits in self.network(self.batch(encoded, rows)).items():
                         single = self.scheme[name].kind == "single"
                         values = logits.double().softmax(dim=-1) if single else logits.double().sigmoid()
                         out[name][rows] = values.cpu().numpy()
+                    bar.update(len(rows))
         finally:
             self.network.train(was_training)
         return calibrated(out, self.scheme, self.calibration)
-
-    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Return a prediction for each segment, in order; a bar is shown where it takes over two seconds and ``progress`` is set."""
-        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and encoder config into ``folder``; return what the bundle's description has to hold."""
@@ -114,7 +117,7 @@ class NetworkModel:
         return {"model": _plain(asdict(self.spec)), "encoder": asdict(self.encoder), "views": list(self.views)}
 
     @classmethod
-    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NetworkModel:
+    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NeuralModel:
         """Read what ``write`` has written.
 
         Raises:
@@ -146,7 +149,7 @@ class NetworkModel:
         return cls(network.to(_device()), AutoTokenizer.from_pretrained(folder), scheme, spec, encoder, description["views"])
 
 
-def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NetworkModel:
+def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     """Return an untrained model: the pretrained encoder, fresh heads, and the parts frozen that ``spec`` says.
 
     Raises:
@@ -174,7 +177,7 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NetworkModel:
         # The low-rank updates of frozen layers must stay at their start, which changes nothing.
         freeze(body, spec)
     views = sorted({spec.reads_of(task.name) for task in scheme})
-    return NetworkModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
+    return NeuralModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
 
 
 def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:
@@ -204,13 +207,10 @@ def attention_of(spec: NetworkSpec, device: torch.device) -> str:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Tell whether matrix products in bfloat16 are native here; emulated, they are slower than float32."""
+    """Return whether matrix products in bfloat16 are native here; emulated, they are slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return device.type == "cpu" and sessions.has_bf16()
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -218,7 +218,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16) if has_bf16(device) else nullcontext()
 
 
-def merged(network: Classifier) -> Classifier:
+def merged(network: MultiTaskNetwork) -> MultiTaskNetwork:
     """Return the network with LoRA's low-rank updates added into its weights; the network itself where there are none."""
     if not hasattr(network.encoder, "merge_and_unload"):
         return network
@@ -229,29 +229,14 @@ def merged(network: Classifier) -> Classifier:
     return plain
 
 
-def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec, views: Sequence[str]) -> Classifier:
-    return Classifier(
+def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec, views: Sequence[str]) -> MultiTaskNetwork:
+    return MultiTaskNetwork(
         body,
         heads={task.name: len(task) for task in scheme},
         views={task.name: list(views).index(spec.reads_of(task.name)) for task in scheme},
         poolings={task.name: spec.pooling_of(task.name) for task in scheme},
         dropout=spec.dropout,
     )
-
-
-def _batches(encoded: Sequence[Sequence[Tokens]], progress: bool) -> Iterator[list[int]]:
-    """Go through the rows, longest first, in batches of about the same number of tokens."""
-    from tqdm import tqdm
-
-    lengths = [max(len(view[row]) for view in encoded) for row in range(len(encoded[0]))]
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    with tqdm(total=len(order), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
-        start = 0
-        while start < len(order):
-            size = max(1, _TOKENS_PER_BATCH // max(1, lengths[order[start]]))
-            yield order[start : start + size]
-            bar.update(min(size, len(order) - start))
-            start += size
 
 
 def _device() -> torch.device:

@@ -1,13 +1,52 @@
-"""From probabilities to predictions; the same for every kind of model."""
+"""The one interface of everything that predicts, and how probabilities become predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from haltung.labels import Scheme, Task
+from haltung.models.calibration import Calibration
 from haltung.records import MULTI_THRESHOLD, Prediction, Segment
+
+
+class Predictor(Protocol):
+    """A model of any kind: network, linear, ensemble, or the graph of an exported bundle."""
+
+    scheme: Scheme
+    calibration: Calibration
+
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
+
+        With ``progress`` a bar is shown where this takes over two seconds.
+        """
+        ...
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
+        """Return a prediction for each segment, in order."""
+        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
+
+
+class Model(Predictor, Protocol):
+    """A model with its weights, which can be saved and exported."""
+
+    kind: str
+
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
+        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
+
+        ``precision`` is ``fp32``, which exports are compared with, or ``auto``: bfloat16 where that
+        is faster.
+        """
+        ...
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write all files but the description into ``folder``; return the model's part of that."""
+        ...
 
 
 def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[Prediction]:
@@ -34,18 +73,18 @@ def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], sch
 
 
 def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
-    """Return which labels the segments have for a task, ``[segments, labels]`` of 0 and 1; each segment is labelled for it."""
+    """Return the labels of segments as ``[segments, labels]`` of 0 and 1; each has to be labelled."""
     answers = [segment.labels[task.name] for segment in segments]
-    has = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
-    return np.array([[int(label in labels) for label in task.ids] for labels in has])
+    label_sets = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
+    return np.array([[int(label in labels) for label in task.ids] for labels in label_sets])
 
 
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:
-    """Return the tasks that a prediction is not sure enough of, ``{"stance": True}``; the others are not in it.
+    """Return the tasks whose prediction is too uncertain, as ``{"stance": True}``.
 
     Args:
         prediction: of one segment.
-        thresholds: the least highest probability for each single-label task (see ``Calibration.abstaining``); where it is None, no
-            probability is high enough.
+        thresholds: the lowest sufficient probability for each single-label task (see
+            ``Calibration.abstaining``); None where no probability suffices.
     """
     return {task: True for task, least in thresholds.items() if least is None or max(prediction.probabilities[task].values()) < least}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from haltung.encoders.tokens import checked_reads
 from haltung.errors import UserError, listed, nearest, one_of
@@ -116,61 +115,6 @@ class LinearSpec:
         """
         _known_tasks(self.reads, "model.reads", scheme)
         return self
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What is fitted on dev after a training, and kept in the bundle's ``haltung.json``.
-
-    ``temperatures`` has a number above 0 for each task, by which its logits are divided. ``thresholds`` has for each single-label task
-    and each wished-for precision the highest probability from which on a prediction is as often right as wished on dev; None where dev
-    never reaches that precision. A bundle that was written without them has neither: every temperature is 1.
-    """
-
-    temperatures: Mapping[str, float] = field(default_factory=dict)
-    thresholds: Mapping[str, Mapping[float, float | None]] = field(default_factory=dict)
-
-    def temperature(self, task: str) -> float:
-        """Return the task's temperature, 1 where none was fitted."""
-        return self.temperatures.get(task, 1.0)
-
-    def abstaining(self, precision: float) -> dict[str, float | None]:
-        """Return each single-label task's threshold for a wished-for precision; None where dev never reaches it.
-
-        Raises:
-            UserError: no task has a threshold for it.
-        """
-        found = {task: values[precision] for task, values in self.thresholds.items() if precision in values}
-        if any(value is not None for value in found.values()):
-            return found
-        has = sorted({wished for values in self.thresholds.values() for wished, value in values.items() if value is not None})
-        if not has:
-            raise UserError("the bundle has no thresholds to abstain by; train it again, and look at what precision it reaches on dev")
-        raise UserError(
-            f"the bundle has no threshold for the precision {precision:g}; it has those for {listed(f'{one:g}' for one in has)}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, the inverse of ``from_dict``."""
-        thresholds = {task: {str(wished): value for wished, value in values.items()} for task, values in self.thresholds.items()}
-        return {"temperatures": dict(self.temperatures), "thresholds": thresholds}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Make the record of plain data; of none, that of a bundle without calibration.
-
-        Raises:
-            ValueError: a temperature is not above 0, or something is no number.
-        """
-        temperatures = {task: float(value) for task, value in data.get("temperatures", {}).items()}
-        for task, value in temperatures.items():
-            if not 0 < value < float("inf"):
-                raise ValueError(f"the temperature of {task} is {value}")
-        thresholds = {
-            task: {float(wished): None if value is None else float(value) for wished, value in values.items()}
-            for task, values in data.get("thresholds", {}).items()
-        }
-        return cls(temperatures, thresholds)
 
 
 def _known_tasks(mapping: Mapping[str, str], key: str, scheme: Scheme) -> None:

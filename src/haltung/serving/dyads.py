@@ -83,6 +83,6 @@ def finder(tasks: Mapping[str, Sequence[str]], folder: Path | None) -> Finder:
     """
     if folder is None:
         return Finder(tasks, Rules())
-    if "input" not in bundle.describe(folder):
+    if not bundle.is_exported(bundle.describe(folder)):
         raise UserError(f"{folder} holds a trained bundle; write one to be served with haltung export bundle={folder} corpus=dyads to=DIR")
     return Finder(tasks, labelling.dyads(folder))

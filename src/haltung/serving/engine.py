@@ -13,8 +13,8 @@ import numpy as np
 
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
-from haltung.inference.client import BundleError, Classifier
-from haltung.inference.sessions import RUNTIMES, Choice, Feeds, Graph, fastest, installed, opened
+from haltung.inference.client import BundleError, Classifier, batches
+from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, installed_runtimes, load
 from haltung.serving.settings import Settings, cores
 
 # A text as a caller gave it: text, context, target.
@@ -38,8 +38,8 @@ _BEFORE = "Streit um Kupferzölle Chile und Peru verhandeln seit Montag über de
 # Of a linear model, which reads a text of any length: as if it were so many tokens at most.
 _MOST = 512
 
-# Padding a group costs less than running a group for each length: a text that is shorter by this share starts a new group.
-_SHORTER = 0.8
+# Padding a batch costs less than running one for each length: its shortest text has at least this share of the longest one's.
+_SIMILAR = 0.8
 
 # OpenVINO keeps what it has prepared for each shape that it has met: with any width, 160 batches grew it by 80 MB; in steps of 8, by 16.
 _STEP = 8
@@ -54,16 +54,16 @@ class Engine:
         tokens: padded tokens that go through the graph together at most.
     """
 
-    def __init__(self, classifier: Classifier, choice: Choice, tokens: int) -> None:
+    def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
         self.classifier, self.choice, self._tokens = classifier, choice, tokens
 
     def groups(self, parts: Sequence[Part]) -> Iterator[tuple[list[int], list[Found]]]:
         """Yield the places of texts with their probabilities, short texts first, so that their callers need not wait for the long ones."""
         encoded = self.classifier.encode(parts)
         lengths = [sum(len(row) for row in rows) for rows in zip(*encoded.values(), strict=True)]
-        for places in grouped(lengths, self._tokens):
+        for places in reversed(list(batches(lengths, self._tokens, similar=_SIMILAR))):
             feeds = self.classifier.feeds({view: [rows[place] for place in places] for view, rows in encoded.items()})
-            found = self.choice.runtime.run(self._fewer_shapes(feeds))
+            found = self.choice.run(self._fewer_shapes(feeds))
             yield places, [{task: values[row] for task, values in found.items()} for row in range(len(places))]
 
     def _fewer_shapes(self, feeds: Feeds) -> Feeds:
@@ -85,19 +85,6 @@ class Engine:
         return min(most, 8 + read // 4) * len(self.classifier.views)
 
 
-def grouped(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Yield the places in groups of like length, the shortest first; a group has at most ``tokens`` with its padding."""
-    group: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        length = lengths[place]
-        if group and (lengths[group[0]] < _SHORTER * length or (len(group) + 1) * length > tokens):
-            yield group
-            group = []
-        group.append(place)
-    if group:
-        yield group
-
-
 def open_engine(settings: Settings) -> Engine:
     """Read the bundle and load its graph, on the runtime that is faster here unless the settings name one.
 
@@ -108,14 +95,14 @@ def open_engine(settings: Settings) -> Engine:
         classifier = Classifier(settings.bundle, format=None)
     except BundleError as error:
         raise UserError(str(error)) from None
-    names = installed() if settings.runtime == "auto" else [one_of("runtime", settings.runtime, RUNTIMES)]
+    names = installed_runtimes() if settings.runtime == "auto" else [one_of("runtime", settings.runtime, RUNTIMES)]
     graphs = [graph for name in names if (graph := _graph(classifier, name, settings)) is not None]
     if not graphs:
         formats = classifier.description["formats"]
         hint = "" if settings.format in formats else nearest(settings.format, formats)
         found = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
         raise UserError(f"{settings.bundle} has no format{found} for {listed(names)}; it has {listed(formats)}")
-    choice = Choice(graphs[0], opened(graphs[0]), {}) if len(graphs) == 1 else _kept(graphs, classifier)
+    choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _kept(graphs, classifier)
     engine = Engine(classifier, choice, settings.tokens)
     # The first run prepares the graph; no caller has to wait for that.
     list(engine.groups([{"text": _SENTENCE, "context": _BEFORE}]))
@@ -127,16 +114,16 @@ def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | 
     formats = classifier.description["formats"]
     for name in _FASTEST if settings.format == "auto" else (settings.format,):
         told = formats.get(name)
-        if told is None or told.get("runtime", runtime) != runtime or (settings.format == "auto" and name == "bf16" and not _has_bf16()):
+        if told is None or told.get("runtime", runtime) != runtime or (settings.format == "auto" and name == "bf16" and not has_bf16()):
             continue
         path = classifier.folder / str(told["file"])
         if not path.is_file():
             raise UserError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
-        return Graph(runtime, name, path, settings.threads or cores(), bf16=told.get("hint") == "bf16")
+        return Graph(runtime, name, path, settings.threads or cores(), bf16=told.get("hint") == "bf16", spinning=False)
     return None
 
 
-def _kept(graphs: Sequence[Graph], classifier: Classifier) -> Choice:
+def _kept(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
     """Return the faster graph as an earlier start found it on this machine; try all where there was none."""
     place = files.cache() / "serving" / f"{_fingerprint(graphs, classifier)}.json"
     try:
@@ -148,10 +135,10 @@ def _kept(graphs: Sequence[Graph], classifier: Classifier) -> Choice:
         _keep(place, choice)
         return choice
     best = min(graphs, key=lambda graph: milliseconds[str(graph)])
-    return Choice(best, opened(best), milliseconds)
+    return FastestGraph(best, load(best), milliseconds)
 
 
-def _keep(place: Path, choice: Choice) -> None:
+def _keep(place: Path, choice: FastestGraph) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(place, json.dumps(dict(choice.milliseconds)))
@@ -176,15 +163,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""  # the same library under another name, such as onnxruntime-gpu
-
-
-def _has_bf16() -> bool:
-    """Tell whether the processor multiplies bfloat16 by itself; emulated, it would be slow."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return any(flag in text for flag in ("amx_bf16", "avx512_bf16", " bf16"))
 
 
 def _processor() -> str:

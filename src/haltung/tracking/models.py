@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from haltung import __version__
 from haltung.errors import UserError
-from haltung.models.bundle import describe
+from haltung.models.bundle import describe, is_exported
 from haltung.records import Segment
 from haltung.tracking.store import Connection, environment, mlflow, told
 
@@ -84,7 +84,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
         UserError: the folder holds no exported bundle, there is no example, the store registers no models, or it refuses.
     """
     description = describe(folder)
-    if "input" not in description or "formats" not in description:
+    if not is_exported(description):
         raise UserError(f"{folder} holds a trained bundle that was not exported; write one with haltung export run={run[:8]} to=FOLDER")
     if not connection.store.model:
         raise UserError("tracking.model is null, so the exported bundle has no name to be registered under; give tracking.model=NAME")

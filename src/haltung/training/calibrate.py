@@ -8,9 +8,8 @@ from dataclasses import replace
 from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report.calibration_report import CalibrationReport, measure
-from haltung.models.bundle import Model
-from haltung.models.calibration import calibrated, fitted, uncalibrated
-from haltung.models.spec import Calibration
+from haltung.models.calibration import Calibration, calibrated, fitted, uncalibrated
+from haltung.models.predictor import Predictor, Model
 
 
 def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> ScoredSplit:
@@ -33,7 +32,7 @@ def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = P
     return now
 
 
-def calibration_of(model: Model, scored: ScoredSplit) -> CalibrationReport:
+def calibration_of(model: Predictor, scored: ScoredSplit) -> CalibrationReport:
     """Return the calibration figures of a model's predictions on a split, beside those without its temperatures."""
     held = model.calibration
     before = replace(scored, probabilities=uncalibrated(scored.probabilities, scored.scheme, held))

@@ -23,7 +23,7 @@ from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import score
 from haltung.labels import Scheme
 from haltung.models.network import Batch
-from haltung.models.neural import NetworkModel, build, has_bf16, layer_of
+from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 from haltung.training.losses import class_weights, loss, targets
@@ -40,7 +40,7 @@ Point = dict[str, float]
 class Trained:
     """A trained model and how it came about: ``best`` is the dev macro-F1 that chose ``best_epoch``, ``tokens`` the real tokens seen."""
 
-    model: NetworkModel
+    model: NeuralModel
     history: tuple[Point, ...]
     best: float
     best_epoch: float
@@ -140,7 +140,7 @@ class _Rows(Dataset[int]):
     In each epoch a share ``bare`` of the rows, another one each time, is read without its context.
     """
 
-    def __init__(self, model: NetworkModel, segments: Sequence[Segment], scheme: Scheme, bare: float, seed: int) -> None:
+    def __init__(self, model: NeuralModel, segments: Sequence[Segment], scheme: Scheme, bare: float, seed: int) -> None:
         self.encoded: list[list[Tokens]] = model.encode(segments)
         self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if bare else []
         self.bare, self.seed = bare, seed
@@ -205,7 +205,7 @@ class _Trainer(Trainer):
 
     def __init__(
         self,
-        model: NetworkModel,
+        model: NeuralModel,
         rows: _Rows,
         dev: Sequence[Segment],
         training: Training,

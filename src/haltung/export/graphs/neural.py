@@ -8,14 +8,16 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from haltung.encoders.tokens import template
 from haltung.labels import Scheme
-from haltung.models.network import Batch, Classifier
-from haltung.models.neural import NetworkModel, merged
-from haltung.models.spec import Calibration
+from haltung.models.calibration import Calibration
+from haltung.models.network import Batch, MultiTaskNetwork
+from haltung.models.neural import NeuralModel, merged
 
 # What every runtime of the last years reads, the browser's among them; LayerNormalization is one operator from 17 on.
 OPSET = 18
@@ -27,7 +29,7 @@ PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
 class Calibrated(nn.Module):
     """The network and, behind it, temperature and softmax (or sigmoid): tensors in, a tuple of probabilities out, one per task."""
 
-    def __init__(self, network: Classifier, scheme: Scheme, calibration: Calibration, with_types: bool, views: int) -> None:
+    def __init__(self, network: MultiTaskNetwork, scheme: Scheme, calibration: Calibration, with_types: bool, views: int) -> None:
         """Wrap the network; ``views`` is how many views it reads, each of three tensors, or four ``with_types``."""
         super().__init__()
         self.network = network
@@ -56,7 +58,7 @@ def names(views: Sequence[str], with_types: bool) -> list[str]:
     return [f"{view}.{part}" if len(views) > 1 else part for view in views for part in parts]
 
 
-def write(model: NetworkModel, path: Path) -> None:
+def write(model: NeuralModel, path: Path) -> None:
     """Write the graph in float32; batch and tokens are dynamic.
 
     Args:
@@ -85,7 +87,27 @@ def write(model: NetworkModel, path: Path) -> None:
     program.save(path)
 
 
-def plain(model: NetworkModel) -> Classifier:
+def described(model: NeuralModel) -> dict[str, Any]:
+    """Return the bundle's ``input``.
+
+    Raises:
+        UserError: the tokenizer's template is none of special ids around one text and around two.
+    """
+    around = template(model.tokenizer)
+    with_types = "token_type_ids" in model.tokenizer.model_input_names
+    return {
+        "kind": "tokens",
+        "tokenizer": "tokenizer.json",
+        "prefix": model.encoder.prefix,
+        "max_length": model.spec.max_length,
+        "pad": model.tokenizer.pad_token_id,
+        "single": list(around.single),
+        "pair": list(around.pair),
+        "types": {"single": around.single_types, "pair": around.pair_types} if with_types else None,
+    }
+
+
+def plain(model: NeuralModel) -> MultiTaskNetwork:
     """Return a copy of the network for tracing: on the processor, LoRA's updates added in, with attention that is written out.
 
     Written out (``eager``), attention is a few matrix products that ONNX Runtime fuses again; the fused kernel has no counterpart there.

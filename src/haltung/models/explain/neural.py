@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
+from haltung.inference.client import batches
 from haltung.models.explain.words import PARTS, Attribution, Piece, summed
-from haltung.models.network import Batch, Classifier, collate, pool
-from haltung.models.neural import NetworkModel, autocast, merged
+from haltung.models.network import Batch, MultiTaskNetwork, collate, pool
+from haltung.models.neural import NeuralModel, autocast, merged
 from haltung.records import Segment
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 # Points of the path, by Gauss and Legendre; more change no word's place, fewer leave a gap (see ``Attribution.gap``).
 STEPS = 16
-
-# How many tokens one pass holds, all points of the path together.
-_TOKENS_PER_PASS = 4096
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class _Span:
 class _Logits(nn.Module):
     """The logits of one task as a function of its own view's token ids, which is what captum differentiates."""
 
-    def __init__(self, network: Classifier, task: str) -> None:
+    def __init__(self, network: MultiTaskNetwork, task: str) -> None:
         """``network`` keeps its weights."""
         super().__init__()
         self.encoder, self.head, self.pooling = network.encoder, network.heads[task], network.poolings[task]
@@ -53,7 +51,7 @@ class _Logits(nn.Module):
 
 
 def attribute(
-    model: NetworkModel, segments: Sequence[Segment], task: str, labels: Sequence[str], steps: int = STEPS, exact: bool = False
+    model: NeuralModel, segments: Sequence[Segment], task: str, labels: Sequence[str], steps: int = STEPS, exact: bool = False
 ) -> list[Attribution]:
     """Return what each word adds to the logit of the given label.
 
@@ -88,7 +86,7 @@ def attribute(
         logits = _Logits(network, task)
         gradients = LayerIntegratedGradients(logits, network.encoder.get_input_embeddings())  # type: ignore[operator]
         out: dict[int, Attribution] = {}
-        for rows in _passes(encoded, steps):
+        for rows in batches([steps * len(tokens) for tokens in encoded]):
             batch = _batch(model, [encoded[row] for row in rows])
             baseline = torch.where(_is_word([spans[row] for row in rows], batch.ids), pad, batch.ids)
             others = (batch.mask, batch.types, batch.own)
@@ -107,7 +105,7 @@ def attribute(
 
 
 @contextmanager
-def _still(network: Classifier) -> Iterator[None]:
+def _still(network: MultiTaskNetwork) -> Iterator[None]:
     """Without dropout, and without gradients for the weights, which nobody needs here and which cost a third of the time."""
     was_training, wanted = network.training, [parameter.requires_grad for parameter in network.parameters()]
     network.eval()
@@ -120,16 +118,6 @@ def _still(network: Classifier) -> Iterator[None]:
         network.train(was_training)
 
 
-def _passes(encoded: Sequence[Tokens], steps: int) -> Iterator[list[int]]:
-    """Go through the rows, longest first, as many at once as a pass holds."""
-    order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
-    start = 0
-    while start < len(order):
-        size = max(1, _TOKENS_PER_PASS // (steps * len(encoded[order[start]])))
-        yield order[start : start + size]
-        start += size
-
-
 def _is_word(spans: Sequence[Sequence[_Span]], like: Tensor) -> Tensor:
     """Return where words are, ``[batch, tokens]``, of the shape and on the device of ``like``."""
     out = torch.zeros_like(like, dtype=torch.bool)
@@ -138,7 +126,7 @@ def _is_word(spans: Sequence[Sequence[_Span]], like: Tensor) -> Tensor:
     return out
 
 
-def _batch(model: NetworkModel, rows: Sequence[Tokens]) -> Batch:
+def _batch(model: NeuralModel, rows: Sequence[Tokens]) -> Batch:
     with_types = "token_type_ids" in model.tokenizer.model_input_names
     batch = collate(rows, int(model.tokenizer.pad_token_id), with_types)
     device = next(model.network.parameters()).device
@@ -146,7 +134,7 @@ def _batch(model: NetworkModel, rows: Sequence[Tokens]) -> Batch:
     return Batch(batch.ids.to(device), batch.mask.to(device), types, batch.own.to(device))
 
 
-def _spans(model: NetworkModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_Span]]:
+def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_Span]]:
     """Return what each token stands for, ``[segments][tokens]``: the reverse of ``haltung.encoders.tokens.encode``."""
     backend: Any = model.tokenizer.backend_tokenizer
     backend.no_truncation()
