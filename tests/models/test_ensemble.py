@@ -38,7 +38,7 @@ class Fixed:
         """``told`` has the probabilities of each task, ``[segments, labels]``."""
         self.told, self.scheme, self.calibration = told, scheme, Calibration()
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return what it was given."""
         return dict(self.told)
 
