@@ -140,7 +140,7 @@ def _changed(bundle: Path, folder: Path, **changes: Any) -> Path:
         ({"format": 2}, "is of format 2, this client reads 1; take the client of the version that wrote it"),
         ({"formats": {"fp16": {}}, "refused": {"fp32": "off"}}, r"'fp32' for onnxruntime \(refused at the export: off\); it has fp16"),
         ({"formats": {"fp32": {"file": "onnx/none.onnx"}}}, "none.onnx is missing, so the bundle is incomplete"),
-        ({"formats": {"fp32": {"file": "haltung.json"}}}, "onnxruntime .* can't load"),
+        ({"formats": {"fp32": {"file": "haltung.json"}}}, "onnxruntime can't load"),
         ({"input": {"kind": "pictures"}}, "wants 'pictures' as input, which this client can't make; take a newer one"),
         ({"input": {"kind": "tokens"}}, r"is incomplete \(KeyError\('tokenizer'\)\); export the bundle again"),
         ({"input": {"kind": "tokens", "tokenizer": "none.json"}}, "none.json is missing or broken"),
@@ -226,7 +226,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_needs_neither_torch_nor_haltung(python: Path, pair: tuple[TrainedModel, Classifier]) -> None:
     """In an environment without them it meets the golden answers."""
     absent = "import importlib.util as u; print([name for name in ('haltung', 'torch', 'transformers', 'sklearn') if u.find_spec(name)])"
-    assert subprocess.run([python, "-c", absent], capture_output=True, text=True, check=True).stdout == "[]\n"
-    done = subprocess.run([python, "-m", "haltung_client", pair[1].folder, "--verify"], capture_output=True, text=True, check=False)
+    assert subprocess.run([python, "-I", "-c", absent], capture_output=True, text=True, check=True).stdout == "[]\n"
+    done = subprocess.run([python, "-I", "-m", "haltung_client", pair[1].folder, "--verify"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "labels that differ: 0" in done.stdout

@@ -110,7 +110,7 @@ def test_a_graph_that_is_missing_or_broken_is_told(tmp_path: Path) -> None:
     graph = bundle / "onnx/model.fp32.onnx"
     graph.write_bytes(b"no graph")
     for runtime in ("onnxruntime", "openvino"):
-        with pytest.raises(UserError, match=f"{runtime} can't load .*model.fp32.onnx .*; export the bundle again"):
+        with pytest.raises(UserError, match=f"{runtime} can't load .*model.fp32.onnx .*export the bundle again"):
             open_engine(Settings(bundle, runtime=runtime))
     graph.unlink()
     with pytest.raises(UserError, match=r"model.fp32.onnx is missing, so the bundle is incomplete"):

@@ -387,7 +387,10 @@ def session(path: Path, threads: int | None = None, spinning: bool = True) -> Ru
     try:
         loaded = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 -- the library's errors share no class of their own
-        raise BundleError(f"onnxruntime {runtime.__version__} can't load {path} ({error}); copy the bundle again or update it") from None
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise BundleError(
+            f"onnxruntime can't load {path} ({first}); copy or export the bundle again, or update onnxruntime (now {runtime.__version__})"
+        ) from None
     outputs = [output.name for output in loaded.get_outputs()]
     return lambda feeds: dict(zip(outputs, loaded.run(outputs, dict(feeds)), strict=True))
 
