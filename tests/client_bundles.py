@@ -11,7 +11,7 @@ from haltung.export.write import Origin, Wanted, export
 from haltung.labels import Scheme, parse
 from haltung.models.calibration import Calibration
 from haltung.models.linear import fit
-from haltung.models.predictor import TrainedModel
+from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 
@@ -50,7 +50,7 @@ def write_multilingual(folder: Path, cache: Path) -> Path:
     return folder
 
 
-def network(encoder: Path, max_length: int, prefix: str = "") -> TrainedModel:
+def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
     """An untrained network whose tasks read two views, and whose answers are as different as a trained one's."""
     import torch
 
@@ -65,12 +65,12 @@ def network(encoder: Path, max_length: int, prefix: str = "") -> TrainedModel:
     return model
 
 
-def linear() -> TrainedModel:
+def linear() -> Model:
     """A linear model that reads what stands before the text."""
     return fit(segments(80), scheme(), LinearSpec(reads={"default": "target+context"}), seed=1)
 
 
-def written(model: TrainedModel, folder: Path) -> Path:
+def written(model: Model, folder: Path) -> Path:
     """Calibrate and export the model."""
     model.calibration = CALIBRATION
     export(model, folder, Origin({}, "tiny", "dev", segments(60, seed=5)), Wanted(("fp16",)))

@@ -22,7 +22,7 @@ from haltung.models import bundle
 from haltung.models.calibration import Calibration, fitted, tempered
 from haltung.models.linear import fit
 from haltung.models.neural import build
-from haltung.models.predictor import TrainedModel
+from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 from haltung.training.calibrate import calibrate, calibration_of
@@ -223,7 +223,7 @@ def test_a_temperature_divides_the_logits() -> None:
     np.testing.assert_allclose(tempered(torch.tensor(logits).sigmoid().numpy(), 1.7, "multi"), expected, rtol=1e-9)
 
 
-def _model(kind: str, bert: Path) -> TrainedModel:
+def _model(kind: str, bert: Path) -> Model:
     if kind == "linear":
         return fit(tiny.segments(60), tiny.scheme(), LinearSpec(min_count=1), seed=1)
     torch.manual_seed(1)

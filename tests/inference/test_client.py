@@ -18,7 +18,7 @@ import pytest
 import client_bundles
 from haltung.inference import client
 from haltung.inference.client import BundleError, Classifier
-from haltung.models.predictor import TrainedModel, abstained, predictions
+from haltung.models.predictor import Model, abstained, predictions
 from haltung.records import Prediction, Segment
 from nasty_sentences import sentences
 
@@ -29,7 +29,7 @@ _NEEDED = ("numpy", "onnxruntime", "tokenizers", "flatbuffers", "protobuf", "pac
 
 
 @pytest.fixture(scope="module", params=["bert", "linear"])
-def pair(request: pytest.FixtureRequest, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedModel, Classifier]:
+def pair(request: pytest.FixtureRequest, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Classifier]:
     """A model, and the client of its exported bundle."""
     model = client_bundles.network(bert, 48) if request.param == "bert" else client_bundles.linear()
     return model, Classifier(client_bundles.written(model, tmp_path_factory.mktemp("client") / "bundle"))
@@ -41,12 +41,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return client_bundles.written(client_bundles.linear(), tmp_path_factory.mktemp("client") / "bundle")
 
 
-def _said(model: TrainedModel, segments: list[Segment]) -> list[Prediction]:
+def _said(model: Model, segments: list[Segment]) -> list[Prediction]:
     """What the trained model says in single precision, which is what an export is held against."""
     return predictions([one.id for one in segments], model.probabilities(segments, precision="fp32"), model.scheme)
 
 
-def test_golden_answers_are_met(pair: tuple[TrainedModel, Classifier]) -> None:
+def test_golden_answers_are_met(pair: tuple[Model, Classifier]) -> None:
     """Nasty inputs and all, far closer than the contract asks."""
     inputs, largest, differing = pair[1].verify()
     assert inputs >= 40
@@ -54,7 +54,7 @@ def test_golden_answers_are_met(pair: tuple[TrainedModel, Classifier]) -> None:
     assert differing == 0
 
 
-def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[TrainedModel, Classifier]) -> None:
+def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Model, Classifier]) -> None:
     """Long and short texts mixed, more than one batch, labels and probabilities of both kinds of task."""
     model, classifier = pair
     segments = [
@@ -70,7 +70,7 @@ def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Traine
             assert ours["probabilities"][task] == pytest.approx(values, abs=1e-5)
 
 
-def test_abstaining_is_the_models_own(pair: tuple[TrainedModel, Classifier]) -> None:
+def test_abstaining_is_the_models_own(pair: tuple[Model, Classifier]) -> None:
     """For each precision that the bundle has a threshold for."""
     model, classifier = pair
     segments = client_bundles.segments(30, seed=3)
@@ -223,7 +223,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_the_wheel_needs_neither_torch_nor_haltung(python: Path, pair: tuple[TrainedModel, Classifier]) -> None:
+def test_the_wheel_needs_neither_torch_nor_haltung(python: Path, pair: tuple[Model, Classifier]) -> None:
     """In an environment without them it meets the golden answers."""
     absent = "import importlib.util as u; print([name for name in ('haltung', 'torch', 'transformers', 'sklearn') if u.find_spec(name)])"
     assert subprocess.run([python, "-I", "-c", absent], capture_output=True, text=True, check=True).stdout == "[]\n"

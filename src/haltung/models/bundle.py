@@ -18,7 +18,7 @@ from haltung.models import seen as learned
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.exported import ExportedModel
-from haltung.models.predictor import Predictor, Model
+from haltung.models.predictor import Model, Predictor
 from haltung.records import Segment
 
 FORMAT = 1

@@ -9,7 +9,7 @@ from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report.calibration_report import CalibrationReport, measure
 from haltung.models.calibration import Calibration, calibrated, fitted, uncalibrated
-from haltung.models.predictor import Predictor, Model
+from haltung.models.predictor import Model, Predictor
 
 
 def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> ScoredSplit:
