@@ -14,9 +14,9 @@ from types import ModuleType
 import pytest
 
 import tiny
-from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.clean import CleaningRules
+from haltung.corpus.parsing.rows import Reading
 from haltung.corpus.prepare import prepare
-from haltung.corpus.rules import Rules
 from haltung.corpus.split import Given
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError
@@ -39,7 +39,7 @@ class Fixed:
 
 def _prepared(work: Path, segments: Sequence[Segment]) -> Prepared:
     # Sentences of so few words repeat themselves.
-    rules = Rules(exact=False, near=0, conflicts="keep", leakage=False)
+    rules = CleaningRules(exact=False, near=0, conflicts="keep", leakage=False)
     return prepare("tiny", Fixed(tuple(segments)), tiny.scheme(), rules, Given(), work / "data" / "prepared", progress=False)
 
 
@@ -224,13 +224,13 @@ def test_haltung_learns_all_tasks_in_one_training_and_a_peer_one_in_each(peers: 
 def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: dict[str, ModuleType]) -> None:
     """Peers get the articles that ``haltung train shares=`` draws with the same seed; dev and test stay whole."""
     from haltung.corpus.store import load
-    from haltung.corpus.subsample import part
+    from haltung.corpus.stratify import subsample
 
     ready = load(work / "data" / "prepared" / "tiny")
     job = peers["run"].Job("sklearn", "tiny", "stance", 3, 0.25)
     peers["export"].write_splits(ready, job.splits(work), 0.25, 3)
     found = {name: [row["id"] for row in _rows(job.splits(work) / f"{name}.jsonl")] for name in NAMES}
-    assert found["train"] == [one.id for one in part(ready.segments("train"), 0.25, 3)]
+    assert found["train"] == [one.id for one in subsample(ready.segments("train"), 0.25, 3)]
     assert 0 < len(found["train"]) < len(ready.segments("train")) / 2
     assert {name: found[name] for name in ("dev", "test")} == {name: [one.id for one in ready.segments(name)] for name in ("dev", "test")}
 

@@ -21,7 +21,7 @@ from haltung.cli.build import corpus_of
 from haltung.cli.config import compose, plain
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import Prepared
-from haltung.corpus.subsample import part
+from haltung.corpus.stratify import subsample
 from haltung.encoders import embedded
 from haltung.errors import UserError
 
@@ -46,7 +46,7 @@ def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int =
     for split in SPLITS:
         lines = []
         segments = corpus.segments(split)
-        for segment in part(segments, share, seed) if split == "train" else segments:
+        for segment in subsample(segments, share, seed) if split == "train" else segments:
             bare = [name for name in corpus.scheme.names if segment.labels.get(name) is None]
             if bare:
                 raise UserError(f"{corpus.name}, {split}: the segment {segment.id} has no {bare[0]}; the peers need every label")

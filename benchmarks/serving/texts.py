@@ -6,7 +6,7 @@ import json
 import random
 from pathlib import Path
 
-from haltung.corpus.parsing.contexts import context
+from haltung.records import context
 
 _DATA = Path(__file__).resolve().parents[2] / "data" / "diplomacy"
 

@@ -1,9 +1,9 @@
-"""The records that cross the boundaries between rooms: ``Segment``, ``Dyad``, ``Prediction``, and a corpus's ``Features``."""
+"""The records that all packages share: ``Segment``, ``Dyad``, ``Prediction``; columns of a corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from haltung.labels import Scheme
@@ -11,20 +11,22 @@ from haltung.labels import Scheme
 if TYPE_CHECKING:
     from datasets import Features
 
-# What a task's label is: one id, several ids (multi-label), or None where the row was not labelled for the task.
+# A task's label: one id, several ids (multi-label), or None if the row is not labelled for the task.
 Answer = str | tuple[str, ...] | None
 
-# The columns of every corpus, beside one column for each task of its scheme.
+# The columns of every corpus; each task of its scheme adds one.
 TEXT_COLUMNS = ("id", "text", "context", "target", "article", "date", "source", "genre")
 
-
-# A label of a multi-label task is predicted from this probability on.
+# The probability from which a label of a multi-label task is predicted.
 MULTI_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Dyad:
-    """Who (``source``) takes which ``stance`` towards whom (``target``); codes as in the label standard, "" where there is none."""
+    """Who (``source``) takes which ``stance`` towards whom (``target``).
+
+    Source and target are codes of the label standard, "" if there is none.
+    """
 
     source: str
     target: str
@@ -32,17 +34,26 @@ class Dyad:
 
     def to_dict(self) -> dict[str, str]:
         """Return the dyad as plain data."""
-        return {"source": self.source, "target": self.target, "stance": self.stance}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Segment:
     """One labelled (or unlabelled) unit of text.
 
-    ``context`` is what stands before it in its article (the headline first), ``target`` the question or entity that the stance is
-    towards, ``article`` the group that a split must not tear apart, ``date`` an ISO date or "", ``source`` the corpus or medium it is
-    from, ``genre`` the kind of text. ``labels`` maps a task's name to its answer. ``split`` is the split that the source itself
-    gives, "" where it gives none. ``where`` names file and line, for messages.
+    Attributes:
+        id: unique in its corpus.
+        text: what is classified.
+        labels: answer of each task by its name.
+        context: what precedes it in its article (the headline first), see ``context``.
+        target: question or entity that the stance is towards.
+        article: group that a split must not tear apart.
+        date: ISO date or "".
+        source: corpus or medium.
+        genre: kind of text.
+        dyads: who takes which stance towards whom.
+        split: as given by the source, "" if it gives none.
+        where: file and line, for messages.
     """
 
     id: str
@@ -58,6 +69,12 @@ class Segment:
     split: str = ""
     where: str = field(default="", compare=False)
 
+    @property
+    def group(self) -> str:
+        """What no split may tear apart: the article, or the segment itself if it has none."""
+        # The prefixes keep an id from matching another segment's article of the same name.
+        return f"article {self.article}" if self.article else f"segment {self.id}"
+
     def to_row(self, scheme: Scheme) -> dict[str, Any]:
         """Return the segment as a row of a corpus with the scheme's task columns (see ``features``)."""
         row: dict[str, Any] = {name: getattr(self, name) for name in TEXT_COLUMNS}
@@ -68,9 +85,30 @@ class Segment:
         return row
 
 
+def label_ids(answer: Answer) -> tuple[str, ...]:
+    """Return the label ids of an answer, none if the row is not labelled."""
+    return (answer,) if isinstance(answer, str) else tuple(answer or ())
+
+
+def context(headline: str, earlier: Sequence[str], before: int, lead: bool) -> str:
+    """Return the headline, the lead, and the last texts before a segment.
+
+    They are in the order of the article, none of them twice.
+
+    Args:
+        headline: of the article, or what stands in for it; "" if it has none.
+        earlier: all texts of the article before the segment; the first one is its lead.
+        before: how many of the last texts are included.
+        lead: whether the first is included too, however far away it is.
+    """
+    window = list(earlier[-before:]) if before else []
+    first = [earlier[0]] if lead and len(earlier) > len(window) else []
+    return " ".join(part for part in (headline, *first, *window) if part)
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one segment: a label (or labels) per task, and every label's probability."""
+    """A classifier's output for one segment: label(s) per task, and every label's probability."""
 
     id: str
     labels: Mapping[str, str | tuple[str, ...]]
@@ -83,9 +121,10 @@ class Prediction:
 
 
 def features(scheme: Scheme) -> Features:
-    """Return the columns of a corpus with this scheme, as declared to ``datasets`` and written to Parquet.
+    """Return the columns of a corpus, as declared to ``datasets`` and written to Parquet.
 
-    Text columns are strings, never null; a single-label task is a string or null, a multi-label task a list of strings or null.
+    Text columns are strings, never null; a single-label task is a string or null, a multi-label
+    task a list of strings or null.
     """
     from datasets import Features, List, Value
 

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haltung.corpus.clean import Checked, check
-from haltung.corpus.cleaning import markup, mended, stripped, visible
-from haltung.corpus.deduplicate import bands, jaccard
-from haltung.corpus.repetition import separate
-from haltung.corpus.rules import Rules
+from haltung.corpus.clean import CleaningRules, find_markup, repair_encoding, strip_invisible, strip_markup
+from haltung.corpus.deduplicate import bands, jaccard, separate
+from haltung.corpus.prepare import Cleaned, clean_segments
 from haltung.errors import UserError
 from haltung.labels import parse
 from haltung.records import Answer, Dyad, Segment
@@ -39,7 +37,7 @@ def segment(number: int, text: str = LONG, stance: str | None = "warning", **mor
     return replace(made, **more)
 
 
-def why(checked: Checked) -> dict[str, str]:
+def why(checked: Cleaned) -> dict[str, str]:
     return {item.id: item.reason for item in checked.dropped}
 
 
@@ -57,7 +55,7 @@ def test_a_sound_segment_is_left_as_it_is():
         "Fußnote [3]",
     )
     segments = [segment(number, text) for number, text in enumerate(texts)]
-    assert check(segments, Rules(), SCHEME) == Checked(tuple(segments))
+    assert clean_segments(segments, CleaningRules(), SCHEME) == Cleaned(tuple(segments))
 
 
 @pytest.mark.parametrize(
@@ -72,13 +70,13 @@ def test_a_sound_segment_is_left_as_it_is():
 )
 def test_mojibake_is_mended(broken, sound):
     """UTF-8 that was read as Latin-1 or Windows-1252, once or twice, becomes German again."""
-    assert mended(broken) == sound
+    assert repair_encoding(broken) == sound
 
 
 def test_mended_segments_are_listed_before_and_after():
     """A repair is no secret, and it reaches context and target too."""
-    checked = check([segment(1, "Das ist fÃ¼r alle.", context="Die StraÃŸe", target="Ã–l")], Rules(), SCHEME)
-    assert (checked.kept[0].text, checked.kept[0].context, checked.kept[0].target) == ("Das ist für alle.", "Die Straße", "Öl")
+    checked = clean_segments([segment(1, "Das ist fÃ¼r alle.", context="Die StraÃŸe", target="Ã–l")], CleaningRules(), SCHEME)
+    assert (checked.segments[0].text, checked.segments[0].context, checked.segments[0].target) == ("Das ist für alle.", "Die Straße", "Öl")
     assert [(item.what, item.field, item.before) for item in checked.repaired] == [
         ("mojibake", "text", "Das ist fÃ¼r alle."),
         ("mojibake", "context", "Die StraÃŸe"),
@@ -88,12 +86,15 @@ def test_mended_segments_are_listed_before_and_after():
 
 def test_mojibake_is_dropped_where_the_user_wants_no_repair():
     """``repair_mojibake: false`` leaves no mended text in the corpus."""
-    assert why(check([segment(1, "Das ist fÃ¼r alle.")], Rules(repair_mojibake=False), SCHEME)) == {"s1": "mojibake"}
+    assert why(clean_segments([segment(1, "Das ist fÃ¼r alle.")], CleaningRules(repair_mojibake=False), SCHEME)) == {"s1": "mojibake"}
 
 
 def test_lost_characters_are_dropped():
     """U+FFFD and half a surrogate pair cannot be mended."""
-    assert why(check([segment(1, "f\ufffdr alle"), segment(2, "halb \ud83d da")], Rules(), SCHEME)) == {"s1": "mojibake", "s2": "mojibake"}
+    assert why(clean_segments([segment(1, "f\ufffdr alle"), segment(2, "halb \ud83d da")], CleaningRules(), SCHEME)) == {
+        "s1": "mojibake",
+        "s2": "mojibake",
+    }
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_lost_characters_are_dropped():
 )
 def test_markup_is_found(text, found):
     """HTML and wiki markup, but no comparison, ampersand or editor's bracket."""
-    assert markup(text) == found
+    assert find_markup(text) == found
 
 
 @pytest.mark.parametrize(
@@ -129,89 +130,91 @@ def test_markup_is_found(text, found):
 )
 def test_stripping_keeps_the_words(text, clean):
     """What a reader would see is what stays."""
-    assert stripped(text) == clean
+    assert strip_markup(text) == clean
 
 
 def test_markup_follows_the_rule():
     """``drop`` lists the segment, ``strip`` mends it, ``keep`` lets it be."""
     one = segment(1, "Ein <b>fetter</b> Satz")
-    assert why(check([one], Rules(), SCHEME)) == {"s1": "markup"}
-    assert check([one], Rules(markup="strip"), SCHEME).kept[0].text == "Ein fetter Satz"
-    assert check([one], Rules(markup="keep"), SCHEME).kept == (one,)
+    assert why(clean_segments([one], CleaningRules(), SCHEME)) == {"s1": "markup"}
+    assert clean_segments([one], CleaningRules(markup="strip"), SCHEME).segments[0].text == "Ein fetter Satz"
+    assert clean_segments([one], CleaningRules(markup="keep"), SCHEME).segments == (one,)
 
 
 def test_markup_in_the_context_costs_no_segment():
     """One bad headline must not drop the sentences below it."""
-    checked = check([segment(1, context="<h1>Gas</h1>")], Rules(), SCHEME)
-    assert (checked.kept[0].context, [item.field for item in checked.repaired]) == ("Gas", ["context"])
+    checked = clean_segments([segment(1, context="<h1>Gas</h1>")], CleaningRules(), SCHEME)
+    assert (checked.segments[0].context, [item.field for item in checked.repaired]) == ("Gas", ["context"])
 
 
 @pytest.mark.parametrize("text", ["", " \t\n", "\u200b\ufeff\u00a0", "<br>"])
 def test_an_empty_text_is_dropped(text):
     """Also one that only looks empty, or is empty once its markup is gone."""
-    assert why(check([segment(1, text)], Rules(markup="strip"), SCHEME)) == {"s1": "empty_text"}
+    assert why(clean_segments([segment(1, text)], CleaningRules(markup="strip"), SCHEME)) == {"s1": "empty_text"}
 
 
 def test_length_is_kept_within_its_limits():
     """The limits themselves are allowed; invisible ends do not count."""
     segments = [segment(1, "x" * 9), segment(2, "x" * 10 + "\u200b"), segment(3, "y" * 20), segment(4, "y" * 21)]
-    assert why(check(segments, Rules(min_chars=10, max_chars=20, near=0), SCHEME)) == {"s1": "too_short", "s4": "too_long"}
-    assert visible("\u200b x \ufeff") == "x"
+    assert why(clean_segments(segments, CleaningRules(min_chars=10, max_chars=20, near=0), SCHEME)) == {"s1": "too_short", "s4": "too_long"}
+    assert strip_invisible("\u200b x \ufeff") == "x"
 
 
 def test_a_duplicate_is_dropped_and_names_the_first():
     """The later one goes; white space and composed or decomposed umlauts make no difference."""
-    checked = check([segment(1), segment(2, LONG.replace("ü", "u\u0308").replace(" ", "  "))], Rules(), SCHEME)
+    checked = clean_segments([segment(1), segment(2, LONG.replace("ü", "u\u0308").replace(" ", "  "))], CleaningRules(), SCHEME)
     assert why(checked) == {"s2": "duplicate"}
     assert "s1 (news.jsonl, line 1)" in checked.dropped[0].detail
 
 
 def test_duplicates_stay_where_the_user_wants_them():
     """``exact: false`` drops none, and near duplicates do not sneak it in."""
-    assert why(check([segment(1), segment(2)], Rules(exact=False), SCHEME)) == {}
+    assert why(clean_segments([segment(1), segment(2)], CleaningRules(exact=False), SCHEME)) == {}
 
 
 def test_a_formulaic_sentence_may_recur_in_another_article():
     """A sentence such as "Das teilte er mit." is no copy, unless in the same article and context."""
     short = "Das teilte er mit."
     segments = [segment(1, short), segment(2, short), segment(3, short, article="a1"), segment(4, short, article="a1", context="Gas.")]
-    assert why(check(segments, Rules(), SCHEME)) == {"s3": "duplicate"}
-    assert why(check(segments, Rules(formulaic=0), SCHEME)) == {"s2": "duplicate", "s3": "duplicate", "s4": "duplicate"}
+    assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s3": "duplicate"}
+    assert why(clean_segments(segments, CleaningRules(formulaic=0), SCHEME)) == {"s2": "duplicate", "s3": "duplicate", "s4": "duplicate"}
 
 
 def test_the_same_text_towards_another_target_is_another_row():
     """In corpora with targets, text and target together are the key, for duplicates and for conflicts."""
     segments = [segment(1, target="Gas"), segment(2, target="Öl"), segment(3, stance="threat", target="Kohle"), segment(4, target="Gas")]
-    assert why(check(segments, Rules(), SCHEME)) == {"s4": "duplicate"}
+    assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s4": "duplicate"}
 
 
 def test_near_duplicates_with_the_same_labels_are_dropped():
     """One changed letter in a hundred is the same news; another sentence is not."""
     other = "Der Sprecher des Ministeriums wollte die Zahl der Schiffe vor der Küste weder bestätigen noch bestreiten."
     segments = [segment(1), segment(2, LONG.replace("Dienstag", "Dienstag,")), segment(3, other)]
-    checked = check(segments, Rules(), SCHEME)
+    checked = clean_segments(segments, CleaningRules(), SCHEME)
     assert why(checked) == {"s2": "near_duplicate"}
-    assert checked.dropped[0].detail.startswith("0.9")
-    assert why(check(segments, Rules(near=0), SCHEME)) == {}
+    assert "similarity 0.9" in checked.dropped[0].detail
+    assert why(clean_segments(segments, CleaningRules(near=0), SCHEME)) == {}
 
 
 def test_near_duplicates_towards_another_target_stay():
     """A question that differs makes another row, however alike the answers; the same holds across splits."""
     one, two = segment(1, target="Gas"), segment(2, LONG.replace("Dienstag", "Dienstag,"), target="Öl")
-    assert why(check([one, two], Rules(), SCHEME)) == {}
-    assert separate({"train": [one], "dev": [], "test": [two]}, Rules()).dropped == ()
-    leak = separate({"train": [one], "dev": [], "test": [replace(two, target="Gas")]}, Rules())
+    assert why(clean_segments([one, two], CleaningRules(), SCHEME)) == {}
+    assert separate({"train": [one], "dev": [], "test": [two]}, CleaningRules()).dropped == ()
+    leak = separate({"train": [one], "dev": [], "test": [replace(two, target="Gas")]}, CleaningRules())
     assert [item.reason for item in leak.dropped] == ["near_leakage"]
 
 
 def test_near_duplicates_with_other_labels_stay():
     """Minimal pairs teach a model more than anything else."""
-    assert why(check([segment(1), segment(2, LONG.replace("Dienstag", "Dienstag,"), stance="threat")], Rules(), SCHEME)) == {}
+    assert (
+        why(clean_segments([segment(1), segment(2, LONG.replace("Dienstag", "Dienstag,"), stance="threat")], CleaningRules(), SCHEME)) == {}
+    )
 
 
 def test_a_conflict_drops_all_its_sides():
     """The same text with different labels: nobody knows which is right; the list names both labels."""
-    checked = check([segment(1), segment(2, stance="threat"), segment(3)], Rules(), SCHEME)
+    checked = clean_segments([segment(1), segment(2, stance="threat"), segment(3)], CleaningRules(), SCHEME)
     assert why(checked) == {"s1": "conflict", "s2": "conflict", "s3": "conflict"}
     assert "stance 'threat' against 'warning'" in checked.dropped[1].detail
 
@@ -219,14 +222,14 @@ def test_a_conflict_drops_all_its_sides():
 def test_a_conflict_can_keep_the_first_or_all():
     """``keep_first`` trusts the order of the source, ``keep`` drops nothing but copies."""
     segments = [segment(1), segment(2, stance="threat"), segment(3)]
-    assert why(check(segments, Rules(conflicts="keep_first"), SCHEME)) == {"s2": "conflict", "s3": "duplicate"}
-    assert why(check(segments, Rules(conflicts="keep"), SCHEME)) == {"s3": "duplicate"}
+    assert why(clean_segments(segments, CleaningRules(conflicts="keep_first"), SCHEME)) == {"s2": "conflict", "s3": "duplicate"}
+    assert why(clean_segments(segments, CleaningRules(conflicts="keep"), SCHEME)) == {"s3": "duplicate"}
 
 
 def test_rows_labelled_for_different_tasks_complete_each_other():
     """A copy that adds a label is neither a duplicate nor a conflict; several labels are compared as a set."""
     segments = [segment(1, stance=None), segment(2, labels={"tags": ("a", "b")}), segment(3, labels={"tags": ("b", "a")})]
-    assert why(check(segments, Rules(), SCHEME)) == {"s3": "duplicate"}
+    assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s3": "duplicate"}
 
 
 def test_a_given_test_split_is_kept_whole():
@@ -235,13 +238,13 @@ def test_a_given_test_split_is_kept_whole():
         segment(3, "a <b>c</b>", split="test"),
         segment(4, " ", split="test"),
     ]
-    checked = check(segments, Rules(), SCHEME)
-    assert (ids(checked.kept), why(checked)) == (["s1", "s2", "s3"], {"s4": "empty_text"})
+    checked = clean_segments(segments, CleaningRules(), SCHEME)
+    assert (ids(checked.segments), why(checked)) == (["s1", "s2", "s3"], {"s4": "empty_text"})
     assert [note.split(";")[0] for note in checked.notes] == [
         "1 of the given test split would have been dropped for duplicate",
         "1 of the given test split would have been dropped for markup",
     ]
-    assert why(check(segments, Rules(keep_test=False), SCHEME)) == {"s2": "duplicate", "s3": "markup", "s4": "empty_text"}
+    assert why(clean_segments(segments, CleaningRules(keep_test=False), SCHEME)) == {"s2": "duplicate", "s3": "markup", "s4": "empty_text"}
 
 
 def test_leakage_leaves_train_and_dev_but_never_test():
@@ -252,7 +255,7 @@ def test_leakage_leaves_train_and_dev_but_never_test():
         "dev": [segment(4)],
         "test": [segment(5)],
     }
-    apart = separate(splits, Rules())
+    apart = separate(splits, CleaningRules())
     assert {name: ids(part) for name, part in apart.splits.items()} == {"train": ["s3"], "dev": [], "test": ["s5"]}
     assert {item.id: item.reason for item in apart.dropped} == {"s1": "leakage", "s2": "near_leakage", "s4": "leakage"}
     assert "s5 (news.jsonl, line 5) in test" in apart.dropped[0].detail
@@ -265,7 +268,7 @@ def test_what_dev_holds_leaves_train():
         "dev": [segment(3), segment(4, "Kürzer.", article="a9")],
         "test": [],
     }
-    apart = separate(splits, Rules())
+    apart = separate(splits, CleaningRules())
     assert {item.id: item.reason for item in apart.dropped} == {"s1": "leakage", "s2": "shared_article"}
     assert "s3 (news.jsonl, line 3) in dev" in apart.dropped[0].detail
 
@@ -277,15 +280,15 @@ def test_a_shared_article_leaves_train():
         "dev": [],
         "test": [segment(3, "Dritter.", article="x")],
     }
-    apart = separate(splits, Rules())
+    apart = separate(splits, CleaningRules())
     assert [(item.id, item.reason) for item in apart.dropped] == [("s1", "shared_article")]
-    assert separate(splits, Rules(shared_articles="keep")).dropped == ()
+    assert separate(splits, CleaningRules(shared_articles="keep")).dropped == ()
 
 
 def test_leakage_across_targets_is_none():
     """The same text towards another target is another question."""
     splits = {"train": [segment(1, target="Gas")], "dev": [], "test": [segment(2, target="Öl")]}
-    assert separate(splits, Rules()).dropped == ()
+    assert separate(splits, CleaningRules()).dropped == ()
 
 
 @pytest.mark.parametrize(
@@ -297,13 +300,13 @@ def test_leakage_across_targets_is_none():
         (segment(1, labels={"topic": ("energy",)}), "but the task takes one label"),
         (segment(1, dyads=(Dyad("DEU", "", "warn"),)), r"unknown stance 'warn' in the dyad DEU > \?, did you mean 'warning'"),
         (segment(1, id=""), "line 1: the segment has no id"),
-        (segment(1, id="s2"), "line 2: the id 's2' is already that of news.jsonl, line 1"),
+        (segment(1, id="s2"), "line 2: the id 's2' is already used by news.jsonl, line 1"),
     ],
 )
 def test_segments_built_in_python_are_checked_too(faulty, message):
     """No reader stands before them, so the check says what is wrong and where."""
     with pytest.raises(UserError, match=message):
-        check([faulty, segment(2)], Rules(), SCHEME)
+        clean_segments([faulty, segment(2)], CleaningRules(), SCHEME)
 
 
 @pytest.mark.parametrize(
@@ -318,21 +321,21 @@ def test_segments_built_in_python_are_checked_too(faulty, message):
 def test_impossible_rules_are_refused(wrong, message):
     """Before anything is read."""
     with pytest.raises(UserError, match=message):
-        Rules(**wrong)
+        CleaningRules(**wrong)
 
 
 def test_nothing_leaves_in_silence():
     """Kept and dropped together are all there was, each once."""
     segments = [segment(number, text) for number, text in enumerate((LONG, LONG, "", "<p>x</p>", "fÃ¼r", LONG + " Und mehr.", "f\ufffdr"))]
-    checked = check(segments, Rules(), SCHEME)
-    assert Counter(ids(checked.kept)) + Counter(item.id for item in checked.dropped) == Counter(ids(segments))
+    checked = clean_segments(segments, CleaningRules(), SCHEME)
+    assert Counter(ids(checked.segments)) + Counter(item.id for item in checked.dropped) == Counter(ids(segments))
 
 
 @given(st.text(max_size=80))
 def test_cleaning_survives_any_text(text):
     """Whatever Unicode comes, nothing fails, and a second cleaning of the encoding finds nothing new to lose."""
-    made = check([Segment("x", text)], Rules(markup="strip"), SCHEME)
-    assert len(made.kept) + len(made.dropped) == 1
+    made = clean_segments([Segment("x", text)], CleaningRules(markup="strip"), SCHEME)
+    assert len(made.segments) + len(made.dropped) == 1
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])

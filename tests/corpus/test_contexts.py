@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from haltung.corpus.parsing.contexts import context
+from haltung.records import context
 
 TOLD = ("Eins.", "Zwei.", "Drei.")
 

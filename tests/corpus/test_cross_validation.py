@@ -14,7 +14,7 @@ import tiny
 from command_line import LINEAR as CORPUS
 from command_line import haltung, write_corpus
 from haltung.corpus.split import KFold
-from haltung.corpus.subsample import part
+from haltung.corpus.stratify import subsample
 from haltung.errors import UserError
 from haltung.evaluation import outcome
 from haltung.evaluation.metrics.classification import evaluate
@@ -90,20 +90,20 @@ def test_impossible_folds_are_refused_in_one_sentence(kind, count, message):
 def test_a_smaller_part_of_train_lies_inside_a_larger_one(seed):
     """Whole articles, about the size asked for; the whole is the split itself."""
     corpus = tiny.segments(400, articles=80)
-    parts = [part(corpus, share, seed) for share in (0.125, 0.25, 0.5, 1)]
+    parts = [subsample(corpus, share, seed) for share in (0.125, 0.25, 0.5, 1)]
     for smaller, larger in pairwise(parts):
         assert articles(smaller) < articles(larger)
         assert all(segment in smaller for segment in corpus if segment.article in articles(smaller))
     assert [len(one) for one in parts] == [50, 100, 200, 400]
     assert parts[-1] == corpus
-    assert parts[0] != part(corpus, 0.125, seed + 10)
+    assert parts[0] != subsample(corpus, 0.125, seed + 10)
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5])
 def test_a_share_outside_0_to_1_is_refused(share):
     """It is told what is expected."""
     with pytest.raises(UserError, match="above 0 and at most 1"):
-        part(tiny.segments(4), share, 1)
+        subsample(tiny.segments(4), share, 1)
 
 
 def _scored(ids: tuple[str, ...], seed: int) -> ScoredSplit:

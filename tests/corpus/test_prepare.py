@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from haltung.corpus.manifest import corpus_digest, split_digest
-from haltung.corpus.parsing.reading import Dropped, Reading
+from haltung.corpus.clean import CleaningRules
+from haltung.corpus.parsing.rows import Dropped, Reading
 from haltung.corpus.prepare import fingerprint, is_current, prepare
-from haltung.corpus.rules import Rules
 from haltung.corpus.split import ByGroup, Given, Split
-from haltung.corpus.store import Prepared, load, table
+from haltung.corpus.store import Prepared, corpus_digest, load, split_digest, table
 from haltung.errors import UserError
 from haltung.labels import Scheme, parse
 from haltung.records import Dyad, Segment, features
@@ -78,7 +78,7 @@ SEGMENTS = tuple(
 
 def made(out: Path, segments: Sequence[Segment] = SEGMENTS, split: Split | None = None, **more: object) -> Prepared:
     reader = Fixed(tuple(segments), *more.pop("reader", ()))
-    return prepare("tiny", reader, SCHEME, Rules(), split or Given(), out, progress=False, **more)
+    return prepare("tiny", reader, SCHEME, CleaningRules(), split or Given(), out, progress=False, **more)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -112,7 +112,6 @@ def test_some_tasks_alone_are_read_from_the_same_splits(tmp_path):
     assert (cut.manifest, cut.scheme.names) == (prepared.manifest, ("tags",))
     whole = [replace(segment, labels={"tags": segment.labels["tags"]}) for segment in prepared.segments("train")]
     assert cut.segments("train") == whole
-    assert set(cut.open("train").column_names) == set(prepared.open("train").column_names) - {"stance"}
     with pytest.raises(UserError, match="unknown task 'tag'"):
         prepared.only(["tag"])
 
@@ -131,13 +130,12 @@ def test_the_folder_holds_all_that_is_promised(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
-def test_a_split_opens_with_the_declared_features(tmp_path):
-    """Also an empty one, and without a copy in anybody's cache."""
+def test_a_split_has_the_declared_columns(tmp_path):
+    """Also an empty one."""
     prepared = made(tmp_path, [replace(segment, split="train") for segment in SEGMENTS], Given(dev=0))
-    assert [prepared.open(name).features for name in ("train", "test")] == [features(SCHEME)] * 2
-    assert (prepared.open("train").num_rows, prepared.open("test").num_rows) == (10, 0)
-    assert prepared.open("train")[0]["text"] == SEGMENTS[0].text
-    assert prepared.open("train").cache_files == []
+    schemas = [pq.read_schema(prepared.folder / f"{name}.parquet") for name in ("train", "test")]
+    assert schemas == [features(SCHEME).arrow_schema] * 2
+    assert (len(prepared.segments("train")), len(prepared.segments("test"))) == (10, 0)
 
 
 def test_the_manifest_counts(tmp_path):
@@ -229,7 +227,7 @@ def test_a_failing_write_leaves_the_old_corpus(tmp_path):
     """Half a character pair in an id breaks the writer in its second file."""
     old = snapshot(made(tmp_path).folder)
     bad = replace(SEGMENTS[3], id="\ud83d")
-    with pytest.raises(UserError, match="holds half of a character pair"):
+    with pytest.raises(UserError, match="half a surrogate pair"):
         made(tmp_path, [*SEGMENTS[:3], bad, *SEGMENTS[4:]])
     assert snapshot(tmp_path / "tiny") == old
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
@@ -275,20 +273,20 @@ def test_a_missing_corpus_names_the_nearest(tmp_path):
 
 def test_an_unknown_split_is_refused(tmp_path):
     """With the nearest of the three."""
-    with pytest.raises(UserError, match="unknown split 'tets', did you mean 'test'"):
-        made(tmp_path).open("tets")
+    with pytest.raises(UserError, match="'tets', did you mean 'test'"):
+        made(tmp_path).segments("tets")
 
 
 def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
     """Nothing read, nothing left, nothing to train on: three sentences, no folder."""
     drop = Dropped("", "news.jsonl, line 1", "empty_text", "the text is empty")
-    with pytest.raises(UserError, match=r"no segment was read; dropped were empty_text 1 \(the first: news.jsonl, line 1: the"):
+    with pytest.raises(UserError, match=r"no segment was read; reasons: empty_text 1 \(the first: news.jsonl, line 1: the"):
         made(tmp_path, (), reader=((drop,),))
     with pytest.raises(UserError, match="no segment was read; check the path and the column mapping"):
         made(tmp_path, ())
-    with pytest.raises(UserError, match="of 1 segments none is left; dropped were markup 1"):
+    with pytest.raises(UserError, match="of 1 segments none is left; reasons: markup 1"):
         made(tmp_path, [replace(SEGMENTS[0], text="<b>x</b>")])
-    with pytest.raises(UserError, match="empty train split: all of it is in dev or test too; dropped were leakage 1"):
+    with pytest.raises(UserError, match="empty train split: all of it is in dev or test too; reasons: leakage 1"):
         made(tmp_path, [SEGMENTS[0], replace(SEGMENTS[0], id="copy", article="b", split="test")], Given(dev=0))
     assert list(tmp_path.iterdir()) == []
 
@@ -297,7 +295,7 @@ def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
 def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
     """A corpus's name cannot lead out of the output folder."""
     with pytest.raises(UserError, match=r"allowed are letters, digits and _ \. -"):
-        prepare(name, Fixed(SEGMENTS), SCHEME, Rules(), Given(), tmp_path, progress=False)
+        prepare(name, Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path, progress=False)
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
@@ -336,7 +334,7 @@ def test_a_missing_source_file_is_named(tmp_path):
 
 def test_progress_goes_to_stderr(tmp_path, capsys):
     """Standard output belongs to the table."""
-    prepare("tiny", Fixed(SEGMENTS), SCHEME, Rules(), Given(), tmp_path, progress=True)
+    prepare("tiny", Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path, progress=True)
     assert capsys.readouterr().out == ""
 
 

@@ -11,9 +11,7 @@ import pytest
 import yaml
 
 from haltung import labels
-from haltung.corpus.quality import prose, spelling
-from haltung.corpus.quality.prose import Limits, Measure, inspect, variety
-from haltung.corpus.quality.typography import faults
+from haltung.corpus.quality import Limits, Measure, inspect, read_words, typography_faults, unknown_words, variety
 from haltung.corpus.readers.standoff import RealNews
 from haltung.errors import UserError
 from haltung.records import Dyad, Segment
@@ -86,15 +84,15 @@ def test_variety_outside_the_tolerance_is_told() -> None:
         (["Er kam ."], "DE", "space before"),
         (["Der EU–weite Plan"], "DE", "dash inside a word"),
         (["Er sagte „nein."], "DE", "never closed"),
-        (["Er sagte nein“."], "DE", "nothing has opened"),
-        (["Er sagte „‚nein“‘."], "DE", "nothing has opened"),
+        (["Er sagte nein“."], "DE", "without an opening"),
+        (["Er sagte „‚nein“‘."], "DE", "without an opening"),
         (["Der Strom fließt."], "CH", "an ß in a Swiss text"),
         (["Er sagte «nein»."], "AT", "not Swiss"),
     ],
 )
 def test_each_fault_of_typography_is_found(texts: list[str], country: str, found: str) -> None:
     """Each with the sentence that has it."""
-    assert any(place == 0 and found in fault for place, fault in faults(texts, country))
+    assert any(place == 0 and found in fault for place, fault in typography_faults(texts, country))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +107,7 @@ def test_each_fault_of_typography_is_found(texts: list[str], country: str, found
 )
 def test_good_typography_has_no_fault(texts: list[str], country: str) -> None:
     """A quotation may run on over sentences; a route has a dash; apostrophes are no quotation marks."""
-    assert list(faults(texts, country)) == []
+    assert list(typography_faults(texts, country)) == []
 
 
 def test_labels_pairs_and_actors_are_counted() -> None:
@@ -135,14 +133,14 @@ def test_unknown_words_are_told_by_country(tmp_path: Path) -> None:
 def test_a_missing_list_of_words_is_told(tmp_path: Path) -> None:
     """With its path."""
     with pytest.raises(UserError, match=r"words\.txt: no such file"):
-        spelling.allowed(tmp_path / "words.txt")
+        read_words(tmp_path / "words.txt")
 
 
 def test_a_missing_hunspell_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to install."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"hunspell is not installed.*make system"):
-        spelling.unknown([(corpus("Ja.")[0], "DE")], frozenset())
+        unknown_words([(corpus("Ja.")[0], "DE")], frozenset())
 
 
 def test_the_stored_measures_are_those_of_real_news(root: Path, shared: Path) -> None:
@@ -188,4 +186,4 @@ def _check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_blocks_of_a_short_text_are_one() -> None:
     """A text of less than a block is measured as it is."""
-    assert prose.variety(corpus("eins zwei zwei")).type_token == pytest.approx(2 / 3)
+    assert variety(corpus("eins zwei zwei")).type_token == pytest.approx(2 / 3)

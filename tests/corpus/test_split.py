@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haltung.corpus.repetition import separate
-from haltung.corpus.rules import Rules
-from haltung.corpus.split import SPLITS, ByDate, ByGroup, ByTarget, Given, Split, Splits, Stratified, group
+from haltung.corpus.clean import CleaningRules
+from haltung.corpus.deduplicate import separate
+from haltung.corpus.split import SPLITS, ByDate, ByGroup, ByTarget, Given, Split, Splits, Stratified
 from haltung.errors import UserError
 from haltung.labels import parse
 from haltung.records import Segment
@@ -71,7 +71,7 @@ def plain(count: int, size: int = 1, **more: str) -> list[Segment]:
 def test_a_split_never_shares_an_article(kind, corpus):
     """Not one article, nor a segment without one, is in two splits."""
     splits = kind.split(corpus, SCHEME)
-    places = [(group(segment), name) for name, part in splits.items() for segment in part]
+    places = [(segment.group, name) for name, part in splits.items() for segment in part]
     assert max(Counter(key for key, _ in set(places)).values()) == 1
 
 
@@ -179,7 +179,7 @@ def test_held_out_targets_are_in_one_split_only():
 def test_an_author_who_answers_two_questions_leaves_train():
     """A held-out target tears such an article; separating the splits mends that."""
     corpus = [Segment(f"s{number}", "x", article=f"author {number // 2}", target=f"Frage {number % 4}") for number in range(12)]
-    apart = separate(ByTarget(dev=0, test=["Frage 1"]).split(corpus, SCHEME), Rules(leakage=False))
+    apart = separate(ByTarget(dev=0, test=["Frage 1"]).split(corpus, SCHEME), CleaningRules(leakage=False))
     assert Counter(item.reason for item in apart.dropped) == {"shared_article": 3}
 
 

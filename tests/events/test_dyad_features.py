@@ -10,7 +10,7 @@ import pytest
 from haltung import labels
 from haltung.actors.finder import Mention
 from haltung.corpus import prepare
-from haltung.corpus.rules import Rules
+from haltung.corpus.clean import CleaningRules
 from haltung.corpus.split import Given
 from haltung.errors import UserError
 from haltung.events.dyads.dataset import Dyads
@@ -132,7 +132,7 @@ class Told:
 
     def read(self, scheme: Scheme) -> object:
         """All of them."""
-        from haltung.corpus.parsing.reading import Reading
+        from haltung.corpus.parsing.rows import Reading
 
         return Reading(self.segments)
 
@@ -198,7 +198,7 @@ def test_the_splits_of_another_corpus_can_be_taken_over(tmp_path: Path) -> None:
         )
         for n in range(30)
     )
-    news = prepare.prepare("news", Told(segments), scheme_of, Rules(), Given(dev=0.2), tmp_path)
+    news = prepare.prepare("news", Told(segments), scheme_of, CleaningRules(), Given(dev=0.2), tmp_path)
     reading = view(*segments, like=str(news.folder)).read(scheme())
     dev = {row.article for row in reading.segments if row.split == "dev"}
     assert dev == {segment.article for segment in news.segments("dev")}

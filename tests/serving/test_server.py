@@ -14,8 +14,8 @@ import pytest
 
 import exported
 import tiny
-from haltung.corpus.parsing.contexts import context
 from haltung.inference.client import Classifier
+from haltung.records import context
 from served import Served, served
 
 ARTICLE = "Belgien warnt die Marine in Chile. Ghana lobt den Zoll in Peru.\n\nNepal besucht das Heer in Laos."

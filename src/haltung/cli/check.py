@@ -37,14 +37,14 @@ def _check(request: Request) -> bool:
     from rich.table import Table
     from rich.text import Text
 
-    from haltung.corpus.quality import prose, spelling
+    from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
 
     console = Console()
-    spells = options.spelling == "required" or (options.spelling == "auto" and spelling.is_there())
+    spells = options.spelling == "required" or (options.spelling == "auto" and has_hunspell())
     segments = reader.read(scheme).segments
     with Console(stderr=True).status(f"{corpus.name}: checking {len(segments)} segments"):
         countries = reader.countries() if hasattr(reader, "countries") else {}
-        measures = list(prose.inspect(segments, limits, scheme, countries, spells))
+        measures = list(inspect(segments, limits, scheme, countries, spells))
     table = Table(title=f"{corpus.name}: {len(segments):,} segments", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in ("measure", "found", "allowed", ""):
         table.add_column(column, justify="right" if column == "found" else "left")
@@ -59,6 +59,6 @@ def _check(request: Request) -> bool:
             if len(measure.faults) > options.shown:
                 console.print(f"  … and {len(measure.faults) - options.shown} more (shown={len(measure.faults)} lists them all)")
     if limits.spelling is not None and not spells:
-        why = "switched off" if options.spelling == "off" else f"hunspell is not installed; {spelling.INSTALL}"
+        why = "switched off" if options.spelling == "off" else f"hunspell is not installed; {INSTALL_HUNSPELL}"
         console.print(Text(f"Note: spelling was not checked: {why}.", "yellow"))
     return all(measure.holds for measure in measures)

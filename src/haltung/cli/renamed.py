@@ -13,7 +13,9 @@ from typing import Any
 # Old module of a ``_target_`` → the module that holds the class today. Class names stand in ``CLASSES``.
 MODULES = {
     "haltung.corpus.checks": "haltung.corpus.clean",
-    "haltung.corpus.prose": "haltung.corpus.quality.prose",
+    "haltung.corpus.prose": "haltung.corpus.quality",
+    "haltung.corpus.quality.prose": "haltung.corpus.quality",
+    "haltung.corpus.rules": "haltung.corpus.clean",
     "haltung.corpus.splits": "haltung.corpus.split",
     "haltung.encoders.sources": "haltung.encoders.load",
     "haltung.evaluation.comparison_references": "haltung.evaluation.comparison.published",
@@ -23,7 +25,9 @@ MODULES = {
 }
 
 # Old class (with today's module) → today's class.
-CLASSES: dict[str, str] = {}
+CLASSES: dict[str, str] = {
+    "haltung.corpus.clean.Rules": "haltung.corpus.clean.CleaningRules",
+}
 
 # Old key → new key, in every command; the keys below it move along.
 KEYS: dict[str, str] = {}

@@ -1,23 +1,100 @@
-"""The check of all segments: encoding, markup, length, labels, repetition. What is dropped is listed with its reason, never in silence."""
+"""Cleaning of single segments: the rules, the repair of encoding and markup, the reasons to drop."""
 
 from __future__ import annotations
 
+import html
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from haltung.corpus import cleaning
-from haltung.corpus.parsing.reading import Dropped
-from haltung.corpus.repetition import excerpt, ids, nearly_repeated, repeated
-from haltung.corpus.rules import Rules
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
-from haltung.records import Segment
+from haltung.records import Segment, label_ids
+
+_CHOICES = {
+    "markup": ("drop", "strip", "keep"),
+    "conflicts": ("drop", "keep_first", "keep"),
+    "shared_articles": ("drop", "keep"),
+}
+
+# The tags of scraped news; a closed list, because "<Name>" or "a < b" in a text is no markup.
+_TAGS = (
+    "a|abbr|article|aside|b|blockquote|body|br|caption|center|cite|code|dd|div|dl|dt|em|figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|"
+    "i|iframe|img|input|li|link|main|meta|nav|nowiki|ol|p|picture|pre|q|ref|references|s|script|section|small|source|span|strike|strong|style|sub|"
+    "sup|svg|table|tbody|td|tfoot|th|thead|title|tr|u|ul|video"
+)
+_TAG = re.compile(rf"</?(?P<name>{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--.*?-->|<!doctype[^<>]*>", re.IGNORECASE | re.DOTALL)
+_SILENT = re.compile(r"<(script|style|ref)(?:\s[^<>]*)?>.*?</\1>", re.IGNORECASE | re.DOTALL)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}|\{\|.*?\|\}", re.DOTALL)
+_WIKI_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)*([^\[\]|]*)\]\]")
+_WEB_LINK = re.compile(r"\[https?://\S+(?:\s+([^\[\]]*))?\]")
+_EMPHASIS = re.compile(r"'{3,}")
+_HEADING = re.compile(r"^(={2,6})\s*(\S.*?)\s*\1\s*$", re.MULTILINE)
+# Tags that begin a new line or cell: the words on both sides are separate.
+_BREAKS = re.compile(r"^(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr|blockquote|section|article|dd|dt)$", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class CleaningRules:
+    """What is dropped and what is repaired.
+
+    Attributes:
+        min_chars: shortest text allowed, without invisible characters at its ends.
+        max_chars: longest text allowed, likewise.
+        repair_mojibake: repair "fÃ¼r" to "für"; if false, the segment is dropped. Characters that
+            are lost for good (U+FFFD) are always a reason to drop.
+        markup: HTML tags, entities and wiki markup in text or target: ``drop`` the segment,
+            ``strip`` the markup, or ``keep`` it. In the context markup is stripped under both
+            ``drop`` and ``strip``: one bad sentence should not cost the three that follow it.
+        exact: drop the later of two segments with the same text (and target) if it adds no label.
+        near: likewise for near duplicates: the lowest Jaccard index of character 5-grams that
+            counts as one; 0 switches it off. Near duplicates with other labels stay: "lehnt ab"
+            and "lehnt nicht ab" are what a model learns from.
+        formulaic: texts shorter than this ("Das teilte er mit.") recur in news by nature; they are
+            compared only inside one article and with the same context.
+        conflicts: the same text (and target) with different labels, whatever the context: ``drop``
+            all, ``keep_first``, or ``keep``. Rows labelled for different tasks do not contradict
+            each other, and dyads are not compared.
+        leakage: drop from train what dev or test contains too, exactly or nearly, and from dev
+            what test contains; nothing is dropped from test.
+        shared_articles: likewise for articles that have segments in two splits.
+        keep_test: a test split given by the source is a published one; its segments are dropped
+            only if they are empty, so that metrics stay comparable. Other faults are noted.
+    """
+
+    min_chars: int = 1
+    max_chars: int = 4000
+    repair_mojibake: bool = True
+    markup: str = "drop"
+    exact: bool = True
+    near: float = 0.9
+    formulaic: int = 25
+    conflicts: str = "drop"
+    leakage: bool = True
+    shared_articles: str = "drop"
+    keep_test: bool = True
+
+    def __post_init__(self) -> None:
+        """Check choices and ranges.
+
+        Raises:
+            UserError: a choice is unknown, or a number is out of its range.
+        """
+        for key, allowed in _CHOICES.items():
+            one_of(f"rules: {key}", str(getattr(self, key)), allowed)
+        if not 1 <= self.min_chars <= self.max_chars:
+            raise UserError(f"rules: min_chars is {self.min_chars} and max_chars {self.max_chars}; allowed is 1 <= min_chars <= max_chars")
+        if not 0 <= self.near <= 1:
+            raise UserError(f"rules: near is {self.near}; allowed are 0 (off) to 1, say 0.9")
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """A segment that was mended: ``what`` is ``mojibake`` or ``markup``, ``field`` one of text, context, target."""
+    """A repaired field: ``what`` is ``mojibake`` or ``markup``, ``field`` text, context or target."""
 
     id: str
     where: str
@@ -27,68 +104,58 @@ class Repaired:
     after: str
 
 
-@dataclass(frozen=True)
-class Checked:
-    """The segments that stay, in their order, those that do not, what was mended, and remarks for the person who prepares."""
+def clean(segment: Segment, rules: CleaningRules) -> tuple[Segment, list[Repaired]]:
+    """Repair encoding and markup of text, context and target as far as the rules ask for it."""
+    changed: dict[str, str] = {}
+    repairs: list[Repaired] = []
+    for field in ("text", "context", "target"):
+        text = join_surrogates(getattr(segment, field))
+        if rules.repair_mojibake and (fixed := repair_encoding(text)) != text:
+            repairs.append(Repaired(segment.id, segment.where, "mojibake", field, text, fixed))
+            text = fixed
+        if (rules.markup == "strip" or (rules.markup == "drop" and field == "context")) and find_markup(text):
+            fixed = strip_markup(text)
+            repairs.append(Repaired(segment.id, segment.where, "markup", field, text, fixed))
+            text = fixed
+        changed[field] = text
+    return replace(segment, **changed), repairs  # type: ignore[arg-type]  # the three fields are text
 
-    kept: tuple[Segment, ...]
-    dropped: tuple[Dropped, ...] = ()
-    repaired: tuple[Repaired, ...] = ()
-    notes: tuple[str, ...] = ()
 
-
-def check(segments: Sequence[Segment], rules: Rules, scheme: Scheme) -> Checked:
-    """Clean the segments and sort out what must not stay. Duplicates are looked for inside each split that the source gives.
-
-    Raises:
-        UserError: an id stands twice, or a label or a dyad's stance is not of the scheme.
-    """
-    verify(segments, scheme)
-    dropped: list[Dropped] = []
-    spared: dict[str, int] = {}
-
-    def refuse(segment: Segment, reason: str, detail: str) -> bool:
-        """List the segment as dropped, or spare it for being of a given test split; say whether it is out."""
-        if rules.keep_test and segment.split == "test" and reason != "empty_text":
-            spared[reason] = spared.get(reason, 0) + 1
-            return False
-        dropped.append(Dropped(segment.id, segment.where, reason, detail))
-        return True
-
-    clean: list[Segment] = []
-    repaired: list[Repaired] = []
-    for segment in segments:
-        mended, repairs = _clean(segment, rules)
-        fault = next(_faults(mended, rules), None)
-        if fault is None or not refuse(mended, *fault):
-            clean.append(mended)
-            repaired += repairs
-    out = repeated(clean, rules, scheme)
-    left = [segment for place, segment in enumerate(clean) if place not in out or not refuse(segment, *out[place])]
-    if rules.near:
-        out = nearly_repeated(left, rules, scheme)
-        left = [segment for place, segment in enumerate(left) if place not in out or not refuse(segment, *out[place])]
-    notes = tuple(
-        f"{count} of the given test split would have been dropped for {reason}; a published test split is kept whole"
-        for reason, count in sorted(spared.items())
-    )
-    return Checked(tuple(left), tuple(dropped), tuple(repaired), notes)
+def faults(segment: Segment, rules: CleaningRules) -> Iterator[tuple[str, str]]:
+    """Yield reason and detail of each fault of a cleaned segment, the most serious first."""
+    text = strip_invisible(segment.text)
+    if not text:
+        yield "empty_text", "the text is empty"
+    for field in ("text", "target", "context"):
+        value = getattr(segment, field)
+        if "\ufffd" in value:
+            yield "mojibake", f"{field} has characters that are lost for good (U+FFFD): {excerpt(value, value.index(chr(0xFFFD)))}"
+        elif not rules.repair_mojibake and repair_encoding(value) != value:
+            yield "mojibake", f"{field} has broken encoding: {excerpt(value)}"
+    for field in ("text", "target"):
+        if rules.markup == "drop" and (markup := find_markup(getattr(segment, field))):
+            yield "markup", f"{field} has markup: {markup[:80]}"
+    if len(text) < rules.min_chars:
+        yield "too_short", f"{len(text)} characters, at least {rules.min_chars} are allowed: {excerpt(text)}"
+    if len(text) > rules.max_chars:
+        yield "too_long", f"{len(text)} characters, at most {rules.max_chars} are allowed: {excerpt(text)}"
 
 
 def verify(segments: Sequence[Segment], scheme: Scheme) -> None:
     """Check ids and labels against the scheme, for segments that no reader has checked.
 
     Raises:
-        UserError: an id is missing or stands twice, or a label or a dyad's stance is not of the scheme.
+        UserError: an id is missing or used twice, or a label or a dyad's stance is not in the
+            scheme.
     """
     seen: dict[str, Segment] = {}
     for segment in segments:
         here = segment.where or f"segment '{segment.id}'"
         if not segment.id:
-            raise UserError(f"{here}: the segment has no id; give each segment one of its own")
+            raise UserError(f"{here}: the segment has no id; give each segment a unique id")
         if segment.id in seen:
             other = seen[segment.id].where or "an earlier segment"
-            raise UserError(f"{here}: the id '{segment.id}' is already that of {other}; give each segment an id of its own")
+            raise UserError(f"{here}: the id '{segment.id}' is already used by {other}; give each segment a unique id")
         seen[segment.id] = segment
         for name, answer in segment.labels.items():
             try:
@@ -96,51 +163,78 @@ def verify(segments: Sequence[Segment], scheme: Scheme) -> None:
                 if isinstance(answer, str if task.kind == "multi" else tuple):
                     wanted = "one label" if task.kind == "single" else "several labels as a tuple"
                     raise UserError(f"{name} is {answer!r}, but the task takes {wanted}")
-                for label in ids(answer):
+                for label in label_ids(answer):
                     task.index(label)
             except UserError as error:
                 raise UserError(f"{here}: {error}") from None
         if "stance" in scheme.names:
+            allowed = scheme["stance"].ids
             for dyad in segment.dyads:
-                if dyad.stance not in scheme["stance"].ids:
-                    allowed = scheme["stance"].ids
+                if dyad.stance not in allowed:
                     raise UserError(
                         f"{here}: unknown stance '{dyad.stance}' in the dyad {dyad.source or '?'} > {dyad.target or '?'}"
                         f"{nearest(dyad.stance, allowed)}; this scheme has {listed(allowed)}"
                     )
 
 
-def _clean(segment: Segment, rules: Rules) -> tuple[Segment, list[Repaired]]:
-    changed: dict[str, Any] = {}
-    repairs: list[Repaired] = []
-    for field in ("text", "context", "target"):
-        text = cleaning.whole(getattr(segment, field))
-        if rules.repair_mojibake and (fixed := cleaning.mended(text)) != text:
-            repairs.append(Repaired(segment.id, segment.where, "mojibake", field, text, fixed))
-            text = fixed
-        if (rules.markup == "strip" or (rules.markup == "drop" and field == "context")) and cleaning.markup(text):
-            fixed = cleaning.stripped(text)
-            repairs.append(Repaired(segment.id, segment.where, "markup", field, text, fixed))
-            text = fixed
-        changed[field] = text
-    return replace(segment, **changed), repairs
+def repair_encoding(text: str) -> str:
+    """Undo mojibake: "fÃ¼r" becomes "für"."""
+    if text.isascii():
+        return text
+    import ftfy
+
+    return ftfy.fix_encoding(text)
 
 
-def _faults(segment: Segment, rules: Rules) -> Iterator[tuple[str, str]]:
-    """Yield why the segment cannot stay, the weightiest reason first."""
-    text = cleaning.visible(segment.text)
-    if not text:
-        yield "empty_text", "the text is empty"
-    for field in ("text", "target", "context"):
-        value = getattr(segment, field)
-        if cleaning.lossy(value):
-            yield "mojibake", f"{field} has characters that are lost for good (U+FFFD): {excerpt(value, value.index(chr(0xFFFD)))}"
-        elif not rules.repair_mojibake and cleaning.mended(value) != value:
-            yield "mojibake", f"{field} has broken encoding: {excerpt(value)}"
-    for field in ("text", "target"):
-        if rules.markup == "drop" and (found := cleaning.markup(getattr(segment, field))):
-            yield "markup", f"{field} has markup: {found[:80]}"
-    if len(text) < rules.min_chars:
-        yield "too_short", f"{len(text)} characters, at least {rules.min_chars} are allowed: {excerpt(text)}"
-    if len(text) > rules.max_chars:
-        yield "too_long", f"{len(text)} characters, at most {rules.max_chars} are allowed: {excerpt(text)}"
+def join_surrogates(text: str) -> str:
+    """Join the two halves of a surrogate pair, as JSON escapes can contain; a single half becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATE.search(text) else text
+
+
+def find_markup(text: str) -> str:
+    """Return the first piece of HTML or wiki markup in the text, "" if there is none."""
+    if not any(sign in text for sign in ("<", "&", "[", "{", "'''", "==")):
+        return ""
+    for pattern in (_COMMENT, _SILENT, _TAG, _TEMPLATE, _WIKI_LINK, _WEB_LINK, _EMPHASIS, _HEADING):
+        if match := pattern.search(text):
+            return match.group()
+    # html.unescape leaves what is no entity ("R&D;") unchanged.
+    return next((entity for entity in _ENTITY.findall(text) if html.unescape(entity) != entity), "")
+
+
+def strip_markup(text: str) -> str:
+    """Remove HTML and wiki markup but not its words.
+
+    ``[[Bonn|in Bonn]]`` becomes ``in Bonn``, ``&amp;`` becomes ``&``.
+    """
+    for pattern in (_COMMENT, _SILENT):
+        text = pattern.sub(" ", text)
+    before = None
+    while before != text:  # templates and links are nested
+        before = text
+        text = _TEMPLATE.sub(" ", text)
+        text = _WIKI_LINK.sub(r"\1", text)
+    text = _WEB_LINK.sub(lambda match: match.group(1) or "", text)
+    text = _HEADING.sub(r"\2", _EMPHASIS.sub("", text))
+    text = _TAG.sub(lambda match: " " if _BREAKS.match(match["name"]) else "", text)
+    return " ".join(html.unescape(text).split())
+
+
+def strip_invisible(text: str) -> str:
+    """Remove invisible characters at both ends: spaces, control, format, zero-width ones."""
+    start, end = 0, len(text)
+    while start < end and _is_invisible(text[start]):
+        start += 1
+    while end > start and _is_invisible(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_invisible(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+
+
+def excerpt(text: str, around: int = 0) -> str:
+    """Return up to 100 quoted characters of the text, from shortly before position ``around``."""
+    start = max(0, around - 40)
+    return "„" + ("…" if start else "") + text[start : start + 100] + ("…" if len(text) > start + 100 else "") + "“"

@@ -1,18 +1,24 @@
-"""Exact and near duplicates of texts.
+"""Duplicate texts: exact and near ones, contradicting labels, and leakage across splits.
 
-Near means a Jaccard index of the character 5-grams at or above a threshold. MinHash with locality-sensitive hashing (datasketch) finds
-candidates; each is then verified by the true index, so that nothing is called near that is not. Of the true pairs at the threshold,
-fewer than one in a thousand is missed, and fewer still above it.
+Texts are near duplicates if the Jaccard index of their character 5-grams reaches a threshold.
+MinHash with locality-sensitive hashing (datasketch) finds candidates; each is then verified by the
+true index, so that there are no false positives. Of the true pairs at the threshold, fewer than one
+in a thousand is missed, and fewer still above it.
 """
 
 from __future__ import annotations
 
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from haltung.corpus.clean import CleaningRules, excerpt
+from haltung.corpus.parsing.rows import Dropped
+from haltung.labels import Scheme
+from haltung.records import Segment, label_ids
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -21,16 +27,19 @@ GRAM = 5
 _PERMUTATIONS = 128
 _MISSED = 0.001
 
+# Index of a segment to be dropped → reason and detail.
+Drops = dict[int, tuple[str, str]]
+
 
 @lru_cache(maxsize=65536)
 def normal(text: str) -> str:
-    """Return the form in which texts are compared: NFKC, each run of white space a single space, none at the ends."""
+    """Return the text as it is compared: NFKC, white space as single spaces, none at the ends."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 @lru_cache(maxsize=8192)
 def grams(text: str) -> frozenset[str]:
-    """Return the character 5-grams of the text's normal form; a shorter text is its own only gram."""
+    """Return the character 5-grams of the normal form; a shorter text is its only gram."""
     plain = normal(text)
     return frozenset(plain[start : start + GRAM] for start in range(max(1, len(plain) - GRAM + 1)))
 
@@ -43,24 +52,27 @@ def jaccard(first: str, second: str) -> float:
 
 
 def sketches(texts: Sequence[str]) -> list[MinHash]:
-    """Return one MinHash sketch a text."""
+    """Return a MinHash sketch of each text."""
     from datasketch import MinHash
 
-    # CRC-32 in place of SHA-1: sketching takes 0.6 of the time, and a collision costs only a verification.
+    # CRC-32 instead of SHA-1 takes 0.6 of the time, and a collision costs only a verification.
     sets = ([gram.encode("utf-8", "surrogatepass") for gram in grams(text)] for text in texts)
     return list(MinHash.generator(sets, num_perm=_PERMUTATIONS, hashfunc=zlib.crc32))
 
 
 @dataclass
 class NearIndex:
-    """Finds near duplicates among the texts added so far. Texts of different ``pool`` (say, another target) are never compared."""
+    """An index of texts that finds near duplicates among those added so far.
+
+    Texts of different ``pool`` (say, another target) are never compared.
+    """
 
     threshold: float
     _pools: dict[object, MinHashLSH] = field(default_factory=dict, repr=False)
     _texts: dict[int, str] = field(default_factory=dict, repr=False)
 
     def add(self, key: int, text: str, sketch: MinHash, pool: object) -> None:
-        """Add a text under a key that ``find`` gives back."""
+        """Add a text under the key that ``find`` returns."""
         from datasketch import MinHashLSH
 
         if pool not in self._pools:
@@ -69,16 +81,163 @@ class NearIndex:
         self._texts[key] = text
 
     def find(self, text: str, sketch: MinHash, pool: object) -> list[tuple[int, float]]:
-        """Return the keys of all near duplicates with their Jaccard index, the earliest key first."""
+        """Return key and Jaccard index of all near duplicates, the earliest key first."""
         lsh = self._pools.get(pool)
         if lsh is None:
             return []
-        scored = ((key, jaccard(text, self._texts[key])) for key in sorted(lsh.query(sketch)))
-        return [(key, score) for key, score in scored if score >= self.threshold]
+        candidates = ((key, jaccard(text, self._texts[key])) for key in sorted(lsh.query(sketch)))
+        return [(key, index) for key, index in candidates if index >= self.threshold]
 
 
 def bands(threshold: float) -> tuple[int, int]:
-    """Return the number of bands and of rows in each: the most rows (fewest false candidates) that miss fewer than 1 in 1,000 pairs."""
+    """Return the number of bands and of rows in each.
+
+    It is the most rows (fewest false candidates) that miss fewer than 1 in 1,000 pairs.
+    """
     fit = [rows for rows in range(1, _PERMUTATIONS + 1) if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= _MISSED]
     rows = max(fit, default=1)
     return _PERMUTATIONS // rows, rows
+
+
+@dataclass(frozen=True)
+class Separated:
+    """Splits that share no text any more, and the segments dropped for it."""
+
+    splits: Mapping[str, tuple[Segment, ...]]
+    dropped: tuple[Dropped, ...] = ()
+
+
+def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
+    """Return exact duplicates and conflicts among the segments of each given split."""
+    same: dict[object, list[int]] = {}
+    for index, segment in enumerate(segments):
+        same.setdefault((segment.split, _key(segment, rules)), []).append(index)
+    drops: Drops = {}
+    for indices in same.values():
+        if len(indices) > 1:
+            drops |= _drop_copies([(index, segments[index]) for index in indices], rules, scheme)
+    return drops
+
+
+def _drop_copies(copies: Sequence[tuple[int, Segment]], rules: CleaningRules, scheme: Scheme) -> Drops:
+    """Return which of the copies of one text are dropped."""
+    drops: Drops = {}
+    # A boilerplate sentence may occur ten thousand times; its different labellings are few.
+    kinds = list({_labelling(segment, scheme): segment for _, segment in reversed(copies)}.values())[::-1]
+    remaining: list[Segment] = []
+    for index, segment in copies:
+        rivals = {"drop": kinds, "keep_first": remaining, "keep": []}[rules.conflicts]
+        differences = ((other, _difference(segment, other, scheme)) for other in rivals)
+        rival, difference = next(((other, text) for other, text in differences if text), (None, ""))
+        if rival is not None:
+            drops[index] = ("conflict", f"the same text as {_name(rival)} with other labels: {difference}: {excerpt(segment.text)}")
+            continue
+        twin = next((other for other in remaining if _adds_nothing(segment, other, scheme)), None)
+        if twin is None:
+            remaining.append(segment)
+        elif rules.exact:
+            drops[index] = ("duplicate", f"the same text and labels as {_name(twin)}: {excerpt(segment.text)}")
+    return drops
+
+
+def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
+    """Return near duplicates that add no label, inside each given split and target."""
+    near = NearIndex(rules.near)
+    drops: Drops = {}
+    indices = [index for index, segment in enumerate(segments) if not _is_formulaic(segment, rules)]
+    for index, sketch in zip(indices, sketches([segments[index].text for index in indices]), strict=True):
+        segment = segments[index]
+        pool = (segment.split, normal(segment.target))
+        for other, similarity in near.find(segment.text, sketch, pool):
+            # Exact copies follow the rules for duplicates and conflicts.
+            if normal(segment.text) != normal(segments[other].text) and _adds_nothing(segment, segments[other], scheme):
+                detail = f"similarity {similarity:.3f} and the same labels as {_name(segments[other])}: {excerpt(segment.text)}"
+                drops[index] = ("near_duplicate", detail)
+                break
+        else:
+            near.add(index, segment.text, sketch, pool)
+    return drops
+
+
+def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> Separated:
+    """Drop from train what dev or test contains too, and from dev what test contains.
+
+    Compared are articles and exact and near duplicates. Test is never changed.
+    """
+    dropped: list[Dropped] = []
+    left: dict[str, tuple[Segment, ...]] = {"test": tuple(splits.get("test", ()))}
+    later: list[tuple[str, Segment]] = [("test", segment) for segment in left["test"]]
+    for name in ("dev", "train"):
+        segments = list(splits.get(name, ()))
+        drops = _leaks(segments, later, rules)
+        dropped += [Dropped(segments[index].id, segments[index].where, reason, detail) for index, (reason, detail) in sorted(drops.items())]
+        left[name] = tuple(segment for index, segment in enumerate(segments) if index not in drops)
+        later += [(name, segment) for segment in left[name]]
+    return Separated({name: left[name] for name in ("train", "dev", "test")}, tuple(dropped))
+
+
+def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], rules: CleaningRules) -> Drops:
+    """Return which segments share an article or a text with those of a later split."""
+    drops: Drops = {}
+    if rules.shared_articles == "drop":
+        split_of = {segment.group: split for split, segment in reversed(later)}
+        for index, segment in enumerate(segments):
+            if split := split_of.get(segment.group):
+                drops[index] = ("shared_article", f"its article '{segment.article or segment.id}' has segments in {split}")
+    if not rules.leakage:
+        return drops
+    long = [(split, segment) for split, segment in later if not _is_formulaic(segment, rules)]
+    exact = {_key(segment, rules): (split, segment) for split, segment in reversed(long)}
+    rest: list[int] = []
+    for index, segment in enumerate(segments):
+        if index in drops or _is_formulaic(segment, rules):
+            continue
+        if twin := exact.get(_key(segment, rules)):
+            drops[index] = ("leakage", f"the same text as {_name(twin[1])} in {twin[0]}: {excerpt(segment.text)}")
+        else:
+            rest.append(index)
+    if not rules.near or not long:
+        return drops
+    near = NearIndex(rules.near)
+    for key, sketch in enumerate(sketches([segment.text for _, segment in long])):
+        near.add(key, long[key][1].text, sketch, normal(long[key][1].target))
+    for index, sketch in zip(rest, sketches([segments[index].text for index in rest]), strict=True):
+        for key, similarity in near.find(segments[index].text, sketch, normal(segments[index].target))[:1]:
+            split, other = long[key]
+            drops[index] = ("near_leakage", f"similarity {similarity:.3f} to {_name(other)} in {split}: {excerpt(segments[index].text)}")
+    return drops
+
+
+def _key(segment: Segment, rules: CleaningRules) -> object:
+    """Return what two exact duplicates have in common."""
+    local = (segment.group, normal(segment.context)) if _is_formulaic(segment, rules) else ()
+    return (normal(segment.text), normal(segment.target), *local)
+
+
+def _is_formulaic(segment: Segment, rules: CleaningRules) -> bool:
+    return len(normal(segment.text)) < rules.formulaic
+
+
+def _labelling(segment: Segment, scheme: Scheme) -> tuple[frozenset[str] | None, ...]:
+    answers = (segment.labels.get(name) for name in scheme.names)
+    return tuple(None if answer is None else frozenset(label_ids(answer)) for answer in answers)
+
+
+def _difference(first: Segment, second: Segment, scheme: Scheme) -> str:
+    """Return the tasks that both label differently ("stance 'threat' against 'warning'")."""
+    pairs = zip(scheme.names, _labelling(first, scheme), _labelling(second, scheme), strict=True)
+    return ", ".join(
+        f"{name} '{'+'.join(sorted(one))}' against '{'+'.join(sorted(two))}'"
+        for name, one, two in pairs
+        if one is not None and two is not None and one != two
+    )
+
+
+def _adds_nothing(later: Segment, earlier: Segment, scheme: Scheme) -> bool:
+    """Return whether the earlier segment has each label of the later one."""
+    pairs = zip(_labelling(later, scheme), _labelling(earlier, scheme), strict=True)
+    return all(one is None or one == two for one, two in pairs)
+
+
+def _name(segment: Segment) -> str:
+    return f"{segment.id} ({segment.where})" if segment.where else segment.id

@@ -1,4 +1,4 @@
-"""Prepare a corpus: read, check, split, separate, write. A folder of a prepared corpus is always a whole one."""
+"""Preparation of a corpus: read, clean, split, separate, write the whole folder or nothing."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import haltung
-from haltung.corpus import manifest as manifests
-from haltung.corpus.card import card
-from haltung.corpus.clean import Repaired, check
-from haltung.corpus.manifest import Manifest
-from haltung.corpus.parsing.reading import Dropped, Reader
-from haltung.corpus.repetition import separate
-from haltung.corpus.rules import Rules
+from haltung.corpus import clean, store
+from haltung.corpus.clean import CleaningRules, Repaired
+from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates, separate
+from haltung.corpus.parsing.rows import Dropped, Reader
 from haltung.corpus.split import SPLITS, Split, TestOnly
-from haltung.corpus.store import Prepared, load
+from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
@@ -31,86 +28,150 @@ from haltung.records import Segment, features
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
 
+@dataclass(frozen=True)
+class Cleaned:
+    """The remaining segments in their order, dropped and repaired ones, and notes for the user."""
+
+    segments: tuple[Segment, ...]
+    dropped: tuple[Dropped, ...] = ()
+    repaired: tuple[Repaired, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def prepare(
     name: str,
     reader: Reader,
     scheme: Scheme,
-    rules: Rules,
+    rules: CleaningRules,
     split: Split,
     out: Path,
     progress: bool = True,
     fingerprint: str = "",
 ) -> Prepared:
-    """Prepare the corpus ``name`` into ``out/name`` and return it.
+    """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 
-    A reader may have a method ``files()`` that names its source files; their digests are then kept.
-    ``fingerprint`` is kept for ``is_current``.
+    The manifest records the reader's files with their digests, and ``fingerprint`` for
+    ``is_current``.
 
     Raises:
-        UserError: the name is no folder's name; the source is broken, or nothing of it is left; it cannot be split so; the folder cannot be
-            written. A corpus prepared before stays as it was.
+        UserError: the name is no name of a folder; the source is broken, or nothing of it remains;
+            it cannot be split like this; the folder cannot be written. A corpus that was prepared
+            earlier stays unchanged.
     """
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
-    with _told(name, "reading", progress):
+    with _status(name, "reading", progress):
         reading = reader.read(scheme)
-        sources = tuple(manifests.source(Path(path)) for path in _files(reader))
+        sources = tuple(store.source(Path(path)) for path in reader.files())
     segments = reading.segments if split.keeps_given else tuple(replace(segment, split="") for segment in reading.segments)
     if not segments:
-        raise UserError(f"the corpus {name} is empty: no segment was read{_why(reading.dropped)}")
-    with _told(name, f"checking {len(segments)} segments", progress):
-        checked = check(segments, rules, scheme)
-    dropped = [*reading.dropped, *checked.dropped]
-    if not checked.kept:
-        raise UserError(f"the corpus {name} is empty: of {len(segments)} segments none is left{_why(dropped)}")
-    with _told(name, f"splitting {len(checked.kept)} segments", progress):
-        apart = separate(split.split(checked.kept, scheme), rules)
-    dropped += apart.dropped
-    if not apart.splits["train"] and not isinstance(split, TestOnly):
-        raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test too{_why(apart.dropped)}")
+        raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
+    with _status(name, f"cleaning {len(segments)} segments", progress):
+        cleaned = clean_segments(segments, rules, scheme)
+    dropped = [*reading.dropped, *cleaned.dropped]
+    if not cleaned.segments:
+        raise UserError(f"the corpus {name} is empty: of {len(segments)} segments none is left{_reasons(dropped)}")
+    with _status(name, f"splitting {len(cleaned.segments)} segments", progress):
+        separated = separate(split.split(cleaned.segments, scheme), rules)
+    dropped += separated.dropped
+    splits = separated.splits
+    if not splits["train"] and not isinstance(split, TestOnly):
+        raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test too{_reasons(separated.dropped)}")
     manifest = Manifest(
-        format=manifests.FORMAT,
+        format=store.FORMAT,
         name=name,
         scheme=scheme.to_dict(),
         scheme_digest=scheme.digest(),
-        segments={part: len(apart.splits[part]) for part in SPLITS},
-        articles={part: manifests.article_count(apart.splits[part]) for part in SPLITS},
-        labels=manifests.label_counts(apart.splits, scheme),
+        segments={part: len(splits[part]) for part in SPLITS},
+        articles={part: store.article_count(splits[part]) for part in SPLITS},
+        labels=store.label_counts(splits, scheme),
         dropped=dict(sorted(Counter(item.reason for item in dropped).items())),
-        repaired=dict(sorted(Counter(item.what for item in checked.repaired).items())),
-        notes=checked.notes,
+        repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())),
+        notes=cleaned.notes,
         rules=asdict(rules),
-        split=_settings(split),
-        digests={part: manifests.split_digest(apart.splits[part], scheme) for part in SPLITS},
-        digest=manifests.corpus_digest(apart.splits, scheme),
+        split={"kind": type(split).__name__, **json.loads(json.dumps(vars(split), default=str))},
+        digests={part: store.split_digest(splits[part], scheme) for part in SPLITS},
+        digest=store.corpus_digest(splits, scheme),
         sources=sources,
         files={},
         fingerprint=fingerprint,
         haltung=haltung.__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    with _told(name, "writing", progress):
-        _write(out / name, manifest, scheme, apart.splits, dropped, checked.repaired)
+    with _status(name, "writing", progress):
+        _write(out / name, manifest, scheme, splits, dropped, cleaned.repaired)
     return load(out / name)
 
 
+def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Cleaned:
+    """Repair the segments and drop faulty ones and duplicates.
+
+    Duplicates are compared inside each split that the source gives.
+
+    Raises:
+        UserError: an id is used twice, or a label or a dyad's stance is not in the scheme.
+    """
+    clean.verify(segments, scheme)
+    dropped: list[Dropped] = []
+    spared: Counter[str] = Counter()
+
+    def drop(segment: Segment, reason: str, detail: str) -> bool:
+        """Record the segment as dropped, or spare it if it is in a given test split."""
+        if rules.keep_test and segment.split == "test" and reason != "empty_text":
+            spared[reason] += 1
+            return False
+        dropped.append(Dropped(segment.id, segment.where, reason, detail))
+        return True
+
+    def without(segments: list[Segment], drops: Drops) -> list[Segment]:
+        return [segment for index, segment in enumerate(segments) if index not in drops or not drop(segment, *drops[index])]
+
+    remaining: list[Segment] = []
+    repaired: list[Repaired] = []
+    for segment in segments:
+        segment, repairs = clean.clean(segment, rules)
+        fault = next(clean.faults(segment, rules), None)
+        if fault is None or not drop(segment, *fault):
+            remaining.append(segment)
+            repaired += repairs
+    remaining = without(remaining, exact_duplicates(remaining, rules, scheme))
+    if rules.near:
+        remaining = without(remaining, near_duplicates(remaining, rules, scheme))
+    notes = tuple(
+        f"{count} of the given test split would have been dropped for {reason}; a published test split is kept whole"
+        for reason, count in sorted(spared.items())
+    )
+    return Cleaned(tuple(remaining), tuple(dropped), tuple(repaired), notes)
+
+
 def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:
-    """Return a SHA-256 over the resolved config, the content of the source files, and the versions of Haltung and of the folder's format.
+    """Return a SHA-256 of what a corpus is prepared from.
+
+    It covers the resolved config, the content of the source files, and the versions of Haltung and
+    of the folder's format. Of a ``_target_`` only the class counts, so that moving a class to
+    another module keeps every corpus current.
 
     Raises:
         UserError: a source file is missing.
     """
-    sources = [[item.path, item.sha256] for item in (manifests.source(Path(path)) for path in files)]
-    what = {"config": config, "files": sources, "haltung": haltung.__version__, "format": manifests.FORMAT}
+    sources = [[item.path, item.sha256] for item in (store.source(Path(path)) for path in files)]
+    what = {"config": _without_modules(config), "files": sources, "haltung": haltung.__version__, "format": store.FORMAT}
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def is_current(folder: Path, fingerprint: str) -> bool:
-    """Say whether ``folder`` holds a whole corpus prepared from this very config and these very files."""
+    """Return whether ``folder`` holds a whole corpus with this fingerprint."""
     try:
         return bool(fingerprint) and load(folder).manifest.fingerprint == fingerprint
     except UserError:
         return False
+
+
+def _without_modules(node: Any) -> Any:
+    """Return a config node with the bare class name as every ``_target_``."""
+    if isinstance(node, Mapping):
+        return {key: str(value).rpartition(".")[2] if key == "_target_" else _without_modules(value) for key, value in node.items()}
+    return [_without_modules(item) for item in node] if isinstance(node, list | tuple) else node
 
 
 def _write(
@@ -132,49 +193,40 @@ def _write(
             for part in SPLITS:
                 rows = [segment.to_row(scheme) for segment in splits[part]]
                 pq.write_table(pa.Table.from_pylist(rows, schema=schema), scratch / f"{part}.parquet")
-            _lines(scratch / "dropped.jsonl", dropped)
-            _lines(scratch / "repaired.jsonl", repaired)
-            (scratch / "README.md").write_text(card(manifest, scheme), encoding="utf-8")
+            _write_lines(scratch / "dropped.jsonl", dropped)
+            _write_lines(scratch / "repaired.jsonl", repaired)
+            (scratch / "README.md").write_text(store.card(manifest, scheme), encoding="utf-8")
             files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
             (scratch / "manifest.json").write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{folder}: an id, article, source or label holds half of a character pair ({error.reason}), which no file can hold"
+            f"{folder}: an id, article, source or label has half a surrogate pair ({error.reason}), which no file can hold"
         ) from None
     except OSError as error:
-        raise UserError(f"{folder}: cannot write the prepared corpus ({error.strerror or error}); an earlier one is as it was") from None
+        raise UserError(f"{folder}: cannot write the prepared corpus ({error.strerror or error}); an earlier one stays unchanged") from None
 
 
-def _lines(path: Path, items: Sequence[Dropped] | Sequence[Repaired]) -> None:
+def _write_lines(path: Path, items: Sequence[Dropped] | Sequence[Repaired]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for item in items:
             file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
 
 
-def _files(reader: Reader) -> Iterable[Path]:
-    files = getattr(reader, "files", None)
-    return files() if callable(files) else ()
-
-
-def _settings(split: Split) -> dict[str, Any]:
-    return {"kind": type(split).__name__, **json.loads(json.dumps(vars(split), default=str))}
-
-
-def _why(dropped: Sequence[Dropped]) -> str:
+def _reasons(dropped: Sequence[Dropped]) -> str:
     if not dropped:
         return "; check the path and the column mapping"
     counts = Counter(item.reason for item in dropped)
     first = dropped[0]
-    told = listed(f"{reason} {count}" for reason, count in counts.most_common())
-    return f"; dropped were {told} (the first: {first.where or first.id}: {first.detail})"
+    reasons = listed(f"{reason} {count}" for reason, count in counts.most_common())
+    return f"; reasons: {reasons} (the first: {first.where or first.id}: {first.detail})"
 
 
 @contextmanager
-def _told(name: str, doing: str, progress: bool) -> Iterator[None]:
+def _status(name: str, activity: str, progress: bool) -> Iterator[None]:
     if not progress:
         yield
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(f"{name}: {doing}"):
+    with Console(stderr=True).status(f"{name}: {activity}"):
         yield

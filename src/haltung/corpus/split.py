@@ -34,12 +34,6 @@ class Split(Protocol):
         ...
 
 
-def group(segment: Segment) -> str:
-    """Return what no split may tear apart: the segment's article, or the segment itself where it has none."""
-    # The prefixes keep an id from meeting another segment's article of the same name.
-    return f"article {segment.article}" if segment.article else f"segment {segment.id}"
-
-
 @dataclass(frozen=True)
 class Given:
     """The splits of the source.
@@ -334,7 +328,7 @@ def _whole(size: float | int | None) -> bool:
 def _groups(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
     groups: dict[str, list[Segment]] = {}
     for segment in segments:
-        groups.setdefault(group(segment), []).append(segment)
+        groups.setdefault(segment.group, []).append(segment)
     return groups
 
 

@@ -1,31 +1,93 @@
-"""A prepared corpus on disk, opened and verified."""
+"""A prepared corpus on disk: its manifest, the digests by which runs are compared, its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haltung.corpus import manifest as manifests
-from haltung.corpus.card import REASONS
-from haltung.corpus.manifest import UNLABELLED, Manifest
+import haltung
+from haltung import labels
 from haltung.corpus.split import SPLITS
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, nearest, one_of
 from haltung.files import recover, sha256
 from haltung.labels import Scheme, Task
-from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment, features
+from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment, features, label_ids
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from datasets import Dataset
     from rich.console import Group
     from rich.table import Table
+
+FORMAT = 1
+UNLABELLED = ""
+
+# The meaning of each reason for which a segment is dropped.
+REASONS = {
+    "conflict": "the same text occurs with other labels",
+    "duplicate": "the same text with the same labels occurs before",
+    "empty_text": "no text",
+    "leakage": "the same text is in a split that it must not share with",
+    "markup": "HTML or wiki markup in the text",
+    "mojibake": "broken encoding",
+    "near_duplicate": "nearly the same text with the same labels occurs before",
+    "near_leakage": "nearly the same text is in a split that it must not share with",
+    "shared_article": "its article has segments in a split that it must not share with",
+    "too_long": "longer than allowed",
+    "too_short": "shorter than allowed",
+}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that the corpus was made from."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of ``manifest.json``.
+
+    ``segments``, ``articles`` and ``digests`` map a split to a value; ``labels`` maps task, split
+    and label to a count, with "" for rows without a label. ``digests`` cover ids, texts and labels;
+    ``digest`` covers the rows with all their columns. ``files`` maps a file of the folder to its
+    SHA-256.
+    """
+
+    format: int
+    name: str
+    scheme: Mapping[str, Any]
+    scheme_digest: str
+    segments: Mapping[str, int]
+    articles: Mapping[str, int]
+    labels: Mapping[str, Mapping[str, Mapping[str, int]]]
+    dropped: Mapping[str, int]
+    repaired: Mapping[str, int]
+    notes: tuple[str, ...]
+    rules: Mapping[str, Any]
+    split: Mapping[str, Any]
+    digests: Mapping[str, str]
+    digest: str
+    sources: tuple[SourceFile, ...]
+    files: Mapping[str, str]
+    fingerprint: str
+    haltung: str
+    created: str
+
+    def to_json(self) -> str:
+        """Return the manifest as indented JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared corpus: its folder, its manifest, its label scheme; that may have been cut to some of the tasks (``only``)."""
+    """A prepared corpus: its folder, its manifest, and its label scheme or a part of it (``only``)."""
 
     folder: Path
     manifest: Manifest
@@ -37,7 +99,7 @@ class Prepared:
         return self.manifest.name
 
     def only(self, tasks: Sequence[str]) -> Prepared:
-        """Return the corpus with these tasks of its scheme alone; splits and their digests stay what they are.
+        """Return the corpus with only these tasks; its splits and their digests stay the same.
 
         Raises:
             UserError: there is no such task.
@@ -46,119 +108,241 @@ class Prepared:
 
     def whole(self) -> Prepared:
         """Return the corpus with all tasks that it was prepared with."""
-        return replace(self, scheme=manifests.scheme_of(self.manifest, str(self.folder / "manifest.json")))
-
-    def open(self, split: str) -> Dataset:
-        """Return a split as a dataset with the columns of ``records.features``, in memory.
-
-        Raises:
-            UserError: there is no such split.
-        """
-        from datasets import Dataset, DatasetInfo
-        from datasets.table import InMemoryTable
-
-        declared = features(self.scheme)
-        # Not Dataset.from_parquet: it keeps a second copy of every corpus in the user's cache.
-        return Dataset(InMemoryTable(self._table(split)), info=DatasetInfo(features=declared))
+        return replace(self, scheme=labels.parse(self.manifest.scheme, str(self.folder / "manifest.json")))
 
     def segments(self, split: str) -> list[Segment]:
-        """Return a split as segments.
+        """Return the segments of a split.
 
         Raises:
-            UserError: there is no such split.
+            UserError: there is no such split, or its file was replaced after the corpus was opened.
         """
-        return [self._segment(row, split) for row in self._table(split).to_pylist()]
-
-    def _table(self, split: str) -> pa.Table:
         import pyarrow.parquet as pq
 
-        if split not in SPLITS:
-            raise UserError(f"unknown split '{split}'{nearest(split, SPLITS)}; a prepared corpus has {listed(SPLITS)}")
-        name = f"{split}.parquet"
-        # Another command may have prepared the corpus anew since it was opened; its rows must not pass for the ones of this manifest.
-        if not (self.folder / name).is_file() or sha256(self.folder / name) != self.manifest.files[name]:
-            raise UserError(f"{self.folder / name} has been prepared anew while it was in use; run the command again")
-        return pq.read_table(self.folder / name, schema=features(self.scheme).arrow_schema)
+        path = self.folder / f"{one_of('split', split, SPLITS)}.parquet"
+        # Another command may have prepared the corpus anew; its rows do not belong to this manifest.
+        if not path.is_file() or sha256(path) != self.manifest.files[path.name]:
+            raise UserError(f"{path} has been prepared anew while it was in use; run the command again")
+        rows = pq.read_table(path, schema=features(self.scheme).arrow_schema).to_pylist()
+        return [self._segment(row, split) for row in rows]
 
     def _segment(self, row: dict[str, Any], split: str) -> Segment:
-        labels: dict[str, Answer] = {}
+        answers: dict[str, Answer] = {}
         for name in self.scheme.names:
-            answer = row[name]
-            labels[name] = tuple(answer) if isinstance(answer, list) else answer
+            answers[name] = tuple(row[name]) if isinstance(row[name], list) else row[name]
         dyads = tuple(Dyad(**dyad) for dyad in row["dyads"])
-        return Segment(**{name: row[name] for name in TEXT_COLUMNS}, labels=labels, dyads=dyads, split=split)
+        return Segment(**{name: row[name] for name in TEXT_COLUMNS}, labels=answers, dyads=dyads, split=split)
 
 
 def load(folder: Path) -> Prepared:
-    """Open a prepared corpus and verify every file of it.
+    """Open a prepared corpus and verify all its files.
 
     Raises:
-        UserError: there is none, or it is of another format version, or a file of it is missing or was changed.
+        UserError: there is none, or it is of another format version, or a file is missing or was
+            changed.
     """
-    again = f"run haltung prepare corpus={folder.name}"
+    remedy = f"run haltung prepare corpus={folder.name}"
     recover(folder)
     path = folder / "manifest.json"
     if not path.is_file():
-        there = sorted(other.parent.name for other in folder.parent.glob("[!.]*/manifest.json"))
-        raise UserError(f"{folder}: no prepared corpus '{folder.name}'{nearest(folder.name, there)}; {again}")
-    manifest = manifests.read(path)
+        others = sorted(other.parent.name for other in folder.parent.glob("[!.]*/manifest.json"))
+        raise UserError(f"{folder}: no prepared corpus '{folder.name}'{nearest(folder.name, others)}; {remedy}")
+    manifest = _read_manifest(path)
     for part in SPLITS:
         if f"{part}.parquet" not in manifest.files:
-            raise UserError(f"{path} names no {part}.parquet; {again}")
+            raise UserError(f"{path} names no {part}.parquet; {remedy}")
     for name, digest in manifest.files.items():
         if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing; {again}")
+            raise UserError(f"{folder / name} is missing; {remedy}")
         if sha256(folder / name) != digest:
-            raise UserError(f"{folder / name} is not the file that was prepared (its SHA-256 differs from the manifest's); {again}")
-    return Prepared(folder, manifest, manifests.scheme_of(manifest, str(path)))
+            raise UserError(f"{folder / name} is not the file that was prepared (its SHA-256 differs from the manifest's); {remedy}")
+    return Prepared(folder, manifest, labels.parse(manifest.scheme, str(path)))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not JSON ({error}); prepare the corpus again") from None
+    version = data.get("format") if isinstance(data, dict) else None
+    if version != FORMAT:
+        raise UserError(
+            f"{path} is of format {version}, this version of Haltung ({haltung.__version__}) reads format {FORMAT}; "
+            "prepare the corpus again"
+        )
+    names = [field.name for field in fields(Manifest)]
+    if missing := [name for name in names if name not in data]:
+        raise UserError(f"{path} lacks {', '.join(missing)}; prepare the corpus again")
+    try:
+        data["sources"] = tuple(SourceFile(**item) for item in data["sources"])
+        data["notes"] = tuple(data["notes"])
+    except TypeError:
+        raise UserError(f"{path}: 'sources' or 'notes' is not a list as written by Haltung; prepare the corpus again") from None
+    # A later version may add entries within the same format.
+    return Manifest(**{name: data[name] for name in names})
+
+
+def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dict[str, dict[str, dict[str, int]]]:
+    """Return the count of each label by task, split and label, 0 included."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for task in scheme:
+        counts[task.name] = {}
+        for split, segments in splits.items():
+            count: Counter[str] = Counter()
+            for segment in segments:
+                answer = segment.labels.get(task.name)
+                count.update([UNLABELLED] if answer is None else label_ids(answer))
+            counts[task.name][split] = {label: count[label] for label in (*task.ids, UNLABELLED)}
+    return counts
+
+
+def article_count(segments: Iterable[Segment]) -> int:
+    """Return the number of articles; a segment without one counts as an article."""
+    return len({segment.group for segment in segments})
+
+
+def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
+    """Return a SHA-256 of id, SHA-1 of the text, and labels of each segment, sorted by id.
+
+    Neither the order of rows nor the context matters: a model with context and one without are
+    compared on the same split.
+    """
+    lines = []
+    for segment in segments:
+        answers = [segment.labels.get(name) for name in scheme.names]
+        plain = [sorted(answer) if isinstance(answer, tuple) else answer for answer in answers]
+        # A lone surrogate, as a JSON escape can contain it, must not break a digest.
+        text = hashlib.sha1(segment.text.encode("utf-8", "surrogatepass")).hexdigest()
+        lines.append(json.dumps([segment.id, text, plain], ensure_ascii=True))
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> str:
+    """Return a SHA-256 of the scheme and all rows with all their columns, in any order."""
+    lines = [
+        json.dumps([split, segment.to_row(scheme)], ensure_ascii=True, sort_keys=True)
+        for split, segments in splits.items()
+        for segment in segments
+    ]
+    return hashlib.sha256("\n".join([scheme.digest(), *sorted(lines)]).encode()).hexdigest()
+
+
+def source(path: Path) -> SourceFile:
+    """Return path, SHA-256 and size of a source file.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    try:
+        return SourceFile(str(path), sha256(path), path.stat().st_size)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read this source file ({error.strerror})") from None
+
+
+def card(manifest: Manifest, scheme: Scheme) -> str:
+    """Return the data card (``README.md`` of the folder) as Markdown."""
+    splits = [(name, *_with_sum(counts)) for name, counts in (("segments", manifest.segments), ("articles", manifest.articles))]
+    parts = [
+        f"# {manifest.name}",
+        f"A corpus prepared by Haltung {manifest.haltung} on {manifest.created}; label scheme `{scheme.name}`: {', '.join(scheme.names)}.",
+        f"Made with `haltung prepare corpus={manifest.name}`.",
+        "## Splits",
+        _markdown(("", *SPLITS, "all"), splits),
+        f"How it was split: {_settings(manifest.split)}.",
+    ]
+    for task in scheme:
+        counts = manifest.labels[task.name]
+        rows = [
+            (id, german, english, *_with_sum({split: counts[split][key] for split in SPLITS}))
+            for id, german, english, key in _label_rows(task, manifest)
+        ]
+        parts += [f"## {task.en} ({task.de})", _markdown(("label", "Deutsch", "English", *SPLITS, "all"), rows)]
+    parts.append("## Dropped")
+    if manifest.dropped:
+        dropped = [(reason, REASONS.get(reason, ""), str(count)) for reason, count in sorted(manifest.dropped.items())]
+        parts.append(_markdown(("reason", "meaning", "segments"), dropped))
+        parts.append("`dropped.jsonl` lists each of them with its position and what is wrong with it.")
+    else:
+        parts.append("Nothing was dropped.")
+    if manifest.repaired:
+        repaired = [(what, str(count)) for what, count in sorted(manifest.repaired.items())]
+        parts += ["## Repaired", _markdown(("what", "texts"), repaired)]
+        parts.append("`repaired.jsonl` lists each of them before and after.")
+    if manifest.notes:
+        parts += ["## Remarks", "\n".join(f"- {note}" for note in manifest.notes)]
+    parts += ["## Rules", f"{_settings(manifest.rules)}."]
+    parts += ["## Digests", "Runs are comparable if they have the same digests of the scheme and of the test split."]
+    digests = [(f"split {name}", manifest.digests[name]) for name in SPLITS]
+    parts.append(_markdown(("of", "SHA-256"), [("scheme", manifest.scheme_digest), *digests, ("corpus", manifest.digest)]))
+    if manifest.sources:
+        parts.append("## Sources")
+        parts.append(_markdown(("file", "bytes", "SHA-256"), [(item.path, str(item.bytes), item.sha256) for item in manifest.sources]))
+    return "\n\n".join(parts) + "\n"
 
 
 def table(prepared: Prepared, language: str = "en") -> Group:
-    """Return the terminal's tables: segments per split and label for each task, then what was dropped and mended."""
+    """Return the terminal's tables: counts of each task's labels by split, then dropped segments."""
     from rich.console import Group
     from rich.text import Text
 
     manifest = prepared.manifest
     parts: list[Any] = [Text(prepared.name, style="bold")]
     parts += [Text(f"  {part}: {manifest.segments[part]:,} segments of {manifest.articles[part]:,} articles") for part in SPLITS]
-    parts += [_labels(task, manifest, language) for task in prepared.scheme]
+    parts += [_label_table(task, manifest, language) for task in prepared.scheme]
     if manifest.dropped or manifest.repaired:
         parts.append(_losses(manifest))
     parts += [Text(f"Note: {note}.", style="yellow") for note in manifest.notes]
     return Group(*parts)
 
 
-def _labels(task: Task, manifest: Manifest, language: str) -> Table:
+def _label_table(task: Task, manifest: Manifest, language: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=task.title(language), title_justify="left")
-    made.add_column("label")
-    made.add_column("Deutsch" if language == "de" else "English")
-    for part in SPLITS:
-        made.add_column(part, justify="right")
-    made.add_column("share of train", justify="right")
+    grid = Table(title=task.title(language), title_justify="left")
+    grid.add_column("label")
+    grid.add_column("Deutsch" if language == "de" else "English")
+    for heading in (*SPLITS, "share of train"):
+        grid.add_column(heading, justify="right")
     counts = manifest.labels[task.name]
-    rows = [(label.id, label.name(language), label.id) for label in task.labels]
-    if any(counts[part][UNLABELLED] for part in SPLITS):
-        rows.append(("–", "ohne Angabe" if language == "de" else "unlabelled", UNLABELLED))
-    for label, name, key in rows:
+    for id, german, english, key in _label_rows(task, manifest):
         share = counts["train"][key] / max(1, manifest.segments["train"])
         # Text, not markup: a label may be called "[b]".
-        made.add_row(Text(label), Text(name), *(f"{counts[part][key]:,}" for part in SPLITS), f"{share:.1%}")
-    return made
+        name = Text(german if language == "de" else english)
+        grid.add_row(Text(id), name, *(f"{counts[part][key]:,}" for part in SPLITS), f"{share:.1%}")
+    return grid
+
+
+def _label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, str]]:
+    """Return id, names and key of the counts of each label, unlabelled segments last if any."""
+    rows = [(label.id, label.de, label.en, label.id) for label in task.labels]
+    if any(manifest.labels[task.name][part][UNLABELLED] for part in SPLITS):
+        rows.append(("–", "ohne Angabe", "unlabelled", UNLABELLED))
+    return rows
 
 
 def _losses(manifest: Manifest) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title="Dropped and mended", title_justify="left")
-    made.add_column("reason")
-    made.add_column("meaning")
-    made.add_column("segments", justify="right")
+    grid = Table(title="Dropped and repaired", title_justify="left")
+    grid.add_column("reason")
+    grid.add_column("meaning")
+    grid.add_column("segments", justify="right")
     for reason, count in sorted(manifest.dropped.items()):
-        made.add_row(Text(reason), Text(REASONS.get(reason, "see dropped.jsonl")), f"{count:,}")
+        grid.add_row(Text(reason), Text(REASONS.get(reason, "see dropped.jsonl")), f"{count:,}")
     for what, count in sorted(manifest.repaired.items()):
-        made.add_row(Text(f"mended: {what}"), Text("see repaired.jsonl"), f"{count:,}")
-    return made
+        grid.add_row(Text(f"repaired: {what}"), Text("see repaired.jsonl"), f"{count:,}")
+    return grid
+
+
+def _with_sum(counts: Mapping[str, int]) -> tuple[str, ...]:
+    return (*(str(counts[split]) for split in SPLITS), str(sum(counts.values())))
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}: {value}`" for key, value in values.items()) or "no settings"
+
+
+def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from haltung.actors.finder import Actors, Mention
-from haltung.corpus.parsing.contexts import context
 from haltung.events import plover as crosswalk
 from haltung.events.records import ArticleEvents, Dyads, Event, LabelledSegment, Span
 from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.language import Language, language
 from haltung.events.text.read import Article
 from haltung.events.text.sentences import Sentence, split
-from haltung.records import Prediction, Segment
+from haltung.records import Prediction, Segment, context
 
 Classify = Callable[[Sequence[Segment]], list[Prediction]]
 

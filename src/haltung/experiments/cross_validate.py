@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from haltung import tracking
-from haltung.corpus.manifest import split_digest
+from haltung.corpus.store import split_digest
 from haltung.errors import UserError
 from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Spread, Summary

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from haltung import tracking
 from haltung.corpus.store import Prepared
-from haltung.corpus.subsample import part
+from haltung.corpus.stratify import subsample
 from haltung.evaluation.metrics.classification import summary
 from haltung.evaluation.metrics.results import Spread
 from haltung.evaluation.report import plots, study_plots
@@ -44,7 +44,7 @@ def learning_curve(
 ) -> LearningCurve:  # fmt: skip
     """Train on each share of train with each seed, below a run that holds metrics and plot.
 
-    The test split is not opened. Each seed draws its own order of articles (``corpus.subsample``),
+    The test split is not opened. Each seed draws its own order of articles (``corpus.stratify.subsample``),
     so the spread over seeds contains the luck of the draw; at the full size it is that of the
     training alone.
 
@@ -68,7 +68,7 @@ def learning_curve(
         points = []
         for row in rows:
             done = summary([train(plan, store, parent).evaluation for plan in row])
-            sizes = [len(part(train_split, plan.share, plan.seed)) for plan in row]
+            sizes = [len(subsample(train_split, plan.share, plan.seed)) for plan in row]
             macro_f1 = {task: metrics["macro_f1"] for task, metrics in done.tasks.items()}
             points.append(CurvePoint(row[0].share, sum(sizes) / len(sizes), macro_f1))
             step = round(points[-1].segments)

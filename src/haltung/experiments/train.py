@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from haltung import tracking
 from haltung.corpus.store import Prepared
-from haltung.corpus.subsample import part
+from haltung.corpus.stratify import subsample
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.evaluation import outcome
@@ -48,7 +48,7 @@ class Plan:
 
     ``config`` is the resolved config, as it is tracked. ``folder`` is the parent of all run
     directories. With a ``share`` below 1 the model learns from a part of the train split
-    (``corpus.subsample.part``). ``suffix`` is appended to the run directory's name.
+    (``corpus.stratify.subsample``). ``suffix`` is appended to the run directory's name.
     """
 
     name: str
@@ -137,7 +137,7 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
-        model, history, cost = _fit(plan, part(train_split, plan.share, plan.seed), dev_split, run)
+        model, history, cost = _fit(plan, subsample(train_split, plan.share, plan.seed), dev_split, run)
         outcome = save(
             model, run, corpus, train_split, dev_split, directory, title=plan.title, command=tags["haltung.command"],
             provenance={"seed": plan.seed}, language=plan.language, history=history, cost=cost,
@@ -211,7 +211,7 @@ def train_trial(
         every = {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}
         with tracking.run(store, plan.title, parent, every) as run:
             run.params({**plan.config, "seed": plan.seed})
-            train_split, dev_split = part(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
+            train_split, dev_split = subsample(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
             model, history, cost = _fit(plan, train_split, dev_split, run, callback)
             scored = score(dev_split, model.predict(dev_split), plan.corpus.scheme, plan.corpus.name, "dev")
             result = classification.evaluate(scored)

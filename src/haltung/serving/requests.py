@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from haltung.corpus.cleaning import whole
+from haltung.corpus.clean import join_surrogates
 from haltung.errors import listed, nearest
 from haltung.serving.answers import Refused
 
@@ -106,7 +106,7 @@ class Reader:
             raise Refused(422, f"{where} is empty; leave it out")
         if len(text) > self.characters:
             raise Refused(413, f"{where} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts")
-        return whole(text)
+        return join_surrogates(text)
 
     def _part(self, segment: Mapping[str, Any], where: str) -> dict[str, str]:
         return {name: self._text(segment, name, where, needed=name == "text") for name in FIELDS}

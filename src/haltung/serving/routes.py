@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from haltung import __version__
-from haltung.corpus.parsing.contexts import context
 from haltung.errors import UserError
 from haltung.events.pipeline import BEFORE, LEAD
 from haltung.events.text.sentences import split
+from haltung.records import context
 from haltung.serving import metrics
 from haltung.serving import responses as schemas
 from haltung.serving.answers import Refused, answer

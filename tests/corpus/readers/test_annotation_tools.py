@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from haltung import labels
-from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Reading
 from haltung.corpus.readers.doccano import Doccano
 from haltung.corpus.readers.label_studio import LabelStudio
 from haltung.corpus.readers.prodigy import Prodigy
@@ -192,7 +192,7 @@ def test_a_choice_in_plain_german_is_mapped(tmp_path: Path, scheme: Scheme) -> N
         ([{"id": 1, "data": {"text": "x"}, "annotations": 3}], r"item 1: 'annotations' is a number; expected a list"),
         ([item(1, annotation(choice("stance", "threat")), text=3)], r"item 1: 'text' is a number \(3\); expected text"),
         ([item(1, annotation(choice("stance", "threat", "warning")))], r"item 1: 2 labels for stance"),
-        ([item(1, annotation(choice("stance", "threat")))] * 2, r"item 2: the id '1' stands already at .*item 1"),
+        ([item(1, annotation(choice("stance", "threat")))] * 2, r"item 2: the id '1' is already used at .*item 1"),
     ],
 )
 def test_a_broken_label_studio_export_is_told(tmp_path: Path, scheme: Scheme, items: object, message: str) -> None:

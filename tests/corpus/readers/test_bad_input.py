@@ -16,7 +16,7 @@ import pytest
 
 from haltung import labels
 from haltung.corpus.parsing.lines import existing, lines
-from haltung.corpus.parsing.reading import Reader
+from haltung.corpus.parsing.rows import Reader
 from haltung.corpus.readers.articles import Articles
 from haltung.corpus.readers.doccano import Doccano
 from haltung.corpus.readers.gerntsa import GerNTSA
@@ -269,7 +269,7 @@ def test_a_line_of_50_megabytes_never_fills_the_memory(tmp_path: Path) -> None:
     program = textwrap.dedent(f"""
         import resource
         from pathlib import Path
-        from haltung.corpus.readers.lines import lines
+        from haltung.corpus.parsing.lines import lines
         from haltung.errors import UserError
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
@@ -309,7 +309,7 @@ def test_a_duplicate_id_is_told_with_both_places(tmp_path: Path, scheme: Scheme,
     told = refused(
         case.reader(str(path)),
         scheme,
-        rf"{STEM}{case.ending}, (line|item) \d.*'1.*' stands already at .*{STEM}{case.ending}, (line|item) \d",
+        rf"{STEM}{case.ending}, (line|item) \d.*'1.*' is already used at .*{STEM}{case.ending}, (line|item) \d",
     )
     assert "id" in told
 
@@ -365,7 +365,7 @@ def test_a_parquet_with_other_rows_is_told_by_row(tmp_path: Path, scheme: Scheme
     pd.DataFrame({"text": ["Es regnet.", "Es hagelt."], "stance": ["warning", "warnin"]}).to_parquet(path)
     refused(Parquet(str(path)), scheme, r"quelle.parquet, row 2: unknown stance 'warnin', did you mean 'warning'\?")
     pd.DataFrame({"id": [1, 1], "text": ["Es regnet.", "Es hagelt."], "stance": ["warning"] * 2}).to_parquet(path)
-    refused(Parquet(str(path)), scheme, r"quelle.parquet, row 2: the id '1' stands already at .*quelle.parquet, row 1")
+    refused(Parquet(str(path)), scheme, r"quelle.parquet, row 2: the id '1' is already used at .*quelle.parquet, row 1")
 
 
 def test_json_nested_without_end_is_told(tmp_path: Path, scheme: Scheme) -> None:

@@ -200,7 +200,7 @@ def test_one_text_twice_under_one_id_is_read_twice(tmp_path: Path, schemes: dict
     path.write_text(
         json.dumps([opinion("1", "Ada lobt Bo.", "Bo", "neutral"), opinion("1", "Ada tadelt Bo.", "Bo", "negative")]), encoding="utf-8"
     )
-    with pytest.raises(UserError, match=r"item 2: the id '1' stands already at .*item 1"):
+    with pytest.raises(UserError, match=r"item 2: the id '1' is already used at .*item 1"):
         GerNTSA(str(path)).read(schemes["gerntsa"])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Reading
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
 from haltung.labels import Scheme

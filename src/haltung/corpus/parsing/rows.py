@@ -1,21 +1,65 @@
-"""How a reader takes in its rows: what a faulty row is, whether it stops the reading or is dropped, and what makes a reading whole."""
+"""The interface of a reader, its rows, and how faulty rows are handled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from haltung.corpus.parsing.reading import Dropped, Reading
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, listed, one_of
 from haltung.labels import Scheme
 from haltung.records import Segment
 
 ON_ERROR = ("stop", "drop")
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A row that does not reach the corpus.
+
+    ``id`` may be "", ``where`` is its position ("file, line 3"), ``reason`` a short fixed name that
+    is counted (``duplicate``, ``empty_text``, ``mojibake``), ``detail`` what exactly is wrong.
+    """
+
+    id: str
+    where: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The whole of a source, in its order."""
+
+    segments: tuple[Segment, ...]
+    dropped: tuple[Dropped, ...] = ()
+
+
+class Reader(Protocol):
+    """A source of segments; a frozen dataclass with fields set from ``configs/corpus/NAME.yaml``."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that are read; none for a data set of the hub.
+
+        Raises:
+            UserError: a file is missing or empty.
+        """
+        ...
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read everything.
+
+        Raises:
+            UserError: a setting is invalid, a file is missing or broken, a row is broken (with
+                ``on_error="stop"``), an id is used twice, or a label is not in the scheme.
+        """
+        ...
+
+
 class Fault(Exception):
-    """A row that cannot be used. ``reason`` is a short fixed name that is counted, ``detail`` a sentence for a person."""
+    """A row that cannot be used: ``reason`` is a fixed name that is counted, ``detail`` a sentence."""
 
     def __init__(self, reason: str, detail: str, id: str = "") -> None:
         super().__init__(detail)
@@ -25,12 +69,12 @@ class Fault(Exception):
 
 
 class Skip(Fault):
-    """A row that its source itself sets aside (rejected, not yet labelled, a tie): dropped and counted, never an error."""
+    """A row that its source sets aside (rejected, not yet labelled, a tie): dropped, no error."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a source: where it stands, an id for it where it brings none, and its data, or why they cannot be read."""
+    """One row of a source: its position, an id to use if it has none, its data or their fault."""
 
     where: str
     made_id: str
@@ -49,21 +93,25 @@ class Row:
 
 
 class Intake:
-    """Gathers the segments of one source. ``on_error`` says what a faulty row does: ``stop`` the reading, or ``drop`` out of it."""
+    """Collects the segments of one source; a faulty row stops the reading or is dropped.
+
+    Args:
+        scheme: of the labels.
+        source: name of the source, for messages.
+        on_error: ``stop`` or ``drop``, for faulty rows.
+    """
 
     def __init__(self, scheme: Scheme, source: str, on_error: str = "stop") -> None:
-        if on_error not in ON_ERROR:
-            raise UserError(f"on_error is '{on_error}'{nearest(str(on_error), ON_ERROR)}; allowed are {listed(ON_ERROR)}")
         self.scheme = scheme
         self._source = source
-        self._stops = on_error == "stop"
+        self._stops = one_of("on_error", str(on_error), ON_ERROR) == "stop"
         self._segments: list[Segment] = []
         self._dropped: list[Dropped] = []
         self._seen: dict[str, str] = {}
 
     @contextmanager
     def row(self, where: str, id: str = "") -> Iterator[None]:
-        """Guard what is done with one row.
+        """Handle a ``Fault`` raised while one row is processed.
 
         Raises:
             UserError: the row is faulty, and faulty rows stop the reading.
@@ -76,25 +124,19 @@ class Intake:
             self._dropped.append(Dropped(fault.id or id, where, fault.reason, fault.detail))
 
     def add(self, segment: Segment) -> None:
-        """Take the segment in.
+        """Add a segment.
 
         Raises:
             Fault: its id has been used before.
         """
-        first = self._seen.setdefault(segment.id, segment.where)
-        if first != segment.where:
-            raise Fault(
-                "duplicate_id",
-                f"the id '{segment.id}' stands already at {first}; every row needs an id of its own, or none at all",
-                segment.id,
-            )
+        check_unique("id", segment.id, segment.where, self._seen, "every row needs a unique id, or none at all")
         self._segments.append(segment)
 
     def reading(self, hint: str = "") -> Reading:
-        """Return what was gathered.
+        """Return all segments and dropped rows.
 
         Args:
-            hint: what to do where no task has a label at all.
+            hint: what to do if no task has a label at all.
 
         Raises:
             UserError: there was no row at all, or no segment has a label for any task.
@@ -107,3 +149,14 @@ class Intake:
                 + (hint and f"; {hint}")
             )
         return Reading(tuple(self._segments), tuple(self._dropped))
+
+
+def check_unique(what: str, id: str, where: str, seen: dict[str, str], hint: str) -> None:
+    """Record ``where`` an id is used.
+
+    Raises:
+        Fault: it has been used elsewhere.
+    """
+    first = seen.setdefault(id, where)
+    if first != where:
+        raise Fault("duplicate_id", f"the {what} '{id}' is already used at {first}; {hint}", id)

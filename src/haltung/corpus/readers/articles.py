@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from haltung.corpus.parsing.contexts import context
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Fault, Intake, Row
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
 from haltung.errors import UserError
 from haltung.labels import Scheme
-from haltung.records import Segment
+from haltung.records import Segment, context
 
 # Which part of all articles is for training, and which for training and dev together; the rest is test.
 TRAIN, DEV = 0.7, 0.8

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, check_columns, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Fault, Intake, Row, Skip
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, Skip
 from haltung.corpus.parsing.votes import LabelNames, check_policy, settle
 from haltung.errors import UserError
 from haltung.labels import Scheme

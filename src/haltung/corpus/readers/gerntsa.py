@@ -9,8 +9,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import document, existing
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Fault, Intake
+from haltung.corpus.parsing.rows import Fault, Intake, Reading
 from haltung.errors import UserError
 from haltung.labels import Scheme
 

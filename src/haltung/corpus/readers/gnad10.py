@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import SPLITS, Fields
-from haltung.corpus.parsing.hub import hub_rows
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Fault, Intake, Row
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, hub_rows
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
 from haltung.corpus.readers.tables import Paths, split_files
 from haltung.errors import UserError
 from haltung.labels import Scheme

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Fault, Intake, Row
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
 from haltung.labels import Scheme
 
 _SIDES = ("a", "b")

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from haltung.corpus.parsing.contexts import context
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Fault, Intake, Row
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
 from haltung.errors import UserError, listed, nearest
 from haltung.files import shipped
 from haltung.labels import Scheme
+from haltung.records import context
 
 # Where the texts are to be had, for each kind of texts file.
 PUBLIC = {

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import SPLITS, Fields, check_columns, check_header
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Fault, Intake, Row
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 

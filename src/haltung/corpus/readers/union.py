@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from haltung.corpus.parsing.reading import Reading
+from haltung.corpus.parsing.rows import Reading
 from haltung.errors import UserError
 from haltung.labels import Scheme
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import SPLITS, Fields
-from haltung.corpus.parsing.hub import hub_rows
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
-from haltung.corpus.parsing.reading import Reading
-from haltung.corpus.parsing.rows import Intake, Row
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, hub_rows, json_rows
+from haltung.corpus.parsing.rows import Intake, Reading, Row
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 

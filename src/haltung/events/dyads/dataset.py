@@ -10,7 +10,7 @@ from typing import Any
 
 from haltung import labels
 from haltung.corpus import store as prepared
-from haltung.corpus.parsing.reading import Dropped, Reading
+from haltung.corpus.parsing.rows import Dropped, Reading
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed
 from haltung.events.dyads.features import ITSELF, MOST, NONE, ROLES, STATE, Candidate, candidates, marked, parts

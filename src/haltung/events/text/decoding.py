@@ -6,7 +6,7 @@ import codecs
 import re
 from dataclasses import dataclass
 
-from haltung.corpus.cleaning import mended
+from haltung.corpus.clean import repair_encoding
 
 # Longer encodings first: the mark of UTF-32 begins like that of UTF-16.
 _MARKS = (
@@ -54,7 +54,7 @@ def decode(raw: bytes) -> Decoded:
         raise NoTextError("is empty" if not raw else "holds nothing but white space")
     if "\0" in text:
         raise NoTextError(f"is no text (a NUL at character {text.index(chr(0)) + 1:,}); expected a text, HTML or JSON Lines")
-    better = mended(text)
+    better = repair_encoding(text)
     if better != text:
         text = better
         notes.append("letters that were decoded wrongly twice are mended")

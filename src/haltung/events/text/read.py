@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from haltung.corpus.cleaning import markup, stripped
+from haltung.corpus.clean import find_markup, strip_markup
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.rows import Fault
 from haltung.errors import UserError, nearest
@@ -168,9 +168,9 @@ def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article
     text = fields.text("text")
     if not text.strip():
         raise Fault("missing_field", f"no 'text'; the line has {', '.join(map(str, data)) or 'nothing'}")
-    if markup(text).startswith("<"):
+    if find_markup(text).startswith("<"):
         # Line by line, since the ends of lines are what tells paragraphs apart.
-        text = "\n".join(stripped(part) for part in re.sub(r"<(?:/p|br\s*/?|/h[1-6]|/li)>", "\n", text).split("\n"))
+        text = "\n".join(strip_markup(part) for part in re.sub(r"<(?:/p|br\s*/?|/h[1-6]|/li)>", "\n", text).split("\n"))
         notes = (*notes, "tags are taken out of the text")
     date, odd = _date(fields)
     headline = fields.text("headline") or fields.text("title")

@@ -1,0 +1,326 @@
+"""Whether a written corpus reads like real news: repetition, variety, typography, spelling, labels.
+
+These are the faults of texts that were written in series; a corpus of real texts has hardly any.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+from haltung.corpus.clean import excerpt
+from haltung.corpus.deduplicate import NearIndex, sketches
+from haltung.corpus.parsing.lines import existing, lines
+from haltung.errors import UserError
+from haltung.labels import Scheme
+from haltung.records import Segment
+
+INSTALL_HUNSPELL = "on Debian and Ubuntu apt-get install hunspell hunspell-de-de hunspell-de-at hunspell-de-ch (make system does it)"
+
+# Both measures of variety fall with the length of a text, so they are averaged over blocks.
+BLOCK_WORDS, BLOCK_BYTES = 1_000, 100_000
+
+# Words with their hyphens and apostrophes.
+_WORD = re.compile(r"\w+(?:[-’']\w+)*")
+
+# Separates state and role in a code of the label standard.
+_ROLE = "-"
+
+# What never occurs in a well-set German text, with the correct form.
+_NEVER = (
+    (re.compile(r'["”]'), "a straight or English quotation mark; German has „…“"),
+    (re.compile(r"(?<=\w)'|'(?=\w)"), "a straight apostrophe; the typographic one is ’"),
+    (re.compile(r" - "), "a hyphen for a dash; a dash is –"),
+    (re.compile(r"—"), "an English dash; the German one is – with spaces"),
+    (re.compile(r"\.\.\."), "three dots for an ellipsis; it is …"),
+    (re.compile(r"  "), "two spaces in a row"),
+    (re.compile(r" [,.;:!?](?!\w)"), "a space before a punctuation mark"),
+    (re.compile(r"\w–[a-zäöüß]"), "a dash inside a word; compounds have a hyphen"),
+)
+_QUOTES = {"„": "“", "«": "»", "‚": "‘", "‹": "›"}
+_CLOSING = set(_QUOTES.values())
+
+_Block = TypeVar("_Block", list[str], bytes)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a corpus has to fulfil; null switches a check off.
+
+    Attributes:
+        jaccard: the highest Jaccard index of two segments' character 5-grams.
+        sequence: in how many segments the same six words in a row may occur.
+        opening: the largest share of segments that may begin with the same three words.
+        type_token: of real news (see ``Variety``).
+        compression: of real news (see ``Variety``).
+        tolerance: by which share ``type_token`` and ``compression`` may differ from real news.
+        typography: whether typography is checked.
+        spelling: a file of allowed words, one per line.
+        labels: the fewest segments of each label of a task.
+        pairs: the fewest segments (``least``) of each pair of a label of its ``rows`` task with the
+            ``largest`` labels of its ``columns`` task.
+        states: the fewest different states in the dyads.
+        organisations: the fewest different organisations in the dyads.
+        organisation_codes: the codes that are organisations, not states.
+    """
+
+    jaccard: float | None = None
+    sequence: int | None = None
+    opening: float | None = None
+    type_token: float | None = None
+    compression: float | None = None
+    tolerance: float = 0.1
+    typography: bool = True
+    spelling: str | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+    pairs: Mapping[str, str | int] = field(default_factory=dict)
+    states: int = 0
+    organisations: int = 0
+    organisation_codes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One check: what was measured, what is allowed, whether it holds, and each single fault."""
+
+    name: str
+    found: str
+    allowed: str
+    holds: bool
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How varied a text is.
+
+    ``type_token`` is the mean segmental type-token ratio (Johnson 1944): the mean share of different
+    words, lower-cased, in each ``BLOCK_WORDS`` running words. ``compression`` is the mean ratio of
+    compressed to plain size (zlib, level 9) of each ``BLOCK_BYTES`` bytes of UTF-8. A text of less
+    than one block is one block.
+    """
+
+    type_token: float
+    compression: float
+
+
+def inspect(
+    segments: Sequence[Segment], limits: Limits, scheme: Scheme, countries: Mapping[str, str], spells: bool = True
+) -> Iterator[Measure]:
+    """Check a corpus against its limits, one measure at a time.
+
+    Args:
+        segments: the corpus, in its order.
+        limits: what it has to fulfil.
+        scheme: of its labels.
+        countries: ``DE``, ``AT`` or ``CH`` by article, which decides the spelling; default ``DE``.
+        spells: whether spelling is checked.
+
+    Raises:
+        UserError: a task or label of the limits is not in the scheme, or spelling can't be checked.
+    """
+    words = [_WORD.findall(segment.text) for segment in segments]
+    if limits.jaccard is not None:
+        yield _similar(segments, limits.jaccard)
+    if limits.sequence is not None:
+        yield _sequences(words, limits.sequence)
+    if limits.opening is not None:
+        yield _openings(words, limits.opening)
+    if limits.type_token is not None or limits.compression is not None:
+        measured = variety(segments)
+        for name, value, real in (
+            ("different words in 1,000", measured.type_token, limits.type_token),
+            ("compressed to", measured.compression, limits.compression),
+        ):
+            if real is not None:
+                low, high = real * (1 - limits.tolerance), real * (1 + limits.tolerance)
+                yield Measure(name, f"{value:.3f}", f"{low:.3f} to {high:.3f} (real news: {real:.3f})", low <= value <= high)
+    if limits.typography:
+        yield _none("faults of typography", _typography(segments, countries))
+    if limits.spelling is not None and spells:
+        unknown = unknown_words(((segment, countries.get(segment.article, "DE")) for segment in segments), read_words(limits.spelling))
+        yield _none(
+            "unknown words", [f"{word}  in {segment.id}: {excerpt(segment.text, segment.text.find(word))}" for word, segment in unknown]
+        )
+    yield from _coverage(segments, limits, scheme)
+
+
+def variety(segments: Iterable[Segment]) -> Variety:
+    """Return the two measures over the texts in their order."""
+    texts = [segment.text for segment in segments]
+    words = [word.lower() for text in texts for word in _WORD.findall(text)]
+    raw = "\n".join(texts).encode("utf-8", "surrogatepass")
+    types = [len(set(block)) / len(block) for block in _blocks(words, BLOCK_WORDS)]
+    sizes = [len(zlib.compress(block, 9)) / len(block) for block in _blocks(raw, BLOCK_BYTES)]
+    return Variety(sum(types) / max(1, len(types)), sum(sizes) / max(1, len(sizes)))
+
+
+def _blocks(whole: _Block, size: int) -> list[_Block]:
+    starts = range(0, len(whole) - size + 1, size) if len(whole) > size else range(min(1, len(whole)))
+    return [whole[start : start + size] for start in starts]
+
+
+def _none(name: str, faults: Sequence[str], allowed: str = "0") -> Measure:
+    """Return a measure that holds if there are no faults."""
+    return Measure(name, str(len(faults)), allowed, not faults, tuple(faults))
+
+
+def _similar(segments: Sequence[Segment], limit: float) -> Measure:
+    near = NearIndex(limit)
+    pairs: list[str] = []
+    for index, sketch in enumerate(sketches([segment.text for segment in segments])):
+        text = segments[index].text
+        for other, similarity in near.find(text, sketch, None):
+            if similarity > limit:
+                first = f"{segments[other].id} {excerpt(segments[other].text)}"
+                pairs.append(f"{similarity:.2f}  {first} and {segments[index].id} {excerpt(text)}")
+        near.add(index, text, sketch, None)
+    return _none("pairs of segments that are too similar", pairs, f"none above {limit}")
+
+
+def _sequences(words: Sequence[Sequence[str]], limit: int, length: int = 6) -> Measure:
+    counts = Counter(
+        gram for row in words for gram in {tuple(word.lower() for word in row[i : i + length]) for i in range(len(row) - length + 1)}
+    )
+    faults = tuple(f"{count} ×  {' '.join(gram)}" for gram, count in counts.most_common() if count > limit)
+    highest = max(counts.values(), default=0)
+    return Measure("segments with the same six words in a row", str(highest), f"at most {limit}", not faults, faults)
+
+
+def _openings(words: Sequence[Sequence[str]], limit: float, length: int = 3) -> Measure:
+    counts = Counter(tuple(word.lower() for word in row[:length]) for row in words if len(row) >= length)
+    faults = tuple(f"{count} ×  {' '.join(opening)} …" for opening, count in counts.most_common() if count > limit * len(words))
+    highest = max(counts.values(), default=0) / max(1, len(words))
+    return Measure("segments that open with the same three words", f"{highest:.2%}", f"at most {limit:.0%}", not faults, faults)
+
+
+def _coverage(segments: Sequence[Segment], limits: Limits, scheme: Scheme) -> Iterator[Measure]:
+    for name, least in limits.labels.items():
+        task = scheme[name]
+        counts = Counter(segment.labels.get(name) for segment in segments)
+        faults = tuple(f"{label}: {counts[label]}" for label in task.ids if counts[label] < least)
+        rarest = min(counts[label] for label in task.ids)
+        yield Measure(f"segments of the rarest {name}", str(rarest), f"at least {least}", not faults, faults)
+    if limits.pairs:
+        yield _pairs(segments, limits, scheme)
+    codes = {code for segment in segments for dyad in segment.dyads for code in (dyad.source, dyad.target) if code}
+    organisations = codes & set(limits.organisation_codes)
+    states = {code.split(_ROLE)[0] for code in codes} - set(limits.organisation_codes)
+    for name, actors, least in (("states", states, limits.states), ("organisations", organisations, limits.organisations)):
+        if least:
+            yield Measure(f"different {name} in dyads", str(len(actors)), f"at least {least}", len(actors) >= least)
+
+
+def _pairs(segments: Sequence[Segment], limits: Limits, scheme: Scheme) -> Measure:
+    try:
+        rows, columns = scheme[str(limits.pairs["rows"])], scheme[str(limits.pairs["columns"])]
+        largest, least = int(limits.pairs["largest"]), int(limits.pairs["least"])
+    except KeyError as error:
+        raise UserError(f"limits.pairs lacks {error}; it has the keys rows, columns, largest, least") from None
+    sizes = Counter(segment.labels.get(columns.name) for segment in segments)
+    top = sorted(columns.ids, key=lambda label: -sizes[label])[:largest]
+    counts = Counter((segment.labels.get(rows.name), segment.labels.get(columns.name)) for segment in segments)
+    cells = {(row, column): counts[row, column] for row in rows.ids for column in top}
+    faults = tuple(f"{row} × {column}: {count}" for (row, column), count in cells.items() if count < least)
+    name = f"segments of the rarest {rows.name} within the {largest} largest {columns.name}s"
+    return Measure(name, str(min(cells.values())), f"at least {least}", not faults, faults)
+
+
+def _typography(segments: Sequence[Segment], countries: Mapping[str, str]) -> list[str]:
+    faults = []
+    for article, members in groupby(segments, key=lambda segment: segment.article or segment.id):
+        rows = list(members)
+        for index, fault in typography_faults([row.text for row in rows], countries.get(article, "DE")):
+            faults.append(f"{rows[index].id}: {fault}: {excerpt(rows[index].text)}")
+    return faults
+
+
+def typography_faults(texts: Sequence[str], country: str = "DE") -> Iterator[tuple[int, str]]:
+    """Yield the faults of an article's sentences, each with the index of its sentence.
+
+    Checked are quotation marks, dashes, ellipses, spaces, and the Swiss spelling without ß. A
+    quotation may continue over several sentences; it has to be closed within the article.
+    ``country`` is ``DE``, ``AT`` or ``CH``.
+    """
+    opened: list[tuple[str, int]] = []
+    for index, text in enumerate(texts):
+        for pattern, fault in _NEVER:
+            if pattern.search(text):
+                yield index, fault
+        if country == "CH" and "ß" in text:
+            yield index, "an ß in a Swiss text; it is ss"
+        if country != "CH" and ("«" in text or "»" in text):
+            yield index, "Swiss quotation marks in a text that is not Swiss; it has „…“"
+        for at, sign in enumerate(text):
+            if sign in _QUOTES:
+                opened.append((sign, index))
+            elif sign in _CLOSING and not (sign == "‘" and text[at + 1 : at + 2].isalnum()):  # an apostrophe
+                if not opened or _QUOTES[opened[-1][0]] != sign:
+                    yield index, f"a closing {sign} without an opening one"
+                else:
+                    opened.pop()
+    for sign, index in opened:
+        yield index, f"a quotation opened by {sign} that is never closed"
+
+
+def has_hunspell() -> bool:
+    """Return whether hunspell is installed; missing dictionaries are reported when used."""
+    return shutil.which("hunspell") is not None
+
+
+def read_words(path: str | Path) -> frozenset[str]:
+    """Read a file with one word per line; lines that begin with # are comments.
+
+    Raises:
+        UserError: the file is missing or not UTF-8.
+    """
+    words = (line.text.strip() for line in lines(existing(Path(path))))
+    return frozenset(word for word in words if word and not word.startswith("#"))
+
+
+def unknown_words(texts: Iterable[tuple[Segment, str]], allowed: frozenset[str]) -> list[tuple[str, Segment]]:
+    """Return misspelt words, each once, with the first segment that has it.
+
+    Args:
+        texts: segments with ``DE``, ``AT`` or ``CH``, which decides the dictionary.
+        allowed: names and other words that the dictionaries lack.
+
+    Raises:
+        UserError: hunspell or one of its dictionaries is not installed.
+    """
+    by_country: dict[str, list[Segment]] = {}
+    for segment, country in texts:
+        by_country.setdefault(country, []).append(segment)
+    out: dict[str, Segment] = {}
+    for country, segments in by_country.items():
+        wrong = _misspelt([segment.text for segment in segments], f"de_{country}") - allowed
+        if wrong:
+            pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(wrong, key=len, reverse=True))) + r")(?!\w)")
+            for segment in segments:
+                for word in pattern.findall(segment.text):
+                    out.setdefault(word, segment)
+            # hunspell may cut words differently; none of them must get lost.
+            for word in wrong - out.keys():
+                out[word] = next((segment for segment in segments if word in segment.text), segments[0])
+    return sorted(out.items())
+
+
+def _misspelt(texts: list[str], dictionary: str) -> set[str]:
+    try:
+        done = subprocess.run(
+            ["hunspell", "-d", dictionary, "-i", "utf-8", "-l"],
+            input="\n".join(texts) + "\n", capture_output=True, encoding="utf-8", check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise UserError(f"hunspell is not installed, so spelling can't be checked; {INSTALL_HUNSPELL}, or say spelling=off") from None
+    if done.returncode != 0 or "open the dictionar" in done.stderr:
+        raise UserError(f"hunspell has no dictionary {dictionary} ({done.stderr.strip()}); {INSTALL_HUNSPELL}, or say spelling=off")
+    return {word.strip(".") for word in done.stdout.split("\n") if word.strip(".-")}
