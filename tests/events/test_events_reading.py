@@ -45,7 +45,7 @@ def lines(path: Path, *rows: object) -> Path:
         (TEXT.encode("utf-32"), ("read as UTF-32",)),
         (TEXT.encode("cp1252"), ("read as Windows-1252",)),
         (TEXT[:29].encode() + TEXT[29:].encode("cp1252"), ("mixed encodings: read as UTF-8, and as Windows-1252 where that fails",)),
-        (TEXT.encode().decode("cp1252", "ignore").encode(), ("letters that were decoded wrongly twice are mended",)),
+        (TEXT.encode().decode("cp1252", "ignore").encode(), ("wrongly decoded letters were repaired",)),
     ],
     ids=["utf-8", "bom", "utf-16", "utf-16 bare", "utf-32", "cp1252", "mixed", "mojibake"],
 )
@@ -62,7 +62,7 @@ def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> N
         (b"", "is empty"),
         (b" \n", "nothing but white space"),
         (b"\x89PNG\x00\x00" + bytes(range(256)), "is no text"),
-        (b"\x81\x8d\x8f" * 40, "in no encoding that is known"),
+        (b"\x81\x8d\x8f" * 40, "in no known encoding"),
     ],
 )
 def test_what_is_no_text_is_refused(raw: bytes, message: str) -> None:
@@ -130,7 +130,7 @@ def test_json_lines_give_headline_date_and_source_under_either_name(tmp_path: Pa
     assert second.text.split("\n")[:2] == [TEXT, "Nein."]
     assert isinstance(third, Article)
     assert third.date == ""
-    assert "the date 'gestern' is none that is known here" in third.notes[0]
+    assert "the date 'gestern'" in third.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from haltung.actors.finder import Actors
     from haltung.events.pipeline import Classify
     from haltung.events.records import ArticleEvents, Dyads, Event
-    from haltung.events.text.read import Failure, Source
+    from haltung.events.text.read import ArticleFiles, Failure
 
 # So many segments are labelled at once: enough to sort them by length, too few to wait for.
 _TOGETHER = 256
@@ -107,7 +107,7 @@ def _events(options: EventsOptions) -> int:
 
 
 def _read(
-    source: Source, longest: int, classify: Classify, actors: Actors, dyads: Dyads, failures: list[Failure]
+    source: ArticleFiles, longest: int, classify: Classify, actors: Actors, dyads: Dyads, failures: list[Failure]
 ) -> Iterator[ArticleEvents]:
     """Yield what happens in each article that can be read; add what can't to ``failures``."""
     from tqdm import tqdm

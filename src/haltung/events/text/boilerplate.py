@@ -1,4 +1,4 @@
-"""What stands in an article's page and is none of it: advertising, links to other articles, credits, agency marks, buttons."""
+"""Remove boilerplate from an article: advertising, links, credits, agency marks, buttons."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from haltung.errors import UserError
 from haltung.events.text.sentences import Sentence
 
-# What a line of boilerplate never is longer than.
+# No line of boilerplate is longer.
 _LONGEST = 300
 
 
 @dataclass(frozen=True)
 class Removed:
-    """A stretch that was taken out: ``text`` is ``given[start:end]``, ``kind`` what it was taken for (see the data file)."""
+    """A removed stretch at ``[start, end)`` of the article; ``kind`` is one of the data file's."""
 
     start: int
     end: int
@@ -28,7 +28,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The sentences of the article itself, and what was taken out."""
+    """The sentences of the article itself, and what was removed."""
 
     sentences: tuple[Sentence, ...]
     removed: tuple[Removed, ...]
@@ -36,7 +36,7 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class Pattern:
-    """One row of the data file: it takes out a whole unit, or where ``at_end`` is set, the end of one."""
+    """One row of the data file: it removes a whole unit or, with ``at_end``, the end of one."""
 
     kind: str
     at_end: bool
@@ -44,8 +44,8 @@ class Pattern:
 
 
 def clean(sentences: Iterable[Sentence]) -> Cleaned:
-    """Take boilerplate out of an article's sentences; places stay those of the article's text."""
-    kept: list[Sentence] = []
+    """Remove boilerplate from an article's sentences; positions stay the same."""
+    remaining: list[Sentence] = []
     removed: list[Removed] = []
     for sentence in sentences:
         whole = _kind(sentence.text)
@@ -53,14 +53,14 @@ def clean(sentences: Iterable[Sentence]) -> Cleaned:
             removed.append(Removed(sentence.start, sentence.end, sentence.text, whole))
             continue
         for pattern in patterns():
-            if pattern.at_end and (found := pattern.pattern.search(sentence.text)):
-                text = sentence.text[: found.start()].rstrip()
-                start = sentence.start + found.start() + len(found[0]) - len(found[0].lstrip())
+            if pattern.at_end and (match := pattern.pattern.search(sentence.text)):
+                text = sentence.text[: match.start()].rstrip()
+                start = sentence.start + match.start() + len(match[0]) - len(match[0].lstrip())
                 removed.append(Removed(start, sentence.end, sentence.text[start - sentence.start :], pattern.kind))
                 sentence = Sentence(sentence.start, sentence.start + len(text), text)
         if sentence.text:
-            kept.append(sentence)
-    return Cleaned(tuple(kept), tuple(removed))
+            remaining.append(sentence)
+    return Cleaned(tuple(remaining), tuple(removed))
 
 
 def _kind(text: str) -> str:
@@ -72,7 +72,7 @@ def _kind(text: str) -> str:
 
 @cache
 def patterns(path: Path | None = None) -> Sequence[Pattern]:
-    """Read the patterns; without a path the shipped ones.
+    """Read the patterns, by default the shipped ones.
 
     Raises:
         UserError: the file is missing or a row of it is broken.

@@ -1,4 +1,4 @@
-"""From a file's bytes to its text, whatever encoding it is in, with a note of what was found."""
+"""From a file's bytes to its text, whatever its encoding."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
 )
 
-# A character of several bytes, as UTF-8 writes it.
+# A character of several bytes in UTF-8.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 # In a text without a mark, every other byte of UTF-16 is 0 where the text is in Latin letters.
 _UTF16_SHARE = 0.3
 
-# More of what is no character than this, and a file is no text.
+# A file with a larger share of unreadable characters is no text.
 _LOST_SHARE = 0.05
 
 
@@ -33,7 +33,7 @@ class NoTextError(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A text and what is worth telling of its encoding: nothing where it is plain UTF-8."""
+    """A text, and notes on its encoding; none for plain UTF-8."""
 
     text: str
     notes: tuple[str, ...] = ()
@@ -42,9 +42,9 @@ class Decoded:
 def decode(raw: bytes) -> Decoded:
     """Return the text of a file.
 
-    Tried in order: a byte order mark, UTF-16 without one, UTF-8, and else UTF-8 where its bytes are whole and Windows-1252 (of which
-    Latin-1 is the part in use) for the bytes that are not, which reads files in one of them and files pasted together of both. Mojibake
-    ("fÃ¼r") is undone.
+    Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
+    (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
+    pasted together from both. Mojibake ("fÃ¼r") is undone.
 
     Raises:
         NoTextError: the bytes are empty, binary, or mostly in another encoding.
@@ -57,10 +57,10 @@ def decode(raw: bytes) -> Decoded:
     better = repair_encoding(text)
     if better != text:
         text = better
-        notes.append("letters that were decoded wrongly twice are mended")
+        notes.append("wrongly decoded letters were repaired")
     lost = text.count("\ufffd")
     if lost > _LOST_SHARE * len(text):
-        raise NoTextError(f"is in no encoding that is known here ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
+        raise NoTextError(f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
     if lost:
         notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read, and \ufffd stands for them")
     return Decoded(text, tuple(notes))
@@ -83,6 +83,6 @@ def _decoded(raw: bytes) -> tuple[str, list[str]]:
 
 
 def _windows(error: UnicodeError) -> tuple[str, int]:
-    """Read the bytes that are no UTF-8 as Windows-1252, one after the other."""
+    """Read bytes that are no UTF-8 as Windows-1252."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("cp1252", "replace"), error.end

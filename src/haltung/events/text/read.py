@@ -1,4 +1,9 @@
-"""Articles from a text, a web page, JSON Lines, a folder of these, or standard input; what can't be read is told and passed over."""
+"""Read articles from texts, web pages, JSON Lines, a folder of these, or standard input.
+
+What can't be read becomes a ``Failure``, and reading goes on. The main text of a web page is found
+by trafilatura (Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL
+Demos).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,6 @@ from haltung.corpus.clean import find_markup, strip_markup
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.rows import Fault
 from haltung.errors import UserError, nearest
-from haltung.events.text import web
 from haltung.events.text.decoding import NoTextError, decode
 
 _LINES = (".jsonl", ".ndjson", ".json")
@@ -21,12 +25,15 @@ _PAGES = (".html", ".htm", ".xhtml")
 _TEXTS = (".txt", ".md", ".text")
 STANDARD_INPUT = "-"
 
-# The longest article of a newspaper has some 50,000 characters; what is longer is an archive in one file.
+# The longest newspaper articles have some 50,000 characters; longer files are archives.
 LONGEST = 500_000
 
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r'\s*\{\s*"')
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
+
+# Shorter texts on a web page are no article: trafilatura then returns a menu.
+_SHORTEST_PAGE = 50
 
 # A first line that is longer, or ends as a sentence does, is no headline.
 _HEADLINE = 160
@@ -35,9 +42,11 @@ _SENTENCE_END = re.compile(r"[.:;,][\"“”«»)]*$")
 
 @dataclass(frozen=True)
 class Article:
-    """One article. ``where`` names file and line; ``notes`` says what was odd about it; ``date`` is an ISO date or "".
+    """One article.
 
-    Where the headline is the text's first line, ``body`` is the place behind it, from which on sentences are labelled; 0 elsewhere.
+    ``where`` names file and line, ``notes`` says what was odd about it, ``date`` is an ISO date or
+    "". Where the headline is the text's first line, ``body`` is the position behind it, where the
+    sentences to label begin; 0 elsewhere.
     """
 
     id: str
@@ -52,66 +61,65 @@ class Article:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be read, and why: ``{where}: {reason}`` is a sentence."""
+    """What could not be read, and why; ``{where}: {reason}`` is a sentence."""
 
     where: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Source:
-    """What an input consists of: its files, and the names of those in the folder that are neither text, page nor JSON Lines."""
+class ArticleFiles:
+    """The files of an input; ``others`` names files in its folder that hold no articles."""
 
     files: tuple[Path, ...]
     others: tuple[str, ...] = ()
 
 
-def find(given: str) -> Source:
+def find(given: str) -> ArticleFiles:
     """Return the files of an input: a file, or the texts, pages and JSON Lines of a folder by name.
 
     Raises:
         UserError: there is no such file or folder, or nothing to read in it.
     """
     if given == STANDARD_INPUT:
-        return Source((Path(given),))
+        return ArticleFiles((Path(given),))
     path = Path(given).expanduser()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
         known = tuple(file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS)
         if not known:
             raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
-        return Source(known, tuple(file.name for file in files if file not in known))
+        return ArticleFiles(known, tuple(file.name for file in files if file not in known))
     if not path.exists():
         near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise UserError(f"{path}: no such file or folder{near}; name a text, an HTML page, JSON Lines or a folder of these, or - for input")
-    return Source((path,))
+    return ArticleFiles((path,))
 
 
-def read(source: Source, longest: int = LONGEST) -> Iterator[Article | Failure]:
-    """Go through the articles of an input, in order; a file or line that can't be read comes as a failure in its place.
+def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Failure]:
+    """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
-    JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and ``source`` (or ``url``).
+    JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
+    ``source`` (or ``url``).
 
     Args:
-        source: from ``find``.
+        files: from ``find``.
         longest: how many characters an article may have.
 
     Raises:
-        UserError: a web page is to be read and trafilatura is not installed.
+        UserError: there is a web page, and trafilatura is not installed.
     """
     seen: dict[str, str] = {}
-    for path in source.files:
-        for found in _file(path):
-            if isinstance(found, Failure):
-                yield found
-            elif len(found.text) > longest:
-                yield Failure(
-                    found.where, f"has {len(found.text):,} characters, an article has at most {longest:,}; cut it into its articles"
-                )
-            elif (before := seen.setdefault(found.id, found.where)) != found.where:
-                yield Failure(found.where, f"the id '{found.id}' is already that of {before}; give each article an id of its own")
+    for path in files.files:
+        for one in _file(path):
+            if isinstance(one, Failure):
+                yield one
+            elif len(one.text) > longest:
+                yield Failure(one.where, f"has {len(one.text):,} characters, an article has at most {longest:,}; cut it into its articles")
+            elif (before := seen.setdefault(one.id, one.where)) != one.where:
+                yield Failure(one.where, f"the id '{one.id}' is already that of {before}; give each article its own id")
             else:
-                yield found
+                yield one
 
 
 def _file(path: Path) -> Iterator[Article | Failure]:
@@ -135,33 +143,39 @@ def _file(path: Path) -> Iterator[Article | Failure]:
         yield Article(name, text, headline, where=where, body=body, notes=notes)
 
 
-def _page(text: str, where: str, name: str, notes: tuple[str, ...]) -> Article | Failure:
-    page = web.main_text(text)
-    if page is None:
+def _page(html: str, where: str, name: str, notes: tuple[str, ...]) -> Article | Failure:
+    """Return the article of a web page, without menus, advertising and comments."""
+    try:
+        from trafilatura import bare_extraction
+    except ImportError as error:
+        raise UserError(f"reading HTML needs trafilatura, which can't be imported ({error}); pip install 'haltung[events]'") from None
+    page = bare_extraction(html, favor_precision=True, include_comments=False, include_tables=False, with_metadata=True)
+    text, title, date, url, site = (str(getattr(page, key, "") or "") for key in ("text", "title", "date", "url", "sitename"))
+    if len(text.strip()) < _SHORTEST_PAGE:
         return Failure(where, "no main text was found in the HTML; save the article as text, or look whether the page is a list or a login")
-    return Article(name, page.text, page.title, page.date, page.url or page.site, where, notes=notes)
+    return Article(name, text, " ".join(title.split()), date[:10], url or site, where, notes=notes)
 
 
 def _rows(text: str, where: str, name: str, notes: tuple[str, ...]) -> Iterator[Article | Failure]:
     if text.lstrip().startswith("["):
         yield Failure(where, "is one JSON array; expected JSON Lines, one object a line (jq -c '.[]' turns the one into the other)")
         return
-    # Only these end a line of JSON; U+2028 and its kind may stand inside a string.
+    # Only these end a line of JSON; U+2028 and the like may occur inside a string.
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         if line.strip():
-            place = f"{where}, line {number}"
+            line_of = f"{where}, line {number}"
             try:
-                yield _row(line, place, f"{name}-{number}", notes)
+                yield _row(line, line_of, f"{name}-{number}", notes)
             except Fault as fault:
-                yield Failure(place, str(fault))
+                yield Failure(line_of, str(fault))
 
 
 def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article:
     try:
         data = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        told = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        raise Fault("broken_json", f"not JSON ({told}); expected one whole object a line") from None
+        problem = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise Fault("broken_json", f"not JSON ({problem}); expected one whole object a line") from None
     if not isinstance(data, Mapping):
         raise Fault("broken_json", f'the line is {kind(data)}; expected an object such as {{"text": "Die USA warnen Russland."}}')
     fields = Fields(data, {})
@@ -169,9 +183,9 @@ def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article
     if not text.strip():
         raise Fault("missing_field", f"no 'text'; the line has {', '.join(map(str, data)) or 'nothing'}")
     if find_markup(text).startswith("<"):
-        # Line by line, since the ends of lines are what tells paragraphs apart.
+        # Line by line, since ends of lines separate paragraphs.
         text = "\n".join(strip_markup(part) for part in re.sub(r"<(?:/p|br\s*/?|/h[1-6]|/li)>", "\n", text).split("\n"))
-        notes = (*notes, "tags are taken out of the text")
+        notes = (*notes, "HTML tags were removed from the text")
     date, odd = _date(fields)
     headline = fields.text("headline") or fields.text("title")
     source = fields.text("source") or fields.text("url")
@@ -179,7 +193,7 @@ def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article
 
 
 def _date(fields: Fields) -> tuple[str, tuple[str, ...]]:
-    """Return the ISO date and what there is to say of it; an article is not lost for its date."""
+    """Return the ISO date and a note where it is odd; a wrong date does not drop an article."""
     try:
         return fields.date(), ()
     except Fault:
@@ -191,16 +205,16 @@ def _date(fields: Fields) -> tuple[str, tuple[str, ...]]:
     try:
         return Fields({"date": given[:10]}, {}).date(), ()
     except Fault:
-        return "", (f"the date '{given[:40]}' is none that is known here, expected YYYY-MM-DD; the article counts as undated",)
+        return "", (f"the date '{given[:40]}' is not known, expected YYYY-MM-DD; the article counts as undated",)
 
 
 def _first_line(text: str) -> tuple[str, int]:
-    """Return the text's first line and the place behind it, if that line is a headline; "" and 0 elsewhere."""
-    found = re.match(r"\s*([^\r\n]+)(?:\r\n|\n|\r)\s*(?=\S)", text)
-    line = found[1].strip() if found else ""
-    if found is None or len(line) > _HEADLINE or _SENTENCE_END.search(line):
+    """Return the first line and the position behind it if it is a headline, else "" and 0."""
+    match = re.match(r"\s*([^\r\n]+)(?:\r\n|\n|\r)\s*(?=\S)", text)
+    line = match[1].strip() if match else ""
+    if match is None or len(line) > _HEADLINE or _SENTENCE_END.search(line):
         return "", 0
-    # A text that is broken to a width has no headline, unless an empty line follows it.
-    rest = text[found.end() :].partition("\n")[0].strip()
-    apart = len(re.findall(r"\r\n|\n|\r", text[found.end(1) : found.end()])) > 1
-    return (line, found.end()) if apart or len(rest) > _HEADLINE else ("", 0)
+    # A text with hard line breaks has a headline only where an empty line follows it.
+    rest = text[match.end() :].partition("\n")[0].strip()
+    apart = len(re.findall(r"\r\n|\n|\r", text[match.end(1) : match.end()])) > 1
+    return (line, match.end()) if apart or len(rest) > _HEADLINE else ("", 0)

@@ -1,4 +1,4 @@
-"""A text's sentences, each with its place in the text as it was given."""
+"""Split a text into sentences, each with its position in the given text."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from haltung.errors import UserError
 # What ends a line, in every notation there is.
 _BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
-# Characters that have no width and no meaning for where a sentence ends. Joiners and variation selectors, which hold an emoji together,
-# are not among them.
+# Characters without width that do not matter for sentence ends. Joiners and variation selectors
+# are not among them, since they hold emojis together.
 _CONTROLS = (*range(0x09), *range(0x0E, 0x1C), *range(0x7F, 0x85), *range(0x86, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _WIDTHLESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\ufff9\ufffa\ufffb"
 _INVISIBLE = frozenset(_WIDTHLESS) | set(map(chr, _CONTROLS))
 
-# What a line ends with that is a sentence's end, with the quotes and brackets after it.
+# The end of a sentence at the end of a line, with quotes and brackets.
 _ENDED = re.compile(r"[.!?…:;][\"'“”‘’«»‹›)\]]*$")
 
-# A text broken by hand has lines of about 70 characters; longer ones are paragraphs, shorter ones a list.
+# Hard line breaks give lines of about 70 characters; longer ones are paragraphs, shorter a list.
 _WRAPPED = range(40, 101)
 
-# A full stop after a word that is written in full, before one with a capital: where most sentences end. The splitter is asked about such
-# a word only once, which makes the whole more than twice as fast.
+# A full stop after an unabbreviated word and before a capital: where most sentences end. The
+# splitter is called only once for each such word, which makes splitting more than twice as fast.
 _PLAIN_END = re.compile(r"(?<!\S)([^\W\d_]{3,})[.!?] (?=[A-ZÄÖÜ][a-zäöüß])")
 
-# What a sentence may end with, and what the splitter has to be asked about where it stands inside a piece.
+# A possible sentence end inside a piece, which the splitter has to decide.
 _DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")
 
 # The splitter's time grows faster than a piece's length, so a longer one is cut at a space.
 _LONGEST_PIECE = 4000
 
-# How far a character of a token is looked for, before it is taken for one that the splitter has made up.
+# A token's character that is not found within this distance was made up by the splitter.
 _FAR = 40
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence, or a heading: ``text`` is ``given[start:end]``, with no white space at its edges."""
+    """A sentence or heading: ``text`` is ``given[start:end]``, without white space at its edges."""
 
     start: int
     end: int
@@ -54,12 +54,14 @@ class Sentence:
 def split(text: str) -> list[Sentence]:
     """Return the sentences of a German text, in order.
 
-    An empty line ends a sentence, and so does every other end of a line, except in a text whose lines were broken to a width: there a
-    sentence runs on. So a heading, which has no full stop, is a unit of its own. Every character that is not white space belongs to
-    exactly one sentence, but for invisible ones (soft hyphens, zero-width spaces, direction marks) between sentences.
+    An empty line ends a sentence, and so does every other line break, except in a text with hard
+    line breaks, where a sentence runs on. So a heading without a full stop is a sentence too. Every
+    character that is not white space belongs to exactly one sentence, except invisible ones (soft
+    hyphens, zero-width spaces, direction marks) between sentences.
 
-    Where a sentence ends is told by SoMaJo (Proisl and Uhrig 2016, "SoMaJo: State-of-the-art tokenization for German web and social media
-    texts", 10th Web as Corpus Workshop), whose tokens are led back to the given text, whatever it did to their spelling.
+    Sentence ends come from SoMaJo (Proisl and Uhrig 2016, "SoMaJo: State-of-the-art tokenization
+    for German web and social media texts", 10th Web as Corpus Workshop); its tokens are mapped back
+    to the given text, even where it has changed their spelling.
 
     Raises:
         UserError: SoMaJo is not installed.
@@ -68,12 +70,12 @@ def split(text: str) -> list[Sentence]:
 
 
 def _units(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the stretches in which no sentence is ended by the layout."""
+    """Yield the stretches that the layout does not break."""
     lines: list[tuple[int, int]] = []
-    place = 0
-    for found in [*(match.span() for match in _BREAK.finditer(text)), (len(text), len(text))]:
-        lines.append((place, found[0]))
-        place = found[1]
+    position = 0
+    for start, end in [*(match.span() for match in _BREAK.finditer(text)), (len(text), len(text))]:
+        lines.append((position, start))
+        position = end
     block: list[tuple[int, int]] = []
     for line in [*lines, (len(text), len(text))]:
         edges = _trimmed(text, *line)
@@ -85,12 +87,12 @@ def _units(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _unwrapped(text: str, block: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the units of lines without an empty one between them."""
+    """Yield the units of a block of lines that has no empty one."""
     width = max(end - start for start, end in block)
     begun = block[0][0]
     for (start, end), (following, stop) in pairwise(block):
         line, coming = text[start:end], text[following:stop]
-        # Broken by hand where the next line's first word had no room any more.
+        # A hard line break, where the next line's first word would not have fitted.
         full = width in _WRAPPED and len(line) + len(coming.split(maxsplit=1)[0]) >= width and not _ENDED.search(line)
         if not (full or coming[0].islower()):
             yield begun, end
@@ -99,10 +101,10 @@ def _unwrapped(text: str, block: list[tuple[int, int]]) -> Iterator[tuple[int, i
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a unit, cut where a sentence surely ends."""
-    for stop in [*(found.end() for found in _PLAIN_END.finditer(text, start, end) if _is_end(found[1])), end]:
+    """Yield the parts of a unit, cut where a sentence certainly ends."""
+    for stop in [*(match.end() for match in _PLAIN_END.finditer(text, start, end) if _is_end(match[1])), end]:
         while stop - start > _LONGEST_PIECE:
-            # Of a text without ends or spaces (a table, noise) any place is as good as another.
+            # In a text without ends or spaces (a table, noise) any position will do.
             space = text.rfind(" ", start + 1, start + _LONGEST_PIECE)
             cut = space + 1 if space > 0 else start + _LONGEST_PIECE
             yield start, cut
@@ -116,40 +118,43 @@ def _split_piece(text: str, start: int, end: int) -> Iterator[Sentence]:
         if (edges := _trimmed(text, start, end)) is not None:
             yield Sentence(*edges, text[edges[0] : edges[1]])
         return
-    plain, places = _plain(text, start, end)
+    plain, positions = _plain(text, start, end)
     begun, cursor = start, 0
-    told = _tokens(plain) or [[]]
-    for number, tokens in enumerate(told):
+    sentences = _tokens(plain) or [[]]
+    for number, tokens in enumerate(sentences):
         for character in "".join(tokens):
-            # What is not found near by was made up by the splitter, and the place does not move for it.
-            found = plain.find(character, cursor, cursor + _FAR)
-            cursor = found + 1 if found >= 0 else cursor
-        over = end if number == len(told) - 1 or cursor >= len(plain) else places[cursor]
-        if over > begun and (edges := _trimmed(text, begun, over)) is not None:
+            # A character that is not near was made up by the splitter and does not move the cursor.
+            at = plain.find(character, cursor, cursor + _FAR)
+            cursor = at + 1 if at >= 0 else cursor
+        stop = end if number == len(sentences) - 1 or cursor >= len(plain) else positions[cursor]
+        if stop > begun and (edges := _trimmed(text, begun, stop)) is not None:
             yield Sentence(*edges, text[edges[0] : edges[1]])
-        begun = max(begun, over)
+        begun = max(begun, stop)
 
 
 def _plain(text: str, start: int, end: int) -> tuple[str, list[int]]:
-    """Return the stretch in composed characters without invisible ones, and the place in ``text`` that each of its characters is from."""
+    """Return the stretch in composed characters without invisible ones.
+
+    And for each of its characters, its position in ``text``.
+    """
     characters: list[str] = []
-    places: list[int] = []
-    place = start
-    while place < end:
-        stop = place + 1
+    positions: list[int] = []
+    position = start
+    while position < end:
+        stop = position + 1
         while stop < end and unicodedata.combining(text[stop]):
             stop += 1
-        for character in unicodedata.normalize("NFC", text[place:stop]) if stop > place + 1 else text[place]:
+        for character in unicodedata.normalize("NFC", text[position:stop]) if stop > position + 1 else text[position]:
             if character not in _INVISIBLE:
-                # Half of a UTF-16 pair is no character, and a replacement keeps its place.
+                # Half of a UTF-16 pair is no character; U+FFFD replaces it, so that positions stay.
                 characters.append(" " if character.isspace() else "\ufffd" if "\ud800" <= character <= "\udfff" else character)
-                places.append(place)
-        place = stop
-    return "".join(characters), places
+                positions.append(position)
+        position = stop
+    return "".join(characters), positions
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Return the stretch without what can't be seen at its edges; None where nothing remains."""
+    """Return the stretch without invisible characters at its edges; None where nothing is left."""
     while start < end and (text[start].isspace() or text[start] in _INVISIBLE):
         start += 1
     while end > start and (text[end - 1].isspace() or text[end - 1] in _INVISIBLE):
@@ -161,19 +166,19 @@ def _tokens(plain: str) -> list[list[str]]:
     """Return the tokens of each sentence, without white space in them."""
     splitter, lock = _splitter()
     with lock:
-        told = list(splitter.tokenize_text([plain]))
-    return [["".join((token.original_spelling or token.text).split()) for token in sentence] for sentence in told if sentence]
+        sentences = list(splitter.tokenize_text([plain]))
+    return [["".join((token.original_spelling or token.text).split()) for token in sentence] for sentence in sentences if sentence]
 
 
 @lru_cache(maxsize=50_000)
 def _is_end(word: str) -> bool:
-    """Tell whether a full stop after the word ends a sentence, rather than abbreviates the word."""
+    """Return whether a full stop after the word ends a sentence rather than abbreviating it."""
     return len(_tokens(f"Der {word}. Der")) > 1
 
 
 @cache
 def _splitter() -> tuple[Any, threading.Lock]:
-    """Return the splitter, read once in a process, and its lock: it keeps state while it works."""
+    """Return the splitter, loaded once per process, and its lock: it has state while it works."""
     try:
         from somajo import SoMaJo  # type: ignore[import-untyped]
     except ImportError:
