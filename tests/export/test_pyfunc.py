@@ -34,7 +34,7 @@ from haltung.models.linear import fit
 from haltung.models.neural import build
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.tracking.models import Logged, columns, log_exported, requirements, signature
+from haltung.tracking.models import LoggedModel, columns, log_exported, requirements, signature
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ TEXTS = ["Peru lobt den Zoll .", "Chile warnt die Marine .", "Größe 😀 ?"]
 
 
 @pytest.fixture(scope="module")
-def registered(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tracking.Store, Logged]:
+def registered(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tracking.Store, LoggedModel]:
     """A store, and the model that was registered in it for an exported bundle."""
     home = tmp_path_factory.mktemp("registered")
     store = tracking.Store(f"sqlite:///{home}/mlflow.db", str(home / "artifacts"))
@@ -193,7 +193,7 @@ def _expected(shipped: Path) -> list[dict[str, Any]]:
     return [{"id": str(number), **one, "probabilities": near[number]} for number, one in enumerate(found)]
 
 
-def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Store, Logged]) -> None:
+def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Store, LoggedModel]) -> None:
     """Form, scheme, corpus, run, and the figures on dev; the run names it, and it needs neither torch nor this project."""
     store, logged = registered
     record = tracking.find(store, "one")
@@ -210,7 +210,7 @@ def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Stor
     assert all(line.partition("==")[2] for line in lines)
 
 
-def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Store, Logged], folder: Path) -> None:
+def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Store, LoggedModel], folder: Path) -> None:
     """A trained one is refused with the command that exports it."""
     record = tracking.find(registered[0], "one")
     with pytest.raises(UserError, match="a trained bundle that was not exported; write one with haltung export run="):
@@ -218,7 +218,7 @@ def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Sto
 
 
 @pytest.mark.slow
-def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.Store, Logged], shipped: Path, tmp_path: Path) -> None:
+def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.Store, LoggedModel], shipped: Path, tmp_path: Path) -> None:
     """A fresh environment with the model's own requirements: no torch, no Haltung; and the same answers for each form of input."""
     store, logged = registered
     location = tracking.open_store(store).client.get_logged_model(logged.model_id).artifact_location.removeprefix("file://")
@@ -241,7 +241,7 @@ def _bare() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_mlflow_serves_it_over_http(registered: tuple[tracking.Store, Logged], shipped: Path, tmp_path: Path) -> None:
+def test_mlflow_serves_it_over_http(registered: tuple[tracking.Store, LoggedModel], shipped: Path, tmp_path: Path) -> None:
     """Each form of a request that has rows with names; a mistake in the input is answered with 400 and its sentence."""
     store, logged = registered
     with socket.socket() as free:

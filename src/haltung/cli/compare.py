@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +53,13 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     from rich.console import Console
     from rich.text import Text
 
-    from haltung import tracking
     from haltung.evaluation.comparison import published as comparison_references
     from haltung.evaluation.comparison.compare import OPEN, compare
-    from haltung.evaluation.report import comparison_page, comparison_tables
-    from haltung.experiments import compare as comparisons
+    from haltung.evaluation.report import comparison_tables
+    from haltung.experiments.compare import read, save
 
     console = Console()
-    systems = comparisons.read(store, options.runs, options.split, corpus)
+    systems = read(store, options.runs, options.split, corpus)
     scheme = systems[0].runs[0].scheme
     found = compare(systems, [options.task] if options.task else [], options.correction, options.draws, options.seed)
     found = comparison_references.with_references(found, _references(found.corpus, config_dir))
@@ -74,22 +72,14 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
         console.print(comparison_tables.pairs(found, task, scheme, options.language, verdicts=False).rich())
     for note in comparison_tables.notes(found, options.language):
         console.print(Text(note, "dim"))
-    details = {
-        "command": tracking.provenance(command)["haltung.command"],
-        **{system.name: ", ".join(id[:8] for id in system.ids) for system in systems},
-    }
-    if not options.output and not options.track:
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(options.output or Path(scratch) / "comparison")
-        files = comparison_page.write(folder, found, scheme, options.language, details)
-        page = next(file for file in files if file.suffix == ".html")
-        if options.track:
-            id = comparisons.track(store, found, systems, folder, command)
-            console.print(f"run [bold]{id}[/] (compare)", highlight=False)
-            if not options.output:
-                page = tracking.artifact(tracking.find(store, id), f"comparison/{page.name}")
-    hint("page", str(page))
+    page, run_id = save(
+        found, systems, command, language=options.language, folder=Path(options.output) if options.output else None,
+        store=store if options.track else None,
+    )  # fmt: skip
+    if run_id:
+        console.print(f"run [bold]{run_id}[/] (compare)", highlight=False)
+    if page is not None:
+        hint("page", str(page))
 
 
 def _references(corpus: str, config_dir: Path | None) -> list[Reference]:

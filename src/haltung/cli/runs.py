@@ -74,12 +74,12 @@ def _list(options: RunsOptions, store: Store) -> None:
     kind = one_of("kind", options.kind, KINDS) if options.kind else ""
     status = one_of("status", options.status, _STATUSES) if options.status else ""
 
-    from haltung.tracking.listing import Filter, listing
+    from haltung.tracking.read import RunFilter, list_runs
 
-    wanted = Filter(
+    wanted = RunFilter(
         options.corpus or "", kind, "" if options.name is None else str(options.name), status.replace("pruned", "killed"), since
     )
-    rows = [_row(record) for record in listing(store, wanted)]
+    rows = [_row(record) for record in list_runs(store, wanted)]
     rows = [row for row in rows if (not status or row.status == status) and (options.parts or not row.parent)]
     shown = _sorted(rows, options.sort)[: options.limit]
     if options.format == "table":
@@ -106,7 +106,7 @@ def _row(record: RunRecord) -> RunRow:
         name=record.name,
         id=record.id,
         when=record.started,
-        kind=tags.get("haltung.kind", ""),
+        kind=record.kind,
         corpus=corpus,
         seed=record.params.get("seed", ""),
         status="pruned" if "haltung.pruned" in tags else record.status.lower(),

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,27 +15,19 @@ from pydantic import Field
 from haltung.cli import hint
 from haltung.cli.build import Seed, corpus_of, make, recipe_of, typed
 from haltung.cli.config import Request, compose, each, keys, plain, quote
-from haltung.errors import UserError, nearest
-from haltung.experiments.sweep import Choice, Range, Space, Sweep, Trial, Value, search, spaces_of
-from haltung.experiments.sweep.trials import Trials
+from haltung.errors import UserError
+from haltung.experiments.sweep import Sweep, Trial, Trials, Value, brief, check_spaces, search, spaces_of, start_values
 
 if TYPE_CHECKING:
     from haltung.corpus.store import Prepared
-    from haltung.evaluation.report.tables import Grid
-    from haltung.experiments.sweep import Found
+    from haltung.experiments.sweep import SweepResult
     from haltung.experiments.train import Plan
-
-# What may be searched: the recipe, and what a model reads of the corpus. All else would change what the trials are compared on.
-_GROUPS = ("training", "model", "encoder")
-_WITHIN = (*(f"{group}." for group in _GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
 
 # The keys that may differ between a sweep and its resumption.
 _FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "sweeps", "tracking", "name")
 
 # The keys that a training lacks, or that a further one wants for itself.
 _OWN = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "sweeps", "name", "resume", "seed")
-
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Composed:
-    """The recipe that the command's words compose, with other values in it; see ``sweeps.Recipe``."""
+    """The recipe that the command's words compose, with other values in it; see ``sweep.PlanFactory``."""
 
     words: tuple[str, ...]
     config_dir: Path | None
@@ -62,6 +54,10 @@ class Composed:
     def settings(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Return the config with these values, as plain data."""
         return plain(compose("sweep", [*self.words, *(f"{key}={quote(value)}" for key, value in values.items())], self.config_dir))
+
+    def check(self, values: Mapping[str, Value]) -> None:
+        """Raise ``UserError`` if the config does not accept these values."""
+        recipe_of(self.settings(values))
 
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
         """Return what is to be trained.
@@ -100,14 +96,15 @@ def _sweep(request: Request, arguments: Sequence[str]) -> None:
     own, recipe = typed(SweepOptions, settings), recipe_of(settings)
     composed = Composed(request.overrides, request.config_dir, ("sweep", *arguments))
     spaces = spaces_of(own.search)
-    _check(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), request.overrides)
+    given = {word.partition("=")[0].lstrip("+") for word in request.overrides}
+    check_spaces(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), given)
     if len(set(own.final_seeds)) < len(own.final_seeds):
         raise UserError(f"final_seeds is {list(own.final_seeds)}: one stands twice, and would count twice in mean and spread")
     store = make(settings["tracking"], "tracking")
     corpus = composed._corpus
     options = recipe.options
     name = options.name or f"{recipe.name(corpus.name)}-sweep"
-    start = _standing(spaces, composed)
+    start = start_values(spaces, composed)
     trials = Trials(Path(own.sweeps) / name, spaces, own.trials, options.seed, own.startup, own.warmup, start)
     sweep = Sweep(
         name, trials, own.workers, options.seed, own.final_seeds, options.resume, settings, _FREE, composed.command, options.language
@@ -124,55 +121,16 @@ def tell(trial: Trial) -> None:
     """Print one line for a trial that has ended."""
     score = "" if trial.score is None else f" {trial.score:.3f}"
     why = f" ({trial.why})" if trial.why else f" (same values as trial {trial.twin})" if trial.twin is not None else ""
-    print(f"trial {trial.number}: {trial.state}{score}{why}  {_words(trial.values)}", flush=True)
+    print(f"trial {trial.number}: {trial.state}{score}{why}  {brief(trial.values)}", flush=True)
 
 
-def _check(spaces: Mapping[str, Space], recipe: Composed, known: Sequence[str], overrides: Sequence[str]) -> None:
-    """Raise ``UserError`` where a key can't be searched, or the config does not take one of its values."""
-    given = {word.partition("=")[0].lstrip("+") for word in overrides}
-    searchable = [key for key in known if (key in _GROUPS or key.startswith(_WITHIN)) and not key.endswith("_target_")]
-    for key, space in spaces.items():
-        if key not in known:
-            raise UserError(f"search: there is no key '{key}'{nearest(key, searchable)}; haltung sweep --cfg shows them all")
-        if key not in searchable:
-            raise UserError(
-                f"search: '{key}' can't be searched, since trials have to be compared on the same data with the same tracking; "
-                "searched can be keys of training, model and encoder, and corpus.reads, corpus.pooling, corpus.max_length"
-            )
-        if key in _GROUPS and isinstance(space, Range):
-            raise UserError(f"search: '{key}' is a group; expected a list of its choices")
-        if key in given:
-            raise UserError(f"{key} is both given and searched; leave out {key}=…, or take it out of the search")
-        for value in space.probes:
-            try:
-                recipe_of(recipe.settings({key: value}))
-            except UserError as error:
-                raise UserError(f"search: {key}={quote(value)} does not go: {error}") from None
-
-
-def _standing(spaces: Mapping[str, Space], recipe: Composed) -> dict[str, Value]:
-    """Return what the searched keys are in the recipe as it stands, where the search has that value: no search shall end below it."""
-    settings = recipe.settings({})
-    found: dict[str, Value] = {}
-    for key, space in spaces.items():
-        if isinstance(space, Choice) and key in _GROUPS:
-            # The config does not say which choice it was composed of; it is the one that changes nothing.
-            same = [name for name in space.values if recipe.settings({key: name}) == settings]
-            if same:
-                found[key] = same[0]
-            continue
-        value: Any = reduce(lambda node, name: node[name], key.split("."), settings)
-        if space.holds(value):
-            found[key] = value
-    return found
-
-
-def _show(found: Found, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
+def _show(found: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
     from haltung.evaluation.report import tables
+    from haltung.experiments.sweep import table, verdict
 
     corpus = recipe._corpus
-    console.print(_table(found, language).rich())
-    console.print(_gained(found, language), highlight=False, markup=False)
+    console.print(table(found, language).rich())
+    console.print(verdict(found, language), highlight=False, markup=False)
     if found.importance:
         told = ", ".join(f"{key} {share:.2f}" for key, share in found.importance.items())
         console.print(f"importance of the keys (fANOVA): {told}", highlight=False)
@@ -195,45 +153,6 @@ def _show(found: Found, name: str, recipe: Composed, seeds: Sequence[int], langu
         hint("", f"haltung evaluate run={name}-start split=test")
         hint("", f"haltung compare 'runs=[{name}-best,{name}-start]'")
     hint("look at it", found.where)
-
-
-def _gained(found: Found, language: str) -> str:
-    """Return a sentence that says whether the search has found something better than the recipe as it stands."""
-    from haltung.evaluation.report.comparison_tables import p_value
-    from haltung.evaluation.report.i18n import number, word
-
-    if found.start is not None and found.start.number == found.best.number:
-        tried = sum(trial.state in ("finished", "pruned") for trial in found.trials)
-        return word("gain_none", language).format(start=found.start.number, tried=tried)
-    if found.gain is None or found.start is None:
-        return word("gain_untold", language).format(why=found.untold)
-    return word("gain", language).format(
-        best=found.best.number, start=found.start.number, value=f"+{number(found.gain.value, language)}", p=p_value(found.gain.p, language),
-        articles=found.gain.articles, tried=found.gain.tried, verdict=word("gain_better" if found.gain.better else "gain_open", language),
-    )  # fmt: skip
-
-
-def _table(found: Found, language: str) -> Grid:
-    from haltung.evaluation.report.i18n import number, word
-    from haltung.evaluation.report.tables import Grid
-
-    best = sorted((trial for trial in found.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:_SHOWN]
-    # One column for all keys, which wraps at its spaces: a column for each would not fit a terminal.
-    rows = tuple((str(trial.number), _words(trial.values, brief=True), number(trial.score or 0.0, language)) for trial in best)
-    counts = ", ".join(
-        f"{sum(trial.state == state for trial in found.trials)} {state}"
-        for state in ("finished", "pruned", "failed", "lost")
-        if any(trial.state == state for trial in found.trials)
-    )
-    return Grid(counts, (word("trial", language), word("recipe", language), word("dev_macro_f1", language)), rows, left=2)
-
-
-def _words(values: Mapping[str, Value], brief: bool = False) -> str:
-    return " ".join(f"{key.rpartition('.')[2] if brief else key}={_brief(value)}" for key, value in values.items())
-
-
-def _brief(value: Value) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else quote(value).strip("'")
 
 
 def _bracketed(word: str) -> str:

@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         # Stopped by a supervisor, the pages have to go too, as they do with Ctrl-C.
         signal.signal(signal.SIGTERM, _interrupt)
         with page(store, options.host, options.port) as (address, process):
-            print(f"runs of {store.shown}: {address}   (Ctrl-C stops it)", flush=True)
+            print(f"runs of {store.label}: {address}   (Ctrl-C stops it)", flush=True)
             code = process.wait()
         raise UserError(f"MLflow has ended with exit code {code}; start haltung ui again")
     return 0

@@ -1,8 +1,9 @@
-"""Runs in MLflow to a comparison: find them, read what they predicted, refuse what can't be compared."""
+"""Runs to a comparison: find them, read their predictions, refuse what can't be compared, track it."""
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,23 +11,22 @@ from pathlib import Path
 from haltung import tracking
 from haltung.errors import UserError
 from haltung.evaluation import outcome
-from haltung.evaluation.report import page as report
-from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.comparison.compare import Comparison, System
+from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.report import comparison_page, page
 from haltung.tracking import RunRecord, Store
 
 # What a cross-validation calls the predictions of all its held-out parts together.
 FOLDS = "folds"
-SPLITS = ("dev", "test", FOLDS)
 
-# The parts of a run's config that are its recipe; of the corpus all but where it lies and how it is cut.
+# The parts of a run's config that are its recipe; of the corpus all but its source and how it is cleaned and split, which digests compare.
 _RECIPE = ("encoder", "model", "training", "corpus")
-_CUT = ("reader", "rules", "split", "references")
+_DIGESTED = ("reader", "rules", "split", "references")
 
 
 @dataclass(frozen=True)
-class _Named:
-    """What the user has named: one run, or several joined by "+", each with the runs whose predictions it stands for."""
+class _NamedRuns:
+    """One run that the user has named, or several joined by "+", each with its members."""
 
     parts: tuple[tuple[RunRecord, tuple[RunRecord, ...]], ...]
 
@@ -42,50 +42,93 @@ class _Named:
 
     @property
     def name(self) -> str:
-        """The run's name; of several their name without the seed at its end, or all names where they have no such one in common."""
+        """The run's name; of several the name that they share without the seed, else all names."""
         names = [record.name for record, _ in self.parts]
         stems = {re.sub(r"[-_]\d+$", "", name) for name in names}
         return names[0] if len(names) == 1 else stems.pop() if len(stems) == 1 else "+".join(names)
 
 
 def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | None = None) -> list[System]:
-    """Return the systems that the runs are, with their predictions.
+    """Return the runs as systems to compare, with their predictions.
 
     Args:
         store: where the runs are.
-        names: ids, beginnings of ids, or names; a parent run stands for its seeds, a sweep for those of its best recipe, and several
-            joined by "+" are the seeds of one recipe that were trained one by one.
-        split: ``dev``, ``test``, or ``folds`` for the out-of-fold predictions of cross-validations.
+        names: ids, beginnings of ids, or names. A parent run stands for its seeds, a sweep for
+            those of its best recipe; several joined by "+" are seeds of one recipe that were
+            trained one by one.
+        split: ``dev``, ``test``, or ``folds`` for the predictions of cross-validations.
         corpus: whose split; None: the corpus that each run was trained on.
 
     Raises:
-        UserError: fewer than two runs, one of them twice, unknown or still running, without predictions, joined by "+" with another
-            recipe, or on another split or scheme.
+        UserError: fewer than two runs, one of them twice, unknown or still running, without
+            predictions, joined by "+" with another recipe, or on another split or scheme.
     """
     if len(names) < 2:
         raise UserError(f"{len(names)} run{'' if len(names) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
-    found = [_named(store, name, split) for name in names]
-    _refuse_twice(found)
-    digests = [{_digest(member, split, corpus) for member in named.members} for named in found]
+    named = [_named(store, name, split) for name in names]
+    _refuse_twice(named)
+    digests = [{_digest(member, split, corpus) for member in runs.members} for runs in named]
     systems = [
         System(
-            _name(named, found),
-            tuple(_predictions(member, split, corpus) for member in named.members),
-            tuple(member.id for member in named.members),
-            max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in named.members),
+            _distinct_name(runs, named),
+            tuple(_predictions(member, split, corpus) for member in runs.members),
+            tuple(member.id for member in runs.members),
+            max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in runs.members),
         )
-        for named in found
+        for runs in named
     ]
-    _refuse_other_splits([(named.first, here) for named, here in zip(found, digests, strict=True)], split, corpus)
+    _refuse_other_splits([(runs.first, theirs) for runs, theirs in zip(named, digests, strict=True)], split, corpus)
     return systems
 
 
-def track(store: Store, comparison: Comparison, systems: Sequence[System], folder: Path, command: Sequence[str]) -> str:
-    """Keep the comparison and the files of its folder as a run of the kind ``compare``, and return its id.
+def save(
+    comparison: Comparison, systems: Sequence[System], command: Sequence[str], *, language: str = "en", folder: Path | None = None,
+    store: Store | None = None,
+) -> tuple[Path | None, str]:  # fmt: skip
+    """Write the comparison's page, tables and plots to ``folder``, and track them in ``store``.
+
+    Args:
+        comparison: of ``systems``.
+        systems: as ``read`` returns them.
+        command: the words of the command line.
+        language: of the page.
+        folder: None: the files are tracked only.
+        store: None: nothing is tracked.
+
+    Returns:
+        The page, None if there is neither folder nor store; and the id of the run, or "".
 
     Raises:
         UserError: the store can't be reached.
     """
+    if folder is None and store is None:
+        return None, ""
+    details = {
+        "command": tracking.provenance(command)["haltung.command"],
+        **{system.name: ", ".join(id[:8] for id in system.ids) for system in systems},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        target = folder or Path(scratch) / "comparison"
+        comparison_page.write(target, comparison, systems[0].runs[0].scheme, language, details)
+        run = _track(store, comparison, systems, target, command) if store is not None else ""
+    if folder is None and store is not None:
+        return tracking.artifact(tracking.find(store, run), f"comparison/{comparison_page.PAGE}"), run
+    return target / comparison_page.PAGE, run
+
+
+def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
+    """Return what makes the recipe in a run's config, as flat keys and values.
+
+    The source of the corpus and its split are left out: the digest of the split compares them.
+    Paths of classes (``_target_``) are left out too: they change when a class is moved, and
+    classes differ in their keys.
+    """
+    parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
+    parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in _DIGESTED}
+    return {**tracking.flat_settings(parts), "shares": config.get("shares")}
+
+
+def _track(store: Store, comparison: Comparison, systems: Sequence[System], folder: Path, command: Sequence[str]) -> str:
     tags = {
         "haltung.kind": "compare",
         "haltung.corpus": comparison.corpus,
@@ -109,47 +152,38 @@ def track(store: Store, comparison: Comparison, systems: Sequence[System], folde
     return run.id
 
 
-def _named(store: Store, word: str, split: str) -> _Named:
+def _named(store: Store, word: str, split: str) -> _NamedRuns:
     try:
         records = [tracking.find(store, word)]
     except UserError:
-        # A name may itself hold a plus.
+        # A name may contain a plus.
         if "+" not in word:
             raise
         records = [tracking.find(store, part.strip()) for part in word.split("+")]
         _refuse_other_recipes(records)
-    parts = []
     for record in records:
-        if record.status in tracking.GOING:
+        if record.status in tracking.UNFINISHED:
             raise UserError(f"the run {record.name} ({record.id}) is still running; wait for it, or resume it if its process was killed")
-        parts.append((record, (record,) if split == FOLDS else tuple(tracking.members(record))))
-    return _Named(tuple(parts))
+    return _NamedRuns(tuple((record, (record,) if split == FOLDS else tuple(tracking.members(record))) for record in records))
 
 
 def _refuse_other_recipes(records: Sequence[RunRecord]) -> None:
     """Refuse runs joined by "+" that differ in more than their seed."""
     first, *others = records
-    recipe = _recipe(first)
+    recipe = recipe_of(first.config)
     for other in others:
-        theirs = _recipe(other)
-        apart = next((key for key in sorted({*recipe, *theirs}) if recipe.get(key) != theirs.get(key)), None)
-        if apart is not None:
+        theirs = recipe_of(other.config)
+        differing = next((key for key in sorted({*recipe, *theirs}) if recipe.get(key) != theirs.get(key)), None)
+        if differing is not None:
             raise UserError(
-                f"{first.name} and {other.name} are no seeds of one recipe: they differ in {apart} "
-                f"({recipe.get(apart)} and {theirs.get(apart)}); name them apart, as in runs=[{first.name},{other.name}]"
+                f"{first.name} and {other.name} are no seeds of one recipe: they differ in {differing} "
+                f"({recipe.get(differing)} and {theirs.get(differing)}); name them apart, as in runs=[{first.name},{other.name}]"
             )
 
 
-def _recipe(record: RunRecord) -> dict[str, object]:
-    """Return what makes a run's recipe, flat; where its corpus lies and how it was cut is told by the digest of its split."""
-    config = {key: value for key, value in record.config.items() if key in _RECIPE and isinstance(value, Mapping)}
-    corpus = {key: value for key, value in config.get("corpus", {}).items() if key not in _CUT}
-    return {**dict(tracking.flat({**config, "corpus": corpus}, ".")), "shares": record.config.get("shares")}
-
-
-def _refuse_twice(found: Sequence[_Named]) -> None:
+def _refuse_twice(named: Sequence[_NamedRuns]) -> None:
     seen: dict[str, RunRecord] = {}
-    for record, members in (part for named in found for part in named.parts):
+    for record, members in (part for runs in named for part in runs.parts):
         for member in members:
             other = seen.get(member.id)
             if other is not None:
@@ -158,19 +192,19 @@ def _refuse_twice(found: Sequence[_Named]) -> None:
             seen[member.id] = record
 
 
-def _name(named: _Named, found: Sequence[_Named]) -> str:
-    """Return its name, with the beginning of the first run's id where another one is called the same."""
-    alone = sum(other.name == named.name for other in found) == 1
-    return named.name if alone else f"{named.name} ({named.first.id[:8]})"
+def _distinct_name(runs: _NamedRuns, named: Sequence[_NamedRuns]) -> str:
+    """Return the name of the runs, with an id if others have the same name."""
+    alone = sum(other.name == runs.name for other in named) == 1
+    return runs.name if alone else f"{runs.name} ({runs.first.id[:8]})"
 
 
 def _key(record: RunRecord, split: str, corpus: str | None) -> str:
-    """Return what ``runs.test`` calls this split of this corpus in this run."""
+    """Return the name of this split of this corpus in this run (see ``evaluate_model``)."""
     return split if corpus in (None, record.tags.get("haltung.corpus")) else f"{corpus}.{split}"
 
 
 def _digest(record: RunRecord, split: str, corpus: str | None) -> str | None:
-    """Return the digest of the split that was predicted; None where the run was not evaluated on it."""
+    """Return the digest of the split that was predicted; None if the run has no predictions for it."""
     key = _key(record, split, corpus)
     scored = record.tags.get(f"haltung.digest.{key}")
     return record.tags.get(f"haltung.split_digest.{key}") if scored is None and key == "dev" else scored
@@ -186,21 +220,23 @@ def _predictions(record: RunRecord, split: str, corpus: str | None) -> ScoredSpl
         command = f"haltung evaluate run={record.id[:8]} split={split}" + (f" corpus={corpus}" if corpus and key != split else "")
         raise UserError(f"the run {record.name} ({record.id[:8]}) holds no predictions for {key}; run {command}")
     # Every training stores its dev predictions; `evaluate split=dev` stores newer ones.
-    place = "dev" if key == "dev" and f"haltung.digest.{key}" not in record.tags else f"evaluation/{key}"
-    return outcome.read(tracking.artifact(record, f"{place}/{report.PREDICTIONS}"))
+    folder = "dev" if key == "dev" and f"haltung.digest.{key}" not in record.tags else f"evaluation/{key}"
+    return outcome.read(tracking.artifact(record, f"{folder}/{page.PREDICTIONS}"))
 
 
-def _refuse_other_splits(found: Sequence[tuple[RunRecord, set[str | None]]], split: str, corpus: str | None) -> None:
+def _refuse_other_splits(runs: Sequence[tuple[RunRecord, set[str | None]]], split: str, corpus: str | None) -> None:
     """Refuse runs that were scored on another split than the first, by name."""
-    first, digests = found[0]
-    here = min(str(digest) for digest in digests)
-    for record, others in found:
+    first, digests = runs[0]
+    expected = min(str(digest) for digest in digests)
+    for record, others in runs:
         for digest in others:
-            if digest == here:
+            if digest == expected:
                 continue
             names = first.name if record is first else f"{first.name} and {record.name}"
             trained = [str(one.tags.get("haltung.corpus", "?")) for one in (first, record)]
             hint = "evaluate both on one split"
             if corpus is None and trained[0] != trained[1]:
                 hint = f"they were trained on {trained[0]} and {trained[1]}; name the corpus to compare on, as in corpus={trained[0]}"
-            raise UserError(f"{names} can't be compared: their {split} splits differ (digests {here[:12]} and {str(digest)[:12]}); {hint}")
+            raise UserError(
+                f"{names} can't be compared: their {split} splits differ (digests {expected[:12]} and {str(digest)[:12]}); {hint}"
+            )

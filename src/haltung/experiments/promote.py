@@ -1,4 +1,4 @@
-"""A run's exported model made the champion: only where it is not found worse than today's on the same test split."""
+"""Promote a run's exported model, unless it is worse than today's champion on the same test split."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from haltung.experiments import compare as comparisons
 from haltung import tracking
 from haltung.errors import UserError
-from haltung.evaluation.report import comparison_tables
 from haltung.evaluation.comparison.compare import WORSE, Comparison, compare
+from haltung.evaluation.report import comparison_tables
+from haltung.experiments.compare import read
 from haltung.labels import Scheme
 from haltung.tracking import RunRecord, Store
-from haltung.tracking.registry import Version, exported_version, holder, point
+from haltung.tracking.registry import ModelVersion, exported_version, set_alias, version_of_alias
 
-_KINDS_OF_SEVERAL = ("seeds", "sweep", "folds")
+_KINDS_WITH_PARTS = ("seeds", "sweep", "folds")
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What is to be done with an alias, and why.
+    """What would change about an alias, and why.
 
-    ``old`` is the version that has the alias today, None where none has. ``comparison`` is of the run with that of ``old``, None where
-    there is nothing to compare; ``note`` then says why. ``worse`` names the tasks in which the run was found worse.
+    ``old`` is the version that has the alias today, or None. ``comparison`` is of the run with that
+    of ``old``; None if there is nothing to compare, and then ``note`` says why. ``worse`` names the
+    tasks in which the run is worse.
     """
 
     record: RunRecord
     alias: str
-    new: Version
-    old: Version | None
+    new: ModelVersion
+    old: ModelVersion | None
     comparison: Comparison | None
     scheme: Scheme | None
     note: str
@@ -37,7 +38,7 @@ class Promotion:
 
     @property
     def worse(self) -> tuple[str, ...]:
-        """The tasks in which the run was found worse than the champion."""
+        """The tasks in which the run is worse than the champion; one is enough to refuse it."""
         tasks = self.comparison.tasks if self.comparison else {}
         return tuple(name for name, task in tasks.items() if task.pairs[0].verdict == WORSE)
 
@@ -48,11 +49,11 @@ class Promotion:
 
     @property
     def changes(self) -> bool:
-        """Whether the alias would point to another version than it does."""
+        """Whether the alias would point to another version than today."""
         return self.old is None or self.old.version != self.new.version
 
     def verdicts(self, language: str = "en") -> list[str]:
-        """Return the comparison's verdict on each task as a sentence."""
+        """Return the verdict on each task as a sentence."""
         if self.comparison is None or self.scheme is None:
             return []
         return [
@@ -62,24 +63,25 @@ class Promotion:
 
 
 def consider(store: Store, run: str, alias: str, corpus: str | None = None, forced: bool = False) -> Promotion:
-    """Compare a run with the run of today's champion, by their stored test predictions; nothing is changed.
+    """Compare a run with the champion's run, by their test predictions; nothing is changed.
 
     Args:
         store: where both are.
         run: its id, the beginning of it, or its name.
         alias: such as ``champion``.
         corpus: whose test split; None: the corpus that each run was trained on.
-        forced: whether a run that is worse, or can't be compared, is let through all the same.
+        forced: whether to allow a run that is worse or can't be compared.
 
     Raises:
-        UserError: there is no such run, it has no exported version, or it can't be compared with the champion (unless ``forced``).
+        UserError: there is no such run, it has no exported version, or it can't be compared with
+            the champion (unless ``forced``).
     """
     record = tracking.find(store, run)
     new = exported_version(record)
     if new is None:
         raise UserError(_not_exported(record))
-    old = holder(record.connection, alias)
-    compared: Comparison | None = None
+    old = version_of_alias(record.connection, alias)
+    comparison: Comparison | None = None
     scheme: Scheme | None = None
     if old is None:
         note = f"no version of {new.name} is the {alias} yet, so there is nothing to compare with"
@@ -89,20 +91,20 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
         note = f"{old} and {new} come from the same run, so there is nothing to compare"
     else:
         try:
-            compared, scheme = _compared(store, record, old, alias, corpus)
+            comparison, scheme = _compared(store, record, old, alias, corpus)
             note = ""
         except UserError as error:
             if not forced:
                 raise
             note = f"not compared: {error}"
-    return Promotion(record, alias, new, old, compared, scheme, note, forced)
+    return Promotion(record, alias, new, old, comparison, scheme, note, forced)
 
 
 def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
-    """Move the alias, and write on the new version when, why and by what command; nothing happens where it is there already.
+    """Move the alias, and tag the new version with when, why and by which command.
 
     Raises:
-        UserError: the run was found worse and the promotion is not forced, or MLflow refuses.
+        UserError: the run is worse and the promotion is not forced, or MLflow refuses.
     """
     if not promotion.changes:
         return
@@ -115,21 +117,20 @@ def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
         "haltung.promoted_why": " ".join([*promotion.verdicts(), *([promotion.note] if promotion.note else [])]),
         "haltung.promoted_with": tracking.provenance(command)["haltung.command"],
     }
-    point(promotion.record.connection, promotion.alias, promotion.new, tags)
+    set_alias(promotion.record.connection, promotion.alias, promotion.new, tags)
 
 
-def _compared(store: Store, record: RunRecord, old: Version, alias: str, corpus: str | None) -> tuple[Comparison, Scheme]:
+def _compared(store: Store, record: RunRecord, old: ModelVersion, alias: str, corpus: str | None) -> tuple[Comparison, Scheme]:
     if not old.run:
         raise UserError(f"{old}, the {alias}, does not say which run it comes from, so it can't be compared; force=true goes ahead")
-    systems = comparisons.read(store, [record.id, old.run], "test", corpus)
+    systems = read(store, [record.id, old.run], "test", corpus)
     scheme = systems[0].runs[0].scheme
-    # Every task counts, a multi-label one too; those without labels in this split are left out.
+    # Every task counts, multi-label ones too; those without labels in this split are left out.
     return compare(systems, scheme.names), scheme
 
 
 def _not_exported(record: RunRecord) -> str:
-    kind = record.tags.get("haltung.kind")
-    if kind in _KINDS_OF_SEVERAL:
+    if record.kind in _KINDS_WITH_PARTS:
         parts = ", ".join(part.name for part in tracking.members(record))
         return f"{record.name} stands for several trainings, and one model is promoted; name one of them: {parts}"
     return (

@@ -1,15 +1,14 @@
-"""Runs to MLflow and runs from MLflow; the only room that talks to it. Light to import: MLflow itself is imported at first use."""
+"""Runs to and from MLflow; the only package that talks to it, and imports it at first use."""
 
-from haltung.tracking.members import GOING, MEMBERS, group, members
 from haltung.tracking.provenance import provenance
-from haltung.tracking.read import RunRecord, artifact, attach, bundle_folder, children, find, newest
+from haltung.tracking.read import MEMBERS, UNFINISHED, RunRecord, artifact, attach, bundle_folder, children, find, group, members, newest
 from haltung.tracking.store import Store, open_store
-from haltung.tracking.write import SEEN, Pruned, Run, adopt, flat, lost, run
+from haltung.tracking.write import SEEN, Pruned, Run, adopt, flat_settings, mark_failed, run
 
 __all__ = [
-    "GOING",
     "MEMBERS",
     "SEEN",
+    "UNFINISHED",
     "Pruned",
     "Run",
     "RunRecord",
@@ -20,9 +19,9 @@ __all__ = [
     "bundle_folder",
     "children",
     "find",
-    "flat",
+    "flat_settings",
     "group",
-    "lost",
+    "mark_failed",
     "members",
     "newest",
     "open_store",

@@ -1,7 +1,8 @@
-"""A bundle as an MLflow model: code that is imported, not pickled; columns that are declared; an example that is tried.
+"""A bundle as an MLflow model: imported code instead of a pickle, declared columns, a tested example.
 
-A training logs its bundle as it is, to go on with within this project (``log_bundle``). For those who serve it the exported bundle is
-logged beside (``log_exported``): it loads without torch and without Haltung.
+A training logs its bundle as it is, for use within this project (``log_bundle``). The exported
+bundle, for serving, is logged beside it (``log_exported``): it loads without torch and without
+Haltung.
 """
 
 from __future__ import annotations
@@ -20,35 +21,35 @@ from haltung import __version__
 from haltung.errors import UserError
 from haltung.models.bundle import describe, is_exported
 from haltung.records import Segment
-from haltung.tracking.store import Connection, environment, mlflow, told
+from haltung.tracking.store import Connection, environment, mlflow, mlflow_errors
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-# The model's name within its run (`runs:/RUN/bundle`), and by which its code asks for the bundle.
+# The model's name within its run (`runs:/RUN/bundle`), and the bundle's among the model's artifacts.
 NAME = "bundle"
 
-# The same of an exported bundle; also the value of the tag `haltung.form`, by which its versions are found.
+# The name of an exported bundle's model; also the value of the tag `haltung.form`, by which its versions are found.
 EXPORTED = "exported"
 
-# What a bundle's answers depend on, by kind; their own dependencies follow from haltung's.
+# The libraries that a bundle's predictions depend on, by kind.
 _LIBRARIES = {
     "network": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas"),
     "linear": ("scikit-learn", "numpy", "pandas"),
     "ensemble": ("torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy", "pandas"),  # of any members
 }
 
-# All that an exported bundle needs, of whatever kind it was: no torch, and no Haltung.
+# All that an exported bundle of any kind needs.
 _SERVING = ("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers")
 
-# A wider example tells nothing more, and every example is run through the model twice.
+# Every example is run through the model twice.
 _EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Logged:
-    """A logged model: its URI for ``mlflow.pyfunc.load_model``, and its registered name and version ("" where it is not registered)."""
+class LoggedModel:
+    """A logged model: its URI for ``mlflow.pyfunc.load_model``, its registered name and version or ""."""
 
     uri: str
     model_id: str
@@ -56,8 +57,11 @@ class Logged:
     version: str = ""
 
 
-def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> Logged:
-    """Log a bundle to a run, and register it if the store says so.
+def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
+    """Log a bundle to a run, and register it if the store names a model.
+
+    ``examples``, a few segments, become the model's input example, and the model is tested with
+    them.
 
     Raises:
         UserError: the folder holds no bundle, or there is no example.
@@ -68,20 +72,22 @@ def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequenc
     return _registered(connection, run, logged) if connection.store.model else logged
 
 
-def log_exported(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> Logged:
-    """Log an exported bundle to the run that it was made of, and register it.
+def log_exported(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
+    """Log an exported bundle to the run that it was made from, and register it.
 
-    The model brings its own reader along (``haltung/client.py``). Its version is tagged ``haltung.form=exported``, with scheme, corpus and
-    run, and is described with the figures on dev; the run is tagged ``haltung.exported`` and ``haltung.exported_version``.
+    The model carries a copy of the code that reads it (``inference/client.py``). Its version is
+    tagged ``haltung.form=exported``, with scheme, corpus and run, and is described with the metrics
+    on dev; the run is tagged ``haltung.exported`` and ``haltung.exported_version``.
 
     Args:
         connection: of the run's store.
         run: the id of the run.
-        folder: that ``haltung export`` has written.
-        examples: a few segments; they become the model's input example, and the model is tried with them.
+        folder: as ``haltung export`` has written it.
+        examples: as for ``log_bundle``.
 
     Raises:
-        UserError: the folder holds no exported bundle, there is no example, the store registers no models, or it refuses.
+        UserError: the folder holds no exported bundle, there is no example, the store names no
+            model, or MLflow refuses.
     """
     description = describe(folder)
     if not is_exported(description):
@@ -89,7 +95,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     if not connection.store.model:
         raise UserError("tracking.model is null, so the exported bundle has no name to be registered under; give tracking.model=NAME")
     artifacts = {NAME: str(folder), "client": _source("haltung.inference.client")}
-    with told(connection.store):
+    with mlflow_errors(connection.store):
         logged = _logged(connection, run, EXPORTED, artifacts, _pinned(_SERVING), description, examples)
         provenance = description.get("provenance", {})
         tags = {
@@ -100,7 +106,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
             "haltung.corpus": provenance.get("corpus", ""),
             "haltung.run": run,
         }
-        named = _registered(connection, run, logged, tags, _told(description))
+        named = _registered(connection, run, logged, tags, _summary(description))
         connection.client.set_tag(run, "haltung.exported", named.uri)
         connection.client.set_tag(run, "haltung.exported_version", f"{named.name}/{named.version}")
     return named
@@ -109,7 +115,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
 def _logged(
     connection: Connection, run: str, name: str, artifacts: Mapping[str, str], needed: Sequence[str], description: Mapping[str, Any],
     examples: Sequence[Segment],
-) -> Logged:  # fmt: skip
+) -> LoggedModel:  # fmt: skip
     if not examples:
         raise UserError(f"the bundle {artifacts[NAME]} can't be logged without an example segment; give at least one")
     mlflow()
@@ -120,14 +126,14 @@ def _logged(
         warnings.simplefilter("ignore")
         import mlflow.pyfunc as flavor
 
-    # The requirements are given: pip needn't be asked whether it could install them, nor a uv.lock that lies about.
-    # Without its experiment named, the model would lie in MLflow's default one, whose place is a folder of the working directory.
-    own = {
+    # The requirements are given, so pip and a uv.lock of the working directory need not be consulted.
+    # Without its experiment named, the model would be in MLflow's default one, which writes into the working directory.
+    settings = {
         "MLFLOW_EXPERIMENT_ID": connection.experiment,
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
         "MLFLOW_UV_AUTO_DETECT": "false",
     }
-    with _addressed(connection.store.address), environment(own):
+    with _addressed(connection.store.address), environment(settings):
         info = Model.log(
             artifact_path=None,
             name=name,
@@ -140,7 +146,7 @@ def _logged(
             pip_requirements=list(needed),
             metadata={"scheme": description["scheme"]["name"], "scheme_digest": description["scheme_digest"], "kind": description["kind"]},
         )
-    return Logged(f"models:/{info.model_id}", info.model_id)
+    return LoggedModel(f"models:/{info.model_id}", info.model_id)
 
 
 def columns(segments: Sequence[Segment]) -> pd.DataFrame:
@@ -152,7 +158,7 @@ def columns(segments: Sequence[Segment]) -> pd.DataFrame:
 
 
 def signature(tasks: dict[str, Any]) -> ModelSignature:
-    """Return the declared columns, for a scheme's tasks as plain data: ``text`` is required; a multi-label task answers with a list."""
+    """Return the declared columns for a scheme's tasks: ``text`` is required, multi-label gives lists."""
     mlflow()
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -165,19 +171,19 @@ def signature(tasks: dict[str, Any]) -> ModelSignature:
 
 
 def requirements(kind: str) -> list[str]:
-    """Return what pip must install to load a bundle of this kind: this project, and the versions that its answers depend on."""
+    """Return what pip must install to load a bundle: this project, and pinned libraries."""
     return [f"haltung=={__version__}", *_pinned(("mlflow", *_LIBRARIES[kind]))]
 
 
 def _pinned(names: Sequence[str]) -> list[str]:
-    found = []
+    pinned = []
     for name in names:
         try:
-            # A local build's suffix (2.9.1+cpu) is known to no other machine's index.
-            found.append(f"{name}=={version(name).partition('+')[0]}")
+            # The suffix of a local build (2.9.1+cpu) is unknown to other package indexes.
+            pinned.append(f"{name}=={version(name).partition('+')[0]}")
         except PackageNotFoundError:
             continue
-    return found
+    return pinned
 
 
 def _source(module: str) -> str:
@@ -188,21 +194,21 @@ def _source(module: str) -> str:
     return spec.origin
 
 
-def _told(description: Mapping[str, Any]) -> str:
-    """Return what an exported bundle's version says of itself on MLflow's page."""
+def _summary(description: Mapping[str, Any]) -> str:
+    """Return the description of an exported bundle's version on MLflow's page."""
     reference = description.get("reference", {})
-    figures = ", ".join(f"{task} {value:.3f}" for task, value in reference.get("macro_f1", {}).items())
+    scores = ", ".join(f"{task} {value:.3f}" for task, value in reference.get("macro_f1", {}).items())
     sizes = ", ".join(f"{name} ({one['bytes'] / 1e6:.1f} MB)" for name, one in description["formats"].items() if "bytes" in one)
     lines = [f"Exported to ONNX, scheme {description['scheme']['name']}; it loads without torch and without Haltung."]
-    if figures:
+    if scores:
         where = f"{reference.get('corpus', '')} {reference.get('split', '')}".strip()
-        lines.append(f"Macro-F1 on {where} ({reference.get('segments', '?')} segments): {figures}.")
+        lines.append(f"Macro-F1 on {where} ({reference.get('segments', '?')} segments): {scores}.")
     return "\n\n".join([*lines, f"Formats: {sizes}; served in fp32."])
 
 
 def _registered(
-    connection: Connection, run: str, logged: Logged, tags: Mapping[str, str] | None = None, described: str | None = None
-) -> Logged:
+    connection: Connection, run: str, logged: LoggedModel, tags: Mapping[str, str] | None = None, described: str | None = None
+) -> LoggedModel:
     from mlflow.exceptions import MlflowException
 
     name, client = connection.store.model, connection.client
@@ -214,15 +220,15 @@ def _registered(
             raise
     # MLflow looks the logged model up by its global state, not by this client's.
     with _addressed(connection.store.address):
-        made = client.create_model_version(
+        created = client.create_model_version(
             name, source=logged.uri, run_id=run, tags=dict(tags or {}), description=described, model_id=logged.model_id
         )
-    return Logged(logged.uri, logged.model_id, name, str(made.version))
+    return LoggedModel(logged.uri, logged.model_id, name, str(created.version))
 
 
 @contextmanager
 def _addressed(address: str) -> Iterator[None]:
-    """Point MLflow's global state at the store, which logging a model reads, and put it back as it was."""
+    """Point MLflow's global state, which logging a model reads, to the store within the block."""
     library = mlflow()
     before = os.environ.get("MLFLOW_TRACKING_URI")
     library.set_tracking_uri(address)

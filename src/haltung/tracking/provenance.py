@@ -14,14 +14,14 @@ from pathlib import Path
 
 from haltung import __version__
 
-# What a run's figures depend on.
+# The packages that a run's metrics depend on.
 PACKAGES = ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft")
 
 _HERE = Path(__file__).resolve()
 
 
 def provenance(command: Sequence[str]) -> dict[str, str]:
-    """Return the tags that tell where a run comes from; what can't be found out is absent.
+    """Return the tags with a run's provenance; what is unknown is absent.
 
     Args:
         command: the words of the command line, as in ``["train", "corpus=diplomacy"]``.
@@ -35,9 +35,10 @@ def provenance(command: Sequence[str]) -> dict[str, str]:
 
 
 def git_state(file: Path) -> dict[str, str]:
-    """Return the commit of the checkout that ``file`` is tracked in, and whether anything there differs from it.
+    """Return the commit of the checkout that tracks ``file``, and whether that checkout is dirty.
 
-    Empty where the file belongs to no checkout: a wheel installed below somebody's own repository must not be given that one's commit.
+    Empty if no checkout tracks it: a wheel installed inside another repository must not get the
+    commit of that one.
     """
     if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
         return {}
@@ -49,7 +50,7 @@ def git_state(file: Path) -> dict[str, str]:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """Return what git prints, None where it fails or there is none."""
+    """Return what git prints, None if it fails or is not installed."""
     # In a container the checkout often belongs to another user, and git would refuse to read it.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", *words]
     try:
@@ -60,28 +61,28 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    found = {"haltung": __version__, "python": platform.python_version()}
+    versions = {"haltung": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {f"haltung.version.{name}": value for name, value in found.items()}
+    return {f"haltung.version.{name}": value for name, value in versions.items()}
 
 
 def _hardware() -> dict[str, str]:
-    found = {"cpu": _cpu(), "cores": str(_cores()), "system": platform.platform()}
+    hardware = {"cpu": _cpu(), "cores": str(_cores()), "system": platform.platform()}
     with contextlib.suppress(ValueError, OSError, AttributeError):
-        found["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
-    # A training that uses a GPU has torch loaded; to load it only to ask would cost the linear model seconds.
+        hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+    # A training on a GPU has loaded torch; loading it only for this would cost the linear model seconds.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        found["gpu"] = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
-    return {f"haltung.hardware.{name}": value for name, value in found.items() if value}
+        hardware["gpu"] = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    return {f"haltung.hardware.{name}": value for name, value in hardware.items() if value}
 
 
 def _cores() -> int:
-    """Return how many cores this process may use, which in a container is often fewer than the machine has."""
+    """Return how many cores this process may use, in a container often fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Runs read back: found by id, by its beginning or by name, with their figures, files and bundle."""
+"""Runs read back: found by id, name or filter, with their metrics, files, bundles and members."""
 
 from __future__ import annotations
 
@@ -14,23 +14,38 @@ from typing import TYPE_CHECKING, Any
 from haltung import files
 from haltung.errors import UserError, nearest
 from haltung.models.bundle import DESCRIPTION
-from haltung.tracking.store import Connection, Store, mlflow, open_store, told
+from haltung.tracking.store import Connection, Store, mlflow, mlflow_errors, open_store
 from haltung.tracking.write import CONFIG, Run
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run as Found
+    from mlflow.entities import Run as MlflowRun
+
+# Tag of a parent run with the ids of its seeds: a seed that was trained before, as part of another run, stays a child of that one.
+MEMBERS = "haltung.members"
+
+# Our words for how a run has ended, and MLflow's; a pruned trial is KILLED there.
+STATUSES = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+
+# MLflow's words for a run that has not ended, and for one that has ended before its time.
+UNFINISHED = ("RUNNING", "SCHEDULED")
+_STOPPED = ("FAILED", "KILLED")
 
 # Fewer hex digits than this are more likely a name than the beginning of an id.
-_LEAST_PREFIX = 4
+_SHORTEST_PREFIX = 4
 
-# How many of the newest runs a message looks at for a near name, and how many of them it lists.
-_LOOKED_AT = 500
+# How many of the newest runs are searched for a near name, and how many of them a message lists.
+_SEARCHED = 500
 _LISTED = 5
+
+_PAGE = 1000
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as it stands in the store. ``started`` is an ISO time in UTC, ``parent`` the id of the run that it is a part of, or ""."""
+    """A run as it stands in the store.
+
+    ``started`` is an ISO time in UTC; ``parent`` is the id of the run that it is a part of, or "".
+    """
 
     id: str
     name: str
@@ -42,17 +57,45 @@ class RunRecord:
     tags: Mapping[str, str]
     connection: Connection = field(repr=False, compare=False)
 
+    @property
+    def kind(self) -> str:
+        """What kind of run it is: train, seeds, folds, curve, trial, sweep, ensemble, compare."""
+        return self.tags.get("haltung.kind", "")
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config that the run was made with, as plain data.
 
         Raises:
-            UserError: the run holds none.
+            UserError: the run has none.
         """
         import yaml
 
         loaded = yaml.safe_load(artifact(self, CONFIG).read_text(encoding="utf-8"))
         return dict(loaded or {})
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs to list; None and "" let all through.
+
+    ``name`` is a part of a run's name, ``since`` a time with its zone.
+    """
+
+    corpus: str = ""
+    kind: str = ""
+    name: str = ""
+    status: str = ""
+    since: datetime | None = None
+
+    def query(self) -> str:
+        """Return the filter in MLflow's language."""
+        parts = [f"tags.`haltung.{key}` = {_quoted(value)}" for key, value in (("corpus", self.corpus), ("kind", self.kind)) if value]
+        parts += [f"attributes.status = '{STATUSES[self.status]}'"] if self.status else []
+        parts += [f"attributes.start_time >= {round(self.since.timestamp() * 1000)}"] if self.since else []
+        # In MLflow's LIKE, % and _ can't be escaped; `list_runs` removes what it matches too much.
+        parts += [f"attributes.run_name LIKE {_quoted(f'%{self.name}%')}"] if self.name else []
+        return " and ".join(parts)
 
 
 def find(store: Store, run: str) -> RunRecord:
@@ -62,46 +105,102 @@ def find(store: Store, run: str) -> RunRecord:
         UserError: there is none, or there are several; they are named.
     """
     connection = open_store(store, create=False)
-    with told(store):
-        found = _candidates(connection, run)
-        if len(found) == 1:
-            return record_of(connection, found[0])
-        if found:
-            raise UserError(f"'{run}' names {len(found)} runs in {store.shown}: {_told(found)}; name one by its id")
-        others = _search(connection, "", _LOOKED_AT)
+    with mlflow_errors(store):
+        candidates = _candidates(connection, run)
+        if len(candidates) == 1:
+            return _record(connection, candidates[0])
+        if candidates:
+            raise UserError(f"'{run}' names {len(candidates)} runs in {store.label}: {_briefly(candidates)}; name one by its id")
+        others = _search(connection, "", _SEARCHED)
     names = [other.info.run_name for other in others] + [other.info.run_id for other in others]
     if not others:
-        raise UserError(f"there is no run '{run}' in {store.shown}, and no other one in '{store.experiment}'; run haltung train first")
-    raise UserError(f"there is no run '{run}' in {store.shown}{nearest(run, names)}; the newest are {_told(others)}")
+        raise UserError(f"there is no run '{run}' in {store.label}, and no other one in '{store.experiment}'; run haltung train first")
+    raise UserError(f"there is no run '{run}' in {store.label}{nearest(run, names)}; the newest are {_briefly(others)}")
 
 
 def newest(store: Store) -> RunRecord:
-    """Return the newest finished run that holds a bundle.
+    """Return the newest finished run with a bundle.
 
     Raises:
         UserError: there is none.
     """
     connection = open_store(store, create=False)
-    with told(store):
-        found = _search(connection, "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'", 1)
-    if not found:
-        raise UserError(f"no finished run in {store.shown} (experiment '{store.experiment}') holds a bundle; run haltung train first")
-    return record_of(connection, found[0])
+    with mlflow_errors(store):
+        runs = _search(connection, "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'", 1)
+    if not runs:
+        raise UserError(f"no finished run in {store.label} (experiment '{store.experiment}') holds a bundle; run haltung train first")
+    return _record(connection, runs[0])
+
+
+def list_runs(store: Store, wanted: RunFilter, limit: int | None = None) -> list[RunRecord]:
+    """Return the runs that pass the filter, newest first, at most ``limit``.
+
+    The store itself filters, so that a table of ten runs does not read ten thousand.
+
+    Raises:
+        UserError: there is no such store.
+    """
+    connection = open_store(store, create=False)
+    records: list[RunRecord] = []
+    token: str | None = None
+    with mlflow_errors(store):
+        while limit is None or len(records) < limit:
+            page = connection.client.search_runs(
+                [connection.experiment], wanted.query(), max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
+            )
+            records += [_record(connection, run) for run in page if wanted.name in run.info.run_name]
+            token = page.token
+            if not token:
+                break
+    return records[:limit]
 
 
 def children(parent: RunRecord) -> list[RunRecord]:
     """Return the runs that are parts of this one, oldest first."""
     connection = parent.connection
-    with told(connection.store):
-        found = _search(connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _LOOKED_AT)
-    return [record_of(connection, run) for run in reversed(found)]
+    with mlflow_errors(connection.store):
+        runs = _search(connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)
+    return [_record(connection, run) for run in reversed(runs)]
 
 
-def by_ids(connection: Connection, ids: Sequence[str]) -> list[RunRecord]:
-    """Return the runs with these ids, in this order; those that are gone or deleted are left out."""
-    with told(connection.store):
-        found = [run for id in ids for run in _search(connection, f"attributes.run_id = '{id}'", 1)]
-    return [record_of(connection, run) for run in found]
+def members(record: RunRecord) -> list[RunRecord]:
+    """Return the runs whose models a run stands for, oldest first; at least one.
+
+    Raises:
+        UserError: the run is not done, or has no models that belong together: a cross-validation, a
+            learning curve, a comparison, a search that trained none, a group with missing seeds.
+    """
+    which = f"the run {record.name} ({record.id[:8]})"
+    if record.kind == "folds":
+        raise UserError(
+            f"{record.name} is a cross-validation, whose out-of-fold metrics it holds already; compare such runs with split=folds "
+            "(haltung compare 'runs=[A,B]' split=folds), or name one of its folds"
+        )
+    if record.kind == "compare":
+        raise UserError(f"{which} is a comparison and holds no model; name the runs that it compares")
+    if record.kind == "curve":
+        raise UserError(
+            f"{record.name} is a learning curve, and its runs have learned from different shares of the train split; "
+            f"name one of them{_listed(children(record))}"
+        )
+    if record.kind == "sweep":
+        inner = _of_sweep(record)
+        if inner is None:
+            raise UserError(
+                f"{which} is a sweep without a model of its best recipe: it was stopped before, or had final_seeds=[]; "
+                "train that recipe with the command that the sweep ends with, and name that run"
+            )
+        return members(inner)
+    return _of_seeds(record, which) if record.kind == "seeds" else [record]
+
+
+def group(record: RunRecord) -> RunRecord | None:
+    """Return the run that holds the seeds for which a run stands; None for a single training.
+
+    It is the run itself, or a part of a sweep.
+    """
+    inner = _of_sweep(record) if record.kind == "sweep" else record
+    return inner if inner is not None and inner.kind == "seeds" else None
 
 
 def attach(record: RunRecord) -> Run:
@@ -109,119 +208,156 @@ def attach(record: RunRecord) -> Run:
     return Run(record.id, record.name, record.connection)
 
 
-def artifact(record: RunRecord, place: str) -> Path:
-    """Return a file or folder of the run, fetched from the server where it isn't on this machine; not to be written to.
+def artifact(record: RunRecord, path: str) -> Path:
+    """Return a file or folder of the run, to be read only; a server's is downloaded.
 
     Raises:
-        UserError: the run holds no such file.
+        UserError: the run has no such file.
     """
     store = record.connection.store
-    with told(store):
+    with mlflow_errors(store):
         root = record.connection.client.get_run(record.id).info.artifact_uri
-        # The run's files may change, so they are fetched anew each time.
-        found = _fetched(f"{root}/{place}", store, None)
-    if found is None:
-        raise UserError(f"the run {record.name} ({record.id}) in {store.shown} holds no {place}; it stopped early, or its files were moved")
-    return found
+        # The run's files may change, so they are downloaded each time.
+        local = _download(f"{root}/{path}", store)
+    if local is None:
+        raise UserError(f"the run {record.name} ({record.id}) in {store.label} holds no {path}; it stopped early, or its files were moved")
+    return local
 
 
 def bundle_folder(record: RunRecord) -> Path:
-    """Return the folder of the run's bundle; a server's is fetched once, into the cache.
+    """Return the folder of the run's bundle; a server's is downloaded once, into the cache.
 
     Raises:
-        UserError: the run holds none.
+        UserError: the run has none.
     """
     uri = record.tags.get("haltung.bundle")
     store, which = record.connection.store, f"the run {record.name} ({record.id}, {record.status})"
     if not uri:
-        raise UserError(f"{which} in {store.shown} holds no bundle; name a run that has finished training")
+        raise UserError(f"{which} in {store.label} holds no bundle; name a run that has finished training")
     model = uri.removeprefix("models:/")
     cached = files.cache() / "bundles" / model
-    found: Path | None = cached
+    folder: Path | None = cached
     if not cached.is_dir():
-        with told(store):
-            place = record.connection.client.get_logged_model(model).artifact_location
-            found = _fetched(f"{place}/artifacts", store, None if store.local else cached)
+        with mlflow_errors(store):
+            location = f"{record.connection.client.get_logged_model(model).artifact_location}/artifacts"
+            folder = _download(location, store) if store.local else _download_once(location, store, cached)
     # MLflow keeps the bundle's folder in there, under the name that it had when it was logged.
-    inside = list(found.glob(f"*/{DESCRIPTION}")) if found else []
+    inside = list(folder.glob(f"*/{DESCRIPTION}")) if folder else []
     if not inside:
-        raise UserError(f"the bundle {uri} of {which} is not where {store.shown} has it; its files were moved or deleted")
+        raise UserError(f"the bundle {uri} of {which} is not where {store.label} has it; its files were moved or deleted")
     return inside[0].parent
 
 
-def _fetched(uri: str, store: Store, keep: Path | None) -> Path | None:
-    """Return what is at an artifact URI, None where there is nothing; ``keep`` is where a fetched folder is kept, whole or not at all."""
+def _of_sweep(record: RunRecord) -> RunRecord | None:
+    """Return the run of a sweep's best recipe, the newest if there are several."""
+    parts = children(record)
+    for kind in ("seeds", "train"):
+        inner = [part for part in parts if part.kind == kind]
+        if inner:
+            return inner[-1]
+    return None
+
+
+def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
+    ids = record.tags.get(MEMBERS, "").split()
+    # Runs of older versions have no such list.
+    seeds = _by_ids(record.connection, ids) if ids else [part for part in children(record) if part.kind == "train"]
+    if record.status in _STOPPED:
+        raise UserError(
+            f"{which} stopped before all of its seeds were trained (it is {record.status}); go on with it by the same words and "
+            f"resume=true, or name the seeds that are there{_listed(seeds)}"
+        )
+    running = next((one for one in (record, *seeds) if one.status in UNFINISHED), None)
+    if running is not None:
+        raise UserError(f"the run {running.name} ({running.id}) is still running; wait for it, or resume it if its process was killed")
+    if not seeds or len(seeds) < len(ids):
+        lost = f"{len(ids) - len(seeds)} of its {len(ids)}" if ids else "all of its"
+        raise UserError(f"{which} has lost {lost} seeds, they were deleted; name those that are left{_listed(seeds)}")
+    return seeds
+
+
+def _by_ids(connection: Connection, ids: Sequence[str]) -> list[RunRecord]:
+    """Return the runs with these ids, in this order, without those that are gone or deleted."""
+    with mlflow_errors(connection.store):
+        runs = [run for id in ids for run in _search(connection, f"attributes.run_id = '{id}'", 1)]
+    return [_record(connection, run) for run in runs]
+
+
+def _download(uri: str, store: Store) -> Path | None:
+    """Return what is at an artifact URI, None if there is nothing; local files stay where they are."""
     library = mlflow()
     from mlflow.exceptions import MlflowException
 
-    if keep is None:
-        try:
-            return Path(library.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=store.address))
-        except (MlflowException, OSError) as error:
-            if isinstance(error, MlflowException) and not _absent(error):
-                raise
-            return None
-    keep.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{keep.name}-", dir=keep.parent, ignore_cleanup_errors=True) as scratch:
-            found = Path(library.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=store.address))
-            if not any(found.iterdir()):
+        return Path(library.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=store.address))
+    except OSError:
+        return None
+    except MlflowException as error:
+        absent = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "404" in str(error) or "No such file" in str(error)
+        if not absent:
+            raise
+        return None
+
+
+def _download_once(uri: str, store: Store, folder: Path) -> Path | None:
+    """Download the folder at an artifact URI to ``folder``, whole or not at all."""
+    library = mlflow()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True) as scratch:
+            local = Path(library.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=store.address))
+            if not any(local.iterdir()):
                 return None
             try:
-                found.replace(keep)
+                local.replace(folder)
             except OSError:
-                # Another process has fetched the same bundle meanwhile.
-                if not keep.is_dir():
+                # Another process has downloaded the same bundle meanwhile.
+                if not folder.is_dir():
                     raise
     except FileNotFoundError:
         return None
-    return keep
+    return folder
 
 
-def _absent(error: Any) -> bool:
-    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "404" in str(error) or "No such file" in str(error)
-
-
-def _candidates(connection: Connection, run: str) -> list[Found]:
-    found: dict[str, Found] = {}
+def _candidates(connection: Connection, run: str) -> list[MlflowRun]:
+    runs: dict[str, MlflowRun] = {}
     if re.fullmatch(r"[0-9a-f]{32}", run):
         exact = _search(connection, f"attributes.run_id = '{run}'", 1, everywhere=True)
         if exact:
             return exact
-    if re.fullmatch(rf"[0-9a-f]{{{_LEAST_PREFIX},31}}", run):
-        found |= {other.info.run_id: other for other in _search(connection, f"attributes.run_id LIKE '{run}%'", _LOOKED_AT)}
-    quote = '"' if "'" in run else "'"
-    if quote not in run:
-        found |= {other.info.run_id: other for other in _search(connection, f"attributes.run_name = {quote}{run}{quote}", _LOOKED_AT)}
-    return list(found.values())
+    if re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},31}}", run):
+        runs |= {other.info.run_id: other for other in _search(connection, f"attributes.run_id LIKE '{run}%'", _SEARCHED)}
+    if "'" not in run or '"' not in run:
+        runs |= {other.info.run_id: other for other in _search(connection, f"attributes.run_name = {_quoted(run)}", _SEARCHED)}
+    return list(runs.values())
 
 
-def _search(connection: Connection, query: str, limit: int, everywhere: bool = False) -> list[Found]:
+def _search(connection: Connection, query: str, limit: int, everywhere: bool = False) -> list[MlflowRun]:
     """Return runs of the store's experiment (or of all), newest first."""
     client = connection.client
-    experiments = [found.experiment_id for found in client.search_experiments()] if everywhere else [connection.experiment]
+    experiments = [other.experiment_id for other in client.search_experiments()] if everywhere else [connection.experiment]
     return list(client.search_runs(experiments, query, max_results=limit, order_by=["attributes.start_time DESC"]))
 
 
-def record_of(connection: Connection, found: Found) -> RunRecord:
-    """Return MLflow's run as our record."""
-    return RunRecord(
-        id=found.info.run_id,
-        name=found.info.run_name,
-        status=found.info.status,
-        started=_time(found),
-        parent=found.data.tags.get("mlflow.parentRunId", ""),
-        params=dict(found.data.params),
-        metrics=dict(found.data.metrics),
-        tags=dict(found.data.tags),
-        connection=connection,
-    )
+def _record(connection: Connection, run: MlflowRun) -> RunRecord:
+    tags = dict(run.data.tags)
+    parent, params, metrics = tags.get("mlflow.parentRunId", ""), dict(run.data.params), dict(run.data.metrics)
+    return RunRecord(run.info.run_id, run.info.run_name, run.info.status, _started(run), parent, params, metrics, tags, connection)
 
 
-def _time(found: Found) -> str:
-    return datetime.fromtimestamp(found.info.start_time / 1000, UTC).isoformat(timespec="seconds")
+def _started(run: MlflowRun) -> str:
+    return datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds")
 
 
-def _told(found: list[Found]) -> str:
-    shown = [f"{run.info.run_id[:8]} ({run.info.run_name}, {_time(run)[:16].replace('T', ' ')})" for run in found[:_LISTED]]
-    return ", ".join(shown) + (f" and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
+def _briefly(runs: list[MlflowRun]) -> str:
+    shown = [f"{run.info.run_id[:8]} ({run.info.run_name}, {_started(run)[:16].replace('T', ' ')})" for run in runs[:_LISTED]]
+    return ", ".join(shown) + (f" and {len(runs) - _LISTED} more" if len(runs) > _LISTED else "")
+
+
+def _listed(records: Sequence[RunRecord]) -> str:
+    return f": {', '.join(f'{one.name} ({one.id[:8]})' for one in records)}" if records else ""
+
+
+def _quoted(text: str) -> str:
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{text.replace(quote, '')}{quote}"

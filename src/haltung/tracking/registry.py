@@ -1,4 +1,4 @@
-"""Registered models: which version is whose, and which one an alias such as ``champion`` points to."""
+"""Registered models: the version of a run, and the version of an alias such as ``champion``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from haltung.errors import UserError
 from haltung.tracking.models import EXPORTED
 from haltung.tracking.read import RunRecord
-from haltung.tracking.store import Connection, told
+from haltung.tracking.store import Connection, mlflow_errors
 
 
 @dataclass(frozen=True)
-class Version:
-    """A version of a registered model. ``run`` is the id of the run that it comes from, "" where it says none."""
+class ModelVersion:
+    """A version of a registered model; ``run`` is the id of its run, "" if it names none."""
 
     name: str
     version: str
@@ -22,26 +22,26 @@ class Version:
     tags: Mapping[str, str]
 
     def __str__(self) -> str:
-        """Return it as people say it."""
+        """Return it as it is named in messages."""
         return f"{self.name} version {self.version}"
 
 
-def exported_version(record: RunRecord) -> Version | None:
-    """Return the newest registered version of the run's exported bundle, None where it has none.
+def exported_version(record: RunRecord) -> ModelVersion | None:
+    """Return the newest registered version of the run's exported bundle, None if it has none.
 
     Raises:
         UserError: the store registers no models, or refuses.
     """
     connection = record.connection
     name = _name(connection)
-    with told(connection.store):
-        found = [_version(one) for one in connection.client.search_model_versions(f"run_id = '{record.id}'") if one.name == name]
-    exported = [one for one in found if one.tags.get("haltung.form") == EXPORTED]
+    with mlflow_errors(connection.store):
+        versions = [_version(one) for one in connection.client.search_model_versions(f"run_id = '{record.id}'") if one.name == name]
+    exported = [one for one in versions if one.tags.get("haltung.form") == EXPORTED]
     return max(exported, key=lambda one: int(one.version), default=None)
 
 
-def holder(connection: Connection, alias: str) -> Version | None:
-    """Return the version that an alias points to, None where it points to none.
+def version_of_alias(connection: Connection, alias: str) -> ModelVersion | None:
+    """Return the version that an alias points to, None if there is no such alias.
 
     Raises:
         UserError: the store registers no models, or refuses.
@@ -49,7 +49,7 @@ def holder(connection: Connection, alias: str) -> Version | None:
     from mlflow.exceptions import MlflowException
 
     name, client = _name(connection), connection.client
-    with told(connection.store):
+    with mlflow_errors(connection.store):
         try:
             aliases = client.get_registered_model(name).aliases
         except MlflowException as error:
@@ -59,16 +59,16 @@ def holder(connection: Connection, alias: str) -> Version | None:
         return _version(client.get_model_version(name, aliases[alias])) if alias in aliases else None
 
 
-def point(connection: Connection, alias: str, to: Version, tags: Mapping[str, str]) -> None:
-    """Let an alias point to a version, and tag that version.
+def set_alias(connection: Connection, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Point an alias to a version, and tag that version.
 
     Raises:
         UserError: MLflow does not allow such an alias, or the store refuses.
     """
-    with told(connection.store):
-        connection.client.set_registered_model_alias(to.name, alias, to.version)
+    with mlflow_errors(connection.store):
+        connection.client.set_registered_model_alias(version.name, alias, version.version)
         for key, value in tags.items():
-            connection.client.set_model_version_tag(to.name, to.version, key, value)
+            connection.client.set_model_version_tag(version.name, version.version, key, value)
 
 
 def _name(connection: Connection) -> str:
@@ -77,5 +77,5 @@ def _name(connection: Connection) -> str:
     return connection.store.model
 
 
-def _version(found: Any) -> Version:
-    return Version(found.name, str(found.version), found.run_id or "", dict(found.tags))
+def _version(version: Any) -> ModelVersion:
+    return ModelVersion(version.name, str(version.version), version.run_id or "", dict(version.tags))

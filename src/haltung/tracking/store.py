@@ -1,4 +1,4 @@
-"""Where runs are kept: a database of one's own, or a server. Opening it is safe however many trainings start at once."""
+"""The store of runs: a local database or a server, opened safely by many trainings at once."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 
-# MLflow would ask a server that is not there eight times, over four minutes; a person at a terminal should know within seconds.
-_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+# MLflow would ask a server that is not there eight times, over four minutes.
+_NO_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
-# How long one training waits for another to create the database; its migrations take seconds, minutes on a slow network disk.
-_PATIENCE = 300.0
+# Seconds to wait for another training to create the database: minutes on a slow network disk.
+_CREATION_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
 class Store:
-    """Which MLflow, as the configs say it (``configs/tracking/NAME.yaml``).
+    """The settings of ``configs/tracking/NAME.yaml``.
 
-    ``uri`` is ``sqlite:///PATH`` (from the working directory; an absolute path has a fourth slash) or the address of an MLflow server.
-    ``artifacts`` is the folder for files; a server has its own. ``experiment`` is MLflow's folder for runs, ``model`` the name under which
-    each run's model is registered (None: it isn't).
+    ``uri`` is ``sqlite:///PATH`` (from the working directory; an absolute path has a fourth slash)
+    or the address of an MLflow server. ``artifacts`` is the folder for files; a server has its own.
+    ``experiment`` is MLflow's folder for runs, ``model`` the name under which each run's model is
+    registered (None: it isn't).
     """
 
     uri: str = "sqlite:///experiments/mlflow.db"
@@ -40,7 +41,7 @@ class Store:
     model: str | None = "haltung"
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` where the address is of no kind that we write to."""
+        """Raise ``UserError`` for an address that can't be written to."""
         if not self.uri.startswith((_SQLITE, "http://", "https://")):
             raise UserError(f"tracking.uri is '{self.uri}'; expected sqlite:///PATH, or http(s)://… for an MLflow server")
         if self.local and not self.uri.removeprefix(_SQLITE):
@@ -52,7 +53,7 @@ class Store:
 
     @property
     def local(self) -> bool:
-        """Whether this is a database of one's own."""
+        """Whether this is a local database."""
         return self.uri.startswith(_SQLITE)
 
     @property
@@ -62,12 +63,12 @@ class Store:
 
     @property
     def address(self) -> str:
-        """The URI for MLflow: absolute, since MLflow would take a relative one from wherever a process happens to be."""
+        """The URI for MLflow: absolute, since MLflow resolves a relative one in any working directory."""
         return _SQLITE + str(self.database) if self.local else self.uri.rstrip("/")
 
     @property
-    def shown(self) -> str:
-        """The store's name in messages: the database's path as the user gave it, or the server's address."""
+    def label(self) -> str:
+        """The store in messages: the database's path as the user gave it, or the address."""
         return self.uri.removeprefix(_SQLITE) if self.local else self.address
 
 
@@ -81,30 +82,27 @@ class Connection:
 
 
 def open_store(store: Store, create: bool = True) -> Connection:
-    """Open the store, and create its database and its experiment where they are missing.
-
-    Args:
-        store: which one.
-        create: whether a missing database or experiment is created; without, it is a mistake that is told.
+    """Open the store; create its database and its experiment if they are missing.
 
     Raises:
-        UserError: the server can't be reached, or the database is of another MLflow's version, or missing and not to be created.
+        UserError: the server can't be reached, or the database is of another MLflow version, or
+            something is missing and ``create`` is false.
     """
     library = mlflow()
     if store.local:
         _ensure_database(store, create)
-    with environment({} if store.local else _IMPATIENT), told(store):
+    with environment({} if store.local else _NO_RETRIES), mlflow_errors(store):
         client = library.MlflowClient(tracking_uri=store.address, registry_uri=store.address)
         return Connection(store, client, _experiment(store, client, create))
 
 
 def mlflow() -> ModuleType:
-    """Return MLflow, imported in silence and without its telemetry."""
+    """Return MLflow, imported without its messages and its telemetry."""
     # MLflow reads this while it is imported.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # Git is asked by `provenance`; without this, a machine without it gets a screen of warnings.
+    # Without this, a machine without git gets a screen of warnings; `provenance` asks git itself.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import logging
 
@@ -116,8 +114,8 @@ def mlflow() -> ModuleType:
 
 
 @contextmanager
-def told(store: Store) -> Iterator[None]:
-    """Turn what MLflow raises into one sentence; MLflow's own text fills a screen."""
+def mlflow_errors(store: Store) -> Iterator[None]:
+    """Turn MLflow's exceptions, whose text fills a screen, into a ``UserError`` of one sentence."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -126,7 +124,7 @@ def told(store: Store) -> Iterator[None]:
         text = str(error)
         if "out-of-date database schema" in text or "Can't locate revision" in text:
             raise UserError(
-                f"{store.shown} was written by another version of MLflow; make a copy of it, then run: mlflow db upgrade '{store.address}'"
+                f"{store.label} was written by another version of MLflow; make a copy of it, then run: mlflow db upgrade '{store.address}'"
             ) from error
         first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__).rstrip(".")
         if not store.local and ("API request to" in text or "Max retries" in text or "timed out" in text):
@@ -134,12 +132,12 @@ def told(store: Store) -> Iterator[None]:
                 f"the MLflow server {store.address} can't be reached ({_reason(text)}); start it (mlflow server --port 5000), "
                 "correct tracking.uri, or use tracking=local"
             ) from error
-        raise UserError(f"MLflow at {store.shown} refused: {first}") from error
+        raise UserError(f"MLflow at {store.label} refused: {first}") from error
 
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while; those that the user has set stay as they are."""
+    """Set environment variables within the block; those that the user has set stay as they are."""
     added = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -150,23 +148,25 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _ensure_database(store: Store, create: bool) -> None:
-    """Create the database under a lock, whole: built beside its place by one process, and renamed."""
+    """Create the database under a lock, whole: built in a scratch folder, then moved."""
     path = store.database
     if _is_database(path):
         return
     if not create:
-        raise UserError(f"there is no {store.shown}, so no run has been tracked here; run haltung train first, or correct tracking.uri")
+        raise UserError(f"there is no {store.label}, so no run has been tracked here; run haltung train first, or correct tracking.uri")
     from filelock import FileLock, Timeout
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f"{path.name}.lock"), timeout=_PATIENCE):
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=_CREATION_TIMEOUT):
             if not _is_database(path):
                 _create_database(path)
     except Timeout:
-        raise UserError(f"another process has been creating {store.shown} for {_PATIENCE:.0f} seconds; stop it, and start again") from None
+        raise UserError(
+            f"another process has been creating {store.label} for {_CREATION_TIMEOUT:.0f} seconds; stop it, and start again"
+        ) from None
     except OSError as error:
-        raise UserError(f"{store.shown} can't be created ({error.strerror or error}); name another place in tracking.uri") from None
+        raise UserError(f"{store.label} can't be created ({error.strerror or error}); name another path in tracking.uri") from None
 
 
 def _is_database(path: Path) -> bool:
@@ -182,7 +182,7 @@ def _is_database(path: Path) -> bool:
 def _create_database(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         scratch = Path(folder) / path.name
-        # The first question that a client asks of an empty database creates its tables and runs all migrations.
+        # The first request to an empty database creates its tables and runs all migrations.
         mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
         scratch.replace(path)
 
@@ -190,25 +190,25 @@ def _create_database(path: Path) -> None:
 def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(store.experiment)
-    if found is None and not create:
-        raise UserError(f"{store.shown} has no experiment '{store.experiment}'; run haltung train first, or correct tracking.experiment")
-    if found is None:
-        place = Path(store.artifacts).absolute().as_uri() if store.local and store.artifacts else None
+    experiment = client.get_experiment_by_name(store.experiment)
+    if experiment is None and not create:
+        raise UserError(f"{store.label} has no experiment '{store.experiment}'; run haltung train first, or correct tracking.experiment")
+    if experiment is None:
+        location = Path(store.artifacts).absolute().as_uri() if store.local and store.artifacts else None
         try:
-            return str(client.create_experiment(store.experiment, artifact_location=place))
+            return str(client.create_experiment(store.experiment, artifact_location=location))
         except MlflowException as error:
-            # Another training has created it since we asked.
+            # Another training has created it meanwhile.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(store.experiment)
-            assert found is not None
-    if found.lifecycle_stage == "deleted":
+            experiment = client.get_experiment_by_name(store.experiment)
+            assert experiment is not None
+    if experiment.lifecycle_stage == "deleted":
         raise UserError(
-            f"the experiment '{store.experiment}' in {store.shown} has been deleted; restore it (mlflow experiments restore -x "
-            f"{found.experiment_id}), or name another in tracking.experiment"
+            f"the experiment '{store.experiment}' in {store.label} has been deleted; restore it (mlflow experiments restore -x "
+            f"{experiment.experiment_id}), or name another in tracking.experiment"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _reason(text: str) -> str:

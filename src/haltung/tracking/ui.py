@@ -1,7 +1,8 @@
-"""MLflow's own pages on a store: started as a process, looked after until it is stopped."""
+"""MLflow's own pages on a store, served by a process that is stopped afterwards."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -15,60 +16,59 @@ from contextlib import contextmanager, suppress
 from haltung.errors import UserError
 from haltung.tracking.store import Store, open_store
 
-# MLflow imports for some ten seconds, on a busy machine for minutes.
-_PATIENCE = 180.0
+# Seconds until MLflow has to answer: it takes ten to import, on a busy machine minutes.
+_TIMEOUT = 180.0
 
 
 @contextmanager
 def page(store: Store, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Start MLflow's pages on a local store; yield their address, once they answer, and the process; stop them afterwards.
+    """Serve MLflow's pages on a local store; yield their address, once they answer, and the process.
 
     Raises:
-        UserError: there is no such store, the port is taken or not allowed, or MLflow does not come up.
+        UserError: there is no such store, the port is taken or not allowed, or MLflow does not
+            start.
     """
     open_store(store, create=False)
-    _free(host, port)
-    # Artifacts lie in folders of this machine, which MLflow reads itself; its proxy would make a folder mlartifacts here.
-    where = ["--backend-store-uri", store.address, "--no-serve-artifacts", "--host", host, "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "server", *where]
-    # A group of its own: MLflow starts further processes, and all of them have to go.
+    _check_port(host, port)
+    # Artifacts are in local folders, which MLflow reads itself; its proxy would create a folder mlartifacts here.
+    options = ["--backend-store-uri", store.address, "--no-serve-artifacts", "--host", host, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", *options]
+    # A process group, since MLflow starts further processes, and all of them have to be stopped.
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     try:
         address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-        _await(address, process)
+        _wait_for(address, process)
         yield address, process
     finally:
         _stop(process)
 
 
-def _free(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((host, port))
+            probe.bind((host, port))
         except PermissionError:
-            raise UserError(f"port {port} is not for everybody; choose one from 1024 on, as in port=5001") from None
-        except socket.gaierror:
-            raise UserError(f"host is '{host}', which is no address of this machine; expected 127.0.0.1, or 0.0.0.0 for all") from None
+            raise UserError(f"port {port} may not be used by everybody; choose one from 1024 on, as in port=5001") from None
         except OSError as error:
-            if error.errno == 99:  # EADDRNOTAVAIL
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
                 raise UserError(f"host is '{host}', which is no address of this machine; expected 127.0.0.1, or 0.0.0.0 for all") from None
             raise UserError(f"port {port} is taken by another program; choose another one, as in port={port + 1}") from None
 
 
-def _await(address: str, process: subprocess.Popen[bytes]) -> None:
-    ends = time.monotonic() + _PATIENCE
-    # Proxies of the environment know nothing of this machine.
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    ends = time.monotonic() + _TIMEOUT
+    # The environment's proxies can't reach this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < ends:
         if process.poll() is not None:
-            said = process.stderr.read().decode(errors="replace").strip().splitlines() if process.stderr else []
-            raise UserError(f"MLflow has ended with exit code {process.returncode}: {said[-1] if said else 'it said nothing'}")
+            lines = process.stderr.read().decode(errors="replace").strip().splitlines() if process.stderr else []
+            raise UserError(f"MLflow has ended with exit code {process.returncode}: {lines[-1] if lines else 'without a message'}")
         with suppress(OSError), opener.open(f"{address}/health", timeout=5) as answer:
             if answer.status == 200:
                 return
         time.sleep(0.2)
-    raise UserError(f"MLflow has not answered at {address} within {_PATIENCE:.0f} seconds; try it again, or run mlflow server yourself")
+    raise UserError(f"MLflow has not answered at {address} within {_TIMEOUT:.0f} seconds; try it again, or run mlflow server yourself")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,7 +1,25 @@
-"""Hyperparameter search: spaces, trials that can be killed and resumed, and the best recipe trained on several seeds."""
+"""Hyperparameter search: spaces, trials that can be killed and resumed, and the best recipe at the end."""
 
-from haltung.experiments.sweep.search import Found, Recipe, Sweep, search
-from haltung.experiments.sweep.spaces import Choice, Range, Space, Value, spaces_of
-from haltung.experiments.sweep.trials import Trial
+from haltung.experiments.sweep.results import SweepResult, brief, table, verdict
+from haltung.experiments.sweep.search import PlanFactory, Sweep, search
+from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace, Space, Value, check_spaces, spaces_of, start_values
+from haltung.experiments.sweep.trials import Trial, Trials
 
-__all__ = ["Choice", "Found", "Range", "Recipe", "Space", "Sweep", "Trial", "Value", "search", "spaces_of"]
+__all__ = [
+    "ChoiceSpace",
+    "PlanFactory",
+    "RangeSpace",
+    "Space",
+    "Sweep",
+    "SweepResult",
+    "Trial",
+    "Trials",
+    "Value",
+    "brief",
+    "check_spaces",
+    "search",
+    "spaces_of",
+    "start_values",
+    "table",
+    "verdict",
+]

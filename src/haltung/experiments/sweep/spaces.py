@@ -1,11 +1,12 @@
-"""What may be tried for a key: a list of values, or a range of numbers."""
+"""The values to try for each searched key: a list of values, or a range of numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Protocol
 
 from haltung.errors import UserError, listed, nearest
 
@@ -15,38 +16,42 @@ if TYPE_CHECKING:
 # A value of a config key; None is YAML's null.
 Value = str | int | float | bool | None
 
-_RANGE = ("low", "high", "log", "step")
+_RANGE_KEYS = ("low", "high", "log", "step")
+
+# What may be searched: the recipe, and what a model reads of the corpus. All else would change what the trials are compared on.
+GROUPS = ("training", "model", "encoder")
+_WITHIN = (*(f"{group}." for group in GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChoiceSpace:
     """One of several values, without an order."""
 
     values: tuple[Value, ...]
 
     @property
     def probes(self) -> tuple[Value, ...]:
-        """The values with which a config shows whether it takes them."""
+        """The values that show whether a config accepts the space."""
         return self.values
 
     def holds(self, value: object) -> bool:
-        """Return whether it is one of the values; 1 and true are two."""
+        """Return whether it is one of the values; 1 and true are different."""
         return any(type(one) is type(value) and one == value for one in self.values)
 
-    def at(self, part: float) -> Value:
-        """Return the value at a part of the way, in [0, 1), each value having an equal stretch of it."""
-        return self.values[int(part * len(self.values))]
+    def at(self, position: float) -> Value:
+        """Return the value at a position in [0, 1), in which all values have equal stretches."""
+        return self.values[int(position * len(self.values))]
 
     def distribution(self) -> BaseDistribution:
-        """Return the space as Optuna knows it."""
+        """Return the space as an Optuna distribution."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.values)
 
 
 @dataclass(frozen=True)
-class Range:
-    """The numbers from ``low`` to ``high``, both of them whole or neither; ``log`` draws evenly over orders of magnitude."""
+class RangeSpace:
+    """The numbers from ``low`` to ``high``, both whole or neither; ``log`` draws evenly by magnitude."""
 
     low: int | float
     high: int | float
@@ -55,35 +60,35 @@ class Range:
 
     @property
     def probes(self) -> tuple[Value, ...]:
-        """The two ends, and for a range of broken numbers one within, which a key that wants whole ones refuses."""
+        """Both ends, and of fractional numbers one inside, which a key of whole numbers refuses."""
         if isinstance(self.low, int):
             return (self.low, self.high)
         return (self.low, self.high, self.low + (self.high - self.low) / math.e)
 
     def holds(self, value: object) -> bool:
-        """Return whether it is a number that can be drawn."""
+        """Return whether it is a number of the range, on a step if there are steps."""
         if isinstance(value, bool) or not isinstance(value, int if isinstance(self.low, int) else int | float):
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
         return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-8
 
-    def at(self, part: float) -> int | float:
-        """Return the number at a part of the way, in [0, 1); numbers in steps have an equal stretch of it each."""
+    def at(self, position: float) -> int | float:
+        """Return the number at a position in [0, 1), in which all steps have equal stretches."""
         whole = isinstance(self.low, int)
         if self.log:
             # Whole numbers have half a step on either side, as in Optuna.
             low, high = (self.low - 0.5, self.high + 0.5) if whole else (self.low, self.high)
-            found = math.exp(math.log(low) + part * math.log(high / low))
-            return min(max(round(found) if whole else found, self.low), self.high)
+            number = math.exp(math.log(low) + position * math.log(high / low))
+            return min(max(round(number) if whole else number, self.low), self.high)
         step = self.step or (1 if whole else None)
         if step is None:
-            return self.low + part * (self.high - self.low)
+            return self.low + position * (self.high - self.low)
         # 0.3 / 0.1 is a hair below 3, and 0.1 times 3 a hair above 0.3.
         steps = math.floor((self.high - self.low) / step + 1e-8)
-        return min(self.low + step * int(part * (steps + 1)), self.high)
+        return min(self.low + step * int(position * (steps + 1)), self.high)
 
     def distribution(self) -> BaseDistribution:
-        """Return the space as Optuna knows it."""
+        """Return the space as an Optuna distribution."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if isinstance(self.low, int):
@@ -91,61 +96,125 @@ class Range:
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
 
-Space = Choice | Range
+Space = ChoiceSpace | RangeSpace
 
 
 def spaces_of(search: Mapping[str, Any]) -> dict[str, Space]:
     """Return the spaces of a ``search/NAME.yaml``, by key.
 
     Raises:
-        UserError: it is empty, or a space is of a wrong form.
+        UserError: it is empty, or a space has a wrong form.
     """
     if not search:
         raise UserError("search is empty; choose one with search=NAME, or write your own search/NAME.yaml (--config-dir)")
     return {str(key): _space(f"search: {key}", value) for key, value in search.items()}
 
 
-def _space(where: str, value: Any) -> Space:
+def _space(key: str, value: Any) -> Space:
     if isinstance(value, list):
-        return _choice(where, value)
+        return _choice(key, value)
     if isinstance(value, Mapping):
-        return _range(where, value)
-    raise UserError(f"{where} is {value!r}; expected a list of values such as [8, 16, 32], or a range such as {{low: 1, high: 4}}")
+        return _range(key, value)
+    raise UserError(f"{key} is {value!r}; expected a list of values such as [8, 16, 32], or a range such as {{low: 1, high: 4}}")
 
 
-def _choice(where: str, values: list[Any]) -> Choice:
+def _choice(key: str, values: list[Any]) -> ChoiceSpace:
     if not values:
-        raise UserError(f"{where} is an empty list; expected the values to try, such as [8, 16, 32]")
+        raise UserError(f"{key} is an empty list; expected the values to try, such as [8, 16, 32]")
     for value in values:
         if not isinstance(value, str | int | float | None):
-            raise UserError(f"{where} has the value {value!r}; a list of values holds text, numbers, true, false and null alone")
+            raise UserError(f"{key} has the value {value!r}; a list of values holds text, numbers, true, false and null alone")
     # 1 and True are equal to Python, and different to a config.
     if len({(type(value), value) for value in values}) < len(values):
-        raise UserError(f"{where} is {values}: a value stands twice")
-    return Choice(tuple(values))
+        raise UserError(f"{key} is {values}: a value stands twice")
+    return ChoiceSpace(tuple(values))
 
 
-def _range(where: str, value: Mapping[str, Any]) -> Range:
+def _range(key: str, value: Mapping[str, Any]) -> RangeSpace:
     for name in value:
-        if name not in _RANGE:
-            raise UserError(f"{where} has the key '{name}'{nearest(str(name), _RANGE)}; a range has {listed(_RANGE)}")
+        if name not in _RANGE_KEYS:
+            raise UserError(f"{key} has the key '{name}'{nearest(str(name), _RANGE_KEYS)}; a range has {listed(_RANGE_KEYS)}")
     for name in ("low", "high"):
         if name not in value:
-            raise UserError(f"{where} has no {name}; a range has low and high")
+            raise UserError(f"{key} has no {name}; a range has low and high")
     log = value.get("log", False)
     if not isinstance(log, bool):
-        raise UserError(f"{where} has log: {log!r}; expected true or false")
+        raise UserError(f"{key} has log: {log!r}; expected true or false")
     numbers = {name: value[name] for name in ("low", "high", "step") if value.get(name) is not None}
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise UserError(f"{where} has {name}: {number!r}; expected a number")
+            raise UserError(f"{key} has {name}: {number!r}; expected a number")
     if not all(isinstance(number, int) for number in numbers.values()):
         numbers = {name: float(number) for name, number in numbers.items()}
     low, high, step = numbers["low"], numbers["high"], numbers.get("step")
     if low >= high:
-        raise UserError(f"{where} goes from {low} to {high}; low has to be below high")
+        raise UserError(f"{key} goes from {low} to {high}; low has to be below high")
     if log and (low <= 0 or step is not None):
-        raise UserError(f"{where} is a logarithmic range, which has to begin above 0 and has no step")
+        raise UserError(f"{key} is a logarithmic range, which has to begin above 0 and has no step")
     if step is not None and not 0 < step <= high - low:
-        raise UserError(f"{where} has step: {step}; expected a number above 0 and at most {high - low}")
-    return Range(low, high, log, step)
+        raise UserError(f"{key} has step: {step}; expected a number above 0 and at most {high - low}")
+    return RangeSpace(low, high, log, step)
+
+
+class SearchedConfig(Protocol):
+    """The config that is searched, which accepts values for its keys or refuses them."""
+
+    def settings(self, values: Mapping[str, Value]) -> Mapping[str, Any]:
+        """Return the config with these values, as plain data."""
+        ...
+
+    def check(self, values: Mapping[str, Value]) -> None:
+        """Raise ``UserError`` if the config does not accept these values."""
+        ...
+
+
+def check_spaces(spaces: Mapping[str, Space], config: SearchedConfig, keys: Sequence[str], given: Collection[str]) -> None:
+    """Check that the config can be searched over these spaces.
+
+    Args:
+        spaces: by key.
+        config: is tried with the ends of each range, and with each value of a list.
+        keys: all keys of the config.
+        given: those that the user has given a value.
+
+    Raises:
+        UserError: a key is unknown or can't be searched, or the config does not accept a value.
+    """
+    searchable = [key for key in keys if (key in GROUPS or key.startswith(_WITHIN)) and not key.endswith("_target_")]
+    for key, space in spaces.items():
+        if key not in keys:
+            raise UserError(f"search: there is no key '{key}'{nearest(key, searchable)}; haltung sweep --cfg shows them all")
+        if key not in searchable:
+            raise UserError(
+                f"search: '{key}' can't be searched, since trials have to be compared on the same data with the same tracking; "
+                "keys of training, model and encoder can be, and corpus.reads, corpus.pooling, corpus.max_length"
+            )
+        if key in GROUPS and isinstance(space, RangeSpace):
+            raise UserError(f"search: '{key}' is a group; expected a list of its choices")
+        if key in given:
+            raise UserError(f"{key} is both given and searched; leave out {key}=…, or take it out of the search")
+        for value in space.probes:
+            try:
+                config.check({key: value})
+            except UserError as error:
+                raise UserError(f"search: {key}={value} is not accepted: {error}") from None
+
+
+def start_values(spaces: Mapping[str, Space], config: SearchedConfig) -> dict[str, Value]:
+    """Return the values of the recipe as it stands, as far as the search contains them.
+
+    The first trial has these values, so no search ends below the recipe that it began with.
+    """
+    settings = config.settings({})
+    start: dict[str, Value] = {}
+    for key, space in spaces.items():
+        if isinstance(space, ChoiceSpace) and key in GROUPS:
+            # The config does not name the choice that it was composed of; it is the one that changes nothing.
+            same = [name for name in space.values if config.settings({key: name}) == settings]
+            if same:
+                start[key] = same[0]
+            continue
+        value: Any = reduce(lambda node, name: node[name], key.split("."), settings)
+        if space.holds(value):
+            start[key] = value
+    return start

@@ -1,9 +1,9 @@
-"""The trials of a sweep in its database: begun one at a time, held by a lock while they live, buried and repeated when they were killed."""
+"""The trials of a sweep in its database: one lock per running trial, killed trials are re-queued."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,25 +15,28 @@ from haltung.experiments.sweep.spaces import Space, Value
 if TYPE_CHECKING:
     from filelock import BaseFileLock
     from optuna import Study
-    from optuna import Trial as Begun
+    from optuna import Trial as OptunaTrial
     from optuna.trial import FrozenTrial
 
 DATABASE = "trials.db"
 
-# A trial whose process has died so often (of memory, most likely) is not tried again.
-_DEATHS = 3
+# How a trial can end; ``lost``: its process died.
+STATES = ("finished", "pruned", "failed", "lost")
 
-# Seconds that a process waits for another one's write to the database.
-_PATIENCE = 120
+# A trial whose process has died so often (most likely out of memory) is not repeated.
+_MAX_DEATHS = 3
+
+# Seconds to wait for another process that writes to the database.
+_TIMEOUT = 120
 
 
 @dataclass(frozen=True)
 class Trial:
     """A trial that has ended.
 
-    ``state`` is ``finished``, ``pruned``, ``failed`` (``why`` says of what) or ``lost`` (its process died; it was tried again). ``score``
-    is the dev score of its best epoch, for a pruned one that of its last. ``run`` is its MLflow run, "" where there is none. ``twin`` is
-    the number of the trial with the very same values whose result it took over.
+    ``state`` is one of ``STATES``; ``why`` is the reason of a failure. ``score`` is the dev score of
+    its best epoch, for a pruned trial that of its last. ``run`` is its MLflow run, or "". ``twin`` is
+    the number of an earlier trial with the same values, whose result it has taken over.
     """
 
     number: int
@@ -47,23 +50,24 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """Where the trials of one sweep are kept, and how the next one's values are drawn.
+    """The database of a sweep's trials, and how the values of the next trial are drawn.
 
-    ``startup`` is the number of trials spread over the spaces by chance, and of those before which none is pruned; ``warmup`` the number
-    of epochs that a trial is always given. ``start`` has the values that the first trial begins with, those of the recipe as it stands;
+    At most ``max_trials`` are run. ``startup`` is the number of trials that are spread over the
+    spaces at random, and before which none is pruned; ``warmup`` is the number of epochs that each
+    trial is given. ``start`` has the values of the first trial, those of the recipe as it stands;
     keys that it lacks are drawn.
     """
 
     folder: Path
     spaces: Mapping[str, Space]
-    most: int
+    max_trials: int
     seed: int
     startup: int
     warmup: int
     start: Mapping[str, Value] = field(default_factory=dict)
 
     def open(self, worker: int = 0) -> Study:
-        """Open the study, created by the first to open it; the sweep's own process does so before it starts others.
+        """Open the study, or create it; the sweep's main process does so before it starts workers.
 
         Raises:
             UserError: the database is broken, or of another Optuna's version.
@@ -74,7 +78,7 @@ class Trials:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         url = f"sqlite:///{(self.folder / DATABASE).absolute()}"
         try:
-            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _TIMEOUT}})
             pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
             return optuna.create_study(
                 storage=storage,
@@ -89,13 +93,16 @@ class Trials:
             raise UserError(f"{self.folder / DATABASE} can't be read ({first}); start the sweep under another name") from None
 
     @contextmanager
-    def next(self, study: Study, worker: int, buried: Callable[[int], None]) -> Iterator[Begun | None]:
-        """Begin the next trial and hold it; None where there are enough. ``buried`` is called with the number of each trial found dead."""
+    def next(self, study: Study, worker: int, on_requeued: Callable[[int], None]) -> Iterator[OptunaTrial | None]:
+        """Begin the next trial and hold its lock; None if there are enough.
+
+        ``on_requeued`` gets the number of each trial whose process has died.
+        """
         from filelock import FileLock
 
         with FileLock(self.folder / ".next.lock"):
-            for number in self._bury(study):
-                buried(number)
+            for number in self._requeue_dead(study):
+                on_requeued(number)
             trial = self._ask(study, worker)
             lock = self._lock(trial.number) if trial is not None else None
             if lock is not None:
@@ -107,40 +114,41 @@ class Trials:
                 lock.release()
                 Path(lock.lock_file).unlink(missing_ok=True)
 
-    def _ask(self, study: Study, worker: int) -> Begun | None:
+    def _ask(self, study: Study, worker: int) -> OptunaTrial | None:
         from optuna.trial import TrialState
 
         states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL or "why" in trial.user_attrs]
-        if TrialState.WAITING not in states and len(states) >= self.most:
+        if TrialState.WAITING not in states and len(states) >= self.max_trials:
             return None
         if TrialState.WAITING not in states and len(states) < max(self.startup, 1):
             study.enqueue_trial(self._first()[len(states)])
-        # Each trial has a random state of its own, so that a resumed sweep draws what an unbroken one would have drawn.
+        # Each trial has its own random state, so that a resumed sweep draws what an uninterrupted one would have drawn.
         study.sampler = self._sampler(len(states), worker)
         return study.ask({key: space.distribution() for key, space in self.spaces.items()})
 
     def _first(self) -> list[dict[str, Value]]:
-        """Return the values of the first trials: ``start``, then a Latin hypercube: of each key every stretch of its space comes up once.
+        """Return the values of the first trials: ``start``, then a Latin hypercube.
 
-        Drawn one by one, a few points often lie side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
-        values of input variables").
+        The hypercube takes one value from each stretch of each space. A few points that are drawn
+        one by one often lie side by side (McKay, Beckman and Conover 1979, "A comparison of three
+        methods for selecting values of input variables").
         """
         from scipy.stats.qmc import LatinHypercube
 
-        # Where the recipe is no point of the search, it takes the place of one that is drawn.
+        # If the search does not contain the whole recipe, its values replace those of the first drawn point.
         whole = self.start.keys() == self.spaces.keys()
         points = LatinHypercube(len(self.spaces), rng=self.seed).random(max(self.startup - whole, 1))
         drawn = [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
         return [dict(self.start), *drawn] if whole else [{**drawn[0], **self.start}, *drawn[1:]]
 
-    def _bury(self, study: Study) -> list[int]:
-        """Mark as failed the trials whose process has died, put them in line again, and return their numbers.
+    def _requeue_dead(self, study: Study) -> list[int]:
+        """Mark trials whose process has died as failed, queue them again, and return their numbers.
 
-        A process holds a lock for each trial that it runs, which the system takes from it however it dies; so nothing has to be guessed
-        from a heartbeat.
+        A process holds a lock for the trial that it runs, which the system releases however it
+        dies; so nothing has to be guessed from a heartbeat.
         """
         from filelock import Timeout
-        from optuna.trial import Trial as Begun
+        from optuna.trial import Trial as OptunaTrial
         from optuna.trial import TrialState
 
         dead = []
@@ -153,11 +161,11 @@ class Trials:
             lock.release()
             Path(lock.lock_file).unlink(missing_ok=True)
             deaths = int(trial.user_attrs.get("deaths", 0)) + 1
-            if deaths >= _DEATHS:
-                Begun(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
+            if deaths >= _MAX_DEATHS:
+                OptunaTrial(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
             study.tell(trial.number, state=TrialState.FAIL)
-            # Only now, so that a kill in between can't put it in line twice; one that is lost so is drawn again, with the same values.
-            if deaths < _DEATHS and set(trial.params) == set(self.spaces):
+            # Only now, so that a kill in between can't queue it twice; a trial lost like that is drawn again, with the same values.
+            if deaths < _MAX_DEATHS and set(trial.params) == set(self.spaces):
                 study.enqueue_trial(trial.params, user_attrs={"deaths": deaths})
             dead.append(trial.number)
         return dead
@@ -182,8 +190,8 @@ def ended(study: Study) -> list[Trial]:
     return [_trial(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
-def twin_of(study: Study, begun: Begun) -> FrozenTrial | None:
-    """Return an earlier trial with the very same values that went to its end or was pruned: its result would be the same."""
+def twin_of(study: Study, begun: OptunaTrial) -> FrozenTrial | None:
+    """Return an earlier trial with the same values that finished or was pruned, for its result."""
     from optuna.trial import TrialState
 
     states = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -192,10 +200,10 @@ def twin_of(study: Study, begun: Begun) -> FrozenTrial | None:
 
 
 def importances(study: Study, seed: int) -> dict[str, float]:
-    """Return each key's share of the scores' variance, largest first; empty where there are too few trials to tell.
+    """Return each key's share of the variance of scores, largest first; empty with too few trials.
 
-    Functional ANOVA over a random forest (Hutter, Hoos and Leyton-Brown 2014, "An efficient approach for assessing hyperparameter
-    importance").
+    Functional ANOVA over a random forest (Hutter, Hoos and Leyton-Brown 2014, "An efficient
+    approach for assessing hyperparameter importance").
     """
     import optuna
     from optuna.importance import FanovaImportanceEvaluator
@@ -204,13 +212,8 @@ def importances(study: Study, seed: int) -> dict[str, float]:
     varied = [key for key in complete[0].params if len({trial.params[key] for trial in complete}) > 1] if complete else []
     if len(complete) < 4 or len(varied) < 2 or len({trial.value for trial in complete}) < 2:
         return {}
-    found = optuna.importance.get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=varied)
-    return {key: float(share) for key, share in found.items()}
-
-
-def scores(trials: Sequence[Trial], state: str) -> list[tuple[int, float]]:
-    """Return number and score of the trials in a state."""
-    return [(trial.number, trial.score) for trial in trials if trial.state == state and trial.score is not None]
+    shares = optuna.importance.get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=varied)
+    return {key: float(share) for key, share in shares.items()}
 
 
 def _trial(trial: FrozenTrial) -> Trial:
