@@ -23,7 +23,7 @@ from haltung.evaluation import outcome
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.experiments import promote as promotion
 from haltung.tracking.models import log_exported
-from haltung.tracking.registry import holder, point
+from haltung.tracking.registry import set_alias, version_of_alias
 from scored_runs import OTHER_SCHEME, SCHEME, scored
 
 
@@ -54,7 +54,7 @@ def clean(home: Path) -> Iterator[Path]:
     """The same folder, without a champion before and after."""
     connection = tracking.open_store(_store(home))
     yield home
-    if holder(connection, "champion"):
+    if version_of_alias(connection, "champion"):
         connection.client.delete_registered_model_alias("haltung", "champion")
 
 
@@ -82,7 +82,7 @@ def _promoted(store: tracking.Store, run: str, **more: object) -> promotion.Prom
 
 def _champion(store: tracking.Store) -> str:
     """The name of the run whose version is the champion."""
-    found = holder(tracking.open_store(store), "champion")
+    found = version_of_alias(tracking.open_store(store), "champion")
     return tracking.find(store, found.run).name if found else ""
 
 
@@ -93,7 +93,7 @@ def test_the_first_champion_is_set_at_once(clean: Path) -> None:
     assert (found.old, found.comparison) == (None, None)
     assert "no version of haltung is the champion yet" in found.note
     assert _champion(store) == "unscored"
-    tags = holder(tracking.open_store(store), "champion").tags
+    tags = version_of_alias(tracking.open_store(store), "champion").tags
     assert tags["haltung.promoted_why"] == found.note
     assert tags["haltung.promoted_with"] == "haltung promote run=unscored"
 
@@ -106,7 +106,7 @@ def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
     assert better.verdicts()[0].startswith("Stance: like is better than poor (macro-F1 +0.")
     open_ = _promoted(store, "good")
     assert open_.verdicts()[0].startswith("Stance: good and like: not distinguishable")
-    assert (_champion(store), holder(tracking.open_store(store), "champion").tags["haltung.promoted_over"]) == ("good", better.new.version)
+    assert (_champion(store), version_of_alias(tracking.open_store(store), "champion").tags["haltung.promoted_over"]) == ("good", better.new.version)
 
 
 def test_every_task_counts(clean: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_champion_without_a_run_is_told(clean: Path) -> None:
     store = _store(clean)
     connection = tracking.open_store(store)
     made = connection.client.create_model_version("haltung", source=str(clean / "experiments/artifacts"))
-    point(connection, "champion", dataclasses.replace(promotion.consider(store, "good", "other").new, version=str(made.version)), {})
+    set_alias(connection, "champion", dataclasses.replace(promotion.consider(store, "good", "other").new, version=str(made.version)), {})
     with pytest.raises(UserError, match="the champion, does not say which run it comes from, so it can't be compared; force=true"):
         promotion.consider(store, "good", "champion")
 

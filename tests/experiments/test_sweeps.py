@@ -17,18 +17,18 @@ import pytest
 from omegaconf import OmegaConf
 
 from haltung.errors import UserError
-from haltung.experiments.sweep import Choice, Range, Trial, spaces_of
-from haltung.experiments.sweep.gains import gained
+from haltung.experiments.sweep import ChoiceSpace, RangeSpace, Trial, spaces_of
+from haltung.experiments.sweep.results import gain_over_start
 from haltung.experiments.sweep.trials import Trials, ended, importances, twin_of
 from command_line import CORPUS, haltung, write_corpus
 
-SPACES = {"training.rate": Range(0.001, 1.0, log=True), "training.batch": Choice((8, 16)), "training.epochs": Range(1, 5)}
+SPACES = {"training.rate": RangeSpace(0.001, 1.0, log=True), "training.batch": ChoiceSpace((8, 16)), "training.epochs": RangeSpace(1, 5)}
 
 
 def test_a_list_is_a_choice_and_a_mapping_a_range():
     """Whole numbers stay whole, and one broken number makes a range of broken ones."""
     found = spaces_of({"a": ["none", 1, None, True], "b": {"low": 1, "high": 4}, "c": {"low": 0, "high": 0.5}, "d": {"low": 1e-5, "high": 1e-3, "log": True}})  # fmt: skip  # noqa: E501
-    assert found == {"a": Choice(("none", 1, None, True)), "b": Range(1, 4), "c": Range(0.0, 0.5), "d": Range(1e-5, 1e-3, log=True)}
+    assert found == {"a": ChoiceSpace(("none", 1, None, True)), "b": RangeSpace(1, 4), "c": RangeSpace(0.0, 0.5), "d": RangeSpace(1e-5, 1e-3, log=True)}
     assert isinstance(found["c"].low, float)
 
 
@@ -65,13 +65,13 @@ def test_an_empty_search_is_refused():
 @pytest.mark.parametrize(
     ("space", "first", "last"),
     [
-        (Choice(("a", None, True)), "a", True),
-        (Range(1, 5), 1, 5),
-        (Range(2, 8, step=3), 2, 8),
-        (Range(1, 64, log=True), 1, 64),
-        (Range(0.0, 0.3, step=0.1), 0.0, pytest.approx(0.3)),
-        (Range(0.0, 0.3), 0.0, pytest.approx(0.3)),
-        (Range(1e-5, 1e-3, log=True), pytest.approx(1e-5), pytest.approx(1e-3)),
+        (ChoiceSpace(("a", None, True)), "a", True),
+        (RangeSpace(1, 5), 1, 5),
+        (RangeSpace(2, 8, step=3), 2, 8),
+        (RangeSpace(1, 64, log=True), 1, 64),
+        (RangeSpace(0.0, 0.3, step=0.1), 0.0, pytest.approx(0.3)),
+        (RangeSpace(0.0, 0.3), 0.0, pytest.approx(0.3)),
+        (RangeSpace(1e-5, 1e-3, log=True), pytest.approx(1e-5), pytest.approx(1e-3)),
     ],
 )
 def test_a_part_of_the_way_is_a_value_that_optuna_would_draw(space, first, last):
@@ -117,10 +117,10 @@ def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int
 @pytest.mark.parametrize(
     ("space", "inside", "outside"),
     [
-        (Choice((1, "a", None)), (1, "a", None), (True, "b", 2)),
-        (Range(1, 5), (1, 5), (0, 6, 2.0, True, "2", None)),
-        (Range(0.0, 0.3, step=0.1), (0.0, 0.1, 0.3, 0), (0.15, 0.4, False)),
-        (Range(1e-5, 1e-3, log=True), (1e-5, 2e-4), (1e-6, 1)),
+        (ChoiceSpace((1, "a", None)), (1, "a", None), (True, "b", 2)),
+        (RangeSpace(1, 5), (1, 5), (0, 6, 2.0, True, "2", None)),
+        (RangeSpace(0.0, 0.3, step=0.1), (0.0, 0.1, 0.3, 0), (0.15, 0.4, False)),
+        (RangeSpace(1e-5, 1e-3, log=True), (1e-5, 2e-4), (1e-6, 1)),
     ],
 )
 def test_a_space_knows_which_values_it_has(space, inside, outside):
@@ -131,18 +131,18 @@ def test_a_space_knows_which_values_it_has(space, inside, outside):
 
 def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
     """Run trials without any training, as a worker does; stop like a killed one within the trial ``stop_after``."""
-    study, buried = trials.open(), []
+    study, requeued = trials.open(), []
     for number in range(stop_after + 1):
-        with trials.next(study, 0, buried.append) as begun:
+        with trials.next(study, 0, requeued.append) as begun:
             if begun is None or number == stop_after:
                 break
             study.tell(begun, begun.params["training.rate"])
-    return buried
+    return requeued
 
 
-def _trials(folder: Path, most: int = 8) -> Trials:
+def _trials(folder: Path, max_trials: int = 8) -> Trials:
     folder.mkdir(exist_ok=True)
-    return Trials(folder, SPACES, most, seed=1, startup=3, warmup=1)
+    return Trials(folder, SPACES, max_trials, seed=1, startup=3, warmup=1)
 
 
 def test_a_stopped_sweep_goes_on_as_an_unbroken_one(tmp_path: Path):
@@ -177,12 +177,12 @@ def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path: Path):
     assert sum(trial.state == "finished" for trial in found) == 3
 
 
-def test_a_living_trial_is_not_buried(tmp_path: Path):
+def test_a_living_trial_is_not_requeued(tmp_path: Path):
     """Another worker leaves it alone while it is held."""
     trials = _trials(tmp_path / "s")
-    study, buried = trials.open(), []
-    with trials.next(study, 1, buried.append) as first, trials.next(trials.open(2), 2, buried.append) as second:
-        assert (first.number, second.number, buried) == (0, 1, [])
+    study, requeued = trials.open(), []
+    with trials.next(study, 1, requeued.append) as first, trials.next(trials.open(2), 2, requeued.append) as second:
+        assert (first.number, second.number, requeued) == (0, 1, [])
         assert first.params != second.params
 
 
@@ -347,19 +347,19 @@ def test_what_cannot_be_told_is_told_why(tmp_path: Path):
     """The recipe is outside of the search, has failed, is alone, or was run by a version that kept no predictions."""
     from haltung import tracking
 
-    spaces, start = {"a": Choice((1, 2)), "b": Choice((1, 2))}, {"a": 1, "b": 1}
+    spaces, start = {"a": ChoiceSpace((1, 2)), "b": ChoiceSpace((1, 2))}, {"a": 1, "b": 1}
     store = tracking.Store(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
     with tracking.run(store, "old") as old:
         pass
     first, second = Trial(0, "finished", start, 0.5, old.id), Trial(1, "finished", {"a": 2, "b": 1}, 0.6, old.id)
     for trials, values, message in [
-        ((first, second), {"a": 1}, "what the recipe as it stands has for b is not in the search"),
-        ((replace(first, state="failed"), second), start, "did not come to its end"),
+        ((first, second), {"a": 1}, "recipe as it stands has for b is not in the search"),
+        ((replace(first, state="failed"), second), start, "did not finish"),
         ((first, replace(second, state="pruned")), start, r"no trial but the recipe as it stands \(trial 0\)"),
-        ((first, second), start, "trial 0 has kept no predictions of dev"),
+        ((first, second), start, "trial 0 has no dev predictions"),
     ]:
         with pytest.raises(UserError, match=message):
-            gained(trials, spaces, values, "mean", store)
+            gain_over_start(trials, spaces, values, "mean", store)
 
 
 @pytest.mark.slow

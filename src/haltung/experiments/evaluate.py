@@ -29,6 +29,7 @@ from haltung.models import seen as learned
 from haltung.models.explain.words import Attribution, pooled
 from haltung.models.exported import ExportedModel
 from haltung.models.predictor import Predictor
+from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord
 from haltung.training.calibrate import calibration_of

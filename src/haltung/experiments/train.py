@@ -29,6 +29,7 @@ from haltung.evaluation.statistics.intervals import with_intervals
 from haltung.files import write_text
 from haltung.models import bundle
 from haltung.models.predictor import Model
+from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store

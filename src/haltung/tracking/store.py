@@ -22,7 +22,7 @@ _SQLITE = "sqlite:///"
 _NO_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 # Seconds to wait for another training to create the database: minutes on a slow network disk.
-_CREATION_TIMEOUT = 300.0
+_CREATE_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,12 @@ def _ensure_database(store: Store, create: bool) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f"{path.name}.lock"), timeout=_CREATION_TIMEOUT):
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=_CREATE_TIMEOUT):
             if not _is_database(path):
                 _create_database(path)
     except Timeout:
         raise UserError(
-            f"another process has been creating {store.label} for {_CREATION_TIMEOUT:.0f} seconds; stop it, and start again"
+            f"another process has been creating {store.label} for {_CREATE_TIMEOUT:.0f} seconds; stop it, and start again"
         ) from None
     except OSError as error:
         raise UserError(f"{store.label} can't be created ({error.strerror or error}); name another path in tracking.uri") from None
