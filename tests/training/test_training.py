@@ -17,7 +17,7 @@ import tiny
 from haltung.errors import UserError
 from haltung.models.neural import build
 from haltung.models.spec import NetworkSpec
-from haltung.training.finetune import Trained, _Rows, finetune, last_checkpoint, rates
+from haltung.training.finetune import FineTuned, _Rows, finetune, last_checkpoint, rates
 from haltung.training.recipe import Training
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
@@ -27,7 +27,7 @@ DROPPING = Training(**{**vars(RECIPE), "context_dropout": 0.3})
 WITH_CONTEXT = NetworkSpec(max_length=32, reads={"default": "context"})
 
 
-def _train(bert: Path, folder: Path, recipe: Training = RECIPE, seed: int = 1, spec: NetworkSpec = SPEC, **more: object) -> Trained:
+def _train(bert: Path, folder: Path, recipe: Training = RECIPE, seed: int = 1, spec: NetworkSpec = SPEC, **more: object) -> FineTuned:
     return finetune(tiny.segments(160), tiny.segments(48, seed=1), tiny.scheme(), tiny.encoder(bert), spec, recipe, seed, folder, **more)  # type: ignore[arg-type]
 
 

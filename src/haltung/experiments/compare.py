@@ -1,4 +1,4 @@
-"""Runs to a comparison: find them, read their predictions, refuse what can't be compared, track it."""
+"""Runs to a comparison: find them, read their predictions, refuse what differs, track it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from haltung.tracking import RunRecord, Store
 # What a cross-validation calls the predictions of all its held-out parts together.
 FOLDS = "folds"
 
-# The parts of a run's config that are its recipe; of the corpus all but its source and how it is cleaned and split, which digests compare.
+# The parts of a run's config that are its recipe, and the keys of the corpus that its digest
+# covers.
 _RECIPE = ("encoder", "model", "training", "corpus")
 _DIGESTED = ("reader", "rules", "split", "references")
 
@@ -204,7 +205,7 @@ def _key(record: RunRecord, split: str, corpus: str | None) -> str:
 
 
 def _digest(record: RunRecord, split: str, corpus: str | None) -> str | None:
-    """Return the digest of the split that was predicted; None if the run has no predictions for it."""
+    """Return the digest of the predicted split; None if the run has no predictions for it."""
     key = _key(record, split, corpus)
     scored = record.tags.get(f"haltung.digest.{key}")
     return record.tags.get(f"haltung.split_digest.{key}") if scored is None and key == "dev" else scored

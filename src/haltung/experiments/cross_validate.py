@@ -1,4 +1,4 @@
-"""Cross-validation as one tracked experiment: a training for each fold, and their test predictions joined."""
+"""Cross-validation as one tracked experiment: a training for each fold, predictions joined."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, directory_of, mean_and_deviation, tracked, train
 from haltung.tracking import Store
 
-# The split's name under which the parent run keeps the joined predictions: evaluation/folds/predictions.parquet.
+# The name of the joined predictions' split: evaluation/folds/predictions.parquet.
 KEY = "folds"
 
 
@@ -69,7 +69,7 @@ def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int,
         "haltung.corpus": first.corpus.name,
         "haltung.scheme": scheme.name,
         "haltung.scheme_digest": scheme.digest(),
-        # Over all tasks of the corpus, as the digests of its splits are, so that a model of some of them can be compared.
+        # Over all tasks of the corpus, so that models of some of them can be compared.
         f"haltung.digest.{KEY}": _digest(plans),
         **tracking.provenance(first.command),
     }
@@ -106,7 +106,7 @@ def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
         raise UserError("no folds to put together; expected at least two")
     ids = [id for part in parts for id in part.ids]
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
-    # A segment without an article is numbered within its part; the numbers of two parts must not meet.
+    # A segment without an article is numbered within its part; numbers of two parts must differ.
     groups = [f"{group}/{number}" if group.startswith("\0") else group for number, part in enumerate(parts) for group in part.groups]
     first = parts[0]
     return ScoredSplit(
@@ -121,7 +121,7 @@ def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
 
 
 def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
-    """Return mean and standard deviation (n-1) of each headline metric, each fold counting the same.
+    """Return mean and standard deviation (n-1) over folds of each headline metric.
 
     A task that some fold has no label of is left out.
     """

@@ -1,4 +1,4 @@
-"""Trained runs as one model: its weights are fitted on dev, and it is tracked as a run of its own."""
+"""Trained runs as one model, with weights fitted on dev, tracked as a run of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EnsembleOutcome:
 
 
 def members_of(store: Store, names: Sequence[str]) -> list[TrainedModel]:
-    """Return the models with these names: bundle folders, or runs; a parent run stands for its seeds.
+    """Return the models with these names: bundle folders or runs (see ``models_of``).
 
     Raises:
         UserError: a run is unknown, or stands for no models.
@@ -93,6 +93,6 @@ def combine(
             model, run, corpus, train_split, dev_split, directory, title=name, command=tags["haltung.command"],
             provenance={"members": names}, language=language, predictions=predictions,
         )  # fmt: skip
-        # By number, in the order of the tag: a member may be a folder, whose path is no name of a metric.
+        # By number, as in the tag: a member may be a folder, whose path is no name of a metric.
         run.metrics({"weight": {task: {str(number): weight for number, weight in enumerate(row)} for task, row in model.weights.items()}})
     return EnsembleOutcome(run.id, run.where, outcome.bundle, outcome.evaluation, tuple(names), model.weights)

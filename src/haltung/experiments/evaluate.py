@@ -1,4 +1,4 @@
-"""Trained models on a split: predictions, metrics, error analysis and report, in a folder and a run."""
+"""Trained models on a split: predictions, metrics, error analysis, report; in folder and run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from haltung.training.calibrate import calibration_of
 
 SPLITS = ("dev", "test")
 
-# The share of a split that a model may know by coincidence: short sentences such as "Das Gericht bestätigte das" stand in several articles.
+# The share of a split that a model may know by coincidence: short sentences such as
+# "Das Gericht bestätigte das" are in several articles.
 _COINCIDENCES = 0.01
 
 
@@ -87,7 +88,7 @@ def evaluate(
         models: of one run (``models_of``), or of bundles.
         corpus: to score on.
         split: ``dev`` or ``test``.
-        own_corpus: whether this is the corpus that the models were trained on, split as it was then.
+        own_corpus: whether the models were trained on this corpus, with the same splits.
         group: the run of the models' seeds (``tracking.group``); gets mean, deviation and interval.
         folder: gets a folder ``MODEL-CORPUS-SPLIT`` for each report.
         command: the words of the command line.
@@ -105,7 +106,7 @@ def evaluate(
         for model in models:
             _check_digest(model, corpus, split)
     segments = corpus.segments(split)
-    # All models are checked before the first is scored. Dev is what models are chosen on, so it is no news that they know it.
+    # All models are checked before the first is scored; every model knows dev.
     seen = [0 if split == "dev" else _count_seen(model, segments, split, corpus.name, own_corpus, allow_seen) for model in models]
     done = []
     for model, known in zip(models, seen, strict=True):
@@ -180,7 +181,7 @@ def analyse_errors(
         model: the one that ``scored`` is of; it predicts masked and swapped segments.
         segments: the split.
         scored: predictions and gold of these segments, in the same order.
-        explain: how many mistakes get word attributions, shared evenly among tasks; 0 needs no captum.
+        explain: how many mistakes get word attributions, over all tasks; 0 needs no captum.
         listed: how many mistakes are listed for each task.
         draws: of each bootstrap.
         seed: of the draws, and of the countries that replace others.
@@ -253,7 +254,7 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
     tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
     out, attributions = list(mistakes.mistakes), list[Attribution]()
     for turn, task in enumerate(tasks):
-        # What the first tasks leave over by rounding, or for want of mistakes, goes to the later ones.
+        # What the first tasks leave over goes to the later ones.
         share = -(-(explain - len(attributions)) // (len(tasks) - turn))
         rows = [row for row, mistake in enumerate(out) if mistake.task == task][:share]
         chosen = [out[row] for row in rows]

@@ -1,4 +1,4 @@
-"""Learning curves: one recipe trained on nested, growing parts of train, scored on the same dev split."""
+"""Learning curves: one recipe trained on growing parts of train, scored on one dev split."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from haltung.tracking import Store
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One share of train: its mean number of segments, and each task's macro-F1 on dev over seeds."""
+    """A share of train: its mean number of segments, and macro-F1 on dev over seeds, by task."""
 
     share: float
     segments: float
@@ -44,9 +44,9 @@ def learning_curve(
 ) -> LearningCurve:  # fmt: skip
     """Train on each share of train with each seed, below a run that holds metrics and plot.
 
-    The test split is not opened. Each seed draws its own order of articles (``corpus.stratify.subsample``),
-    so the spread over seeds contains the luck of the draw; at the full size it is that of the
-    training alone.
+    The test split is not opened. Each seed draws its own order of articles
+    (``corpus.stratify.subsample``), so the spread over seeds contains the luck of the draw; at the
+    full size it is that of the training alone.
 
     Args:
         plans: one for each seed, of one name.

@@ -1,4 +1,4 @@
-"""Promote a run's exported model, unless it is worse than today's champion on the same test split."""
+"""Promote a run's exported model, unless it is worse than the champion on the same test split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training as a tracked run: a prepared corpus and a recipe in, a bundle, metrics and plots out."""
+"""One training as a tracked run: corpus and recipe in; bundle, metrics and plots out."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def save(
         predictions: the model's predictions for dev, if they are known already.
     """
     manifest = corpus.manifest
-    # Temperatures and thresholds are fitted before the bundle is written: what is evaluated here is what is loaded from it.
+    # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.
     scored = score(dev_split, predictions or model.predict(dev_split, progress=True), corpus.scheme, manifest.name, "dev")
     scored = calibrate(model, scored)
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
@@ -289,7 +289,7 @@ def tracked(
     directory: Path, name: str, store: Store, tags: Mapping[str, object], config: Mapping[str, Any],
     parent: Run | None = None, resume: bool = False,
 ) -> Iterator[Run]:  # fmt: skip
-    """Begin or resume the run of a run directory, where its id and state are noted for ``resume``."""
+    """Begin or resume the run of a run directory, and note its id and state there."""
     run_id = read_state(directory).get("run") if resume else None
     with tracking.run(store, name, parent, tags, run_id) as run:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A bundle as an MLflow model: imported code instead of a pickle, declared columns, a tested example.
+"""A bundle as an MLflow model: code instead of a pickle, declared columns, a tested example.
 
 A training logs its bundle as it is, for use within this project (``log_bundle``). The exported
 bundle, for serving, is logged beside it (``log_exported``): it loads without torch and without
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-# The model's name within its run (`runs:/RUN/bundle`), and the bundle's among the model's artifacts.
+# The model's name in its run (`runs:/RUN/bundle`), and the bundle's among its artifacts.
 NAME = "bundle"
 
-# The name of an exported bundle's model; also the value of the tag `haltung.form`, by which its versions are found.
+# The name of an exported bundle's model, and the value of its versions' tag `haltung.form`.
 EXPORTED = "exported"
 
 # The libraries that a bundle's predictions depend on, by kind.
@@ -49,7 +49,7 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A logged model: its URI for ``mlflow.pyfunc.load_model``, its registered name and version or ""."""
+    """A logged model: its URI for ``mlflow.pyfunc``, its registered name and version, or ""."""
 
     uri: str
     model_id: str
@@ -126,8 +126,8 @@ def _logged(
         warnings.simplefilter("ignore")
         import mlflow.pyfunc as flavor
 
-    # The requirements are given, so pip and a uv.lock of the working directory need not be consulted.
-    # Without its experiment named, the model would be in MLflow's default one, which writes into the working directory.
+    # The requirements are given, so neither pip nor a uv.lock need be consulted.
+    # MLflow's default experiment writes into the working directory.
     settings = {
         "MLFLOW_EXPERIMENT_ID": connection.experiment,
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
@@ -158,7 +158,7 @@ def columns(segments: Sequence[Segment]) -> pd.DataFrame:
 
 
 def signature(tasks: dict[str, Any]) -> ModelSignature:
-    """Return the declared columns for a scheme's tasks: ``text`` is required, multi-label gives lists."""
+    """Return the columns for a scheme's tasks: ``text`` is required, multi-label gives lists."""
     mlflow()
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema

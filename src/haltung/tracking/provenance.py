@@ -74,7 +74,7 @@ def _hardware() -> dict[str, str]:
     hardware = {"cpu": _cpu(), "cores": str(_cores()), "system": platform.platform()}
     with contextlib.suppress(ValueError, OSError, AttributeError):
         hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
-    # A training on a GPU has loaded torch; loading it only for this would cost the linear model seconds.
+    # A training on a GPU has loaded torch; loading it only for this would take seconds.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         hardware["gpu"] = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))

@@ -20,7 +20,8 @@ from haltung.tracking.write import CONFIG, Run
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
-# Tag of a parent run with the ids of its seeds: a seed that was trained before, as part of another run, stays a child of that one.
+# Tag of a parent run with the ids of its seeds: one that was trained before, as part of another
+# run, stays a child of that run.
 MEMBERS = "haltung.members"
 
 # Our words for how a run has ended, and MLflow's; a pruned trial is KILLED there.
@@ -284,7 +285,7 @@ def _by_ids(connection: Connection, ids: Sequence[str]) -> list[RunRecord]:
 
 
 def _download(uri: str, store: Store) -> Path | None:
-    """Return what is at an artifact URI, None if there is nothing; local files stay where they are."""
+    """Return what is at an artifact URI, or None; local files are not copied."""
     library = mlflow()
     from mlflow.exceptions import MlflowException
 

@@ -63,7 +63,7 @@ class Store:
 
     @property
     def address(self) -> str:
-        """The URI for MLflow: absolute, since MLflow resolves a relative one in any working directory."""
+        """The URI for MLflow; absolute, since the working directory may change."""
         return _SQLITE + str(self.database) if self.local else self.uri.rstrip("/")
 
     @property

@@ -22,7 +22,7 @@ _TIMEOUT = 180.0
 
 @contextmanager
 def page(store: Store, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Serve MLflow's pages on a local store; yield their address, once they answer, and the process.
+    """Serve MLflow's pages on a local store; yield address and process once they answer.
 
     Raises:
         UserError: there is no such store, the port is taken or not allowed, or MLflow does not
@@ -30,7 +30,7 @@ def page(store: Store, host: str, port: int) -> Iterator[tuple[str, subprocess.P
     """
     open_store(store, create=False)
     _check_port(host, port)
-    # Artifacts are in local folders, which MLflow reads itself; its proxy would create a folder mlartifacts here.
+    # MLflow reads the local artifacts itself; its proxy would create a folder mlartifacts here.
     options = ["--backend-store-uri", store.address, "--no-serve-artifacts", "--host", host, "--port", str(port), "--workers", "1"]
     command = [sys.executable, "-m", "mlflow", "server", *options]
     # A process group, since MLflow starts further processes, and all of them have to be stopped.

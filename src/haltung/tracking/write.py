@@ -53,14 +53,14 @@ class Run:
 
     @property
     def where(self) -> str:
-        """Where to look at the run: its page on the server, or the command that shows the database."""
+        """Where to look at the run: its page on the server, or the command for the database."""
         store = self.connection.store
         if store.local:
             return f"mlflow ui --backend-store-uri {store.uri}"
         return f"{store.address}/#/experiments/{self.connection.experiment}/runs/{self.id}"
 
     def params(self, config: Mapping[str, Any]) -> None:
-        """Log a config: each value as a parameter with a dotted key, and the whole as ``config.yaml``.
+        """Log a config: each value as a parameter with a dotted key, all as ``config.yaml``.
 
         MLflow's parameters never change. A resumed run keeps those of its first start, and its tag
         ``haltung.resumed_with`` has the differences.
@@ -82,7 +82,8 @@ class Run:
         self.text(yaml.safe_dump(_plain(config), allow_unicode=True, sort_keys=False), CONFIG)
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Log metrics, such as ``{"test": {"stance": 0.5}}``; MLflow's page groups them by the ``/``.
+        """Log metrics; ``{"test": {"stance": 0.5}}`` becomes ``test/stance``, grouped in MLflow's
+        page.
 
         Raises:
             UserError: a value is no number.
@@ -164,9 +165,10 @@ class Run:
 def run(
     store: Store, name: str, parent: Run | None = None, tags: Mapping[str, object] | None = None, resume: str | None = None
 ) -> Iterator[Run]:
-    """Begin a run and yield it; it ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``).
+    """Begin a run and yield it.
 
-    A process that is killed outright leaves its run RUNNING; ``resume`` continues it.
+    It ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``). A process that is
+    killed outright leaves its run RUNNING; ``resume`` continues it.
 
     Args:
         store: where to track.
@@ -206,7 +208,7 @@ def mark_failed(run: Run, why: str) -> None:
 
 
 def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings as ``(joined key, value)``; an empty mapping is a leaf."""
+    """Yield the leaves of nested mappings as ``(joined key, value)``; an empty one is a leaf."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flat(value, separator, f"{prefix}{key}{separator}")
@@ -259,7 +261,7 @@ def _resumed(connection: Connection, resume: str) -> Run:
 
 
 def _end(run: Run, status: str, error: BaseException | None) -> None:
-    """Set the status; a store that can't be reached must not hide ``error``, which is being raised."""
+    """Set the status; a store that can't be reached must not hide ``error``."""
     try:
         if error is not None and not isinstance(error, SystemExit):
             run.tags({"haltung.pruned": str(error)} if isinstance(error, Pruned) else {"haltung.error": f"{type(error).__name__}: {error}"})

@@ -1,4 +1,4 @@
-"""After a training: fit on dev what makes the model's probabilities as sure as they are right, and where it had better abstain."""
+"""Calibration of a new model on dev: temperatures, and thresholds for abstaining."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from haltung.models.predictor import Model, Predictor
 
 
 def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> ScoredSplit:
-    """Fit the model's temperatures and thresholds on dev, give them to it, and return dev as the model predicts it from now on.
+    """Fit temperatures and thresholds on dev, set them in the model, return calibrated predictions.
 
-    No label changes: the epoch and the hyperparameters that dev has chosen would have been chosen all the same.
+    No predicted label changes, so dev would choose the same epoch and hyperparameters.
 
     Args:
-        model: as it comes from its training, with no temperature yet.
+        model: as it comes from its training, uncalibrated.
         scored: the model's predictions for dev.
-        precisions: for which to look for a threshold of each single-label task.
+        precisions: to find a threshold for, in each single-label task.
     """
     temperatures = {}
     for task in scored.scheme:
         rows = scored.labelled(task.name)
         if rows.any():
             temperatures[task.name] = fitted(scored.probabilities[task.name][rows], scored.gold[task.name][rows], task.kind)
-    now = replace(scored, probabilities=calibrated(scored.probabilities, scored.scheme, Calibration(temperatures)))
-    model.calibration = Calibration(temperatures, thresholds(now, precisions))
-    return now
+    after = replace(scored, probabilities=calibrated(scored.probabilities, scored.scheme, Calibration(temperatures)))
+    model.calibration = Calibration(temperatures, thresholds(after, precisions))
+    return after
 
 
 def calibration_of(model: Predictor, scored: ScoredSplit) -> CalibrationReport:
-    """Return the calibration figures of a model's predictions on a split, beside those without its temperatures."""
-    held = model.calibration
-    before = replace(scored, probabilities=uncalibrated(scored.probabilities, scored.scheme, held))
-    return measure(scored, held.temperatures, held.thresholds, before)
+    """Return the calibration metrics of a model on a split, with and without its temperatures."""
+    calibration = model.calibration
+    before = replace(scored, probabilities=uncalibrated(scored.probabilities, scored.scheme, calibration))
+    return measure(scored, calibration.temperatures, calibration.thresholds, before)

@@ -1,4 +1,4 @@
-"""Fine-tuning on transformers' Trainer: rates by depth, batches grouped by length, the best epoch kept, resumable after a kill."""
+"""Fine-tuning on transformers' Trainer: rates by depth, batches by length, resumable."""
 
 from __future__ import annotations
 
@@ -29,16 +29,20 @@ from haltung.records import Segment
 from haltung.training.losses import class_weights, loss, targets
 from haltung.training.recipe import Training
 
-# Newer releases of transformers call it by another name, and warn of the old one.
+# Newer releases of transformers have another name for it, and warn about the old one.
 _CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
 
-# A point of the learning curve: {"epoch": 1.0, "step": 145, "loss": …} or {"epoch": 1.0, "step": 145, "dev_stance_macro_f1": …}.
+# A point of the learning curve: {"epoch": 1.0, "step": 145, "loss": …}, or with dev_TASK_macro_f1.
 Point = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained model and how it came about: ``best`` is the dev macro-F1 that chose ``best_epoch``, ``tokens`` the real tokens seen."""
+class FineTuned:
+    """A trained model and its training.
+
+    ``history`` is the learning curve, ``best`` the dev macro-F1 that chose ``best_epoch``,
+    ``tokens`` the number of tokens seen, without padding.
+    """
 
     model: NeuralModel
     history: tuple[Point, ...]
@@ -59,21 +63,21 @@ def finetune(
     folder: Path,
     resume: bool = False,
     report: Callable[[Point], None] = lambda point: None,
-) -> Trained:
+) -> FineTuned:
     """Train on ``train``, choose the epoch on ``dev``, and return the model with its best weights.
 
     Args:
-        train: what is learned from.
-        dev: what the best epoch is chosen on, by macro-F1.
-        scheme: the tasks; their heads' sizes come from it.
-        encoder: what is fine-tuned.
-        spec: how the model is made of it.
+        train: the train split.
+        dev: the dev split; the best epoch is chosen on it, by macro-F1.
+        scheme: the tasks; it determines the sizes of the heads.
+        encoder: to fine-tune.
+        spec: of the model around the encoder.
         training: the recipe.
-        seed: of everything that is random here: heads, dropout, order.
-        folder: for checkpoints; a training that was killed goes on from the last whole one if ``resume`` is set, and ends with the
-            same figures as an unbroken one. Without ``resume`` it begins anew.
-        resume: see ``folder``.
-        report: is called with each new point of the learning curve.
+        seed: of all that is random: heads, dropout, order.
+        folder: for checkpoints.
+        resume: whether to continue from the last complete checkpoint, with the same result as an
+            uninterrupted training; else ``folder`` is emptied first.
+        report: gets each new point of the learning curve.
 
     Raises:
         UserError: a split is empty, or the encoder can't be loaded.
@@ -96,13 +100,14 @@ def finetune(
     history = tuple(_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     model.network.eval()
-    return Trained(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
+    return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint; those that a kill has left half-written are removed.
+    """Return the newest complete checkpoint, and remove incomplete ones.
 
-    The Trainer writes ``trainer_state.json`` last, so a checkpoint is whole if that file can be read.
+    The Trainer writes ``trainer_state.json`` last, so a checkpoint is complete if that file can be
+    read.
     """
     for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
@@ -115,10 +120,11 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str, Any]]:
-    """Return the optimizer's parameter groups: heads, and the encoder by depth; biases and norms are not decayed.
+    """Return the optimizer's parameter groups: heads, and the encoder by depth.
 
-    Layer ``i`` of ``n`` has the encoder's rate times ``layer_decay ** (n - 1 - i)``, the embeddings that times ``layer_decay`` once more
-    than layer 0 (Howard and Ruder 2018, "Universal Language Model Fine-tuning", section 3.2, there with a factor of 1/2.6).
+    Layer ``i`` of ``n`` has the encoder's rate times ``layer_decay ** (n - 1 - i)``, the embeddings
+    ``layer_decay ** n`` (Howard and Ruder 2018, "Universal Language Model Fine-tuning", section
+    3.2, there with a factor of 1/2.6). Biases and norms have no weight decay.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -135,9 +141,9 @@ def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str,
 
 
 class _Rows(Dataset[int]):
-    """The train split as row numbers; the collator looks the tokens and labels up, so that nothing is copied.
+    """The train split as row numbers, whose tokens and labels the collator looks up.
 
-    In each epoch a share ``bare`` of the rows, another one each time, is read without its context.
+    In each epoch a new random share ``bare`` of the rows is read without context.
     """
 
     def __init__(self, model: NeuralModel, segments: Sequence[Segment], scheme: Scheme, bare: float, seed: int) -> None:
@@ -154,7 +160,7 @@ class _Rows(Dataset[int]):
         return row
 
     def read(self, epoch: int) -> list[list[Tokens]]:
-        """Return what is read in this epoch, ``[views][rows]``; it depends on seed and epoch alone, so a resumed epoch is the same one."""
+        """Return the tokens to read, ``[views][rows]``; they depend on seed and epoch alone."""
         if not self.bare:
             return self.encoded
         drawn = torch.rand(len(self), generator=torch.Generator().manual_seed(self.seed * 100_003 + epoch)) < self.bare
@@ -164,8 +170,8 @@ class _Rows(Dataset[int]):
         ]
 
 
-class _Grouped(LengthGroupedSampler):
-    """Batches of about equal length, in an order that depends on seed and epoch alone, so that a resumed epoch is the same one."""
+class _BatchSampler(LengthGroupedSampler):
+    """Batches of texts of similar length, in an order that depends on seed and epoch alone."""
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int, grouped: bool) -> None:
         super().__init__(batch_size, lengths=lengths if grouped else [1] * len(lengths))
@@ -180,8 +186,8 @@ class _Grouped(LengthGroupedSampler):
         return super().__iter__()
 
 
-class _Epochs(TrainerCallback):
-    """Tells the trainer which epoch begins: a data loader that skips batches does not pass it on."""
+class _EpochCallback(TrainerCallback):
+    """Reports the beginning of each epoch: a data loader that skips batches does not pass it on."""
 
     def __init__(self, begins: Callable[[int], None]) -> None:
         self.begins = begins
@@ -190,8 +196,8 @@ class _Epochs(TrainerCallback):
         self.begins(int(state.epoch or 0))
 
 
-class _Bar(ProgressCallback):
-    """The Trainer's progress bar, with a line per epoch that a person can read instead of a printed dict."""
+class _ProgressBar(ProgressCallback):
+    """The Trainer's progress bar, with a readable line per epoch instead of a printed dict."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         bar: Any = self.training_bar
@@ -201,7 +207,7 @@ class _Bar(ProgressCallback):
 
 
 class _Trainer(Trainer):
-    """The Trainer with our batches, loss, rates, and dev score."""
+    """The Trainer with the project's batches, loss, rates and dev score."""
 
     def __init__(
         self,
@@ -212,31 +218,32 @@ class _Trainer(Trainer):
         arguments: TrainingArguments,
         report: Callable[[Point], None],
     ) -> None:
-        self.ours, self.rows, self.dev, self.training, self.report = model, rows, dev, training, report
-        self.sampler = _Grouped(training.batch_size * training.accumulation, rows.lengths, arguments.seed, training.group_by_length)
+        self.neural, self.rows, self.dev, self.training, self.report = model, rows, dev, training, report
+        self.sampler = _BatchSampler(training.batch_size * training.accumulation, rows.lengths, arguments.seed, training.group_by_length)
         self.class_weights = {task.name: class_weights(rows.gold[task.name], task, training.class_weight) for task in model.scheme}
         self.tokens = 0
-        self.read = rows.encoded
-        callbacks: list[TrainerCallback] = [_Epochs(self._begin)]
+        self.tokens_read = rows.encoded
+        callbacks: list[TrainerCallback] = [_EpochCallback(self._begin_epoch)]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
         super().__init__(
             model.network, arguments, data_collator=self._collate, train_dataset=rows, eval_dataset=rows, callbacks=callbacks
-        )  # eval_dataset only switches evaluation on; `evaluate` below scores the dev split
-        # Our forward takes no loss arguments; without this the Trainer would not divide the loss by the accumulation steps.
+        )  # eval_dataset only switches evaluation on; `evaluate` scores the dev split
+        # `forward` takes no loss arguments; without this, the loss of accumulated steps is not
+        # divided.
         self.model_accepts_loss_kwargs = False
-        for callback in (ProgressCallback, PrinterCallback):  # which of them it has depends on the log level
+        for callback in (ProgressCallback, PrinterCallback):  # the log level decides which of them it has
             self.remove_callback(callback)
-        self.add_callback(_Bar)
+        self.add_callback(_ProgressBar)
 
-    def _begin(self, epoch: int) -> None:
+    def _begin_epoch(self, epoch: int) -> None:
         self.sampler.set_epoch(epoch)
-        self.read = self.rows.read(epoch)
+        self.tokens_read = self.rows.read(epoch)
 
     def _collate(self, rows: list[int]) -> dict[str, Any]:
-        # Plain tuples, since the Trainer rebuilds what it moves to the device and can't rebuild a named one.
+        # Plain tuples, since the Trainer can't move named ones to the device.
         return {
-            "views": [tuple(view) for view in self.ours.batch(self.read, rows)],
+            "views": [tuple(view) for view in self.neural.batch(self.tokens_read, rows)],
             "gold": {name: gold[rows] for name, gold in self.rows.gold.items()},
         }
 
@@ -245,8 +252,8 @@ class _Trainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            layers = int(getattr(self.ours.network.encoder.config, "num_hidden_layers", 12))
-            groups = rates(self.ours.network, self.training, layers)
+            layers = int(getattr(self.neural.network.encoder.config, "num_hidden_layers", 12))
+            groups = rates(self.neural.network, self.training, layers)
             self.optimizer = torch.optim.AdamW(groups, lr=self.training.encoder_rate, fused=True)
         return self.optimizer
 
@@ -256,18 +263,18 @@ class _Trainer(Trainer):
             self.tokens += sum(int(view.mask.sum()) for view in views)
         logits: dict[str, Tensor] = model(views)
         weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
-        value = loss(logits, inputs["gold"], self.ours.scheme, weights, self.training.label_smoothing)
+        value = loss(logits, inputs["gold"], self.neural.scheme, weights, self.training.label_smoothing)
         return (value, logits) if return_outputs else value
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        scheme = self.ours.scheme
-        figures = evaluate(score(self.dev, self.ours.predict(self.dev), scheme))
-        macro = {task.name: figures.tasks[task.name].macro_f1 for task in scheme if task.name in figures.tasks}
-        chosen = macro.get(self.training.select, sum(macro.values()) / max(1, len(macro)))
-        metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": chosen}
+        scheme = self.neural.scheme
+        result = evaluate(score(self.dev, self.neural.predict(self.dev), scheme))
+        macro = {task.name: result.tasks[task.name].macro_f1 for task in scheme if task.name in result.tasks}
+        dev_score = macro.get(self.training.select, sum(macro.values()) / max(1, len(macro)))
+        metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": dev_score}
         self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_dev_score": chosen})
-        return {"eval_dev_score": chosen, **metrics}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_dev_score": dev_score})
+        return {"eval_dev_score": dev_score, **metrics}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log(logs, start_time)

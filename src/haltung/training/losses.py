@@ -1,4 +1,4 @@
-"""The loss of a model with several tasks, in which any row may lack the label of any task."""
+"""The loss of a model with several tasks, where a row may lack the label of any task."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNLABELLED = -100
 
 
 def targets(segments: Sequence[Segment], task: Task) -> Tensor:
-    """Return the gold labels: ``[rows]`` int64 of a single-label task, ``[rows, labels]`` float32 of a multi-label one.
+    """Return gold labels: ``[rows]`` int64, or if multi-label ``[rows, labels]`` float32.
 
-    Rows that are not labelled for the task hold ``UNLABELLED``.
+    Rows that are not labelled for the task have the value ``UNLABELLED``.
     """
     answers = [segment.labels.get(task.name) for segment in segments]
     if task.kind == "single":
@@ -32,10 +32,10 @@ def targets(segments: Sequence[Segment], task: Task) -> Tensor:
 
 
 def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
-    """Return a weight per label, ``[labels]``, with mean 1 over the labelled rows, or None for ``kind`` ``none``.
+    """Return a weight per label, ``[labels]``, with mean 1 over labelled rows; None for ``none``.
 
-    ``inverse`` is proportional to 1 / count, ``root`` to its square root; a label without rows gets the weight of one with a single row.
-    For a multi-label task they weigh the positive rows.
+    ``inverse`` is proportional to 1 / count, ``root`` to its square root; a label without rows gets
+    the weight of one with a single row. For a multi-label task they weigh the positive rows.
     """
     if kind == "none":
         return None
@@ -51,9 +51,17 @@ def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
 def loss(
     logits: Mapping[str, Tensor], gold: Mapping[str, Tensor], scheme: Scheme, weights: Mapping[str, Tensor | None], smoothing: float = 0.0
 ) -> Tensor:
-    """Return the sum of the tasks' mean losses: cross-entropy, or binary cross-entropy for a multi-label task.
+    """Return the sum of the tasks' mean losses, a scalar.
 
-    Rows that are not labelled for a task take no part in it; a batch without any such label adds 0 there.
+    The loss is cross-entropy, for a multi-label task binary cross-entropy, over the rows that are
+    labelled for the task; if there are none, it is 0.
+
+    Args:
+        logits: by task, ``[rows, labels]``.
+        gold: by task, see ``targets``.
+        scheme: the tasks.
+        weights: by task, see ``class_weights``.
+        smoothing: share of each target that is spread evenly over the labels.
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
@@ -68,6 +76,6 @@ def loss(
                 soft = truth[labelled] * (1 - smoothing) + smoothing / 2
                 total = total + functional.binary_cross_entropy_with_logits(scores[labelled], soft, pos_weight=weight)
         if not labelled.any():
-            # Keeps the graph whole, so that a batch without any label at all can still be stepped over.
+            # Keeps the graph connected, so that backward works for a batch without any label.
             total = total + scores.sum() * 0.0
     return total

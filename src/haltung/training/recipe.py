@@ -1,4 +1,4 @@
-"""How a model is trained, as the configs say it (``configs/training/NAME.yaml``); light to import."""
+"""The recipe of a training (``configs/training/NAME.yaml``); light to import."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ PRECISIONS = ("auto", "bf16", "fp32")
 class Training:
     """The recipe of a fine-tuning.
 
-    ``encoder_rate`` and ``head_rate`` are peak learning rates; ``layer_decay`` multiplies the encoder's rate once for each layer below the
-    top one. ``warmup`` is the share of all steps over which the rates rise; after it they fall linearly to 0. ``class_weight`` weighs
-    the loss by the inverse of a label's share in the train split, or by the root of that. ``select`` names the task whose dev macro-F1
-    decides which epoch is kept (``mean``: the mean over all tasks). ``patience`` is the number of epochs without a better one after which
-    training stops (0: never). ``context_dropout`` is the share of the rows that are read without their context, drawn anew in each
-    epoch, so that the model also knows bare sentences. Batches hold texts of about the same length unless ``group_by_length`` is off.
+    ``encoder_rate`` and ``head_rate`` are peak learning rates; ``layer_decay`` multiplies the
+    encoder's rate once for each layer below the top. ``warmup`` is the share of all steps over
+    which the rates rise; after it they fall linearly to 0. ``class_weight`` weighs the loss by the
+    inverse of a label's share in the train split, or by its root. ``select`` names the task whose
+    dev macro-F1 chooses the best epoch (``mean``: the mean over all tasks). ``patience`` is the
+    number of epochs without improvement after which training stops (0: never).
+    ``context_dropout`` is the share of rows that are read without context, drawn in each epoch, so
+    that the model learns bare sentences too. With ``group_by_length``, the texts of a batch have
+    similar lengths.
     """
 
     epochs: int = 6
@@ -42,7 +45,7 @@ class Training:
     patience: int = 3
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` with the first value out of range."""
+        """Raise ``UserError`` for the first value out of range."""
         one_of("training.class_weight", self.class_weight, CLASS_WEIGHTS)
         one_of("training.precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "accumulation"):
@@ -60,10 +63,10 @@ class Training:
             raise UserError("training.patience and training.weight_decay can't be negative")
 
     def checked(self, scheme: Scheme) -> Training:
-        """Return itself if ``select`` is ``mean`` or one of the scheme's tasks.
+        """Return the recipe, once ``select`` is checked against the scheme's tasks.
 
         Raises:
-            UserError: it is neither.
+            UserError: it is neither a task nor ``mean``.
         """
         one_of("training.select", self.select, ("mean", *scheme.names))
         return self

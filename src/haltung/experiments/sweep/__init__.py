@@ -1,4 +1,4 @@
-"""Hyperparameter search: spaces, trials that can be killed and resumed, and the best recipe at the end."""
+"""Hyperparameter search: spaces, trials that can be killed and resumed, and the best recipe."""
 
 from haltung.experiments.sweep.results import SweepResult, brief, table, verdict
 from haltung.experiments.sweep.search import PlanFactory, Sweep, search

@@ -1,4 +1,4 @@
-"""What a sweep has found: the best trial, what it gains over the recipe as it stands, tables and plots."""
+"""The result of a sweep: best trial, gain over the recipe as it stands, table and plots."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def log_results(
 def table(result: SweepResult, language: str = "en") -> Grid:
     """Return a table of the best trials."""
     best = sorted((trial for trial in result.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:_SHOWN]
-    # One column for all keys, which wraps at its spaces: a column for each would not fit a terminal.
+    # One column for all keys, which wraps: a column for each would not fit a terminal.
     rows = tuple((str(trial.number), brief(trial.values, short=True), number(trial.score or 0.0, language)) for trial in best)
     counts = {state: sum(trial.state == state for trial in result.trials) for state in STATES}
     title = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -116,7 +116,7 @@ def table(result: SweepResult, language: str = "en") -> Grid:
 
 
 def verdict(result: SweepResult, language: str = "en") -> str:
-    """Return a sentence on whether the search has found a better recipe than the one as it stands."""
+    """Return a sentence on whether the search has improved on the recipe as it stands."""
     start, gained = result.start, result.gain
     if start is not None and start.number == result.best.number:
         tried = sum(trial.state in ("finished", "pruned") for trial in result.trials)

@@ -1,4 +1,4 @@
-"""A sweep: trials as parts of one run, in one process or several; then the best recipe on several seeds."""
+"""A sweep: trials as parts of one run, in one or more processes; then the best recipe."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
     except tracking.Pruned:
         study.tell(begun, state=TrialState.PRUNED)
     except (UserError, RuntimeError) as error:
-        # Too little memory for a batch size, or a rate at which training diverges: this trial has failed, the others go on.
+        # Too little memory for a batch size, or a rate at which training diverges.
         begun.set_user_attr("why", f"{type(error).__name__}: {error}"[:500])
         study.tell(begun, state=TrialState.FAIL)
     else:
@@ -207,7 +207,7 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
 
 
 def score_of(result: EvaluationResult, select: str) -> float:
-    """Return what a sweep maximises: dev macro-F1 of the task ``select``, or the mean over tasks."""
+    """Return the score to maximise: dev macro-F1 of the task ``select``, or the mean over tasks."""
     macro = {task: metrics.macro_f1 for task, metrics in result.tasks.items()}
     return macro.get(select, sum(macro.values()) / max(1, len(macro)))
 

@@ -18,7 +18,8 @@ Value = str | int | float | bool | None
 
 _RANGE_KEYS = ("low", "high", "log", "step")
 
-# What may be searched: the recipe, and what a model reads of the corpus. All else would change what the trials are compared on.
+# What may be searched: the recipe, and what a model reads of the corpus; the rest decides what
+# trials are compared on.
 GROUPS = ("training", "model", "encoder")
 _WITHIN = (*(f"{group}." for group in GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
 
@@ -51,7 +52,9 @@ class ChoiceSpace:
 
 @dataclass(frozen=True)
 class RangeSpace:
-    """The numbers from ``low`` to ``high``, both whole or neither; ``log`` draws evenly by magnitude."""
+    """The numbers from ``low`` to ``high``, whole ones if the ends are; ``log``: evenly by
+    magnitude.
+    """
 
     low: int | float
     high: int | float
@@ -209,7 +212,7 @@ def start_values(spaces: Mapping[str, Space], config: SearchedConfig) -> dict[st
     start: dict[str, Value] = {}
     for key, space in spaces.items():
         if isinstance(space, ChoiceSpace) and key in GROUPS:
-            # The config does not name the choice that it was composed of; it is the one that changes nothing.
+            # The config does not name its choice; it is the one that changes nothing.
             same = [name for name in space.values if config.settings({key: name}) == settings]
             if same:
                 start[key] = same[0]

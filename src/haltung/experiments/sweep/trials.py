@@ -1,4 +1,4 @@
-"""The trials of a sweep in its database: one lock per running trial, killed trials are re-queued."""
+"""The trials of a sweep in its database: a lock per running trial, killed ones are re-queued."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _TIMEOUT = 120
 class Trial:
     """A trial that has ended.
 
-    ``state`` is one of ``STATES``; ``why`` is the reason of a failure. ``score`` is the dev score of
-    its best epoch, for a pruned trial that of its last. ``run`` is its MLflow run, or "". ``twin`` is
-    the number of an earlier trial with the same values, whose result it has taken over.
+    ``state`` is one of ``STATES``; ``why`` is the reason of a failure. ``score`` is the dev score
+    of its best epoch, for a pruned trial that of its last. ``run`` is its MLflow run, or "".
+    ``twin`` is the number of an earlier trial with the same values, whose result it has taken over.
     """
 
     number: int
@@ -122,7 +122,7 @@ class Trials:
             return None
         if TrialState.WAITING not in states and len(states) < max(self.startup, 1):
             study.enqueue_trial(self._first()[len(states)])
-        # Each trial has its own random state, so that a resumed sweep draws what an uninterrupted one would have drawn.
+        # A random state for each trial, so that a resumed sweep draws as an uninterrupted one.
         study.sampler = self._sampler(len(states), worker)
         return study.ask({key: space.distribution() for key, space in self.spaces.items()})
 
@@ -135,7 +135,8 @@ class Trials:
         """
         from scipy.stats.qmc import LatinHypercube
 
-        # If the search does not contain the whole recipe, its values replace those of the first drawn point.
+        # If the search lacks a value of the recipe, the first drawn point is completed by the
+        # others.
         whole = self.start.keys() == self.spaces.keys()
         points = LatinHypercube(len(self.spaces), rng=self.seed).random(max(self.startup - whole, 1))
         drawn = [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
@@ -164,7 +165,8 @@ class Trials:
             if deaths >= _MAX_DEATHS:
                 OptunaTrial(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
             study.tell(trial.number, state=TrialState.FAIL)
-            # Only now, so that a kill in between can't queue it twice; a trial lost like that is drawn again, with the same values.
+            # Only now, so that a kill in between can't queue it twice; the trial is then drawn
+            # again, with the same values.
             if deaths < _MAX_DEATHS and set(trial.params) == set(self.spaces):
                 study.enqueue_trial(trial.params, user_attrs={"deaths": deaths})
             dead.append(trial.number)
