@@ -18,10 +18,10 @@ from rich.table import Table
 from haltung import tracking
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import score
-from haltung.events import labelling
+from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
 from haltung.actors.finder import Actors
-from haltung.events.dyads.rules import Rules
+from haltung.events.dyads.rules import WordOrder
 from haltung.models import bundle
 from haltung.records import Dyad, Segment
 
@@ -56,8 +56,8 @@ def main(run: str, folder: Path, dyads: str = "") -> None:
             cells += [str(row.labels[task]), f"{prediction.labels[task]}{'' if right else ' ✗'}"]
         table.add_row(*cells, f"{max(prediction.probabilities['stance'].values()):.2f}")
     Console().print(table)
-    read = scoring.read(rows, lambda _: predictions, Actors.load())
-    found = scoring.by(read, labelling.dyads(Path(dyads)) if dyads else Rules())
+    labelled = scoring.read(rows, model, Actors.load())
+    found = scoring.found_by(dyad_model.load(Path(dyads)) if dyads else WordOrder(), labelled)
     for row, own in zip(rows, found, strict=True):
         print(f"{row.id}: {_told(row.dyads)}; found {_told(own)}")
     gold = sum(len(row.dyads) for row in rows)

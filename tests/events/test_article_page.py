@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
 from haltung.records import Prediction
 from haltung.serving import article_page
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def read(text: str, headline: str = "Streit am Meer", **given: Any) -> ArticleEvents:
@@ -45,10 +48,6 @@ def given(page: str) -> dict[str, Any]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that knows a warning, a support and neutral ones by their verbs."""
     return bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), tmp_path_factory.mktemp("model") / "bundle")
-
-
-def haltung(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "haltung", *words], capture_output=True, cwd=cwd, check=False, encoding="utf-8")
 
 
 def test_the_page_holds_what_was_read() -> None:
@@ -109,7 +108,7 @@ def test_only_the_first_articles_are_shown() -> None:
     assert given(article_page.page([found], tiny.scheme(), "en", count=900))["count"] == 900
 
 
-def test_the_command_writes_the_page(tmp_path: Path, model: Path) -> None:
+def test_the_command_writes_the_page(haltung: Command, tmp_path: Path, model: Path) -> None:
     """Beside the other outputs; what could not be read is told and is not in it."""
     folder = tmp_path / "texte"
     folder.mkdir()
@@ -123,7 +122,7 @@ def test_the_command_writes_the_page(tmp_path: Path, model: Path) -> None:
     assert data["language"] == "de"
 
 
-def test_the_command_says_what_the_page_leaves_out(tmp_path: Path, model: Path) -> None:
+def test_the_command_says_what_the_page_leaves_out(haltung: Command, tmp_path: Path, model: Path) -> None:
     """Two hundred articles are enough for eyes."""
     rows = [json.dumps({"text": f"Belgien warnt die Marine in Chile {number} ."}) for number in range(article_page.MOST + 2)]
     (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
@@ -142,7 +141,9 @@ def test_the_command_says_what_the_page_leaves_out(tmp_path: Path, model: Path) 
         (("page=p.html", "language=fr"), "language"),
     ],
 )
-def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, model: Path, words: tuple[str, ...], told: str) -> None:
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(
+    haltung: Command, tmp_path: Path, model: Path, words: tuple[str, ...], told: str
+) -> None:
     """In one sentence, and nothing is written."""
     (tmp_path / "ordner").mkdir()
     (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
@@ -153,7 +154,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "ordner"]
 
 
-def test_a_page_of_nothing_says_so(tmp_path: Path, model: Path) -> None:
+def test_a_page_of_nothing_says_so(haltung: Command, tmp_path: Path, model: Path) -> None:
     """Where no article could be read there is a page all the same, as there is an empty table."""
     (tmp_path / "a.txt").write_bytes(b"")
     done = haltung("events", f"bundle={model}", "input=a.txt", "page=p.html", cwd=tmp_path)
@@ -162,7 +163,7 @@ def test_a_page_of_nothing_says_so(tmp_path: Path, model: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name is Unicode")
-def test_a_file_whose_name_is_no_unicode_loses_nothing(tmp_path: Path, model: Path) -> None:
+def test_a_file_whose_name_is_no_unicode_loses_nothing(haltung: Command, tmp_path: Path, model: Path) -> None:
     """Its article stands in every output, under its name with the odd bytes escaped."""
     folder = tmp_path / "texte"
     folder.mkdir()

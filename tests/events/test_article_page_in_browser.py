@@ -84,7 +84,7 @@ ENDS = """arrow => {
 class Every:
     """Takes each pair of a sentence's actors for a dyad, so that there is much to draw."""
 
-    def pairs(self, segments: Any, mentions: Any, predictions: Any, headline: Any = ()) -> list[list[ScoredDyad]]:
+    def find(self, segments: Any, mentions: Any, predictions: Any, headline: Any = ()) -> list[list[ScoredDyad]]:
         """Return the pairs of each segment."""
         return [
             [
@@ -184,7 +184,7 @@ def test_who_acts_towards_itself_has_an_arrow_too(opened: Opened) -> None:
     """From the words back to them."""
 
     class Itself:
-        def pairs(self, segments: Any, mentions: Any, predictions: Any, headline: Any = ()) -> list[list[ScoredDyad]]:
+        def find(self, segments: Any, mentions: Any, predictions: Any, headline: Any = ()) -> list[list[ScoredDyad]]:
             return [[ScoredDyad("CHL", "CHL", "warning", 0.5, (0, 5), (0, 5))] for _ in segments]
 
     page = opened(read("Chile warnt sich selbst.", dyads=Itself()))

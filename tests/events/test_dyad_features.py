@@ -1,4 +1,4 @@
-"""Candidates: who may act in a sentence, how one is marked, and what the corpus view ``dyads`` says of it."""
+"""Candidates: who may act in a sentence, how one is marked, and its rows in the dataset ``dyads``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from haltung.corpus.clean import CleaningRules
 from haltung.corpus.split import Given
 from haltung.errors import UserError
 from haltung.events.dyads.dataset import Dyads
-from haltung.events.dyads.features import ROLES, Candidate, candidates, marked, parts
+from haltung.events.dyads.features import ROLES, Candidate, around_name, candidates, gold_labels, opening_and_quotes, question
 from haltung.files import shipped
 from haltung.labels import Scheme, parse
 from haltung.records import Dyad, Segment
@@ -78,7 +78,7 @@ def test_a_mere_place_gives_way_to_an_actor():
 def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
     """What is known of it and the stance are the text, the sentence is the target; the context stays, the labels go."""
     segment = Segment("s", TEXT, {"stance": "warning"}, context="Streit", dyads=(Dyad("USA", "RUS", "warning"),))
-    row = marked(segment, of([OWN], 0)[1], "warning")
+    row = question(segment, of([OWN], 0)[1], "warning")
     assert row.text.startswith("Russland (RUS), im Satz, Rang 2 von 2, 2 von 2 im Satz, state, danach genannt, warning, hinter_")
     assert row.target == "Die USA warnen AKTEUR Russland vor AKTEUR Moskaus Plan."
     assert (row.id, row.context, row.labels, row.dyads) == ("s:RUS", "Streit", {}, ())
@@ -88,12 +88,12 @@ def test_the_stance_is_joined_with_what_is_known():
     """Who stands behind "gegen" has another part in a criticism than in a cooperation, which no bag of single words tells."""
     text = "Der Protest gegen Russland wächst."
     segment = Segment(id="s", text=text)
-    row = marked(segment, of([[found("Russland", "RUS", text)]], 0, texts=[text])[0], "criticism")
+    row = question(segment, of([[found("Russland", "RUS", text)]], 0, texts=[text])[0], "criticism")
     words = row.text.split(", ")
     assert {"hinter_gegen", "criticism_hinter_gegen", "criticism_im_Satz", "criticism_Rang_1_von_1", "criticism_rolle_staat"} <= set(words)
     opposed = Candidate("RUS-OPP", "Nawalny", "davor")
-    assert "criticism_rolle_OPP" in marked(segment, opposed, "criticism").text.split(", ")
-    assert "criticism_rolle_organisation" in marked(segment, replace(opposed, code="UN"), "criticism").text.split(", ")
+    assert "criticism_rolle_OPP" in question(segment, opposed, "criticism").text.split(", ")
+    assert "criticism_rolle_organisation" in question(segment, replace(opposed, code="UN"), "criticism").text.split(", ")
 
 
 def test_what_word_order_and_the_sentence_before_say_is_a_hint():
@@ -112,16 +112,16 @@ def test_what_word_order_and_the_sentence_before_say_is_a_hint():
 def test_who_acts_inside_a_state_is_told_by_its_candidate():
     """Itself, the opposition, and the state of a group; a second one that it would have to tell, and a stranger, are missed."""
     usa, hamas = Candidate("USA", "USA", "im Satz", ((0, 3),)), Candidate("PSE-REB", "Hamas", "davor")
-    assert parts([usa, hamas], ["USA", "PSE"]) == (["itself", "state"], [])
-    assert parts([usa, hamas], ["USA-OPP", "PSE-REB"]) == (["opposition", "itself"], [])
-    assert parts([usa, hamas], ["USA", "USA-CIV", "EU"]) == (["itself", "none"], ["USA-CIV", "EU"])
+    assert gold_labels([usa, hamas], ["USA", "PSE"]) == (["itself", "state"], [])
+    assert gold_labels([usa, hamas], ["USA-OPP", "PSE-REB"]) == (["opposition", "itself"], [])
+    assert gold_labels([usa, hamas], ["USA", "USA-CIV", "EU"]) == (["itself", "none"], ["USA-CIV", "EU"])
     assert [usa.code_as("opposition"), usa.code_as("none"), hamas.code_as("state"), hamas.code_as("people")] == [
         "USA-OPP", "", "PSE", "PSE-CIV",
     ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Told:
+class FixedReader:
     """A reader of the segments that it is given."""
 
     segments: tuple[Segment, ...]
@@ -137,10 +137,10 @@ class Told:
         return Reading(self.segments)
 
 
-def view(*segments: Segment, **keys: object) -> Dyads:
-    """The view of these segments, by the shipped scheme and tables."""
+def dataset(*segments: Segment, **keys: object) -> Dyads:
+    """The dataset of these segments, with the shipped scheme and tables."""
     pytest.importorskip("ahocorasick")
-    return Dyads(Told(segments), str(shipped("configs") / "labels" / "diplomacy.yaml"), **keys)  # type: ignore[arg-type]
+    return Dyads(FixedReader(segments), str(shipped("configs") / "labels" / "diplomacy.yaml"), **keys)  # type: ignore[arg-type]
 
 
 def scheme() -> Scheme:
@@ -153,7 +153,7 @@ WARNING = Segment("w", "Die USA warnen Russland.", {"stance": "warning"}, dyads=
 
 def test_each_row_says_as_whom_its_candidate_acts_and_is_meant():
     """The labels of both tasks."""
-    rows = {row.id: row.labels for row in view(WARNING).read(scheme()).segments}
+    rows = {row.id: row.labels for row in dataset(WARNING).read(scheme()).segments}
     assert rows == {
         "w:USA": {"source_role": "itself", "target_role": "none"},
         "w:RUS": {"source_role": "none", "target_role": "itself"},
@@ -164,7 +164,7 @@ def test_an_actor_of_an_earlier_sentence_is_asked_about():
     """The segments of an article are read together."""
     first = Segment("a-0", "Chile berät.", {"stance": "neutral"}, article="a", split="train")
     second = Segment("a-1", "Es warnt.", {"stance": "warning"}, article="a", split="train", dyads=(Dyad("CHL", "", "warning"),))
-    rows = {row.id: row for row in view(first, second).read(scheme()).segments}
+    rows = {row.id: row for row in dataset(first, second).read(scheme()).segments}
     assert rows["a-1:CHL"].labels["source_role"] == "itself"
     assert rows["a-1:CHL"].text.startswith("Chile (CHL), davor, ")
 
@@ -172,17 +172,17 @@ def test_an_actor_of_an_earlier_sentence_is_asked_about():
 def test_train_keeps_only_some_rows_of_a_segment_without_dyads_and_test_all():
     """The same ones each time."""
     neutral = Segment("n", "Chile grenzt an Peru.", {"stance": "neutral"}, split="train")
-    first, second = view(neutral, of_neutral=1).read(scheme()), view(neutral, of_neutral=1).read(scheme())
+    first, second = dataset(neutral, of_neutral=1).read(scheme()), dataset(neutral, of_neutral=1).read(scheme())
     assert len(first.segments) == 1
     assert first.segments == second.segments
-    assert view(neutral).read(scheme()).segments == ()
-    assert len(view(replace(neutral, split="test")).read(scheme()).segments) == 2
+    assert dataset(neutral).read(scheme()).segments == ()
+    assert len(dataset(replace(neutral, split="test")).read(scheme()).segments) == 2
 
 
 def test_a_side_that_cannot_be_told_is_listed_with_its_reason():
     """Nothing is lost in silence."""
     hidden = Segment("h", "Er warnte Chile.", {"stance": "warning"}, dyads=(Dyad("USA", "CHL", "warning"),))
-    (dropped,) = view(hidden).read(scheme()).dropped
+    (dropped,) = dataset(hidden).read(scheme()).dropped
     assert (dropped.id, dropped.reason) == ("h:source", "actor_not_found")
     assert "USA" in dropped.detail
     assert "CHL" in dropped.detail
@@ -198,8 +198,8 @@ def test_the_splits_of_another_corpus_can_be_taken_over(tmp_path: Path) -> None:
         )
         for n in range(30)
     )
-    news = prepare.prepare("news", Told(segments), scheme_of, CleaningRules(), Given(dev=0.2), tmp_path)
-    reading = view(*segments, like=str(news.folder)).read(scheme())
+    news = prepare.prepare("news", FixedReader(segments), scheme_of, CleaningRules(), Given(dev=0.2), tmp_path)
+    reading = dataset(*segments, like=str(news.folder)).read(scheme())
     dev = {row.article for row in reading.segments if row.split == "dev"}
     assert dev == {segment.article for segment in news.segments("dev")}
     assert 0 < len(dev) < 30
@@ -209,7 +209,7 @@ def test_other_tables_make_another_corpus(tmp_path: Path) -> None:
     """The shipped tables, one's own and the scheme count among the files that a prepared corpus is made of."""
     own = tmp_path / "persons.csv"
     own.write_text("", encoding="utf-8")
-    names = [file.name for file in replace(view(WARNING), tables=str(tmp_path)).files()]
+    names = [file.name for file in replace(dataset(WARNING), tables=str(tmp_path)).files()]
     assert names.count("persons.csv") == 2
     assert {"states.csv", "diplomacy.yaml"} <= set(names)
 
@@ -218,10 +218,54 @@ def test_another_scheme_is_refused():
     """The sentence names the scheme that fits."""
     other = parse({"name": "mine", "tasks": {"stance": {"labels": ["pro", "contra"]}}})
     with pytest.raises(UserError, match="labels=dyads"):
-        view(WARNING).read(other)
+        dataset(WARNING).read(other)
 
 
 def test_the_scheme_has_every_role_on_both_sides():
-    """What the view writes is what a model can learn."""
+    """A model can learn all labels that the dataset has."""
     for task in ("source_role", "target_role"):
         assert set(scheme()[task].ids) == {"none", "itself", "state", *ROLES}
+
+
+# ---- the words around a name
+
+
+def around(text: str, name: str) -> set[str]:
+    """The words around the first occurrence of ``name``."""
+    start = text.index(name)
+    return set(around_name(text, (start, start + len(name))))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Sanktionen gegen Russland drohen.", {"hinter_gegen", "artikel_nichts", "hinter_gegen_nichts", "davor_gegen", "danach_drohen"}),
+        ("Ein Abkommen mit der neuen Türkei steht.", {"hinter_mit", "artikel_der", "hinter_mit_der", "davor_neuen"}),
+        ("Die USA warnen.", {"hinter_nichts", "artikel_die", "am_anfang"}),
+        ("Gegen den Rat von vielen klugen alten Leuten zog Peru ab.", {"hinter_nichts"}),
+    ],
+)
+def test_preposition_article_and_neighbours_are_given(text: str, words: set[str]) -> None:
+    """Those of the three words before the name, and the one on each side."""
+    name = next(word for word in ("Russland", "Türkei", "USA", "Peru") if word in text)
+    assert words <= around(text, name)
+
+
+def test_who_is_spoken_of_in_a_quotation_is_known() -> None:
+    """Whoever speaks stands outside of it."""
+    text = "„Wir trauen Russland nicht mehr“, sagte der Minister in Kiew."
+    assert "im_zitat" in around(text, "Russland")
+    assert "im_zitat" not in around(text, "Kiew")
+    assert "am_anfang" not in around(text, "Kiew")
+
+
+def test_a_name_at_the_very_edge_has_no_neighbour() -> None:
+    """There is no word for what is not there."""
+    assert around("Peru", "Peru") == {"hinter_nichts", "artikel_nichts", "hinter_nichts_nichts", "am_anfang"}
+
+
+def test_an_opening_that_refers_back_is_given() -> None:
+    """A pronoun stands for somebody who was named before."""
+    assert opening_and_quotes("Er warnte: „Genug.“") == ["beginnt_Er", "zitiert"]
+    assert opening_and_quotes("„Ihre Pläne nützen niemandem.") == ["beginnt_Ihre"]
+    assert opening_and_quotes("Erst im Mai tagt der Rat.") == []

@@ -13,8 +13,9 @@ pytest.importorskip("ahocorasick")
 
 from haltung.actors.finder import Actors
 from haltung.events.dyads import scoring
-from haltung.events.dyads.model import Trained
-from haltung.events.dyads.thresholds import Choice
+from haltung.events.dyads.model import DyadModel
+from haltung.events.dyads.thresholds import Thresholds
+from haltung.events.records import ScoredDyad
 
 STANCES = ("neutral", "warning", "criticism", "cooperation")
 ROLES = ("none", "itself", "state", "opposition", "people")
@@ -35,65 +36,76 @@ def roles(given: Mapping[str, float]) -> dict[str, float]:
     return {role: given.get(role, 1 - sum(given.values()) if role == "none" else 0.0) for role in ROLES}
 
 
-class Said:
-    """A model that says of each candidate what it is told: its roles as a source and as a target; it keeps what it was asked."""
+class FixedRoles:
+    """A model with fixed roles for each candidate, as source and as target; it records the questions."""
 
-    def __init__(self, **told: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
-        self.told = told
+    def __init__(self, **roles: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
+        self.roles = roles
         self.asked: list[Segment] = []
 
-    def __call__(self, rows: Sequence[Segment]) -> list[Prediction]:
+    def predict(self, rows: Sequence[Segment]) -> list[Prediction]:
         """Answer, in order."""
         self.asked += rows
         out = []
         for row in rows:
-            source, target = self.told.get(row.id.split(":")[1].replace("-", "_"), ({}, {}))
+            source, target = self.roles.get(row.id.split(":")[1].replace("-", "_"), ({}, {}))
             out.append(Prediction(row.id, {}, {"source_role": roles(source), "target_role": roles(target)}))
         return out
+
+
+class FixedStance:
+    """A sentence model that predicts one stance for every segment."""
+
+    def __init__(self, stance: str, sure: float = 0.7) -> None:
+        self.prediction = sentence(stance, sure)
+
+    def predict(self, rows: Sequence[Segment]) -> list[Prediction]:
+        """Predict it for each."""
+        return [self.prediction for _ in rows]
 
 
 SOURCE, TARGET = ({"itself": 0.9}, {"itself": 0.02}), ({"itself": 0.02}, {"itself": 0.9})
 WARNS = "Die USA haben Russland vor Nordkorea gewarnt."
 
 
-def read(model: Said, *texts: str, stance: str = "warning", sure: float = 0.7, **keys: float) -> list[list[tuple[str, str, str]]]:
+def read(model: FixedRoles, *texts: str, stance: str = "warning", sure: float = 0.7, **keys: float) -> list[list[tuple[str, str, str]]]:
     """The dyads of an article's sentences, all of which have the same stance."""
     segments = [Segment(f"s{number}", text) for number, text in enumerate(texts)]
     mentions = Actors.load().article(texts)
-    found = Trained(model, Choice(**keys)).pairs(segments, mentions, [sentence(stance, sure)] * len(texts))
+    found = DyadModel(model, Thresholds(**keys)).find(segments, mentions, [sentence(stance, sure)] * len(texts))
     return [[(one.source, one.target, one.stance) for one in row] for row in found]
 
 
 def test_the_likeliest_sides_make_the_dyad():
     """The source is one candidate, the target another."""
-    assert read(Said(USA=SOURCE, RUS=TARGET), WARNS) == [[("USA", "RUS", "warning")]]
+    assert read(FixedRoles(USA=SOURCE, RUS=TARGET), WARNS) == [[("USA", "RUS", "warning")]]
 
 
 def test_the_likeliest_pair_is_kept_though_it_is_unlikely():
     """Since a sentence that is not neutral has a dyad."""
-    unsure = Said(USA=({"itself": 0.3}, {}), RUS=({}, {"itself": 0.6}), PRK=({"itself": 0.9}, {}))
+    unsure = FixedRoles(USA=({"itself": 0.3}, {}), RUS=({}, {"itself": 0.6}), PRK=({"itself": 0.9}, {}))
     assert read(unsure, WARNS) == [[("PRK", "RUS", "warning")]]
 
 
 def test_nobody_is_a_side_where_no_candidate_is():
     """By how little probability the candidates leave; `nobody` weighs it."""
-    alone = Said(USA=SOURCE, RUS=({}, {"itself": 0.4}))
+    alone = FixedRoles(USA=SOURCE, RUS=({}, {"itself": 0.4}))
     assert read(alone, WARNS) == [[("USA", "", "warning")]]
     assert read(alone, WARNS, nobody=0.5) == [[("USA", "RUS", "warning")]]
 
 
-def test_both_directions_of_a_mutual_act_are_kept():
-    """And not what each would do to itself, which `alike` makes unlikely."""
+def test_both_directions_of_a_mutual_act_are_dyads():
+    """And not what each would do to itself, which `same_actor` makes unlikely."""
     both = ({"itself": 0.8}, {"itself": 0.8})
-    found = read(Said(USA=both, RUS=both), WARNS, stance="cooperation", least=0.5)
+    found = read(FixedRoles(USA=both, RUS=both), WARNS, stance="cooperation", pair=0.5)
     assert sorted(found[0]) == [("RUS", "USA", "cooperation"), ("USA", "RUS", "cooperation")]
-    assert len(read(Said(USA=both, RUS=both), WARNS, stance="cooperation", least=0.7)[0]) == 1
+    assert len(read(FixedRoles(USA=both, RUS=both), WARNS, stance="cooperation", pair=0.7)[0]) == 1
 
 
 def test_somebody_inside_a_state_may_act():
     """Of whom the sentence names the state alone; it has then no words of its own."""
-    segments, model = [Segment("s", WARNS)], Said(USA=({"opposition": 0.8, "itself": 0.1}, {}), RUS=TARGET)
-    (dyad,) = Trained(model).pairs(segments, Actors.load().article([WARNS]), [sentence("warning")])[0]
+    segments, model = [Segment("s", WARNS)], FixedRoles(USA=({"opposition": 0.8, "itself": 0.1}, {}), RUS=TARGET)
+    (dyad,) = DyadModel(model).find(segments, Actors.load().article([WARNS]), [sentence("warning")])[0]
     assert (dyad.source, dyad.target, dyad.source_span) == ("USA-OPP", "RUS", None)
     assert dyad.target_span is not None
     assert WARNS[slice(*dyad.target_span)] == "Russland"
@@ -101,28 +113,28 @@ def test_somebody_inside_a_state_may_act():
 
 def test_a_surely_neutral_sentence_is_not_even_asked_about():
     """It costs no time."""
-    model = Said(USA=SOURCE, RUS=TARGET)
+    model = FixedRoles(USA=SOURCE, RUS=TARGET)
     assert read(model, WARNS, stance="neutral", sure=0.99) == [[]]
     assert model.asked == []
 
 
 def test_a_sentence_that_may_be_neutral_is_asked_by_its_likeliest_stance():
     """Which is then part of the question."""
-    model = Said(USA=SOURCE, RUS=TARGET)
+    model = FixedRoles(USA=SOURCE, RUS=TARGET)
     assert read(model, WARNS, stance="neutral", sure=0.7) == [[]]
     assert all("warning" in row.text.split(", ") for row in model.asked)
 
 
 def test_how_much_neutral_counts_decides_whether_there_is_a_dyad():
     """`neutral` multiplies its probability."""
-    model = Said(USA=SOURCE, RUS=TARGET)
+    model = FixedRoles(USA=SOURCE, RUS=TARGET)
     assert read(model, WARNS, sure=0.6, neutral=1.0) != [[]]
     assert read(model, WARNS, sure=0.6, neutral=9.0) == [[]]
 
 
 def test_an_actor_of_the_sentence_before_may_act():
     """In this sentence it is a mere pronoun."""
-    model = Said(USA=SOURCE, CHN=TARGET)
+    model = FixedRoles(USA=SOURCE, CHN=TARGET)
     found = read(model, "Die USA berieten am Montag.", "Später warnten sie auch China.")
     assert found[1] == [("USA", "CHN", "warning")]
     assert any(
@@ -134,7 +146,7 @@ def test_a_headline_is_read_before_the_article():
     """Its actors are candidates, and the places of the others stay right."""
     text = "Man warnte Peru."
     headline, *mentions = Actors.load().article(["Chile droht", text])
-    (found,) = Trained(Said(CHL=SOURCE, PER=TARGET)).pairs(
+    (found,) = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET)).find(
         [Segment("s", text, context="Chile droht")], mentions, [sentence("warning")], headline
     )
     assert [(one.source, one.target) for one in found] == [("CHL", "PER")]
@@ -142,13 +154,13 @@ def test_a_headline_is_read_before_the_article():
 
 def test_a_sentence_without_any_actor_has_a_dyad_of_nobody():
     """As the label standard writes it, and as the rules do."""
-    assert read(Said(), "Es wurde gewarnt.") == [[("", "", "warning")]]
+    assert read(FixedRoles(), "Es wurde gewarnt.") == [[("", "", "warning")]]
 
 
-def test_a_choice_out_of_range_is_refused():
+def test_thresholds_out_of_range_is_refused():
     """Probabilities and weights are not negative."""
-    with pytest.raises(UserError, match=r"least -0\.1"):
-        Choice(least=-0.1)
+    with pytest.raises(UserError, match=r"pair -0\.1"):
+        Thresholds(pair=-0.1)
 
 
 def article(count: int) -> list[Segment]:
@@ -156,28 +168,33 @@ def article(count: int) -> list[Segment]:
     return [Segment(str(n), "Chile warnt Peru.", article=f"a{n}", dyads=(Dyad("CHL", "PER", "warning"),)) for n in range(count)]
 
 
-def test_tuning_finds_a_choice_that_is_better_on_dev():
+def dyads(rows: Sequence[Sequence[ScoredDyad]]) -> list[list[Dyad]]:
+    """The dyads without their probabilities."""
+    return [[one.dyad for one in row] for row in rows]
+
+
+def test_tuning_finds_thresholds_that_are_better_on_dev():
     """Here the model sees nobody where there is somebody."""
-    model = Trained(Said(CHL=SOURCE, PER=({}, {"itself": 0.45})))
-    read = scoring.read(article(3), lambda rows: [sentence("warning", 0.5) for _ in rows], Actors.load())
-    asked = scoring.ask(read, model)
-    assert scoring.chosen(read, asked, model.choice) != [list(row) for row in read.gold]
-    choice, aim = scoring.tune(read, asked, model.choice)
-    assert scoring.chosen(read, asked, choice) == [list(row) for row in read.gold]
+    model = DyadModel(FixedRoles(CHL=SOURCE, PER=({}, {"itself": 0.45})))
+    labelled = scoring.read(article(3), FixedStance("warning", 0.5), Actors.load())
+    answers = scoring.answers(labelled, model)
+    assert dyads(scoring.chosen(labelled, answers, model.thresholds)) != [list(row) for row in labelled.gold]
+    best, aim = scoring.tune(labelled, answers, model.thresholds)
+    assert dyads(scoring.chosen(labelled, answers, best)) == [list(row) for row in labelled.gold]
     assert aim == 1.0
 
 
-def test_what_is_asked_all_at_once_is_what_is_asked_article_by_article():
-    """The way of `haltung dyads` and that of `haltung events` find the same."""
-    model = Trained(Said(CHL=SOURCE, PER=TARGET))
-    read = scoring.read(article(2), lambda rows: [sentence("warning") for _ in rows], Actors.load())
-    assert scoring.chosen(read, scoring.ask(read, model), model.choice) == scoring.by(read, model)
+def test_all_segments_at_once_give_what_article_by_article_gives():
+    """`haltung dyads` and `haltung events` find the same."""
+    model = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET))
+    labelled = scoring.read(article(2), FixedStance("warning"), Actors.load())
+    assert dyads(scoring.chosen(labelled, scoring.answers(labelled, model), model.thresholds)) == scoring.found_by(model, labelled)
 
 
 def test_segments_without_gold_dyads_are_refused():
     """There is nothing to hold anything against."""
     with pytest.raises(UserError, match="none of the 1 segments has a gold dyad"):
-        scoring.read([Segment("s", WARNS)], lambda rows: [sentence("warning") for _ in rows], Actors.load())
+        scoring.read([Segment("s", WARNS)], FixedStance("warning"), Actors.load())
 
 
 def test_role_swaps_are_counted_over_pairs_that_exchange_their_dyads():
@@ -189,7 +206,7 @@ def test_role_swaps_are_counted_over_pairs_that_exchange_their_dyads():
         Segment("q-b", "D", article="q", genre="negation", dyads=(Dyad("CHL", "PER", "support"),)),
     ]
     right = [segment.dyads for segment in swap]
-    assert scoring.swapped(swap, right) == {"pairs": 1, "apart": 1.0, "both": 1.0}
+    assert scoring.role_swaps(swap, right) == {"pairs": 1, "apart": 1.0, "both": 1.0}
     same = [right[0], right[0], right[2], right[3]]
-    assert scoring.swapped(swap, same) == {"pairs": 1, "apart": 0.0, "both": 0.0}
-    assert scoring.swapped(swap[:1], right[:1]) is None
+    assert scoring.role_swaps(swap, same) == {"pairs": 1, "apart": 0.0, "both": 0.0}
+    assert scoring.role_swaps(swap[:1], right[:1]) is None

@@ -1,23 +1,25 @@
-"""``haltung dyads``: a model and the rules against gold, on a corpus of one's own, and the choice that is made on dev."""
+"""``haltung dyads``: a model and word order against gold, and the thresholds tuned on dev."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from haltung import labels
-from haltung.events.dyads import thresholds as choices
+from haltung.events.dyads import thresholds
 from haltung.files import shipped
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
 from haltung.records import Segment
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 pytest.importorskip("ahocorasick")
 
@@ -85,20 +87,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def haltung(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "haltung", *words], capture_output=True, cwd=cwd, check=False, text=True)
-
-
 CORPUS = ("corpus=jsonl", "corpus.reader.path=mine.jsonl", "splits@corpus.split=given", "corpus.rules.near=0")
 
 
-def test_a_model_is_held_against_gold_and_against_the_rules(place: Path) -> None:
-    """Table, figures, plot, and what was found of each segment; the choice that dev asked for is the one that is used."""
+def test_a_model_is_held_against_gold_and_against_the_rules(haltung: Command, place: Path) -> None:
+    """Table, metrics, plot and the dyads of each segment; the thresholds tuned on dev are used."""
     done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "split=dev", "tune=true", cwd=place)
     assert done.returncode == 0, done.stderr
     kept = json.loads((place / "pairs" / "dyads.json").read_text(encoding="utf-8"))
     assert kept["split"] == "dev"
-    assert f"least {kept['choice']['least']:g}" in done.stdout
+    assert f"pair {kept['choice']['least']:g}" in done.stdout
     done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "output=out", cwd=place)
     assert done.returncode == 0, done.stderr
     told = json.loads((place / "out" / "dyads.json").read_text(encoding="utf-8"))
@@ -113,19 +111,19 @@ def test_a_model_is_held_against_gold_and_against_the_rules(place: Path) -> None
     assert (place / "out" / "dyads.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_choice_goes_along_with_an_export(tmp_path: Path) -> None:
+def test_thresholds_go_along_with_an_export(tmp_path: Path) -> None:
     """With what it was found on; a model without one has none afterwards."""
     (tmp_path / "model").mkdir()
     (tmp_path / "export").mkdir()
-    choices.copy(tmp_path / "model", tmp_path / "export")
+    thresholds.copy(tmp_path / "model", tmp_path / "export")
     assert list((tmp_path / "export").iterdir()) == []
-    choices.keep(tmp_path / "model", choices.Choice(least=0.7), {"corpus": "mine"})
-    choices.copy(tmp_path / "model", tmp_path / "export")
-    assert choices.read(tmp_path / "export").least == 0.7
+    thresholds.write(tmp_path / "model", thresholds.Thresholds(pair=0.7), {"corpus": "mine"})
+    thresholds.copy(tmp_path / "model", tmp_path / "export")
+    assert thresholds.read(tmp_path / "export") == thresholds.Thresholds(pair=0.7)
     assert json.loads((tmp_path / "export" / "dyads.json").read_text(encoding="utf-8"))["corpus"] == "mine"
 
 
-def test_the_rules_can_be_scored_alone_in_german(place: Path) -> None:
+def test_the_rules_can_be_scored_alone_in_german(haltung: Command, place: Path) -> None:
     """Without dyads=."""
     done = haltung("dyads", "bundle=stances", *CORPUS, "output=alone", "language=de", cwd=place)
     assert done.returncode == 0, done.stderr
@@ -147,7 +145,7 @@ def test_the_rules_can_be_scored_alone_in_german(place: Path) -> None:
         (("bundle=stances", "dyads=stances", *CORPUS), "so it is no model of dyads"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_sentence_and_exit_code_2(place: Path, words: tuple[str, ...], message: str) -> None:
+def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, place: Path, words: tuple[str, ...], message: str) -> None:
     """Before anything is written."""
     done = haltung("dyads", *words, cwd=place)
     assert done.returncode == 2, done.stdout + done.stderr

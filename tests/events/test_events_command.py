@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,13 @@ from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
 from haltung.records import Prediction, Segment
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that knows a warning, a support and neutral ones by their verbs."""
     return bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), tmp_path_factory.mktemp("model") / "bundle")
-
-
-def haltung(*words: str, cwd: Path, given: bytes | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "haltung", *words], capture_output=True, cwd=cwd, check=False, input=given)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def labelled(stance: str, text: str, headline: str = "") -> list[tuple[str, str]]:
@@ -79,7 +75,7 @@ def test_an_event_leads_back_to_its_words() -> None:
     assert [removed.text for removed in found.removed] == ["Anzeige"]
 
 
-def test_an_article_becomes_a_table(tmp_path: Path, model: Path) -> None:
+def test_an_article_becomes_a_table(haltung: Command, tmp_path: Path, model: Path) -> None:
     """In the terminal, where no file is asked for."""
     (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", "language=de", cwd=tmp_path)
@@ -89,7 +85,7 @@ def test_an_article_becomes_a_table(tmp_path: Path, model: Path) -> None:
     assert "1 event in 1 article" in done.stdout
 
 
-def test_a_batch_goes_on_and_ends_with_what_failed(tmp_path: Path, model: Path) -> None:
+def test_a_batch_goes_on_and_ends_with_what_failed(haltung: Command, tmp_path: Path, model: Path) -> None:
     """An empty file, one in English, one of 5 MB, one with no actor, a page with no text, mixed encodings: each told, exit code 1."""
     folder = tmp_path / "texte"
     folder.mkdir()
@@ -124,7 +120,7 @@ def test_a_batch_goes_on_and_ends_with_what_failed(tmp_path: Path, model: Path) 
     assert {"date", "source", "target", "plover", "mode", "quad", "intensity", "stance"} <= table[0].keys()
 
 
-def test_standard_input_is_read_as_text_or_as_json_lines(tmp_path: Path, model: Path) -> None:
+def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_path: Path, model: Path) -> None:
     """So that another program's output can be piped in."""
     for given in (b"Belgien warnt die Marine in Chile .", b'{"id": "input", "text": "Belgien warnt die Marine in Chile ."}\n'):
         done = haltung("events", f"bundle={model}", "input=-", "output=e.jsonl", cwd=tmp_path, given=given)
@@ -143,7 +139,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(tmp_path: Path, model: 
         (["bundle=MODEL", "input=a.txt", "max_characters=0"], "max_characters is 0"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, model: Path, words: list[str], message: str) -> None:
+def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: Path, model: Path, words: list[str], message: str) -> None:
     """And nothing is written."""
     (tmp_path / "a.txt").write_text("Belgien warnt Chile.", encoding="utf-8")
     done = haltung("events", *[word.replace("MODEL", str(model)) for word in words], cwd=tmp_path)
@@ -153,8 +149,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, model: Path, 
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_model_of_dyads_takes_the_place_of_the_rules(tmp_path: Path, model: Path) -> None:
-    """One trained on candidates, with the choice that is kept beside it; any other bundle is refused."""
+def test_a_model_of_dyads_takes_the_place_of_the_rules(haltung: Command, tmp_path: Path, model: Path) -> None:
+    """One trained on candidates, with the thresholds beside it; any other bundle is refused."""
     scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
     rows = [
         Segment(f"{place}", name, {"source_role": source, "target_role": target}, target=text)
@@ -173,7 +169,7 @@ def test_a_model_of_dyads_takes_the_place_of_the_rules(tmp_path: Path, model: Pa
     assert ("BEL", "CHL") in [(event["source"], event["target"]) for event in events]
     (tmp_path / "pairs" / "dyads.json").write_text("{}", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
-    assert (done.returncode, "holds no choice of dyads" in done.stderr) == (2, True)
+    assert (done.returncode, "holds no thresholds" in done.stderr) == (2, True)
     done = haltung("events", f"bundle={model}", "input=a.txt", f"dyads={model}", cwd=tmp_path)
     assert done.returncode == 2
     assert "has the tasks topic, stance, so it is no model of dyads; name one with source_role, target_role" in done.stderr

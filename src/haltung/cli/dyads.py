@@ -13,8 +13,8 @@ from haltung.cli.config import each
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
-    from haltung.events.dyads.model import Trained
-    from haltung.events.dyads.scoring import Read
+    from haltung.events.dyads.model import DyadModel
+    from haltung.events.dyads.scoring import LabelledArticles
 
 SPLITS = ("dev", "test")
 
@@ -51,63 +51,67 @@ def _dyads(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path
         raise UserError("tune=true wants a model, dyads=DIR, and split=dev: nothing is ever chosen on the test split")
 
     from haltung.actors.finder import Actors
-    from haltung.events import labelling
+    from haltung.events.dyads import model as dyad_model
     from haltung.events.dyads import scoring
+    from haltung.events.pipeline import load_predictor
 
     corpus = corpus_of(settings, config_dir)
     segments = corpus.segments(options.split)
     if not segments:
         raise UserError(f"the {options.split} split of the corpus '{corpus.name}' is empty, so there is nothing to hold dyads against")
-    labeller = labelling.load(Path(options.bundle))
-    model = labelling.dyads(Path(options.dyads)) if options.dyads else None
-    read = scoring.read(segments, labeller.classify, Actors.load(extra=Path(options.actors) if options.actors else None))
+    predictor = load_predictor(Path(options.bundle))
+    model = dyad_model.load(Path(options.dyads)) if options.dyads else None
+    labelled = scoring.read(segments, predictor, Actors.load(extra=Path(options.actors) if options.actors else None))
     if options.tune and model is not None:
-        _tune(options, model, read, corpus.name, command)
+        _tune(options, model, labelled, corpus.name, command)
     else:
-        _score(options, model, read, corpus.name, command)
+        _score(options, model, labelled, corpus.name, command)
 
 
-def _tune(options: DyadsOptions, model: Trained, read: Read, corpus: str, command: Sequence[str]) -> None:
+def _tune(options: DyadsOptions, model: DyadModel, labelled: LabelledArticles, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
-    from haltung.events.dyads import scoring
-    from haltung.events.dyads import thresholds as choices
+    from haltung.events.dyads import scoring, thresholds
 
     folder = Path(str(options.dyads))
     console = Console(stderr=True)
-    with console.status(f"asking about {len(read.segments)} segments"):
-        asked = scoring.ask(read, model)
-    with console.status("trying choices"):
-        choice, aim = scoring.tune(read, asked)
-    choices.keep(folder, choice, {"corpus": corpus, "split": options.split, "aim": aim, "command": " ".join(["haltung", *command])})
-    told = ", ".join(f"{name} {value:g}" for name, value in asdict(choice).items())
+    with console.status(f"asking about {len(labelled.segments)} segments"):
+        answers = scoring.answers(labelled, model)
+    with console.status("trying thresholds"):
+        best, aim = scoring.tune(labelled, answers)
+    thresholds.write(folder, best, {"corpus": corpus, "split": options.split, "aim": aim, "command": " ".join(["haltung", *command])})
+    told = ", ".join(f"{name} {value:g}" for name, value in asdict(best).items())
     print(f"on the {options.split} split of {corpus} best is {told}: a mean F1 of {aim:.3f} over {listed(scoring.AIMS)}")
-    print(f"kept in {choices.file(folder)}")
+    print(f"written to {thresholds.path(folder)}")
 
 
-def _score(options: DyadsOptions, model: Trained | None, read: Read, corpus: str, command: Sequence[str]) -> None:
+def _score(options: DyadsOptions, model: DyadModel | None, labelled: LabelledArticles, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
     from haltung.evaluation.metrics import dyads as figures
     from haltung.evaluation.report import dyads as dyads_report
     from haltung.evaluation.report import plots
     from haltung.events.dyads import scoring
-    from haltung.events.dyads.rules import Rules
+    from haltung.events.dyads.rules import WordOrder
 
-    found = {"rules": scoring.by(read, Rules())}
+    found = {"rules": scoring.found_by(WordOrder(), labelled)}
     codes = None
     precisions: tuple[figures.Precision, ...] = ()
     if model is not None:
-        asked = scoring.ask(read, model)
-        scored = scoring.scored(read, asked, model.choice)
+        answers = scoring.answers(labelled, model)
+        scored = scoring.chosen(labelled, answers, model.thresholds)
         found = {"model": [[one.dyad for one in row] for row in scored], **found}
-        codes = [one.codes for one in asked]
-        precisions = figures.precisions(read.gold, [[(one.probability, one.dyad) for one in row] for row in scored])
-    systems = {name: figures.figures(read.gold, rows, read.names, codes if name == "model" else None) for name, rows in found.items()}
-    differences = {
-        part: figures.difference(read.gold, found["model"], found["rules"], read.names, part) for part in figures.PARTS if "model" in found
+        codes = [one.codes for one in answers]
+        precisions = figures.precisions(labelled.gold, [[(one.probability, one.dyad) for one in row] for row in scored])
+    systems = {
+        name: figures.figures(labelled.gold, rows, labelled.names, codes if name == "model" else None) for name, rows in found.items()
     }
-    swaps = {name: scoring.swapped(read.segments, rows) for name, rows in found.items()}
+    differences = {
+        part: figures.difference(labelled.gold, found["model"], found["rules"], labelled.names, part)
+        for part in figures.PARTS
+        if "model" in found
+    }
+    swaps = {name: scoring.role_swaps(labelled.segments, rows) for name, rows in found.items()}
     console = Console()
     for grid in dyads_report.tables(systems, differences, swaps, precisions, options.language):
         console.print(grid.rich())
@@ -126,7 +130,7 @@ def _score(options: DyadsOptions, model: Trained | None, read: Read, corpus: str
     data = {**told, **dyads_report.plain(systems, differences, swaps, precisions)}
     (place / "dyads.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with (place / "found.jsonl").open("w", encoding="utf-8") as file:
-        for number, segment in enumerate(read.segments):
+        for number, segment in enumerate(labelled.segments):
             row = {"id": segment.id, "article": segment.article, "gold": [one.to_dict() for one in segment.dyads]}
             row |= {system: [one.to_dict() for one in rows[number]] for system, rows in found.items()}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

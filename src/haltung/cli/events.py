@@ -21,9 +21,9 @@ from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from haltung.actors.finder import Actors
-    from haltung.events.pipeline import Classify
-    from haltung.events.records import ArticleEvents, Dyads, Event
+    from haltung.events.records import ArticleEvents, DyadFinder, Event
     from haltung.events.text.read import ArticleFiles, Failure
+    from haltung.models.predictor import Predictor
 
 # So many segments are labelled at once: enough to sort them by length, too few to wait for.
 _TOGETHER = 256
@@ -57,8 +57,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _events(options: EventsOptions) -> int:
     from haltung.actors.finder import Actors
-    from haltung.events import labelling
-    from haltung.events.dyads.rules import Rules
+    from haltung.events.dyads import model as dyad_model
+    from haltung.events.dyads.rules import WordOrder
+    from haltung.events.pipeline import load_predictor
     from haltung.events.text import read as reading
     from haltung.serving import article_page
 
@@ -71,8 +72,8 @@ def _events(options: EventsOptions) -> int:
     for path in outputs:
         _writable(path)
     _apart([path for path in outputs if path])
-    labeller = labelling.load(Path(options.bundle))
-    dyads = labelling.dyads(Path(options.dyads)) if options.dyads else Rules()
+    predictor = load_predictor(Path(options.bundle))
+    dyads = dyad_model.load(Path(options.dyads)) if options.dyads else WordOrder()
     actors = Actors.load(extra=Path(options.actors) if options.actors else None)
     failures: list[Failure] = []
     shown: list[Event] = []
@@ -82,7 +83,7 @@ def _events(options: EventsOptions) -> int:
     with ExitStack() as stack:
         lines, rows, page = (stack.enter_context(_written(path)) for path in outputs)
         write_row = _table(rows)
-        for found in _read(source, options.max_characters, labeller.classify, actors, dyads, failures):
+        for found in _read(source, options.max_characters, predictor, actors, dyads, failures):
             count, total = count + 1, total + len(found.events)
             if lines:
                 lines.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
@@ -93,9 +94,9 @@ def _events(options: EventsOptions) -> int:
             shown += found.events[: _SHOWN - len(shown)]
             notes += [f"{found.article.where}: {note}" for note in found.notes]
         if page:
-            page.write(article_page.page(pictured, labeller.scheme, options.language, count))
+            page.write(article_page.page(pictured, predictor.scheme, options.language, count))
     if not any(outputs):
-        _show(shown, total, labeller.scheme, options.language)
+        _show(shown, total, predictor.scheme, options.language)
     told = " and ".join(str(path) for path in outputs if path)
     print(f"{_counted(total, 'event')} in {_counted(count, 'article')}" + (f" written to {told}" if told else ""))
     if options.page and count > article_page.MOST:
@@ -107,7 +108,7 @@ def _events(options: EventsOptions) -> int:
 
 
 def _read(
-    source: ArticleFiles, longest: int, classify: Classify, actors: Actors, dyads: Dyads, failures: list[Failure]
+    source: ArticleFiles, longest: int, predictor: Predictor, actors: Actors, dyads: DyadFinder, failures: list[Failure]
 ) -> Iterator[ArticleEvents]:
     """Yield what happens in each article that can be read; add what can't to ``failures``."""
     from tqdm import tqdm
@@ -119,7 +120,7 @@ def _read(
 
     def done() -> Iterator[ArticleEvents]:
         segments = [segment for prepared in waiting for segment in prepared.segments]
-        predictions = iter(classify(segments) if segments else [])
+        predictions = iter(predictor.predict(segments) if segments else [])
         for prepared in waiting:
             yield finish(prepared, [next(predictions) for _ in prepared.segments], dyads)
         waiting.clear()

@@ -79,7 +79,7 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
 
     from rich.console import Console
 
-    from haltung.events.dyads import thresholds as choices
+    from haltung.events.dyads import thresholds
     from haltung.export.tables import exported
     from haltung.export.write import Origin, Wanted, export
 
@@ -90,8 +90,8 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
     with Console(stderr=True).status("") as status:
         outcome = export(model, Path(options.to), origin, wanted, lambda step: status.update(f"exporting: {step}"))
     if outcome.folder is not None:
-        # What was found on dev for a model of dyads belongs to it wherever it goes.
-        choices.copy(folder, outcome.folder)
+        # The thresholds of a model of dyads belong to it wherever it goes.
+        thresholds.copy(folder, outcome.folder)
     Console().print(exported(outcome, model.scheme, options.language))
     if record is not None and options.register and outcome.folder is not None:
         from haltung.tracking.models import log_exported

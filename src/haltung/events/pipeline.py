@@ -7,21 +7,23 @@ events = finish(prepared, predictor.predict(prepared.segments), dyads)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from haltung.actors.finder import Actors, Mention
+from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
-from haltung.events.records import ArticleEvents, Dyads, Event, LabelledSegment, Span
+from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledSegment, Span
 from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.language import Language, language
 from haltung.events.text.read import Article
 from haltung.events.text.sentences import Sentence, split
+from haltung.models import bundle
+from haltung.models.predictor import Predictor
 from haltung.records import Prediction, Segment, context
 
-Classify = Callable[[Sequence[Segment]], list[Prediction]]
-
-# A segment's context as the models are trained with it: the headline, the lead, and the sentence before.
+# The context that models are trained with: the headline, the lead, and the sentence before.
 BEFORE, LEAD = 1, True
 
 
@@ -54,6 +56,25 @@ class PreparedArticle:
         return self.parts.segments
 
 
+def load_predictor(folder: Path) -> Predictor:
+    """Load a bundle, trained or exported, that has the stances which events are made of.
+
+    Raises:
+        UserError: it is no bundle, is broken, or has no stance or one that is not in the crosswalk.
+    """
+    predictor = bundle.load(folder)
+    scheme = predictor.scheme
+    if "stance" not in scheme.names:
+        raise UserError(
+            f"{folder} has the tasks {listed(scheme.names)}; events are made of stances, so name a bundle with the task 'stance'"
+        )
+    known = crosswalk.load().rules
+    unknown = [label for label in scheme["stance"].ids if label not in known]
+    if unknown:
+        raise UserError(f"{folder} has the stances {listed(unknown)}, which are no events of PLOVER; the crosswalk has {listed(known)}")
+    return predictor
+
+
 def segments_of(article: Article) -> ArticleSegments:
     """Cut an article into segments as the models were trained with them.
 
@@ -77,7 +98,7 @@ def segments_of(article: Article) -> ArticleSegments:
 
 
 def prepare(article: Article, actors: Actors) -> PreparedArticle:
-    """Return the article's segments with their context and actors, to be labelled together with those of other articles.
+    """Return an article's segments and actors, to be labelled together with other articles.
 
     Raises:
         UserError: a library is not installed.
@@ -87,7 +108,7 @@ def prepare(article: Article, actors: Actors) -> PreparedArticle:
     return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)), tuple(headline))
 
 
-def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: Dyads) -> ArticleEvents:
+def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: DyadFinder) -> ArticleEvents:
     """Return what happens in an article whose segments are labelled.
 
     Args:
@@ -99,7 +120,7 @@ def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: 
         UserError: a stance is not in the crosswalk.
     """
     article, parts = prepared.article, prepared.parts
-    pairs = dyads.pairs(parts.segments, prepared.mentions, predictions, prepared.headline) if parts.segments else []
+    pairs = dyads.find(parts.segments, prepared.mentions, predictions, prepared.headline) if parts.segments else []
     labelled: list[LabelledSegment] = []
     events: list[Event] = []
     rows = zip(parts.segments, parts.sentences, predictions, prepared.mentions, pairs, strict=True)

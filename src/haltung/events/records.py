@@ -1,4 +1,4 @@
-"""What is read from an article: labelled segments, scored dyads, and events, one for each dyad."""
+"""What is read from an article: labelled segments, scored dyads, and an event for each dyad."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from haltung.events.text.language import Language
 from haltung.events.text.read import Article
 from haltung.records import Dyad, Prediction, Segment
 
-# A stretch of a text: the places of its first character and behind its last.
+# A stretch of a text: the positions of its first character and behind its last.
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class ScoredDyad:
-    """Who takes which stance towards whom, and how probable that is; the spans are places in the segment, None where nobody is named."""
+    """Who takes which stance towards whom, and how probable that is.
+
+    The spans are positions in the segment, None where nobody is named.
+    """
 
     source: str
     target: str
@@ -29,32 +32,34 @@ class ScoredDyad:
 
     @property
     def dyad(self) -> Dyad:
-        """The dyad alone, as gold has it."""
+        """The dyad without probability and spans, as gold has it."""
         return Dyad(self.source, self.target, self.stance)
 
 
-class Dyads(Protocol):
-    """What finds the dyads of an article's segments."""
+class DyadFinder(Protocol):
+    """Whatever finds the dyads of an article's segments."""
 
-    def pairs(
+    def find(
         self,
         segments: Sequence[Segment],
         mentions: Sequence[Sequence[Mention]],
         predictions: Sequence[Prediction],
         headline: Sequence[Mention] = (),
     ) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment; the three sequences are of one article, in its order, and of one length.
+        """Return the dyads of each segment of one article.
 
-        ``headline`` holds the mentions of the article's headline.
+        ``mentions`` and ``predictions`` are those of the segments, in order; ``headline`` holds the
+        mentions of the article's headline.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Event:
-    """One dyad of one segment, with its PLOVER event. All places are those of the article's text.
+    """One dyad of one segment, with its PLOVER event; positions are in the article's text.
 
-    ``quad`` and ``intensity`` are None and ``plover`` is "" for a warning, which PLOVER has no event for (see ``crosswalk``).
+    ``quad`` and ``intensity`` are None and ``plover`` is "" for a warning, for which PLOVER has no
+    event (see ``plover``).
     """
 
     article: str
@@ -83,7 +88,10 @@ class Event:
 
 @dataclass(frozen=True)
 class LabelledSegment:
-    """A sentence of the article, what it was labelled, and who is named in it; the mentions' places are those of the sentence."""
+    """A sentence of the article with its labels and actors.
+
+    ``start`` and ``end`` are positions in the article, those of mentions and dyads in the sentence.
+    """
 
     segment: Segment
     start: int
@@ -98,8 +106,8 @@ class LabelledSegment:
         del prediction["id"]
         actors = [{"start": one.start, "end": one.end, "text": one.text, "code": one.code, "kind": one.kind} for one in self.mentions]
         dyads = [{"source": one.source, "target": one.target, "stance": one.stance, "probability": one.probability} for one in self.dyads]
-        own = {"id": self.segment.id, "start": self.start, "end": self.end, "text": self.segment.text}
-        return {**own, **prediction, "actors": actors, "dyads": dyads}
+        sentence = {"id": self.segment.id, "start": self.start, "end": self.end, "text": self.segment.text}
+        return {**sentence, **prediction, "actors": actors, "dyads": dyads}
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ class ArticleEvents:
         }
 
 
-# The columns of the events as CSV: date, actors and event as event data have them, then what the event was read from.
+# The columns of events as CSV: date, actors and event in the order of event data, then the source.
 COLUMNS = (
     "date", "source", "target", "plover", "mode", "quad", "intensity", "stance", "topic", "probability", "article", "segment",
     "start", "end", "medium", "text",

@@ -10,11 +10,11 @@ from typing import Any
 
 from haltung.actors.finder import Actors
 from haltung.errors import UserError, listed
-from haltung.events import labelling
 from haltung.events import pipeline as article
 from haltung.events import plover as crosswalk
-from haltung.events.dyads.rules import Rules
-from haltung.events.records import Dyads
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads.rules import WordOrder
+from haltung.events.records import DyadFinder
 from haltung.events.text import read as reading
 from haltung.models import bundle
 from haltung.records import Prediction
@@ -27,7 +27,7 @@ class Finder:
     """Finds who takes which stance towards whom; ``tasks`` are the served model's, with their labels."""
 
     tasks: Mapping[str, Sequence[str]]
-    dyads: Dyads
+    dyads: DyadFinder
 
     @property
     def strange(self) -> str:
@@ -82,7 +82,7 @@ def finder(tasks: Mapping[str, Sequence[str]], folder: Path | None) -> Finder:
         UserError: the folder holds no exported bundle of a model of dyads.
     """
     if folder is None:
-        return Finder(tasks, Rules())
+        return Finder(tasks, WordOrder())
     if not bundle.is_exported(bundle.describe(folder)):
         raise UserError(f"{folder} holds a trained bundle; write one to be served with haltung export bundle={folder} corpus=dyads to=DIR")
-    return Finder(tasks, labelling.dyads(folder))
+    return Finder(tasks, dyad_model.load(folder))

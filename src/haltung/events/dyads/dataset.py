@@ -1,4 +1,4 @@
-"""The corpus view ``dyads``: segments with gold dyads become a row for each actor that may have a part in them."""
+"""The dataset ``dyads``: a question for each actor that may be a side of a segment's gold dyads."""
 
 from __future__ import annotations
 
@@ -13,45 +13,44 @@ from haltung.corpus import store as prepared
 from haltung.corpus.parsing.rows import Dropped, Reading
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed
-from haltung.events.dyads.features import ITSELF, MOST, NONE, ROLES, STATE, Candidate, candidates, marked, parts
+from haltung.events.dyads.features import ITSELF, MAX_CANDIDATES, NONE, ROLES, SIDES, STATE, Candidate, candidates, gold_labels, question
 from haltung.files import shipped
 from haltung.labels import Scheme
 from haltung.records import Segment
 
-# The tasks of the label scheme `dyads`, and the side of a dyad that each tells: as whom a candidate takes the stance, as whom it is meant.
-SIDES = {"source_role": "source", "target_role": "target"}
-
 
 @dataclass(frozen=True)
 class Dyads:
-    """The rows that a dyad model learns from, made of another reader's segments.
+    """The rows that a dyad model learns from, made from the segments of another reader.
 
-    ``source`` reads them, by the label scheme at ``labels``. A row asks about one candidate of a segment (see ``candidates``); its labels
-    say as whom that one is source and target of the segment's gold dyads. Outside of the test split, only ``of_neutral`` rows of a
-    segment without dyads are kept, drawn by their ids. ``tables`` is a folder of further actors; ``most`` limits the candidates of a
-    segment. ``like`` is a prepared corpus whose articles are in the same split here: a model that goes on from the encoder of one
-    trained there has then not seen anything of its own dev.
+    ``source`` reads the segments, with the label scheme at ``labels``. A row is the question about
+    one candidate (see ``features``); its labels say as whom that one is source and target of the
+    segment's gold dyads. Outside the test split, a segment without dyads gives only ``of_neutral``
+    rows, drawn by their ids. ``tables`` is a folder of further actors, ``most`` limits the
+    candidates of a segment. ``like`` is a prepared corpus whose articles are in the same split
+    here, so that a model continuing with an encoder trained there has not seen dev.
     """
 
     source: Any
     labels: str
     of_neutral: int = 0
-    most: int = MOST
+    most: int = MAX_CANDIDATES
     tables: str | None = None
     like: str | None = None
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read, the tables of actors among them: with other tables it is another corpus."""
+        """The files that are read; with other tables of actors it is another corpus."""
         folders = [shipped("data") / "actors", *([Path(self.tables)] if self.tables else [])]
         tables = [file for folder in folders for file in sorted(folder.glob("*.csv"))]
         like = [Path(self.like) / "manifest.json"] if self.like else []
         return (*self.source.files(), Path(self.labels), *tables, *like)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read the source and ask about its actors.
+        """Read the source and make the questions about its actors.
 
         Raises:
-            UserError: the scheme is not that of dyads, the source is broken, or so are the tables of actors or ``like``.
+            UserError: the scheme is not that of dyads, or the source, the tables of actors or
+                ``like`` are broken.
         """
         from haltung.actors.finder import Actors
 
@@ -62,26 +61,27 @@ class Dyads:
             raise UserError(f"corpus.reader.of_neutral is {self.of_neutral}; expected 0 or more")
         reading = self.source.read(labels.load(Path(self.labels)))
         finder = Actors.load(extra=Path(self.tables) if self.tables else None)
-        homes = _splits(Path(self.like)) if self.like else {}
-        segments = [replace(segment, split=homes.get(segment.article, segment.split)) for segment in reading.segments]
+        splits = _splits(Path(self.like)) if self.like else {}
+        segments = [replace(segment, split=splits.get(segment.article, segment.split)) for segment in reading.segments]
         rows: list[Segment] = []
         dropped = list(reading.dropped)
-        for segment, found in candidates_of(segments, finder, self.most):
-            told: dict[str, list[str]] = {}
+        for segment, named in candidates_of(segments, finder, self.most):
+            labels_of: dict[str, list[str]] = {}
             for task, side in SIDES.items():
                 codes = tuple(dict.fromkeys(code for code in (getattr(dyad, side) for dyad in segment.dyads) if code))
-                told[task], missed = parts(found, codes)
+                labels_of[task], missed = gold_labels(named, codes)
                 if missed:
-                    known = listed(one.code for one in found) or "nobody"
-                    detail = f"the {side} {listed(missed)} can't be told by the actors that were found: {known}"
+                    known = listed(one.code for one in named) or "nobody"
+                    detail = f"the {side} {listed(missed)} is no candidate and no role of one; the candidates are {known}"
                     dropped.append(Dropped(f"{segment.id}:{side}", segment.where, "actor_not_found", detail))
-            rows += self._rows(segment, found, told)
+            rows += self._rows(segment, named, labels_of)
         return Reading(tuple(rows), tuple(dropped))
 
-    def _rows(self, segment: Segment, found: Sequence[Candidate], told: dict[str, list[str]]) -> list[Segment]:
+    def _rows(self, segment: Segment, named: Sequence[Candidate], labels_of: dict[str, list[str]]) -> list[Segment]:
         stance = str(segment.labels["stance"])
         rows = [
-            replace(marked(segment, one, stance), labels={side: told[side][place] for side in SIDES}) for place, one in enumerate(found)
+            replace(question(segment, one, stance), labels={task: labels_of[task][index] for task in SIDES})
+            for index, one in enumerate(named)
         ]
         if segment.split == "test" or segment.dyads:
             return rows
@@ -94,20 +94,20 @@ def _splits(folder: Path) -> dict[str, str]:
     return {segment.article: split for split in SPLITS for segment in corpus.segments(split) if segment.article}
 
 
-def candidates_of(segments: Sequence[Segment], finder: Any, most: int = MOST) -> list[tuple[Segment, tuple[Candidate, ...]]]:
-    """Return each segment with its candidates; those of an article are read together, in their order.
+def candidates_of(segments: Sequence[Segment], finder: Any, most: int = MAX_CANDIDATES) -> list[tuple[Segment, tuple[Candidate, ...]]]:
+    """Return each segment with its candidates; the segments of an article are read together.
 
     The first segment's context, a headline where there is one, is read before the article.
     """
     articles: dict[str, list[int]] = {}
-    for place, segment in enumerate(segments):
-        articles.setdefault(segment.article or segment.id, []).append(place)
+    for index, segment in enumerate(segments):
+        articles.setdefault(segment.article or segment.id, []).append(index)
     out: dict[int, tuple[Candidate, ...]] = {}
-    for places in articles.values():
-        first = segments[places[0]]
-        texts = [first.context, *(segments[place].text for place in places)]
+    for indices in articles.values():
+        first = segments[indices[0]]
+        texts = [first.context, *(segments[index].text for index in indices)]
         mentions = finder.article(texts, first.date)
         begin = 0 if first.context else 1
-        for number, place in enumerate(places, start=1):
-            out[place] = candidates(texts[begin:], mentions[begin:], number - begin, most)
-    return [(segment, out[place]) for place, segment in enumerate(segments)]
+        for number, index in enumerate(indices, start=1):
+            out[index] = candidates(texts[begin:], mentions[begin:], number - begin, most)
+    return [(segment, out[index]) for index, segment in enumerate(segments)]

@@ -1,11 +1,13 @@
-"""Actors that may take a segment's stance or be meant by it: what a dyad model reads, in training and afterwards.
+"""Candidates for the sides of a dyad, and the questions about them that a dyad model reads.
 
-A segment becomes one question for each candidate, whose words are marked (with a word that any tokenizer knows, so that no vocabulary has
-to grow: after the typed markers of Zhou and Chen 2022, "An Improved Baseline for Sentence-level Relation Extraction") and who is named
-beside the sentence, since an actor may have been named only before it, with what is known of it: where it is named, as what, its
-rank, and what word order and the sentence before make of it. The answer tells of the candidate, and of whoever acts inside
-that state ("die Demonstranten", "das Gericht"), who often is no name that a table could hold: as which of ``ROLES`` it is source, as which
-it is target. Questions grow with the number of candidates, where those about ordered pairs would grow with its square.
+Each candidate of a segment gives one question. It names what is known of the candidate (where it
+is named, as what, its rank, what word order and the sentence before suggest), and the sentence with
+its words marked by a word that any tokenizer knows, so that no vocabulary has to grow (after the
+typed markers of Zhou and Chen 2022, "An Improved Baseline for Sentence-level Relation Extraction").
+An actor may be named only before the sentence. The answer says as which of ``ROLES`` the candidate
+is source and target: itself, or somebody inside the state ("die Demonstranten", "das Gericht"), who
+often has no name that a table could hold. The number of questions grows with the number of
+candidates; questions about ordered pairs would grow with its square.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from dataclasses import dataclass, replace
 from haltung.actors.finder import Mention
 from haltung.actors.matching import state_of
 from haltung.events.dyads.rules import ends
-from haltung.events.dyads.surroundings import of_name, of_sentence
 from haltung.events.records import Span
 from haltung.records import Segment
 
-# No more actors of a segment are asked about.
-MOST = 5
+# No segment has more candidates.
+MAX_CANDIDATES = 5
 
 MARK = "AKTEUR"
 
-# The labels of a row's two tasks: whether the candidate has no part, is it itself, or as whom inside the state; with the code's ending.
+# The tasks of a question, and the side of a dyad that each is about.
+SIDES = {"source_role": "source", "target_role": "target"}
+
+# The labels of both tasks: the candidate has no part, acts itself, or somebody inside its state
+# does; the latter with the ending of that actor's code.
 NONE, ITSELF, STATE = "none", "itself", "state"
 ROLES: Mapping[str, str] = {
     "opposition": "OPP", "region": "REG", "governing_party": "GOVPARTY", "armed_group": "REB", "people": "CIV", "media": "MED",
@@ -40,12 +45,29 @@ _SPACE = re.compile(r"\W+")
 # Where a candidate is named, in the words of the question.
 _HERE, _BEFORE, _ELSEWHERE = "im Satz", "davor", "im Artikel"
 
+# How many words before a name may hold its preposition and article.
+_WINDOW = 3
+# A name that begins before this character is at the beginning of the sentence.
+_BEGINNING = 30
+
+_PREPOSITIONS = frozenset(
+    re.findall(
+        r"\w+",
+        "von vom durch gegen gegenüber mit an am für vor nach in im aus bei zu zum zur über laut auf um unter zwischen seit wegen trotz",
+    )
+)
+_ARTICLES = frozenset(re.findall(r"\w+", "der die das den dem des ein eine einen einem einer eines"))
+_TOKEN = re.compile(r"[\w-]+|[„“,.:]")
+# Openings that refer to the sentence before.
+_OPENING = re.compile(r"„?(Er|Sie|Es|Dies\w*|Der|Die|Das|Ihr\w*|Sein\w*|Zudem|Auch|Außerdem)\b")
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """An actor by its code; ``where`` says in words how near it is named, ``spans`` where in the sentence, empty if it is not there.
+    """A possible actor by its code.
 
-    ``hints`` says in words what else is known of it.
+    ``where`` says in words how near it is named, ``spans`` where in the sentence, empty if it is
+    not there. ``hints`` says in words what else is known of it.
     """
 
     code: str
@@ -55,16 +77,10 @@ class Candidate:
     hints: tuple[str, ...] = ()
 
     def code_as(self, label: str) -> str:
-        """Return the code of the one who acts: the candidate's own, its state's, or somebody's inside that state; "" for nobody."""
+        """Return the code of who acts by a label: the candidate, its state, somebody inside; "" for nobody."""
         if label == NONE:
             return ""
         return self.code if label == ITSELF else base(self.code) + (f"-{ROLES[label]}" if label in ROLES else "")
-
-
-def _role(code: str) -> str:
-    """Return as whom a candidate itself acts: its role inside a state, or which of the two that have none it is."""
-    ending = code.partition("-")[2]
-    return ending or ("staat" if state_of(code) else "organisation")
 
 
 def base(code: str) -> str:
@@ -72,25 +88,28 @@ def base(code: str) -> str:
     return code.split("-")[0]
 
 
-def candidates(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int, most: int = MOST) -> tuple[Candidate, ...]:
+def candidates(
+    texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int, most: int = MAX_CANDIDATES
+) -> tuple[Candidate, ...]:
     """Return who may act in one sentence of an article, the likeliest first.
 
-    They are the actors of the sentence in their order; then those of the sentence before, of the lead, and of what stands between, from
-    the nearest on. The last place is kept for the state that the article names most, since much that happens at home names no state.
+    These are the actors of the sentence in their order, then those of the sentence before, of the
+    lead, and of the sentences between, from the nearest on. The last one is the state that the
+    article names most, since many domestic events name no state.
 
     Args:
-        texts: the sentences of the article; a headline, where there is one, counts as the first.
+        texts: the sentences of the article; a headline, if any, counts as the first.
         mentions: of each sentence.
-        number: which of them is asked about.
-        most: how many candidates are kept.
+        number: the index of the sentence in question.
+        most: the highest number of candidates.
     """
     named: dict[str, list[Mention]] = {}
     for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):
         named.setdefault(mention.code, []).append(mention)
-    words = {code: own[0].text for code, own in named.items()}
+    words = {code: here[0].text for code, here in named.items()}
     nearest = [number - 1, 0, *range(number - 2, 0, -1)] if number else []
-    for place in nearest:
-        for mention in reversed(mentions[place]):
+    for index in nearest:
+        for mention in reversed(mentions[index]):
             words.setdefault(mention.code, mention.text)
     codes = list(words)[:most]
     main = _main(mentions)
@@ -99,46 +118,50 @@ def candidates(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], numb
     anywhere = {one.code: one.text for sentence in reversed(mentions) for one in sentence}
     order = _word_order(texts, mentions, number)
     out = []
-    for place, code in enumerate(codes):
-        own = named.get(code, [])
-        where = _HERE if own else _BEFORE if code in words else _ELSEWHERE
-        hints = [f"Rang {place + 1} von {len(codes)}", f"{place + 1} von {len(named)} im Satz" if own else f"keiner von {len(named)}"]
-        hints += [own[0].kind, *(["nur Ort"] if own[0].place else []), *([own[0].head] if own[0].head else [])] if own else []
-        hints += [words_of for words_of, is_so in order.items() if code in is_so]
-        spans = tuple(sorted((one.start, one.end) for one in own))
+    for rank, code in enumerate(codes, start=1):
+        here = named.get(code, [])
+        where = _HERE if here else _BEFORE if code in words else _ELSEWHERE
+        hints = [f"Rang {rank} von {len(codes)}", f"{rank} von {len(named)} im Satz" if here else f"keiner von {len(named)}"]
+        if here:
+            hints += [here[0].kind, *(["nur Ort"] if here[0].place else []), *([here[0].head] if here[0].head else [])]
+        hints += [hint for hint, actors in order.items() if code in actors]
+        spans = tuple(sorted((one.start, one.end) for one in here))
         out.append(Candidate(code, words.get(code) or anywhere.get(code, code), where, spans, tuple(hints)))
     return tuple(out)
 
 
-def marked(segment: Segment, candidate: Candidate, stance: str) -> Segment:
-    """Return the question about one candidate: what is known of it is the text, and the sentence with it marked is the target.
+def question(segment: Segment, candidate: Candidate, stance: str) -> Segment:
+    """Return the question about one candidate; its id is the segment's with the candidate's code.
 
-    What a model pools is then the candidate's own words, wherever it is named. The stance whose source and target are sought is part of
-    the question, by itself and joined with all that is known: who stands behind "gegen" is the target of a criticism and the partner of
-    an agreement, which a linear model has to be told in one word. The id gets the candidate's code behind it.
+    The text is what is known of the candidate, so that a model pools the candidate's words wherever
+    it is named; the target is the sentence with these words marked. The stance whose source and
+    target are sought is part of the text, by itself and joined with everything known: behind
+    "gegen" stands the target of a criticism but the partner of an agreement, which a linear model
+    has to read in one word.
     """
     text = segment.text
     for start, _ in reversed(candidate.spans):
         text = f"{text[:start]}{MARK} {text[start:]}"
-    around = [*(of_name(segment.text, candidate.spans[0]) if candidate.spans else ()), *of_sentence(segment.text)]
-    around += [f"rolle_{_role(candidate.code)}", candidate.where]
-    joined = [f"{stance}_{_SPACE.sub('_', told)}" for told in (*around, *candidate.hints)]
-    question = ", ".join((f"{candidate.text} ({candidate.code})", candidate.where, *candidate.hints, stance, *around, *joined))
-    return replace(segment, id=f"{segment.id}:{candidate.code}", text=question, target=text, labels={}, dyads=())
+    known = [*(around_name(segment.text, candidate.spans[0]) if candidate.spans else ()), *opening_and_quotes(segment.text)]
+    known += [f"rolle_{_role(candidate.code)}", candidate.where]
+    joined = [f"{stance}_{_SPACE.sub('_', word)}" for word in (*known, *candidate.hints)]
+    words = ", ".join((f"{candidate.text} ({candidate.code})", candidate.where, *candidate.hints, stance, *known, *joined))
+    return replace(segment, id=f"{segment.id}:{candidate.code}", text=words, target=text, labels={}, dyads=())
 
 
-def parts(found: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return for each candidate the label that says who of ``codes`` acts, and the codes that can't be said with these candidates.
+def gold_labels(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the label of each candidate for one side of gold dyads, and the codes left over.
 
-    A code that is a candidate is ``itself``; any other is told by the first candidate of the same state. Of two that one candidate would
-    have to tell, it tells the first.
+    A code that is a candidate is ``itself``; any other is a role of the first candidate of the same
+    state. A candidate has one label, so of two codes with the same candidate the second is left
+    over, as is a code without a candidate.
     """
-    labels, missed = [NONE] * len(found), []
+    labels, missed = [NONE] * len(named), []
     for code in codes:
-        own = next((place for place, one in enumerate(found) if one.code == code), None)
-        host = own if own is not None else next((place for place, one in enumerate(found) if base(one.code) == base(code)), None)
+        same = next((index for index, one in enumerate(named) if one.code == code), None)
+        host = same if same is not None else next((index for index, one in enumerate(named) if base(one.code) == base(code)), None)
         ending = code.partition("-")[2]
-        label = ITSELF if own is not None else _LABELS.get(ending) if ending else STATE
+        label = ITSELF if same is not None else _LABELS.get(ending) if ending else STATE
         if host is None or label is None or labels[host] != NONE:
             missed.append(code)
         else:
@@ -146,16 +169,43 @@ def parts(found: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[str], 
     return labels, missed
 
 
+def opening_and_quotes(text: str) -> list[str]:
+    """Return how a sentence continues the one before, and whether it quotes; one word each."""
+    opening = _OPENING.match(text)
+    return [*([f"beginnt_{opening[1]}"] if opening else []), *(["zitiert"] if "“" in text else [])]
+
+
+def around_name(text: str, span: Span) -> list[str]:
+    """Return preposition, article and neighbours of a name; one word each, as a bag of words needs."""
+    start, end = span
+    before, after = _TOKEN.findall(text[:start])[-_WINDOW:], _TOKEN.findall(text[end:])[:1]
+    preposition, article = _nearest(before, _PREPOSITIONS), _nearest(before, _ARTICLES)
+    words = [f"hinter_{preposition}", f"artikel_{article}", f"hinter_{preposition}_{article}"]
+    words += [f"davor_{word.lower()}" for word in before[-1:]] + [f"danach_{word.lower()}" for word in after]
+    quoted = text.count("„", 0, start) > text.count("“", 0, start)
+    return [*words, *(["im_zitat"] if quoted else []), *(["am_anfang"] if start < _BEGINNING else [])]
+
+
+def _nearest(words: list[str], known: frozenset[str]) -> str:
+    return next((word.lower() for word in reversed(words) if word.lower() in known), "nichts")
+
+
+def _role(code: str) -> str:
+    """Return the role in a code; ``staat`` or ``organisation`` where it has none."""
+    ending = code.partition("-")[2]
+    return ending or ("staat" if state_of(code) else "organisation")
+
+
 def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int) -> dict[str, set[str]]:
-    """Return whom word order takes for source and target, and who was the source last before; by the words that tell a model so."""
+    """Return source and target by word order, and the last source before; by the hint for a model."""
     source, target = ends(texts[number], mentions[number])
-    found = {"zuerst genannt": {source.code} if source else set(), "danach genannt": {target.code} if target else set()}
-    for place in range(number - 1, -1, -1):
-        last, _ = ends(texts[place], mentions[place])
+    hints = {"zuerst genannt": {source.code} if source else set(), "danach genannt": {target.code} if target else set()}
+    for index in range(number - 1, -1, -1):
+        last, _ = ends(texts[index], mentions[index])
         if last is not None:
-            found["zuvor genannt" if source else "zuvor genannt, hier keiner"] = {last.code}
+            hints["zuvor genannt" if source else "zuvor genannt, hier keiner"] = {last.code}
             break
-    return found
+    return hints
 
 
 def _main(mentions: Sequence[Sequence[Mention]]) -> str | None:

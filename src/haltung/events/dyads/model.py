@@ -1,29 +1,32 @@
-"""Dyads by a trained model: it tells of each candidate whether and as whom it acts or is meant, and the likeliest pairs are kept."""
+"""Dyads by a trained model: for each candidate, whether and as whom it acts or is acted on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from haltung.actors.finder import Mention
-from haltung.events.dyads.dataset import SIDES
-from haltung.events.dyads.features import ITSELF, MOST, NONE, Candidate, candidates, marked
+from haltung.errors import UserError, listed
+from haltung.events.dyads import thresholds
+from haltung.events.dyads.features import ITSELF, MAX_CANDIDATES, NONE, ROLES, SIDES, STATE, Candidate, candidates, question
 from haltung.events.dyads.rules import NEUTRAL
-from haltung.events.dyads.thresholds import Choice
-from haltung.events.pipeline import Classify
+from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import ScoredDyad, Span
+from haltung.models import bundle
+from haltung.models.predictor import Predictor
 from haltung.records import Prediction, Segment
 
-# A sentence that is neutral by this probability is not asked about.
-_SURE = 0.95
+# No questions are asked about a sentence that is neutral with this probability.
+_CERTAIN = 0.95
 
-# Who is a side by less than this is left out; all ways to be one would make hundreds of pairs.
-_LEAST = 0.01
+# Less probable sides are left out; all ways to be a side would make hundreds of pairs.
+_LEAST_SIDE = 0.01
 
 
 @dataclass(frozen=True)
 class Side:
-    """Who may be one side of a dyad: ``code`` ("" for nobody), how probable, and the words, where they stand in the sentence."""
+    """Who may be one side of a dyad, with the spans of its words in the sentence; "" for nobody."""
 
     code: str
     probability: float
@@ -31,105 +34,140 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """Dyads by a model of the corpus view ``dyads``.
+class Questions:
+    """The candidates of one segment, and a question to the model about each."""
 
-    ``predict`` labels marked candidates (see ``candidates.marked``). The stance is the sentence's, which 96 to 99 % of gold dyads have: by
-    the sentence model. A pair's probability is the product of its sides'; that of nobody is what all candidates leave.
+    candidates: tuple[Candidate, ...] = ()
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True)
+class DyadModel:
+    """Dyads by a model trained on the dataset ``dyads``.
+
+    ``predictor`` answers the questions about candidates (see ``features.question``). The stance is
+    the sentence's, by the sentence model; 96 to 99 % of gold dyads have it. A pair's probability is
+    the product of its sides'; that of nobody is what all candidates leave.
     """
 
-    predict: Classify
-    choice: Choice = field(default_factory=Choice)
-    most: int = MOST
+    predictor: Predictor
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    max_candidates: int = MAX_CANDIDATES
 
-    def pairs(
+    def find(
         self,
         segments: Sequence[Segment],
         mentions: Sequence[Sequence[Mention]],
         predictions: Sequence[Prediction],
         headline: Sequence[Mention] = (),
     ) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment of an article, in its order; none where its stance is neutral."""
-        asked = self.asked(segments, mentions, predictions, headline)
-        answers = iter(self.predict([row for _, rows in asked for row in rows]) if any(rows for _, rows in asked) else [])
+        """Return the dyads of each segment of an article; none where its stance is neutral."""
+        asked = self.questions(segments, mentions, predictions, headline)
+        rows = [row for one in asked for row in one.segments]
+        answers = iter(self.predictor.predict(rows) if rows else [])
         return [
-            self.chosen(found, [next(answers) for _ in rows], prediction.probabilities["stance"])
-            for (found, rows), prediction in zip(asked, predictions, strict=True)
+            choose(one.candidates, [next(answers) for _ in one.segments], prediction.probabilities["stance"], self.thresholds)
+            for one, prediction in zip(asked, predictions, strict=True)
         ]
 
-    def asked(
+    def questions(
         self,
         segments: Sequence[Segment],
         mentions: Sequence[Sequence[Mention]],
         predictions: Sequence[Prediction],
         headline: Sequence[Mention] = (),
-    ) -> list[tuple[tuple[Candidate, ...], list[Segment]]]:
-        """Return the candidates of each segment and the questions about them; none where the segment is surely neutral."""
-        # As in training: what stands before the first segment, a headline, is read as a sentence before it.
+    ) -> list[Questions]:
+        """Return the questions about each segment; none where it is certainly neutral."""
+        # As in training: the context of the first segment, a headline, counts as a sentence.
         first = 1 if segments and segments[0].context else 0
         texts = [segment.context for segment in segments[:first]] + [segment.text for segment in segments]
-        whole = [headline, *mentions] if first else mentions
-        out: list[tuple[tuple[Candidate, ...], list[Segment]]] = []
-        for place, (segment, prediction) in enumerate(zip(segments, predictions, strict=True)):
+        all_mentions = [headline, *mentions] if first else mentions
+        out = []
+        for index, (segment, prediction) in enumerate(zip(segments, predictions, strict=True)):
             stances = prediction.probabilities["stance"]
-            if stances.get(NEUTRAL, 0.0) >= _SURE:
-                out.append(((), []))
+            if stances.get(NEUTRAL, 0.0) >= _CERTAIN:
+                out.append(Questions())
                 continue
             likely = max((label for label in stances if label != NEUTRAL), key=stances.__getitem__)
-            found = candidates(texts, whole, place + first, self.most)
-            out.append((found, [marked(segment, one, likely) for one in found]))
+            named = candidates(texts, all_mentions, index + first, self.max_candidates)
+            out.append(Questions(named, tuple(question(segment, one, likely) for one in named)))
         return out
 
-    def chosen(self, found: Sequence[Candidate], answers: Sequence[Prediction], stances: Mapping[str, float]) -> list[ScoredDyad]:
-        """Return the dyads of one segment, the likeliest first.
 
-        Args:
-            found: its candidates.
-            answers: of the model, in their order.
-            stances: the probability of each stance by the sentence model.
-        """
-        weighed = {label: value * (self.choice.neutral if label == NEUTRAL else 1.0) for label, value in stances.items()}
-        stance = max(weighed, key=weighed.__getitem__)
-        if stance == NEUTRAL:
-            return []
-        sure = weighed[stance] / sum(weighed.values())
-        sources, targets = (sides(found, [answer.probabilities[side] for answer in answers], self.choice.nobody) for side in SIDES)
-        scored = [
-            (source.probability * target.probability * (self.choice.alike if source.code == target.code else 1.0), source, target)
-            for source in sources
-            for target in targets
-            if source.code or target.code
-        ]
-        if not scored:
-            return [ScoredDyad("", "", stance, sure)]
-        scored.sort(key=lambda one: -one[0])
-        kept: list[ScoredDyad] = []
-        for score, source, target in scored:
-            if kept and score < self.choice.least:
-                break
-            # One code on both sides: its first words act, the others are acted on.
-            ends = target.spans[1:] if source.code == target.code and len(target.spans) > 1 else target.spans
-            kept.append(ScoredDyad(source.code, target.code, stance, min(1.0, score) * sure, _first(source.spans), _first(ends)))
-        return kept
+def load(folder: Path) -> DyadModel:
+    """Load a model trained on the dataset ``dyads``, with the thresholds tuned for it.
+
+    Raises:
+        UserError: it is no bundle, is broken, or has other tasks or labels.
+    """
+    predictor = bundle.load(folder)
+    scheme = predictor.scheme
+    if not set(SIDES) <= set(scheme.names):
+        raise UserError(
+            f"{folder} has the tasks {listed(scheme.names)}, so it is no model of dyads; name one with {listed(SIDES)}, "
+            "as haltung train corpus=dyads writes it"
+        )
+    known = (NONE, ITSELF, STATE, *ROLES)
+    unknown = [label for side in SIDES for label in scheme[side].ids if label not in known]
+    if unknown or any(NONE not in scheme[side].ids for side in SIDES):
+        raise UserError(
+            f"{folder} has other roles than a model of dyads ({listed(unknown) or f'{NONE} is missing'}); known are {listed(known)}"
+        )
+    return DyadModel(predictor, thresholds.read(folder))
 
 
-def sides(found: Sequence[Candidate], answers: Sequence[Mapping[str, float]], nobody: float = 1.0) -> list[Side]:
-    """Return who may be one side, with nobody last; of several ways to say one code the likeliest counts.
+def choose(
+    named: Sequence[Candidate], answers: Sequence[Prediction], stances: Mapping[str, float], chosen_by: Thresholds
+) -> list[ScoredDyad]:
+    """Return the dyads of one segment, the likeliest first.
 
     Args:
-        found: the candidates.
-        answers: of each, the probability of each label.
-        nobody: what the probability of nobody is multiplied by.
+        named: its candidates.
+        answers: of the model, one for each candidate.
+        stances: the probability of each stance by the sentence model.
+        chosen_by: the thresholds.
+    """
+    weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in stances.items()}
+    stance = max(weighted, key=weighted.__getitem__)
+    if stance == NEUTRAL:
+        return []
+    of_stance = weighted[stance] / sum(weighted.values())
+    sources, targets = (sides(named, [answer.probabilities[side] for answer in answers], chosen_by.nobody) for side in SIDES)
+    pairs = [
+        (source.probability * target.probability * (chosen_by.same_actor if source.code == target.code else 1.0), source, target)
+        for source in sources
+        for target in targets
+        if source.code or target.code
+    ]
+    if not pairs:
+        return [ScoredDyad("", "", stance, of_stance)]
+    pairs.sort(key=lambda pair: -pair[0])
+    out: list[ScoredDyad] = []
+    for probability, source, target in pairs:
+        if out and probability < chosen_by.pair:
+            break
+        # One code on both sides: its first words act, the others are acted on.
+        acted_on = target.spans[1:] if source.code == target.code and len(target.spans) > 1 else target.spans
+        out.append(ScoredDyad(source.code, target.code, stance, min(1.0, probability) * of_stance, _first(source.spans), _first(acted_on)))
+    return out
+
+
+def sides(named: Sequence[Candidate], answers: Sequence[Mapping[str, float]], nobody: float = 1.0) -> list[Side]:
+    """Return who may be one side, nobody last; of several ways to be one code the likeliest counts.
+
+    Args:
+        named: the candidates.
+        answers: for each, the probability of each label.
+        nobody: the factor of the probability of nobody.
     """
     best: dict[str, Side] = {}
-    for candidate, answer in zip(found, answers, strict=True):
+    for candidate, answer in zip(named, answers, strict=True):
         nobody *= answer[NONE]
         for label, probability in answer.items():
             code = candidate.code_as(label)
-            if code and probability >= _LEAST and (code not in best or probability > best[code].probability):
-                # Somebody inside a state has no words that are known.
-                spans = candidate.spans if label == ITSELF else ()
-                best[code] = Side(code, probability, spans)
+            if code and probability >= _LEAST_SIDE and (code not in best or probability > best[code].probability):
+                # The words of somebody inside a state are not known.
+                best[code] = Side(code, probability, candidate.spans if label == ITSELF else ())
     return [*best.values(), Side("", nobody)]
 
 

@@ -1,4 +1,4 @@
-"""Dyads by rules of word order: the baseline that a trained dyad model has to beat."""
+"""Dyads by word order: the baseline that a trained dyad model has to beat."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from haltung.records import Prediction, Segment
 NEUTRAL = "neutral"
 _MUTUAL = "cooperation"
 
-# Of a passive, the actor stands behind "von": "wurde von den USA kritisiert", "die von Russland besetzten Gebiete".
+# In a passive the actor stands behind "von": "wurde von den USA kritisiert".
 _PASSIVE = re.compile(r"\b(?:wird|werden|wurden?|worden|werde|würden?)\b", re.IGNORECASE)
 _BY = re.compile(r"\b(?:von|vom|durch)\s+(?:(?:de[nrms]|die|das|eine[mnrs]?|seine[mnrs]?|ihre[mnrs]?|\w+e[nrm])\s+){0,3}$", re.IGNORECASE)
 
-# Who only tells what happened is not the one who acts.
-_TOLD_BEFORE = re.compile(
+# Whoever only reports does not act.
+_REPORTED_BEFORE = re.compile(
     r"\b(?:laut|nach (?:den )?(?:angaben|darstellung|einschätzung|informationen|berichten) (?:von|der|des|aus)?)\s+"
     r"(?:(?:de[nrms]|die|das|eine[mnrs]?|\w+e[nrs])\s+){0,3}$",
     re.IGNORECASE,
 )
-# The subject stands behind the verb where the quotation comes first: "…, sagte Merkel".
-_SAID = re.compile(
+# Behind a quotation the subject follows the verb: "…, sagte Merkel".
+_SPEAKER = re.compile(
     r"\b(?:sagt|sagte|erklärte|erklärt|meinte|meint|betonte|betont|warnte|kritisierte|forderte|so|teilte|schrieb|schreibt|hieß es aus)\s+"
     r"(?:am \w+ |gestern |heute )?(?:(?:de[rmn]|die|das|ein[e]?)\s+)?(?:\w+e[nrs]?\s+)?$",
     re.IGNORECASE,
 )
-_TOLD_AFTER = re.compile(r"^\w*(?:\s+\w+)?\s+zufolge\b|^[\w-]*-?angaben\b", re.IGNORECASE)
+_REPORTED_AFTER = re.compile(r"^\w*(?:\s+\w+)?\s+zufolge\b|^[\w-]*-?angaben\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Rules:
-    """Word order decides: the first actor of a sentence is the source, and the next other one the target.
+class WordOrder:
+    """Take the first actor of a sentence for the source, and the next other one for the target.
 
-    Behind a verb of saying that follows its quotation stands the source ("…, sagte Merkel"), and so it does behind "von" in a passive. A
-    cooperation of two is mutual. A sentence without an actor goes on with the source of the one before it (``carry``). The stance is the
-    segment's own, and so is the probability.
+    In "…, sagte Merkel" the source follows the verb of saying, in a passive it follows "von". A
+    cooperation of two is mutual. A sentence without an actor has the source of the one before it
+    (``carry``). Stance and probability are the segment's.
     """
 
     carry: bool = True
 
-    def pairs(
+    def find(
         self,
         segments: Sequence[Segment],
         mentions: Sequence[Sequence[Mention]],
         predictions: Sequence[Prediction],
         headline: Sequence[Mention] = (),
     ) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment; at least one where it is not neutral, with "" for whom the sentence does not name."""
+        """Return the dyads of each segment: at least one unless it is neutral, "" for nobody."""
         out: list[list[ScoredDyad]] = []
         last = ""
-        for segment, found, prediction in zip(segments, mentions, predictions, strict=True):
+        for segment, named, prediction in zip(segments, mentions, predictions, strict=True):
             stance = str(prediction.labels["stance"])
-            source, target = ends(segment.text, found)
+            source, target = ends(segment.text, named)
             if source is not None and source.code:
                 last = source.code
             if stance == NEUTRAL:
@@ -71,14 +71,15 @@ class Rules:
 
 
 def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mention | None]:
-    """Return the source and the target among a sentence's mentions, as word order has it."""
-    # Media are told to, and take a stance of their own only where nobody else is named.
+    """Return the source and the target among a sentence's mentions by word order."""
+    # Media report, and take a stance themselves only where nobody else is named.
     actors = [one for one in mentions if not one.place]
     actors = [one for one in actors if not one.code.endswith("-MED")] or actors
-    acting = [one for one in actors if not (_TOLD_BEFORE.search(text[: one.start]) or _TOLD_AFTER.search(text[one.end :]))] or actors
+    reporting = [one for one in actors if _REPORTED_BEFORE.search(text[: one.start]) or _REPORTED_AFTER.search(text[one.end :])]
+    acting = [one for one in actors if one not in reporting] or actors
     if not acting:
         return None, None
-    source = next((one for one in acting if _SAID.search(text[: one.start])), acting[0])
+    source = next((one for one in acting if _SPEAKER.search(text[: one.start])), acting[0])
     if _PASSIVE.search(text):
         source = next((one for one in acting if _BY.search(text[: one.start])), source)
     return source, next((one for one in acting if one.code != source.code), None)

@@ -1,4 +1,4 @@
-"""How dyads are chosen from what a model says of each actor: a few numbers, found on dev and kept beside the model."""
+"""Which of the dyads that a model finds probable count: a few numbers, tuned on dev."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from typing import Any
 from haltung.errors import UserError
 from haltung.files import write_text
 
+# The names of the numbers in ``dyads.json``, as its format has them.
+_KEYS = {"least": "pair", "alike": "same_actor", "neutral": "neutral", "nobody": "nobody"}
+
 
 @dataclass(frozen=True)
-class Choice:
-    """How dyads are chosen from what the two models say; ``haltung dyads tune=true`` finds these numbers on dev.
+class Thresholds:
+    """How dyads are chosen from probabilities; ``haltung dyads tune=true`` finds the numbers on dev.
 
-    ``least``: of a segment that is not neutral the likeliest pair is kept, as the label standard asks for, and any other from this
-    probability on. ``alike``: one actor on both sides is so many times as likely. ``neutral`` multiplies the probability of no stance,
-    ``nobody`` that of a side which is nobody.
+    Of a segment that is not neutral the likeliest pair always counts, as the label standard asks
+    for, and any other pair from the probability ``pair`` on. The rest are factors: ``same_actor``
+    of pairs with one actor on both sides, ``neutral`` of the stance that means none, ``nobody`` of
+    a side without an actor.
     """
 
-    least: float = 0.4
-    alike: float = 0.3
+    pair: float = 0.4
+    same_actor: float = 0.3
     neutral: float = 1.0
     nobody: float = 1.0
 
@@ -30,49 +34,50 @@ class Choice:
         """Raise ``UserError`` where a number is out of its range."""
         for name, value in asdict(self).items():
             if not 0 <= value < float("inf"):
-                raise UserError(f"the choice of dyads has {name} {value}; expected a number of at least 0")
+                raise UserError(f"the thresholds of dyads have {name} {value}; expected a number of at least 0")
 
 
-def file(folder: Path) -> Path:
-    """Return where a dyad model's choice is kept."""
+def path(folder: Path) -> Path:
+    """Return the file of the thresholds beside a dyad model."""
     return folder / "dyads.json"
 
 
-def keep(folder: Path, choice: Choice, told: Mapping[str, Any]) -> None:
-    """Write a choice into the folder of the dyad model that it was found for, with what it was found on.
+def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
+    """Write thresholds into a dyad model's folder, with what they were tuned on.
 
     Raises:
         UserError: the folder can't be written.
     """
-    path = file(folder)
+    numbers = {key: getattr(thresholds, name) for key, name in _KEYS.items()}
     try:
-        write_text(path, json.dumps({"choice": asdict(choice), **told}, indent=2, ensure_ascii=False) + "\n")
+        write_text(path(folder), json.dumps({"choice": numbers, **tuned_on}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}; copy the model to a folder that you may write to") from None
+        raise UserError(f"{path(folder)} can't be written: {error.strerror}; copy the model to a folder that you may write to") from None
 
 
-def read(folder: Path) -> Choice:
-    """Read what ``keep`` has written; the defaults where nothing is kept.
+def read(folder: Path) -> Thresholds:
+    """Read the thresholds of a dyad model; the defaults where there is no file.
 
     Raises:
-        UserError: the file is there and holds no choice.
+        UserError: the file holds no thresholds.
     """
-    path = file(folder)
     try:
-        return Choice(**json.loads(path.read_text(encoding="utf-8"))["choice"])
+        numbers = json.loads(path(folder).read_text(encoding="utf-8"))["choice"]
+        return Thresholds(**{_KEYS[key]: value for key, value in numbers.items()})
     except FileNotFoundError:
-        return Choice()
+        return Thresholds()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} holds no choice of dyads; write it again with haltung dyads tune=true split=dev, or remove it") from None
+        raise UserError(
+            f"{path(folder)} holds no thresholds of dyads; write it with haltung dyads tune=true split=dev, or remove it"
+        ) from None
 
 
 def copy(folder: Path, to: Path) -> None:
-    """Write the choice that is kept in one folder into another, an export of the same model; nothing where none is kept.
+    """Write a model's thresholds into the folder of its export; nothing where it has none.
 
     Raises:
-        UserError: it holds no choice, or the other folder can't be written.
+        UserError: the file holds no thresholds, or the other folder can't be written.
     """
-    if file(folder).is_file():
-        choice = read(folder)
-        told = json.loads(file(folder).read_text(encoding="utf-8"))
-        keep(to, choice, {key: value for key, value in told.items() if key != "choice"})
+    if path(folder).is_file():
+        content = json.loads(path(folder).read_text(encoding="utf-8"))
+        write(to, read(folder), {key: value for key, value in content.items() if key != "choice"})
