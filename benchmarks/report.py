@@ -29,11 +29,11 @@ from haltung.evaluation.error_analysis.mistakes import find
 from haltung.evaluation.error_analysis.name_sensitivity import reliance
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
-from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.metrics.calibration import measure
+from haltung.evaluation.metrics.classification import ArticleCounts, article_counts, evaluate, with_intervals
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page as report
-from haltung.evaluation.report.calibration_report import measure
-from haltung.evaluation.statistics.intervals import DRAWS, Articles, articles_of, with_intervals
+from haltung.evaluation.statistics.bootstrap import DRAWS
 from haltung.labels import Scheme
 from haltung.records import Prediction, Segment
 
@@ -64,7 +64,7 @@ def main() -> None:
         megabytes = page.stat().st_size / 1e6
     whole = sum(seconds.values())
     peer: dict[str, float] = {}
-    timed(peer, "scipy, one figure of one task", lambda: one_by_scipy(articles_of(scored, scheme["stance"])))
+    timed(peer, "scipy, one figure of one task", lambda: one_by_scipy(article_counts(scored, scheme["stance"])))
     table = Table("part", "processor seconds", title=f"{asked.segments:,} predictions, {asked.articles:,} articles, {DRAWS:,} draws")
     for name, value in {**seconds, "the whole": whole, **peer}.items():
         table.add_row(name, f"{value:.2f}")
@@ -106,12 +106,12 @@ def same(row: Segment, scheme: Scheme) -> Prediction:
     return Prediction(row.id, {task.name: task.ids[0] for task in scheme}, even)
 
 
-def one_by_scipy(articles: Articles) -> Any:
+def one_by_scipy(articles: ArticleCounts) -> Any:
     """The BCa interval of macro-F1 by scipy, drawing articles."""
 
     def macro(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        sums = articles.matrix[drawn].sum(axis=axis - 1 if axis < 0 else axis)
-        return articles.figures(sums)[..., 0]
+        sums = articles.sums[drawn].sum(axis=axis - 1 if axis < 0 else axis)
+        return articles.macro_f1(sums)
 
     places = np.arange(len(articles))
     return stats.bootstrap((places,), macro, n_resamples=DRAWS, method="BCa", batch=50, vectorized=True, axis=-1)

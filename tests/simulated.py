@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from haltung.evaluation.metrics.classification import ArticleCounts
 from haltung.evaluation.predictions import Floats
-from haltung.evaluation.statistics.intervals import Articles
 
 # How often each of eleven labels occurs, and how often each is recognised in an article of middling difficulty.
 SHARES = np.array([0.22, 0.16, 0.13, 0.11, 0.1, 0.08, 0.07, 0.05, 0.04, 0.025, 0.015])
@@ -17,7 +17,7 @@ SENTENCES = 12
 
 def sample(
     rng: np.random.Generator, articles: int, systems: Sequence[Sequence[Floats]] = ((np.zeros(11),),), alike: float = 4.0, hard: float = 0.7
-) -> list[list[Articles]]:
+) -> list[list[ArticleCounts]]:
     """Draw articles, and what systems say of them: a list of runs for each system, all on the same articles.
 
     Args:
@@ -45,7 +45,7 @@ def sample(
     return out
 
 
-def _summed(articles: int, which: np.ndarray, gold: np.ndarray, said: np.ndarray) -> Articles:
+def _summed(articles: int, which: np.ndarray, gold: np.ndarray, said: np.ndarray) -> ArticleCounts:
     size = len(SHARES)
     matrix = np.zeros((articles, 3 * size + 3))
     for labels, start in ((gold[gold == said], 0), (said, size), (gold, 2 * size)):
@@ -53,14 +53,14 @@ def _summed(articles: int, which: np.ndarray, gold: np.ndarray, said: np.ndarray
         matrix[:, start : start + size] = np.bincount(rows * size + labels, minlength=articles * size).reshape(articles, size)
     matrix[:, 3 * size] = matrix[:, :size].sum(axis=1)
     matrix[:, 3 * size + 1] = np.bincount(which, minlength=articles)
-    return Articles(matrix, size, every=False)
+    return ArticleCounts(matrix, size, all_labels=False)
 
 
-def articles(rights: list[list[int]]) -> Articles:
+def articles(rights: list[list[int]]) -> ArticleCounts:
     """Articles of a task with one label to tell from another: for each, how many of 2, 2 segments of label a and b are right."""
     rows = []
     for a, b in rights:
         correct, support = np.array([a, b]), np.array([2, 2])
         predicted = correct + (support - correct)[::-1]
         rows.append([*correct, *predicted, *support, a + b, 4, 0.0])
-    return Articles(np.array(rows, dtype=float), 2, every=False)
+    return ArticleCounts(np.array(rows, dtype=float), 2, all_labels=False)

@@ -24,10 +24,11 @@ from run import ALL, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
 from haltung.corpus import store as prepared
 from haltung.errors import UserError
+from haltung.evaluation.metrics.classification import article_counts
 from haltung.evaluation.predictions import ScoredSplit, gold
 from haltung.evaluation.report.comparison_tables import p_value
-from haltung.evaluation.statistics.intervals import LEVEL, articles_of
-from haltung.evaluation.statistics.significance import Estimate, difference, holm, sampled, standing
+from haltung.evaluation.statistics.bootstrap import LEVEL
+from haltung.evaluation.statistics.significance import Estimate, difference, holm, mean, sampled
 from haltung.labels import Scheme, parse
 from haltung.records import Segment
 
@@ -143,15 +144,15 @@ def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1
             continue
         kept = [result_of(job.result(results), segments) for job in finished]
         runs = [scored(segments, one.said[task], ready.scheme, task, corpus) for one in kept]
-        sums = {part: [articles_of(run.subset(np.array(chosen)), run.scheme[task]) for run in runs] for part, chosen in parts.items()}
-        found = {part: sampled(sum_) for part, sum_ in sums.items()}
+        sums = {part: [article_counts(run.subset(np.array(chosen)), run.scheme[task]) for run in runs] for part, chosen in parts.items()}
+        found = {part: sampled([one.sums for one in counts], counts[0].metrics) for part, counts in sums.items()}
         samples[peer] = found[corpus]
         machines |= {one.cost.machine for one in kept}
         rows.append(
             Row(
                 system=peer,
                 seeds=tuple(job.seed for job in finished),
-                macro_f1={part: standing(sample) for part, sample in found.items()},
+                macro_f1={part: mean(sample) for part, sample in found.items()},
                 accuracy=float(found[corpus].values[:, 1].mean()),
                 # Machines differ in speed, and other work beside a run makes it dearer, never cheaper.
                 cost=min((one.cost for one in kept), key=lambda cost: cost.cpu_seconds),

@@ -62,21 +62,21 @@ def test_the_order_among_equals_does_not_count() -> None:
 def test_a_threshold_has_the_largest_coverage_that_keeps_the_precision() -> None:
     """Of ten, the surest five have four right, all ten have eight: both are 0.8, and all are kept."""
     given_ = answers([0.99, 0.98, 0.97, 0.96, 0.95, 0.8, 0.79, 0.78, 0.77, 0.76], [1, 1, 1, 1, 0, 1, 1, 0, 1, 1])
-    assert threshold(given_, AB.stance, 0.8, least_kept=2) == 0.76
-    assert threshold(given_, AB.stance, 0.85, least_kept=2) == 0.79
-    assert threshold(given_, AB.stance, 0.95, least_kept=2) == 0.96
+    assert threshold(given_, AB.stance, 0.8, min_answered=2) == 0.76
+    assert threshold(given_, AB.stance, 0.85, min_answered=2) == 0.79
+    assert threshold(given_, AB.stance, 0.95, min_answered=2) == 0.96
 
 
 def test_a_precision_that_dev_never_reaches_has_no_threshold() -> None:
     """Nor has one that only a handful of lucky answers reaches."""
     lucky = answers([0.99, *[0.7] * 39], [1, *[1, 0, 0] * 13])
     assert threshold(lucky, AB.stance, 0.9) is None
-    assert threshold(lucky, AB.stance, 0.9, least_kept=1) == 0.99
+    assert threshold(lucky, AB.stance, 0.9, min_answered=1) == 0.99
 
 
 def test_equal_probabilities_are_kept_or_dropped_together() -> None:
     """A threshold can't tell them apart, whatever their order."""
-    assert threshold(answers([0.9, 0.8, 0.8, 0.8], [1, 1, 1, 0]), AB.stance, 0.9, least_kept=1) == 0.9
+    assert threshold(answers([0.9, 0.8, 0.8, 0.8], [1, 1, 1, 0]), AB.stance, 0.9, min_answered=1) == 0.9
 
 
 @settings(deadline=None, max_examples=40)
@@ -228,10 +228,10 @@ def test_a_run_holds_its_calibration(trained: Path, split: str, place: str) -> N
 def test_a_temperature_is_not_divided_by_twice(trained: Path) -> None:
     """What is predicted from the bundle is what the dev report holds."""
     from haltung.corpus import store as prepared
-    from haltung.evaluation import outcome
+    from haltung.evaluation.predictions import read_predictions
 
     (local,) = (trained / "experiments/runs").glob("tiny-1-*")
-    reported = outcome.read(local / "dev" / "predictions.parquet")
+    reported = read_predictions(local / "dev" / "predictions.parquet")
     segments = prepared.load(trained / "data/prepared/jsonl").segments("dev")
     for task, values in bundle.load(local / "bundle").probabilities(segments).items():
         np.testing.assert_allclose(reported.probabilities[task], values, atol=1e-12)

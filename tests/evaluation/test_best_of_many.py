@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,17 +10,26 @@ import pytest
 
 import simulated
 from haltung.errors import UserError
+from haltung.evaluation.metrics.classification import ArticleCounts, TaskMean, mean_over_tasks
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.evaluation.statistics.best_of_many import articles_by_task, gain
-from haltung.evaluation.statistics.intervals import Articles
+from haltung.evaluation.statistics.best_of_many import Gain, gain
 from haltung.labels import parse
 from simulated import articles
 
 ZERO = np.zeros(11)
 
 
-def macro_f1(trial: list[Articles]) -> float:
-    return float(np.mean([task.counts(task.matrix.sum(axis=0)).macro_f1() for task in trial]))
+def trial(*tasks: ArticleCounts) -> TaskMean:
+    """A trial's counts of one or more tasks."""
+    return TaskMean(np.hstack([task.sums for task in tasks]), tasks)
+
+
+def macro_f1(one: TaskMean) -> float:
+    return float(one.macro_f1(one.sums.sum(axis=0)))
+
+
+def gained(first: TaskMean, others: list[TaskMean], given_up: int = 0, draws: int = 2000, seed: int = 0) -> Gain:
+    return gain(first.sums, [other.sums for other in others], first.macro_f1, given_up, draws, seed)
 
 
 def test_two_trials_are_tested_as_by_going_through_all_swaps():
@@ -30,11 +40,11 @@ def test_two_trials_are_tested_as_by_going_through_all_swaps():
     swapped = []
     for signs in product([0, 1], repeat=6):
         which = np.array(signs, dtype=bool)[:, None]
-        sides = [Articles(np.where(which, *pair), 2, every=False) for pair in ((first.matrix, other.matrix), (other.matrix, first.matrix))]
-        swapped.append(macro_f1([sides[0]]) - macro_f1([sides[1]]))
-    wanted = macro_f1([other]) - macro_f1([first])
+        sides = [trial(replace(first, sums=np.where(which, *pair))) for pair in ((first.sums, other.sums), (other.sums, first.sums))]
+        swapped.append(macro_f1(sides[0]) - macro_f1(sides[1]))
+    wanted = macro_f1(trial(other)) - macro_f1(trial(first))
     exact = np.mean([value >= wanted - 1e-12 for value in swapped])
-    found = gain([first], [[other]], draws=20_000)
+    found = gained(trial(first), [trial(other)], draws=20_000)
     assert found.value == pytest.approx(wanted)
     assert found.p == found.alone == pytest.approx(exact, abs=0.01)
     assert (found.tried, found.articles) == (1, 6)
@@ -42,9 +52,9 @@ def test_two_trials_are_tested_as_by_going_through_all_swaps():
 
 def test_the_choice_among_several_counts():
     """The best of three is the same one, with the same p by itself, and a larger one among the three; given-up trials raise it further."""
-    first, *others = ([runs[0]] for runs in simulated.sample(np.random.default_rng(3), 60, [[ZERO], [ZERO + 0.4], [ZERO], [ZERO]]))
+    first, *others = (trial(runs[0]) for runs in simulated.sample(np.random.default_rng(3), 60, [[ZERO], [ZERO + 0.4], [ZERO], [ZERO]]))
     best = max(others, key=macro_f1)
-    single, chosen, more = gain(first, [best]), gain(first, others), gain(first, others, given_up=3)
+    single, chosen, more = gained(first, [best]), gained(first, others), gained(first, others, given_up=3)
     assert chosen.value == single.value == pytest.approx(macro_f1(best) - macro_f1(first))
     assert chosen.alone == pytest.approx(single.p)
     assert single.p < chosen.p < more.p
@@ -54,10 +64,10 @@ def test_the_choice_among_several_counts():
 
 def test_the_same_trial_again_gains_nothing():
     """Nor does a worse one."""
-    first, worse = ([runs[0]] for runs in simulated.sample(np.random.default_rng(4), 40, [[ZERO], [ZERO - 1.0]]))
-    same = gain(first, [first])
+    first, worse = (trial(runs[0]) for runs in simulated.sample(np.random.default_rng(4), 40, [[ZERO], [ZERO - 1.0]]))
+    same = gained(first, [first])
     assert (same.value, same.p, same.better) == (0.0, 1.0, False)
-    lower = gain(first, [worse])
+    lower = gained(first, [worse])
     assert lower.value < 0
     assert lower.p > 0.5
 
@@ -65,9 +75,9 @@ def test_the_same_trial_again_gains_nothing():
 def test_several_tasks_count_the_same_and_swap_together():
     """The score is the mean over tasks; twice the same task is as once, and a task that nobody gains in halves the gain."""
     first, other = (runs[0] for runs in simulated.sample(np.random.default_rng(5), 50, [[ZERO], [ZERO + 0.4]]))
-    once, twice = gain([first], [[other]]), gain([first, first], [[other, other]])
+    once, twice = gained(trial(first), [trial(other)]), gained(trial(first, first), [trial(other, other)])
     assert (twice.value, twice.p) == pytest.approx((once.value, once.p))
-    half = gain([first, first], [[other, first]])
+    half = gained(trial(first, first), [trial(other, first)])
     assert (half.value, half.p) == pytest.approx((once.value / 2, once.p))
 
 
@@ -85,25 +95,25 @@ def scored(groups: list[str], stance: list[int]) -> ScoredSplit:
 
 def test_an_article_without_a_label_of_a_task_has_zeros_there():
     """So that a draw swaps the same articles in every task."""
-    topic, stance = articles_by_task(scored(["a", "b", "c", "a", "d", "e"], [0, -1, 1, 1, -1, 0]), ["topic", "stance"])
+    topic, stance = mean_over_tasks(scored(["a", "b", "c", "a", "d", "e"], [0, -1, 1, 1, -1, 0]), ["topic", "stance"]).tasks
     assert len(topic) == len(stance) == 5
     # The last column but one counts segments.
-    assert topic.matrix[:, -2].tolist() == [2, 1, 1, 1, 1]
-    assert stance.matrix[:, -2].tolist() == [2, 0, 1, 0, 1]
+    assert topic.sums[:, -2].tolist() == [2, 1, 1, 1, 1]
+    assert stance.sums[:, -2].tolist() == [2, 0, 1, 0, 1]
 
 
 def test_too_few_articles_are_refused():
     """With their number."""
     with pytest.raises(UserError, match="dev has 4 articles; at least 5 are needed"):
-        articles_by_task(scored(["a", "b", "c", "d"], [0, 1, 0, 1]), ["stance"])
+        mean_over_tasks(scored(["a", "b", "c", "d"], [0, 1, 0, 1]), ["stance"])
 
 
 def searched(rng: np.random.Generator, count: int, others: int, given_up: int, seed: int, better: float = 0.0):
     """A search among trials that are equal, or of which one is better: the worst of them are given up."""
     systems = [[ZERO]] * (others + given_up) + [[ZERO + better]]
-    first, *rest = ([runs[0]] for runs in simulated.sample(rng, count, systems))
+    first, *rest = (trial(runs[0]) for runs in simulated.sample(rng, count, systems))
     rest.sort(key=macro_f1, reverse=True)
-    return gain(first, rest[:others], given_up, draws=400, seed=seed)
+    return gained(first, rest[:others], given_up, draws=400, seed=seed)
 
 
 @pytest.mark.slow

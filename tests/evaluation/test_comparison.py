@@ -16,13 +16,10 @@ from haltung import tracking
 from haltung.cli import main
 from haltung.cli.compare import _references
 from haltung.errors import UserError
-from haltung.evaluation import outcome
-from haltung.evaluation.comparison.compare import BETTER, OPEN, WORSE, Comparison, System, compare
-from haltung.evaluation.comparison.published import Reference, with_references
-from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, PublishedResult, System, compare, with_published
+from haltung.evaluation.metrics.classification import evaluate, with_intervals
+from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import comparison_page, comparison_plots, comparison_tables
-from haltung.evaluation.statistics.intervals import with_intervals
 from haltung.experiments import compare as comparison
 from scored_runs import OTHER_SCHEME, SCHEME, scored
 
@@ -210,13 +207,13 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
     assert f"+{found.tasks['stance'].pairs[1].macro_f1.value:.3f}".replace(".", ",") in said
 
 
-M_BERT = Reference("M-BERT", "stance", "test", 400, 0.768, 45640, "Vamvas & Sennrich 2020, X-stance")
+M_BERT = PublishedResult("M-BERT", "stance", "test", 400, 0.768, 45640, "Vamvas & Sennrich 2020, X-stance")
 
 
 @pytest.fixture(scope="module")
 def published(found: Comparison) -> Comparison:
     """The same with two published figures, one of which holds for another set."""
-    return with_references(found, [M_BERT, dataclasses.replace(M_BERT, system="Other", segments=399)])
+    return with_published(found, [M_BERT, dataclasses.replace(M_BERT, system="Other", segments=399)])
 
 
 def test_a_published_figure_stands_at_the_foot_marked_as_such(published: Comparison, found: Comparison) -> None:
@@ -235,7 +232,7 @@ def test_a_figure_for_a_split_of_another_size_is_left_out_and_told(published: Co
     told = comparison_tables.notes(published)[-1]
     assert told == "The published figure of Other is left out: it holds for 399 segments, this split has 400."
     for other in ({"split": "dev"}, {"task": "themes"}):
-        assert with_references(found, [dataclasses.replace(M_BERT, **other)]) == found
+        assert with_published(found, [dataclasses.replace(M_BERT, **other)]) == found
 
 
 def test_each_format_shows_published_figures(published: Comparison, tmp_path: Path) -> None:
@@ -282,10 +279,10 @@ def _run(
     with tracking.run(
         store, name, parent, {"haltung.kind": "train", "haltung.corpus": corpus, "haltung.split_digest.dev": "c" * 64}
     ) as run:
-        run.artifact(outcome.write(place / name / "predictions.parquet", scored(0.7, 5, split="dev")), "dev")
+        run.artifact(write_predictions(place / name / "predictions.parquet", scored(0.7, 5, split="dev")), "dev")
         if given is not None:
             run.tags({"haltung.digest.test": digest})
-            run.artifact(outcome.write(place / name / "predictions.parquet", given), "evaluation/test")
+            run.artifact(write_predictions(place / name / "predictions.parquet", given), "evaluation/test")
 
 
 def test_a_parent_run_stands_for_its_seeds(home: Path) -> None:

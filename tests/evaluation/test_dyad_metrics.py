@@ -7,7 +7,7 @@ import random
 import pytest
 
 from haltung.errors import UserError
-from haltung.evaluation.metrics.dyads import WHOLE, Match, difference, figures, precisions
+from haltung.evaluation.metrics.dyads import WHOLE, Match, evaluate_dyads, f1_difference, precisions
 from haltung.records import Dyad
 
 WARNING = Dyad("USA", "RUS", "warning")
@@ -24,7 +24,7 @@ def many(right: float, seed: int) -> tuple[list[list[Dyad]], list[list[Dyad]], l
 
 def test_hits_are_counted_over_all_segments():
     """One of two gold dyads, and one that is not there: precision 1/2, recall 1/3 of three."""
-    out = figures([[WARNING], list(TALKS), []], [[WARNING], [], [TALKS[0]]], ["a", "b", "b"])
+    out = evaluate_dyads([[WARNING], list(TALKS), []], [[WARNING], [], [TALKS[0]]], ["a", "b", "b"])
     whole = out.parts[WHOLE]
     assert (whole.gold, whole.found, whole.right) == (3, 2, 1)
     assert (whole.precision, whole.recall, whole.f1) == (1 / 2, 1 / 3, 2 / 5)
@@ -32,29 +32,29 @@ def test_hits_are_counted_over_all_segments():
 
 def test_a_wrong_target_still_counts_for_source_and_stance():
     """The parts say where an error lies."""
-    out = figures([[WARNING]], [[Dyad("USA", "CHN", "warning")]], ["a"])
+    out = evaluate_dyads([[WARNING]], [[Dyad("USA", "CHN", "warning")]], ["a"])
     assert [match.right for match in out.parts.values()] == [0, 1, 0]
 
 
 def test_a_wrong_stance_is_told_apart_from_a_wrong_pair():
     """Of two right pairs one has the right stance."""
-    out = figures([[WARNING], [TALKS[1]]], [[WARNING], [Dyad("RUS", "USA", "threat")]], ["a", "b"])
+    out = evaluate_dyads([[WARNING], [TALKS[1]]], [[WARNING], [Dyad("RUS", "USA", "threat")]], ["a", "b"])
     assert (out.parts["source, target"].f1, out.stance_given_pair) == (1.0, 0.5)
 
 
 def test_what_was_to_choose_from_is_counted_by_code():
     """An empty target is no code."""
-    out = figures([[Dyad("USA", "", "warning")], [WARNING]], [[], []], ["a", "b"], candidates=[["USA", "FRA"], ["USA"]])
+    out = evaluate_dyads([[Dyad("USA", "", "warning")], [WARNING]], [[], []], ["a", "b"], candidates=[["USA", "FRA"], ["USA"]])
     assert out.actors == Match(gold=3, found=3, right=2)
 
 
 def test_the_interval_holds_the_figure_and_needs_ten_articles():
     """F1 lies inside; nine articles give none."""
     gold, found, articles = many(0.6, 1)
-    whole = figures(gold, found, articles).parts[WHOLE]
+    whole = evaluate_dyads(gold, found, articles).parts[WHOLE]
     assert whole.interval is not None
     assert whole.interval.low < whole.f1 < whole.interval.high
-    assert figures(gold[:45], found[:45], articles[:45]).parts[WHOLE].interval is None
+    assert evaluate_dyads(gold[:45], found[:45], articles[:45]).parts[WHOLE].interval is None
 
 
 def test_a_better_system_is_told_from_an_equal_one():
@@ -62,12 +62,12 @@ def test_a_better_system_is_told_from_an_equal_one():
     gold, good, articles = many(0.9, 2)
     _, poor, _ = many(0.6, 2)
     poor = [row if row[0].source == "FRA" else gold[place] for place, row in enumerate(poor)]
-    found = difference(gold, good, poor, articles)
+    found = f1_difference(gold, good, poor, articles)
     assert found.delta > 0.15
     assert found.p < 0.01
     assert found.interval is not None
     assert found.interval.low > 0
-    same = difference(gold, good, good, articles)
+    same = f1_difference(gold, good, good, articles)
     assert (same.delta, same.p) == (0.0, 1.0)
 
 
@@ -78,14 +78,14 @@ def test_equal_systems_are_rarely_called_different():
         gold, one, articles = many(0.6, trial)
         rng = random.Random(1000 + trial)
         other = [row if rng.random() < 0.6 else [Dyad("FRA", "RUS", "warning")] for row in gold]
-        false += difference(gold, one, other, articles, draws=200).p < 0.05
+        false += f1_difference(gold, one, other, articles, draws=200).p < 0.05
     assert false <= 8
 
 
 def test_lists_of_different_length_are_refused():
     """One sentence says how many there are."""
-    with pytest.raises(UserError, match="1 gold, 2 found"):
-        figures([[WARNING]], [[], []], ["a"])
+    with pytest.raises(UserError, match="1 gold, 2 predicted"):
+        evaluate_dyads([[WARNING]], [[], []], ["a"])
 
 
 def test_precision_is_told_by_how_probable_a_dyad_is():

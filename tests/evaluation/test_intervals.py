@@ -13,12 +13,11 @@ import pytest
 from rich.console import Console
 
 import simulated
-from haltung.evaluation.metrics.classification import evaluate, log_loss
-from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Interval, read
+from haltung.evaluation.metrics.classification import ArticleCounts, article_counts, evaluate, log_loss, with_intervals
+from haltung.evaluation.metrics.results import HEADLINE, read
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import tables
-from haltung.evaluation.statistics.bootstrap import weights, wilson
-from haltung.evaluation.statistics.intervals import Articles, articles_of, bca, intervals_of, resampled, widened, with_intervals
+from haltung.evaluation.statistics.bootstrap import bca, resampled, weights, widened, wilson
 from haltung.labels import parse
 
 SCHEME = parse(
@@ -43,8 +42,8 @@ def test_sums_by_article_give_the_figures_of_the_split() -> None:
     """Counts and losses add up; nothing is lost on the way."""
     given = scored(120, 17)
     figures = evaluate(given).tasks["stance"]
-    articles = articles_of(given, SCHEME.stance)
-    whole = articles.figures(articles.matrix.sum(axis=0))
+    articles = article_counts(given, SCHEME.stance)
+    whole = articles.metrics(articles.sums.sum(axis=0))
     assert len(articles) == 17
     assert whole[: len(HEADLINE)].tolist() == pytest.approx([getattr(figures, name) for name in HEADLINE])
     assert whole[len(HEADLINE) : len(HEADLINE) + 10].tolist() == pytest.approx([label.precision for label in figures.labels])
@@ -54,21 +53,21 @@ def test_sums_by_article_give_the_figures_of_the_split() -> None:
 def test_a_draw_takes_whole_articles() -> None:
     """As many as there are, and the figures of a draw are those of its segments."""
     given = scored(60, 12)
-    articles = articles_of(given, SCHEME.topic)
+    articles = article_counts(given, SCHEME.topic)
     drawn = next(weights(12, 5, seed=3))
     assert drawn.sum(axis=1).tolist() == [12] * 5
     rows = [row for row in range(60) for _ in range(int(drawn[2, row % 12]))]
     again = evaluate(given.subset(np.array(rows))).tasks["topic"]
-    assert resampled(articles, draws=5, seed=3)[2, :2].tolist() == pytest.approx([again.macro_f1, again.accuracy])
+    assert articles.metrics(resampled(articles.sums, draws=5, seed=3))[2, :2].tolist() == pytest.approx([again.macro_f1, again.accuracy])
 
 
 def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many articles are drawn block by block; the figures are the same."""
-    articles = articles_of(scored(90, 30), SCHEME.topic)
-    whole = resampled(articles, draws=50)
+    articles = article_counts(scored(90, 30), SCHEME.topic)
+    whole = resampled(articles.sums, draws=50)
     monkeypatch.setattr("haltung.evaluation.statistics.bootstrap._BLOCK", 210)
     # To the last digit but one: a matrix product may add losses in another order where it has other rows, on some processors.
-    np.testing.assert_allclose(resampled(articles, draws=50), whole, rtol=1e-12)
+    np.testing.assert_allclose(resampled(articles.sums, draws=50), whole, rtol=1e-12)
 
 
 def test_ends_are_those_of_scipy() -> None:
@@ -78,13 +77,13 @@ def test_ends_are_those_of_scipy() -> None:
     (articles,) = simulated.sample(np.random.default_rng(5), 60)[0]
 
     def macro_f1(drawn: np.ndarray, axis: int) -> np.ndarray:
-        return articles.figures(articles.matrix[drawn].sum(axis=-2))[..., 0]
+        return articles.metrics(articles.sums[drawn].sum(axis=-2))[..., 0]
 
     level = 1 - 2 * widened(0.025, len(articles))
     theirs = bootstrap(
         (np.arange(len(articles)),), macro_f1, n_resamples=2000, confidence_level=level, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
-    ours = intervals_of(articles)[0]
+    ours = articles.intervals()[0]
     assert ours is not None
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-3)
 
@@ -148,13 +147,13 @@ def test_where_all_is_right_a_share_has_wilsons_interval_and_f1_none() -> None:
     given = scored(50, 25)
     right = dataclasses.replace(given, gold={task: given.decided(task) for task in ("topic", "stance")})
     task = with_intervals(evaluate(right), right).tasks["topic"]
-    assert task.intervals["accuracy"] == task.intervals["micro_f1"] == Interval(*wilson(1.0, 25))
+    assert task.intervals["accuracy"] == task.intervals["micro_f1"] == wilson(1.0, 25)
     assert "log_loss" in task.intervals
     assert "macro_f1" not in task.intervals
     decided = given.decided("topic")
     for place, label in enumerate(task.labels):
         within = len({group for group, said in zip(given.groups, decided, strict=True) if said == place})
-        assert label.intervals["recall"] == label.intervals["precision"] == Interval(*wilson(1.0, within))
+        assert label.intervals["recall"] == label.intervals["precision"] == wilson(1.0, within)
         assert "f1" not in label.intervals
 
 
@@ -167,7 +166,7 @@ def test_a_label_that_is_never_found_has_a_recall_with_an_interval() -> None:
     missed = dataclasses.replace(given, gold={**given.gold, "topic": gold}, probabilities={**given.probabilities, "topic": probabilities})
     label = with_intervals(evaluate(missed), missed).tasks["topic"].labels[1]
     articles = len({given.groups[row] for row in (0, 1, 2, 20)})
-    assert label.intervals == {"recall": Interval(*wilson(0.0, articles))}
+    assert label.intervals == {"recall": wilson(0.0, articles)}
 
 
 def test_draws_where_a_figure_is_not_defined_take_no_part() -> None:
@@ -190,7 +189,8 @@ def test_intervals_come_back_from_json_and_old_files_are_read(tmp_path: Path) ->
         del task["intervals"]
         for label in task["labels"]:
             del label["intervals"]
-    assert EvaluationResult.from_dict(data) == evaluate(scored(100, 20))
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert read(path) == evaluate(scored(100, 20))
 
 
 def test_a_tracker_gets_the_ends_beside_the_figure() -> None:
@@ -223,12 +223,12 @@ def test_twelve_thousand_predictions_take_less_than_three_seconds(articles: int)
 def test_intervals_cover_the_truth_as_often_as_they_say(articles: int) -> None:
     """In 93 to 97 % of 1,000 samples, for macro-F1 and accuracy."""
     rng = np.random.default_rng(20)
-    truth = _figures(sum(simulated.sample(rng, 20_000)[0][0].matrix.sum(axis=0) for _ in range(20)))
+    truth = _figures(sum(simulated.sample(rng, 20_000)[0][0].sums.sum(axis=0) for _ in range(20)))
     covered = np.zeros(2)
     for trial in range(1000):
         (sample,) = simulated.sample(rng, articles)[0]
-        whole, drawn = _figures(sample.matrix.sum(axis=0)), _figures_of(sample, trial)
-        without, tail = _figures(sample.matrix.sum(axis=0) - sample.matrix), widened(0.025, articles)
+        whole, drawn = _figures(sample.sums.sum(axis=0)), _figures_of(sample, trial)
+        without, tail = _figures(sample.sums.sum(axis=0) - sample.sums), widened(0.025, articles)
         for place in range(2):
             ends = bca(drawn[:, place], whole[place], without[:, place], tail)
             covered[place] += ends is not None and ends.low <= truth[place] <= ends.high
@@ -236,11 +236,11 @@ def test_intervals_cover_the_truth_as_often_as_they_say(articles: int) -> None:
 
 
 def _figures(sums: np.ndarray) -> np.ndarray:
-    return Articles(np.zeros((0, 36)), 11, every=False).figures(sums)[..., :2]
+    return ArticleCounts(np.zeros((0, 36)), 11, all_labels=False).metrics(sums)[..., :2]
 
 
-def _figures_of(sample: Articles, seed: int) -> np.ndarray:
-    return np.concatenate([_figures(block @ sample.matrix) for block in weights(len(sample), 2000, seed)])
+def _figures_of(sample: ArticleCounts, seed: int) -> np.ndarray:
+    return _figures(resampled(sample.sums, 2000, seed))
 
 
 def test_a_narrow_terminal_leaves_out_what_would_not_fit() -> None:

@@ -13,8 +13,8 @@ from haltung import labels
 from haltung.corpus.readers.pairs import Pairs
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.metrics.minimal_pairs import flat, is_challenge, phenomena
-from haltung.evaluation.metrics.results import EvaluationResult, PhenomenonMetrics
+from haltung.evaluation.metrics.minimal_pairs import are_minimal_pairs, flat, phenomena
+from haltung.evaluation.metrics.results import EvaluationResult, PhenomenonMetrics, read
 from haltung.evaluation.predictions import score
 from haltung.evaluation.report import page as report
 from haltung.evaluation.report import plots, tables
@@ -68,8 +68,8 @@ def test_both_segments_of_a_pair_share_article_phenomenon_and_context(segments: 
     assert {(segment.article, segment.genre, segment.context, segment.split) for segment in segments[:2]} == {
         ("n1", "negation", "Vorher.", "test")
     }
-    assert is_challenge(segments)
-    assert not is_challenge(segments[:1])
+    assert are_minimal_pairs(segments)
+    assert not are_minimal_pairs(segments[:1])
 
 
 def test_figures_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment, ...]) -> None:
@@ -102,7 +102,9 @@ def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tupl
     """And the figures survive the way through JSON."""
     scored = score(segments, predicted(segments, *["neutral"] * 6), SCHEME, "challenge", "test")
     figures = EvaluationResult(**{**vars(evaluate(scored)), "phenomena": phenomena(scored, segments)})
-    assert EvaluationResult.from_dict(json.loads(figures.to_json())) == figures
+    path = tmp_path / "evaluation.json"
+    path.write_text(figures.to_json(), encoding="utf-8")
+    assert read(path) == figures
     grid = tables.phenomena(figures.phenomena["stance"], SCHEME.stance, "de")
     assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,561]", "0,000 [0,000; 0,658]")
     assert plots.phenomena(figures, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import simulated
+from haltung.evaluation.metrics.classification import ArticleCounts
+from haltung.evaluation.metrics.results import HEADLINE
 from haltung.evaluation.statistics.significance import (
     Estimate,
     Sampled,
@@ -16,18 +18,29 @@ from haltung.evaluation.statistics.significance import (
     difference,
     holm,
     mcnemar,
+    mean,
     randomisation,
     sampled,
-    standing,
 )
 from simulated import articles
 
 ZERO = np.zeros(11)
+ACCURACY = HEADLINE.index("accuracy")
 
 
 def spread(values: list[float], draws: np.ndarray, count: int = 30) -> Sampled:
     """A system with these figures of its seeds, and these draws."""
     return Sampled(np.column_stack([values, values]), np.column_stack([draws, draws]), count)
+
+
+def drawn(runs: list[ArticleCounts], draws: int = 2000, seed: int = 0) -> Sampled:
+    """A system's metrics over draws of articles."""
+    return sampled([run.sums for run in runs], runs[0].metrics, draws, seed)
+
+
+def p_randomised(first: ArticleCounts, second: ArticleCounts, draws: int = 2000) -> float:
+    """The p of the difference of macro-F1."""
+    return randomisation(first.sums, second.sums, first.macro_f1, draws)
 
 
 def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
@@ -77,7 +90,7 @@ def test_seeds_that_do_not_differ_lend_no_spread() -> None:
 def test_intervals_stay_where_figures_can_be() -> None:
     """Between 0 and 1, a difference between -1 and 1; two seeds far apart reach far beyond."""
     far = spread([0.98, 0.6], np.random.default_rng(3).normal(0.79, 0.05, 1000))
-    found = standing(far)
+    found = mean(far)
     assert (found.low, found.high) == (0.0, 1.0)
     apart = difference(far, spread([0.1, 0.5], np.zeros(1000)))
     assert -1 <= apart.low < apart.high <= 1
@@ -87,7 +100,7 @@ def test_a_figure_of_one_has_an_interval_that_knows_how_many_articles_there_are(
     """All draws agree there; Wilson's with the articles for n says what 30 of 30 say."""
     from scipy.stats import binomtest
 
-    found = standing(spread([1.0], np.ones(500)))
+    found = mean(spread([1.0], np.ones(500)))
     theirs = binomtest(30, 30).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
 
@@ -103,24 +116,24 @@ def test_a_side_of_one_run_is_taken_to_vary_as_the_other() -> None:
 def test_a_system_against_itself_does_not_differ() -> None:
     """No draw has a difference."""
     runs = simulated.sample(np.random.default_rng(0), 30)[0]
-    found = difference(sampled(runs), sampled(runs))
+    found = difference(drawn(runs), drawn(runs))
     assert (found.value, found.p, found.low, found.high) == (0, 1, 0, 0)
-    assert randomisation(runs, runs) == 1
+    assert p_randomised(*runs, *runs) == 1
 
 
 def test_both_systems_are_drawn_with_the_same_articles() -> None:
     """A system that is better by the same amount in every article is better in every draw, however much articles differ."""
     worse = articles([[0, 1], [1, 0], [1, 1], [1, 0], [0, 1], [1, 1]] * 5)
     better = articles([[1, 2], [2, 1], [2, 2], [2, 1], [1, 2], [2, 2]] * 5)
-    found = difference(sampled([better]), sampled([worse]), "accuracy")
-    own = standing(sampled([better]), "accuracy")
+    found = difference(drawn([better]), drawn([worse]), ACCURACY)
+    own = mean(drawn([better]), ACCURACY)
     assert found.value == pytest.approx(0.5)
     assert found.articles_error < 1e-9 < own.articles_error
 
 
 def test_randomisation_is_the_exact_test_worked_out_by_hand() -> None:
     """Three articles, each better by as much: of the eight ways to change sides, two are as far apart."""
-    p = randomisation([articles([[2, 2]] * 3)], [articles([[1, 1]] * 3)])
+    p = p_randomised(articles([[2, 2]] * 3), articles([[1, 1]] * 3))
     assert p == pytest.approx(0.25, abs=0.03)
 
 
@@ -130,7 +143,7 @@ def test_randomisation_agrees_with_scipy() -> None:
 
     rng = np.random.default_rng(2)
     first, second = rng.integers(0, 3, (12, 1)).repeat(2, axis=1), rng.integers(0, 3, (12, 1)).repeat(2, axis=1)
-    ours = randomisation([articles(first.tolist())], [articles(second.tolist())], draws=20_000)
+    ours = p_randomised(articles(first.tolist()), articles(second.tolist()), draws=20_000)
     # Both labels being right equally often, macro-F1 is accuracy.
     theirs = permutation_test(
         (first[:, 0], second[:, 0]), lambda a, b, axis: a.mean(axis) - b.mean(axis), permutation_type="samples", n_resamples=np.inf
@@ -183,12 +196,12 @@ def test_the_needed_articles_find_the_difference_four_times_in_five() -> None:
     """A true difference as large as it was reckoned with, in as many articles as were asked for."""
     systems = [[ZERO + 0.2], [ZERO]]
     rng = np.random.default_rng(8)
-    first, second = (sampled(runs, 200) for runs in simulated.sample(rng, 12_000, systems))
+    first, second = (drawn(runs, 200) for runs in simulated.sample(rng, 12_000, systems))
     true = difference(first, second)
     # What would be seen in 20 articles, if the difference seen there were the true one.
     pilot = dataclasses.replace(true, articles_error=true.articles_error * math.sqrt(12_000 / 20))
     needed = articles_needed(pilot, 20, 0.05) or 0
-    found = [difference(*(sampled(runs, 200, trial) for runs in simulated.sample(rng, needed, systems))).p <= 0.05 for trial in range(400)]
+    found = [difference(*(drawn(runs, 200, trial) for runs in simulated.sample(rng, needed, systems))).p <= 0.05 for trial in range(400)]
     assert 0.72 < np.mean(found) < 0.88
 
 
@@ -200,6 +213,6 @@ def test_equal_systems_are_seldom_called_different(count: int, seeds: tuple[int,
     called = 0
     for trial in range(1000):
         systems = [[rng.normal(0, shift) + rng.normal(0, shift, 11) for _ in range(size)] for size in seeds]
-        first, second = (sampled(runs, 400, trial) for runs in simulated.sample(rng, count, systems))
+        first, second = (drawn(runs, 400, trial) for runs in simulated.sample(rng, count, systems))
         called += difference(first, second).p <= 0.05
     assert called <= 60

@@ -16,9 +16,8 @@ from command_line import haltung, write_corpus
 from haltung.corpus.split import KFold
 from haltung.corpus.stratify import subsample
 from haltung.errors import UserError
-from haltung.evaluation import outcome
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.predictions import ScoredSplit, read_predictions
 from haltung.experiments.cross_validate import joined, over_folds
 from haltung.records import Segment
 
@@ -156,7 +155,7 @@ def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(home: Path):
     done = haltung("train", *CORPUS, "folds=3", "name=cv", cwd=home)
     assert done.returncode == 0, done.stderr
     record = find_run(home, "cv-folds-42")
-    scored = outcome.read(tracking.artifact(record, "evaluation/folds/predictions.parquet"))
+    scored = read_predictions(tracking.artifact(record, "evaluation/folds/predictions.parquet"))
     ids = [json.loads(line)["id"] for line in (home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert (list(scored.ids), scored.split) == (sorted(ids), "folds")
     children = tracking.children(record)

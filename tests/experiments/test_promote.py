@@ -19,7 +19,7 @@ import tiny
 from haltung import tracking
 from haltung.cli import main
 from haltung.errors import UserError
-from haltung.evaluation import outcome
+from haltung.evaluation.predictions import read_predictions, write_predictions
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.experiments import promote as promotion
 from haltung.tracking.models import log_exported
@@ -69,7 +69,7 @@ def _run(
     with tracking.run(store, name, parent, tags) as run:
         if given is not None:
             run.tags({"haltung.digest.test": "d" * 64})
-            run.artifact(outcome.write(place / name / "predictions.parquet", given), "evaluation/test")
+            run.artifact(write_predictions(place / name / "predictions.parquet", given), "evaluation/test")
     if bundle is not None:
         log_exported(run.connection, run.id, bundle, tiny.segments(2))
 

@@ -14,8 +14,8 @@ from command_line import haltung, write_corpus
 from haltung import tracking
 from haltung.cli import main
 from haltung.errors import UserError
-from haltung.evaluation import outcome
-from haltung.evaluation.comparison.compare import compare
+from haltung.evaluation.comparison import compare
+from haltung.evaluation.predictions import write_predictions
 from haltung.experiments import compare as comparison
 from haltung.models import seen as learned
 from haltung.records import Segment
@@ -33,7 +33,7 @@ def trained(place: Path, name: str, parent: tracking.Run | None = None, accuracy
     """A run as ``train`` and ``evaluate`` leave it, without a model."""
     with tracking.run(store(place), name, parent, {**TRAIN, "haltung.digest.test": "d" * 64}) as run:
         run.params({"model": {"kind": "linear"}, "training": {"epochs": 2}, "seed": seed, **config})
-        run.artifact(outcome.write(place / name / "predictions.parquet", scored(accuracy, seed)), "evaluation/test")
+        run.artifact(write_predictions(place / name / "predictions.parquet", scored(accuracy, seed)), "evaluation/test")
     return run.id
 
 

@@ -16,10 +16,10 @@ from haltung.cli.config import each, shipped_or_own
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from haltung.evaluation.comparison.published import Reference
+    from haltung.evaluation.comparison import PublishedResult
 
 
-_REFERENCE = "haltung.evaluation.comparison.published.Reference"
+_REFERENCE = "haltung.evaluation.comparison.PublishedResult"
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     from rich.console import Console
     from rich.text import Text
 
-    from haltung.evaluation.comparison import published as comparison_references
-    from haltung.evaluation.comparison.compare import OPEN, compare
+    from haltung.evaluation.comparison import OPEN, compare, with_published
     from haltung.evaluation.report import comparison_tables
     from haltung.experiments.compare import read, save
 
@@ -62,7 +61,7 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     systems = read(store, options.runs, options.split, corpus)
     scheme = systems[0].runs[0].scheme
     found = compare(systems, [options.task] if options.task else [], options.correction, options.draws, options.seed)
-    found = comparison_references.with_references(found, _references(found.corpus, config_dir))
+    found = with_published(found, _references(found.corpus, config_dir))
     for task, result in found.tasks.items():
         console.print(comparison_tables.leaderboard(found, task, scheme, options.language).rich())
         for pair in result.pairs:
@@ -82,7 +81,7 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
         hint("page", str(page))
 
 
-def _references(corpus: str, config_dir: Path | None) -> list[Reference]:
+def _references(corpus: str, config_dir: Path | None) -> list[PublishedResult]:
     """Return the published results that the config of this corpus declares; none where there is no such config.
 
     Raises:

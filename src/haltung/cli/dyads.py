@@ -88,7 +88,7 @@ def _tune(options: DyadsOptions, model: DyadModel, labelled: LabelledArticles, c
 def _score(options: DyadsOptions, model: DyadModel | None, labelled: LabelledArticles, corpus: str, command: Sequence[str]) -> None:
     from rich.console import Console
 
-    from haltung.evaluation.metrics import dyads as figures
+    from haltung.evaluation.metrics import dyads as metrics
     from haltung.evaluation.report import dyads as dyads_report
     from haltung.evaluation.report import plots
     from haltung.events.dyads import scoring
@@ -96,19 +96,20 @@ def _score(options: DyadsOptions, model: DyadModel | None, labelled: LabelledArt
 
     found = {"rules": scoring.found_by(WordOrder(), labelled)}
     codes = None
-    precisions: tuple[figures.Precision, ...] = ()
+    precisions: tuple[metrics.Precision, ...] = ()
     if model is not None:
         answers = scoring.answers(labelled, model)
         scored = scoring.chosen(labelled, answers, model.thresholds)
         found = {"model": [[one.dyad for one in row] for row in scored], **found}
         codes = [one.codes for one in answers]
-        precisions = figures.precisions(labelled.gold, [[(one.probability, one.dyad) for one in row] for row in scored])
+        precisions = metrics.precisions(labelled.gold, [[(one.probability, one.dyad) for one in row] for row in scored])
     systems = {
-        name: figures.figures(labelled.gold, rows, labelled.names, codes if name == "model" else None) for name, rows in found.items()
+        name: metrics.evaluate_dyads(labelled.gold, rows, labelled.names, codes if name == "model" else None)
+        for name, rows in found.items()
     }
     differences = {
-        part: figures.difference(labelled.gold, found["model"], found["rules"], labelled.names, part)
-        for part in figures.PARTS
+        part: metrics.f1_difference(labelled.gold, found["model"], found["rules"], labelled.names, part)
+        for part in metrics.PARTS
         if "model" in found
     }
     swaps = {name: scoring.role_swaps(labelled.segments, rows) for name, rows in found.items()}

@@ -18,7 +18,7 @@ MODULES = {
     "haltung.corpus.rules": "haltung.corpus.clean",
     "haltung.corpus.splits": "haltung.corpus.split",
     "haltung.encoders.sources": "haltung.encoders.load",
-    "haltung.evaluation.comparison_references": "haltung.evaluation.comparison.published",
+    "haltung.evaluation.comparison_references": "haltung.evaluation.comparison",
     "haltung.events.view": "haltung.events.dyads.dataset",
     "haltung.model.spec": "haltung.models.spec",
     "haltung.training.spec": "haltung.training.recipe",
@@ -27,6 +27,7 @@ MODULES = {
 # Old class (with today's module) → today's class.
 CLASSES: dict[str, str] = {
     "haltung.corpus.clean.Rules": "haltung.corpus.clean.CleaningRules",
+    "haltung.evaluation.comparison.Reference": "haltung.evaluation.comparison.PublishedResult",
 }
 
 # Old key → new key, in every command; the keys below it move along.

@@ -1,20 +1,29 @@
-"""``ScoredSplit``: a model's probabilities beside the gold labels, for one split of one corpus. Everything in this room starts from it."""
+"""A model's probabilities beside the gold labels of one split, in memory and as a Parquet file. All of evaluation starts here."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haltung.errors import UserError, listed, nearest
-from haltung.labels import Scheme, Task
+from haltung.files import atomic_file
+from haltung.labels import Scheme, Task, parse
 from haltung.records import MULTI_THRESHOLD, Answer, Prediction, Segment
+
+if TYPE_CHECKING:
+    import pyarrow
 
 # Stands in gold where a row was not labelled for the task.
 UNLABELLED = -1
 
+# The key of scheme, corpus and split in the metadata of a predictions file.
+_META = b"haltung"
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,10 +34,11 @@ Bools = NDArray[np.bool_]
 class ScoredSplit:
     """Probabilities and gold labels of ``n`` segments.
 
-    ``ids`` and ``groups`` (articles; a segment without one is a group of its own) have ``n`` entries. ``probabilities[task]`` is
-    ``[n, labels]``. ``gold[task]`` is ``[n]`` of label indices for a single-label task and ``[n, labels]`` of 0 and 1 for a multi-label
-    task; ``UNLABELLED`` (a whole row of it for a multi-label task) where the segment was not labelled for the task. ``corpus`` and
-    ``split`` say what this is, for titles.
+    ``ids`` and ``groups`` (articles; a segment without one is a group by itself) have ``n`` entries.
+    ``probabilities[task]`` is ``[n, labels]``. ``gold[task]`` is ``[n]`` of label indices for a
+    single-label task and ``[n, labels]`` of 0 and 1 for a multi-label task; ``UNLABELLED`` (a whole
+    row of it for a multi-label task) where the segment was not labelled for the task. ``corpus`` and
+    ``split`` are names, for titles.
     """
 
     ids: tuple[str, ...]
@@ -46,15 +56,18 @@ class ScoredSplit:
     def labelled(self, task: str) -> Bools:
         """Return which segments are labelled for the task, ``[n]``."""
         gold = self.gold[task]
-        given: Bools = (gold if gold.ndim == 1 else gold.min(axis=1, initial=1)) != UNLABELLED
-        return given
+        out: Bools = (gold if gold.ndim == 1 else gold.min(axis=1, initial=1)) != UNLABELLED
+        return out
 
     def decided(self, task: str) -> Ints:
-        """Return what is predicted: the most probable label's index, ``[n]``, or for a multi-label task 0 and 1, ``[n, labels]``."""
+        """Return the predicted labels.
+
+        The most probable label's index, ``[n]``; for a multi-label task 0 and 1, ``[n, labels]``.
+        """
         values = self.probabilities[task]
         single = self.scheme[task].kind == "single"
-        chosen: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
-        return chosen
+        out: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
+        return out
 
     def only(self, tasks: Sequence[str]) -> ScoredSplit:
         """Return these tasks alone.
@@ -63,24 +76,18 @@ class ScoredSplit:
             UserError: there is no such task.
         """
         scheme = self.scheme.only(tasks)
-        return replace(
-            self,
-            scheme=scheme,
-            probabilities={name: self.probabilities[name] for name in scheme.names},
-            gold={name: self.gold[name] for name in scheme.names},
-        )
+        probabilities = {name: self.probabilities[name] for name in scheme.names}
+        return replace(self, scheme=scheme, probabilities=probabilities, gold={name: self.gold[name] for name in scheme.names})
 
     def subset(self, rows: Ints | Bools) -> ScoredSplit:
-        """Return the segments that ``rows`` picks (a mask or indices; an index may come several times, as a bootstrap has it)."""
+        """Return the segments that ``rows`` picks: a mask, or indices, in which one may come several times."""
         picked = np.arange(len(self))[rows]
-        return ScoredSplit(
-            tuple(self.ids[row] for row in picked),
-            tuple(self.groups[row] for row in picked),
-            self.scheme,
-            {task: values[picked] for task, values in self.probabilities.items()},
-            {task: gold[picked] for task, gold in self.gold.items()},
-            self.corpus,
-            self.split,
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in picked),
+            groups=tuple(self.groups[row] for row in picked),
+            probabilities={task: values[picked] for task, values in self.probabilities.items()},
+            gold={task: gold[picked] for task, gold in self.gold.items()},
         )
 
 
@@ -95,8 +102,8 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
         split: the split's name, for titles.
 
     Raises:
-        UserError: predictions and segments don't belong together, a label or probability is missing, or a probability is no number
-            between 0 and 1.
+        UserError: predictions and segments don't belong together, a label or probability is missing,
+            or a probability is not a number between 0 and 1.
     """
     if len(segments) != len(predictions):
         raise UserError(f"{len(predictions)} predictions for {len(segments)} segments; predict the same split that is evaluated")
@@ -106,8 +113,7 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
             raise UserError(f"{found}; predict the same split, in the same order")
     return ScoredSplit(
         ids=tuple(segment.id for segment in segments),
-        # An id could look like an article's name; the NUL keeps the two apart.
-        groups=tuple(segment.article or f"\0{row}" for row, segment in enumerate(segments)),
+        groups=_groups([segment.article for segment in segments]),
         scheme=scheme,
         probabilities={task.name: _probabilities(predictions, task) for task in scheme},
         gold={task.name: gold(segments, task) for task in scheme},
@@ -122,34 +128,109 @@ def gold(segments: Sequence[Segment], task: Task) -> Ints:
     Raises:
         UserError: a segment has a label that the task lacks, or the answer is not of the task's kind.
     """
-    return encoded([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
+    return _encode([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
 
 
-def encoded(answers: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
-    """Return answers as indices ``[n]`` (single) or 0 and 1 ``[n, labels]`` (multi); ``where`` names each answer's row in messages.
+def write_predictions(path: Path, split: ScoredSplit) -> Path:
+    """Write a predictions file, one row for each segment, atomically.
+
+    Its columns are ``id``, ``article``, and for each task ``TASK_gold``, ``TASK_predicted``,
+    ``TASK_probabilities``. Labels are ids (lists of them for a multi-label task, null where not
+    labelled), probabilities a struct with a field per label. Scheme, corpus and split are in the
+    file's metadata.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns: dict[str, Any] = {
+        "id": pa.array(split.ids, pa.string()),
+        "article": pa.array(["" if group.startswith("\0") else group for group in split.groups], pa.string()),
+    }
+    for task in split.scheme:
+        kind = pa.string() if task.kind == "single" else pa.list_(pa.string())
+        labelled, values = split.labelled(task.name), split.probabilities[task.name]
+        answers = [answer if has else None for answer, has in zip(_label_ids(split.gold[task.name], task), labelled, strict=True)]
+        columns[f"{task.name}_gold"] = pa.array(answers, kind)
+        columns[f"{task.name}_predicted"] = pa.array(_label_ids(split.decided(task.name), task), kind)
+        parts = [pa.array(np.ascontiguousarray(values[:, column]), pa.float64()) for column in range(len(task))]
+        columns[f"{task.name}_probabilities"] = pa.StructArray.from_arrays(parts, names=list(task.ids))
+    about = {"scheme": split.scheme.to_dict(), "corpus": split.corpus, "split": split.split}
+    table = pa.table(columns).replace_schema_metadata({_META: json.dumps(about, ensure_ascii=False).encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as scratch:
+        parquet.write_table(table, scratch, compression="zstd")
+    return path
+
+
+def read_predictions(path: Path) -> ScoredSplit:
+    """Read a predictions file; every metric comes out the same to the last digit.
 
     Raises:
-        UserError: see ``gold``.
+        UserError: the file is missing, no Parquet, or not of this kind.
     """
-    shape = (len(answers),) if task.kind == "single" else (len(answers), len(task))
-    out = np.full(shape, UNLABELLED, dtype=np.int64)
-    places = {label: place for place, label in enumerate(task.ids)}
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(path).read()
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: no such predictions; haltung evaluate writes them") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]}); evaluate again") from None
+    meta = (table.schema.metadata or {}).get(_META)
+    if meta is None:
+        raise UserError(f"{path} holds no predictions of an evaluation; expected the predictions.parquet that haltung evaluate writes")
+    about = json.loads(meta)
+    scheme = parse(about["scheme"], source=str(path))
+    where = [f"{path}, row {row + 1}" for row in range(len(table))]
+    return ScoredSplit(
+        ids=tuple(table["id"].to_pylist()),
+        groups=_groups(table["article"].to_pylist()),
+        scheme=scheme,
+        probabilities={task.name: _stacked(table, task) for task in scheme},
+        gold={task.name: _encode(table[f"{task.name}_gold"].to_pylist(), task, where) for task in scheme},
+        corpus=about["corpus"],
+        split=about["split"],
+    )
+
+
+def _groups(articles: Sequence[str]) -> tuple[str, ...]:
+    # An id could look like an article's name; the NUL keeps the two apart.
+    return tuple(article or f"\0{row}" for row, article in enumerate(articles))
+
+
+def _encode(answers: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
+    """Return answers as indices ``[n]`` (single) or 0 and 1 ``[n, labels]`` (multi); ``where`` names each row in messages."""
+    single = task.kind == "single"
+    out = np.full((len(answers),) if single else (len(answers), len(task)), UNLABELLED, dtype=np.int64)
+    indices = {label: index for index, label in enumerate(task.ids)}
     for row, answer in enumerate(answers):
         if answer is None:
             continue
-        if isinstance(answer, str) != (task.kind == "single"):
-            expected = "one label" if task.kind == "single" else "a tuple of labels"
+        if isinstance(answer, str) != single:
+            expected = "one label" if single else "a tuple of labels"
             raise UserError(f"{where[row]}: {task.name} is {answer!r}, expected {expected}, since the task is {task.kind}-label")
-        chosen = (answer,) if isinstance(answer, str) else answer
-        for label in chosen:
-            if label not in places:
+        labels = (answer,) if isinstance(answer, str) else answer
+        for label in labels:
+            if label not in indices:
                 raise UserError(f"{where[row]}: unknown {task.name} '{label}'{nearest(label, task.ids)}; allowed are {listed(task.ids)}")
         if isinstance(answer, str):
-            out[row] = places[answer]
+            out[row] = indices[answer]
         else:
             out[row] = 0
-            out[row, [places[label] for label in answer]] = 1
+            out[row, [indices[label] for label in answer]] = 1
     return out
+
+
+def _label_ids(values: Ints, task: Task) -> list[Any]:
+    if task.kind == "single":
+        return [task.ids[index] for index in values]
+    return [[label for label, has in zip(task.ids, row, strict=True) if has == 1] for row in values]
+
+
+def _stacked(table: pyarrow.Table, task: Task) -> Floats:
+    struct = table[f"{task.name}_probabilities"].combine_chunks()
+    return np.column_stack([struct.field(label).to_numpy(zero_copy_only=False) for label in task.ids])
 
 
 def _probabilities(predictions: Sequence[Prediction], task: Task) -> Floats:
@@ -164,7 +245,7 @@ def _probabilities(predictions: Sequence[Prediction], task: Task) -> Floats:
     # A float32 softmax may end a rounding error outside; NaN fails both comparisons.
     good = (out >= -1e-6) & (out <= 1 + 1e-6)
     if not good.all():
-        row, column = (int(place) for place in np.argwhere(~good)[0])
+        row, column = (int(index) for index in np.argwhere(~good)[0])
         found = f"the prediction for '{predictions[row].id}' has {task.name} '{task.ids[column]}' at {out[row, column]}"
         raise UserError(f"{found}, which is no probability; if it is nan, the training has diverged: lower its learning rates")
     return out

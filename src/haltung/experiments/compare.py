@@ -10,9 +10,8 @@ from pathlib import Path
 
 from haltung import tracking
 from haltung.errors import UserError
-from haltung.evaluation import outcome
-from haltung.evaluation.comparison.compare import Comparison, System
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.comparison import Comparison, System
+from haltung.evaluation.predictions import ScoredSplit, read_predictions
 from haltung.evaluation.report import comparison_page, page
 from haltung.tracking import RunRecord, Store
 
@@ -222,7 +221,7 @@ def _predictions(record: RunRecord, split: str, corpus: str | None) -> ScoredSpl
         raise UserError(f"the run {record.name} ({record.id[:8]}) holds no predictions for {key}; run {command}")
     # Every training stores its dev predictions; `evaluate split=dev` stores newer ones.
     folder = "dev" if key == "dev" and f"haltung.digest.{key}" not in record.tags else f"evaluation/{key}"
-    return outcome.read(tracking.artifact(record, f"{folder}/{page.PREDICTIONS}"))
+    return read_predictions(tracking.artifact(record, f"{folder}/{page.PREDICTIONS}"))
 
 
 def _refuse_other_splits(runs: Sequence[tuple[RunRecord, set[str | None]]], split: str, corpus: str | None) -> None:

@@ -16,7 +16,7 @@ from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Spread, Summary
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page
-from haltung.evaluation.statistics.intervals import with_intervals
+from haltung.evaluation.metrics.classification import with_intervals
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, directory_of, mean_and_deviation, tracked, train
 from haltung.tracking import Store

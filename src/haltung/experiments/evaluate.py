@@ -11,7 +11,7 @@ from pathlib import Path
 from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
-from haltung.evaluation.comparison.compare import with_standing
+from haltung.evaluation.comparison import with_intervals_of_means
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
 from haltung.evaluation.error_analysis.mistakes import Mistake, Mistakes, Word, find
 from haltung.evaluation.error_analysis.name_sensitivity import reliance
@@ -21,7 +21,7 @@ from haltung.evaluation.metrics import minimal_pairs as challenge
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
-from haltung.evaluation.statistics.intervals import with_intervals
+from haltung.evaluation.metrics.classification import with_intervals
 from haltung.experiments.train import mean_and_deviation
 from haltung.labels import Scheme
 from haltung.models import bundle
@@ -115,10 +115,10 @@ def evaluate(
         callback(done[-1])
     if group is None:
         return Evaluation(tuple(done), None)
-    summary = with_standing(classification.summary([model.result for model in done]), [model.scored for model in done])
+    summary = with_intervals_of_means(classification.summary([model.result for model in done]), [model.scored for model in done])
     run, key = tracking.attach(group), f"{corpus.name}.{split}"
     run.metrics({key: mean_and_deviation(summary)})
-    run.text(json.dumps(summary.to_dict(), indent=2, ensure_ascii=False) + "\n", f"evaluation/{key}/summary.json")
+    run.text(summary.to_json(), f"evaluation/{key}/summary.json")
     return Evaluation(tuple(done), summary)
 
 
@@ -143,7 +143,7 @@ def evaluate_model(
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
     scored = score(segments, model.predict(segments, progress=True), corpus.scheme, corpus.name, split)
     result = with_intervals(classification.evaluate(scored), scored)
-    if challenge.is_challenge(segments):
+    if challenge.are_minimal_pairs(segments):
         result = replace(result, phenomena=challenge.phenomena(scored, segments))
     details = (
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}

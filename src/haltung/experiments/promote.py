@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from haltung import tracking
 from haltung.errors import UserError
-from haltung.evaluation.comparison.compare import WORSE, Comparison, compare
+from haltung.evaluation.comparison import WORSE, Comparison, compare
 from haltung.evaluation.report import comparison_tables
 from haltung.experiments.compare import read
 from haltung.labels import Scheme

@@ -20,12 +20,11 @@ from haltung.corpus.store import Prepared
 from haltung.corpus.stratify import subsample
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
-from haltung.evaluation import outcome
 from haltung.evaluation.metrics import classification, results
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
-from haltung.evaluation.predictions import score
+from haltung.evaluation.predictions import score, write_predictions
 from haltung.evaluation.report import page
-from haltung.evaluation.statistics.intervals import with_intervals
+from haltung.evaluation.metrics.classification import with_intervals
 from haltung.files import write_text
 from haltung.models import bundle
 from haltung.models.predictor import Model
@@ -218,7 +217,7 @@ def train_trial(
             result = classification.evaluate(scored)
             run.history(history)
             run.metrics({"dev": result.headline(), "cost": cost})
-            run.artifact(outcome.write(plan.run_directory / page.PREDICTIONS, scored), "dev")
+            run.artifact(write_predictions(plan.run_directory / page.PREDICTIONS, scored), "dev")
     finally:
         shutil.rmtree(plan.run_directory, ignore_errors=True)
     return run.id, result
@@ -248,7 +247,7 @@ def train_seeds(
             callback(outcomes[-1])
         summary = classification.summary([outcome.evaluation for outcome in outcomes])
         run.metrics({"dev": mean_and_deviation(summary)})
-        run.text(json.dumps(summary.to_dict(), indent=2, ensure_ascii=False) + "\n", "dev/summary.json")
+        run.text(summary.to_json(), "dev/summary.json")
     return SeedsOutcome(run.id, summary, tuple(outcomes))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung.evaluation.metrics.results import EvaluationResult
+from haltung.evaluation.report.tables import warning_sentences
 from haltung.export import golden
 from haltung.labels import parse
 
@@ -40,7 +41,7 @@ def write(folder: Path, description: Mapping[str, Any], evaluation: EvaluationRe
         tasks=list(scheme), scheme=scheme.name, scheme_digest=description["scheme_digest"], views=description["views"],
         max_length=description["input"].get("max_length"),
         corpus=provenance.get("corpus", "unknown"), split=reference["split"], reference_corpus=reference["corpus"],
-        segments=reference["segments"], warnings=[f"{task.task}: {warning}" for task in tasks.values() for warning in task.warnings],
+        segments=reference["segments"], warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)],
         figures=list(tasks.values()), formats=description["formats"], refused=description["refused"], by_label=by_label,
         golden=len(golden.read(folder, scheme)), provenance=told,
     )  # fmt: skip

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
+from haltung.evaluation.metrics.calibration import CalibrationReport, measure
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.evaluation.report.calibration_report import CalibrationReport, measure
 from haltung.models.calibration import Calibration, calibrated, fitted, uncalibrated
 from haltung.models.predictor import Model, Predictor
 

@@ -117,7 +117,7 @@ def test_a_saved_plot_is_the_same_file_each_time(tmp_path: Path) -> None:
 def test_evaluation_needs_neither_torch_nor_mlflow(root: Path) -> None:
     """Nor does it start pyplot, whose figures stay in memory for ever."""
     code = (
-        "import sys; from haltung.evaluation import metrics, outcome, plots, report, tables; "
+        "import sys; from haltung.evaluation import comparison, predictions; from haltung.evaluation.report import page, plots, tables; "
         "plots.curves([]); print([name for name in ('torch', 'mlflow', 'transformers', 'matplotlib.pyplot') if name in sys.modules])"
     )
     done = run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env={"PYTHONPATH": "src"})
@@ -188,15 +188,15 @@ def test_systems_are_set_side_by_side() -> None:
 def test_warnings_stand_in_a_panel() -> None:
     """A collapsed model is framed heavily; without warnings there is no panel."""
     collapsed = evaluation([0, 1, 2], [2, 2, 2])
-    alarm = printed(tables.alarm(collapsed, SCHEME))
+    alarm = printed(tables.alarm(collapsed))
     assert "┏" in alarm
     assert "every one of 3 segments is predicted 'neutral'" in " ".join(alarm.split())
-    assert tables.alarm(GOOD, SCHEME) is None
+    assert tables.alarm(GOOD) is None
 
 
 def test_warnings_are_told_in_german() -> None:
     """Rebuilt from the figures, not translated."""
-    told = tables.told(evaluation([0, 1, 2], [0, 2, 2]), SCHEME, "de")
+    told = tables.told(evaluation([0, 1, 2], [0, 2, 2]), "de")
     assert told == ["stance: nie vorhergesagt, obwohl im Gold vorhanden: warning (1)"]
 
 

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from haltung.errors import UserError
-from haltung.evaluation import outcome
-from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.metrics.classification import evaluate, with_intervals
 from haltung.evaluation.metrics.results import read
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.predictions import ScoredSplit, read_predictions
 from haltung.evaluation.report import page as report
 from haltung.evaluation.report import plots
-from haltung.evaluation.statistics.intervals import with_intervals
 from haltung.labels import parse
 
 SCHEME = parse(
@@ -137,7 +135,7 @@ def test_the_page_warns_before_it_shows_figures(folder: Path) -> None:
 
 def test_figures_can_be_computed_again_from_the_predictions(folder: Path) -> None:
     """To the last digit: what is compared later is what was reported."""
-    assert evaluate(outcome.read(folder / "predictions.parquet")) == evaluate(scored()) == read(folder / "evaluation.json")
+    assert evaluate(read_predictions(folder / "predictions.parquet")) == evaluate(scored()) == read(folder / "evaluation.json")
 
 
 def test_predictions_are_plain_columns(folder: Path) -> None:
@@ -160,7 +158,7 @@ def test_predictions_are_plain_columns(folder: Path) -> None:
 
 def test_predictions_come_back_with_articles_and_gaps(folder: Path) -> None:
     """Unlabelled is told from no label; a segment without article is its own group."""
-    again = outcome.read(folder / "predictions.parquet")
+    again = read_predictions(folder / "predictions.parquet")
     assert (again.ids, again.corpus, again.split, again.scheme) == (scored().ids, "news", "test", SCHEME)
     assert {name: gold.tolist() for name, gold in again.gold.items()} == {name: gold.tolist() for name, gold in scored().gold.items()}
     assert len(set(again.groups)) == 3
@@ -206,10 +204,10 @@ def test_files_that_are_no_predictions_are_refused(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     with pytest.raises(UserError, match="no such predictions"):
-        outcome.read(tmp_path / "missing.parquet")
+        read_predictions(tmp_path / "missing.parquet")
     (tmp_path / "text.parquet").write_text("kein Parquet", encoding="utf-8")
     with pytest.raises(UserError, match=r"text\.parquet is no Parquet file"):
-        outcome.read(tmp_path / "text.parquet")
+        read_predictions(tmp_path / "text.parquet")
     parquet.write_table(pa.table({"id": ["1"]}), tmp_path / "other.parquet")
     with pytest.raises(UserError, match=r"other\.parquet holds no predictions"):
-        outcome.read(tmp_path / "other.parquet")
+        read_predictions(tmp_path / "other.parquet")

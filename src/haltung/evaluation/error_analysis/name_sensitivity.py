@@ -14,8 +14,7 @@ from haltung.evaluation.metrics.classification import Counts, tally
 from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
 from haltung.evaluation.report.i18n import count, number, word
 from haltung.evaluation.report.tables import Grid
-from haltung.evaluation.statistics.bootstrap import numbered, per_article, resampled, wilson
-from haltung.evaluation.statistics.intervals import FEWEST
+from haltung.evaluation.statistics.bootstrap import MIN_ARTICLES, numbered, per_article, resampled, wilson
 from haltung.labels import Scheme
 from haltung.records import Prediction, Segment
 
@@ -24,7 +23,7 @@ Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % interval by article, which too few articles (``intervals.FEWEST``) do not have."""
+    """A value and its 95 % interval by article, which too few articles (``bootstrap.MIN_ARTICLES``) do not have."""
 
     value: float
     low: float | None
@@ -167,14 +166,14 @@ def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: in
         start = 2 * labels * is_after
         correct, predicted = table[..., start : start + labels], table[..., start + labels : start + 2 * labels]
         support = table[..., 4 * labels : 5 * labels]
-        return Counts(correct, predicted, support, table[..., 5 * labels + is_after], table[..., -1], before.every)
+        return Counts(correct, predicted, support, table[..., 5 * labels + is_after], table[..., -1], before.all_labels)
 
     once = columns.sum(axis=0).astype(np.float64)
     out = []
     for figure in (Counts.macro_f1, Counts.accuracy):
         low, high = np.quantile(figure(counts(drawn, 1)) - figure(counts(drawn, 0)), [0.025, 0.975])
         change = float(figure(counts(once, 1)) - figure(counts(once, 0)))
-        out.append(Interval(change, float(low), float(high)) if len(sums) >= FEWEST else Interval(change, None, None))
+        out.append(Interval(change, float(low), float(high)) if len(sums) >= MIN_ARTICLES else Interval(change, None, None))
     return out[0], out[1]
 
 
@@ -182,10 +181,11 @@ def _share(flags: Bools, groups: Sequence[str], draws: int, seed: int) -> Interv
     """Return the share of the flags that are set."""
     articles = numbered(groups)
     share, n = float(flags.mean()), int(articles.max()) + 1
-    if n < FEWEST:
+    if n < MIN_ARTICLES:
         return Interval(share, None, None)
     if share in (0.0, 1.0):
-        return Interval(share, *wilson(share, n))
+        ends = wilson(share, n)
+        return Interval(share, ends.low, ends.high)
     drawn = resampled(per_article(np.stack([flags, np.ones(len(flags))], axis=1), articles), draws, seed)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return Interval(share, float(low), float(high))

@@ -1,4 +1,4 @@
-"""A challenge set of minimal pairs, scored by phenomenon: does the model tell apart what differs in one thing?"""
+"""A corpus of minimal pairs, evaluated by phenomenon: does the model tell apart what differs in one thing?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from haltung.evaluation.metrics.results import Interval, PhenomenonMetrics
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.metrics.results import PhenomenonMetrics
+from haltung.evaluation.predictions import Ints, ScoredSplit
 from haltung.evaluation.statistics.bootstrap import wilson
 from haltung.records import Segment
 
@@ -18,8 +18,8 @@ ALL = "all"
 _SIDES = ("-a", "-b")
 
 
-def is_challenge(segments: Sequence[Segment]) -> bool:
-    """Tell whether these are minimal pairs: each article is a pair (ids ``PAIR-a``, ``PAIR-b``) and each has its phenomenon as genre."""
+def are_minimal_pairs(segments: Sequence[Segment]) -> bool:
+    """Return whether each article is a pair, with ids ``PAIR-a`` and ``PAIR-b`` and the phenomenon as genre."""
     ids = {segment.id for segment in segments}
     return bool(segments) and all(
         segment.genre and segment.article and segment.id[-2:] in _SIDES and {segment.article + side for side in _SIDES} <= ids
@@ -27,43 +27,45 @@ def is_challenge(segments: Sequence[Segment]) -> bool:
     )
 
 
-def phenomena(scored: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tuple[PhenomenonMetrics, ...]]:
-    """Return the figures of each single-label task whose gold labels differ within at least one pair: all pairs first, then by phenomenon.
+def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tuple[PhenomenonMetrics, ...]]:
+    """Return the metrics by phenomenon, that of all pairs first.
+
+    Tasks are the single-label ones whose gold labels differ within at least one pair.
 
     Args:
-        scored: predictions and gold of the challenge set.
-        segments: the same segments, in the same order (see ``is_challenge``).
+        split: predictions and gold of the minimal pairs.
+        segments: the same segments, in the same order (see ``are_minimal_pairs``).
     """
     rows = {segment.id: row for row, segment in enumerate(segments)}
     kinds = {segment.article: segment.genre for segment in segments}
     pairs = np.array([[rows[pair + side] for side in _SIDES] for pair in kinds])
     names = np.array(list(kinds.values()))
     out: dict[str, tuple[PhenomenonMetrics, ...]] = {}
-    for task in scored.scheme:
+    for task in split.scheme:
         if task.kind != "single":
             continue
-        labelled = scored.labelled(task.name)[pairs].all(axis=1)
-        gold, decided = scored.gold[task.name][pairs], scored.decided(task.name)[pairs]
+        labelled = split.labelled(task.name)[pairs].all(axis=1)
+        gold, decided = split.gold[task.name][pairs], split.decided(task.name)[pairs]
         if not (labelled & (gold[:, 0] != gold[:, 1])).any():
             continue
         groups = {ALL: labelled} | {name: labelled & (names == name) for name in sorted(set(names))}
-        out[task.name] = tuple(_figures(name, gold[mask], decided[mask]) for name, mask in groups.items() if mask.any())
+        out[task.name] = tuple(_phenomenon(name, gold[mask], decided[mask]) for name, mask in groups.items() if mask.any())
     return out
 
 
-def flat(figures: Mapping[str, Sequence[PhenomenonMetrics]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the figures as nested metrics, ``{"stance": {"negation": {"accuracy": …, "both": …}}}``."""
-    return {task: {row.phenomenon: {"accuracy": row.accuracy, "both": row.both} for row in rows} for task, rows in figures.items()}
+def flat(metrics: Mapping[str, Sequence[PhenomenonMetrics]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return them nested for a tracker, ``{"stance": {"negation": {"accuracy": …, "both": …}}}``."""
+    return {task: {row.phenomenon: {"accuracy": row.accuracy, "both": row.both} for row in rows} for task, rows in metrics.items()}
 
 
-def _figures(name: str, gold: np.ndarray, decided: np.ndarray) -> PhenomenonMetrics:
+def _phenomenon(name: str, gold: Ints, decided: Ints) -> PhenomenonMetrics:
+    """Return the metrics of pairs ``[pairs, 2]``."""
     right = gold == decided
     differ = gold[:, 0] != gold[:, 1]
     apart = float((decided[differ, 0] != decided[differ, 1]).mean()) if differ.any() else None
     accuracy, both = float(right.mean()), float(right.all(axis=1).mean())
-    # The two of a pair are not independent, so the pairs are Wilson's n for the accuracy too, which is on the safe side.
-    shares = {"accuracy": (accuracy, len(gold)), "both": (both, len(gold))} | (
-        {} if apart is None else {"apart": (apart, int(differ.sum()))}
-    )
-    ends = {figure: Interval(*wilson(share, n)) for figure, (share, n) in shares.items()}
+    # The two of a pair are not independent, so pairs are Wilson's n for the accuracy too, which is on the safe side.
+    ends = {"accuracy": wilson(accuracy, len(gold)), "both": wilson(both, len(gold))}
+    if apart is not None:
+        ends["apart"] = wilson(apart, int(differ.sum()))
     return PhenomenonMetrics(name, len(gold), accuracy, both, int(differ.sum()), apart, ends)

@@ -15,7 +15,7 @@ from haltung.labels import Task
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from haltung.evaluation.report.calibration_report import CalibrationReport
+    from haltung.evaluation.metrics.calibration import CalibrationReport
 
 
 def reliability(report: CalibrationReport, task: Task, language: str = "en") -> Figure:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from haltung.evaluation.metrics.abstention import TaskAbstention
 from haltung.evaluation.metrics.calibration import TaskCalibration
-from haltung.evaluation.metrics.results import Interval
 from haltung.evaluation.report.i18n import count, number, place, word
 from haltung.evaluation.report.tables import Grid
+from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
-    from haltung.evaluation.report.calibration_report import CalibrationReport
+    from haltung.evaluation.metrics.calibration import CalibrationReport
 
 
 def overview(report: CalibrationReport, scheme: Scheme, language: str = "en") -> Grid:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from haltung.errors import UserError
-from haltung.evaluation.comparison.compare import OPEN, Comparison
+from haltung.evaluation.comparison import OPEN, Comparison
 from haltung.evaluation.report import comparison_plots, comparison_tables, plots
 from haltung.evaluation.report.i18n import checked, place, word
 from haltung.files import atomic_folder

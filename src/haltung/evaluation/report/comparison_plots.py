@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haltung.evaluation.comparison.compare import OPEN, Comparison
+from haltung.evaluation.comparison import OPEN, Comparison
 from haltung.evaluation.report.i18n import number, place, word
 from haltung.evaluation.report.plots import BLUE, FAINT, INK, SOFT, canvas, finish, numbered
 from haltung.labels import Scheme

@@ -6,11 +6,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-from haltung.evaluation.comparison import published as comparison_references
-from haltung.evaluation.comparison.compare import BETTER, OPEN, Comparison, Pair, TaskComparison
-from haltung.evaluation.metrics.results import Interval
+from haltung.evaluation.comparison import BETTER, OPEN, Comparison, PublishedResult, SystemPair, TaskComparison
 from haltung.evaluation.report.i18n import count, number, place, word
 from haltung.evaluation.report.tables import Grid, estimate
+from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
 from haltung.labels import Scheme
 
@@ -43,7 +42,7 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
         )
         for row in found.standings
     )
-    published = tuple(reference.row(language) for reference in comparison.references if reference.task == task)
+    published = tuple(_published(one, language) for one in comparison.references if one.task == task)
     heads = tuple(word(column, language) for column in columns)
     return Grid(_title(comparison, found, scheme, language), heads, rows + published, foot=len(published))
 
@@ -69,7 +68,7 @@ def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en
     return Grid(title, heads, tuple(tuple(row[place_] for place_ in kept) for row in rows), left=2 if verdicts else 1)
 
 
-def verdict(pair: Pair, comparison: Comparison, language: str = "en") -> str:
+def verdict(pair: SystemPair, comparison: Comparison, language: str = "en") -> str:
     """Return the verdict in words: ``better``, ``worse``, ``not distinguishable with these data (it would take about 410 articles …)``."""
     if pair.verdict != OPEN:
         return word("compared_better" if pair.verdict == BETTER else "compared_worse", language)
@@ -83,7 +82,7 @@ def verdict(pair: Pair, comparison: Comparison, language: str = "en") -> str:
     return f"{word('compared_open', language)} ({why})"
 
 
-def sentence(pair: Pair, comparison: Comparison, language: str = "en") -> str:
+def sentence(pair: SystemPair, comparison: Comparison, language: str = "en") -> str:
     """Return the verdict as a sentence of its own: ``a and b: …`` or ``a is better than b …``."""
     said = verdict(pair, comparison, language)
     if pair.verdict == OPEN:
@@ -108,7 +107,13 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     fewest = min(task.articles for task in comparison.tasks.values())
     if fewest < _FEW:
         out.append(word("few_articles", language).format(articles=fewest, unit=unit(comparison, language)))
-    return out + comparison_references.notes(comparison, language)
+    if comparison.references:
+        sources = dict.fromkeys(_source(one, language) for one in comparison.references)
+        out.append(" ".join([word("published_explained", language), *(f"{source}." for source in sources)]))
+    for one in comparison.left_out:
+        values = {"system": one.system, "wanted": count(one.segments, language), "found": count(comparison.tasks[one.task].n, language)}
+        out.append(word("published_left_out", language).format(**values))
+    return out
 
 
 def unit(comparison: Comparison, language: str = "en") -> str:
@@ -176,6 +181,16 @@ def p_value(p: float, language: str = "en") -> str:
 
 def _equals(p: float, language: str) -> str:
     return p_value(p, language).replace("<", "< ") if p < 0.001 else f"= {p_value(p, language)}"
+
+
+def _published(result: PublishedResult, language: str) -> tuple[str, ...]:
+    """Return the row of a leaderboard: a metric without interval, spread or accuracy."""
+    return f"{result.system} ({word('published', language)})", number(result.macro_f1, language), "–", "–", "–"
+
+
+def _source(result: PublishedResult, language: str) -> str:
+    trained = word("trained_on", language).format(segments=count(result.train_segments, language))
+    return f"{result.system}: {trained}; {result.source}"
 
 
 def _written(value: Estimate, language: str) -> str:

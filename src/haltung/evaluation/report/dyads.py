@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haltung.evaluation.metrics.dyads import PARTS, Difference, DyadMetrics, Match, Precision
-from haltung.evaluation.metrics.results import Interval
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid, brackets
+from haltung.evaluation.statistics.bootstrap import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

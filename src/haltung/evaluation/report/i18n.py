@@ -39,6 +39,16 @@ _WORDS = {
     "curves": ("learning curves", "Lernkurven"),
     "figures": ("Figures", "Kennzahlen"),
     "warnings": ("Read this first", "Bitte zuerst lesen"),
+    "collapsed": (
+        "every one of {n} segments is predicted {labels}; the model tells nothing apart here",
+        "jedem der {n} Segmente wird {labels} vorhergesagt; das Modell unterscheidet hier nichts",
+    ),
+    "no_label": ("no label", "kein Label"),
+    "never_predicted": ("never predicted though in gold: {labels}", "nie vorhergesagt, obwohl im Gold vorhanden: {labels}"),
+    "not_in_gold": (
+        "predicted but not in gold (counts as an F1 of 0): {labels}",
+        "vorhergesagt, aber nicht im Gold (zählt als F1 0): {labels}",
+    ),
     "report": ("Evaluation report", "Evaluationsbericht"),
     "unknown_corpus": ("corpus", "Korpus"),
     "scheme": ("label scheme", "Label-Schema"),

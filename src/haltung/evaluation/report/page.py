@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haltung.errors import UserError
-from haltung.evaluation import outcome
 from haltung.evaluation.error_analysis import name_sensitivity as reliance
 from haltung.evaluation.error_analysis import slices
 from haltung.evaluation.error_analysis.analysis import EXAMINATION, ErrorAnalysis
+from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import calibration_report, plots, slice_plots, tables
 from haltung.evaluation.report import cards as mistake_cards
-from haltung.evaluation.report.calibration_report import CalibrationReport, Part
+from haltung.evaluation.report.calibration_report import Part
 from haltung.evaluation.report.i18n import checked, number, place, word
 from haltung.files import atomic_folder
 from haltung.labels import Scheme
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES, PREDICTIONS, PAGE = "evaluation.json", "predictions.parquet", "report.html"
+CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,11 @@ def write(
             Picture(task, kind, plots.save(figure, scratch / (f"{task}_{kind}" if task else kind))[0]) for task, kind, figure in figures
         ]
         (scratch / FIGURES).write_text(evaluation.to_json(), encoding="utf-8")
-        outcome.write(scratch / PREDICTIONS, scored)
+        write_predictions(scratch / PREDICTIONS, scored)
         extras = []
         if calibration is not None:
-            extras.append(calibration.write(scratch).name)
+            (scratch / CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
+            extras.append(CALIBRATION)
         if examination is not None:
             (scratch / EXAMINATION).write_text(examination.to_json(), encoding="utf-8")
             extras.append(EXAMINATION)
@@ -143,7 +145,7 @@ def _page(content: _Content, language: str, title: str, details: Mapping[str, st
         title=title or place(evaluation.corpus, evaluation.split, language),
         place=place(evaluation.corpus, evaluation.split, language),
         size=tables.size(evaluation, language),
-        warnings=tables.told(evaluation, scheme, language),
+        warnings=tables.told(evaluation, language),
         headline=tables.headline(evaluation, scheme, language),
         sections=[_section(content, name, language) for name in evaluation.tasks],
         calibration=next((part.grid for part in content.calibration if part.kind == "calibration"), None),

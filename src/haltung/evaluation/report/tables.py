@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haltung.evaluation.metrics.minimal_pairs import ALL
-from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Interval, PhenomenonMetrics, Spread, Summary, TaskMetrics
-from haltung.evaluation.metrics.warnings import cautions
+from haltung.evaluation.metrics.results import (
+    COLLAPSED,
+    HEADLINE,
+    NEVER_PREDICTED,
+    NOT_IN_GOLD,
+    EvaluationResult,
+    PhenomenonMetrics,
+    Spread,
+    Summary,
+    TaskMetrics,
+)
 from haltung.evaluation.report.i18n import count, number, place, word
+from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
@@ -162,9 +172,9 @@ def spread(value: Spread, language: str = "en") -> str:
     return told + (f" {brackets(value.interval, language)}" if value.interval else "")
 
 
-def alarm(evaluation: EvaluationResult, scheme: Scheme, language: str = "en") -> Panel | None:
+def alarm(evaluation: EvaluationResult, language: str = "en") -> Panel | None:
     """Return the warnings in a red panel, or None where there are none; the frame is heavy where a task has collapsed."""
-    lines = told(evaluation, scheme, language)
+    lines = told(evaluation, language)
     if not lines:
         return None
     from rich import box
@@ -177,14 +187,26 @@ def alarm(evaluation: EvaluationResult, scheme: Scheme, language: str = "en") ->
     )
 
 
-def told(evaluation: EvaluationResult, scheme: Scheme, language: str = "en") -> list[str]:
+def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
+    """Return the warnings of one task as sentences, the gravest first."""
+    predicted = {label.label: label.predicted for label in metrics.labels}
+    support = {label.label: label.support for label in metrics.labels}
+    names = {
+        COLLAPSED: " + ".join(f"'{label}'" for label, n in predicted.items() if n) or word("no_label", language),
+        NEVER_PREDICTED: ", ".join(f"{label} ({support[label]})" for label in metrics.never_predicted),
+        NOT_IN_GOLD: ", ".join(f"{label} ({predicted[label]})" for label in metrics.not_in_gold),
+    }
+    return [f"{metrics.task}: {word(code, language).format(n=metrics.n, labels=names[code])}" for code in metrics.warnings]
+
+
+def told(evaluation: EvaluationResult, language: str = "en") -> list[str]:
     """Return the warnings of all tasks in the language."""
-    return [line for name, figures in evaluation.tasks.items() for line in cautions(figures, scheme[name], language)]
+    return [line for name, figures in evaluation.tasks.items() for line in warning_sentences(figures, language)]
 
 
 def show(evaluation: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
     """Print the warnings, the headline table, and a table per task; some intervals are left out where the terminal is too narrow."""
-    parts: list[RenderableType | None] = [alarm(evaluation, scheme, language)]
+    parts: list[RenderableType | None] = [alarm(evaluation, language)]
     parts.append(_fitting(console, *(headline(evaluation, scheme, language, brief) for brief in (False, True))))
     parts += [
         _fitting(console, *(per_label(figures, scheme[name], language, brief) for brief in (False, True)))
@@ -203,7 +225,7 @@ def markdown(evaluation: EvaluationResult, scheme: Scheme, language: str = "en")
         *(per_label(figures, scheme[name], language) for name, figures in evaluation.tasks.items()),
         *(phenomena(rows, scheme[name], language) for name, rows in evaluation.phenomena.items()),
     ]
-    alarms = "".join(f"> **{line}**\n\n" for line in told(evaluation, scheme, language))
+    alarms = "".join(f"> **{line}**\n\n" for line in told(evaluation, language))
     return alarms + "\n".join(f"**{_escaped(grid.title)}**\n\n{grid.markdown()}" for grid in grids)
 
 

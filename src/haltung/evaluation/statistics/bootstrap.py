@@ -1,22 +1,70 @@
-"""Bootstrap draws of whole articles, for figures that are made of sums: sentences of one article are not independent."""
+"""Bootstrap by article, and the intervals made of it: BCa, percentiles, and Wilson's for shares.
+
+Sentences of one article are not independent, so articles are drawn with replacement, all sentences
+of one together (Davison and Hinkley 1997, "Bootstrap Methods and their Application", ch. 3.8). Every
+statistic here is made of sums over articles: a draw is a row of weights, and all draws are one
+matrix product.
+
+``bca_intervals`` are Efron's ("Better bootstrap confidence intervals", JASA 82, 1987), with the
+acceleration from the jackknife over articles, at a level widened as Hesterberg says ("What teachers
+should know about the bootstrap", The American Statistician 69, 2015): a draw varies too little by
+the factor (articles - 1) / articles, and few articles need the quantiles of t.
+
+Coverage of nominal 95 % intervals in 2,000 simulated samples, 1,000 draws each, in %: 11 labels, the
+rarest on 1.5 % of the sentences, 12 sentences an article, and articles that differ in their mix of
+labels and in how hard they are (``tests/evaluation/test_intervals.py``)::
+
+                 macro-F1                          accuracy
+    articles     percentile   BCa   widened BCa    percentile   BCa   widened BCa
+    20                 83.0  87.8          91.0          92.8  93.0          95.0
+    40                 85.6  92.7          93.5          93.5  93.8          94.7
+    100                90.8  93.4          94.0          94.6  94.8          95.2
+    400                94.8  95.7          95.8          95.2  95.2          95.3
+    where articles differ more (alike=1.5, hard=1.2)
+    40                 76.2  89.1          90.4          92.8  93.0          93.8
+    100                87.7  93.4          93.7          95.1  95.5          95.8
+    400                92.7  94.2          94.2          94.4  94.2          94.3
+
+Where a label occurs in a handful of articles alone, the widened BCa still claims too much for
+macro-F1. ``scipy.stats.bootstrap`` gives the same ends from the same draws (tested), but its jackknife
+takes steps in the square of the articles: 5.3 s instead of 0.7 s for 12,000 segments that stand alone.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from haltung.evaluation.predictions import Floats, Ints
 
+LEVEL, DRAWS, SEED = 0.95, 2000, 0
+PERCENTILES = (2.5, 97.5)
+
+# Fewer articles say too little about how articles differ, so there is no interval.
+MIN_ARTICLES = 10
+
 # How many weights are held at once: 32 MB of them.
 _BLOCK = 4_000_000
+
+# Sums ``[..., columns]`` to values ``[..., values]``, nan where a value is undefined.
+Statistic = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The ends of a 95 % confidence interval."""
+
+    low: float
+    high: float
 
 
 def numbered(groups: Sequence[str]) -> Ints:
     """Return each segment's article as a number from 0 on, ``[n]``."""
-    places: dict[str, int] = {}
-    return np.array([places.setdefault(group, len(places)) for group in groups], dtype=np.int64)
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
 
 
 def per_article(values: Floats | Ints, articles: Ints) -> Floats:
@@ -26,8 +74,18 @@ def per_article(values: Floats | Ints, articles: Ints) -> Floats:
     return out
 
 
+def per_bin(values: Floats, articles: Ints, bins: Ints) -> Floats:
+    """Return the sums of ``[n]`` over each article and each bin, ``[articles, bins]``."""
+    shape = (int(articles.max()) + 1, int(bins.max()) + 1)
+    sums = np.bincount(articles * shape[1] + bins, values, minlength=shape[0] * shape[1])
+    return sums.astype(np.float64).reshape(shape)
+
+
 def weights(articles: int, draws: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each article is drawn, as blocks of ``[some draws, articles]``; the same seed gives the same draws."""
+    """Yield how often each article is drawn, as blocks of ``[some draws, articles]``.
+
+    The same seed gives the same draws.
+    """
     rng = np.random.default_rng(seed)
     step = max(1, _BLOCK // articles)
     for start in range(0, draws, step):
@@ -37,26 +95,96 @@ def weights(articles: int, draws: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(drawn.ravel(), minlength=size * articles).reshape(size, articles).astype(np.float64)
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the ends of a share's 95 % interval.
+def resampled(sums: Floats, draws: int = DRAWS, seed: int = SEED) -> Floats:
+    """Return the sums over as many articles drawn with replacement: ``[draws, …]`` of ``[articles, …]``.
 
-    Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 22, 1927). It says something where a bootstrap
-    can't: a share of 0 or 1, of which all draws agree. For n whose parts are not all or nothing, as an article with some segments right,
-    it errs on the safe side. ``scipy.stats.binomtest`` has the same ends (tested) and takes whole counts alone.
-
-    Args:
-        share: from 0 to 1.
-        n: of how many that are independent, such as articles.
-    """
-    square = 1.959964**2
-    middle, reach = share + square / (2 * n), math.sqrt(square * (share * (1 - share) + square / (4 * n)) / n)
-    return max(0.0, (middle - reach) / (1 + square / n)), min(1.0, (middle + reach) / (1 + square / n))
-
-
-def resampled(sums: Floats, draws: int, seed: int) -> Floats:
-    """Return the sums over articles that are drawn with replacement, as many as there are: ``[draws, …]`` of ``[articles, …]``.
-
-    The cluster bootstrap (Field and Welsh 2007, "Bootstrapping clustered data", JRSS B 69): an article comes with all of its segments.
+    The cluster bootstrap (Field and Welsh 2007, "Bootstrapping clustered data", JRSS B 69).
     """
     flat = sums.reshape(len(sums), -1)
     return np.concatenate([block @ flat for block in weights(len(sums), draws, seed)]).reshape(draws, *sums.shape[1:])
+
+
+def bca_intervals(sums: Floats, statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
+    """Return the widened BCa interval of each value of a statistic.
+
+    Args:
+        sums: of each article, ``[articles, …]``.
+        statistic: makes the values of sums over articles.
+        draws: of the bootstrap.
+        seed: of the draws.
+
+    Returns:
+        One for each value; None where the value is undefined or no draw differs from another, and
+        for fewer than ``MIN_ARTICLES`` articles.
+    """
+    total = sums.sum(axis=0)
+    observed = statistic(total)
+    if len(sums) < MIN_ARTICLES:
+        return [None] * len(observed)
+    drawn, jackknife = statistic(resampled(sums, draws, seed)), statistic(total - sums)
+    tail = widened((1 - LEVEL) / 2, len(sums))
+    return [
+        bca(drawn[:, index], float(value), jackknife[:, index], tail) if np.isfinite(value) else None
+        for index, value in enumerate(observed)
+    ]
+
+
+def bca(draws: Floats, observed: float, jackknife: Floats, tail: float) -> Interval | None:
+    """Return the BCa interval of one value.
+
+    Args:
+        draws: the value in each bootstrap draw; nan where it is undefined.
+        observed: the value itself.
+        jackknife: the value without each of the articles in turn; nan where it is undefined.
+        tail: the nominal probability below each end.
+
+    Returns:
+        None where the draws don't differ, so that they say nothing: all right, or all wrong.
+    """
+    from scipy.special import ndtr, ndtri
+
+    draws, jackknife = draws[np.isfinite(draws)], jackknife[np.isfinite(jackknife)]
+    if not len(draws) or np.ptp(draws) < 1e-12:
+        return None
+    below = ((draws < observed).mean() + (draws <= observed).mean()) / 2
+    bias = ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
+    off = jackknife.mean() - jackknife
+    spread = (off**2).sum()
+    acceleration = (off**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
+    normal = bias + ndtri([tail, 1 - tail])
+    low, high = np.quantile(draws, ndtr(bias + normal / (1 - acceleration * normal)))
+    return Interval(float(low), float(high))
+
+
+def widened(tail: float, articles: int) -> float:
+    """Return the smaller tail probability that makes up for few articles (Hesterberg 2015, section 3.3)."""
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(np.sqrt(articles / (articles - 1)) * stdtrit(articles - 1, tail)))
+
+
+def percentile_interval(draws: Floats) -> Interval | None:
+    """Return the middle 95 % of draws ``[draws]``, without undefined ones (nan); None where all are."""
+    defined = draws[~np.isnan(draws)]
+    if not len(defined):
+        return None
+    low, high = np.percentile(defined, PERCENTILES)
+    return Interval(float(low), float(high))
+
+
+def share_interval(draws: Floats, share: float, articles: int) -> Interval | None:
+    """Return a share's interval by percentiles, or Wilson's where it is 0 or 1 and all draws agree."""
+    return wilson(share, articles) if share in (0.0, 1.0) else percentile_interval(draws)
+
+
+def wilson(share: float, n: int) -> Interval:
+    """Return the 95 % interval of a share of ``n`` independent things, such as articles.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 22, 1927). It
+    says something where a bootstrap can't: for a share of 0 or 1. For things that are not all or
+    nothing, as an article with some segments right, it errs on the safe side.
+    ``scipy.stats.binomtest`` has the same ends (tested), but takes whole counts alone.
+    """
+    square = 1.959964**2
+    middle, reach = share + square / (2 * n), math.sqrt(square * (share * (1 - share) + square / (4 * n)) / n)
+    return Interval(max(0.0, (middle - reach) / (1 + square / n)), min(1.0, (middle + reach) / (1 + square / n)))

@@ -1,25 +1,30 @@
 """Is one system better than another, or is it chance? Tests for two systems that have labelled the same articles.
 
-The main test is ``difference``. A difference of macro-F1 is uncertain for two reasons, and the test counts both:
+The main test is ``difference``. A difference of a metric is uncertain for two reasons, and the test
+counts both:
 
-- other articles would give another difference: the standard error of a paired bootstrap by article (one draw of articles weighs both
-  systems, and all seeds), as in ``intervals``;
-- other seeds would too: s²/seeds for each side that was trained several times. Articles and seeds are crossed; that the two
-  variances then add up, and that this errs on the safe side (what a seed does to an article is counted in both), is shown by Owen, "The
-  pigeonhole bootstrap" (Annals of Applied Statistics 1, 2007). Resampling three seeds as one resamples articles would not do: the
-  spread of its draws is too small by a third. Bouthillier et al., "Accounting for variance in machine learning benchmarks" (MLSys
-  2021), say why seeds have to count at all.
+- other articles would give another difference: the standard error of a paired bootstrap by article
+  (one draw of articles weighs both systems, and all seeds);
+- other seeds would, too: s²/seeds for each side that was trained several times. Articles and seeds
+  are crossed; that the two variances then add up, and that this errs on the safe side (what a seed
+  does to an article is counted in both), is shown by Owen, "The pigeonhole bootstrap" (Annals of
+  Applied Statistics 1, 2007). Resampling three seeds as one resamples articles would not do: the
+  spread of its draws is too small by a third. Bouthillier et al., "Accounting for variance in
+  machine learning benchmarks" (MLSys 2021), say why seeds have to count at all.
 
-The sum is measured with t, its degrees of freedom by Satterthwaite ("An approximate distribution of estimates of variance components",
-Biometrics Bulletin 2, 1946): articles - 1, and seeds - 1 of each side. A side that was trained once, against one with several seeds,
-is taken to vary as that one does. Where both were trained once, or the several seeds of the other side give the same answers (as a
-linear model's do), what is said holds for that model, and not for its recipe.
+The sum is measured with t, its degrees of freedom by Satterthwaite ("An approximate distribution of
+estimates of variance components", Biometrics Bulletin 2, 1946): articles - 1, and seeds - 1 of each
+side. A side that was trained once, against one with several seeds, is taken to vary as that one does.
+Where both were trained once, or the several seeds of the other side give the same predictions (as a
+linear model's do), the result holds for that model, and not for its recipe.
 
-We let the verdict rest on it because it is the only one of the three that has an interval and that counts seeds. Beside it stand
-``randomisation``, which is exact where the two systems are one (but knows only these very models), and ``mcnemar`` on accuracy, as
-it is customary; it takes sentences for independent, which they are not, and so finds differences too easily.
+The verdict rests on this test because it is the only one of the three that has an interval and that
+counts seeds. Beside it stand ``randomisation``, which is exact where the two systems are one (but
+knows only these very models), and the customary ``mcnemar`` on accuracy; it takes sentences for
+independent, which they are not, and so finds differences too easily.
 
-How often two equal systems are called different at 5 %, in % of 2,000 simulated samples (``tests/test_significance.py``)::
+How often two equal systems are called different at 5 %, in % of 2,000 simulated samples
+(``tests/evaluation/test_significance.py``)::
 
     articles   seeds      spread of seeds   main test   percentile bootstrap   randomisation
     10         1 and 1    -                       7.5                   10.8             5.6
@@ -37,8 +42,9 @@ How often two equal systems are called different at 5 %, in % of 2,000 simulated
     100        5 and 5    0.058                   4.3                   56.4            55.1
     40         1 and 1    0.058 (unseen)         37.6                   39.5            37.5
 
-The last two columns take articles alone into account; the last row is why one run each can't tell recipes apart. On accuracy, which no
-verdict rests on, the main test calls 1.1 to 6.0 % different, 6.5 with 2 and 1 seeds, 48.9 in the last row.
+The last two columns count articles alone; the last row is why one run each can't tell recipes apart.
+On accuracy, which no verdict rests on, the main test calls 1.1 to 6.0 % different, 6.5 with 2 and 1
+seeds, 48.9 in the last row.
 """
 
 from __future__ import annotations
@@ -50,43 +56,47 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from haltung.evaluation.predictions import Bools, Floats
-from haltung.evaluation.statistics.bootstrap import weights, wilson
-from haltung.evaluation.statistics.intervals import DRAWS, LEVEL, SEED, Articles
+from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, SEED, Interval, Statistic, resampled, wilson
 
-# The figures that are compared, and their place in ``Articles.figures``.
-FIGURES = {"macro_f1": 0, "accuracy": 1}
+# Fewer articles can't tell systems apart in any way that the tests could be trusted with.
+MIN_ARTICLES_COMPARED = 5
 
 # The power to find a difference that ``articles_needed`` reckons with.
-POWER = 0.8
+_POWER = 0.8
 
 # More articles than this are as good as infinitely many.
-MOST = 1_000_000
+_MAX_NEEDED = 1_000_000
 
+# McNemar's test is exact below so many segments that differ.
 _EXACT_BELOW = 25
 
 # A variance, or a standard error, that is rounding alone.
 _NOTHING = 1e-12
 
+# How many signs of a randomisation are held at once: 32 MB of them.
+_BLOCK = 4_000_000
+
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """One system's macro-F1 and accuracy: ``values`` are ``[seeds, 2]``; ``draws``, each the mean over seeds, ``[draws, 2]``."""
+    """A system's metrics: ``values`` are ``[seeds, metrics]``; ``draws``, each the mean over seeds, ``[draws, metrics]``."""
 
     values: Floats
     draws: Floats
     articles: int
 
-    def seeds(self, place: int) -> list[tuple[float, int]]:
-        """Return the variance of the mean that comes from the seeds, with its degrees of freedom; nothing for one seed."""
+    def of_seeds(self, metric: int) -> list[tuple[float, int]]:
+        """Return the variance of the mean that comes from the seeds, with its degrees of freedom; empty for one seed."""
         size = len(self.values)
-        return [(float(self.values[:, place].var(ddof=1)) / size, size - 1)] if size > 1 else []
+        return [(float(self.values[:, metric].var(ddof=1)) / size, size - 1)] if size > 1 else []
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, or a difference of two, with its interval. ``articles_error`` and ``seeds_error`` are the two parts of its standard error.
+    """A metric, or a difference of two, with its interval.
 
-    ``p`` is that of the value being 0, two-sided; ``degrees`` those of t.
+    ``p`` is that of the value being 0, two-sided; ``degrees`` are those of t. ``articles_error`` and
+    ``seeds_error`` are the two parts of the standard error.
     """
 
     value: float
@@ -96,6 +106,11 @@ class Estimate:
     articles_error: float
     seeds_error: float
     degrees: float
+
+    @property
+    def interval(self) -> Interval:
+        """The ends alone."""
+        return Interval(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -108,125 +123,133 @@ class McNemar:
     exact: bool
 
 
-def sampled(runs: Sequence[Articles], draws: int = DRAWS, seed: int = SEED) -> Sampled:
-    """Return a system's figures and draws; the same articles and seed give the same draws of articles for every system.
+def sampled(runs: Sequence[Floats], statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> Sampled:
+    """Return a system's metrics and draws; the same articles and seed give every system the same draws.
 
     Args:
-        runs: the sums of each of the system's seeds, of the same articles in the same order.
+        runs: the sums of each of the system's seeds, ``[articles, columns]``, of the same articles in
+            the same order.
+        statistic: makes metrics of sums.
         draws: how many.
         seed: of the draws.
     """
-    columns = list(FIGURES.values())
-    values = np.stack([run.figures(run.matrix.sum(axis=0))[columns] for run in runs])
-    blocks = [
-        np.mean([run.figures(block @ run.matrix)[:, columns] for run in runs], axis=0) for block in weights(len(runs[0]), draws, seed)
-    ]
-    return Sampled(values, np.concatenate(blocks), len(runs[0]))
+    sums = np.stack(runs, axis=1)
+    return Sampled(statistic(sums.sum(axis=0)), statistic(resampled(sums, draws, seed)).mean(axis=1), len(sums))
 
 
-def difference(first: Sampled, second: Sampled, figure: str = "macro_f1") -> Estimate:
-    """Return the first system's figure minus the second's: the main test, described at the head of this file."""
-    place = FIGURES[figure]
-    value = float(first.values[:, place].mean() - second.values[:, place].mean())
-    parts = first.seeds(place) + second.seeds(place)
-    # Seeds that don't differ at all, as those of a linear model, tell nothing of how others would.
+def difference(first: Sampled, second: Sampled, metric: int = 0) -> Estimate:
+    """Return the first system's metric, a share, minus the second's: the main test, described at the head of this file."""
+    value = float(first.values[:, metric].mean() - second.values[:, metric].mean())
+    parts = first.of_seeds(metric) + second.of_seeds(metric)
+    # Seeds that don't differ at all, as those of a linear model, say nothing about how others would.
     borrowed = len(parts) == 1 and parts[0][0] > _NOTHING
     if borrowed:
         # The side that was trained once is taken to vary as the other one does: s²/seeds + s².
         variance, free = parts[0]
         parts = [(variance * (1 + max(len(first.values), len(second.values))), free)]
-    found = _estimate(value, first.draws[:, place] - second.draws[:, place], first.articles, parts, borrowed)
-    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
+    out = _estimate(value, first.draws[:, metric] - second.draws[:, metric], first.articles, parts, borrowed)
+    return replace(out, low=max(-1.0, out.low), high=min(1.0, out.high))
 
 
-def standing(system: Sampled, figure: str = "macro_f1") -> Estimate:
-    """Return a system's own figure, the mean over its seeds, with an interval that counts articles and seeds.
+def mean(system: Sampled, metric: int = 0) -> Estimate:
+    """Return the mean of a metric, a share, over a system's seeds, with an interval that counts articles and seeds.
 
-    Where all is right, or nothing, no draw differs from another; the interval is then Wilson's, with the articles for its n.
+    Where all is right, or nothing, no draw differs from another; the interval is then Wilson's, with
+    the articles for its n.
     """
-    place = FIGURES[figure]
-    found = _estimate(float(system.values[:, place].mean()), system.draws[:, place], system.articles, system.seeds(place))
-    low, high = wilson(found.value, system.articles) if found.value in (0.0, 1.0) else (found.low, found.high)
-    return replace(found, low=max(0.0, low), high=min(1.0, high))
+    out = _estimate(float(system.values[:, metric].mean()), system.draws[:, metric], system.articles, system.of_seeds(metric))
+    ends = wilson(out.value, system.articles) if out.value in (0.0, 1.0) else out.interval
+    return replace(out, low=max(0.0, ends.low), high=min(1.0, ends.high))
 
 
-def randomisation(first: Sequence[Articles], second: Sequence[Articles], draws: int = DRAWS, seed: int = SEED) -> float:
-    """Return the p of macro-F1's difference by approximate randomisation: in each draw, articles change sides at random.
+def randomisation(first: Floats, second: Floats, statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> float:
+    """Return the p of a difference by approximate randomisation: in each draw, articles change sides at random.
 
-    Noreen, "Computer-intensive methods for testing hypotheses" (1989); Yeh, "More accurate tests for the statistical significance of
-    result differences" (COLING 2000). Several seeds are pooled: a side's macro-F1 is that of its mean counts.
+    Noreen, "Computer-intensive methods for testing hypotheses" (1989); Yeh, "More accurate tests for
+    the statistical significance of result differences" (COLING 2000).
+
+    Args:
+        first: the sums of each article, ``[articles, columns]``; of several seeds their mean.
+        second: those of the other system.
+        statistic: makes one value ``[...]`` of sums ``[..., columns]``.
+        draws: of the randomisation.
+        seed: of these draws.
     """
-    left, right = (np.mean([run.matrix for run in side], axis=0) for side in (first, second))
-    shape = first[0]
-    off = left - right
-    middle = (left + right).sum(axis=0) / 2
+    observed = abs(float(statistic(first.sum(axis=0)) - statistic(second.sum(axis=0))))
+    gaps = np.abs(swapped_gaps(first, second, statistic, draws, seed))
+    # Equal but for rounding counts as reached.
+    return (int((gaps >= observed - 1e-12).sum()) + 1) / (draws + 1)
 
-    def apart(half: Floats) -> Floats:
-        """Half the difference of the sums, ``[..., columns]``, to the difference of macro-F1."""
-        out: Floats = np.abs(shape.counts(middle + half).macro_f1() - shape.counts(middle - half).macro_f1())
-        return out
 
-    observed = float(apart(off.sum(axis=0) / 2))
+def swapped_gaps(first: Floats, second: Floats, statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> Floats:
+    """Return the difference of two systems in each draw of a randomisation, ``[draws]``; see ``randomisation``.
+
+    The same seed swaps the same articles.
+    """
     rng = np.random.default_rng(seed)
-    reached, step = 0, max(1, 4_000_000 // len(off))
+    middle, half = (first + second).sum(axis=0) / 2, (first - second) / 2
+    step = max(1, _BLOCK // len(half))
+    out = []
     for start in range(0, draws, step):
-        signs = rng.integers(0, 2, (min(step, draws - start), len(off))) * 2.0 - 1
-        # Equal but for rounding counts as reached.
-        reached += int((apart(signs @ off / 2) >= observed - 1e-12).sum())
-    return (reached + 1) / (draws + 1)
+        off = (rng.integers(0, 2, (min(step, draws - start), len(half))) * 2.0 - 1) @ half
+        out.append(statistic(middle + off) - statistic(middle - off))
+    return np.concatenate(out)
 
 
 def mcnemar(first: Bools, second: Bools) -> McNemar:
     """Compare which segments two single runs have right, ``[n]`` each.
 
-    McNemar, Psychometrika 12 (1947). Below 25 segments on which they differ the binomial test, else chi-square with Edwards' correction
-    for continuity (Psychometrika 13, 1948).
+    McNemar, Psychometrika 12 (1947). Below 25 segments on which they differ the binomial test, else
+    chi-square with Edwards' correction for continuity (Psychometrika 13, 1948).
     """
+    from scipy.stats import binomtest, chi2
+
     left, right = int((first & ~second).sum()), int((second & ~first).sum())
     both = left + right
     if both < _EXACT_BELOW:
-        tail = sum(math.comb(both, k) for k in range(min(left, right) + 1)) / 2**both
-        return McNemar(left, right, min(1.0, 2 * tail), exact=True)
+        return McNemar(left, right, float(binomtest(left, both).pvalue) if both else 1.0, exact=True)
     statistic = (abs(left - right) - 1) ** 2 / both if left != right else 0.0
-    # The upper tail of chi-square with one degree of freedom.
-    return McNemar(left, right, math.erfc(math.sqrt(statistic / 2)), exact=False)
+    return McNemar(left, right, float(chi2.sf(statistic, 1)), exact=False)
 
 
 def holm(values: Sequence[float]) -> list[float]:
     """Return p values corrected for being several.
 
-    Holm, "A simple sequentially rejective multiple test procedure" (Scandinavian Journal of Statistics 6, 1979).
+    Holm, "A simple sequentially rejective multiple test procedure" (Scandinavian Journal of
+    Statistics 6, 1979).
     """
-    order = sorted(range(len(values)), key=lambda place: values[place])
+    order = sorted(range(len(values)), key=values.__getitem__)
     out, least = [0.0] * len(values), 0.0
-    for rank, place in enumerate(order):
-        least = max(least, min(1.0, (len(values) - rank) * values[place]))
-        out[place] = least
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(values) - rank) * values[index]))
+        out[index] = least
     return out
 
 
-def articles_needed(found: Estimate, articles: int, level: float) -> int | None:
-    """Return how many articles like these it would take to tell a true difference as large as the observed one, with a power of 80 %.
+def articles_needed(observed: Estimate, articles: int, level: float) -> int | None:
+    """Return how many articles like these it would take to find a difference like the observed one, with a power of 80 %.
 
-    The part of the standard error that comes from articles shrinks with their root, that from seeds does not. What is observed is
-    itself uncertain, so that this is an order of magnitude and no plan (Hoenig and Heisey, "The abuse of power", The American
-    Statistician 55, 2001). In simulation about 80 % were reached where 280 articles were asked for, 67 % where it was 93.
+    The part of the standard error that comes from articles shrinks with their root, that from seeds
+    does not. What is observed is itself uncertain, so that this is an order of magnitude and no plan
+    (Hoenig and Heisey, "The abuse of power", The American Statistician 55, 2001). In simulation about
+    80 % were reached where it said 280 articles, 67 % where it said 93.
 
     Args:
-        found: the observed difference.
+        observed: the difference.
         articles: how many there are.
-        level: at which p the test, after correction, calls a difference real.
+        level: the p at which the test, after correction, calls a difference real.
 
     Returns:
-        two leading digits; None where no number of articles would do: it takes more seeds, or there is no difference to be seen.
+        two leading digits; None where no number of articles would do: it takes more seeds, or there
+        is no difference to be seen.
     """
     from scipy.special import ndtri
 
-    wanted = (found.value / float(ndtri(1 - level / 2) + ndtri(POWER))) ** 2 - found.seeds_error**2
-    if wanted <= 0 or found.articles_error == 0:
+    wanted = (observed.value / float(ndtri(1 - level / 2) + ndtri(_POWER))) ** 2 - observed.seeds_error**2
+    if wanted <= 0 or observed.articles_error == 0:
         return None
-    needed = max(articles + 1.0, float(articles * found.articles_error**2 / wanted))
-    if needed > MOST:
+    needed = max(articles + 1.0, float(articles * observed.articles_error**2 / wanted))
+    if needed > _MAX_NEEDED:
         return None
     digits = int(10 ** max(0, math.floor(math.log10(needed)) - 1))
     return math.ceil(needed / digits) * digits
@@ -236,17 +259,18 @@ def _estimate(value: float, draws: Floats, articles: int, seeds: Sequence[tuple[
     """Put the parts of the variance together; ``seeds`` holds variance and degrees of freedom of each side's seeds."""
     from scipy.special import stdtr, stdtrit
 
-    # The draws vary too little by (articles - 1) / articles, see ``intervals``.
+    # The draws vary too little by (articles - 1) / articles, see ``bootstrap``.
     parts = [(float(draws.var(ddof=1)) * articles / (articles - 1), articles - 1), *seeds]
     variance = sum(part for part, _ in parts)
     error = math.sqrt(variance)
     if error < _NOTHING:
-        # No draw differs from another: the same answers everywhere, or so few articles that nothing can be said beyond them.
+        # No draw differs from another: the same predictions everywhere, or too few articles to say more.
         return Estimate(value, value, value, 1.0 if abs(value) < _NOTHING else 1 / (len(draws) + 1), 0.0, 0.0, float(articles - 1))
     degrees = variance**2 / sum(part**2 / free for part, free in parts)
     if borrowed:
-        # One small sample stands for both sides, and Satterthwaite's degrees are then too many: equal systems differed in 5 to 9 % of the
-        # samples of five settings. The limit has no source: of eight rules it was the boldest that kept below 6 % in all five.
+        # One small sample stands for both sides, and Satterthwaite's degrees are then too many: equal
+        # systems differed in 5 to 9 % of the samples of five settings. The limit has no source: of
+        # eight rules it was the boldest that kept below 6 % in all five.
         degrees = min(degrees, parts[-1][1] + 2)
     reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
     p = min(1.0, 2 * float(stdtr(degrees, -abs(value) / error)))

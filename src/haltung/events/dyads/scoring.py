@@ -81,7 +81,7 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> L
     """
     if not any(segment.dyads for segment in segments):
         raise UserError(f"none of the {len(segments)} segments has a gold dyad, so there is nothing to compare with; choose another corpus")
-    alone = minimal_pairs.is_challenge(segments)
+    alone = minimal_pairs.are_minimal_pairs(segments)
     by_article: dict[str, list[int]] = {}
     for index, segment in enumerate(segments):
         by_article.setdefault(segment.id if alone or not segment.article else segment.article, []).append(index)
@@ -151,7 +151,7 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
         other, exchanged; and ``both``, the share with (source, target) right in both. None where
         there is no such pair.
     """
-    if not minimal_pairs.is_challenge(segments):
+    if not minimal_pairs.are_minimal_pairs(segments):
         return None
     sides: dict[str, dict[str, int]] = {}
     for index, segment in enumerate(segments):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from haltung import tracking
 from haltung.errors import UserError, listed
-from haltung.evaluation import outcome
+from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
+from haltung.evaluation.predictions import read_predictions
 from haltung.evaluation.report import page, plots, study_plots
 from haltung.evaluation.report.comparison_tables import p_value
 from haltung.evaluation.report.i18n import number, word
 from haltung.evaluation.report.tables import Grid
-from haltung.evaluation.statistics.best_of_many import Gain, articles_by_task, gain
-from haltung.evaluation.statistics.intervals import Articles
+from haltung.evaluation.statistics.best_of_many import Gain, gain
 from haltung.experiments.sweep.spaces import Space, Value
 from haltung.experiments.sweep.trials import STATES, Trial
 from haltung.experiments.train import TrainingOutcome
@@ -79,7 +79,8 @@ def gain_over_start(
     if not others:
         raise UserError(f"no trial but the recipe as it stands (trial {first.number}) has finished")
     pruned = sum(trial.state == "pruned" and trial.twin is None for trial in trials)
-    return gain(_articles(first, select, store), [_articles(trial, select, store) for trial in others], pruned)
+    counts = _counts(first, select, store)
+    return gain(counts.sums, [_counts(trial, select, store).sums for trial in others], counts.macro_f1, pruned)
 
 
 def log_results(
@@ -144,11 +145,11 @@ def _scores(trials: Sequence[Trial], state: str) -> list[tuple[int, float]]:
     return [(trial.number, trial.score) for trial in trials if trial.state == state and trial.score is not None]
 
 
-def _articles(trial: Trial, select: str, store: Store) -> list[Articles]:
+def _counts(trial: Trial, select: str, store: Store) -> TaskMean:
     record = tracking.find(store, trial.run)
     try:
-        scored = outcome.read(tracking.artifact(record, f"dev/{page.PREDICTIONS}"))
+        scored = read_predictions(tracking.artifact(record, f"dev/{page.PREDICTIONS}"))
     except UserError:
         raise UserError(f"trial {trial.number} has no dev predictions; an older version ran it, or its files were moved") from None
     labelled = [task.name for task in scored.scheme if scored.labelled(task.name).any()]
-    return articles_by_task(scored, [select] if select in labelled else labelled)
+    return mean_over_tasks(scored, [select] if select in labelled else labelled)

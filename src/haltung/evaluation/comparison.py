@@ -1,0 +1,330 @@
+"""Several systems on the same split: how good each one is, and for each pair whether one is better.
+
+Published results stand beside them for orientation; nobody has their predictions, so they are never
+compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
+
+import numpy as np
+
+from haltung.errors import UserError, listed, one_of
+from haltung.evaluation.metrics.classification import ArticleCounts, article_counts
+from haltung.evaluation.metrics.results import HEADLINE, Summary
+from haltung.evaluation.predictions import Bools, ScoredSplit
+from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, MIN_ARTICLES, SEED, Interval
+from haltung.evaluation.statistics.significance import (
+    MIN_ARTICLES_COMPARED,
+    Estimate,
+    McNemar,
+    Sampled,
+    articles_needed,
+    difference,
+    holm,
+    mcnemar,
+    mean,
+    randomisation,
+    sampled,
+)
+from haltung.labels import Task
+
+CORRECTIONS = ("holm", "none")
+
+BETTER, WORSE, OPEN = "better", "worse", "not distinguishable"
+
+_MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A system: its name, and the predictions of one run, or of several that differ in their seed, with their ids.
+
+    ``seen`` is how many of the segments are known from its training, where it was evaluated on them
+    all the same.
+    """
+
+    name: str
+    runs: tuple[ScoredSplit, ...]
+    ids: tuple[str, ...] = ()
+    seen: int = 0
+
+
+@dataclass(frozen=True)
+class SystemMetrics:
+    """One system's macro-F1 and accuracy, the mean over its ``runs``.
+
+    The deviations are over seeds (n-1), None for a single run.
+    """
+
+    system: str
+    runs: int
+    macro_f1: Estimate
+    accuracy: Estimate
+    macro_f1_deviation: float | None
+    accuracy_deviation: float | None
+
+
+@dataclass(frozen=True)
+class SystemPair:
+    """What can be said of ``first`` against ``second``; differences are first minus second.
+
+    ``corrected`` is the p of macro-F1's difference after the correction, and ``verdict`` rests on it
+    alone: ``first`` is better, worse, or not distinguishable from ``second``. ``needed``: how many
+    articles it would take (see ``articles_needed``; None where no number would do). ``mcnemar`` is
+    None where a side has several seeds, for it compares two single runs.
+    """
+
+    first: str
+    second: str
+    macro_f1: Estimate
+    accuracy: Estimate
+    corrected: float
+    randomisation: float
+    mcnemar: McNemar | None
+    verdict: str
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class TaskComparison:
+    """One task: ``n`` segments in ``articles`` articles, the systems with the best first, and every pair.
+
+    Pairs are in the order in which the systems were named.
+    """
+
+    task: str
+    n: int
+    articles: int
+    standings: tuple[SystemMetrics, ...]
+    pairs: tuple[SystemPair, ...]
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """A system's published macro-F1 on a split, as a corpus config declares it under ``references``.
+
+    ``segments`` is the size of the split that it holds for: on one of another size it is not shown.
+    ``train_segments`` is what the system was trained on, ``source`` the paper.
+    """
+
+    system: str
+    task: str
+    split: str
+    segments: int
+    macro_f1: float
+    train_segments: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Systems compared on one split. ``alone``: every segment stands alone, so that "articles" are segments.
+
+    ``unshared`` are the tasks that some system has not learned, so that they are not compared.
+    ``references`` are published results to show beside; ``left_out`` are those that hold for a split
+    of another size. ``seen`` maps a system to how many of the ``segments`` it knows from its
+    training, where there are any.
+    """
+
+    corpus: str
+    split: str
+    scheme: str
+    scheme_digest: str
+    systems: tuple[str, ...]
+    tasks: Mapping[str, TaskComparison]
+    correction: str
+    level: float
+    draws: int
+    seed: int
+    alone: bool
+    unshared: tuple[str, ...] = ()
+    references: tuple[PublishedResult, ...] = ()
+    left_out: tuple[PublishedResult, ...] = ()
+    segments: int = 0
+    seen: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the comparison as JSON text."""
+        return json.dumps({"format": 1, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
+
+
+def compare(
+    systems: Sequence[System], tasks: Sequence[str] = (), correction: str = "holm", draws: int = DRAWS, seed: int = SEED
+) -> Comparison:
+    """Compare systems by macro-F1, in each task by itself.
+
+    Args:
+        systems: two or more, all on the same segments; where one has learned fewer tasks than
+            another, those that all have learned are compared.
+        tasks: by name; none: all that the split is labelled for.
+        correction: ``holm`` over all pairs of a task, or ``none``.
+        draws: of the bootstrap and of the randomisation.
+        seed: of these draws.
+
+    Raises:
+        UserError: there are fewer than two systems, two of one name, other segments, gold labels or
+            scheme, too few articles, or nothing to compare.
+    """
+    one_of("correction", correction, CORRECTIONS)
+    systems, unshared = _shared(systems)
+    _check_comparable(systems)
+    first = systems[0].runs[0]
+    chosen = [first.scheme[name] for name in tasks] or list(first.scheme)
+    labelled = [task for task in chosen if first.labelled(task.name).any()]
+    if not labelled:
+        raise UserError(
+            f"nothing to compare: the {first.split} split of {first.corpus} has no labels for {listed(task.name for task in chosen)}; "
+            f"name another task=, one of {listed(first.scheme.names)}"
+        )
+    return Comparison(
+        corpus=first.corpus,
+        split=first.split,
+        scheme=first.scheme.name,
+        scheme_digest=first.scheme.digest(),
+        systems=tuple(system.name for system in systems),
+        tasks={task.name: _task(systems, task, correction, draws, seed) for task in labelled},
+        correction=correction,
+        level=LEVEL,
+        draws=draws,
+        seed=seed,
+        alone=len(set(first.groups)) == len(first),
+        unshared=unshared,
+        segments=len(first),
+        seen={system.name: system.seen for system in systems if system.seen},
+    )
+
+
+def with_published(comparison: Comparison, published: Sequence[PublishedResult]) -> Comparison:
+    """Return the comparison with those results that hold for its split and size.
+
+    The others of its split are named as left out.
+    """
+    on_split = [one for one in published if one.split == comparison.split and one.task in comparison.tasks]
+    holding = tuple(one for one in on_split if one.segments == comparison.tasks[one.task].n)
+    return replace(comparison, references=holding, left_out=tuple(one for one in on_split if one not in holding))
+
+
+def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit], draws: int = DRAWS, seed: int = SEED) -> Summary:
+    """Return the summary with intervals for the means of macro-F1 and accuracy, which count articles and seeds.
+
+    A task that is labelled in too few articles gets none.
+
+    Args:
+        summary: of these runs.
+        runs: predictions of each, of the same segments in the same order.
+        draws: of the bootstrap.
+        seed: of the draws.
+    """
+    tasks = {}
+    for name, metrics in summary.tasks.items():
+        counts = [article_counts(run, run.scheme[name]) for run in runs]
+        tasks[name] = dict(metrics)
+        if len(counts[0]) >= MIN_ARTICLES:
+            sample = _sampled(counts, draws, seed)
+            for index in (_MACRO_F1, _ACCURACY):
+                tasks[name][HEADLINE[index]] = replace(metrics[HEADLINE[index]], interval=mean(sample, index).interval)
+    return replace(summary, tasks=tasks)
+
+
+def _shared(systems: Sequence[System]) -> tuple[Sequence[System], tuple[str, ...]]:
+    """Return the systems with the tasks that all of them have, and the names of the others."""
+    schemes = [run.scheme for system in systems for run in system.runs]
+    every = tuple(dict.fromkeys(name for scheme in schemes for name in scheme.names))
+    common = [name for name in every if all(name in scheme.names for scheme in schemes)]
+    if not common or len(common) == len(every):
+        return systems, ()
+    cut = [replace(system, runs=tuple(run.only(common) for run in system.runs)) for system in systems]
+    return cut, tuple(name for name in every if name not in common)
+
+
+def _check_comparable(systems: Sequence[System]) -> None:
+    if len(systems) < 2:
+        raise UserError(f"{len(systems)} system{'' if len(systems) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
+    names = [system.name for system in systems]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two systems are called '{twice}'; name each run by its id, or give them names that differ")
+    first = systems[0].runs[0]
+    for name, run in ((system.name, run) for system in systems for run in system.runs):
+        refused = f"{names[0]} and {name} can't be compared: "
+        if run.scheme.digest() != first.scheme.digest():
+            raise UserError(
+                f"{refused}their label schemes differ, '{first.scheme.name}' (digest {first.scheme.digest()}) and "
+                f"'{run.scheme.name}' ({run.scheme.digest()})"
+            )
+        same_gold = run.ids == first.ids and all(np.array_equal(run.gold[name], first.gold[name]) for name in first.scheme.names)
+        if not same_gold or run.groups != first.groups:
+            raise UserError(
+                f"{refused}their predictions are for other segments, articles or gold labels; "
+                "run haltung evaluate for both on the same split"
+            )
+
+
+def _task(systems: Sequence[System], task: Task, correction: str, draws: int, seed: int) -> TaskComparison:
+    counts = [[article_counts(run, task) for run in system.runs] for system in systems]
+    articles = len(counts[0][0])
+    if articles < MIN_ARTICLES_COMPARED:
+        raise UserError(
+            f"the task '{task.name}' is labelled in {articles} articles; at least {MIN_ARTICLES_COMPARED} are needed to compare systems"
+        )
+    samples = [_sampled(runs, draws, seed) for runs in counts]
+    standings = [_metrics(*one, draws, seed) for one in zip(systems, counts, samples, strict=True)]
+    order = list(combinations(range(len(systems)), 2))
+    differences = [difference(samples[a], samples[b], _MACRO_F1) for a, b in order]
+    values = [one.p for one in differences]
+    corrected = holm(values) if correction == "holm" else values
+    # How many of the values come before each in Holm's order.
+    ranks = {index: rank for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__))}
+    pairs = []
+    for index, (a, b) in enumerate(order):
+        one, other = systems[a], systems[b]
+        level = (1 - LEVEL) / (len(order) - ranks[index] if correction == "holm" else 1)
+        left, right = (np.mean([run.sums for run in counts[side]], axis=0) for side in (a, b))
+        pairs.append(
+            SystemPair(
+                first=one.name,
+                second=other.name,
+                macro_f1=differences[index],
+                accuracy=difference(samples[a], samples[b], _ACCURACY),
+                corrected=corrected[index],
+                randomisation=randomisation(left, right, counts[a][0].macro_f1, draws, seed),
+                mcnemar=mcnemar(_right(one.runs[0], task), _right(other.runs[0], task)) if len(one.runs) == len(other.runs) == 1 else None,
+                verdict=OPEN if corrected[index] > 1 - LEVEL else BETTER if differences[index].value > 0 else WORSE,
+                needed=articles_needed(differences[index], articles, level),
+            )
+        )
+    standings.sort(key=lambda one: -one.macro_f1.value)
+    n = int(systems[0].runs[0].labelled(task.name).sum())
+    return TaskComparison(task.name, n, articles, tuple(standings), tuple(pairs))
+
+
+def _sampled(runs: Sequence[ArticleCounts], draws: int, seed: int) -> Sampled:
+    return sampled([run.sums for run in runs], runs[0].metrics, draws, seed)
+
+
+def _metrics(system: System, runs: Sequence[ArticleCounts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:
+    macro_f1, accuracy = mean(sample, _MACRO_F1), mean(sample, _ACCURACY)
+    if len(runs) == 1:
+        # A single run has the interval that haltung evaluate gives it.
+        ends = runs[0].intervals(draws, seed)
+        macro_f1, accuracy = _with_ends(macro_f1, ends[_MACRO_F1]), _with_ends(accuracy, ends[_ACCURACY])
+        return SystemMetrics(system.name, 1, macro_f1, accuracy, None, None)
+    deviations = sample.values.std(axis=0, ddof=1)
+    return SystemMetrics(system.name, len(runs), macro_f1, accuracy, float(deviations[_MACRO_F1]), float(deviations[_ACCURACY]))
+
+
+def _with_ends(estimate: Estimate, interval: Interval | None) -> Estimate:
+    return replace(estimate, low=interval.low, high=interval.high) if interval else estimate
+
+
+def _right(run: ScoredSplit, task: Task) -> Bools:
+    """Return which of the labelled segments a run has wholly right."""
+    rows = run.labelled(task.name)
+    same = np.asarray(run.gold[task.name][rows] == run.decided(task.name)[rows])
+    wholly: Bools = np.logical_and.reduce(same.reshape(len(same), -1), axis=1)
+    return wholly
