@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from haltung.cli.build import scheme_of
-from haltung.corpus.readers.standoff import RealNews
+from haltung.corpus.readers.standoff import Standoff
+from haltung.corpus.readers.union import Union
 from haltung.actors.finder import Actors
 from haltung.actors.tables import ORGANISATIONS
 from haltung.files import shipped
@@ -100,7 +101,11 @@ def main() -> None:
     parser.add_argument("--misses", type=int, default=0, help="print so many segments with a state or organisation that was missed")
     options = parser.parse_args()
     if options.sources:
-        segments = RealNews(options.sources).read(scheme_of("diplomacy")).segments
+        texts = {"gnad10": "gnad10/test.csv", "wikinews": "wikinews/articles.jsonl"}
+        parts = [
+            Standoff(str(shipped("data") / f"{kind}_stance/annotations.jsonl"), f"{options.sources}/{file}", kind) for kind, file in texts.items()
+        ]
+        segments = Union(parts).read(scheme_of("diplomacy")).segments
         rows = [segment for segment in segments if segment.split == options.split and segment.source.startswith(options.corpus)]
     else:
         rows = written()

@@ -326,6 +326,18 @@ def test_a_corpus_is_current_while_config_files_and_haltung_are_the_same(tmp_pat
     assert not is_current(tmp_path / "none", first)
 
 
+def test_a_class_that_moves_to_another_module_leaves_the_fingerprint():
+    """Also one deep inside the config; another class is another corpus."""
+
+    def of(*targets: str) -> str:
+        first, second = targets
+        return fingerprint({"reader": {"_target_": first, "parts": [{"_target_": second, "path": "a"}]}})
+
+    same = of("haltung.corpus.union.Union", "haltung.corpus.old.Jsonl")
+    assert same == of("haltung.corpus.readers.union.Union", "haltung.corpus.readers.tables.Jsonl")
+    assert same != of("haltung.corpus.readers.union.Union", "haltung.corpus.readers.tables.Csv")
+
+
 def test_a_missing_source_file_is_named(tmp_path):
     """The reader may promise a file that is gone."""
     with pytest.raises(UserError, match=r"gone.jsonl: cannot read this source file \(No such file"):

@@ -12,7 +12,8 @@ import yaml
 
 from haltung import labels
 from haltung.corpus.quality import Limits, Measure, inspect, read_words, typography_faults, unknown_words, variety
-from haltung.corpus.readers.standoff import RealNews
+from haltung.corpus.readers.standoff import Standoff
+from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
 from haltung.records import Dyad, Segment
 
@@ -146,7 +147,9 @@ def test_a_missing_hunspell_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_stored_measures_are_those_of_real_news(root: Path, shared: Path) -> None:
     """The limits of the shipped corpus were measured on the texts that can't be shipped."""
     scheme = labels.load(root / "configs" / "labels" / "diplomacy.yaml")
-    rows = RealNews(sources=str(shared), annotations=str(root / "data")).read(scheme).segments
+    gnad10 = Standoff(str(root / "data/gnad10_stance/annotations.jsonl"), str(shared / "gnad10/test.csv"))
+    wikinews = Standoff(str(root / "data/wikinews_stance/annotations.jsonl"), str(shared / "wikinews/articles.jsonl"), "wikinews")
+    rows = Union([gnad10, wikinews]).read(scheme).segments
     real = variety(segment for segment in rows if segment.source == "gnad10_stance")
     stored = yaml.safe_load((root / "configs" / "limits" / "diplomacy.yaml").read_text(encoding="utf-8"))
     assert (stored["type_token"], stored["compression"]) == (round(real.type_token, 3), round(real.compression, 3))

@@ -137,7 +137,7 @@ def test_a_number_is_met_with_articles_of_many_sizes_where_they_allow_it():
 
 def test_a_number_that_articles_cannot_add_up_to_is_refused():
     """Articles of two segments never make 7."""
-    with pytest.raises(UserError, match=r"whole articles do not add up to the numbers asked for \(nearest: .*instead of 7"):
+    with pytest.raises(UserError, match=r"whole articles do not add up to the requested numbers \(nearest: .*instead of 7"):
         Stratified(test=7, dev=0).split(plain(20, 2), SCHEME)
 
 
@@ -186,7 +186,7 @@ def test_an_author_who_answers_two_questions_leaves_train():
 @pytest.mark.parametrize(
     ("kind", "corpus", "message"),
     [
-        (Given(), plain(3), "3 of 3 segments have no split of their own; choose split=group"),
+        (Given(), plain(3), "3 of 3 segments have no split; choose split=group"),
         (Given(), plain(3, split="trian"), "s0 is of split 'trian', did you mean 'train'"),
         (Given(), plain(3, split="test"), r"train would be empty \(train 0, dev 0, test 3\)"),
         (Given(dev=0), plain(3, split="test"), r"train would be empty \(train 0, dev 0, test 3\)"),

@@ -133,7 +133,7 @@ def test_a_broken_pair_is_told_with_its_line(tmp_path: Path, row: dict[str, obje
 def test_a_pair_that_stands_twice_is_told(tmp_path: Path) -> None:
     """With both places."""
     twice = pair("p", "x", "warning", "threat")
-    with pytest.raises(UserError, match=r"line 2: the pair 'p' stands already at .*line 1"):
+    with pytest.raises(UserError, match=r"line 2: the pair 'p' is already used at .*line 1"):
         Pairs(str(write(tmp_path / "pairs.jsonl", twice, twice))).read(SCHEME)
 
 

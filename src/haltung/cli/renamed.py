@@ -28,10 +28,34 @@ MODULES = {
 CLASSES: dict[str, str] = {
     "haltung.corpus.clean.Rules": "haltung.corpus.clean.CleaningRules",
     "haltung.evaluation.comparison.Reference": "haltung.evaluation.comparison.PublishedResult",
+    "haltung.corpus.readers.standoff.RealNews": "haltung.corpus.readers.union.Union",
 }
+
+# Old argument of a class (with its name today) → today's argument.
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "haltung.corpus.readers.articles.Articles": {"most": "max_segments"},
+}
+
+# RealNews was a reader of both stand-off corpora; they are two parts of a Union today: file of the
+# annotations below ``annotations``, file of the texts below ``sources``, kind.
+_REAL_NEWS = "haltung.corpus.readers.standoff.RealNews"
+_REAL_NEWS_PARTS = (
+    ("gnad10_stance/annotations.jsonl", "gnad10/test.csv", "gnad10"),
+    ("wikinews_stance/annotations.jsonl", "wikinews/articles.jsonl", "wikinews"),
+)
 
 # Old key → new key, in every command; the keys below it move along.
 KEYS: dict[str, str] = {}
+
+# The same for keys of one corpus config; a key may have become several.
+CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
+    "diplomacy": {"corpus.reader.most": ("corpus.reader.max_segments",)},
+    "real_news": {
+        f"corpus.reader.{name}": tuple(f"corpus.reader.parts.{part}.{name}" for part in range(len(_REAL_NEWS_PARTS)))
+        for name in ("before", "lead", "on_error")
+    },
+}
+_DEFAULT_CORPUS = "diplomacy"
 
 # The same for keys of single commands.
 COMMAND_KEYS: dict[str, dict[str, str]] = {
@@ -49,10 +73,38 @@ def target(name: str) -> str:
 
 
 def targets(node: Any) -> Any:
-    """Return a config node with today's name for every ``_target_`` in it, at any depth."""
+    """Return a config node with today's name and arguments for every ``_target_``, at any depth."""
     if isinstance(node, Mapping):
-        return {key: target(str(value)) if key == "_target_" else targets(value) for key, value in node.items()}
-    return [targets(item) for item in node] if isinstance(node, list | tuple) else node
+        if node.get("_target_") == _REAL_NEWS:
+            return {"_target_": target(_REAL_NEWS), "parts": _real_news(node)}
+        current = {key: target(str(value)) if key == "_target_" else targets(value) for key, value in node.items()}
+        arguments = ARGUMENTS.get(str(current.get("_target_")), {})
+        return {arguments.get(key, key): value for key, value in current.items()}
+    if isinstance(node, list | tuple):
+        # As a part of a Union, RealNews became two parts.
+        return [
+            child
+            for item in node
+            for child in (_real_news(item) if isinstance(item, Mapping) and item.get("_target_") == _REAL_NEWS else [targets(item)])
+        ]
+    return node
+
+
+def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from haltung.files import shipped
+
+    common = {key: node[key] for key in ("before", "lead", "on_error") if key in node}
+    annotations = node.get("annotations") or shipped("data")
+    return [
+        {
+            "_target_": "haltung.corpus.readers.standoff.Standoff",
+            "annotations": f"{annotations}/{file}",
+            "texts": f"{node.get('sources', '.')}/{texts}",
+            "kind": kind,
+            **common,
+        }
+        for file, texts, kind in _REAL_NEWS_PARTS
+    ]
 
 
 def key(name: str, command: str = "") -> str:
@@ -65,14 +117,17 @@ def key(name: str, command: str = "") -> str:
 
 def arguments(command: str, given: Sequence[str]) -> list[str]:
     """Return the arguments of a command with today's keys, and say on standard error which were old."""
+    chosen = [value for name, _, value in (argument.partition("=") for argument in given) if name == "corpus"]
+    by_corpus = CORPUS_KEYS.get(chosen[-1] if chosen else _DEFAULT_CORPUS, {})
     current = []
     for argument in given:
         name, sign, value = argument.partition("=")
         prefix = name[: len(name) - len(name.lstrip("+~"))]
-        new = key(name[len(prefix) :], command)
-        if new != name[len(prefix) :]:
-            _announce(name[len(prefix) :], new)
-        current.append(f"{prefix}{new}{sign}{value}")
+        old = name[len(prefix) :]
+        new = by_corpus.get(old, (key(old, command),))
+        if new != (old,):
+            _announce(old, " and ".join(new))
+        current += [f"{prefix}{name}{sign}{value}" for name in new]
     return current
 
 

@@ -1,4 +1,4 @@
-"""Cleaning of single segments: the rules, the repair of encoding and markup, the reasons to drop."""
+"""Cleaning of single segments: rules, repair of encoding and markup, reasons to drop one."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class CleaningRules:
 
 @dataclass(frozen=True)
 class Repaired:
-    """A repaired field: ``what`` is ``mojibake`` or ``markup``, ``field`` text, context or target."""
+    """A repair: ``what`` is ``mojibake`` or ``markup``, ``field`` text, context or target."""
 
     id: str
     where: str
@@ -187,7 +187,10 @@ def repair_encoding(text: str) -> str:
 
 
 def join_surrogates(text: str) -> str:
-    """Join the two halves of a surrogate pair, as JSON escapes can contain; a single half becomes U+FFFD."""
+    """Join the halves of surrogate pairs, as JSON escapes can contain them.
+
+    A single half becomes U+FFFD.
+    """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATE.search(text) else text
 
 

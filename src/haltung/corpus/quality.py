@@ -102,10 +102,10 @@ class Measure:
 class Variety:
     """How varied a text is.
 
-    ``type_token`` is the mean segmental type-token ratio (Johnson 1944): the mean share of different
-    words, lower-cased, in each ``BLOCK_WORDS`` running words. ``compression`` is the mean ratio of
-    compressed to plain size (zlib, level 9) of each ``BLOCK_BYTES`` bytes of UTF-8. A text of less
-    than one block is one block.
+    ``type_token`` is the mean segmental type-token ratio (Johnson 1944): the mean share of
+    different words, lower-cased, in each ``BLOCK_WORDS`` running words. ``compression`` is the mean
+    ratio of compressed to plain size (zlib, level 9) of each ``BLOCK_BYTES`` bytes of UTF-8. A text
+    of less than one block is one block.
     """
 
     type_token: float

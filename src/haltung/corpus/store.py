@@ -87,7 +87,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared corpus: its folder, its manifest, and its label scheme or a part of it (``only``)."""
+    """A prepared corpus: its folder, its manifest, its label scheme or a part of it (``only``)."""
 
     folder: Path
     manifest: Manifest
@@ -114,12 +114,12 @@ class Prepared:
         """Return the segments of a split.
 
         Raises:
-            UserError: there is no such split, or its file was replaced after the corpus was opened.
+            UserError: there is no such split, or its file was replaced since the corpus was opened.
         """
         import pyarrow.parquet as pq
 
         path = self.folder / f"{one_of('split', split, SPLITS)}.parquet"
-        # Another command may have prepared the corpus anew; its rows do not belong to this manifest.
+        # Another command may have prepared the corpus anew; its rows do not fit this manifest.
         if not path.is_file() or sha256(path) != self.manifest.files[path.name]:
             raise UserError(f"{path} has been prepared anew while it was in use; run the command again")
         rows = pq.read_table(path, schema=features(self.scheme).arrow_schema).to_pylist()
@@ -280,7 +280,7 @@ def card(manifest: Manifest, scheme: Scheme) -> str:
 
 
 def table(prepared: Prepared, language: str = "en") -> Group:
-    """Return the terminal's tables: counts of each task's labels by split, then dropped segments."""
+    """Return the terminal's tables: counts of the labels by split, then dropped segments."""
     from rich.console import Group
     from rich.text import Text
 

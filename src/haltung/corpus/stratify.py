@@ -66,7 +66,8 @@ def _assign_rarest_first(rows: Counts, wish: Counts, weight: Counts, rng: np.ran
     frequency = rows[:, :-1].sum(axis=0)
     has = np.where(rows[:, :-1] > 0, frequency, np.inf)
     rarest = has.min(axis=1) if has.shape[1] else np.zeros(len(rows))
-    # Among equals big groups come first: small ones can still fill the rest. The shuffle decides ties.
+    # Among equals big groups come first: small ones can still fill the rest. The shuffle decides
+    # ties.
     order = rng.permutation(len(rows))
     order = order[np.lexsort((-rows[order, -1], rarest[order]))]
     assigned = np.zeros(len(rows), dtype=np.int64)

@@ -283,7 +283,7 @@ def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme:
             {"id": 1, "text": "Satz.", "label": ["stance/treat"]},
             r"line 2: unknown stance 'treat', did you mean 'threat'\?; allowed after 'stance/' are",
         ),
-        ({"id": 0, "text": "Satz.", "label": ["threat"]}, r"line 2: the id '0' stands already at .*line 1"),
+        ({"id": 0, "text": "Satz.", "label": ["threat"]}, r"line 2: the id '0' is already used at .*line 1"),
         ({"id": 1, "label": ["threat"]}, r"line 2: no 'text'; this row has id, label"),
     ],
 )
@@ -341,7 +341,7 @@ def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
         ({"text": "Satz.", "accept": ["threat"], "answer": "acept"}, r"line 2: the answer is 'acept', did you mean 'accept'\?"),
         (
             {"text": "Anders.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"},
-            r"line 2: the _input_hash 1 stands already at .*line 1 with another",
+            r"line 2: the _input_hash 1 is already used at .*line 1 with another",
         ),
         ({"accept": ["threat"], "answer": "accept"}, r"line 2: no 'text'"),
     ],

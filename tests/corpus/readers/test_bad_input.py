@@ -225,7 +225,7 @@ def test_a_truncated_line_is_told_with_line_and_column(tmp_path: Path, scheme: S
     """A download that broke off ends in half a line; dropping takes out that line alone."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es schneit.", case.label))
     path.write_bytes(path.read_bytes()[:-9])
-    refused(case.reader(str(path)), scheme, rf"{STEM}.jsonl, line 2: column \d+: not JSON \(.*\); expected one whole object a line")
+    refused(case.reader(str(path)), scheme, rf"{STEM}.jsonl, line 2: column \d+: not JSON \(.*\); expected one whole object")
     reading = case.reader(str(path), on_error="drop").read(scheme)
     assert [(entry.where, entry.reason) for entry in reading.dropped] == [(f"{path}, line 2", "broken_json")]
     assert len(reading.segments) == 1
@@ -360,7 +360,7 @@ def test_a_parquet_with_other_rows_is_told_by_row(tmp_path: Path, scheme: Scheme
     refused(
         Parquet(str(path)),
         scheme,
-        r"no column 'text'; the columns there are: satz, stance; map one with corpus\.reader\.columns\.text=NAME",
+        r"no column 'text'; the columns are: satz, stance; map one with corpus\.reader\.columns\.text=NAME",
     )
     pd.DataFrame({"text": ["Es regnet.", "Es hagelt."], "stance": ["warning", "warnin"]}).to_parquet(path)
     refused(Parquet(str(path)), scheme, r"quelle.parquet, row 2: unknown stance 'warnin', did you mean 'warning'\?")

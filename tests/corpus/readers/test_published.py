@@ -109,7 +109,7 @@ def test_an_unreachable_hub_is_told_with_the_way_out(schemes: dict[str, Scheme],
     [
         ({}, "give exactly one of the two"),
         ({"path": "somewhere", "hub": "someone/something"}, "give exactly one of the two"),
-        ({"path": "somewhere"}, r"somewhere is no folder; expected one with valid.jsonl, train_fewshot.jsonl, test_new_comments.jsonl"),
+        ({"path": "somewhere"}, r"somewhere is not a folder; expected one with valid.jsonl, train_fewshot.jsonl, test_new_comments.jsonl"),
         ({"path": ".", "test_set": "new_comment"}, r"test_set is 'new_comment', did you mean 'new_comments'\?"),
         ({"path": ".", "split_files": {"trian": ["a.jsonl"]}}, r"split_files: unknown split 'trian', did you mean 'train'\?"),
     ],
@@ -268,11 +268,11 @@ def test_articles_are_spread_over_the_splits_as_promised() -> None:
 def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """For a learning curve: at most so many segments, no article torn, the smaller part inside the larger."""
     jsonl(tmp_path / "a.jsonl", *(article(f"d{number:04d}", *[told(f"Es regnet {number}.")] * 3) for number in range(40)))
-    small, large = (Articles(str(tmp_path), most=most).read(schemes["diplomacy"]).segments for most in (10, 50))
+    small, large = (Articles(str(tmp_path), max_segments=limit).read(schemes["diplomacy"]).segments for limit in (10, 50))
     assert [len(small), len(large)] == [9, 48]
     assert {segment.id for segment in small} < {segment.id for segment in large}
-    with pytest.raises(UserError, match=r"most is 0; expected a number of segments of at least 1"):
-        Articles(str(tmp_path), most=0).read(schemes["diplomacy"])
+    with pytest.raises(UserError, match=r"max_segments is 0; expected at least 1"):
+        Articles(str(tmp_path), max_segments=0).read(schemes["diplomacy"])
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dic
         (article("d0002", "Ja."), r"line 2, segment 1: the segment is text; expected an object"),  # type: ignore[arg-type]
         (article("d0002"), r"line 2: 'segments' is an empty list; expected a list of at least one segment"),
         (article("d0002", told("Ja."), segments=3), r"line 2: 'segments' is a number"),
-        (article("d0001", told("Ja.")), r"line 2: the article 'd0001' stands already at .*line 1"),
+        (article("d0001", told("Ja.")), r"line 2: the article 'd0001' is already used at .*line 1"),
         (article("", told("Ja.")), r"line 2: no 'article'"),
         (article("d0002", told("Ja."), date="gestern"), r"line 2: 'gestern' is no ISO date"),
     ],
@@ -302,7 +302,7 @@ def test_a_broken_article_is_told_with_line_and_segment(
 
 def test_a_folder_without_articles_is_told(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """An empty folder is no empty corpus."""
-    with pytest.raises(UserError, match=r"has no file \*.jsonl; expected articles, one a line"):
+    with pytest.raises(UserError, match=r"has no file \*.jsonl; expected articles, one per line"):
         Articles(str(tmp_path)).read(schemes["diplomacy"])
 
 

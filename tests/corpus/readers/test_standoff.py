@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from haltung import labels
-from haltung.corpus.readers.standoff import RealNews, Standoff
+from haltung.corpus.readers.standoff import Standoff
+from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.records import Dyad
@@ -22,6 +23,16 @@ from haltung.records import Dyad
 def schemes(root: Path) -> dict[str, Scheme]:
     """The shipped label schemes."""
     return {path.stem: labels.load(path) for path in (root / "configs" / "labels").glob("*.yaml")}
+
+
+def real_news(annotations: Path, texts: Path) -> Union:
+    """Both stand-off corpora, as ``corpus=real_news`` reads them."""
+    return Union(
+        [
+            Standoff(str(annotations / "data/gnad10_stance/annotations.jsonl"), str(texts / "gnad10/test.csv")),
+            Standoff(str(annotations / "data/wikinews_stance/annotations.jsonl"), str(texts / "wikinews/articles.jsonl"), "wikinews"),
+        ]
+    )
 
 
 def jsonl(path: Path, *rows: Mapping[str, Any]) -> str:
@@ -55,6 +66,13 @@ def mark(text: str, sentence: str, row: int = 0, **more: Any) -> dict[str, Any]:
 def wikinews(tmp_path: Path, text: str, title: str = "123 - Streit am Tunnel (2005-08-05)") -> str:
     """A texts file with one article."""
     return jsonl(tmp_path / "articles.jsonl", {"title": title, "text": text})
+
+
+def gnad10(path: Path, *texts: str) -> str:
+    """A CSV in the format of 10kGNAD: no header, section and text, a quote in the text doubled."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("Web;'{}'\n".format(text.replace("'", "''")) for text in texts), encoding="utf-8")
+    return str(path)
 
 
 def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
@@ -97,10 +115,8 @@ def test_a_long_gap_is_no_part_of_the_context(tmp_path: Path, schemes: dict[str,
 def test_the_first_segment_stands_in_for_a_missing_headline(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """10kGNAD has no headlines; the lead stands in, but neither before itself nor twice."""
     text = " ".join(SENTENCES)
-    texts = tmp_path / "test.csv"
-    texts.write_text(f"Web;'{text}'\n", encoding="utf-8")
     annotations = jsonl(tmp_path / "a.jsonl", *(mark(text, sentence) for sentence in SENTENCES))
-    segments = Standoff(annotations, str(texts), "gnad10", before=2).read(schemes["diplomacy"]).segments
+    segments = Standoff(annotations, gnad10(tmp_path / "test.csv", text), before=2).read(schemes["diplomacy"]).segments
     assert [segment.context for segment in segments] == [
         "",
         "Bern warnt Rom.",
@@ -144,10 +160,10 @@ def test_an_annotation_that_does_not_fit_its_text_is_refused(
     assert [entry.id for entry in dropped] == ["w0000-00"]
 
 
-def test_missing_texts_are_told_with_their_public_source(tmp_path: Path, root: Path, schemes: dict[str, Scheme]) -> None:
-    """The texts may not be shipped; the message says where they are to be had."""
+def test_missing_texts_are_named_with_their_public_source(tmp_path: Path, root: Path, schemes: dict[str, Scheme]) -> None:
+    """The texts may not be shipped; the message says where to get them."""
     with pytest.raises(UserError, match=r"test.csv: no such file, and no folder .*; test.csv of 10kGNAD is at github.com/tblock/10kGNAD"):
-        RealNews(str(tmp_path)).read(schemes["diplomacy"])
+        real_news(root, tmp_path).read(schemes["diplomacy"])
 
 
 def test_a_broken_texts_file_is_never_read_past(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
@@ -163,9 +179,60 @@ def test_a_broken_texts_file_is_never_read_past(tmp_path: Path, schemes: dict[st
         Standoff(annotations, str(csv), "gnad10", on_error="drop").read(schemes["diplomacy"])
 
 
-def test_all_real_annotations_match_their_texts(shared: Path, schemes: dict[str, Scheme]) -> None:
+# What the two published corpora look like, in texts of our own: quotes, a separator, and a line
+# break inside a text; several articles, one of them without annotations; umlauts and an emoji.
+GNAD10 = (
+    "Wien warnt Rom; Bern 'prüft' es.\nDie Grünen fordern Aufklärung. Es regnet.",
+    "Niemand hat das hier annotiert.",
+    "Brüssel verhängt Zölle. Peking droht mit „Folgen“.",
+)
+WIKINEWS = (("7 - Öl 🚢 wird knapp (2005-08-05)", "Teheran schließt den Hafen. London protestiert."), ("Ohne Nummer", "Paris lobt Kiew."))
+
+
+def test_two_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """All that the published ones need: both formats, several articles, contexts, dates, splits, dyads."""
+    gnad10(tmp_path / "texts/gnad10/test.csv", *GNAD10)
+    jsonl(tmp_path / "texts/wikinews/articles.jsonl", *({"title": title, "text": text} for title, text in WIKINEWS))
+    jsonl(
+        tmp_path / "data/gnad10_stance/annotations.jsonl",
+        mark(GNAD10[2], "Peking droht mit „Folgen“.", 2, id="g2b", split="test"),
+        mark(GNAD10[0], "Wien warnt Rom; Bern 'prüft' es.", 0, id="g0a"),
+        mark(GNAD10[0], "Die Grünen fordern Aufklärung.", 0, id="g0b", stance="request", dyads=[]),
+        mark(GNAD10[2], "Brüssel verhängt Zölle.", 2, id="g2a", split="test"),
+    )
+    jsonl(
+        tmp_path / "data/wikinews_stance/annotations.jsonl",
+        mark(WIKINEWS[0][1], "London protestiert.", 0, id="w0"),
+        mark(WIKINEWS[1][1], "Paris lobt Kiew.", 1, id="w1", split="test"),
+    )
+    reading = real_news(tmp_path, tmp_path / "texts").read(schemes["diplomacy"])
+    assert reading.dropped == ()
+    assert [(one.id, one.article, one.split, one.date, one.context, one.text) for one in reading.segments] == [
+        ("g2b", "g0002", "test", "", "Brüssel verhängt Zölle.", "Peking droht mit „Folgen“."),
+        ("g0a", "g0000", "train", "", "", "Wien warnt Rom; Bern 'prüft' es."),
+        ("g0b", "g0000", "train", "", "Wien warnt Rom; Bern 'prüft' es.", "Die Grünen fordern Aufklärung."),
+        ("g2a", "g0002", "test", "", "", "Brüssel verhängt Zölle."),
+        ("w0", "w0000", "train", "2005-08-05", "Öl 🚢 wird knapp Teheran schließt den Hafen.", "London protestiert."),
+        ("w1", "w0001", "test", "", "Ohne Nummer", "Paris lobt Kiew."),
+    ]
+    assert [len(one.dyads) for one in reading.segments] == [1, 1, 0, 1, 1, 1]
+    assert {one.source for one in reading.segments} == {"gnad10_stance", "wikinews_stance"}
+
+
+@pytest.mark.parametrize(("name", "train", "test"), [("gnad10_stance", 2445, 521), ("wikinews_stance", 2976, 425)])
+def test_the_shipped_annotations_are_sound(root: Path, schemes: dict[str, Scheme], name: str, train: int, test: int) -> None:
+    """Also without the texts: unique ids and spans, known labels, no article in two splits."""
+    rows = [json.loads(line) for line in (root / "data" / name / "annotations.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert Counter(row["split"] for row in rows) == {"train": train, "test": test}
+    assert len({row["id"] for row in rows}) == len({(row["row"], row["start"], row["end"]) for row in rows}) == len(rows)
+    assert {row["stance"] for row in rows} <= set(schemes["diplomacy"]["stance"].ids)
+    assert {row["topic"] for row in rows} <= set(schemes["diplomacy"]["topic"].ids)
+    assert len({(row["row"], row["split"]) for row in rows}) == len({row["row"] for row in rows})
+
+
+def test_all_real_annotations_match_their_texts(root: Path, shared: Path, schemes: dict[str, Scheme]) -> None:
     """Every SHA-1 matches, every segment but the first of a gnad10 article has a context, and no article is in two splits."""
-    reading = RealNews(str(shared)).read(schemes["diplomacy"])
+    reading = real_news(root, shared).read(schemes["diplomacy"])
     counts = Counter((segment.source, segment.split) for segment in reading.segments)
     assert counts == {
         ("gnad10_stance", "train"): 2445,

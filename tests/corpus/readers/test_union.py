@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 import tiny
+from haltung.cli import renamed
+from haltung.cli.build import make
+from haltung.cli.config import compose, plain
 from haltung.corpus.parsing.rows import Reading
+from haltung.corpus.readers.articles import Articles
+from haltung.corpus.readers.standoff import Standoff
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
 from haltung.labels import Scheme
@@ -54,8 +59,48 @@ def test_dev_splits_of_all_parts_stay() -> None:
 
 def test_an_id_in_two_parts_is_refused() -> None:
     """Predictions could not be told apart."""
-    with pytest.raises(UserError, match="is already that of"):
+    with pytest.raises(UserError, match="is already used at"):
         Union([_part(1, "train"), _part(1, "train")]).read(tiny.scheme())
+
+
+OLD = {"_target_": "haltung.corpus.readers.standoff.RealNews", "sources": "/texts", "annotations": "/ours", "before": 1, "lead": True}
+PARTS = (
+    Standoff("/ours/gnad10_stance/annotations.jsonl", "/texts/gnad10/test.csv", "gnad10", 1, lead=True),
+    Standoff("/ours/wikinews_stance/annotations.jsonl", "/texts/wikinews/articles.jsonl", "wikinews", 1, lead=True),
+)
+
+
+def test_the_reader_of_real_news_in_a_stored_config_is_a_union_today() -> None:
+    """By itself, and as a part of another union; without a folder of annotations it reads the shipped ones."""
+    articles = {"_target_": "haltung.corpus.readers.articles.Articles", "path": "/a", "most": 9}
+    assert make(OLD, "reader") == Union(list(PARTS))
+    inside = make({"_target_": "haltung.corpus.readers.union.Union", "parts": [OLD, articles]}, "reader")
+    assert tuple(inside.parts) == (*PARTS, Articles("/a", max_segments=9))
+    shipped = make({**OLD, "annotations": None}, "reader").parts[0].annotations
+    assert Path(shipped).is_file()
+
+
+@pytest.mark.parametrize("name", ["real_news", "news", "dyads"])
+def test_a_stored_config_of_real_news_describes_the_corpus_of_today(name: str, root: Path) -> None:
+    """The same node, so the same fingerprint: nothing is prepared twice."""
+    today = plain(compose("prepare", [f"corpus={name}", "sources=/texts"]))["corpus"]["reader"]
+    stored = {**OLD, "annotations": str(root / "data")} | ({"on_error": "stop"} if name == "real_news" else {})
+    if name != "real_news":
+        union = today["source"] if name == "dyads" else today
+        before = {**union, "parts": [stored, *union["parts"][2:]]}
+        stored = {**today, "source": before} if name == "dyads" else before
+    assert renamed.targets(stored) == today
+
+
+def test_keys_that_were_typed_for_real_news_still_work(capsys: pytest.CaptureFixture[str]) -> None:
+    """One key became one of each part; a line says so."""
+    words = renamed.arguments("prepare", ["corpus=real_news", "corpus.reader.before=3", "corpus.name=x"])
+    assert words == ["corpus=real_news", "corpus.reader.parts.0.before=3", "corpus.reader.parts.1.before=3", "corpus.name=x"]
+    parts = plain(compose("prepare", [*words, "sources=/texts"]))["corpus"]["reader"]["parts"]
+    assert [part["before"] for part in parts] == [3, 3]
+    assert "corpus.reader.parts.0.before" in capsys.readouterr().err
+    assert renamed.arguments("train", ["corpus.reader.most=500"]) == ["corpus.reader.max_segments=500"]
+    assert renamed.arguments("train", ["corpus=dyads", "corpus.reader.most=5"]) == ["corpus=dyads", "corpus.reader.most=5"]
 
 
 def test_a_union_of_nothing_is_refused() -> None:

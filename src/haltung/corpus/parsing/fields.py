@@ -1,4 +1,4 @@
-"""A row's fields, read by our names and checked: text, ids, dates, splits, labels and dyads."""
+"""The fields of a row by our names, checked: text, ids, dates, splits, labels and dyads."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
 
-# What a source may call a split, and what we call it.
+# Names of splits in sources → our names.
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev", "": ""}
 
 
 @dataclass(frozen=True)
 class Fields:
-    """One row seen by our field names.
+    """The data of one row by our field names.
 
-    ``columns`` maps our name to the source's where they differ. ``list_separator`` parts the labels of a multi-label cell in formats that
-    know no lists; there a dyads cell holds JSON.
+    ``columns`` maps our name to that of the source if they differ. ``list_separator`` separates the
+    labels of a multi-label cell in formats without lists; there a dyads cell contains JSON.
     """
 
     data: Mapping[str, object]
@@ -30,15 +30,15 @@ class Fields:
     list_separator: str = ""
 
     def get(self, name: str) -> object:
-        """Return the raw value of our field ``name``; None where the row has none (pandas writes a missing value as NaN)."""
+        """Return the raw value of our field ``name``, None if missing (NaN in pandas)."""
         value = self.data.get(self.columns.get(name, name))
         return None if isinstance(value, float) and value != value else value
 
     def text(self, name: str, required: bool = False) -> str:
-        """Return a field of text, "" where it is absent or null.
+        """Return a field of text, "" if it is absent or null.
 
         Raises:
-            Fault: it is no text, cannot be written as UTF-8, or is required and the row has no such column.
+            Fault: it is not text, cannot be written as UTF-8, or is required and absent.
         """
         column = self.columns.get(name, name)
         if required and column not in self.data:
@@ -51,7 +51,7 @@ class Fields:
         return sound(value, column)
 
     def word(self, name: str) -> str:
-        """Return a short field that many sources write as a number (an id, an article), as text.
+        """Return as text a short field that many sources write as a number (an id, an article).
 
         Raises:
             Fault: it is neither text nor a whole number.
@@ -62,10 +62,10 @@ class Fields:
         return self.text(name).strip()
 
     def date(self) -> str:
-        """Return the ISO date, "" where there is none.
+        """Return the ISO date, "" if there is none.
 
         Raises:
-            Fault: it is no ISO date.
+            Fault: it is not an ISO date.
         """
         value = self.get("date")
         if isinstance(value, datetime.datetime):
@@ -76,10 +76,10 @@ class Fields:
         return iso_date(text) if text else ""
 
     def split(self) -> str:
-        """Return ``train``, ``dev``, ``test``, or "" where there is none.
+        """Return ``train``, ``dev``, ``test``, or "" if there is none.
 
         Raises:
-            Fault: it is another word.
+            Fault: the split is unknown.
         """
         found = self.text("split").strip()
         if found.lower() not in SPLITS:
@@ -88,10 +88,10 @@ class Fields:
         return SPLITS[found.lower()]
 
     def labels(self, scheme: Scheme) -> dict[str, Answer]:
-        """Return each task's answer; None where the row has no label for the task.
+        """Return each task's answer, None if the row has no label for the task.
 
         Raises:
-            Fault: a label is not of the scheme, or is no text.
+            Fault: a label is not in the scheme, or is not text.
         """
         return {task.name: self._answer(task) for task in scheme}
 
@@ -99,7 +99,8 @@ class Fields:
         """Return the row's dyads.
 
         Raises:
-            Fault: they are no list of source, target and stance, or a stance is not of the scheme.
+            Fault: they are not a list of source, target and stance, or a stance is not in the
+                scheme.
         """
         value = self.get("dyads")
         if self.list_separator and isinstance(value, str) and value.strip():
@@ -110,10 +111,17 @@ class Fields:
         return dyads_of(value, scheme)
 
     def segment(self, scheme: Scheme, where: str, made_id: str, split: str = "", labels: Mapping[str, Answer] | None = None) -> Segment:
-        """Return the whole row as a segment; ``split`` stands in where the row names none, ``labels`` for the row's own.
+        """Return the row as a segment.
+
+        Args:
+            scheme: of the labels.
+            where: position of the row, for messages.
+            made_id: its id if the row has none.
+            split: its split if the row names none.
+            labels: replace those of the row.
 
         Raises:
-            Fault: a field is not as it must be.
+            Fault: a field is invalid.
         """
         return Segment(
             id=self.word("id") or made_id,
@@ -134,22 +142,21 @@ class Fields:
         value = self.get(task.name)
         if task.kind == "multi" and isinstance(value, str) and self.list_separator:
             parts = [part.strip() for part in value.split(self.list_separator)]
-            # In such a format an empty cell cannot tell "none applies" from "nobody looked"; it counts as not labelled.
+            # Here an empty cell may mean "none applies" or "not annotated"; it counts as the latter.
             return answer(task, [part for part in parts if part] or None)
         return answer(task, value)
 
 
 def answer(task: Task, value: object) -> Answer:
-    """Return a task's answer made of a source's value: a label, a list of labels, or nothing (None, "").
+    """Return the answer in a source's value: a label, a list of labels, None or "" for none.
 
     Raises:
-        Fault: a label is not of the task, or is no text, or a single-label task has several.
+        Fault: a label is not in the task, or is not text, or a single-label task has several.
     """
     if value is None or value == "":
         return None
-    found = list(value) if isinstance(value, list | tuple) else [value]
     ids = []
-    for label in found:
+    for label in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(label, str):
             raise Fault("wrong_type", f"the {task.name} is {kind(label)} ({_short(label)}); a label is text")
         ids.append(known(task, label.strip()))
@@ -164,7 +171,7 @@ def known(task: Task, label: str) -> str:
     """Return the label if the task has it.
 
     Raises:
-        Fault: it does not; with the nearest and the allowed ones.
+        Fault: it does not.
     """
     try:
         task.index(label)
@@ -174,10 +181,10 @@ def known(task: Task, label: str) -> str:
 
 
 def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
-    """Return dyads made of a list of ``{"source", "target", "stance"}``; none for None and "".
+    """Return the dyads of a list of ``{"source", "target", "stance"}``, none for None and "".
 
     Raises:
-        Fault: it is no such list, or a stance is not of the scheme's task ``stance``.
+        Fault: it is not such a list, or a stance is not in the scheme's task ``stance``.
     """
     if value is None or value == "":
         return ()
@@ -191,7 +198,7 @@ def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
         texts = {}
         for key in ("source", "target", "stance"):
             if not isinstance(entry[key], str):
-                raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" where there is none)')
+                raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" if there is none)')
             texts[key] = sound(entry[key], f"dyads.{key}")
         if "stance" not in scheme.names:
             raise Fault("unknown_label", f"a dyad needs a task 'stance'; the scheme {scheme.name} has {listed(scheme.names)}")
@@ -203,7 +210,7 @@ def iso_date(text: str) -> str:
     """Return the day of an ISO date or time, as ``2024-05-31``.
 
     Raises:
-        Fault: it is no ISO date.
+        Fault: it is not an ISO date.
     """
     try:
         return datetime.datetime.fromisoformat(text).date().isoformat()
@@ -212,7 +219,7 @@ def iso_date(text: str) -> str:
 
 
 def sound(text: str, column: str) -> str:
-    """Return the text, if it can be stored and read again.
+    """Return the text if it can be stored and read again.
 
     Raises:
         Fault: it has a NUL, half a surrogate pair, or more characters than any text.
@@ -233,7 +240,7 @@ def sound(text: str, column: str) -> str:
 
 
 def kind(value: object) -> str:
-    """Return what a value is, for a person."""
+    """Return the type of a value for a message."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int | float):
@@ -244,31 +251,32 @@ def kind(value: object) -> str:
 
 
 def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str, str]:
-    """Return the mapping from our fields to a source's columns, without those left null (they keep their own name).
+    """Return the mapping from our fields to a source's columns, without null ones.
 
     Raises:
-        UserError: a key is no field of ours and no task of the scheme.
+        UserError: a key is neither a field nor a task of the scheme.
     """
     fields = (*TEXT_COLUMNS, *scheme.names, "dyads", "split")
     for name, column in columns.items():
-        # The configs list the usual tasks as null, so that they can be set without a plus sign; another scheme need not have them.
+        # The configs list the usual tasks as null, so that they can be set without a plus sign;
+        # another scheme need not have them.
         if column is not None and name not in fields:
             raise UserError(f"corpus.reader.columns: unknown field '{name}'{nearest(name, fields)}; allowed are {listed(fields)}")
     return {name: str(column) for name, column in columns.items() if column is not None}
 
 
 def check_header(path: object, found: Sequence[str], columns: Mapping[str, str]) -> None:
-    """Check that each mapped column, and the text, is among the source's columns.
+    """Check that the text and each mapped column are among the source's columns.
 
     Raises:
-        UserError: one is missing; with the nearest one and all there are.
+        UserError: one is missing.
     """
     for name, column in {"text": "text", **columns}.items():
         if column not in found:
             mapped = f" (for {name})" if column != name else ""
             near = nearest(column, found)
             raise UserError(
-                f"{path}: no column '{column}'{mapped}{near}; the columns there are: {listed(found)}; "
+                f"{path}: no column '{column}'{mapped}{near}; the columns are: {listed(found)}; "
                 f"map one with corpus.reader.columns.{name}=NAME"
             )
 

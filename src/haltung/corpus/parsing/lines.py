@@ -1,4 +1,4 @@
-"""Files to lines, JSON rows, CSV rows and JSON documents, with every way in which a file can be broken told in one sentence."""
+"""Reads lines, JSON and CSV rows, JSON documents and the hub; a broken file is one clear error."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import Any
 from haltung.corpus.parsing.rows import Fault, Row
 from haltung.errors import UserError, nearest
 
-# No sentence and no article is longer; a longer line is a file of another format, and it is refused before it fills the memory.
+# No sentence and no article is longer. A longer line means a file of another format; it is refused
+# before it fills the memory.
 MAX_LINE_BYTES = 10_000_000
 
-# A JSON document is read as a whole, so its size is what bounds the memory.
+# A JSON document is read as a whole, so its size limits the memory.
 MAX_DOCUMENT_BYTES = 500_000_000
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line with its line end, its number from 1, and where it stands ("file, line 3")."""
+    """One line with its line end, its number from 1, and its position ("file, line 3")."""
 
     number: int
     text: str
@@ -30,13 +31,14 @@ class Line:
 
 
 def existing(path: str | Path, hint: str = "") -> Path:
-    """Return the path of a file that is there and is not empty.
+    """Return the path of a file that exists and is not empty.
 
     Args:
+        path: of the file, ``~`` allowed.
         hint: where to get the file, for the message.
 
     Raises:
-        UserError: there is no such file (with the nearest name in its folder), it is a directory, or it is empty.
+        UserError: there is no such file, it is a directory, or it is empty.
     """
     path = Path(path).expanduser()
     more = f"; {hint}" if hint else ""
@@ -60,7 +62,7 @@ def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
 
     Args:
         path: of a file or folder.
-        expected: what each line should hold, for the message.
+        expected: what each line should contain, for the message.
 
     Raises:
         UserError: there is none, or one is empty.
@@ -70,30 +72,33 @@ def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
         return (existing(folder),)
     files = sorted(folder.glob("*.jsonl"))
     if not files:
-        raise UserError(f"{folder} has no file *.jsonl; expected {expected}, one a line")
+        raise UserError(f"{folder} has no file *.jsonl; expected {expected}, one per line")
     return tuple(existing(file) for file in files)
 
 
 def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Line]:
-    """Go through the file's lines, each with its line end; a byte order mark is left out.
+    """Yield the file's lines, each with its line end, without a byte order mark.
 
     Args:
-        has_encoding: whether the reader lets the user name another encoding, for the message.
+        path: of the file.
+        encoding: of the file, one that contains ASCII.
+        max_line_bytes: length of the longest line allowed.
+        has_encoding: whether the user can set another encoding, for the message.
 
     Raises:
-        UserError: the file cannot be read, is not of this encoding, or has a line of more than ``max_line_bytes``.
+        UserError: the file cannot be read, has another encoding, or has a line that is too long.
     """
     encoding = _checked(encoding)
     try:
         with path.open("rb") as file:
             number = 0
-            # One byte more than allowed, so that an endless line is refused without being read to its end.
+            # One byte more than allowed: an endless line is refused without reading it to its end.
             while raw := file.readline(max_line_bytes + 1):
                 number += 1
                 where = f"{path}, line {number}"
                 if len(raw) > max_line_bytes:
                     found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
-                    raise UserError(f"{found}; expected one row a line (max_line_bytes sets the limit)")
+                    raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
                 if number == 1 and encoding == "utf-8" and raw.startswith(codecs.BOM_UTF8):
                     raw = raw[len(codecs.BOM_UTF8) :]
                 try:
@@ -106,7 +111,9 @@ def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE
 
 
 def json_rows(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Row]:
-    """Go through a file of one JSON object a line; blank lines are passed over. A broken line comes as a row with its fault.
+    """Yield the rows of a file with one JSON object per line, without blank lines.
+
+    A broken line is a row with a fault.
 
     Raises:
         UserError: as ``lines``; or the file is one JSON array.
@@ -117,7 +124,7 @@ def json_rows(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_
         if not text:
             continue
         if line.number == 1 and text in ("[", "[{"):
-            raise UserError(f"{path} is one JSON array; expected JSONL, one object a line (jq -c '.[]' turns the one into the other)")
+            raise UserError(f"{path} is one JSON array; expected JSONL, one object per line (jq -c '.[]' turns the one into the other)")
         made = f"{stem}-{line.number}"
         try:
             yield Row(line.where, made, _object(text))
@@ -134,10 +141,11 @@ def csv_rows(
     max_line_bytes: int = MAX_LINE_BYTES,
     has_encoding: bool = False,
 ) -> Iterator[tuple[int, list[str]]]:
-    """Go through a CSV file: the number of a row's first line, and its cells. Blank lines are passed over.
+    """Yield the number of each row's first line, and its cells, without blank lines.
 
     Raises:
-        UserError: as ``lines``; the separator or quote is not one character, or the quoting is broken.
+        UserError: as ``lines``; the separator or quote is not one character, or the quoting is
+            broken.
     """
     for key, value in (("separator", separator), ("quotechar", quotechar)):
         if len(value) != 1:
@@ -194,21 +202,21 @@ def _object(text: str) -> Mapping[str, object]:
     try:
         data = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
-        raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one whole object a line") from None
+        raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one whole object per line") from None
     except RecursionError:
-        raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object a line") from None
+        raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object per line") from None
     if not isinstance(data, dict):
-        raise Fault("broken_json", f"the line is a JSON {_json_kind(data)}; expected one object a line, {{…}}")
+        raise Fault("broken_json", f"the line is a JSON {_json_kind(data)}; expected one object per line, {{…}}")
     return data
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the object, each of whose keys stands once; JSON itself would take the last in silence."""
+    """Return the object, with each key once; JSON by itself takes the last one silently."""
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise Fault("broken_json", f"the key '{twice}' stands twice; expected each key once")
+        raise Fault("broken_json", f"the key '{twice}' occurs twice; expected each key once")
     return made
 
 
@@ -219,7 +227,7 @@ def _json_kind(value: object) -> str:
 def _checked(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
-        # Lines are cut at the byte 10 before they are decoded, which holds only where ASCII keeps its bytes.
+        # Lines are cut at byte 10 before they are decoded, which requires an encoding with ASCII.
         plain = "a\n".encode(name) == b"a\n"
     except (LookupError, TypeError, UnicodeError):
         raise UserError(f"encoding is {encoding!r}, which Python does not know; try utf-8, latin-1 or cp1252") from None
@@ -240,10 +248,13 @@ def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding
 
 
 def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, Row]]:
-    """Go through all splits of a data set: the split's own name, and a row; class numbers are turned into their names.
+    """Yield all rows of a data set on the hub with the name of their split.
+
+    Class numbers are replaced by their names.
 
     Args:
         name: as on the hub, or a folder that ``datasets.load_dataset`` reads.
+        revision: branch, tag or commit.
 
     Raises:
         UserError: it cannot be loaded.
@@ -260,6 +271,6 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, Row]
     for split, dataset in loaded.items():
         classes = {column: feature for column, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}
         for number, data in enumerate(dataset):
-            # -1 is how datasets writes that a row has no class.
+            # -1 means that a row has no class.
             named = {column: feature.int2str(data[column]) if (data[column] or 0) >= 0 else None for column, feature in classes.items()}
             yield str(split), Row(f"{name}, {split}, row {number + 1}", f"{split}-{number:05d}", {**data, **named})

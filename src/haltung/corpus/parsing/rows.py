@@ -38,7 +38,7 @@ class Reading:
 
 
 class Reader(Protocol):
-    """A source of segments; a frozen dataclass with fields set from ``configs/corpus/NAME.yaml``."""
+    """A source of segments: a frozen dataclass whose fields ``configs/corpus/NAME.yaml`` sets."""
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read; none for a data set of the hub.
@@ -59,7 +59,7 @@ class Reader(Protocol):
 
 
 class Fault(Exception):
-    """A row that cannot be used: ``reason`` is a fixed name that is counted, ``detail`` a sentence."""
+    """A row that cannot be used: a short ``reason`` that is counted, a sentence as ``detail``."""
 
     def __init__(self, reason: str, detail: str, id: str = "") -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""What annotation tools have in common: whose label a name is, and what becomes of several annotators' answers."""
+"""What annotation tools have in common: names of labels, and answers of several annotators."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ POLICIES = ("first", "majority", "error")
 
 
 class LabelNames:
-    """Which task and label is meant by a name that an annotator clicked on.
+    """Finds the task and label meant by a name that an annotator clicked on.
 
-    A tool with one flat list of labels does not say which task a label is of. In this order: what ``labels`` maps the name to
-    (``{"Warnung": "stance/warning"}``), a name that is itself written ``stance/warning``, the one task that has the name as a label. A
-    name that two tasks have (``neutral``) must be mapped or written with its task.
+    A tool with one flat list of labels does not say to which task a label belongs. A name means, in
+    this order: what ``labels`` maps it to (``{"Warnung": "stance/warning"}``), the label of a name
+    written ``stance/warning``, the label of the one task that has it. A name that two tasks have
+    (``neutral``) must be mapped or written with its task.
     """
 
     def __init__(self, scheme: Scheme, labels: Mapping[str, str] | None) -> None:
         """Check the mapping.
 
         Raises:
-            UserError: it maps a name to something that is no ``TASK/LABEL`` of the scheme.
+            UserError: it maps a name to something that is not a ``TASK/LABEL`` of the scheme.
         """
         self._scheme = scheme
         self._mapped: dict[str, tuple[str, str]] = {}
@@ -38,27 +39,27 @@ class LabelNames:
             self._mapped[str(name)] = (task, label)
 
     def answers(self, names: Iterable[object]) -> dict[str, Answer]:
-        """Return each task's answer from one annotator's flat list of labels; None for a task without any.
+        """Return the answers in one annotator's flat list of labels, None for tasks without any.
 
         Raises:
             Fault: a name is unknown or ambiguous, or a single-label task has several.
         """
-        found: dict[str, list[str]] = {}
+        labels: dict[str, list[str]] = {}
         for name in names:
             task, label = self._meant(name)
-            found.setdefault(task, []).append(label)
-        return {task.name: answer(task, found.get(task.name)) for task in self._scheme}
+            labels.setdefault(task, []).append(label)
+        return {task.name: answer(task, labels.get(task.name)) for task in self._scheme}
 
     def within(self, task: str, names: Iterable[object]) -> Answer:
-        """Return the answer from labels that are known to be of ``task``.
+        """Return the answer in names that are known to be labels of ``task``.
 
         Raises:
-            Fault: a name is not of the task, or a single-label task has several.
+            Fault: a name is no label of the task, or a single-label task has several.
         """
         meant = []
         for name in names:
             mapped = self._mapped.get(name) if isinstance(name, str) else None
-            # A name may be mapped for one task and stand for itself in another.
+            # A name may be mapped for one task and be a label of another.
             meant.append(mapped[1] if mapped is not None and mapped[0] == task else name)
         return answer(self._scheme[task], meant or None)
 
@@ -81,7 +82,7 @@ class LabelNames:
             )
         if not owners:
             allowed = [label for task in self._scheme for label in task.ids]
-            more = "; map a name of your own with labels: {NAME: TASK/LABEL}"
+            more = "; map another name with labels: {NAME: TASK/LABEL}"
             raise Fault(
                 "unknown_label",
                 f"unknown label '{name}'{nearest(name, allowed)}; the scheme {self._scheme.name} has {listed(allowed)}{more}",
@@ -93,21 +94,12 @@ class LabelNames:
         return f"{task.name}/{task.ids[0]}"
 
 
-def check_policy(policy: str) -> None:
-    """Check how several annotators are settled.
-
-    Raises:
-        UserError: there is no such way.
-    """
-    if policy not in POLICIES:
-        raise UserError(f"annotators is '{policy}'{nearest(str(policy), POLICIES)}; allowed are {listed(POLICIES)}")
-
-
 def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -> dict[str, Answer]:
-    """Return one answer per task from several annotators' answers, in their order.
+    """Return one answer per task from those of several annotators, in their order.
 
-    ``first`` takes the first annotator who answered; ``majority`` the most frequent answer (for a multi-label task, each label that more
-    than half of the annotators gave); ``error`` wants all to agree. An annotator who left a task open has no vote in it.
+    ``first`` takes the first answer, ``majority`` the most frequent one (for a multi-label task,
+    each label given by more than half of the annotators), ``error`` requires that all agree. An
+    annotator without an answer to a task has no vote in it.
 
     Raises:
         Skip: nobody answered any task, or a majority is a tie.
@@ -121,19 +113,19 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
         elif policy == "first" or len(set(given)) == 1:
             settled[task.name] = given[0]
         elif policy == "error":
-            raise Fault("disagreement", f"{len(given)} annotators differ in {task.name}: {_told(given)}; say annotators=majority or first")
+            raise Fault("disagreement", f"{len(given)} annotators differ in {task.name}: {_votes(given)}; say annotators=majority or first")
         elif task.kind == "multi":
             count = Counter(label for labels in given if isinstance(labels, tuple) for label in labels)
             settled[task.name] = tuple(label for label in task.ids if count[label] * 2 > len(given))
         else:
             (top, most), (_, second) = Counter(given).most_common(2)
             if most == second:
-                raise Skip("disagreement", f"{len(given)} annotators are tied in {task.name}: {_told(given)}")
+                raise Skip("disagreement", f"{len(given)} annotators are tied in {task.name}: {_votes(given)}")
             settled[task.name] = top
     if all(value is None for value in settled.values()):
         raise Skip("unlabelled", "nobody has labelled it")
     return settled
 
 
-def _told(given: Sequence[Answer]) -> str:
+def _votes(given: Sequence[Answer]) -> str:
     return listed(value if isinstance(value, str) else "+".join(value or ("none",)) for value in given)

@@ -8,20 +8,22 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, check_columns, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, Skip
-from haltung.corpus.parsing.votes import LabelNames, check_policy, settle
-from haltung.errors import UserError
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, Skip, check_unique
+from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
+from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
 
 
 @dataclass(frozen=True)
 class Doccano:
-    """JSONL with one flat list of labels a line: ``{"id": 1, "text": "…", "label": ["stance/warning", "security"]}``.
+    """JSONL with a flat list of labels: ``{"id": 1, "text": "…", "label": ["stance/warning", …]}``.
 
-    Older exports say ``labels`` or ``cats``, and ``data`` for the text; all are read. A doccano project has one list of labels for all
-    tasks, so a label that two tasks have must be mapped (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in
-    doccano. Without collaborative annotation doccano exports one file per annotator: give them all as ``path``, and ``annotators``
-    settles them (``first``, ``majority``, ``error``). A line without a label counts as not annotated and is dropped as ``unlabelled``.
+    Older exports have ``labels`` or ``cats``, and ``data`` for the text; all are read. A doccano
+    project has one list of labels for all tasks, so a label of two tasks must be mapped
+    (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in doccano. Without
+    collaborative annotation doccano exports one file per annotator: give them all as ``path``, and
+    ``annotators`` decides between them (``first``, ``majority``, ``error``). A line without a label
+    counts as not annotated and is dropped as ``unlabelled``.
     """
 
     path: str | tuple[str, ...] | list[str]
@@ -32,23 +34,15 @@ class Doccano:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read.
-
-        Raises:
-            UserError: one is missing or empty.
-        """
+        """Return the files that are read (see ``Reader``)."""
         paths = [self.path] if isinstance(self.path, str) else list(self.path)
         if not paths:
             raise UserError("path is empty; expected a file, or the files of several annotators")
         return tuple(existing(path) for path in paths)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all lines.
-
-        Raises:
-            UserError: a file or line is broken, or a label is unknown or ambiguous.
-        """
-        check_policy(self.annotators)
+        """Read all lines (see ``Reader``)."""
+        one_of("annotators", self.annotators, POLICIES)
         names = LabelNames(scheme, self.labels)
         columns = check_columns(self.columns, scheme)
         files = self.files()
@@ -60,18 +54,18 @@ class Doccano:
                 with intake.row(row.where, row.made_id):
                     id = Fields(row.fields(), columns).word("id") or row.made_id
                     # Across files the same id is the same example; inside one file it is a mistake.
-                    first = seen.setdefault(id, row.where)
-                    if first != row.where:
-                        raise Fault("duplicate_id", f"the id '{id}' stands already at {first}; one file has each example once", id)
+                    check_unique("id", id, row.where, seen, "one file has each example once")
                     examples.setdefault(id, []).append(row)
         for id, rows in examples.items():
             with intake.row(rows[0].where, id):
                 votes = [names.answers(_labels(row.data)) for row in rows]
                 labels = settle(votes, scheme, self.annotators)
-                mapping = (
-                    columns if "text" in columns or "text" in rows[0].data or "data" not in rows[0].data else {**columns, "text": "data"}
+                is_older = "text" not in columns and "text" not in rows[0].data and "data" in rows[0].data
+                intake.add(
+                    Fields(rows[0].data, {**columns, "text": "data"} if is_older else columns).segment(
+                        scheme, rows[0].where, id, labels=labels
+                    )
                 )
-                intake.add(Fields(rows[0].data, mapping).segment(scheme, rows[0].where, id, labels=labels))
         return intake.reading()
 
 

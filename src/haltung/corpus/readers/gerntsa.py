@@ -1,4 +1,4 @@
-"""GerNTSA: sentences from German, Austrian and Swiss news with a target and the polarity towards it."""
+"""GerNTSA: sentences of German, Austrian and Swiss news with a target and the polarity to it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _COLUMNS = {"text": "opinion_snippet"}
 class GerNTSA:
     """GerNTSA, from its JSON file.
 
-    There are no article ids, and one text may have several targets: rows with the same text are one group, so that no split sees a test
-    sentence with another target.
+    There are no article ids, and one text may have several targets: rows with the same text are one
+    group, so that no split sees a test sentence with another target.
     """
 
     path: str
@@ -29,15 +29,11 @@ class GerNTSA:
     max_bytes: int = 20_000_000
 
     def files(self) -> tuple[Path, ...]:
-        """The file that is read."""
+        """Return the file that is read (see ``Reader``)."""
         return (existing(self.path, "GerNTSA is at github.com/cgoer/GerNTSA"),)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all rows.
-
-        Raises:
-            UserError: the file or a row is broken, or a polarity is not of the scheme.
-        """
+        """Read all rows (see ``Reader``)."""
         (path,) = self.files()
         items = document(path, self.max_bytes)
         if not isinstance(items, list):
@@ -54,10 +50,10 @@ class GerNTSA:
                     raise Fault("wrong_type", f"'sentiment' is {kind(sentiment)}; expected an object with 'polarity'")
                 fields = Fields(item, _COLUMNS)
                 text, id = fields.text("text", required=True), fields.word("id") or made
-                # The source has one sentence twice under one id, with two polarities: both are read, and the checks settle the conflict.
-                again = id in seen and seen[id] == text
+                # The source has a sentence twice under one id, with two polarities. Both are read;
+                # the cleaning rules settle the conflict.
+                unique = f"{id}-again" if seen.get(id) == text else id
                 seen.setdefault(id, text)
-                unique = f"{id}-again" if again else id
                 group = hashlib.sha1(text.encode()).hexdigest()[:12]
                 data = {**item, "id": unique, "polarity": sentiment.get("polarity"), "article": group, "source": "gerntsa"}
                 intake.add(Fields(data, _COLUMNS).segment(scheme, where, unique))

@@ -18,10 +18,11 @@ _PUBLIC = "10kGNAD is at github.com/tblock/10kGNAD, and on the hub (corpus=gnad1
 
 @dataclass(frozen=True)
 class Gnad10:
-    """10kGNAD, from its CSV files (``path``: one file, or one for each split) or from the hub (``hub``).
+    """10kGNAD, from CSV files (``path``: one, or one for each split) or from the hub (``hub``).
 
-    The files have no header: section, then text, parted by ``;`` and quoted by ``'``. Each article is a group of its own. One file
-    alone has no split; the official test file of 1,028 articles is then split anew (see ``configs/corpus/gnad10.yaml``).
+    The files have no header: section, then text, separated by ``;`` and quoted by ``'``. Each
+    article is its own group. A single file has no split; the official test file of 1,028 articles
+    is then split anew (see ``configs/corpus/gnad10.yaml``).
     """
 
     path: Paths | None = None
@@ -30,14 +31,14 @@ class Gnad10:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read; none from the hub."""
+        """Return the files that are read (see ``Reader``); none from the hub."""
         return tuple(path for _, path in split_files(self.path, _PUBLIC)) if self.path is not None else ()
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all articles.
+        """Read all articles (see ``Reader``).
 
         Raises:
-            UserError: a file or row is broken, a section is not of the scheme, or the hub cannot be reached.
+            UserError: the hub cannot be reached.
         """
         if (self.path is None) == (self.hub is None):
             raise UserError("10kGNAD is read from a file (path) or from the hub (hub); give exactly one of the two")

@@ -9,22 +9,24 @@ from pathlib import Path
 from haltung.corpus.parsing.fields import Fields, check_columns, kind
 from haltung.corpus.parsing.lines import MAX_DOCUMENT_BYTES, document, existing
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip
-from haltung.corpus.parsing.votes import LabelNames, check_policy, settle
-from haltung.errors import UserError, listed, nearest
+from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
+from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
-# One annotation: the names of the ``<Choices>`` that were answered, each with what was chosen.
+# One annotation: name of each answered ``<Choices>`` → what was chosen.
 Chosen = Mapping[str, list[object]]
 
 
 @dataclass(frozen=True)
 class LabelStudio:
-    """An export, JSON or JSON-MIN (which of the two is seen from its items).
+    """An export, JSON or JSON-MIN (its items show which).
 
-    ``tasks`` maps our tasks to the ``name`` of a ``<Choices>`` in the labelling interface (``from_name`` in the export) where they differ;
-    ``columns`` our fields to the keys of the items' ``data``; ``labels`` a choice to ``TASK/LABEL`` where it is no label id. Cancelled
-    annotations and predictions do not count; where an annotation is marked as ground truth, it alone counts. ``annotators`` settles
-    several annotations of one item: ``first``, ``majority``, ``error``.
+    ``tasks`` maps our tasks to the ``name`` of a ``<Choices>`` in the labelling interface
+    (``from_name`` in the export) if they differ; ``columns`` maps our fields to the keys of the
+    items' ``data``; ``labels`` maps a choice that is not a label id to ``TASK/LABEL``. Cancelled
+    annotations and predictions do not count; if an annotation is marked as ground truth, it alone
+    counts. ``annotators`` decides between several annotations of one item: ``first``, ``majority``,
+    ``error``.
     """
 
     path: str
@@ -36,16 +38,16 @@ class LabelStudio:
     max_bytes: int = MAX_DOCUMENT_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The file that is read."""
+        """Return the file that is read (see ``Reader``)."""
         return (existing(self.path),)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all items.
+        """Read all items (see ``Reader``).
 
         Raises:
-            UserError: the file or an item is broken, a choice is not of the scheme, or no ``<Choices>`` belongs to a task.
+            UserError: no ``<Choices>`` belongs to a task.
         """
-        check_policy(self.annotators)
+        one_of("annotators", self.annotators, POLICIES)
         names = LabelNames(scheme, self.labels)
         columns = check_columns(self.columns, scheme)
         path = existing(self.path)
@@ -70,17 +72,20 @@ class LabelStudio:
 
 
 def _grouped(items: list[object]) -> list[tuple[int, list[Mapping[str, object]]]]:
-    """Return the items with their number from 1; JSON-MIN writes one item per annotation, so those with the same id go together."""
+    """Return groups of items with the number (from 1) of their first.
+
+    JSON-MIN writes one item per annotation, so those with the same id belong together.
+    """
     groups: dict[object, tuple[int, list[Mapping[str, object]]]] = {}
     for number, item in enumerate(items, 1):
         minimal = isinstance(item, Mapping) and "data" not in item and isinstance(item.get("id"), int | str)
         key = ("id", item["id"]) if minimal and isinstance(item, Mapping) else ("item", number)
-        groups.setdefault(key, (number, []))[1].append(item)  # type: ignore[arg-type]  # what is no object is a fault of its row
+        groups.setdefault(key, (number, []))[1].append(item)  # type: ignore[arg-type]  # not an object: a fault of its row
     return list(groups.values())
 
 
 def _data(item: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str, object]:
-    """Return what the user imported; the export's own item id stands in where no ``id`` is mapped, as in JSON-MIN."""
+    """Return what the user imported, with the item's id if no ``id`` is mapped, as in JSON-MIN."""
     if "data" not in item:
         return item
     data = item["data"]
@@ -118,7 +123,10 @@ def _results(results: object) -> Chosen:
 
 
 def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
-    """Return what a JSON-MIN item chose: a label, or ``{"choices": […]}`` where there are several, or a list of either."""
+    """Return what a JSON-MIN item chose.
+
+    A value is a label, or ``{"choices": […]}`` with several labels, or a list of either.
+    """
     chosen: dict[str, list[object]] = {}
     for name in tasks.values():
         value = item.get(name)
@@ -132,7 +140,7 @@ def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
 
 
 def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, items: list[object]) -> dict[str, str]:
-    """Return the ``<Choices>`` of each task that has one.
+    """Return the name of the ``<Choices>`` of each task that has one.
 
     Raises:
         UserError: a mapped one is not in the export, or none belongs to a task.
@@ -148,7 +156,7 @@ def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, items: 
         for entry in annotations if isinstance(annotations, list) else ():
             found.update(dict.fromkeys(_results(entry.get("result") if isinstance(entry, Mapping) else None)))
         if "data" not in item:
-            # JSON-MIN does not tell labels from data, so every key may be a <Choices>.
+            # JSON-MIN does not distinguish labels and data, so every key may be a <Choices>.
             found.update(dict.fromkeys(str(key) for key in item))
     tasks = {}
     for task in scheme.names:

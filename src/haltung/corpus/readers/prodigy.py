@@ -9,8 +9,8 @@ from pathlib import Path
 from haltung.corpus.parsing.fields import Fields, check_columns, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, Skip
-from haltung.corpus.parsing.votes import LabelNames, check_policy, settle
-from haltung.errors import listed, nearest
+from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
+from haltung.errors import listed, nearest, one_of
 from haltung.labels import Scheme
 
 ANSWERS = ("accept", "reject", "ignore")
@@ -18,13 +18,15 @@ ANSWERS = ("accept", "reject", "ignore")
 
 @dataclass(frozen=True)
 class Prodigy:
-    """JSONL of ``textcat.manual`` and ``choice`` (``accept`` lists the chosen options) or of a binary recipe (``label`` and ``answer``).
+    """JSONL of ``textcat.manual`` and ``choice``, or of a binary recipe.
 
-    Lines with the same ``_input_hash`` are one text: those of one annotator (``_annotator_id`` or ``_session_id``) add up, so topic and
-    stance may have been asked one after the other; those of several are settled by ``annotators`` (``first``, ``majority``, ``error``).
-    Lines with the answer ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is wrong does not say which
-    is right. A label that two tasks have must be mapped (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in
-    Prodigy.
+    The former list the chosen options in ``accept``, the latter has ``label`` and ``answer``. Lines
+    with the same ``_input_hash`` are one text: those of one annotator (``_annotator_id`` or
+    ``_session_id``) add up, so that topic and stance may be annotated one after the other;
+    ``annotators`` decides between several (``first``, ``majority``, ``error``). Lines with the
+    answer ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is
+    wrong does not say which is right. A label of two tasks must be mapped
+    (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in Prodigy.
     """
 
     path: str
@@ -35,16 +37,12 @@ class Prodigy:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The file that is read."""
+        """Return the file that is read (see ``Reader``)."""
         return (existing(self.path),)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all lines.
-
-        Raises:
-            UserError: the file or a line is broken, or a label is unknown or ambiguous.
-        """
-        check_policy(self.annotators)
+        """Read all lines (see ``Reader``)."""
+        one_of("annotators", self.annotators, POLICIES)
         names = LabelNames(scheme, self.labels)
         columns = check_columns(self.columns, scheme)
         path = existing(self.path)
@@ -59,7 +57,7 @@ class Prodigy:
                 key = ("hash", given) if isinstance(given, int | str) else ("line", row.where)
                 first, annotators = texts.setdefault(key, (row, {}))
                 if data.get("text") != first.data.get("text"):
-                    raise Fault("same_hash", f"the _input_hash {given} stands already at {first.where} with another text")
+                    raise Fault("same_hash", f"the _input_hash {given} is already used at {first.where} with another text")
                 annotator = str(data.get("_annotator_id") or data.get("_session_id") or "")
                 annotators.setdefault(annotator, []).extend(accepted)
         for row, annotators in texts.values():
@@ -71,7 +69,7 @@ class Prodigy:
 
 
 def _accepted(data: Mapping[str, object]) -> list[object]:
-    """Return the labels that a line says are right.
+    """Return the labels that a line accepts.
 
     Raises:
         Skip: the annotator rejected or ignored the text.

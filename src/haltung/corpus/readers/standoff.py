@@ -1,4 +1,4 @@
-"""Stand-off annotations: labels on character positions of texts that lie elsewhere and may not be handed on."""
+"""Stand-off annotations: labels on character positions of texts that may not be shipped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pathlib import Path
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
-from haltung.errors import UserError, listed, nearest
-from haltung.files import shipped
+from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
 from haltung.records import context
 
-# Where the texts are to be had, for each kind of texts file.
+# Where to get the texts of each kind.
 PUBLIC = {
     "gnad10": "test.csv of 10kGNAD is at github.com/tblock/10kGNAD",
     "wikinews": "the Wikinews articles are at github.com/uhh-lt/german-news-quotation-attribution-2024",
@@ -31,13 +30,16 @@ _TITLE = re.compile(r"^(?:\d+ - )?(?P<headline>.*?)(?: \((?P<date>\d{4}-\d{2}-\d
 
 @dataclass(frozen=True)
 class Standoff:
-    """Annotations (JSONL: id, row, start, end, sha1, labels, dyads, split) on the articles of a texts file.
+    """Annotations (JSONL: id, row, start, end, sha1, labels, dyads, split) on a file of articles.
 
-    ``kind`` says what the texts file is: ``gnad10`` (the CSV of 10kGNAD) or ``wikinews`` (JSONL with title and text). ``row`` counts
-    its articles from 0, ``start`` and ``end`` are characters, ``sha1`` the first ten hex digits over the segment in UTF-8. The
-    ``context`` of a segment is its article's headline and up to ``before`` pieces of text before it: the annotated segments, and what
-    stands between them if it is shorter than 300 characters; with ``lead`` also the first of them, however far away. 10kGNAD has no
-    headlines; there the article's first annotated segment stands in, as a rule the lead.
+    ``kind`` is the kind of text file: ``gnad10`` (the CSV of 10kGNAD) or ``wikinews`` (JSONL with
+    title and text). ``row`` counts its articles from 0, ``start`` and ``end`` are characters,
+    ``sha1`` is the first ten hex digits of the digest of the segment in UTF-8.
+
+    The ``context`` of a segment is its article's headline and up to ``before`` texts before it: the
+    annotated segments, and what is between them if it is shorter than 300 characters; with ``lead``
+    also the first of them, however far away. 10kGNAD has no headlines; there the article's first
+    annotated segment, as a rule the lead, stands in.
     """
 
     annotations: str
@@ -49,22 +51,17 @@ class Standoff:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read: annotations and texts.
-
-        Raises:
-            UserError: one is missing or empty, with where the texts are to be had.
-        """
+        """Return the files that are read (see ``Reader``): annotations and texts."""
         hint = f"{PUBLIC[self.kind]}; its texts may not be shipped" if self.kind in PUBLIC else ""
         return existing(self.annotations), existing(self.texts, hint)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all annotations with their texts.
+        """Read all annotations with their texts (see ``Reader``).
 
         Raises:
-            UserError: a file or row is broken, a text is not the one that was annotated, or a label is not of the scheme.
+            UserError: a text is not the one that was annotated.
         """
-        if self.kind not in PUBLIC:
-            raise UserError(f"kind is '{self.kind}'{nearest(self.kind, PUBLIC)}; allowed are {listed(PUBLIC)}")
+        one_of("kind", self.kind, PUBLIC)
         if self.before < 0:
             raise UserError(f"before is {self.before}; expected 0 or more")
         annotations, texts = self.files()
@@ -73,7 +70,7 @@ class Standoff:
         spans: list[_Span] = []
         for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
             with intake.row(row.where, row.made_id):
-                spans.append(_placed(row, articles, texts))
+                spans.append(_span(row, articles, texts))
         contexts = _contexts(spans, articles, self.before, self.lead)
         for span in spans:
             article = articles[span.article]
@@ -89,59 +86,6 @@ class Standoff:
                 }
                 intake.add(Fields(data, {}).segment(scheme, span.row.where, span.row.made_id))
         return intake.reading()
-
-
-@dataclass(frozen=True)
-class RealNews:
-    """The union of ``gnad10_stance`` and ``wikinews_stance``.
-
-    ``sources`` is the folder with the texts (``gnad10/test.csv`` and ``wikinews/articles.jsonl`` in it), ``annotations`` the folder with
-    the annotations, by default the shipped one.
-    """
-
-    sources: str
-    annotations: str | None = None
-    before: int = 3
-    lead: bool = False
-    on_error: str = "stop"
-
-    def files(self) -> tuple[Path, ...]:
-        """The files that are read."""
-        return tuple(file for part in self._parts() for file in part.files())
-
-    def read(self, scheme: Scheme) -> Reading:
-        """Read both, the ones of 10kGNAD first.
-
-        Raises:
-            UserError: as ``Standoff``.
-        """
-        readings = [part.read(scheme) for part in self._parts()]
-        return Reading(
-            tuple(segment for reading in readings for segment in reading.segments),
-            tuple(dropped for reading in readings for dropped in reading.dropped),
-        )
-
-    def _parts(self) -> tuple[Standoff, Standoff]:
-        sources = Path(self.sources).expanduser()
-        labels = Path(self.annotations).expanduser() if self.annotations else shipped("data")
-        return (
-            Standoff(
-                str(labels / "gnad10_stance" / "annotations.jsonl"),
-                str(sources / "gnad10" / "test.csv"),
-                "gnad10",
-                self.before,
-                self.lead,
-                self.on_error,
-            ),
-            Standoff(
-                str(labels / "wikinews_stance" / "annotations.jsonl"),
-                str(sources / "wikinews" / "articles.jsonl"),
-                "wikinews",
-                self.before,
-                self.lead,
-                self.on_error,
-            ),
-        )
 
 
 @dataclass(frozen=True)
@@ -177,16 +121,16 @@ def _wikinews(path: Path, max_line_bytes: int) -> list[_Article]:
             headline, date = (title["headline"], title["date"] or "") if title else ("", "")
             articles.append(_Article(fields.text("text", required=True), headline.strip(), date))
         except Fault as fault:
-            # A text left out would shift all rows behind it.
+            # Leaving out a text would shift all later rows.
             raise UserError(f"{row.where}: {fault.detail}") from None
     return articles
 
 
-def _placed(row: Row, articles: Sequence[_Article], texts: Path) -> _Span:
-    """Return where an annotation stands.
+def _span(row: Row, articles: Sequence[_Article], texts: Path) -> _Span:
+    """Return the part of an article that is annotated.
 
     Raises:
-        Fault: it stands nowhere, or on another text than the one that was annotated.
+        Fault: there is no such part, or it is not the text that was annotated.
     """
     data = row.fields()
     id = Fields(data, {}).word("id")
@@ -218,26 +162,26 @@ def _whole(data: Mapping[str, object], name: str, id: str) -> int:
 
 
 def _contexts(spans: Sequence[_Span], articles: Sequence[_Article], before: int, lead: bool) -> dict[tuple[int, int, int], str]:
-    """Return the context of each span, by its start, end and article."""
+    """Return the context of each span by its start, end and article."""
     grouped: dict[int, list[_Span]] = {}
     for span in sorted(spans, key=lambda span: (span.article, span.start, span.end)):
         grouped.setdefault(span.article, []).append(span)
     contexts = {}
     for number, group in grouped.items():
         article = articles[number]
-        pieces: list[str] = []
-        at = 0
+        earlier: list[str] = []
+        end = 0
         for span in group:
-            gap = " ".join(article.text[at : span.start].split())
+            gap = " ".join(article.text[end : span.start].split())
             if 0 < len(gap) < GAP:
-                pieces.append(gap)
-            window = pieces[-before:] if before else []
+                earlier.append(gap)
+            window = earlier[-before:] if before else []
             headline = article.headline
             if not headline and span is not group[0]:
                 first = article.text[group[0].start : group[0].end]
                 headline = "" if first in window else first
-            # Where the lead stands in for the headline, it is there already.
-            contexts[span.start, span.end, number] = context(headline, pieces, before, lead and bool(article.headline))
-            pieces.append(article.text[span.start : span.end])
-            at = max(at, span.end)
+            # If the lead stands in for the headline, it is already included.
+            contexts[span.start, span.end, number] = context(headline, earlier, before, lead and bool(article.headline))
+            earlier.append(article.text[span.start : span.end])
+            end = max(end, span.end)
     return contexts

@@ -1,4 +1,4 @@
-"""Own files with one segment a row: JSONL, CSV and Parquet, with a mapping from our fields to their columns."""
+"""The user's files with one segment per row: JSONL, CSV and Parquet, with a mapping of columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Paths = str | Mapping[str, str]
 
 @dataclass(frozen=True)
 class Jsonl:
-    """JSONL, one object a line. ``columns`` maps our fields to the file's where they differ; a multi-label answer is a list."""
+    """JSONL, one object per line; a multi-label answer is a list.
+
+    ``columns`` maps our fields to those of the file if they differ.
+    """
 
     path: Paths
     columns: Mapping[str, str | None] = field(default_factory=dict)
@@ -27,15 +30,11 @@ class Jsonl:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read."""
+        """Return the files that are read (see ``Reader``)."""
         return tuple(path for _, path in split_files(self.path))
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all rows.
-
-        Raises:
-            UserError: a file or row is broken, a mapped column is missing, or a label is not of the scheme.
-        """
+        """Read all rows (see ``Reader``)."""
 
         def rows(path: Path) -> Iterator[Row]:
             return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes, has_encoding=True)
@@ -45,7 +44,11 @@ class Jsonl:
 
 @dataclass(frozen=True)
 class Csv:
-    """CSV. ``names`` gives the columns of a file without a header; a multi-label cell parts its labels by ``list_separator``."""
+    """CSV; the labels of a multi-label cell are separated by ``list_separator``.
+
+    ``columns`` maps our fields to those of the file if they differ, ``names`` gives the columns of
+    a file without a header.
+    """
 
     path: Paths
     columns: Mapping[str, str | None] = field(default_factory=dict)
@@ -58,19 +61,15 @@ class Csv:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read."""
+        """Return the files that are read (see ``Reader``)."""
         return tuple(path for _, path in split_files(self.path))
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all rows.
-
-        Raises:
-            UserError: a file or row is broken, a mapped column is missing, or a label is not of the scheme.
-        """
+        """Read all rows (see ``Reader``)."""
         return _read(self.path, scheme, self.columns, self.on_error, self._rows, self.list_separator)
 
     def _rows(self, path: Path) -> Iterator[Row]:
-        # A shell hands on \t as two characters.
+        # A shell passes \t as two characters.
         separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
         rows = csv_rows(
             path,
@@ -89,7 +88,7 @@ class Csv:
                 continue
             made = f"{path.stem}-{number}"
             if len(cells) != len(names):
-                fault = Fault("wrong_columns", f"{len(cells)} cells, expected {len(names)} ({listed(names)}) parted by {separator!r}")
+                fault = Fault("wrong_columns", f"{len(cells)} cells, expected {len(names)} ({listed(names)}) separated by {separator!r}")
                 yield Row(where, made, {}, fault)
             else:
                 yield Row(where, made, dict(zip(names, cells, strict=True)))
@@ -97,45 +96,45 @@ class Csv:
 
 @dataclass(frozen=True)
 class Parquet:
-    """Parquet. Labels are strings, multi-label answers lists of strings, dyads lists of structs."""
+    """Parquet; labels are strings, multi-label answers lists of strings, dyads lists of structs.
+
+    ``columns`` maps our fields to those of the file if they differ.
+    """
 
     path: Paths
     columns: Mapping[str, str | None] = field(default_factory=dict)
     on_error: str = "stop"
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read."""
+        """Return the files that are read (see ``Reader``)."""
         return tuple(path for _, path in split_files(self.path))
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all rows.
-
-        Raises:
-            UserError: a file is no Parquet, a mapped column is missing, or a label is not of the scheme.
-        """
+        """Read all rows (see ``Reader``)."""
         return _read(self.path, scheme, self.columns, self.on_error, _parquet_rows)
 
 
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
-    """Return each file with the split that it is ("" where the file says it itself, or nobody does).
+    """Return each file with its split, "" if the rows name it or nothing does.
 
     Args:
+        path: of one file, or of one for each split.
         hint: where to get the files, for the message.
 
     Raises:
-        UserError: a file is missing or empty, or a split has another name than ours.
+        UserError: a file is missing or empty, or a split is unknown.
     """
     if not isinstance(path, Mapping):
         return [("", existing(path, hint))]
-    found = []
+    files = []
     for split, file in path.items():
         if split not in SPLITS or not split:
             allowed = [name for name in SPLITS if name]
             raise UserError(f"path: unknown split '{split}'{nearest(str(split), allowed)}; allowed are {listed(allowed)}")
-        found.append((SPLITS[split], existing(file, hint)))
-    if not found:
+        files.append((SPLITS[split], existing(file, hint)))
+    if not files:
         raise UserError("path is empty; expected a file, or a file for each split: {train: …, test: …}")
-    return found
+    return files
 
 
 def _read(
@@ -149,28 +148,25 @@ def _read(
     mapping = check_columns(columns, scheme)
     files = split_files(path)
     intake = Intake(scheme, ", ".join(str(file) for _, file in files), on_error)
-    found: dict[str, None] = {}
+    all_columns: dict[str, None] = {}
     for split, file in files:
-        # Read as a whole first: which columns there are shows only at the end where each row names its own.
+        # Read as a whole first: only then the columns are known if each row names its columns.
         rows = list(rows_of(file))
         header = dict.fromkeys(name for row in rows for name in row.data)
-        found.update(header)
+        all_columns.update(header)
         if header:
             check_header(file, list(header), mapping)
         for row in rows:
             with intake.row(row.where, row.made_id):
                 fields = Fields(row.fields(), mapping, list_separator)
                 intake.add(fields.segment(scheme, row.where, row.made_id, split))
-    tasks = next(iter(scheme.names))
-    return intake.reading(hint=f"the columns there are: {listed(found)}; map one with corpus.reader.columns.{tasks}=NAME")
+    return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
 
 def _check_names(where: str, names: list[str], separator: str) -> None:
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
-        raise UserError(
-            f"{where}: the column '{twice[0]}' stands twice in the header ({listed(names)}); every column needs a name of its own"
-        )
+        raise UserError(f"{where}: the column '{twice[0]}' occurs twice in the header ({listed(names)}); every column needs a unique name")
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:
         raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")

@@ -14,37 +14,34 @@ from haltung.labels import Scheme
 
 @dataclass(frozen=True)
 class Union:
-    """The segments of all ``parts``, which are readers, in their order; they share one label scheme.
+    """The segments of all ``parts``, which are readers, in their order, with one label scheme.
 
-    Where only some parts give a dev split, their dev counts as train, so that the split cuts a dev from all parts alike: an epoch that is
-    chosen on one part alone would be chosen for that part.
+    If only some parts give a dev split, their dev counts as train, so that dev is cut from all
+    parts alike: an epoch chosen on one part alone would be chosen for that part.
     """
 
     parts: Sequence[Any]
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read."""
+        """Return the files of all parts (see ``Reader``)."""
         return tuple(file for part in self.parts for file in part.files())
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all parts.
+        """Read all parts (see ``Reader``).
 
         Raises:
-            UserError: there are none, two parts share an id, or a part is broken.
+            UserError: there are none, or two parts share an id.
         """
         if not self.parts:
             raise UserError("corpus.reader.parts is empty; a union needs at least one reader")
         readings = [part.read(scheme) for part in self.parts]
-        homes: dict[str, str] = {}
-        for reading in readings:
-            for segment in reading.segments:
-                if segment.id in homes:
-                    raise UserError(
-                        f"{segment.where}: the id '{segment.id}' is already that of {homes[segment.id]}; ids are shared by all parts"
-                    )
-                homes[segment.id] = segment.where
-        gives = [any(segment.split == "dev" for segment in reading.segments) for reading in readings]
         segments = [segment for reading in readings for segment in reading.segments]
-        if any(gives) and not all(gives):
+        seen: dict[str, str] = {}
+        for segment in segments:
+            if segment.id in seen:
+                raise UserError(f"{segment.where}: the id '{segment.id}' is already used at {seen[segment.id]}; parts must not share ids")
+            seen[segment.id] = segment.where
+        has_dev = [any(segment.split == "dev" for segment in reading.segments) for reading in readings]
+        if any(has_dev) and not all(has_dev):
             segments = [replace(segment, split="train") if segment.split == "dev" else segment for segment in segments]
         return Reading(tuple(segments), tuple(dropped for reading in readings for dropped in reading.dropped))

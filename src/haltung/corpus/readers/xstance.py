@@ -1,4 +1,4 @@
-"""x-stance: comments of Swiss candidates on political questions, with topic and stance towards the question."""
+"""x-stance: comments of Swiss candidates on political questions, with topic and stance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from haltung.corpus.parsing.fields import SPLITS, Fields
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, hub_rows, json_rows
 from haltung.corpus.parsing.rows import Intake, Reading, Row
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
 # The parts of the published test split.
@@ -25,12 +25,14 @@ _LOCAL = {"train": ("valid.jsonl", "train_fewshot.jsonl"), "test": ("test_new_co
 
 @dataclass(frozen=True)
 class XStance:
-    """x-stance, from a folder of JSONL files (``path``; ``split_files`` says which file is of which split) or from the hub (``hub``).
+    """x-stance, from a folder of JSONL files (``path``) or from the hub (``hub``).
 
-    The question is the ``target``, the comment the text. The group that no split tears apart is the author, who comments on many
-    questions; rows without an author (``train_fewshot``) are grouped by their question. For a split by held-out questions, split by
-    ``target``. ``test_set`` picks the part of the published test split; the hub's copy lacks that column, so there it is told from the
-    training split: a new topic is one that training does not have, a new question likewise.
+    ``split_files`` names the files of each split. The question is the ``target``, the comment the
+    text. The group that no split tears apart is the author, who comments on many questions; rows
+    without an author (``train_fewshot``) are grouped by their question. For held-out questions,
+    split by ``target``. ``test_set`` selects the part of the published test split; the hub's copy
+    lacks that column, so there it follows from the training split: a new topic is one that training
+    does not have, a new question likewise.
     """
 
     path: str | None = None
@@ -43,23 +45,18 @@ class XStance:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """The files that are read; none from the hub.
-
-        Raises:
-            UserError: one is missing or empty.
-        """
+        """Return the files that are read (see ``Reader``); none from the hub."""
         return tuple(path for _, path in self._local()) if self.path is not None else ()
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all rows of the language.
+        """Read all rows of the language (see ``Reader``).
 
         Raises:
-            UserError: a file or row is broken, a label is not of the scheme, or the hub cannot be reached.
+            UserError: the hub cannot be reached.
         """
         if (self.path is None) == (self.hub is None):
             raise UserError("x-stance is read from a folder (path) or from the hub (hub); give exactly one of the two")
-        if self.test_set not in TEST_SETS:
-            raise UserError(f"test_set is '{self.test_set}'{nearest(self.test_set, TEST_SETS)}; allowed are {listed(TEST_SETS)}")
+        one_of("test_set", self.test_set, TEST_SETS)
         rows = list(self._rows())
         trained = [row.data for split, row in rows if split == "train"]
         questions, topics = {data.get("question_id") for data in trained}, {data.get("topic") for data in trained}
@@ -88,7 +85,7 @@ class XStance:
         folder = Path(self.path or "").expanduser()
         if not folder.is_dir():
             names = listed(name for part in self.split_files.values() for name in part)
-            raise UserError(f"{folder} is no folder; expected one with {names}; {_PUBLIC}")
+            raise UserError(f"{folder} is not a folder; expected one with {names}; {_PUBLIC}")
         unknown = [split for split in self.split_files if split not in SPLITS]
         if unknown:
             raise UserError(f"split_files: unknown split '{unknown[0]}'{nearest(unknown[0], SPLITS)}; allowed are train, dev, test")
@@ -100,7 +97,7 @@ def _group(data: Mapping[str, object]) -> str:
 
 
 def _made_id(data: Mapping[str, object]) -> str:
-    """Return an id for a row without one, that stays the same wherever the row stands."""
+    """Return an id for a row without one that does not depend on the row's position."""
     return "fewshot-" + hashlib.sha1(f"{data.get('question_id')}\n{data.get('comment')}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
