@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from texts import segments
 
-from haltung.serving.engine import open_engine
-from haltung.serving.settings import Settings
+from haltung.serving.engine import Settings, open_engine
 
 
 def main() -> None:

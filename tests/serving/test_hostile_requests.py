@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 import exported
-from haltung.serving.answers import Refused
-from haltung.serving.requests import Reader
-from haltung.serving.tensors import read
+from haltung.serving.app import application
+from haltung.serving.engine import Settings
+from haltung.serving.service import Service
 from served import PATIENCE, Served, served
 
 KEY = "a key-of plain signs"
@@ -44,7 +45,9 @@ def client(server: Served) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {KEY}"}])
-@pytest.mark.parametrize("asked", ["POST /classify", "POST /article", "GET /model", "GET /metrics", "POST /v2/models/haltung/infer"])
+@pytest.mark.parametrize(
+    "asked", ["POST /classify", "POST /article", "POST /events", "GET /model", "GET /metrics", "POST /v2/models/haltung/infer"]
+)
 def test_without_the_key_there_is_no_answer(client: httpx.Client, asked: str, headers: dict[str, str]) -> None:
     """Neither labels nor figures."""
     answer = client.request(*asked.split(), headers=headers)
@@ -133,30 +136,55 @@ INFERENCE = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@pytest.fixture(scope="module")
+def asked(bundle: Path) -> Iterator[TestClient]:
+    """A server in this process, which is faster to ask."""
+    with TestClient(application(Service(Settings(bundle, runtime="onnxruntime", threads=1, texts=5, characters=50)))) as client:
+        yield client
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_body_is_read_or_refused(body: bytes) -> None:
+def test_any_body_is_answered_or_refused(asked: TestClient, body: bytes) -> None:
     """Whatever the bytes, either there are texts in them or there is a sentence."""
-    for read_body in (Reader(5, 50).classify, Reader(5, 50).article):
-        assert _status(lambda: read_body(body)) in (200, 413, 422)  # noqa: B023 -- called at once
+    for path in ("/classify", "/article", "/events"):
+        _answered_or_refused(asked.post(path, content=body), (413, 422))
 
 
-def _status(reading: Callable[[], object]) -> int:
-    """Return the status that a caller would get; anything else that is raised is a fault."""
-    try:
-        reading()
-    except Refused as refused:
-        return refused.status
-    return 200
-
-
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(INFERENCE, st.binary(max_size=40), st.none() | st.text(max_size=6) | st.just("fits"))
-def test_any_inference_request_is_read_or_refused(body: Any, behind: bytes, length: str | None) -> None:
+def test_any_inference_request_is_answered_or_refused(asked: TestClient, body: Any, behind: bytes, length: str | None) -> None:
     """The same for tensors, with bytes behind them that may belong to them or not."""
     head = json.dumps(body).encode()
     given_length = str(len(head)) if length == "fits" else length
-    assert _status(lambda: read(head + behind, given_length, ("text", "context"), ("stance",))) in (200, 400)
+    headers = {} if given_length is None else {b"inference-header-content-length": given_length.encode()}
+    _answered_or_refused(asked.post("/v2/models/haltung/infer", content=head + behind, headers=headers), (400, 413, 422))
+
+
+def _answered_or_refused(answer: httpx.Response, refusals: tuple[int, ...]) -> None:
+    assert answer.status_code in (200, *refusals), answer.text
+    if answer.status_code != 200:
+        assert list(answer.json()) == ["error"]
+        assert "\n" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/classify", "/article", "/events", "/v2/models/haltung/infer"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '"SECRET"', '["SECRET"]', '{"SECRET": 1}', '{"text": ["SECRET"]}', '{"text": "x", "SECRET": "SECRET"}', '{"text": "SECRET',
+        '{"text": "x", "abstain": "SECRET"}', '{"text": "x", "date": "SECRET"}', '{"segments": "SECRET"}',
+        '{"segments": [{"text": {"SECRET": "SECRET"}}]}', '{"segments": [{"text": "x", "id": ["SECRET"]}]}',
+        '{"inputs": "SECRET"}', '{"inputs": [{"name": "SECRET"}]}', '{"inputs": [], "outputs": [{"name": "SECRET"}]}',
+        '{"inputs": [{"name": "text", "datatype": "SECRET", "shape": ["SECRET"]}]}', f'{{"text": "{"SECRET" * 10}"}}',
+    ],
+)  # fmt: skip
+def test_no_refusal_repeats_what_was_sent(asked: TestClient, path: str, body: str) -> None:
+    """Neither a text nor a key: the sentence names fields of ours and what they take."""
+    answer = asked.post(path, content=body)
+    assert answer.status_code in (400, 413, 422)
+    assert list(answer.json()) == ["error"]
+    assert "SECRET" not in answer.text
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_the_official_client_is_told_a_mistake(server: Served) -> None:
     with http.InferenceServerClient(server.address.removeprefix("http://"), network_timeout=120, connection_timeout=120) as client:
         tensor = http.InferInput("text", [1], "FP32")
         tensor.set_data_from_numpy(np.zeros(1, np.float32))
-        with pytest.raises(http.InferenceServerException, match=r"inputs\[0\] \('text'\) has another datatype than BYTES"):
+        with pytest.raises(http.InferenceServerException, match=r"inputs\[0\].datatype .*'BYTES'"):
             client.infer("haltung", [tensor])
         with pytest.raises(http.InferenceServerException, match="this server has the model 'haltung' in version 1"):
             client.get_model_metadata("another")
@@ -140,38 +141,38 @@ def test_a_column_of_texts_is_read_too(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "sentence"),
+    ("body", "words"),
     [
-        ([], "the body is a list; send an object such as"),
-        ({}, "the body has no list 'inputs'"),
-        ({"inputs": [5]}, "inputs[0] is no object"),
-        ({"inputs": []}, "there is no input 'text'"),
-        ({"id": 5, "inputs": []}, "id is no text"),
-        ({"inputs": [_tensor("txt", ["x"])]}, "inputs[0] has no name that is known; allowed are text, context, target"),
-        ({"inputs": [_tensor("text", ["x"])] * 2}, "inputs[1] is a second 'text'"),
-        ({"inputs": [_tensor("text", ["x"], datatype="FP32")]}, "inputs[0] ('text') has another datatype than BYTES"),
-        ({"inputs": [_tensor("text", ["x"], shape=[2])]}, "inputs[0] ('text') has 1 texts, its shape says 2"),
-        ({"inputs": [_tensor("text", ["x"], shape=[1, 1, 1])]}, "inputs[0] has another shape than [n] or [n, 1]"),
-        ({"inputs": [_tensor("text", ["x"], shape=[True])]}, "inputs[0] has another shape than [n] or [n, 1]"),
-        ({"inputs": [_tensor("text", ["x"], data=[5])]}, "the data of inputs[0] have something that is no text"),
-        ({"inputs": [_tensor("text", ["x"], data="x")]}, "inputs[0] has neither a list 'data' nor a binary_data_size"),
-        ({"inputs": [_tensor("text", ["x"], parameters={"binary_data_size": 5})]}, "binary_data_size that does not fit the body"),
-        ({"inputs": [_tensor("text", ["x"]), _tensor("context", [])]}, "'context' has 0 texts and 'text' has 1; send one for each"),
-        ({"inputs": [_tensor("text", ["x"])], "outputs": [{"name": "tune"}]}, "outputs[0] has no name that is known; allowed are tone"),
-        ({"inputs": [_tensor("text", ["x"])], "outputs": "tone"}, "outputs is no list of objects"),
-        (
-            {"inputs": [_tensor("text", ["x"])], "outputs": [{"name": "tone", "parameters": {"classification": 1}}]},
-            "asks for the extension classification, which this server has not",
-        ),
-        ({"inputs": [_tensor("text", ["x"])], "parameters": {"binary_data_output": 1}}, "binary_data_output is neither true nor false"),
-        ({"inputs": [_tensor("text", ["x"])], "parameters": [1]}, "the parameters of the body are no object"),
+        ([], "the body is a list; expected an object such as"),
+        ({}, "the body has no 'inputs'"),
+        ({"inputs": [5]}, r"inputs\[0\] is a number; expected an object"),
+        ({"inputs": []}, "no input 'text'"),
+        ({"id": 5, "inputs": []}, "id is a number; expected text"),
+        ({"inputs": [_tensor("txt", ["x"])]}, r"inputs\[0\].name .*'text', 'context' or 'target'"),
+        ({"inputs": [_tensor("text", ["x"])] * 2}, r"inputs\[1\] is a second 'text'"),
+        ({"inputs": [_tensor("text", ["x"], datatype="FP32")]}, r"inputs\[0\].datatype .*'BYTES'"),
+        ({"inputs": [_tensor("text", ["x"], shape=[2])]}, r"inputs\[0\] has 1 texts, its shape says 2"),
+        ({"inputs": [_tensor("text", ["x"], shape=[1, 1, 1])]}, r"inputs\[0\].shape is neither \[n\] nor \[n, 1\]"),
+        ({"inputs": [_tensor("text", ["x"], shape=[True])]}, r"inputs\[0\].shape\[0\] is true or false; expected a whole number"),
+        ({"inputs": [_tensor("text", ["x"], shape=[-1])]}, r"inputs\[0\].shape\[0\] .*greater than or equal to 0"),
+        ({"inputs": [_tensor("text", ["x"], data=[5])]}, r"inputs\[0\].data\[0\] is a number; expected text"),
+        ({"inputs": [_tensor("text", ["x"], data="x")]}, r"inputs\[0\].data is text; expected a list"),
+        ({"inputs": [_tensor("text", ["x"], data=None)]}, r"inputs\[0\] has neither 'data' nor a binary_data_size"),
+        ({"inputs": [_tensor("text", ["x"], parameters={"binary_data_size": 5})]}, "binary_data_size that does not fit"),
+        ({"inputs": [_tensor("text", ["x"]), _tensor("context", [])]}, "'context' has 0 texts and 'text' has 1"),
+        ({"inputs": [_tensor("text", ["x"])], "outputs": [{"name": "tune"}]}, r"outputs\[0\] .* allowed are tone"),
+        ({"inputs": [_tensor("text", ["x"])], "outputs": "tone"}, "outputs is text; expected a list"),
+        ({"inputs": [_tensor("text", ["x"])], "outputs": [{"name": "tone", "parameters": {"classification": 1}}]}, "classification"),
+        ({"inputs": [_tensor("text", ["x"])], "parameters": {"binary_data_output": 1}}, "binary_data_output is a number"),
+        ({"inputs": [_tensor("text", ["x"])], "parameters": [1]}, "parameters is a list; expected an object"),
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_a_mistake_is_told_as_the_protocol_has_it(client: httpx.Client, body: Any, sentence: str) -> None:
+def test_a_mistake_is_refused_as_the_protocol_has_it(client: httpx.Client, body: Any, words: str) -> None:
     """Status 400 and ``{"error": …}``."""
     answer = client.post("/v2/models/haltung/infer", json=body)
-    assert (answer.status_code, sentence in answer.json()["error"]) == (400, True), answer.json()
+    assert answer.status_code == 400
+    assert re.search(words, answer.json()["error"]), answer.json()
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_mistake_is_told_as_the_protocol_has_it(client: httpx.Client, body: An
         (struct.pack("<I", 9) + b"Peru", 8, None, "the bytes of inputs[0] end within a text"),
         (b"\x01\x00", 2, None, "the bytes of inputs[0] end within a text"),
         (struct.pack("<I", 2) + b"\xff\xff", 6, None, "text 0 of inputs[0] is not UTF-8"),
-        (struct.pack("<I", 4) + b"Peru!", 8, None, "behind the tensors stand 1 bytes that belong to none"),
+        (struct.pack("<I", 4) + b"Peru!", 8, None, "the last 1 bytes belong to no tensor"),
         (struct.pack("<I", 4) + b"Peru", 9, None, "binary_data_size that does not fit the body"),
         (b"", 0, "100000", "is no length that fits the body"),
         (b"", 0, "-5", "is no length that fits the body"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haltung.inference.client import batches
-from haltung.serving.queue import Batcher, Broken, Closed, Full, Sizes
+from haltung.serving.queue import Batcher, QueueClosed, QueueFull, QueueLimits, WorkFailed
 
 
-class _Watch:
+class _Metrics:
     def __init__(self) -> None:
         self.batches: list[tuple[int, int]] = []
+        self.texts = 0
 
-    def waiting(self, texts: int) -> None:
-        assert texts >= 0
+    def waiting(self, more: int) -> None:
+        self.texts += more
+        assert self.texts >= 0
 
     def worked(self, texts: int, requests: int, seconds: float) -> None:
         self.batches.append((texts, requests))
@@ -43,13 +46,16 @@ class _Work:
             yield part, [2 * items[place] for place in part]
 
 
-def _run(test: Callable[[Batcher, _Work, _Watch], Awaitable[None]], **sizes: Any) -> None:
+def _run(test: Callable[[Batcher, _Work, _Metrics], Awaitable[None]], **sizes: Any) -> None:
     async def main() -> None:
-        work, watch = _Work(), _Watch()
-        batcher = Batcher(work, lambda item: 10, Sizes(**({"texts": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes)), watch)
-        await asyncio.wait_for(test(batcher, work, watch), 30)
-        work.go.set()
-        await asyncio.wait_for(batcher.close(), 30)
+        work, metrics = _Work(), _Metrics()
+        limits = QueueLimits(**({"texts": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes))
+        with ThreadPoolExecutor(1) as thread:
+            batcher = Batcher(work, lambda item: 10, limits, metrics, thread)
+            await asyncio.wait_for(test(batcher, work, metrics), 30)
+            work.go.set()
+            await asyncio.wait_for(batcher.close(), 30)
+            assert metrics.texts == 0
 
     asyncio.run(main())
 
@@ -57,12 +63,12 @@ def _run(test: Callable[[Batcher, _Work, _Watch], Awaitable[None]], **sizes: Any
 def test_each_caller_gets_its_own_answers() -> None:
     """Requests of all sizes at once, through batches that mix them."""
 
-    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         work.go.set()
         asked = [list(range(number, number + number % 13)) for number in range(60)]
         found = await asyncio.gather(*(batcher.submit(items) for items in asked))
         assert found == [[2 * item for item in items] for items in asked]
-        assert max(requests for _, requests in watch.batches) > 1
+        assert max(requests for _, requests in metrics.batches) > 1
 
     _run(test, queue=1000)
 
@@ -70,7 +76,7 @@ def test_each_caller_gets_its_own_answers() -> None:
 def test_a_small_request_does_not_wait_for_a_large_one() -> None:
     """A batch takes a few texts of each request in turn."""
 
-    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         large = asyncio.create_task(batcher.submit(list(range(90))))
         await asyncio.sleep(0.01)
         small = asyncio.create_task(batcher.submit([1000]))
@@ -87,10 +93,10 @@ def test_a_small_request_does_not_wait_for_a_large_one() -> None:
 def test_a_batch_has_so_many_texts_and_tokens_at_most() -> None:
     """Both limits hold."""
 
-    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         work.go.set()
         await asyncio.gather(*(batcher.submit([number]) for number in range(60)))
-        assert max(texts for texts, _ in watch.batches) == 5
+        assert max(texts for texts, _ in metrics.batches) == 5
 
     _run(test, tokens=50)
 
@@ -98,12 +104,12 @@ def test_a_batch_has_so_many_texts_and_tokens_at_most() -> None:
 def test_a_full_queue_says_when_to_come_again() -> None:
     """What is too much is refused at once, and what was taken is answered."""
 
-    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([1]))
         await asyncio.sleep(0.05)  # is with the worker, which waits
         second = asyncio.create_task(batcher.submit([2] * 10))
         await asyncio.sleep(0)
-        with pytest.raises(Full) as full:
+        with pytest.raises(QueueFull) as full:
             await batcher.submit([3])
         assert full.value.seconds >= 1
         work.go.set()
@@ -116,7 +122,7 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 def test_who_gives_up_makes_room() -> None:
     """Texts of a caller who has gone are not worked on."""
 
-    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([1]))
         await asyncio.sleep(0.05)
         gone = asyncio.create_task(batcher.submit([7] * 10))
@@ -134,7 +140,7 @@ def test_who_gives_up_makes_room() -> None:
 def test_nobody_fails_for_anothers_text() -> None:
     """Where a batch fails, each request is tried by itself; the cause is told without its message."""
 
-    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([0]))
         await asyncio.sleep(0.05)
         asked = [asyncio.create_task(batcher.submit(items)) for items in ([1, 2], ["bad"], [3])]
@@ -142,7 +148,7 @@ def test_nobody_fails_for_anothers_text() -> None:
         work.go.set()
         found = await asyncio.gather(first, *asked, return_exceptions=True)
         assert [found[0], found[1], found[3]] == [[0], [2, 4], [6]]
-        assert isinstance(found[2], Broken)
+        assert isinstance(found[2], WorkFailed)
         assert str(found[2]) == "ValueError"
 
     _run(test)
@@ -151,12 +157,12 @@ def test_nobody_fails_for_anothers_text() -> None:
 def test_closing_answers_what_was_taken_and_takes_nothing_more() -> None:
     """The end of a server loses nothing."""
 
-    async def test(batcher: Batcher, work: _Work, watch: _Watch) -> None:
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         asked = [asyncio.create_task(batcher.submit([number] * 5)) for number in range(10)]
         await asyncio.sleep(0)
         closing = asyncio.create_task(batcher.close())
         await asyncio.sleep(0)
-        with pytest.raises(Closed):
+        with pytest.raises(QueueClosed):
             await batcher.submit([1])
         work.go.set()
         assert await asyncio.gather(*asked) == [[2 * number] * 5 for number in range(10)]

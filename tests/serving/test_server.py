@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,14 +121,12 @@ def test_an_article_comes_back_with_dyads_and_events(client: httpx.Client) -> No
     assert all(ARTICLE[event["start"] : event["end"]] == event["text"] for event in answer["events"])
 
 
-@pytest.mark.parametrize(
-    ("date", "told"),
-    [("1. Mai", "date is '1. Mai'; expected a day as YYYY-MM-DD"), (20240501, "date is a number; expected a day as YYYY-MM-DD")],
-)
-def test_a_wrong_date_is_told(client: httpx.Client, date: object, told: str) -> None:
-    """In one sentence."""
+@pytest.mark.parametrize("date", ["1. Mai", 20240501, "2024-02-30"])
+def test_a_wrong_date_is_refused(client: httpx.Client, date: object) -> None:
+    """In one sentence, which names the field."""
     answer = client.post("/events", json={"text": ARTICLE, "date": date})
-    assert (answer.status_code, answer.json()["error"]) == (422, told)
+    assert answer.status_code == 422
+    assert re.fullmatch("date is .*", answer.json()["error"])
 
 
 def test_the_model_is_described(client: httpx.Client) -> None:
@@ -165,56 +164,68 @@ TOO_LONG = "a" * 2001
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "sentence"),
+    ("body", "status", "words"),
     [
-        (b"{", 422, "the body is no JSON (line 1, column 2); send an object such as"),
-        (b"\xff{}", 422, "the body is not UTF-8 (byte 0)"),
-        (b"", 422, "the body is no JSON (line 1, column 1)"),
-        (b"[" * 90_000, 422, "too deep or with too long a number"),
-        (b"1" * 5000, 422, "too deep or with too long a number"),
-        (b"[]", 422, "the body is a list; send an object such as"),
-        (b"{}", 422, "the body has neither 'text' nor 'segments'; send one text as 'text'"),
+        (b"{", 422, "no JSON .*line 1, column 2.* such as"),
+        (b"\xff{}", 422, "not UTF-8 .*byte 0"),
+        (b"", 422, "the body is empty"),
+        (b"[" * 90_000, 422, "too deep"),
+        (b"1" * 5000, 422, "too long a number"),
+        (b"[]", 422, "the body is a list; expected an object"),
+        (b"{}", 422, "the body has no 'text'"),
         ({"text": 5}, 422, "text is a number; expected text"),
-        ({"text": " \n"}, 422, "text is empty; leave it out"),
+        ({"text": " \n"}, 422, "text is empty"),
         ({"text": "x", "context": []}, 422, "context is a list; expected text"),
         ({"text": "x", "id": 7}, 422, "id is a number; expected text"),
-        ({"text": "x", "contxt": "y"}, 422, "the body has a key that is not known, did you mean 'context'?; allowed are text, context"),
-        ({"text": "x", "abstain": "high"}, 422, "abstain is text; expected the precision wished for, such as 0.9"),
-        ({"text": "x", "abstain": 90}, 422, "abstain is the precision wished for, a number between 0 and 1"),
-        ({"text": "x", "abstain": 0.5}, 422, "abstain: the bundle has no thresholds for the precision 0.5; it has those for 0.9"),
-        ({"segments": {}}, 422, "segments is an object; expected a list of objects with a 'text'"),
-        ({"segments": ["x"]}, 422, "segments[0] is text; expected an object with a 'text'"),
-        ({"segments": [{"text": "x"}, {}]}, 422, "segments[1] has no 'text'"),
-        ({"segments": [{"text": "x"}, {"text": None}]}, 422, "segments[1].text is null; expected text"),
-        ({"segments": [{"text": "x"}, {"text": ""}]}, 422, "segments[1].text is empty; leave it out"),
-        ({"segments": [], "text": "x"}, 422, "the body has a key that is not known, did you mean 'texts'?; allowed are segments, abstain"),
-        ({"segments": [{"text": "x"}] * 51}, 413, "the request has 51 texts, at most 50 are allowed; send them in several requests"),
-        ({"text": TOO_LONG}, 413, "text has 2,001 characters, at most 2,000 are allowed; send it in parts"),
-        ({"segments": [{"text": "x", "target": TOO_LONG}]}, 413, "segments[0].target has 2,001 characters"),
-        ({"text": "x" * 100_001}, 413, "the body has more than 100,000 bytes, which is the most that is allowed"),
+        ({"text": "x", "contxt": "y"}, 422, "unknown key, did you mean 'context'.* text, context, target, id, abstain"),
+        ({"text": "x", "abstain": "high"}, 422, "abstain is text; expected a number"),
+        ({"text": "x", "abstain": True}, 422, "abstain is true or false; expected a number"),
+        ({"text": "x", "abstain": 90}, 422, "abstain .* less than 1"),
+        (b'{"text": "x", "abstain": NaN}', 422, "abstain should be"),
+        ({"text": "x", "abstain": 0.5}, 422, "abstain: .* precision 0.5; .* 0.9"),
+        ({"segments": {}}, 422, "segments is an object; expected a list"),
+        ({"segments": ["x"]}, 422, r"segments\[0\] is text; expected an object"),
+        ({"segments": [{"text": "x"}, {}]}, 422, r"segments\[1\] has no 'text'"),
+        ({"segments": [{"text": "x"}, {"text": None}]}, 422, r"segments\[1\].text is null; expected text"),
+        ({"segments": [{"text": "x"}, {"text": ""}]}, 422, r"segments\[1\].text is empty"),
+        ({"segments": [{"text": "x", "txet": ""}]}, 422, r"segments\[0\] has an unknown key, .*'text'"),
+        ({"segments": [], "text": "x"}, 422, "the body has an unknown key.* segments, abstain"),
+        ({"segments": [{"text": "x"}] * 51}, 413, "51 texts, at most 50"),
+        ({"text": TOO_LONG}, 413, "^text has 2,001 characters, at most 2,000"),
+        ({"text": "x", "context": TOO_LONG}, 413, "^context has 2,001 characters, at most 2,000"),
+        ({"segments": [{"text": "x", "target": TOO_LONG}]}, 413, r"segments\[0\].target has 2,001 characters"),
+        ({"segments": [{"text": "x"}, {"text": "x", "context": TOO_LONG}]}, 413, r"segments\[1\].context has 2,001"),
+        ({"text": "x" * 100_001}, 413, "the body has more than 100,000 bytes"),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
-def test_a_mistake_is_told_in_one_sentence(client: httpx.Client, body: Any, status: int, sentence: str) -> None:
-    """What was found, where, and what is allowed; never the text itself."""
+def test_a_mistake_is_one_sentence(client: httpx.Client, body: Any, status: int, words: str) -> None:
+    """It says where, what kind of value is there and what is allowed, and never repeats a text."""
     answer = client.post("/classify", **({"content": body} if isinstance(body, bytes) else {"json": body}))
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
-    assert sentence.replace(", did you mean 'texts'?", "") in answer.json()["error"]
+    assert re.search(words, answer.json()["error"]), answer.json()
 
 
+@pytest.mark.parametrize("path", ["/article", "/events"])
 @pytest.mark.parametrize(
-    ("body", "status", "sentence"),
+    ("body", "status", "words"),
     [
-        ({"headline": "x"}, 422, "the body has no 'text'; send the article's text"),
-        ({"text": "x", "title": "y"}, 422, "a key that is not known; allowed are text, headline, date, abstain"),
+        ({"headline": "x"}, 422, "the body has no 'text'"),
+        ({"text": "x", "title": "y"}, 422, "unknown key.* text, headline, date, abstain"),
         ({"text": "x", "headline": 1}, 422, "headline is a number; expected text"),
-        ({"text": "Peru lobt. " * 60}, 413, "the request has 60 texts, at most 50 are allowed"),
+        ({"text": TOO_LONG}, 413, "^text has 2,001 characters, at most 2,000"),
+        ({"text": "x", "headline": TOO_LONG}, 413, "^headline has 2,001 characters, at most 2,000"),
+        ({"text": "Peru lobt. " * 60}, 413, "60 texts, at most 50"),
+        ({"text": "x" * 100_001}, 413, "the body has more than 100,000 bytes"),
+        ({"text": "x", "abstain": 0.5}, 422, "abstain: .* precision 0.5; .* 0.9"),
     ],
+    ids=lambda value: str(value)[:40],
 )
-def test_a_mistake_in_an_article_is_told(client: httpx.Client, body: Any, status: int, sentence: str) -> None:
-    """The same care for articles; what counts is the number of sentences."""
-    answer = client.post("/article", json=body)
-    assert (answer.status_code, sentence in answer.json()["error"]) == (status, True), answer.json()
+def test_a_mistake_in_an_article_is_one_sentence(client: httpx.Client, path: str, body: Any, status: int, words: str) -> None:
+    """The same limits hold for both endpoints with articles; the number of sentences counts."""
+    answer = client.post(path, json=body)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert re.search(words, answer.json()["error"]), answer.json()
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ import pytest
 import exported
 from haltung.errors import UserError
 from haltung.inference.client import Classifier
-from haltung.serving import settings as serving_settings
-from haltung.serving.engine import Engine, open_engine
-from haltung.serving.settings import Settings, cores, secret
+from haltung.serving import engine as serving_engine
+from haltung.serving.engine import Engine, Settings, cores, open_engine, secret
 from served import served
 
 SEGMENT = {"text": "Peru lobt den Zoll in Malta .", "context": "Nepal"}
@@ -166,7 +165,7 @@ def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], 
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    assert serving_settings._quota(tmp_path) == quota
+    assert serving_engine._quota(tmp_path) == quota
     assert 1 <= cores() <= (os.cpu_count() or 1)
 
 

@@ -57,7 +57,7 @@ def _serve(options: ServeOptions) -> None:
         from haltung.serving.server import serve
     except ModuleNotFoundError as error:
         raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
-    from haltung.serving.settings import Settings, secret
+    from haltung.serving.engine import Settings, secret
 
     others = {name: value for name, value in vars(options).items() if name not in ("bundle", "dyads", "origins", "key_file")}
     dyads = Path(options.dyads) if options.dyads else None

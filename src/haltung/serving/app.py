@@ -1,13 +1,15 @@
-"""The application: endpoints, page, documentation, and the layers that each request passes."""
+"""The application: the endpoints, the page, the documentation, and the layers that each request passes."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -15,58 +17,64 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from haltung import __version__
-from haltung.serving import documentation, inference_protocol
-from haltung.serving import responses as schemas
-from haltung.serving import routes as endpoints
-from haltung.serving.answers import Refused, failure
-from haltung.serving.middleware import Entrance
-from haltung.serving.security import Key, SecurityHeaders
+from haltung.errors import UserError
+from haltung.serving import documentation, inference_protocol, routes
+from haltung.serving.middleware import FAILED, Entrance, Key, SecurityHeaders, failure
+from haltung.serving.requests import sentence
 from haltung.serving.service import Service
-from haltung.serving.tensors import LENGTH
 
 PAGE = Path(__file__).with_name("page")
 
 _ABOUT = (
     "Topics and stances of German political news. An error is one sentence, as the value of 'error'. "
-    "No text that is sent here is kept, or written to a log."
+    "No text that is sent here is stored, or written to a log."
 )
+
+# In place of Starlette's phrases for an address without a route.
+_NO_ROUTE = {
+    404: "there is nothing at this address; GET /docs lists what there is",
+    405: "this address does not take that method; GET /docs lists what it takes",
+}
 
 
 def application(service: Service) -> FastAPI:
     """Return the application of a service; it starts and stops the service with itself."""
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
         yield
         await service.stop()
 
     settings = service.settings
+    key = Key(settings.key) if settings.key else None
     layers = [
         Middleware(SecurityHeaders),
         Middleware(
-            Entrance, gate=service.gate, metrics=service.metrics, key=Key(settings.key) if settings.key else None,
-            most=settings.bytes, timeout=settings.timeout,
+            Entrance, gate=service.gate, metrics=service.metrics, key=key, max_bytes=settings.bytes, timeout=settings.timeout
         ),
     ]  # fmt: skip
     if settings.origins:
+        length = inference_protocol.LENGTH
         layers.insert(0, Middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-api-key", LENGTH], expose_headers=["retry-after", LENGTH],
+            allow_headers=["authorization", "content-type", "x-api-key", length], expose_headers=["retry-after", length],
         ))  # fmt: skip
-    # Its own pages would load their scripts from another host.
+    # FastAPI's documentation pages would load their scripts from another host.
     app = FastAPI(
-        title="Haltung", version=__version__, description=_ABOUT, lifespan=life, middleware=layers, docs_url=None, redoc_url=None,
-        exception_handlers={HTTPException: _missing, Refused: _refused, Exception: _failed},
+        title="Haltung", version=__version__, description=_ABOUT, lifespan=lifespan, middleware=layers, docs_url=None, redoc_url=None,
+        exception_handlers={
+            RequestValidationError: _invalid, HTTPException: _refused, UserError: _not_installed, Exception: _failed,
+        },
+        dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if key else [],
     )  # fmt: skip
-    app.include_router(endpoints.router(service))
+    app.include_router(routes.router(service))
     app.include_router(inference_protocol.router(service))
-    _describe(app, service)
-    _pages(app)
+    _add_pages(app)
     return app
 
 
-def _pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return Response(documentation.page(app.openapi()), media_type="text/html")
@@ -84,38 +92,24 @@ def _pages(app: FastAPI) -> None:
         app.mount("/page", StaticFiles(directory=PAGE))
 
 
-def _describe(app: FastAPI, service: Service) -> None:
-    """Let OpenAPI tell our own forms, with the model's own labels."""
-    made = app.openapi
-    classifier = service.engine.classifier
-    tasks = classifier.description["scheme"]["tasks"]
-    multi = [task for task, has in tasks.items() if has.get("kind") == "multi"]
-    forms = schemas.components(classifier.tasks, multi, service.settings.texts)
-
-    def openapi() -> dict[str, Any]:
-        document = made()
-        document["components"] = {"schemas": forms}
-        if service.settings.key:
-            document["components"]["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
-            document["security"] = [{"key": []}]
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if request.url.path.startswith("/v2/"):
+        return failure(400, sentence(error.errors(), inference_protocol.EXAMPLE))
+    return failure(422, sentence(error.errors()))
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return failure(error.status, error.sentence, error.headers)
-
-
-async def _missing(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    told = {
-        404: "there is nothing at this address; GET /docs lists what there is",
-        405: "this address does not take that method; GET /docs lists what it takes",
-    }
-    return failure(error.status_code, told.get(error.status_code, str(error.detail)), error.headers)
+    status, detail = error.status_code, str(error.detail)
+    if status in _NO_ROUTE and detail == HTTPStatus(status).phrase:
+        detail = _NO_ROUTE[status]
+    return failure(status, detail, error.headers)
+
+
+async def _not_installed(_: Request, error: Exception) -> Response:
+    return failure(501, str(error))
 
 
 async def _failed(_: Request, __: Exception) -> Response:
-    return failure(500, "the server has failed at this request; its log says where")
+    return failure(500, FAILED)

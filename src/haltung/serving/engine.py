@@ -1,11 +1,15 @@
-"""A bundle and a runtime together: texts in, each text's probabilities out, group by group of like length."""
+"""The settings of a server, and its engine: a bundle on the runtime that is faster on this machine."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,38 +19,138 @@ from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier, batches
 from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, installed_runtimes, load
-from haltung.serving.settings import Settings, cores
+from haltung.labels import parse
+from haltung.models.calibration import Calibration
+from haltung.models.predictor import Predictor
+from haltung.records import Segment
+
+# The key can come from the environment, so that no list of processes shows it.
+KEY_VARIABLE = "HALTUNG_API_KEY"
 
 # A text as a caller gave it: text, context, target.
 Part = Mapping[str, str]
 
 # Each task's probabilities for one text, [labels].
-Found = Mapping[str, np.ndarray]
+Probabilities = Mapping[str, np.ndarray]
 
-# Formats for the processor, the fastest first; those that the export has not let through are not in the bundle.
+# Formats for the processor, the fastest first; those that the export has refused are not in the bundle.
 _FASTEST = ("int8", "bf16", "fp32")
 
-# Seconds that the runtimes are tried for, in all; with what is run to warm up, and loading both, a start still takes less than four.
+# Seconds of the runtimes' trial in all; with warming up and loading both, a start still takes less than four.
 _TRIAL = 0.6
 
-# What the trial reads: news sentences of usual length, behind a headline and a lead.
+# What the trial reads: a news sentence of usual length, behind a headline and a lead.
 _SENTENCE = (
     "Die Regierung in Santiago warnte am Freitag vor neuen Zöllen auf Kupfer und kündigte eine Klage bei der Welthandelsorganisation an."
 )
 _BEFORE = "Streit um Kupferzölle Chile und Peru verhandeln seit Montag über den Handel mit Metallen. Ein Ergebnis gibt es bisher nicht."
 
-# Of a linear model, which reads a text of any length: as if it were so many tokens at most.
-_MOST = 512
+# The longest estimate for a linear model, which reads a text of any length.
+_MAX_TOKENS = 512
 
-# Padding a batch costs less than running one for each length: its shortest text has at least this share of the longest one's.
+# Padding costs less than a run for each length: the shortest text of a group has at least this share of the longest one's tokens.
 _SIMILAR = 0.8
 
-# OpenVINO keeps what it has prepared for each shape that it has met: with any width, 160 batches grew it by 80 MB; in steps of 8, by 16.
+# OpenVINO stores what it has prepared for each shape: with any width, 160 batches grew it by 80 MB; in steps of 8, by 16.
 _STEP = 8
 
 
-class Engine:
-    """A classifier whose graph runs on the chosen runtime; ``groups`` is to be called from one thread.
+@dataclass(frozen=True)
+class Settings:
+    """How a bundle is served.
+
+    ``texts`` (of a request), ``characters`` (of a text or article) and ``bytes`` (of a body) limit
+    what a caller can send; ``queue`` is how many texts may wait in all. ``batch`` texts or
+    ``tokens``, padding included, go through the graph together; ``wait`` is how many seconds a batch
+    waits for company where there was some before. ``timeout`` is in seconds, from the last byte of a
+    request to its answer; ``drain`` how long a stopping server still answers new callers that it
+    stops. ``origins`` are the web pages of other hosts that may send requests from a browser.
+    ``dyads`` is a bundle of a dyad model for ``POST /events``; None: word order decides there.
+    """
+
+    bundle: Path
+    dyads: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    runtime: str = "auto"
+    format: str = "auto"
+    threads: int | None = None
+    batch: int = 32
+    tokens: int = 1024
+    wait: float = 0.002
+    texts: int = 512
+    characters: int = 100_000
+    bytes: int = 2_000_000
+    queue: int = 2048
+    connections: int = 512
+    timeout: float = 30.0
+    drain: float = 0.5
+    origins: tuple[str, ...] = ()
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings against each other.
+
+        Raises:
+            UserError: an allowed request would never fit into the queue, or an origin is none.
+        """
+        if self.texts > self.queue:
+            raise UserError(
+                f"texts is {self.texts} and queue is {self.queue}, so the largest allowed request never fits; make queue larger"
+            )
+        for origin in self.origins:
+            scheme, _, rest = origin.partition("://")
+            if origin != "*" and (scheme not in ("http", "https") or not rest or "/" in rest):
+                raise UserError(f"origins has '{origin}'; an origin is scheme and host, such as https://example.org, or * for all")
+
+
+def secret(file: str | None) -> str | None:
+    """Return the key that callers have to send; None asks for no key.
+
+    It is the first line of ``file``, or the value of ``HALTUNG_API_KEY``.
+
+    Raises:
+        UserError: the file can't be read, or the key is empty or can't stand in a header.
+    """
+    source = file or KEY_VARIABLE
+    if file is not None:
+        try:
+            key = (Path(file).read_text(encoding="utf-8").splitlines() or [""])[0]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"the key file {file} can't be read ({error}); name a text file with the key in its first line") from None
+    elif KEY_VARIABLE in os.environ:
+        key = os.environ[KEY_VARIABLE]
+    else:
+        return None
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise UserError(f"the key in {source} is empty or has other characters than plain letters, digits and signs; write one such key")
+    return key
+
+
+def cores() -> int:
+    """Return how many cores this process may use, by its affinity and its control group's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Return how many processors the control group (version 2 or 1) may use; None: no limit."""
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+        return None if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        limit, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return None if int(limit) <= 0 else int(limit) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+class Engine(Predictor):
+    """A bundle whose graph runs on the chosen runtime; to be called from one thread only.
 
     Args:
         classifier: the bundle, without a graph of its own.
@@ -56,40 +160,59 @@ class Engine:
 
     def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
         self.classifier, self.choice, self._tokens = classifier, choice, tokens
+        self.scheme = parse(classifier.description["scheme"], source=str(classifier.folder / "haltung.json"))
+        self.calibration = Calibration.from_dict(classifier.description.get("calibration", {}))
 
-    def groups(self, parts: Sequence[Part]) -> Iterator[tuple[list[int], list[Found]]]:
-        """Yield the places of texts with their probabilities, short texts first, so that their callers need not wait for the long ones."""
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
+        out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
+        for indices, rows in self.groups(as_parts(segments)):
+            for index, row in zip(indices, rows, strict=True):
+                for task, values in out.items():
+                    values[index] = row[task]
+        return out
+
+    def groups(self, parts: Sequence[Part]) -> Iterator[tuple[list[int], list[Probabilities]]]:
+        """Yield groups of texts of similar length: their indices, and the probabilities of each.
+
+        The shortest come first, so that their callers need not wait for the long ones.
+        """
         encoded = self.classifier.encode(parts)
         lengths = [sum(len(row) for row in rows) for rows in zip(*encoded.values(), strict=True)]
-        for places in reversed(list(batches(lengths, self._tokens, similar=_SIMILAR))):
-            feeds = self.classifier.feeds({view: [rows[place] for place in places] for view, rows in encoded.items()})
-            found = self.choice.run(self._fewer_shapes(feeds))
-            yield places, [{task: values[row] for task, values in found.items()} for row in range(len(places))]
+        for indices in reversed(list(batches(lengths, self._tokens, similar=_SIMILAR))):
+            feeds = self.classifier.feeds({view: [rows[index] for index in indices] for view, rows in encoded.items()})
+            values = self.choice.run(self._fewer_shapes(feeds))
+            yield indices, [{task: rows[row] for task, rows in values.items()} for row in range(len(indices))]
 
     def _fewer_shapes(self, feeds: Feeds) -> Feeds:
-        """Return the inputs, for OpenVINO padded to a width that is a multiple of ``_STEP`` as far as the model reads."""
+        """Return the inputs, for OpenVINO padded to a multiple of ``_STEP`` up to ``max_length``."""
         if self.choice.graph.runtime != "openvino" or self.classifier.kind != "tokens":
             return feeds
-        most = int(self.classifier.description["input"]["max_length"])
+        longest = int(self.classifier.description["input"]["max_length"])
         out = {}
         for name, values in feeds.items():
             width = values.shape[1]
             # Where the mask is 0 any id will do.
-            out[name] = np.pad(values, ((0, 0), (0, max(0, min(-(-width // _STEP) * _STEP, most) - width))))
+            out[name] = np.pad(values, ((0, 0), (0, max(0, min(-(-width // _STEP) * _STEP, longest) - width))))
         return out
 
     def estimate(self, part: Part) -> int:
-        """Return about how many tokens a text has, without encoding it: German news has four characters to a token."""
-        read = sum(len(part.get(name, "")) for name in ("text", "context", "target"))
-        most = int(self.classifier.description["input"].get("max_length", _MOST))
-        return min(most, 8 + read // 4) * len(self.classifier.views)
+        """Return about how many tokens a text has; German news has four characters to a token."""
+        characters = sum(len(part.get(name, "")) for name in ("text", "context", "target"))
+        longest = int(self.classifier.description["input"].get("max_length", _MAX_TOKENS))
+        return min(longest, 8 + characters // 4) * len(self.classifier.views)
+
+
+def as_parts(segments: Sequence[Segment]) -> list[dict[str, str]]:
+    """Return what a classifier reads of segments."""
+    return [{"text": one.text, "context": one.context, "target": one.target} for one in segments]
 
 
 def open_engine(settings: Settings) -> Engine:
-    """Read the bundle and load its graph, on the runtime that is faster here unless the settings name one.
+    """Read the bundle and load its graph, on the faster runtime unless the settings name one.
 
     Raises:
-        UserError: the bundle is none, or lacks the format, or no runtime can run it.
+        UserError: the folder is no bundle, lacks the format, or no runtime can run it.
     """
     try:
         classifier = Classifier(settings.bundle, format=None)
@@ -100,9 +223,9 @@ def open_engine(settings: Settings) -> Engine:
     if not graphs:
         formats = classifier.description["formats"]
         hint = "" if settings.format in formats else nearest(settings.format, formats)
-        found = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
-        raise UserError(f"{settings.bundle} has no format{found} for {listed(names)}; it has {listed(formats)}")
-    choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _kept(graphs, classifier)
+        wanted = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
+        raise UserError(f"{settings.bundle} has no format{wanted} for {listed(names)}; it has {listed(formats)}")
+    choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _fastest(graphs, classifier)
     engine = Engine(classifier, choice, settings.tokens)
     # The first run prepares the graph; no caller has to wait for that.
     list(engine.groups([{"text": _SENTENCE, "context": _BEFORE}]))
@@ -110,52 +233,43 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | None:
-    """Return the format that a runtime is to run: the one asked for, or by itself the fastest that the export has let through."""
+    """Return the format that a runtime is to run: that of the settings, or the fastest in the bundle."""
     formats = classifier.description["formats"]
     for name in _FASTEST if settings.format == "auto" else (settings.format,):
-        told = formats.get(name)
-        if told is None or told.get("runtime", runtime) != runtime or (settings.format == "auto" and name == "bf16" and not has_bf16()):
+        about = formats.get(name)
+        if about is None or about.get("runtime", runtime) != runtime or (settings.format == "auto" and name == "bf16" and not has_bf16()):
             continue
-        path = classifier.folder / str(told["file"])
+        path = classifier.folder / str(about["file"])
         if not path.is_file():
             raise UserError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
-        return Graph(runtime, name, path, settings.threads or cores(), bf16=told.get("hint") == "bf16", spinning=False)
+        return Graph(runtime, name, path, settings.threads or cores(), bf16=about.get("hint") == "bf16", spinning=False)
     return None
 
 
-def _kept(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
-    """Return the faster graph as an earlier start found it on this machine; try all where there was none."""
-    place = files.cache() / "serving" / f"{_fingerprint(graphs, classifier)}.json"
+def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
+    """Return the faster graph by the trial of an earlier start on this machine, or by a new one."""
+    path = files.cache() / "serving" / f"{_fingerprint(graphs, classifier)}.json"
     try:
-        told = json.loads(place.read_text(encoding="utf-8"))
-        milliseconds = {str(graph): float(told[str(graph)]) for graph in graphs}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        milliseconds = {str(graph): float(stored[str(graph)]) for graph in graphs}
     except (OSError, ValueError, KeyError, TypeError):
-        # There was no earlier start, or what it left is worth nothing.
-        choice = fastest(graphs, _trials(classifier), _TRIAL)
-        _keep(place, choice)
+        # There was no earlier start, or what it left can't be read.
+        part = {"text": _SENTENCE, "context": _BEFORE, "target": ""}
+        choice = fastest(graphs, [classifier.feeds(classifier.encode([part] * count)) for count in (1, 4)], _TRIAL)
+        # In a file system that can't be written to each start tries anew.
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(path, json.dumps(dict(choice.milliseconds)))
         return choice
     best = min(graphs, key=lambda graph: milliseconds[str(graph)])
     return FastestGraph(best, load(best), milliseconds)
 
 
-def _keep(place: Path, choice: FastestGraph) -> None:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(place, json.dumps(dict(choice.milliseconds)))
-    except OSError:
-        pass  # a file system that can't be written to: each start tries anew
-
-
-def _trials(classifier: Classifier) -> list[Feeds]:
-    part = {"text": _SENTENCE, "context": _BEFORE, "target": ""}
-    return [classifier.feeds(classifier.encode([part] * count)) for count in (1, 4)]
-
-
 def _fingerprint(graphs: Sequence[Graph], classifier: Classifier) -> str:
     """Return what the choice depends on, as hex digits: graphs, cores, processor, versions."""
     formats = classifier.description["formats"]
-    known = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
-    return hashlib.sha256(json.dumps([known, _processor()]).encode()).hexdigest()[:24]
+    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
+    return hashlib.sha256(json.dumps([about, _processor()]).encode()).hexdigest()[:24]
 
 
 def _version(package: str) -> str:

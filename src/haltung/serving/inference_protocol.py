@@ -1,85 +1,259 @@
-"""The Open Inference Protocol, version 2, over HTTP: what KServe, Triton's clients and others speak with any model."""
+"""The Open Inference Protocol, version 2, over HTTP, as KServe and Triton's clients speak it with any model.
+
+Tensors are JSON, or bytes behind the JSON (the protocol's extension "binary tensor data").
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+from starlette.responses import JSONResponse, Response
 
 from haltung import __version__
-from haltung.serving import responses as schemas
-from haltung.serving.answers import Refused, answer
-from haltung.serving.requests import FIELDS
+from haltung.serving.requests import FIELDS, JsonRequest, JsonRoute, Limits, parse
+from haltung.serving.responses import REFUSALS, errors
 from haltung.serving.service import Service
-from haltung.serving.tensors import LENGTH, Tensor, Wanted, read, written
 
 # The one model of a server, and its one version.
 MODEL, VERSION = "haltung", "1"
 
+# How many bytes of a body are JSON; the tensors' bytes stand behind them.
+LENGTH = "inference-header-content-length"
+
+EXAMPLE = '{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["…"]}]}'
+
+
+def _flat(data: Any) -> Any:
+    """Return the rows of a column ``[n, 1]`` as one list."""
+    return [one for row in data for one in (row if isinstance(row, list) else [row])] if isinstance(data, list) else data
+
+
+def _column(shape: list[int]) -> list[int]:
+    if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
+        return shape
+    raise PydanticCustomError("sentence", "is neither [n] nor [n, 1]")
+
+
+class _ProtocolBody(BaseModel):
+    """A JSON object whose unknown keys are ignored, as the protocol wants it."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class InputParameters(_ProtocolBody):
+    """``binary_data_size`` is how many bytes behind the JSON belong to the tensor."""
+
+    binary_data_size: Annotated[int, Field(ge=0)] | None = None
+
+
+class InputTensor(_ProtocolBody):
+    """The texts of an input; ``data`` is left out where they stand behind the JSON as bytes."""
+
+    name: Literal["text", "context", "target"]
+    datatype: Literal["BYTES"]
+    shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], AfterValidator(_column)]
+    data: Annotated[list[str], BeforeValidator(_flat)] | None = None
+    parameters: InputParameters | None = None
+
+
+class OutputParameters(_ProtocolBody):
+    """``binary_data`` asks for bytes; ``classification`` is an extension that this server lacks."""
+
+    binary_data: bool | None = None
+    classification: Any = None
+
+
+class RequestedOutput(_ProtocolBody):
+    """An output by its name."""
+
+    name: str
+    parameters: OutputParameters | None = None
+
+
+class RequestParameters(_ProtocolBody):
+    """``binary_data_output`` asks for all outputs as bytes."""
+
+    binary_data_output: bool = False
+
+
+class InferenceRequest(_ProtocolBody):
+    """Texts to label, and the outputs that are wanted; all where none is named."""
+
+    id: str | None = None
+    inputs: list[InputTensor]
+    outputs: list[RequestedOutput] | None = None
+    parameters: RequestParameters | None = None
+
+
+class TensorDescription(BaseModel):
+    """An input or output of the model; -1 in a shape is the number of texts."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+
+
+class OutputTensor(TensorDescription):
+    """An output; ``data`` is left out where it stands behind the JSON as bytes."""
+
+    data: list[Any] = []
+
+
+class InferenceResponse(BaseModel):
+    """Labels and probabilities."""
+
+    model_name: str
+    model_version: str
+    id: str = ""
+    outputs: list[OutputTensor]
+
+
+class ServerMetadata(BaseModel):
+    """The server."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ModelMetadata(BaseModel):
+    """The model's inputs and outputs."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorDescription]
+    outputs: list[TensorDescription]
+
+
+class Live(BaseModel):
+    """Whether the server runs."""
+
+    live: bool
+
+
+class Ready(BaseModel):
+    """Whether requests are taken."""
+
+    ready: bool
+
+
+class ModelReady(Ready):
+    """Whether the model answers."""
+
+    name: str
+
+
+class _InferenceJson(JsonRequest):
+    """A request whose first bytes are JSON; ``rest`` are those behind it."""
+
+    rest = b""
+
+    async def json(self) -> Any:
+        body, length = await self.body(), self.headers.get(LENGTH)
+        if length is not None:
+            if not (length.isascii() and length.isdigit()) or len(length) > 12 or int(length) > len(body):
+                raise HTTPException(400, f"the header {LENGTH} is no length that fits the body")
+            body, self.rest = body[: int(length)], body[int(length) :]
+        return parse(body, EXAMPLE, status=400)
+
+
+class _InferenceRoute(JsonRoute):
+    request_class = _InferenceJson
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An output: ``values`` are float32 (``FP32``) or a list of texts (``BYTES``)."""
+
+    name: str
+    shape: tuple[int, ...]
+    values: np.ndarray | list[str]
+
+    def described(self, binary: bool) -> dict[str, Any]:
+        """Return the output as JSON, with its values unless they go as bytes."""
+        texts = isinstance(self.values, list)
+        head = {"name": self.name, "datatype": "BYTES" if texts else "FP32", "shape": list(self.shape)}
+        if binary:
+            return {**head, "parameters": {"binary_data_size": len(self.raw())}}
+        return {**head, "data": self.values if isinstance(self.values, list) else self.values.ravel().tolist()}
+
+    def raw(self) -> bytes:
+        """Return the values as bytes, little-endian; before each text its length in four bytes."""
+        if isinstance(self.values, list):
+            parts = [value.encode() for value in self.values]
+            return b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+        return self.values.astype("<f4").tobytes()
+
 
 def router(service: Service) -> APIRouter:
     """Return the routes under ``/v2``."""
-    routes = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+    routes = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=_InferenceRoute)
+    limits = Limits(service.settings.texts, service.settings.characters)
 
-    @routes.get("", summary="The server", responses=schemas.told("ServerMetadata"))
-    async def server() -> Response:
-        return answer({"name": "haltung", "version": __version__, "extensions": ["binary_tensor_data"]})
+    @routes.get("", summary="The server")
+    async def server() -> ServerMetadata:
+        return ServerMetadata(name="haltung", version=__version__, extensions=["binary_tensor_data"])
 
-    @routes.get("/health/live", summary="Whether the server runs", responses=schemas.told("Live"))
-    async def live() -> Response:
-        return answer({"live": True})
+    @routes.get("/health/live", summary="Whether the server runs")
+    async def live() -> Live:
+        return Live(live=True)
 
-    @routes.get("/health/ready", summary="Whether requests are taken", responses=schemas.told("Ready", 503))
+    @routes.get("/health/ready", summary="Whether requests are taken", response_model=Ready, responses={503: {"model": Ready}})
     async def ready() -> Response:
-        return answer({"ready": service.ready}, 200 if service.ready else 503)
+        return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
     for path in ("/models/{model}", "/models/{model}/versions/{version}"):
 
-        @routes.get(path, summary="The model's inputs and outputs", responses=schemas.told("ModelMetadata", 404))
-        async def metadata(model: str, version: str = VERSION) -> Response:
-            _known(model, version)
-            return answer(_metadata(service))
+        @routes.get(path, summary="The model's inputs and outputs", response_model_exclude_none=True, responses=errors(404))
+        async def metadata(model: str, version: str = VERSION) -> ModelMetadata:
+            _check_model(model, version)
+            return _metadata(service)
 
-        @routes.get(f"{path}/ready", summary="Whether the model answers", responses=schemas.told("ModelReady", 404, 503))
+        @routes.get(
+            f"{path}/ready", summary="Whether the model answers", response_model=ModelReady,
+            responses={**errors(404), 503: {"model": ModelReady}},
+        )  # fmt: skip
         async def model_ready(model: str, version: str = VERSION) -> Response:
-            _known(model, version)
-            return answer({"name": MODEL, "ready": service.ready}, 200 if service.ready else 503)
+            _check_model(model, version)
+            return JSONResponse({"name": MODEL, "ready": service.ready}, 200 if service.ready else 503)
 
         @routes.post(
-            f"{path}/infer",
-            summary="Labels and probabilities of texts",
-            responses=schemas.told("InferenceResponse", *schemas.REFUSALS, 400, 404),
-            openapi_extra=schemas.body("InferenceRequest"),
-        )
-        async def infer(request: Request, model: str, version: str = VERSION) -> Response:
-            _known(model, version)
-            return await _infer(service, await request.body(), request.headers.get(LENGTH))
+            f"{path}/infer", summary="Labels and probabilities of texts",
+            response_model=InferenceResponse, responses=errors(*REFUSALS, 400, 404),
+        )  # fmt: skip
+        async def infer(request: Request, body: InferenceRequest, model: str, version: str = VERSION) -> Response:
+            _check_model(model, version)
+            return await _infer(service, limits, body, cast(_InferenceJson, request).rest)
 
     return routes
 
 
-def _known(model: str, version: str) -> None:
+def _check_model(model: str, version: str) -> None:
     if (model, version) != (MODEL, VERSION):
-        raise Refused(404, f"there is no such model or version; this server has the model '{MODEL}' in version {VERSION}")
+        raise HTTPException(404, f"there is no such model or version; this server has the model '{MODEL}' in version {VERSION}")
 
 
-def _metadata(service: Service) -> dict[str, Any]:
-    outputs: list[dict[str, Any]] = []
+def _metadata(service: Service) -> ModelMetadata:
+    outputs: list[TensorDescription] = []
     for task, labels in service.engine.classifier.tasks.items():
-        outputs.append({"name": task, "datatype": "BYTES", "shape": [-1]})
+        outputs.append(TensorDescription(name=task, datatype="BYTES", shape=[-1]))
         # The order of the columns; the protocol's parameters hold text, numbers and truth values only.
-        told = {"labels": json.dumps(labels, ensure_ascii=False)}
-        outputs.append({"name": _probabilities(task), "datatype": "FP32", "shape": [-1, len(labels)], "parameters": told})
-    return {
-        "name": MODEL,
-        "versions": [VERSION],
-        "platform": f"onnx_{service.engine.choice.graph.runtime}",
-        "inputs": [{"name": name, "datatype": "BYTES", "shape": [-1], "parameters": {"optional": name != "text"}} for name in FIELDS],
-        "outputs": outputs,
-    }
+        columns = {"labels": json.dumps(labels, ensure_ascii=False)}
+        outputs.append(TensorDescription(name=_probabilities(task), datatype="FP32", shape=[-1, len(labels)], parameters=columns))
+    inputs = [
+        TensorDescription(name=name, datatype="BYTES", shape=[-1], parameters={"optional": name != "text"}) for name in FIELDS
+    ]  # fmt: skip
+    platform = f"onnx_{service.engine.choice.graph.runtime}"
+    return ModelMetadata(name=MODEL, versions=[VERSION], platform=platform, inputs=inputs, outputs=outputs)
 
 
 def _probabilities(task: str) -> str:
@@ -87,30 +261,96 @@ def _probabilities(task: str) -> str:
     return f"{task}.probabilities"
 
 
-async def _infer(service: Service, body: bytes, length: str | None) -> Response:
-    tasks = service.engine.classifier.tasks
-    names = [name for task in tasks for name in (task, _probabilities(task))]
-    asked = read(body, length, FIELDS, names)
-    service.reader.counted(len(asked.inputs["text"]))
-    parts = [dict(zip(asked.inputs, values, strict=True)) for values in zip(*asked.inputs.values(), strict=True)]
-    for place, part in enumerate(parts):
-        for name in part:
-            part[name] = service.reader.text(part[name], f"{name} {place}", needed=name == "text")
-    found = await service.probabilities(parts)
-    tensors = {tensor.name: tensor for tensor in _outputs(service, parts, found)}
-    wanted = asked.wanted if asked.wanted is not None else [Wanted(name, asked.binary) for name in names]
-    head = {"model_name": MODEL, "model_version": VERSION, **({} if asked.id is None else {"id": asked.id})}
-    content, json_length = written(head, [(tensors[one.name], one.binary) for one in wanted])
-    if json_length is None:
-        return Response(content, media_type="application/json")
-    return Response(content, headers={LENGTH: str(json_length)}, media_type="application/octet-stream")
+async def _infer(service: Service, limits: Limits, body: InferenceRequest, rest: bytes) -> Response:
+    names = [name for task in service.engine.classifier.tasks for name in (task, _probabilities(task))]
+    inputs, wanted = texts(body, rest), _wanted(body, names)
+    parts = [dict(zip(inputs, values, strict=True)) for values in zip(*inputs.values(), strict=True)]
+    limits.check_parts(parts, "{field} {number}")
+    for number, part in enumerate(parts):
+        if not part["text"].strip():
+            raise HTTPException(422, f"text {number} is empty; leave it out")
+    values = await service.probabilities(parts)
+    tensors = {tensor.name: tensor for tensor in _outputs(service, parts, values)}
+    head: dict[str, Any] = {"model_name": MODEL, "model_version": VERSION, **({} if body.id is None else {"id": body.id})}
+    head["outputs"] = [tensors[name].described(binary) for name, binary in wanted]
+    raw = b"".join(tensors[name].raw() for name, binary in wanted if binary)
+    answer = JSONResponse(head)
+    if not any(binary for _, binary in wanted):
+        return answer
+    return Response(bytes(answer.body) + raw, headers={LENGTH: str(len(answer.body))}, media_type="application/octet-stream")
 
 
-def _outputs(service: Service, parts: list[dict[str, str]], found: dict[str, np.ndarray]) -> list[Tensor]:
-    said = service.engine.classifier.predictions(parts, found)
+def texts(body: InferenceRequest, rest: bytes) -> dict[str, list[str]]:
+    """Return the texts of each input, all of one number.
+
+    Args:
+        body: the JSON.
+        rest: the bytes behind it.
+
+    Raises:
+        HTTPException: 400 where they don't fit each other.
+    """
+    inputs: dict[str, list[str]] = {}
+    for number, tensor in enumerate(body.inputs):
+        where = f"inputs[{number}]"
+        size = tensor.parameters.binary_data_size if tensor.parameters else None
+        if tensor.name in inputs:
+            raise HTTPException(400, f"{where} is a second '{tensor.name}'; send each input once")
+        if size is not None and size > len(rest):
+            raise HTTPException(400, f"{where} has a binary_data_size that does not fit the body")
+        if size is not None:
+            values, rest = _decoded(rest[:size], where), rest[size:]
+        elif tensor.data is not None:
+            values = tensor.data
+        else:
+            raise HTTPException(400, f"{where} has neither 'data' nor a binary_data_size")
+        if len(values) != tensor.shape[0]:
+            raise HTTPException(400, f"{where} has {len(values)} texts, its shape says {tensor.shape[0]}")
+        inputs[tensor.name] = values
+    if rest:
+        raise HTTPException(400, f"the last {len(rest)} bytes belong to no tensor")
+    if "text" not in inputs:
+        raise HTTPException(400, f"there is no input 'text'; send an object such as {EXAMPLE}")
+    for name, values in inputs.items():
+        if len(values) != len(inputs["text"]):
+            raise HTTPException(400, f"'{name}' has {len(values)} texts and 'text' has {len(inputs['text'])}; send one for each")
+    return inputs
+
+
+def _decoded(raw: bytes, where: str) -> list[str]:
+    out, position = [], 0
+    while position < len(raw):
+        size = int.from_bytes(raw[position : position + 4], "little")
+        text = raw[position + 4 : position + 4 + size]
+        if position + 4 + size > len(raw):
+            raise HTTPException(400, f"the bytes of {where} end within a text; each has its length before it, in four bytes")
+        try:
+            out.append(text.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise HTTPException(400, f"text {len(out)} of {where} is not UTF-8") from None
+        position += 4 + size
+    return out
+
+
+def _wanted(body: InferenceRequest, names: Sequence[str]) -> list[tuple[str, bool]]:
+    """Return the outputs to send, and whether each goes as bytes."""
+    default = body.parameters is not None and body.parameters.binary_data_output
+    wanted = []
+    for number, output in enumerate(body.outputs or []):
+        parameters = output.parameters or OutputParameters()
+        if output.name not in names:
+            raise HTTPException(400, f"outputs[{number}] has an unknown name; allowed are {', '.join(names)}")
+        if parameters.classification:
+            raise HTTPException(400, f"outputs[{number}] asks for the extension classification, which this server lacks")
+        wanted.append((output.name, default if parameters.binary_data is None else parameters.binary_data))
+    return wanted or [(name, default) for name in names]
+
+
+def _outputs(service: Service, parts: Sequence[Mapping[str, str]], values: Mapping[str, np.ndarray]) -> list[Tensor]:
+    rows = service.engine.classifier.predictions(parts, values)
     out = []
-    for task, values in found.items():
+    for task, probabilities in values.items():
         # Several labels of one text are a JSON list.
-        labels = [row[task] if isinstance(row[task], str) else json.dumps(row[task], ensure_ascii=False) for row in said]
-        out += [Tensor(task, (len(parts),), labels), Tensor(_probabilities(task), values.shape, values)]
+        labels = [row[task] if isinstance(row[task], str) else json.dumps(row[task], ensure_ascii=False) for row in rows]
+        out += [Tensor(task, (len(parts),), labels), Tensor(_probabilities(task), probabilities.shape, probabilities)]
     return out

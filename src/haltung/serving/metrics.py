@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests, texts, batches, and how long they take; never a text."""
+"""The numbers of a server for Prometheus: requests, texts, batches, and how long they take; never a text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prometheus_client import (
     generate_latest,
 )
 
-TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The numbers of one server; it has a registry of its own, so that two servers in one process do not mix."""
+    """The numbers of one server; the registry is its own, so that two servers in one process don't mix."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -40,7 +40,7 @@ class Metrics:
         self._model = Info("haltung_model", "What is served", registry=self.registry)
 
     def serves(self, facts: dict[str, str]) -> None:
-        """Say which model is served, and how."""
+        """Set which model is served, and how."""
         self._model.info(facts)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -48,17 +48,17 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def waiting(self, texts: int) -> None:
-        """So many texts wait now."""
-        self._waiting.set(texts)
+    def waiting(self, more: int) -> None:
+        """Add to the texts that wait, in all queues; negative where some wait no longer."""
+        self._waiting.inc(more)
 
     def worked(self, texts: int, requests: int, seconds: float) -> None:
-        """A batch of so many texts, of so many requests, took so long."""
+        """Count a batch: its texts, the requests that they are from, and how long it took."""
         self._texts.inc(texts)
         self._batch_texts.observe(texts)
         self._batch_requests.observe(requests)
         self._batch_seconds.observe(seconds)
 
     def page(self) -> bytes:
-        """Return all of it as Prometheus reads it."""
+        """Return all numbers in Prometheus' format."""
         return generate_latest(self.registry)

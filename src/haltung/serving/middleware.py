@@ -1,60 +1,85 @@
-"""What every request meets first: whether the server still takes any, how large a body may be, and how long all of it may take."""
+"""What every request passes before its route: the key, the limits of size and time, the log, and the headers of the answer."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import logging
 import time
 import traceback
+from collections.abc import Mapping
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from haltung.serving.answers import Refused, failure
 from haltung.serving.metrics import Metrics
-from haltung.serving.security import Key
 
 log = logging.getLogger("haltung.serving")
 
-# Of a body that is too large so much more is read and thrown away: a client that is still sending would not see the answer.
-_THROWN_AWAY = 8
+FAILED = "the server has failed at this request; its log says where"
 
-# A caller who sends a body slower than this is not waited for.
+# Of a body that is too large this many times the limit is read and dropped: a client that is still sending would not see the answer.
+_DROPPED = 8
+
+# A client that takes longer to send its body is not waited for.
 _BODY_SECONDS = 20.0
 
+# What is counted for a client that went away before there was an answer (as nginx does); it is never sent.
+_CLIENT_GONE = 499
 
-# What is counted for a caller who went away before there was an answer (as nginx has it); nobody is sent it.
-_GONE = 499
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+# Only the server's own files: no inline script or style, nothing from another host, no frame, no form to another host.
+POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+# These reveal no text and cost nothing, so a browser and a supervisor need no key for them.
+_OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/docs", "/docs.css", "/openapi.json", "/")
+_OPEN_FOLDERS = ("/page/",)
 
 
-class _Gone(Exception):
-    """The caller has hung up, or has sent what is no HTTP and was told so already."""
+def failure(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return an error as every part of the server gives it: ``{"error": "one sentence"}``."""
+    return JSONResponse({"error": sentence}, status, headers)
 
 
 class Gate:
-    """Whether the server takes requests; opened when the model is there, shut when the server stops."""
+    """Whether the server refuses new requests because it stops."""
 
     def __init__(self) -> None:
         self.stopping = False
 
 
 class Entrance:
-    """The outermost layer of ours: refuses what is too large or too late, counts, writes one line per request, and lets no error out.
+    """Refuses what is too large or too late, counts and logs each request, and lets no exception out.
 
-    The line has method, route, status and time, and never a path as it was sent, a query or a body.
+    A line of the log has method, route, status and time, and never a path as it was sent, a query
+    or a body.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gate, metrics: Metrics, key: Key | None, most: int, timeout: float) -> None:
-        self._app, self._gate, self._metrics, self._key, self._most, self._timeout = app, gate, metrics, key, most, timeout
+    def __init__(self, app: ASGIApp, gate: Gate, metrics: Metrics, key: Key | None, max_bytes: int, timeout: float) -> None:
+        self._app, self._gate, self._metrics, self._key = app, gate, metrics, key
+        self._max_bytes, self._timeout = max_bytes, timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer for it."""
+        """Pass the request on, or answer it with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
+        start, status = time.perf_counter(), 0
 
-        async def sent(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -63,48 +88,46 @@ class Entrance:
             try:
                 await send(message)
             except Exception as error:
-                raise _Gone from error
+                raise _ClientGone from error
 
         try:
-            await self._answer(scope, receive, sent)
-        except _Gone:
-            status = _GONE
+            await self._answer(scope, receive, send_and_note)
+        except _ClientGone:
+            status = _CLIENT_GONE
         route = getattr(scope.get("route"), "path", None) or "other"
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         self._metrics.answered(route, status, seconds)
         log.info("%s %s %d %.1f ms", scope["method"] if scope["method"] in _METHODS else "other", route, status, 1000 * seconds)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, and answer for it where it is refused or fails."""
-        begun = False
+        started = False
 
-        async def sent(message: Message) -> None:
-            nonlocal begun
-            begun = True
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
             await send(message)
 
         try:
-            await self._through(scope, receive, sent)
-        except _Gone:
+            await self._pass_on(scope, receive, send_and_note)
+        except _ClientGone:
             raise
-        except Refused as refused:
-            if not begun:
-                await failure(refused.status, refused.sentence, refused.headers)(scope, receive, send)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a sentence and the log gets no text of theirs
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s\n%s", type(error).__name__, where)
-            if not begun:
-                await failure(500, "the server has failed at this request; its log says where")(scope, receive, send)
+        except HTTPException as refused:
+            if not started:
+                await failure(refused.status_code, refused.detail, refused.headers)(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets a sentence, and the log none of the client's text
+            log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            if not started:
+                await failure(500, FAILED)(scope, receive, send)
 
-    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._gate.stopping and not scope["path"].endswith("/live"):
-            raise Refused(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
+            raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         if self._key is not None:
             self._key.check(scope)
         body = await self._body(Headers(scope=scope), receive)
         given = False
 
-        async def whole() -> Message:
+        async def receive_body() -> Message:
             nonlocal given
             if given:
                 return await receive()
@@ -113,39 +136,91 @@ class Entrance:
 
         try:
             async with asyncio.timeout(self._timeout):
-                await self._app(scope, whole, send)
+                await self._app(scope, receive_body, send)
         except TimeoutError:
-            raise Refused(504, f"the answer has taken more than {self._timeout:g} s; send fewer texts at once, or ask again") from None
+            sentence = f"the answer has taken more than {self._timeout:g} s; send fewer texts at once, or ask again"
+            raise HTTPException(504, sentence) from None
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """Return the body, however it was sent.
+        """Return the whole body, also one that comes in pieces.
 
         Raises:
-            Refused: it is too large, comes too slowly, or is compressed.
-            _Gone: it has no end.
+            HTTPException: it is too large, comes too slowly, or is compressed.
+            _ClientGone: it has no end.
         """
         if headers.get("content-encoding", "identity") != "identity":
-            raise Refused(415, "the body is compressed; send it as it is")
+            raise HTTPException(415, "the body is compressed; send it as it is")
         parts: list[bytes] = []
         size = 0
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 more = True
-                while more and size <= _THROWN_AWAY * self._most:
+                while more and size <= _DROPPED * self._max_bytes:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Gone
+                        raise _ClientGone
                     part = message.get("body", b"")
                     size += len(part)
-                    if size <= self._most:
+                    if size <= self._max_bytes:
                         parts.append(part)
                     more = message.get("more_body", False)
         except TimeoutError:
-            raise Refused(408, f"the body has not come within {_BODY_SECONDS:g} s", {"connection": "close"}) from None
-        if size > self._most:
-            sentence = f"the body has more than {self._most:,} bytes, which is the most that is allowed; send fewer texts at once"
-            raise Refused(413, sentence, {"connection": "close"} if more else {})
+            raise HTTPException(408, f"the body has not come within {_BODY_SECONDS:g} s", {"connection": "close"}) from None
+        if size > self._max_bytes:
+            sentence = f"the body has more than {self._max_bytes:,} bytes, the most that is allowed; send fewer texts at once"
+            raise HTTPException(413, sentence, {"connection": "close"} if more else {})
         return b"".join(parts)
 
 
-_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+class SecurityHeaders:
+    """Adds the security headers to every answer, and keeps the model's answers out of caches."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("cache-control", "no-cache" if _is_open(scope["path"]) else "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class Key:
+    """The key of a server, sent as ``X-API-Key: KEY`` or ``Authorization: Bearer KEY``; health and page need none."""
+
+    def __init__(self, key: str) -> None:
+        # Digests have one length, so the time of a comparison doesn't reveal that of the key.
+        self._digest = _digest(key)
+
+    def check(self, scope: Scope) -> None:
+        """Raise HTTPException 401 where a request needs the key and doesn't have it."""
+        if _is_open(scope["path"]):
+            return
+        headers = Headers(scope=scope)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+        if not hmac.compare_digest(_digest(given), self._digest):
+            sentence = "this server asks for a key: send it as the header X-API-Key"
+            raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
+
+
+class _ClientGone(Exception):
+    """The client has hung up, or has sent what is no HTTP and was told so already."""
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -1,8 +1,9 @@
-"""Texts of several callers go through the graph together, each caller gets its own answers, and nobody waits for a long request.
+"""A queue that batches the texts of several callers, gives each its own answers, and lets no long request hold up the others.
 
-One thread does all the work, batch after batch, and uses all cores. What arrives meanwhile waits, and the next batch takes a few texts of
-each request in turn. So there is hardly anything to wait for by the clock: only where the last batch had more requests than are there now,
-its callers have just been answered, and the next batch gives them a moment to ask again.
+A thread does the work, batch after batch, on all cores. What arrives meanwhile waits, and the next
+batch takes a few texts of each request in turn. So a timed wait is hardly ever needed: only where
+the last batch had more requests than are waiting now, its callers have just been answered, and the
+next batch gives them a moment to ask again.
 """
 
 from __future__ import annotations
@@ -12,36 +13,36 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-# So many texts of one request stand together in a batch while others wait too.
+# At most this many texts of one request stand together in a batch while others wait too.
 _TURN = 8
 
-# How fast the estimate of texts per second follows: the weight of the newest batch.
+# Weight of the newest batch in the estimate of texts per second.
 _NEWEST = 0.2
 
 
-class Full(Exception):
-    """No room for these texts now; ``seconds`` tells when to come again."""
+class QueueFull(Exception):
+    """No room for these texts now; ``seconds`` is when to ask again."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"come again in {seconds} s")
+        super().__init__(f"ask again in {seconds} s")
         self.seconds = seconds
 
 
-class Closed(Exception):
+class QueueClosed(Exception):
     """The server stops and takes nothing more."""
 
 
-class Broken(Exception):
-    """The work itself failed; ``cause`` is the type of what was raised, whose message may hold a caller's text."""
+class WorkFailed(Exception):
+    """The work itself failed; names the type of the exception, whose message can hold a caller's text."""
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """``texts`` and estimated ``tokens`` of one batch, ``queue`` texts that may wait in all, ``wait`` seconds for company."""
+class QueueLimits:
+    """``texts`` and estimated ``tokens`` of a batch, ``queue`` texts that may wait in all, ``wait`` seconds for company."""
 
     texts: int
     tokens: int
@@ -49,19 +50,19 @@ class Sizes:
     wait: float
 
 
-class Watch(Protocol):
-    """Hears what the batcher does."""
+class QueueMetrics(Protocol):
+    """Counts what the batcher does."""
 
-    def waiting(self, texts: int) -> None:
-        """So many texts wait now."""
+    def waiting(self, more: int) -> None:
+        """Add to the number of waiting texts."""
         ...
 
     def worked(self, texts: int, requests: int, seconds: float) -> None:
-        """A batch of so many texts, of so many requests, took so long."""
+        """Count a batch."""
         ...
 
 
-# Takes texts, and yields their places with what was found for them, as it comes.
+# Takes texts, and yields indices of them with their results, as they come.
 Work = Callable[[Sequence[Any]], Iterable[tuple[Sequence[int], Sequence[Any]]]]
 
 
@@ -69,27 +70,28 @@ Work = Callable[[Sequence[Any]], Iterable[tuple[Sequence[int], Sequence[Any]]]]
 class _Call:
     items: Sequence[Any]
     answer: asyncio.Future[list[Any]]
-    found: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
     begun: int = 0
     missing: int = 0
 
     def __post_init__(self) -> None:
-        self.found = [None] * len(self.items)
+        self.results = [None] * len(self.items)
         self.missing = len(self.items)
 
 
 class Batcher:
-    """Collects texts of concurrent requests.
+    """Collects the texts of concurrent requests; needs a running event loop.
 
     Args:
-        work: runs in the thread.
-        tokens: estimates the tokens of one item.
-        sizes: of batches and queue.
-        watch: is told what happens.
+        work: runs in ``thread``.
+        tokens: estimates the tokens of one text.
+        limits: of batches and queue.
+        metrics: counts what happens.
+        thread: an executor with one thread, which several batchers can share.
     """
 
-    def __init__(self, work: Work, tokens: Callable[[Any], int], sizes: Sizes, watch: Watch) -> None:
-        self._work, self._tokens, self._sizes, self._watch = work, tokens, sizes, watch
+    def __init__(self, work: Work, tokens: Callable[[Any], int], limits: QueueLimits, metrics: QueueMetrics, thread: Executor) -> None:
+        self._work, self._tokens, self._limits, self._metrics, self._thread = work, tokens, limits, metrics, thread
         self._waiting: deque[_Call] = deque()
         self._open: set[_Call] = set()
         self._texts = 0
@@ -99,24 +101,23 @@ class Batcher:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run())
 
     async def submit(self, items: Sequence[Any]) -> list[Any]:
-        """Return what was found for each item, in order.
+        """Return the result for each item, in order.
 
         Raises:
-            Full: as many wait as may.
-            Closed: the server stops.
-            Broken: the work failed.
+            QueueFull: there is no room.
+            QueueClosed: the server stops.
+            WorkFailed: the work failed.
         """
         if self._closed:
-            raise Closed
+            raise QueueClosed
         if not items:
             return []
-        if self._texts + len(items) > self._sizes.queue:
-            raise Full(self._seconds())
+        if self._texts + len(items) > self._limits.queue:
+            raise QueueFull(self._seconds())
         call = _Call(items, self._loop.create_future())
         self._waiting.append(call)
         self._open.add(call)
@@ -126,7 +127,7 @@ class Batcher:
         try:
             return await call.answer
         finally:
-            # Also where the caller has given up: what is left of its texts takes nobody's place any more.
+            # Also where the caller has given up: the rest of its texts takes nobody's room any more.
             self._open.discard(call)
             if call in self._waiting:
                 self._waiting.remove(call)
@@ -135,38 +136,37 @@ class Batcher:
                 self._idle.set()
 
     async def close(self) -> None:
-        """Take nothing more, answer all that was taken, and end the thread."""
+        """Take nothing more, and answer all that was taken."""
         self._closed = True
         await self._idle.wait()
         self._runner.cancel()
         await asyncio.gather(self._runner, return_exceptions=True)
-        self._thread.shutdown()
 
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
             if len(self._waiting) < self._company:
-                await asyncio.sleep(self._sizes.wait)
+                await asyncio.sleep(self._limits.wait)
             batch = self._take()
             if not self._waiting:
                 self._arrived.clear()
             if not batch:
                 continue
-            began = time.perf_counter()
-            await self._loop.run_in_executor(self._thread, self._through, batch)
-            seconds = time.perf_counter() - began
+            start = time.perf_counter()
+            await self._loop.run_in_executor(self._thread, self._run_batch, batch)
+            seconds = time.perf_counter() - start
             self._company = len({id(call) for call, _ in batch})
             self._rate += (len(batch) / seconds - self._rate) * (_NEWEST if self._rate else 1)
-            self._watch.worked(len(batch), self._company, seconds)
+            self._metrics.worked(len(batch), self._company, seconds)
 
     def _take(self) -> list[tuple[_Call, int]]:
-        """Return the next batch: call and place of each text."""
+        """Return the next batch: of each text its call, and its index in it."""
         batch: list[tuple[_Call, int]] = []
         tokens = 0
-        while self._waiting and len(batch) < self._sizes.texts and tokens < self._sizes.tokens:
+        while self._waiting and len(batch) < self._limits.texts and tokens < self._limits.tokens:
             call = self._waiting.popleft()
             turn = 0
-            while call.begun < len(call.items) and turn < _TURN and len(batch) < self._sizes.texts and tokens < self._sizes.tokens:
+            while call.begun < len(call.items) and turn < _TURN and len(batch) < self._limits.texts and tokens < self._limits.tokens:
                 batch.append((call, call.begun))
                 tokens += self._tokens(call.items[call.begun])
                 call.begun += 1
@@ -176,37 +176,38 @@ class Batcher:
         self._count(-len(batch))
         return batch
 
-    def _through(self, batch: Sequence[tuple[_Call, int]]) -> None:
-        """Do the work; runs in the thread, and hands each part of the answers to the loop as it comes."""
+    def _run_batch(self, batch: Sequence[tuple[_Call, int]]) -> None:
+        """Do the work; runs in the thread, and hands each part of the results to the loop as it comes."""
         try:
-            for places, found in self._work([call.items[place] for call, place in batch]):
-                self._loop.call_soon_threadsafe(self._deliver, [batch[place] for place in places], found)
+            for indices, results in self._work([call.items[index] for call, index in batch]):
+                self._loop.call_soon_threadsafe(self._deliver, [batch[index] for index in indices], results)
         except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises (a panic in Rust is no Exception): the next batch goes on
             calls = {id(call): call for call, _ in batch}
             if len(calls) == 1:
                 self._loop.call_soon_threadsafe(self._fail, batch, error)
                 return
-            # Nobody's request fails for another's: each once more by itself.
+            # No request fails for another's text: each is tried once more by itself.
             for call in calls.values():
-                self._through([(one, place) for one, place in batch if one is call and one.found[place] is None])
+                self._run_batch([(one, index) for one, index in batch if one is call and one.results[index] is None])
 
-    def _deliver(self, parts: Sequence[tuple[_Call, int]], found: Sequence[Any]) -> None:
-        for (call, place), one in zip(parts, found, strict=True):
-            call.found[place] = one
-            call.missing -= 1
+    def _deliver(self, parts: Sequence[tuple[_Call, int]], results: Sequence[Any]) -> None:
+        for (call, index), result in zip(parts, results, strict=True):
+            if call.results[index] is None:  # else it was tried again while the first result was on its way
+                call.missing -= 1
+            call.results[index] = result
             if not call.missing and not call.answer.done():
-                call.answer.set_result(call.found)
+                call.answer.set_result(call.results)
 
     def _fail(self, batch: Sequence[tuple[_Call, int]], error: BaseException) -> None:
-        broken = Broken(type(error).__name__)
-        broken.__cause__ = error
+        failed = WorkFailed(type(error).__name__)
+        failed.__cause__ = error
         for call, _ in batch:
             if call.missing and not call.answer.done():
-                call.answer.set_exception(broken)
+                call.answer.set_exception(failed)
 
     def _count(self, more: int) -> None:
         self._texts += more
-        self._watch.waiting(self._texts)
+        self._metrics.waiting(more)
 
     def _seconds(self) -> int:
         return min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1

@@ -1,183 +1,233 @@
-"""From a request's body to the texts in it; each fault is told in one sentence that names the field and never repeats a text."""
+"""Requests as pydantic models, and their mistakes as one sentence that never repeats a text."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from fastapi import HTTPException, Request
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+from starlette.responses import Response
 
 from haltung.corpus.clean import join_surrogates
 from haltung.errors import listed, nearest
-from haltung.serving.answers import Refused
 
 # A text, and what the encoder may read before it; "" where there is none.
 FIELDS = ("text", "context", "target")
-_SEGMENT = (*FIELDS, "id")
+
+EXAMPLE = '{"text": "…"}'
+
+_KINDS = {
+    dict: "an object", list: "a list", str: "text", int: "a number", float: "a number",
+    bool: "true or false", type(None): "null",
+}  # fmt: skip
+_EXPECTED = {
+    "string_type": "text", "list_type": "a list", "dict_type": "an object",
+    "model_type": "an object", "model_attributes_type": "an object",
+    "float_type": "a number", "int_type": "a whole number", "bool_type": "true or false",
+}  # fmt: skip
+
+
+class Body(BaseModel):
+    """A JSON object with the keys that its fields name, and no other."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        """Name the allowed keys, which pydantic's own error does not; the unknown one is input."""
+        if isinstance(data, dict):
+            unknown = next((key for key in data if key not in cls.model_fields), None)
+            if unknown is not None:
+                hint, allowed = nearest(unknown, cls.model_fields), listed(cls.model_fields)
+                about = {"hint": hint, "allowed": allowed}
+                raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
+        return data
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("sentence", "is empty; leave it out")
+    return text
+
+
+def _iso_date(date: str) -> str:
+    try:
+        return datetime.date.fromisoformat(date).isoformat() if date else ""
+    except ValueError:
+        raise PydanticCustomError("sentence", "is no date; expected YYYY-MM-DD") from None
+
+
+Text = Annotated[
+    str,
+    AfterValidator(_not_blank),
+    Field(examples=["Die USA warnen Russland."], json_schema_extra={"minLength": 1, "pattern": r"\S"}),
+]
+Abstain = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        lt=1,
+        description="The precision wished for, one of those in GET /model; 'abstained' then names the tasks that are too uncertain",
+    ),
+]
+
+
+class SegmentBody(Body):
+    """One text, with what the model reads before it."""
+
+    text: Text
+    context: str | None = Field(None, description="What stands before it in its article: headline, lead, the previous sentence")
+    target: str | None = Field(None, description="The question or entity that a stance is towards")
+    id: str | None = Field(None, description="Comes back with the prediction")
+
+    def part(self) -> dict[str, str]:
+        """Return what the classifier reads, with the id where there is one."""
+        part = {"text": self.text, "context": self.context or "", "target": self.target or ""}
+        return part if self.id is None else {**part, "id": self.id}
+
+
+class OneText(SegmentBody):
+    """One text to label."""
+
+    abstain: Abstain = None
+
+
+class ManyTexts(Body):
+    """Texts to label, in order."""
+
+    segments: list[SegmentBody]
+    abstain: Abstain = None
+
+
+def _one_or_many(data: Any) -> Literal["one", "many"]:
+    return "many" if isinstance(data, dict) and "segments" in data else "one"
+
+
+class ClassifyRequest(RootModel[
+    Annotated[Annotated[OneText, Tag("one")] | Annotated[ManyTexts, Tag("many")], Discriminator(_one_or_many)]
+]):  # fmt: skip
+    """One text, or many."""
+
+
+class ArticleRequest(Body):
+    """An article, to be cut into sentences."""
+
+    text: Text
+    headline: str | None = None
+    date: Annotated[str, AfterValidator(_iso_date)] | None = Field(
+        None, description="YYYY-MM-DD; says who was in office", json_schema_extra={"format": "date"}
+    )
+    abstain: Abstain = None
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What ``POST /classify`` asks: ``parts`` are the texts with what stands before them, ``ids`` those that were given, or None."""
-
-    parts: tuple[Mapping[str, str], ...]
-    ids: tuple[str | None, ...]
-    many: bool
-    abstain: float | None
-
-
-@dataclass(frozen=True)
-class Article:
-    """What ``POST /article`` and ``POST /events`` ask; ``date`` is an ISO date or ""."""
-
-    text: str
-    headline: str
-    abstain: float | None
-    date: str = ""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Reads bodies; at most ``texts`` in one, of at most ``characters`` each."""
+class Limits:
+    """How many texts a request may have, and how many characters each of them."""
 
     texts: int
     characters: int
 
-    def classify(self, body: bytes) -> Asked:
-        """Read one text or many.
-
-        Raises:
-            Refused: 422 where the body is of another form, 413 where it has too much.
-        """
-        data = mapping(body, '{"text": "…"} or {"segments": [{"text": "…"}]}')
-        if "segments" not in data:
-            if "text" not in data:
-                raise Refused(422, "the body has neither 'text' nor 'segments'; send one text as 'text', or a list of them as 'segments'")
-            _known(data, (*_SEGMENT, "abstain"), "the body")
-            return Asked((self._part(data, ""),), (_id(data, ""),), False, _abstain(data))
-        _known(data, ("segments", "abstain"), "the body")
-        segments = data["segments"]
-        if not isinstance(segments, list):
-            raise Refused(422, f"segments is {_kind(segments)}; expected a list of objects with a 'text'")
-        self.counted(len(segments))
-        parts, ids = [], []
-        for place, segment in enumerate(segments):
-            where = f"segments[{place}]"
-            if not isinstance(segment, dict):
-                raise Refused(422, f"{where} is {_kind(segment)}; expected an object with a 'text'")
-            _known(segment, _SEGMENT, where)
-            if "text" not in segment:
-                raise Refused(422, f"{where} has no 'text'")
-            parts.append(self._part(segment, where + "."))
-            ids.append(_id(segment, where + "."))
-        return Asked(tuple(parts), tuple(ids), True, _abstain(data))
-
-    def article(self, body: bytes) -> Article:
-        """Read an article.
-
-        Raises:
-            Refused: as ``classify``.
-        """
-        data = mapping(body, '{"text": "…", "headline": "…"}')
-        _known(data, ("text", "headline", "date", "abstain"), "the body")
-        if "text" not in data:
-            raise Refused(422, "the body has no 'text'; send the article's text")
-        headline = self._text(data, "headline", "", needed=False)
-        return Article(self._text(data, "text", ""), headline, _abstain(data), _date(data))
-
-    def counted(self, texts: int) -> None:
-        """Hold a number of texts against the limit.
-
-        Raises:
-            Refused: 413.
-        """
+    def check_count(self, texts: int) -> None:
+        """Raise HTTPException 413 where a request has too many texts."""
         if texts > self.texts:
-            raise Refused(413, f"the request has {texts} texts, at most {self.texts} are allowed; send them in several requests")
+            raise HTTPException(413, f"the request has {texts} texts, at most {self.texts} are allowed; send them in several requests")
 
-    def text(self, text: str, where: str, needed: bool = True) -> str:
-        """Return a text with U+FFFD for each half of a character.
+    def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
+        """Raise HTTPException 413 where there are too many texts or one is too long.
 
-        Raises:
-            Refused: 422 where it is ``needed`` and blank, 413 where it is too long.
+        Args:
+            parts: with the fields of ``FIELDS``.
+            where: names a field, with ``{number}`` and ``{field}`` in it.
         """
-        if needed and not text.strip():
-            raise Refused(422, f"{where} is empty; leave it out")
-        if len(text) > self.characters:
-            raise Refused(413, f"{where} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts")
-        return join_surrogates(text)
+        self.check_count(len(parts))
+        for number, part in enumerate(parts):
+            for field in FIELDS:
+                if len(part.get(field, "")) > self.characters:
+                    self._refuse(part[field], where.format(number=number, field=field))
 
-    def _part(self, segment: Mapping[str, Any], where: str) -> dict[str, str]:
-        return {name: self._text(segment, name, where, needed=name == "text") for name in FIELDS}
+    def check_article(self, article: ArticleRequest) -> None:
+        """Raise HTTPException 413 where an article or its headline is too long."""
+        for field, text in (("text", article.text), ("headline", article.headline or "")):
+            if len(text) > self.characters:
+                self._refuse(text, field)
 
-    def _text(self, segment: Mapping[str, Any], name: str, where: str, needed: bool = True) -> str:
-        value = segment.get(name)
-        if value is None and not needed:
-            return ""
-        if not isinstance(value, str):
-            raise Refused(422, f"{where}{name} is {_kind(value)}; expected text")
-        return self.text(value, where + name, needed)
+    def _refuse(self, text: str, where: str) -> None:
+        raise HTTPException(413, f"{where} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts")
 
 
-def _date(data: Mapping[str, Any]) -> str:
-    value = data.get("date")
-    if value is None or value == "":
-        return ""
-    try:
-        return datetime.date.fromisoformat(value).isoformat()
-    except (TypeError, ValueError):
-        found = f"'{value[:20]}'" if isinstance(value, str) and value.isprintable() else _kind(value)
-        raise Refused(422, f"date is {found}; expected a day as YYYY-MM-DD") from None
+class JsonRequest(Request):
+    """A request whose body is read by ``parse``."""
+
+    async def json(self) -> Any:
+        """Return the body."""
+        return parse(await self.body())
 
 
-def mapping(body: bytes, example: str, status: int = 422) -> dict[str, Any]:
-    """Return the JSON object in a body.
+class JsonRoute(APIRoute):
+    """A route that reads every body as JSON in UTF-8, whatever its Content-Type says."""
+
+    request_class: type[Request] = JsonRequest
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler for a request of ``request_class``."""
+        handle = super().get_route_handler()
+
+        async def read(request: Request) -> Response:
+            headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+            headers.append((b"content-type", b"application/json"))
+            return await handle(self.request_class({**request.scope, "headers": headers}, request.receive))
+
+        return read
+
+
+def parse(body: bytes, example: str = EXAMPLE, status: int = 422) -> Any:
+    """Return what a body says in JSON, with U+FFFD for each lone half of a surrogate pair.
 
     Raises:
-        Refused: there is none.
+        HTTPException: it is no JSON, or not in UTF-8; of ``status``.
     """
     try:
         data = json.loads(body.decode("utf-8-sig"))
+        # Only an escape can hold half a character.
+        return json.loads(join_surrogates(json.dumps(data, ensure_ascii=False))) if b"\\ud" in body.lower() else data
     except UnicodeDecodeError as error:
-        raise Refused(status, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
+        raise HTTPException(status, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
     except json.JSONDecodeError as error:
-        raise Refused(
+        raise HTTPException(
             status, f"the body is no JSON (line {error.lineno}, column {error.colno}); send an object such as {example}"
         ) from None
     except (ValueError, RecursionError):
-        raise Refused(status, f"the body is JSON that nobody writes, too deep or with too long a number; send such as {example}") from None
-    if not isinstance(data, dict):
-        raise Refused(status, f"the body is {_kind(data)}; send an object such as {example}")
-    return data
+        raise HTTPException(status, f"the body is nested too deeply or has too long a number; send an object such as {example}") from None
 
 
-def _known(data: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    for key in data:
-        if key not in allowed:
-            raise Refused(422, f"{where} has a key that is not known{nearest(key, allowed)}; allowed are {listed(allowed)}")
+def sentence(errors: Sequence[ErrorDetails], example: str = EXAMPLE) -> str:
+    """Return the first of pydantic's errors as one sentence: the field and what is allowed there."""
+    error = errors[0]
+    path = [part for part in error["loc"] if part not in ("body", "one", "many")]
+    where = _path(path)
+    match error["type"]:
+        case "missing" if path:
+            return f"{_path(path[:-1])} has no '{path[-1]}'; send an object such as {example}"
+        case "missing":
+            return f"the body is empty; send an object such as {example}"
+        case kind if kind in _EXPECTED:
+            found = _KINDS.get(type(error["input"]), "something else")
+            return f"{where} is {found}; expected {_EXPECTED[kind]}" + ("" if path else f" such as {example}")
+        case "sentence":
+            return f"{where} {error['msg']}"
+        case _:
+            # Of these messages ("Input should be less than 1") only the limits vary.
+            return error["msg"].replace("Input", where, 1)
 
 
-def _id(data: Mapping[str, Any], where: str) -> str | None:
-    value = data.get("id")
-    if value is None or isinstance(value, str):
-        return value
-    raise Refused(422, f"{where}id is {_kind(value)}; expected text")
-
-
-def _abstain(data: Mapping[str, Any]) -> float | None:
-    value = data.get("abstain")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(422, f"abstain is {_kind(value)}; expected the precision wished for, such as 0.9")
-    if not math.isfinite(value) or not 0 < value < 1:
-        raise Refused(422, "abstain is the precision wished for, a number between 0 and 1, such as 0.9")
-    return float(value)
-
-
-def _kind(found: object) -> str:
-    if isinstance(found, bool):
-        return "true or false"
-    names = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", type(None): "null"}
-    return names.get(type(found), "something else")
+def _path(parts: Sequence[int | str]) -> str:
+    """Return where something stands, such as ``segments[0].text``."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return path.removeprefix(".") or "the body"

@@ -1,121 +1,130 @@
-"""Our own endpoints: texts, articles, the model, health, figures."""
+"""The server's own endpoints: texts, articles, the model, health, metrics."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from haltung import __version__
-from haltung.errors import UserError
-from haltung.events.pipeline import BEFORE, LEAD
-from haltung.events.text.sentences import split
-from haltung.records import context
-from haltung.serving import metrics
-from haltung.serving import responses as schemas
-from haltung.serving.answers import Refused, answer
-from haltung.serving.requests import Article
+from haltung.actors.finder import Actors
+from haltung.events import pipeline
+from haltung.events.text.read import Article
+from haltung.models.predictor import abstained
+from haltung.serving.engine import as_parts
+from haltung.serving.metrics import CONTENT_TYPE
+from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, Limits, ManyTexts
+from haltung.serving.responses import REFUSALS, HealthAnswer, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
 
 def router(service: Service) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter()
+    routes = APIRouter(route_class=JsonRoute)
+    limits = Limits(service.settings.texts, service.settings.characters)
+    classifier = service.engine.classifier
+    multi = [task for task, about in classifier.description["scheme"]["tasks"].items() if about.get("kind") == "multi"]
+    answers = label_answers(classifier.tasks, multi)
 
     @routes.post(
         "/classify", tags=["Labels"], summary="Label one text, or many",
-        responses=schemas.told("ClassifyResponse", *schemas.REFUSALS), openapi_extra=schemas.body("ClassifyRequest"),
+        response_model=answers.classify, responses=errors(*REFUSALS),
     )  # fmt: skip
-    async def classify(request: Request) -> Response:
-        asked = service.reader.classify(await request.body())
-        parts = [{**part, **({} if id is None else {"id": id})} for part, id in zip(asked.parts, asked.ids, strict=True)]
-        predictions = await service.predictions(parts, asked.abstain)
-        return answer({"predictions": predictions} if asked.many else predictions[0])
+    async def classify(body: ClassifyRequest) -> Response:
+        asked = body.root
+        many = isinstance(asked, ManyTexts)
+        parts = [segment.part() for segment in asked.segments] if isinstance(asked, ManyTexts) else [asked.part()]
+        limits.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
+        service.check_abstain(asked.abstain)
+        predictions = await service.predict(parts, asked.abstain)
+        return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
         "/article", tags=["Labels"], summary="Label every sentence of an article, each read behind headline, lead and the one before",
-        responses=schemas.told("ArticleResponse", *schemas.REFUSALS, 501), openapi_extra=schemas.body("ArticleRequest"),
+        response_model=answers.article, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
-    async def article(request: Request) -> Response:
-        asked = service.reader.article(await request.body())
-        service.check(asked.abstain)
-        segments = await asyncio.to_thread(_segments, asked)
-        service.reader.counted(len(segments))
-        predictions = await service.predictions(segments, asked.abstain)
-        return answer({"segments": [{**segment, **prediction} for segment, prediction in zip(segments, predictions, strict=True)]})
+    async def article(body: ArticleRequest) -> Response:
+        limits.check_article(body)
+        service.check_abstain(body.abstain)
+        parts = await asyncio.to_thread(pipeline.segments_of, _article(body))
+        limits.check_count(len(parts.segments))
+        rows = await service.predict(as_parts(parts.segments), body.abstain)
+        segments = [
+            {"start": sentence.start, "end": sentence.end, "text": segment.text, "context": segment.context, **row}
+            for segment, sentence, row in zip(parts.segments, parts.sentences, rows, strict=True)
+        ]
+        return JSONResponse({"segments": segments, "removed": [asdict(one) for one in parts.removed]})
 
     @routes.post(
         "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
-        responses=schemas.told("EventsResponse", *schemas.REFUSALS, 501), openapi_extra=schemas.body("ArticleRequest"),
+        response_model=answers.events, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
-    async def events(request: Request) -> Response:
-        asked = service.reader.article(await request.body())
-        service.check(asked.abstain)
-        prepared = await asyncio.to_thread(service.finder.prepare, asked)
-        service.reader.counted(len(prepared.segments))
-        parts = [{"text": one.text, "context": one.context, "target": ""} for one in prepared.segments]
-        predictions = await service.predictions(parts, asked.abstain)
-        return answer(await asyncio.to_thread(service.finder.finish, prepared, predictions))
+    async def events(body: ArticleRequest) -> Response:
+        limits.check_article(body)
+        service.check_abstain(body.abstain)
+        if service.lacks_stances:
+            sentence = f"this model has {service.lacks_stances}, of which no events are made; POST /article labels the sentences"
+            raise HTTPException(501, sentence)
+        prepared = await asyncio.to_thread(lambda: pipeline.prepare(_article(body), Actors.load()))
+        limits.check_count(len(prepared.segments))
+        found = await service.events(prepared)
+        answer = found.to_dict()
+        for segment, labelled in zip(answer["segments"], found.segments, strict=True):
+            segment["context"] = labelled.segment.context
+            if body.abstain is not None:
+                segment["abstained"] = abstained(labelled.prediction, classifier.thresholds(body.abstain))
+        return JSONResponse({name: answer[name] for name in ("segments", "events", "removed", "language", "notes")})
 
-    @routes.get("/model", tags=["Server"], summary="What is served", responses=schemas.told("Model", 401))
+    @routes.get("/model", tags=["Server"], summary="What is served", response_model=ModelAnswer, responses=errors(401))
     async def model() -> Response:
-        return answer(described(service))
+        return JSONResponse(described(service))
 
-    @routes.get("/health/live", tags=["Server"], summary="Whether the server runs", responses=schemas.told("Health"))
-    async def live() -> Response:
-        return answer({"status": "live"})
+    @routes.get("/health/live", tags=["Server"], summary="Whether the server runs")
+    async def live() -> HealthAnswer:
+        return HealthAnswer(status="live")
 
-    @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=schemas.told("Health", 503))
-    async def ready() -> Response:
+    @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=errors(503))
+    async def ready() -> HealthAnswer:
         if not service.ready:
-            raise Refused(503, "the server is starting or stopping")
-        return answer({"status": "ready"})
+            raise HTTPException(503, "the server is starting or stopping")
+        return HealthAnswer(status="ready")
 
-    @routes.get("/metrics", tags=["Server"], summary="Figures for Prometheus", responses=schemas.told("Metrics", 401, media="text/plain"))
-    async def figures() -> Response:
-        return Response(service.metrics.page(), headers={"content-type": metrics.TYPE})
+    @routes.get(
+        "/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=errors(401),
+    )  # fmt: skip
+    async def prometheus() -> Response:
+        return Response(service.metrics.page(), headers={"content-type": CONTENT_TYPE})
 
     return routes
 
 
 def described(service: Service) -> dict[str, Any]:
-    """Return what a caller may want to know of the model: tasks and labels with their names, limits, figures, where it is from."""
+    """Return what callers may want to know of the model: tasks, labels and their names, limits, metrics, provenance."""
     description, settings = service.engine.classifier.description, service.settings
+    thresholds = description.get("calibration", {}).get("thresholds", {}).values()
+    graph = service.engine.choice.graph
     return {
         "name": description["scheme"]["name"],
         "kind": description["kind"],
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": service.engine.classifier.views,
-        "events": service.finder.able,
+        "events": service.finds_events,
         "max_length": description["input"].get("max_length"),
-        "precisions": sorted({
-            float(wished) for has in description.get("calibration", {}).get("thresholds", {}).values()
-            for wished, least in has.items() if least is not None
-        }),
+        "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
         "reference": description.get("reference"),
         "provenance": description.get("provenance"),
         "haltung": __version__,
         "exported_by": description["haltung"],
-        "runtime": service.engine.choice.graph.runtime,
-        "format": service.engine.choice.graph.format,
+        "runtime": graph.runtime,
+        "format": graph.format,
         "milliseconds": dict(service.engine.choice.milliseconds),
         "limits": {"texts": settings.texts, "characters": settings.characters, "bytes": settings.bytes, "seconds": settings.timeout},
-    }  # fmt: skip
+    }
 
 
-def _segments(asked: Article) -> list[dict[str, Any]]:
-    """Return the article's sentences with their places and what stands before each."""
-    try:
-        sentences = split(asked.text)
-    except UserError as error:
-        raise Refused(501, str(error)) from None
-    out: list[dict[str, Any]] = []
-    told: list[str] = []
-    for sentence in sentences:
-        before = context(asked.headline.strip(), told, BEFORE, LEAD)
-        out.append({"start": sentence.start, "end": sentence.end, "text": sentence.text, "context": before})
-        told.append(sentence.text)
-    return out
+def _article(body: ArticleRequest) -> Article:
+    return Article("a", body.text, (body.headline or "").strip(), body.date or "")

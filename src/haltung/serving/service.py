@@ -1,116 +1,176 @@
-"""What the endpoints share: the model's answers, by way of the batcher, and refusals in place of its faults."""
+"""What the routes share: the models of a server behind one queue, and their failures as HTTP errors."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from fastapi import HTTPException
 
+from haltung.errors import listed
+from haltung.events import pipeline
+from haltung.events import plover as crosswalk
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads.features import MAX_CANDIDATES
+from haltung.events.dyads.model import DyadModel
+from haltung.events.dyads.rules import WordOrder
+from haltung.events.records import ArticleEvents, DyadFinder, ScoredDyad
 from haltung.inference.client import BundleError
-from haltung.serving.answers import Refused
-from haltung.serving.dyads import Finder, finder
-from haltung.serving.engine import Engine
+from haltung.models import predictor
+from haltung.records import Prediction, Segment
+from haltung.serving.engine import Engine, Part, Settings, as_parts, open_engine
 from haltung.serving.metrics import Metrics
 from haltung.serving.middleware import Gate
-from haltung.serving.queue import Batcher, Broken, Closed, Full, Sizes
-from haltung.serving.requests import Reader
-from haltung.serving.settings import Settings
+from haltung.serving.queue import Batcher, QueueClosed, QueueFull, QueueLimits, WorkFailed
 
 log = logging.getLogger("haltung.serving")
 
 
-@dataclass
 class Service:
-    """One server's parts; ``start`` makes the batcher, which needs the running loop."""
+    """The sentence model and perhaps a dyad model, which take turns in one thread.
 
-    settings: Settings
-    engine: Engine
-    metrics: Metrics = field(default_factory=Metrics)
-    gate: Gate = field(default_factory=Gate)
-    batcher: Batcher | None = None
+    Raises:
+        UserError: a bundle can't be served.
+    """
 
-    @cached_property
-    def finder(self) -> Finder:
-        """What finds dyads.
-
-        Raises:
-            UserError: ``settings.dyads`` holds no exported bundle of a model of dyads.
-        """
-        return finder(self.engine.classifier.tasks, self.settings.dyads)
-
-    @property
-    def reader(self) -> Reader:
-        """What reads bodies."""
-        return Reader(self.settings.texts, self.settings.characters)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics, self.gate = Metrics(), Gate()
+        self.engine = open_engine(settings)
+        self._dyad_engine: Engine | None = None
+        self._dyad_model: DyadModel | None = None
+        if settings.dyads is not None:
+            # Answers as in `haltung events`: from the graph in full precision.
+            runtime = self.engine.choice.graph.runtime
+            self._dyad_engine = open_engine(replace(settings, bundle=settings.dyads, runtime=runtime, format="fp32"))
+            self._dyad_model = dyad_model.load(settings.dyads, self._dyad_engine)
+        self._thread: ThreadPoolExecutor | None = None
+        self._batchers: dict[Engine, Batcher] = {}
 
     @property
     def ready(self) -> bool:
         """Whether requests are taken."""
-        return self.batcher is not None and not self.gate.stopping
+        return bool(self._batchers) and not self.gate.stopping
+
+    @property
+    def lacks_stances(self) -> str:
+        """What the model has in place of the stances that events are made of; "" where it has them."""
+        known = crosswalk.load().rules
+        tasks = self.engine.classifier.tasks
+        if "stance" not in tasks:
+            return f"the tasks {listed(tasks)}"
+        unknown = [label for label in tasks["stance"] if label not in known]
+        return f"the stances {listed(unknown)}" if unknown else ""
+
+    @property
+    def finds_events(self) -> bool:
+        """Whether the model has the stances, and the libraries are installed."""
+        return not self.lacks_stances and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
 
     def start(self) -> None:
-        """Take requests from now on."""
+        """Take requests from now on; needs the running event loop."""
         settings = self.settings
-        sizes = Sizes(settings.batch, settings.tokens, settings.queue, settings.wait)
-        self.batcher = Batcher(self.engine.groups, self.engine.estimate, sizes, self.metrics)
-        description = self.engine.classifier.description
-        graph = self.engine.choice.graph
+        # One thread for both models: whichever works has all cores, and the other waits.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._batchers[self.engine] = self._batcher(self.engine, settings.queue)
+        if self._dyad_engine is not None:
+            # A dyad model reads a sentence once for each candidate.
+            self._batchers[self._dyad_engine] = self._batcher(self._dyad_engine, settings.queue * MAX_CANDIDATES)
+        description, graph = self.engine.classifier.description, self.engine.choice.graph
         facts = {"scheme": description["scheme"]["name"], "runtime": graph.runtime, "format": graph.format}
         self.metrics.serves({name: str(value) for name, value in facts.items()})
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
         self.gate.stopping = True
-        if self.batcher is not None:
-            await self.batcher.close()
+        # An article goes from the sentence model to the dyad model, so they are closed in this order.
+        for batcher in self._batchers.values():
+            await batcher.close()
+        if self._thread is not None:
+            self._thread.shutdown()
 
-    async def probabilities(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-        """Return each task's probabilities, float32 ``[texts, labels]``.
+    def check_abstain(self, precision: float | None) -> None:
+        """Raise HTTPException 422 where the bundle has no thresholds for a precision."""
+        if precision is not None:
+            try:
+                self.engine.classifier.thresholds(precision)
+            except BundleError as error:
+                raise HTTPException(422, f"abstain: {error}") from None
+
+    async def predict(self, parts: Sequence[Part], abstain: float | None = None) -> list[dict[str, Any]]:
+        """Return a prediction for each text as the client gives it, in order.
 
         Raises:
-            Refused: 429 where too many wait, 503 where the server stops, 500 where the graph fails.
+            HTTPException: as ``probabilities``.
         """
-        if self.batcher is None:
-            raise Refused(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
+        return self.engine.classifier.predictions(parts, await self.probabilities(parts), abstain)
+
+    async def probabilities(self, parts: Sequence[Part]) -> dict[str, np.ndarray]:
+        """Return the probabilities of each task, float32 ``[texts, labels]``.
+
+        Raises:
+            HTTPException: 429 where too many texts wait, 503 where the server stops, 500 where the
+                graph fails.
+        """
+        return await self._probabilities(self.engine, parts)
+
+    async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
+        """Return the events of an article.
+
+        Raises:
+            HTTPException: as ``probabilities``.
+        """
+        predictions = await self._predictions(self.engine, prepared.segments)
+        dyads: DyadFinder = WordOrder()
+        if self._dyad_model is not None and self._dyad_engine is not None:
+            segments, mentions = prepared.segments, prepared.mentions
+            asked = await asyncio.to_thread(self._dyad_model.questions, segments, mentions, predictions, prepared.headline)
+            answers = await self._predictions(self._dyad_engine, [question for one in asked for question in one.segments])
+            dyads = _ChosenDyads(self._dyad_model.choose(asked, answers, predictions))
+        return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
+
+    async def _predictions(self, engine: Engine, segments: Sequence[Segment]) -> list[Prediction]:
+        values = await self._probabilities(engine, as_parts(segments))
+        return predictor.predictions([segment.id for segment in segments], values, engine.scheme)
+
+    async def _probabilities(self, engine: Engine, parts: Sequence[Part]) -> dict[str, np.ndarray]:
+        if engine not in self._batchers:
+            raise HTTPException(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
         try:
-            found = await self.batcher.submit(parts)
-        except Full as full:
+            results = await self._batchers[engine].submit(parts)
+        except QueueFull as full:
             sentence = f"too many texts are waiting; ask again in {full.seconds} s"
-            raise Refused(429, sentence, {"retry-after": str(full.seconds)}) from None
-        except Closed:
-            raise Refused(503, "the server is stopping; ask again in a moment", {"retry-after": "2"}) from None
-        except Broken as broken:
-            cause = broken.__cause__
-            log.error("the graph has failed: %s\n%s", broken, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
-            raise Refused(500, "the model has failed at these texts; the server's log says where") from None
-        tasks = self.engine.classifier.tasks
+            raise HTTPException(429, sentence, {"retry-after": str(full.seconds)}) from None
+        except QueueClosed:
+            raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"}) from None
+        except WorkFailed as failed:
+            cause = failed.__cause__
+            log.error("the graph has failed: %s\n%s", failed, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
+            raise HTTPException(500, "the model has failed at these texts; the server's log says where") from None
         return {
-            task: np.stack([one[task] for one in found]) if found else np.zeros((0, len(labels)), np.float32)
-            for task, labels in tasks.items()
+            task: np.stack([one[task] for one in results]) if results else np.zeros((0, len(names)), np.float32)
+            for task, names in engine.classifier.tasks.items()
         }
 
-    def check(self, abstain: float | None) -> None:
-        """Hold a wished precision against the bundle's thresholds, before the work.
+    def _batcher(self, engine: Engine, queue: int) -> Batcher:
+        settings = self.settings
+        assert self._thread is not None
+        limits = QueueLimits(settings.batch, settings.tokens, queue, settings.wait)
+        return Batcher(engine.groups, engine.estimate, limits, self.metrics, self._thread)
 
-        Raises:
-            Refused: 422 where it has none for it.
-        """
-        if abstain is not None:
-            try:
-                self.engine.classifier.thresholds(abstain)
-            except BundleError as error:
-                raise Refused(422, f"abstain: {error}") from None
 
-    async def predictions(self, parts: Sequence[Mapping[str, Any]], abstain: float | None) -> list[dict[str, Any]]:
-        """Return a prediction for each text, in order.
+@dataclass(frozen=True)
+class _ChosenDyads(DyadFinder):
+    """Dyads that are known already."""
 
-        Raises:
-            Refused: as ``probabilities`` and ``check``.
-        """
-        self.check(abstain)
-        return self.engine.classifier.predictions(parts, await self.probabilities(parts), abstain)
+    dyads: list[list[ScoredDyad]]
+
+    def find(self, *_: Any, **__: Any) -> list[list[ScoredDyad]]:
+        return self.dyads

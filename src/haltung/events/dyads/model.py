@@ -64,9 +64,21 @@ class DyadModel:
         """Return the dyads of each segment of an article; none where its stance is neutral."""
         asked = self.questions(segments, mentions, predictions, headline)
         rows = [row for one in asked for row in one.segments]
-        answers = iter(self.predictor.predict(rows) if rows else [])
+        return self.choose(asked, self.predictor.predict(rows) if rows else [], predictions)
+
+    def choose(
+        self, asked: Sequence[Questions], answers: Sequence[Prediction], predictions: Sequence[Prediction]
+    ) -> list[list[ScoredDyad]]:
+        """Return the dyads of each segment.
+
+        Args:
+            asked: from ``questions``.
+            answers: the predictions for all questions, in order.
+            predictions: of the segments, by the sentence model.
+        """
+        left = iter(answers)
         return [
-            choose(one.candidates, [next(answers) for _ in one.segments], prediction.probabilities["stance"], self.thresholds)
+            choose(one.candidates, [next(left) for _ in one.segments], prediction.probabilities["stance"], self.thresholds)
             for one, prediction in zip(asked, predictions, strict=True)
         ]
 
@@ -94,13 +106,17 @@ class DyadModel:
         return out
 
 
-def load(folder: Path) -> DyadModel:
+def load(folder: Path, predictor: Predictor | None = None) -> DyadModel:
     """Load a model trained on the dataset ``dyads``, with the thresholds tuned for it.
+
+    Args:
+        folder: the bundle.
+        predictor: that of the bundle, where it is loaded already.
 
     Raises:
         UserError: it is no bundle, is broken, or has other tasks or labels.
     """
-    predictor = bundle.load(folder)
+    predictor = predictor or bundle.load(folder)
     scheme = predictor.scheme
     if not set(SIDES) <= set(scheme.names):
         raise UserError(
