@@ -14,9 +14,9 @@ from haltung.errors import UserError
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, read
 from haltung.evaluation.predictions import score
 from haltung.experiments.evaluate import analyse_errors
+from haltung.models.explain import SpanShare, by_word
 from haltung.models.explain.linear import contributions
 from haltung.models.explain.neural import attribute
-from haltung.models.explain.words import Piece, summed
 from haltung.models.linear import fit
 from haltung.models.neural import build
 from haltung.models.spec import LinearSpec, NetworkSpec
@@ -136,7 +136,7 @@ def test_an_unknown_label_is_refused(bert: Path) -> None:
 
 def test_normalised_shares_end_at_one() -> None:
     """The largest in size is 1 or -1, and the signs stay."""
-    from haltung.models.explain.words import Attribution, WordShare
+    from haltung.models.explain import Attribution, WordShare
 
     found = Attribution("stance", "a", (WordShare("text", 0, 1, 2.0), WordShare("text", 2, 3, -4.0)), 0.5, 1.0, 2.5)
     assert [word.value for word in found.normalised()] == [0.5, -1.0]
@@ -145,7 +145,7 @@ def test_normalised_shares_end_at_one() -> None:
 
 def test_a_piece_over_two_words_is_divided() -> None:
     """By the characters that it has of each; a piece between words falls on none."""
-    shares, rest = summed([Piece("text", 0, 6, 3.0), Piece("text", 2, 3, 5.0), Piece("", 0, 0, 7.0)], {"text": "ab cdef"})
+    shares, rest = by_word([SpanShare("text", 0, 6, 3.0), SpanShare("text", 2, 3, 5.0), SpanShare("", 0, 0, 7.0)], {"text": "ab cdef"})
     assert [(share.start, share.end, share.value) for share in shares] == [(0, 2, pytest.approx(1.2)), (3, 7, pytest.approx(1.8))]
     assert rest == 12.0
 

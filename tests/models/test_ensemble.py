@@ -21,7 +21,7 @@ from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member, pool
-from haltung.models.explain.words import Attribution, WordShare, pooled
+from haltung.models.explain import Attribution, WordShare, pooled
 from haltung.models.spec import LinearSpec
 from haltung.records import Prediction, Segment
 

@@ -17,7 +17,9 @@ from haltung.errors import UserError
 from haltung.evaluation.comparison import compare
 from haltung.evaluation.predictions import write_predictions
 from haltung.experiments import compare as comparison
-from haltung.models import seen as learned
+from haltung.models import bundle
+from haltung.models.linear import fit
+from haltung.models.spec import LinearSpec
 from haltung.records import Segment
 from scored_runs import scored
 
@@ -141,12 +143,12 @@ def test_a_comparison_says_who_knows_the_segments_and_wants_no_files_of_the_corp
 def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: Path) -> None:
     """Towards another target a text is another one; a bundle without a list says nothing."""
     segments = [Segment("1", "Die USA  warnen."), Segment("2", "Moskau droht.", target="Kiew")]
-    assert learned.seen(tmp_path, segments) is None
-    (tmp_path / "member").mkdir()
-    learned.write(tmp_path / "member", segments)
-    again = [Segment("a", "die usa warnen."), Segment("b", "Moskau droht.", target="Wien"), Segment("c", "Moskau droht.", target="kiew")]
-    assert learned.seen(tmp_path, again) == ["a", "c"]
-    assert "usa" not in (tmp_path / "member" / learned.FILE).read_text().casefold()
+    assert bundle.known_segments(tmp_path, segments) is None
+    model = fit(tiny.segments(40), tiny.scheme(), LinearSpec(min_count=1), seed=1)
+    bundle.save(model, tmp_path / "member", learned_from=segments)
+    others = [Segment("a", "die usa warnen."), Segment("b", "Moskau droht.", target="Wien"), Segment("c", "Moskau droht.", target="kiew")]
+    assert bundle.known_segments(tmp_path, others) == ["a", "c"]
+    assert "usa" not in (tmp_path / "member" / bundle.LEARNED).read_text().casefold()
 
 
 @pytest.fixture(scope="module")

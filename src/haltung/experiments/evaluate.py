@@ -25,8 +25,7 @@ from haltung.evaluation.metrics.classification import with_intervals
 from haltung.experiments.train import mean_and_deviation
 from haltung.labels import Scheme
 from haltung.models import bundle
-from haltung.models import seen as learned
-from haltung.models.explain.words import Attribution, pooled
+from haltung.models.explain import Attribution, pooled
 from haltung.models.exported import ExportedModel
 from haltung.models.predictor import Predictor
 from haltung.models.predictor import Predictor
@@ -221,7 +220,7 @@ def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, co
     Raises:
         UserError: more than one in a hundred, in another corpus, unless ``allowed``.
     """
-    known = learned.seen(model.bundle, segments)
+    known = bundle.known_segments(model.bundle, segments)
     if known is None and not own_corpus:
         old = f"{model.bundle} is of an older version and does not list what its model has learned from"
         print(f"{old}; make sure that none of the {split} split of {corpus} is among it", file=sys.stderr)

@@ -1,9 +1,10 @@
-"""One artefact for every kind of model: a folder with ``haltung.json`` and what its kind needs beside it."""
+"""Bundles: the folder of a model of any kind, with its description in ``haltung.json``."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from haltung.errors import UserError, listed
 from haltung.files import atomic_folder
 from haltung.inference.sessions import Graph, is_installed
 from haltung.labels import parse
-from haltung.models import seen as learned
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.exported import ExportedModel
@@ -24,32 +24,33 @@ from haltung.records import Segment
 FORMAT = 1
 DESCRIPTION = "haltung.json"
 KINDS = ("network", "linear", "ensemble")
+LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 _MEMBERS = "members"
 
 
 def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:
-    """Write the bundle, atomically, and return its folder; an older bundle there is replaced.
+    """Write a bundle atomically, replacing an older one, and return its folder.
 
     Args:
         model: to write.
         folder: of the bundle.
-        provenance: where it comes from.
-        learned_from: train and dev segments, of which marks are kept (see ``learned``); without any there is no such list.
+        provenance: where the model comes from.
+        learned_from: train and dev segments, whose hashes are written (see ``known_segments``).
     """
     with atomic_folder(folder) as scratch:
-        own = model.write(scratch)
+        parts = model.write(scratch)
         if isinstance(model, EnsembleModel):
             for number, member in enumerate(model.members):
                 save(member.model, scratch / _MEMBERS / str(number), {"name": member.name})
-        if segments := list(learned_from):
-            learned.write(scratch, segments)
+        if hashes := sorted({_hash(segment) for segment in learned_from}):
+            (scratch / LEARNED).write_text("".join(f"{line}\n" for line in hashes), encoding="ascii")
         description = {
             "format": FORMAT,
             "haltung": __version__,
             "kind": model.kind,
             "scheme": model.scheme.to_dict(),
             "scheme_digest": model.scheme.digest(),
-            **own,
+            **parts,
             "calibration": model.calibration.to_dict(),
             "provenance": dict(provenance or {}),
         }
@@ -58,36 +59,36 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Return the bundle's description.
+    """Return the description of a bundle.
 
     Raises:
-        UserError: it is no bundle, is broken, or is of another format.
+        UserError: it is no bundle, is broken, or has another format.
     """
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
-        raise UserError(f"{folder} {what}; expected a folder that haltung train or export has written") from None
+        raise UserError(f"{folder} {what}; expected a folder written by haltung train or export") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is broken ({error}); export or train the bundle again") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else None
-        raise UserError(f"{path} is of format {found}, this version reads {FORMAT}; export the bundle again or use another version")
+        version = description.get("format") if isinstance(description, dict) else None
+        raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
     if description.get("kind") not in KINDS:
         raise UserError(f"{path} is of kind '{description.get('kind')}', allowed are {listed(KINDS)}")
     return description
 
 
 def is_exported(description: Mapping[str, Any]) -> bool:
-    """Return whether a bundle is exported: a trained model with graphs that need neither torch nor Haltung."""
+    """Return whether a bundle is exported, so that it has graphs that need no torch."""
     return "formats" in description and "input" in description
 
 
 def load(folder: Path) -> Predictor:
-    """Read a bundle, trained or exported.
+    """Load the model of a trained or exported bundle.
 
-    Of an exported one the graph is loaded; the weights only where ONNX Runtime is not installed.
+    An exported bundle is run by its fp32 graph, or by its weights if ONNX Runtime is missing.
 
     Raises:
         UserError: it is no bundle, or a part of it is missing or broken.
@@ -100,7 +101,7 @@ def load(folder: Path) -> Predictor:
 
 
 def load_trained(folder: Path) -> Model:
-    """Read the weights of a bundle, trained or exported.
+    """Load the weights of a trained or exported bundle.
 
     Raises:
         UserError: it is no bundle, or a part of it is missing or broken.
@@ -124,11 +125,32 @@ def load_trained(folder: Path) -> Model:
     return model
 
 
+def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | None:
+    """Return the ids of segments that the model, or a member of it, was trained or chosen on.
+
+    Segments are the same if text and target are, apart from spaces and case.
+
+    Returns:
+        None if the bundle has no list of hashes, as those of older versions.
+    """
+    files = sorted(folder.rglob(LEARNED))
+    if not files:
+        return None
+    known = {line for file in files for line in file.read_text(encoding="ascii").split()}
+    return [segment.id for segment in segments if _hash(segment) in known]
+
+
+def _hash(segment: Segment) -> str:
+    text = "\0".join(" ".join(part.split()).casefold() for part in (segment.text, segment.target or ""))
+    # 12 digits: among a million texts, two share them by chance once in about 500 corpora.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
 @contextmanager
 def _broken_parts(folder: Path) -> Iterator[None]:
-    """Turn the errors of broken files into one of the user's."""
+    """Turn the errors of broken files into a ``UserError``."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, OSError, BadZipFile) as error:
-        what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
         raise UserError(f"the bundle in {folder} is broken or incomplete ({what}); export or train it again") from error

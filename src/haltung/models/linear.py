@@ -1,4 +1,4 @@
-"""The baseline with the same face: TF-IDF of words and characters with a linear classifier for each label (scikit-learn)."""
+"""The baseline: TF-IDF of words and characters, and a linear classifier for each label."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from haltung.records import Segment
 WEIGHTS = "linear.safetensors"
 VOCABULARY = "vocabulary.json"
 
-# The log odds of a label that every training row has, or none; far enough from 0 to be certain.
+# Log odds of a label that all training rows have, or none; far enough from 0 to be certain.
 _CERTAIN = 30.0
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The classifiers of one task: a row for each label.
+class LinearWeights:
+    """The classifiers of one task, one for each label.
 
-    The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``. ``coefficients`` is
-    ``[labels, features]``, the others ``[labels]``; ``seen`` is 1 for the labels that training has seen.
+    The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``.
+    ``coefficients`` is ``[labels, features]``, the others are ``[labels]``; ``seen`` is 1 for
+    labels that occur in training.
     """
 
     coefficients: np.ndarray
@@ -46,12 +47,12 @@ class Weights:
 
 
 class LinearModel(Model):
-    """One set of TF-IDF features for each kind of input, and one set of weights for each task."""
+    """TF-IDF features for each view (what a task reads), and weights for each task."""
 
     kind = "linear"
 
-    def __init__(self, features: Mapping[str, Features], weights: Mapping[str, Weights], scheme: Scheme, spec: LinearSpec) -> None:
-        """Put the parts together; see ``fit`` for how they are made. ``features`` is keyed by what is read, ``weights`` by task."""
+    def __init__(self, features: Mapping[str, Features], weights: Mapping[str, LinearWeights], scheme: Scheme, spec: LinearSpec) -> None:
+        """Assemble the parts that ``fit`` makes; ``features`` by view, ``weights`` by task."""
         self.features = dict(features)
         self.weights = dict(weights)
         self.scheme = scheme
@@ -59,13 +60,13 @@ class LinearModel(Model):
         self.calibration = Calibration()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, ``[segments, labels]``; a label that training never saw has 0.
+        """Return the calibrated probabilities of each task, ``[segments, labels]``.
 
-        The temperatures of ``calibration`` are applied.
+        A label that does not occur in training has 0.
         """
         if not segments:
             return {task.name: np.zeros((0, len(task))) for task in self.scheme}
-        tables = {reads: features.transform(segments) for reads, features in self.features.items()}
+        tables = {view: features.transform(segments) for view, features in self.features.items()}
         out = {}
         for task in self.scheme:
             weights = self.weights[task.name]
@@ -78,23 +79,23 @@ class LinearModel(Model):
         return calibrated(out, self.scheme, self.calibration)
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the vocabularies as JSON and the numbers as safetensors into ``folder``; return what the description has to hold."""
+        """Write vocabularies and numbers; return the model's part of the description."""
         from safetensors.numpy import save_file
 
-        numbers = {f"features.{reads}.{name}.idf": part.idf_ for reads, has in self.features.items() for name, part in has.parts.items()}
+        numbers = {f"features.{view}.{name}.idf": part.idf_ for view, has in self.features.items() for name, part in has.parts.items()}
         for task, weights in self.weights.items():
             numbers |= {f"{task}.{name}": np.ascontiguousarray(value) for name, value in vars(weights).items()}
         save_file(numbers, folder / WEIGHTS)
-        terms = {reads: {name: _terms(part) for name, part in has.parts.items()} for reads, has in self.features.items()}
+        terms = {view: {name: _terms(part) for name, part in has.parts.items()} for view, has in self.features.items()}
         (folder / VOCABULARY).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
         return {"model": {**asdict(self.spec), "reads": dict(self.spec.reads)}}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> LinearModel:
-        """Read what ``write`` has written.
+        """Read what ``write`` writes.
 
         Raises:
-            UserError: a file is missing or does not fit the description.
+            UserError: a file is missing or does not match the description.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -109,33 +110,33 @@ class LinearModel(Model):
             raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({error}); export or train it again") from None
         terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         features = {}
-        for reads, parts in terms.items():
-            features[reads] = Features(spec, reads)
-            for name, words in parts.items():
-                vectorizer = features[reads].parts[name]
-                vectorizer.vocabulary = {word: place for place, word in enumerate(words)}
-                vectorizer.idf_ = numbers[f"features.{reads}.{name}.idf"]
-        names = Weights.__dataclass_fields__
-        weights = {task.name: Weights(**{name: numbers[f"{task.name}.{name}"] for name in names}) for task in scheme}
+        for view, parts in terms.items():
+            features[view] = Features(spec, view)
+            for name, ngrams in parts.items():
+                vectorizer = features[view].parts[name]
+                vectorizer.vocabulary = {ngram: number for number, ngram in enumerate(ngrams)}
+                vectorizer.idf_ = numbers[f"features.{view}.{name}.idf"]
+        names = LinearWeights.__dataclass_fields__
+        weights = {task.name: LinearWeights(**{name: numbers[f"{task.name}.{name}"] for name in names}) for task in scheme}
         return cls(features, weights, scheme, spec)
 
 
 class Features:
-    """TF-IDF of words and of characters, of the text and, apart from it, of what stands before it."""
+    """TF-IDF of words and characters, of the text and separately of its target and context."""
 
-    def __init__(self, spec: LinearSpec, reads: str) -> None:
-        """Make the vectorizers; they are empty until ``fit``."""
-        self.reads = reads
+    def __init__(self, spec: LinearSpec, view: str) -> None:
+        """Make the vectorizers, still unfitted."""
+        self.view = view
         shared: dict[str, Any] = {"min_df": spec.min_count, "max_features": spec.max_features, "sublinear_tf": True, "dtype": np.float32}
         self.parts: dict[str, TfidfVectorizer] = {}
-        for place in ("text",) if reads == "text" else ("text", "before"):
-            # The default pattern would leave out words of one letter.
+        for source in ("text",) if view == "text" else ("text", "before"):
+            # The default pattern leaves out words of one letter.
             words = TfidfVectorizer(ngram_range=(1, spec.words), token_pattern=r"(?u)\b\w+\b", **shared)
-            self.parts[f"{place}.words"] = words
-            self.parts[f"{place}.characters"] = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, spec.characters), **shared)
+            self.parts[f"{source}.words"] = words
+            self.parts[f"{source}.characters"] = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, spec.characters), **shared)
 
     def fit_transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
-        """Learn the vocabularies; return ``[segments, features]``."""
+        """Fit the vocabularies and return ``[segments, features]``."""
         return sparse.hstack([part.fit_transform(self._column(name, segments)) for name, part in self.parts.items()], format="csr")
 
     def transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
@@ -145,26 +146,26 @@ class Features:
     def _column(self, name: str, segments: Sequence[Segment]) -> list[str]:
         if name.startswith("text"):
             return [segment.text for segment in segments]
-        wanted = [place for place in ("target", "context") if place in self.reads]
-        return [" ".join(getattr(segment, place) for place in wanted if getattr(segment, place)) for segment in segments]
+        fields = [field for field in ("target", "context") if field in self.view]
+        return [" ".join(getattr(segment, field) for field in fields if getattr(segment, field)) for segment in segments]
 
 
 def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int) -> LinearModel:
-    """Return a fitted model: one label against the rest. Rows that lack a label for a task are left out there.
+    """Fit one classifier per label (one against the rest) to the rows labelled for its task.
 
     Raises:
-        UserError: a task has no labelled row, or the texts hold no word that is frequent enough.
+        UserError: a task has no labelled row, or no word in the texts is frequent enough.
     """
     spec.checked(scheme)
     features: dict[str, Features] = {}
     tables: dict[str, sparse.csr_matrix] = {}
-    for reads in {spec.reads_of(task.name) for task in scheme}:
-        features[reads] = Features(spec, reads)
+    for view in {spec.reads_of(task.name) for task in scheme}:
+        features[view] = Features(spec, view)
         try:
-            tables[reads] = features[reads].fit_transform(segments)
+            tables[view] = features[view].fit_transform(segments)
         except ValueError as error:
-            # scikit-learn's own words for it: an empty vocabulary, or fewer rows than min_count
-            raise UserError(f"no features can be made of {len(segments)} training rows that read '{reads}': {error}") from None
+            # scikit-learn's words for an empty vocabulary, or for fewer rows than min_count
+            raise UserError(f"no features can be made of {len(segments)} training rows that read '{view}': {error}") from None
     weights = {}
     for task in scheme:
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
@@ -174,7 +175,7 @@ def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int
     return LinearModel(features, weights, scheme, spec)
 
 
-def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> Weights:
+def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> LinearWeights:
     """Fit one classifier per column of ``gold``, ``[rows, labels]`` of 0 and 1."""
     labels = gold.shape[1]
     coefficients = np.zeros((labels, table.shape[1]), dtype=np.float32)
@@ -188,23 +189,23 @@ def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int
         coefficients[label] = classifier.coef_[0]
         intercept[label] = classifier.intercept_[0]
         if labels == 2 and (gold.sum(axis=1) == 1).all():
-            # The other of two labels is the same question turned round: a second fit would cost as much and say the same.
+            # The other of two labels is the same question reversed; a second fit would add nothing.
             coefficients[1], intercept[1], scale[1], shift[1] = -coefficients[0], -intercept[0], scale[0], -shift[0]
             break
-    return Weights(coefficients, intercept, scale, shift, (gold.sum(axis=0) > 0).astype(np.float64))
+    return LinearWeights(coefficients, intercept, scale, shift, (gold.sum(axis=0) > 0).astype(np.float64))
 
 
 def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> tuple[Any, float, float]:
-    """Return a classifier of one label against the rest, and what turns its margin to log odds: ``scale · margin + shift``."""
+    """Fit one label against the rest; return also ``scale`` and ``shift`` from margin to log odds."""
     weight = "balanced" if spec.class_weight == "balanced" else None
     if spec.kind == "logistic":
-        # liblinear: the other solvers need minutes for what it does in seconds, on this many features.
+        # With this many features liblinear takes seconds, the other solvers minutes.
         logistic = LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", random_state=seed)
         return logistic.fit(table, gold), 1.0, 0.0
     svc = LinearSVC(C=spec.C, class_weight=weight, random_state=seed)
     folds = min(5, int(gold.sum()), int((1 - gold).sum()))
     if folds < 2:
-        # A label with a single row can't be calibrated; its margin is taken for its log odds.
+        # A label with one row can't be calibrated; its margin is taken as its log odds.
         return svc.fit(table, gold), 1.0, 0.0
     calibrated = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(table, gold).calibrated_classifiers_[0]
     platt = calibrated.calibrators[0]
@@ -213,6 +214,6 @@ def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: 
 
 
 def _terms(vectorizer: TfidfVectorizer) -> list[str]:
-    """Return the vocabulary in the order of its places."""
-    found: Mapping[str, int] = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
-    return sorted(found, key=found.__getitem__)
+    """Return the n-grams in the order of their numbers."""
+    numbers: Mapping[str, int] = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
+    return sorted(numbers, key=numbers.__getitem__)

@@ -1,4 +1,4 @@
-"""The fine-tuned classifier: one encoder and a head for each task."""
+"""The network of the fine-tuned model: one encoder and a head for each task."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from haltung.encoders.tokens import Tokens
 
 
 class Batch(NamedTuple):
-    """The tensors of one view, all of shape ``[batch, tokens]``: ids, attention mask, token types (or None), own-text mask."""
+    """The tensors of one view, each ``[batch, tokens]``; ``own`` is 1 at the segment's own text."""
 
     ids: Tensor
     mask: Tensor
     types: Tensor | None
     own: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
+
 
 class _Heads(nn.ModuleDict):
-    """A ModuleDict that takes any name; the plain one refuses a task that is called ``type`` or ``values``, like its own methods."""
+    """A ModuleDict that takes any name; the plain one refuses ``type`` and ``values``."""
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         if module is not None:
@@ -29,12 +33,13 @@ class _Heads(nn.ModuleDict):
 
 
 class MultiTaskNetwork(nn.Module):
-    """One encoder, a linear head per task, trained together.
+    """One encoder and a linear head per task, trained together.
 
     Args:
-        encoder: a transformers encoder whose output has ``last_hidden_state`` of shape ``[batch, tokens, width]``.
+        encoder: a transformers encoder whose output has ``last_hidden_state``, of shape
+            ``[batch, tokens, width]``.
         heads: the number of labels of each task.
-        views: the view that each task reads, as an index into the list of views given to ``forward``.
+        views: the view that each task reads, as an index into the views given to ``forward``.
         poolings: ``mean``, ``cls`` or ``text`` for each task.
         dropout: of the pooled vector, while training.
     """
@@ -42,7 +47,7 @@ class MultiTaskNetwork(nn.Module):
     def __init__(
         self, encoder: nn.Module, heads: Mapping[str, int], views: Mapping[str, int], poolings: Mapping[str, str], dropout: float = 0.1
     ) -> None:
-        """Make the heads; their weights are drawn from N(0, 0.02²) as in BERT, the biases are 0."""
+        """Make the heads; their weights are drawn from N(0, 0.02²) as in BERT, biases are 0."""
         super().__init__()
         width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.encoder = encoder
@@ -69,7 +74,7 @@ class MultiTaskNetwork(nn.Module):
         enable = getattr(self.encoder, "activation_checkpointing_enable", None) or self.encoder.gradient_checkpointing_enable
         enable(**kwargs)  # type: ignore[operator]
 
-    # The name by which releases of transformers before 5.2x call it.
+    # Its name in releases of transformers before 5.2x.
     gradient_checkpointing_enable = activation_checkpointing_enable
 
     def _encode(self, view: Batch) -> Tensor:
@@ -81,9 +86,9 @@ class MultiTaskNetwork(nn.Module):
 
 
 def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:
-    """Return one vector per row, ``[batch, width]``, of hidden states ``[batch, tokens, width]``.
+    """Pool hidden states ``[batch, tokens, width]`` to one vector per row, ``[batch, width]``.
 
-    An empty text (nothing but special tokens) is pooled over all of its tokens.
+    An empty text (special tokens only) is pooled over all of its tokens.
     """
     if pooling == "cls":
         return states[:, 0]
@@ -93,7 +98,7 @@ def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:
 
 
 def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
-    """Pad the rows on the right to their longest."""
+    """Pad the rows on the right to the longest one."""
     width = max(len(row) for row in rows)
 
     def table(values: list[list[int]], fill: int) -> Tensor:

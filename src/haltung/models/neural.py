@@ -1,4 +1,4 @@
-"""A classifier with its tokenizer and its scheme: what is trained, saved, loaded and asked for predictions."""
+"""The fine-tuned model: a network with its tokenizer, its encoder's description and its scheme."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WEIGHTS = "model.safetensors"
 
 
 class NeuralModel(Model):
-    """A network with all that a prediction needs; ``predict`` is the one way from a text to an answer."""
+    """A network and all that it needs to predict."""
 
     kind = "network"
 
@@ -45,7 +45,10 @@ class NeuralModel(Model):
         encoder: Encoder,
         views: Sequence[str],
     ) -> None:
-        """Put the parts together; ``views`` is what each pass of the encoder reads, in the order in which the network expects them."""
+        """Assemble the parts.
+
+        ``views`` is what each pass of the encoder reads, in the order that the network expects.
+        """
         self.network = network
         self.tokenizer = tokenizer
         self.scheme = scheme
@@ -54,22 +57,20 @@ class NeuralModel(Model):
         self.views = tuple(views)
         self.calibration = Calibration()
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(self.network.parameters()).device
+
     def encode(self, segments: Sequence[Segment]) -> list[list[Tokens]]:
         """Return the token ids of each segment for each view: ``[views][segments]``."""
         return [encode(segments, self.tokenizer, reads, self.spec.max_length, self.encoder.prefix) for reads in self.views]
 
     def batch(self, encoded: Sequence[Sequence[Tokens]], rows: Sequence[int]) -> list[Batch]:
-        """Return the padded tensors of these rows, one ``Batch`` per view, on the network's device."""
-        pad = self.tokenizer.pad_token_id
+        """Return the padded tensors of these rows, one ``Batch`` per view, on the device."""
+        pad = int(self.tokenizer.pad_token_id)
         with_types = "token_type_ids" in self.tokenizer.model_input_names
-        device = next(self.network.parameters()).device
-        batches = [collate([view[row] for row in rows], pad, with_types) for view in encoded]
-        return [
-            Batch(
-                batch.ids.to(device), batch.mask.to(device), None if batch.types is None else batch.types.to(device), batch.own.to(device)
-            )
-            for batch in batches
-        ]
+        return [collate([view[row] for row in rows], pad, with_types).to(self.device) for view in encoded]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
@@ -79,7 +80,6 @@ class NeuralModel(Model):
         """
         from tqdm import tqdm
 
-        device = next(self.network.parameters()).device
         encoded = self.encode(segments)
         lengths = [max(map(len, views)) for views in zip(*encoded, strict=True)]
         out = {task.name: np.zeros((len(segments), len(task)), dtype=np.float64) for task in self.scheme}
@@ -88,7 +88,7 @@ class NeuralModel(Model):
         try:
             with (
                 torch.inference_mode(),
-                autocast(device) if precision == "auto" else nullcontext(),
+                autocast(self.device) if precision == "auto" else nullcontext(),
                 tqdm(total=len(lengths), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar,
             ):
                 for rows in batches(lengths):
@@ -102,26 +102,27 @@ class NeuralModel(Model):
         return calibrated(out, self.scheme, self.calibration)
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write weights, tokenizer and encoder config into ``folder``; return what the bundle's description has to hold."""
+        """Write weights, tokenizer and config; return the model's part of the description."""
         from safetensors.torch import save_file
 
         network = merged(self.network)
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
         network.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
-        # Whoever reads tokenizer.json by itself cuts and pads as docs/bundle.md says, not as the last batch needed it.
+        # Other readers of tokenizer.json cut and pad as docs/bundle.md says.
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
-        # The bundle does not need the encoder's source any more, only its name and its prefix.
-        return {"model": _plain(asdict(self.spec)), "encoder": asdict(self.encoder), "views": list(self.views)}
+        # Of the encoder the bundle needs no more than name and prefix.
+        spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(self.spec).items()}
+        return {"model": spec, "encoder": asdict(self.encoder), "views": list(self.views)}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NeuralModel:
-        """Read what ``write`` has written.
+        """Read what ``write`` writes.
 
         Raises:
-            UserError: a file is missing, or the weights do not fit the description.
+            UserError: a file is missing, or the weights do not match the description.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -130,7 +131,7 @@ class NeuralModel(Model):
         spec = NetworkSpec(**description["model"])
         encoder = Encoder(**description["encoder"])
         if not (folder / "tokenizer.json").is_file():
-            # Without it transformers would make up an empty tokenizer, and every word would be unknown.
+            # Without it transformers makes an empty tokenizer, to which every word is unknown.
             raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
         config = AutoConfig.from_pretrained(folder)
         body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention_of(spec, _device())))
@@ -150,16 +151,16 @@ class NeuralModel(Model):
 
 
 def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
-    """Return an untrained model: the pretrained encoder, fresh heads, and the parts frozen that ``spec`` says.
+    """Return a model to train: the pretrained encoder, new heads, and frozen parts as in ``spec``.
 
     Raises:
-        UserError: the encoder can't be loaded, or its inputs are shorter than ``spec.max_length``.
+        UserError: the encoder can't be loaded, or has fewer layers or tokens than ``spec`` needs.
     """
     spec.checked(scheme)
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, attention_of(spec, _device()), spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
-    # RoBERTa counts its positions from behind the padding's number.
+    # RoBERTa's positions begin after the padding's id.
     offset = int(body.config.pad_token_id) + 1 if "roberta" in body.config.model_type or "camembert" in body.config.model_type else 0
     limit = min(positions - offset, tokenizer.model_max_length)
     layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))
@@ -174,14 +175,14 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
         body = get_peft_model(  # type: ignore[assignment]  # it answers as the encoder does
             body, LoraConfig(r=spec.lora_rank, lora_alpha=spec.lora_alpha, lora_dropout=0.05, target_modules="all-linear")
         )
-        # The low-rank updates of frozen layers must stay at their start, which changes nothing.
+        # The low-rank updates of frozen layers stay at their start, which changes nothing.
         freeze(body, spec)
     views = sorted({spec.reads_of(task.name) for task in scheme})
     return NeuralModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
 
 
 def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:
-    """Stop the gradient where ``spec`` says: the whole encoder, its embeddings, or its lowest layers."""
+    """Freeze what ``spec`` names: the whole encoder, its embeddings, or its lowest layers."""
     for name, parameter in encoder.named_parameters():
         layer = layer_of(name)
         lowest = layer is not None and layer < spec.freeze_layers
@@ -191,7 +192,7 @@ def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:
 
 
 def layer_of(name: str) -> int | None:
-    """Return the number of the encoder layer that a parameter's name speaks of (``encoder.layer.3.…``), None outside the layers."""
+    """Return the layer in a parameter's name (``encoder.layer.3.…``), None outside the layers."""
     parts = name.split(".")
     for before, part in pairwise(parts):
         if before in ("layer", "layers") and part.isdigit():
@@ -200,26 +201,29 @@ def layer_of(name: str) -> int | None:
 
 
 def attention_of(spec: NetworkSpec, device: torch.device) -> str:
-    """Return the attention implementation: on a processor, ``eager`` beats the fused kernel's backward pass for short inputs."""
+    """Return the attention implementation.
+
+    For short inputs on a processor ``eager`` is faster than the fused kernel's backward pass.
+    """
     if spec.attention != "auto":
         return spec.attention
     return "eager" if device.type == "cpu" and spec.max_length <= 160 else "sdpa"
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether matrix products in bfloat16 are native here; emulated, they are slower than float32."""
+    """Return whether the device multiplies in bfloat16; emulated, that is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and sessions.has_bf16()
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Return the precision of predictions: bfloat16 where it is native, else float32."""
+    """Compute in bfloat16 within the context, if the device does so natively."""
     return torch.autocast(device.type, torch.bfloat16) if has_bf16(device) else nullcontext()
 
 
 def merged(network: MultiTaskNetwork) -> MultiTaskNetwork:
-    """Return the network with LoRA's low-rank updates added into its weights; the network itself where there are none."""
+    """Return the network with LoRA's low-rank updates, if any, added to its weights."""
     if not hasattr(network.encoder, "merge_and_unload"):
         return network
     import copy
@@ -241,7 +245,3 @@ def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec, views: Se
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}

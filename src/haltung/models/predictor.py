@@ -73,7 +73,7 @@ def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], sch
 
 
 def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
-    """Return the labels of segments as ``[segments, labels]`` of 0 and 1; each has to be labelled."""
+    """Return the labels of labelled segments as ``[segments, labels]`` of 0 and 1."""
     answers = [segment.labels[task.name] for segment in segments]
     label_sets = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
     return np.array([[int(label in labels) for label in task.ids] for labels in label_sets])

@@ -1,4 +1,4 @@
-"""What a model is made of, as the configs say it (``configs/model/NAME.yaml``); light to import."""
+"""The configuration of models (``configs/model/NAME.yaml``); light to import."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ KINDS = ("logistic", "svc")
 class NetworkSpec:
     """An encoder with a head per task.
 
-    ``reads`` says what each task reads (``text``, ``context``, ``target``, ``target+context``; key ``default`` for the rest); tasks
-    that read the same share one pass of the encoder. ``pooling`` likewise: ``mean`` over all tokens, ``cls`` (the first token), or
-    ``text``, the mean over the tokens of the segment's own text with its context still attended to. ``tune`` is ``full``, ``frozen``
-    (heads only) or ``lora``.
-    ``freeze_layers`` keeps that many of the lowest layers as they are. ``dropout`` is before the heads, ``encoder_dropout`` inside the
-    encoder (None: as it was pretrained). ``attention`` is an implementation, not a choice of result: ``auto`` takes ``eager`` for
-    short inputs on a processor, where it is the faster one, and ``sdpa`` otherwise.
+    Attributes:
+        reads: ``text``, ``context``, ``target`` or ``target+context`` for each task, ``default``
+            for the rest. Tasks that read the same share one pass of the encoder.
+        pooling: for each task ``mean`` over all tokens, ``cls`` (the first token), or ``text``, the
+            mean over the tokens of the segment's own text, with its context still attended to.
+        max_length: in tokens.
+        tune: ``full``, ``frozen`` (heads only) or ``lora``.
+        freeze_embeddings: whether the embeddings stay as they are.
+        freeze_layers: how many of the lowest layers stay as they are.
+        dropout: before the heads.
+        encoder_dropout: inside the encoder; None leaves it as it was pretrained.
+        attention: the implementation, which changes no result: ``auto`` takes ``eager`` for short
+            inputs on a processor, where it is faster, and ``sdpa`` otherwise.
+        lora_rank: of the low-rank updates.
+        lora_alpha: their scale.
     """
 
     reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
@@ -41,7 +49,7 @@ class NetworkSpec:
     lora_alpha: int = 32
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` where a choice is unknown."""
+        """Raise ``UserError`` for an unknown or impossible value."""
         for reads in self.reads.values():
             checked_reads(reads)
         for pooling in self.pooling.values():
@@ -59,7 +67,7 @@ class NetworkSpec:
             raise UserError(f"model.max_length is {self.max_length}, allowed are 8 to 8192 tokens")
 
     def reads_of(self, task: str) -> str:
-        """Return what the task reads before its text."""
+        """Return what the task reads."""
         return self.reads.get(task, self.reads.get("default", "text"))
 
     def pooling_of(self, task: str) -> str:
@@ -67,10 +75,10 @@ class NetworkSpec:
         return self.pooling.get(task, self.pooling.get("default", "mean"))
 
     def checked(self, scheme: Scheme) -> NetworkSpec:
-        """Return itself if every task that it names is one of the scheme's.
+        """Return itself if the scheme has all tasks that it names.
 
         Raises:
-            UserError: it names another.
+            UserError: the scheme lacks one.
         """
         _known_tasks(self.reads, "model.reads", scheme)
         _known_tasks(self.pooling, "model.pooling", scheme)
@@ -79,10 +87,18 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class LinearSpec:
-    """TF-IDF of words and characters with a linear classifier per task: the baseline.
+    """The baseline: TF-IDF of words and characters, and a linear classifier per task.
 
-    ``kind`` is ``logistic`` (logistic regression) or ``svc`` (a linear support vector machine, its margins turned to probabilities by
-    Platt scaling). ``C`` is the inverse regularisation. What a task reads before its text gets a TF-IDF of its own.
+    Attributes:
+        reads: as for ``NetworkSpec``; what precedes the text has TF-IDF features of its own.
+        kind: ``logistic`` regression, or ``svc``, a linear support vector machine whose margins
+            become probabilities by Platt scaling.
+        C: the inverse regularisation.
+        class_weight: ``balanced`` or ``none``.
+        words: the longest word n-gram.
+        characters: the longest character n-gram.
+        min_count: of the texts with an n-gram.
+        max_features: of each TF-IDF.
     """
 
     reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
@@ -95,7 +111,7 @@ class LinearSpec:
     max_features: int = 200_000
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` where a choice is unknown."""
+        """Raise ``UserError`` for an unknown or impossible value."""
         for reads in self.reads.values():
             checked_reads(reads)
         one_of("model.kind", self.kind, KINDS)
@@ -104,14 +120,14 @@ class LinearSpec:
             raise UserError(f"model.C is {self.C}, expected a number above 0")
 
     def reads_of(self, task: str) -> str:
-        """Return what the task reads before its text."""
+        """Return what the task reads."""
         return self.reads.get(task, self.reads.get("default", "text"))
 
     def checked(self, scheme: Scheme) -> LinearSpec:
-        """Return itself if every task that it names is one of the scheme's.
+        """Return itself if the scheme has all tasks that it names.
 
         Raises:
-            UserError: it names another.
+            UserError: the scheme lacks one.
         """
         _known_tasks(self.reads, "model.reads", scheme)
         return self

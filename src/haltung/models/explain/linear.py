@@ -1,4 +1,4 @@
-"""Which words a linear model's answer rests on: exactly, since its log odds are a sum over features."""
+"""Word attributions of a linear model, exact since its log odds are a sum over features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haltung.models.explain.words import Attribution, Piece, WordShare, summed
+from haltung.models.explain import Attribution, SpanShare, WordShare, by_word
 from haltung.records import Segment
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ _CHUNK = re.compile(r"\S+")
 
 
 def contributions(model: LinearModel, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:
-    """Return what each word adds to the label's log odds (one label against the rest), which have the intercept for their baseline.
+    """Return what each word adds to the log odds of the given label (one against the rest).
 
-    A feature's share is its TF-IDF value times its coefficient, divided evenly among the places where it occurs, and there among the
-    words that it spans.
+    The baseline is the intercept. A feature's share is its TF-IDF value times its coefficient,
+    divided evenly among its occurrences, and there among the words that it spans.
 
     Raises:
         UserError: the scheme has no such task or label.
@@ -32,56 +32,55 @@ def contributions(model: LinearModel, segments: Sequence[Segment], task: str, la
     features, weights = model.features[model.spec.reads_of(task)], model.weights[task]
     out = []
     for segment, label in zip(segments, labels, strict=True):
-        place = model.scheme[task].index(label)
+        number = model.scheme[task].index(label)
         row = np.asarray(features.transform([segment]).todense())[0]
-        values = row * weights.coefficients[place] * weights.scale[place]
-        baseline = float(weights.scale[place] * weights.intercept[place] + weights.shift[place])
-        shares, rest = _shares(features, segment, values)
-        out.append(Attribution(task, label, shares, rest, float(baseline + values.sum(dtype=np.float64)), baseline))
+        values = row * weights.coefficients[number] * weights.scale[number]
+        baseline = float(weights.scale[number] * weights.intercept[number] + weights.shift[number])
+        words, rest = _words(features, segment, values)
+        out.append(Attribution(task, label, words, rest, float(baseline + values.sum(dtype=np.float64)), baseline))
     return out
 
 
-def _shares(features: Features, segment: Segment, values: np.ndarray) -> tuple[tuple[WordShare, ...], float]:
-    """Return the words' shares of ``values``, ``[features]``, and what falls on no word."""
-    texts = {"text": segment.text, **{part: getattr(segment, part) for part in ("target", "context") if part in features.reads}}
-    # As the model joins them.
+def _words(features: Features, segment: Segment, values: np.ndarray) -> tuple[tuple[WordShare, ...], float]:
+    """Divide ``values``, ``[features]``, among words; return also the share outside of words."""
+    texts = {"text": segment.text, **{part: getattr(segment, part) for part in ("target", "context") if part in features.view}}
     before = [(part, text) for part, text in texts.items() if part != "text" and text]
-    pieces: list[Piece] = []
+    pieces: list[SpanShare] = []
     start = 0
     for name, vectorizer in features.parts.items():
         size = len(vectorizer.idf_)
-        own = values[start : start + size]
+        shares = values[start : start + size]
         start += size
         parts = [("text", segment.text)] if name.startswith("text") else before
         joined, starts = _joined(parts)
-        found = list(_occurrences(vectorizer, joined, is_words=name.endswith("words")))
-        counts = np.bincount([feature for feature, _, _ in found], minlength=size)
-        for feature, low, high in found:
-            if own[feature]:
-                pieces += _split(low, high, float(own[feature]) / int(counts[feature]), starts)
-    return summed(pieces, texts)
+        occurrences = list(_occurrences(vectorizer, joined, is_words=name.endswith("words")))
+        counts = np.bincount([feature for feature, _, _ in occurrences], minlength=size)
+        for feature, low, high in occurrences:
+            if shares[feature]:
+                pieces += _split(low, high, float(shares[feature]) / int(counts[feature]), starts)
+    return by_word(pieces, texts)
 
 
 def _joined(parts: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[str, int, int]]]:
-    """Return the parts with a space between them, and where each begins and ends in it."""
-    starts, at = [], 0
+    """Join the parts with spaces, as the model does; return also where each begins and ends."""
+    starts, start = [], 0
     for part, text in parts:
-        starts.append((part, at, at + len(text)))
-        at += len(text) + 1
+        starts.append((part, start, start + len(text)))
+        start += len(text) + 1
     return " ".join(text for _, text in parts), starts
 
 
 def _occurrences(vectorizer: TfidfVectorizer, text: str, is_words: bool) -> Iterator[tuple[int, int, int]]:
-    """Return each occurrence of a known feature with the characters that it spans."""
+    """Yield each occurrence of a known feature: its number, start and end."""
     known = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
     if not is_words:
         analyse = vectorizer.build_analyzer()
         for chunk in _CHUNK.finditer(text):
-            # An n-gram of characters never leaves its word, to which its whole share goes.
+            # A character n-gram stays within a word, which gets its whole share.
             yield from ((known[gram], *chunk.span()) for gram in analyse(chunk[0]) if gram in known)
         return
     lowered = text.lower()
-    # A letter may become two when it is lowered (İ); the places then shift, so such a text is searched as it stands.
+    # Some letters become two in lower case (İ), which would shift positions.
     tokens = list(_TOKEN.finditer(lowered if len(lowered) == len(text) else text))
     shortest, longest = vectorizer.ngram_range
     for size in range(shortest, longest + 1):
@@ -91,9 +90,9 @@ def _occurrences(vectorizer: TfidfVectorizer, text: str, is_words: bool) -> Iter
                 yield known[gram], tokens[first].start(), tokens[first + size - 1].end()
 
 
-def _split(low: int, high: int, value: float, starts: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
-    """Return the piece, divided by length where it spans two parts."""
+def _split(low: int, high: int, value: float, starts: Sequence[tuple[str, int, int]]) -> Iterator[SpanShare]:
+    """Divide a value by length among the parts that its span touches."""
     touched = [(part, max(low, start) - start, min(high, end) - start) for part, start, end in starts if low < end and start < high]
     total = sum(end - start for _, start, end in touched)
     for part, start, end in touched:
-        yield Piece(part, start, end, value * (end - start) / total)
+        yield SpanShare(part, start, end, value * (end - start) / total)

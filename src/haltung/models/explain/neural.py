@@ -1,4 +1,4 @@
-"""Which words a network's answer rests on: integrated gradients from the embedding layer, summed per word."""
+"""Word attributions of a network: integrated gradients of the embeddings, summed per word."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.inference.client import batches
-from haltung.models.explain.words import PARTS, Attribution, Piece, summed
-from haltung.models.network import Batch, MultiTaskNetwork, collate, pool
+from haltung.models.explain import PARTS, Attribution, SpanShare, by_word
+from haltung.models.network import Batch, MultiTaskNetwork, pool
 from haltung.models.neural import NeuralModel, autocast, merged
 from haltung.records import Segment
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Points of the path, by Gauss and Legendre; more change no word's place, fewer leave a gap (see ``Attribution.gap``).
+# Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
 STEPS = 16
 
 
 @dataclass(frozen=True)
-class _Span:
-    """The characters of a segment's part that a token stands for; an empty part for special tokens and a prefix."""
+class _TokenSpan:
+    """The characters of a part that a token covers; the part of special tokens is ""."""
 
     part: str = ""
     start: int = 0
@@ -35,10 +35,10 @@ class _Span:
 
 
 class _Logits(nn.Module):
-    """The logits of one task as a function of its own view's token ids, which is what captum differentiates."""
+    """The logits of one task as a function of token ids, which is what captum differentiates."""
 
     def __init__(self, network: MultiTaskNetwork, task: str) -> None:
-        """``network`` keeps its weights."""
+        """Share the weights of ``network``."""
         super().__init__()
         self.encoder, self.head, self.pooling = network.encoder, network.heads[task], network.poolings[task]
 
@@ -55,17 +55,17 @@ def attribute(
 ) -> list[Attribution]:
     """Return what each word adds to the logit of the given label.
 
-    Integrated gradients (Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks", ICML) of the word embeddings, through
-    captum; the baseline is the same input with padding in the place of every word, special tokens kept.
-    Without dropout, and with the gradients in the precision of predictions.
+    Integrated gradients of the word embeddings (Sundararajan, Taly and Yan 2017, "Axiomatic
+    Attribution for Deep Networks", ICML), by captum. The baseline has padding instead of words and
+    the same special tokens. Dropout is off, and gradients have the precision of predictions.
 
     Args:
         model: a network; LoRA's updates are merged first.
-        segments: to be explained.
-        task: whose head is asked.
-        labels: for each segment, the label whose logit is explained.
-        steps: points of the path.
-        exact: take float32 for the gradients, for twice the time.
+        segments: to explain.
+        task: of the logit.
+        labels: the label to explain for each segment.
+        steps: points on the path.
+        exact: compute gradients in float32, which takes twice as long.
 
     Raises:
         UserError: captum is not installed, or the scheme has no such task or label.
@@ -76,66 +76,58 @@ def attribute(
         raise UserError(
             "word importances are made by captum, which is not installed; pip install captum, or say error_analysis=false"
         ) from None
-    places = [model.scheme[task].index(label) for label in labels]
+    numbers = [model.scheme[task].index(label) for label in labels]
     network = merged(model.network)
     view = network.views[task]
     encoded = model.encode(segments)[view]
     spans = _spans(model, segments, encoded, model.views[view])
     pad = int(model.tokenizer.pad_token_id)
-    with _still(network):
+    with _evaluating(network):
         logits = _Logits(network, task)
         gradients = LayerIntegratedGradients(logits, network.encoder.get_input_embeddings())  # type: ignore[operator]
         out: dict[int, Attribution] = {}
         for rows in batches([steps * len(tokens) for tokens in encoded]):
-            batch = _batch(model, [encoded[row] for row in rows])
+            (batch,) = model.batch([encoded], rows)
             baseline = torch.where(_is_word([spans[row] for row in rows], batch.ids), pad, batch.ids)
             others = (batch.mask, batch.types, batch.own)
-            target = torch.tensor([places[row] for row in rows], device=batch.ids.device)
+            target = torch.tensor([numbers[row] for row in rows], device=batch.ids.device)
             with nullcontext() if exact else autocast(batch.ids.device):
                 values = gradients.attribute(batch.ids, baseline, target, others, steps).sum(dim=-1).double().cpu()
             with torch.no_grad():
                 ends = [logits(ids, *others).gather(1, target[:, None])[:, 0].double().tolist() for ids in (batch.ids, baseline)]
-            for place, row in enumerate(rows):
-                # Behind the row's own tokens is padding, in the input as in its baseline.
-                own = values[place, : len(spans[row])].tolist()
-                pieces = [Piece(span.part, span.start, span.end, value) for span, value in zip(spans[row], own, strict=True)]
-                shares, rest = summed(pieces, {part: getattr(segments[row], part) for part in PARTS})
-                out[row] = Attribution(task, labels[row], shares, rest, ends[0][place], ends[1][place])
+            for position, row in enumerate(rows):
+                # After the row's tokens is padding, in the input as in its baseline.
+                shares = values[position, : len(spans[row])].tolist()
+                pieces = [SpanShare(span.part, span.start, span.end, value) for span, value in zip(spans[row], shares, strict=True)]
+                words, rest = by_word(pieces, {part: getattr(segments[row], part) for part in PARTS})
+                out[row] = Attribution(task, labels[row], words, rest, ends[0][position], ends[1][position])
     return [out[row] for row in range(len(segments))]
 
 
 @contextmanager
-def _still(network: MultiTaskNetwork) -> Iterator[None]:
-    """Without dropout, and without gradients for the weights, which nobody needs here and which cost a third of the time."""
-    was_training, wanted = network.training, [parameter.requires_grad for parameter in network.parameters()]
+def _evaluating(network: MultiTaskNetwork) -> Iterator[None]:
+    """Turn off dropout and the gradients of weights, which would take a third of the time."""
+    was_training, required = network.training, [parameter.requires_grad for parameter in network.parameters()]
     network.eval()
     network.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter, need in zip(network.parameters(), wanted, strict=True):
-            parameter.requires_grad_(need)
+        for parameter, was_required in zip(network.parameters(), required, strict=True):
+            parameter.requires_grad_(was_required)
         network.train(was_training)
 
 
-def _is_word(spans: Sequence[Sequence[_Span]], like: Tensor) -> Tensor:
-    """Return where words are, ``[batch, tokens]``, of the shape and on the device of ``like``."""
+def _is_word(spans: Sequence[Sequence[_TokenSpan]], like: Tensor) -> Tensor:
+    """Return a mask of words, ``[batch, tokens]``, of the shape and on the device of ``like``."""
     out = torch.zeros_like(like, dtype=torch.bool)
-    for row, own in enumerate(spans):
-        out[row, : len(own)] = torch.tensor([bool(span.part) for span in own])
+    for row, tokens in enumerate(spans):
+        out[row, : len(tokens)] = torch.tensor([bool(span.part) for span in tokens])
     return out
 
 
-def _batch(model: NeuralModel, rows: Sequence[Tokens]) -> Batch:
-    with_types = "token_type_ids" in model.tokenizer.model_input_names
-    batch = collate(rows, int(model.tokenizer.pad_token_id), with_types)
-    device = next(model.network.parameters()).device
-    types = None if batch.types is None else batch.types.to(device)
-    return Batch(batch.ids.to(device), batch.mask.to(device), types, batch.own.to(device))
-
-
-def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_Span]]:
-    """Return what each token stands for, ``[segments][tokens]``: the reverse of ``haltung.encoders.tokens.encode``."""
+def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_TokenSpan]]:
+    """Return what each token covers, ``[segments][tokens]``: the inverse of ``tokens.encode``."""
     backend: Any = model.tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -144,39 +136,39 @@ def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[To
     out = []
     for segment, tokens in zip(segments, encoded, strict=True):
         own = sum(tokens.own)
-        # A pair has tokens before its text, beside the special ones.
+        # In a pair, tokens of target and context precede the text.
         before = len(tokens) - own - sum(paired)
-        spans = [_Span()] * len(tokens)
+        spans = [_TokenSpan()] * len(tokens)
         if len(tokens) - own == sum(alone):
-            _place(spans, alone[0], _pieces(backend, "text", segment.text, prefix)[:own])
+            _fill(spans, alone[0], _pieces(backend, "text", segment.text, prefix)[:own])
         else:
             targets = _pieces(backend, "target", segment.target, prefix) if "target" in reads else []
             contexts = _pieces(backend, "context", segment.context, prefix) if "context" in reads else []
-            kept = targets[:before]
+            targets = targets[:before]
             # A context is cut on its left.
-            _place(spans, paired[0], kept + contexts[len(contexts) - (before - len(kept)) :])
-            _place(spans, tokens.own.index(1) if own else 0, _pieces(backend, "text", segment.text, "")[:own])
+            _fill(spans, paired[0], targets + contexts[len(contexts) - (before - len(targets)) :])
+            _fill(spans, tokens.own.index(1) if own else 0, _pieces(backend, "text", segment.text, "")[:own])
         out.append(spans)
     return out
 
 
-def _place(spans: list[_Span], start: int, found: Sequence[_Span]) -> None:
+def _fill(spans: list[_TokenSpan], start: int, found: Sequence[_TokenSpan]) -> None:
     spans[start : start + len(found)] = found
 
 
-def _pieces(backend: Any, part: str, text: str, prefix: str) -> list[_Span]:
+def _pieces(backend: Any, part: str, text: str, prefix: str) -> list[_TokenSpan]:
     if part != "text" and not text.strip():
         return []
     shift = len(prefix)
     offsets = backend.encode(prefix + text, add_special_tokens=False).offsets
-    return [_Span(part, max(0, start - shift), end - shift) if end > shift else _Span() for start, end in offsets]
+    return [_TokenSpan(part, max(0, start - shift), end - shift) if end > shift else _TokenSpan() for start, end in offsets]
 
 
 def _specials(tokenizer: PreTrainedTokenizerBase, is_pair: bool) -> tuple[int, int]:
-    """Return how many special tokens an input begins with, and how many it has besides."""
+    """Return how many special tokens an input begins with, and how many others it has."""
     backend: Any = tokenizer.backend_tokenizer
     parts = [backend.encode("a", add_special_tokens=False) for _ in range(2 if is_pair else 1)]
     whole = backend.post_process(*parts)
-    # Not by sequence_ids: of a pair that is put together afterwards, they name the second half alone.
+    # Not by sequence_ids: those of a pair that is post-processed name its second half only.
     first = whole.special_tokens_mask.index(0)
     return first, int(backend.num_special_tokens_to_add(is_pair)) - first
