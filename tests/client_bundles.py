@@ -7,7 +7,7 @@ from pathlib import Path
 import tiny
 from haltung.encoders import embedded
 from haltung.encoders.load import Encoder
-from haltung.export.write import Origin, Wanted, export
+from haltung.export.write import ReferenceSplit, export
 from haltung.labels import Scheme, parse
 from haltung.models.calibration import Calibration
 from haltung.models.linear import fit
@@ -73,5 +73,5 @@ def linear() -> Model:
 def written(model: Model, folder: Path) -> Path:
     """Calibrate and export the model."""
     model.calibration = CALIBRATION
-    export(model, folder, Origin({}, "tiny", "dev", segments(60, seed=5)), Wanted(("fp16",)))
+    export(model, folder, ReferenceSplit("tiny", "dev", segments(60, seed=5)), {}, ("fp16",))
     return folder

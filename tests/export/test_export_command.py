@@ -9,7 +9,7 @@ import pytest
 
 from command_line import CORPUS, haltung, write_corpus
 from haltung.cli import main
-from haltung.export import comparing
+from haltung.export import formats
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_format_that_was_asked_for_and_is_refused_ends_with_1(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bundle is written without it, and the reason is told."""
-    monkeypatch.setattr(comparing, "MOST_FLIPS", -1.0)
+    monkeypatch.setattr(formats, "MAX_FLIPS", -1.0)
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", "int8=true"]) == 1
     told = capsys.readouterr()
     assert "int8 was refused: topic: 0.00% of the labels flip" in told.err
@@ -86,7 +86,7 @@ def test_a_format_that_was_asked_for_and_is_refused_ends_with_1(
 
 def test_a_format_that_nobody_asked_for_may_be_refused(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fp16 is a present, so that its refusal is no failure."""
-    monkeypatch.setattr(comparing, "MOST_FLIPS", -1.0)
+    monkeypatch.setattr(formats, "MAX_FLIPS", -1.0)
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 0
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_written_where_fp32_is_refused(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 1, and a sentence that says so."""
-    monkeypatch.setattr(comparing, "EXACT_DIFFERENCE", -1.0)
+    monkeypatch.setattr(formats, "MAX_DIFFERENCE", -1.0)
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 1
     assert "nothing was written" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

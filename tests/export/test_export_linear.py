@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import tiny
 from haltung.errors import UserError
-from haltung.export import comparing, formats, golden
+from haltung.export import formats, golden
 from haltung.export import write as writing
-from haltung.export.comparing import Comparison
+from haltung.export.formats import FormatComparison, largest_difference
 from haltung.export.verify import verify
-from haltung.export.write import Exported, Origin, Wanted
+from haltung.export.write import ExportResult, ReferenceSplit
 from haltung.inference.client import Classifier
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
@@ -52,8 +52,11 @@ def labelled(count: int, seed: int = 0) -> list[Segment]:
     return out
 
 
-def origin(count: int = 40) -> Origin:
-    return Origin({"run": "r1", "corpus": "tiny", "commit": "c0ffee", "licences": {"data": "CC0"}}, "tiny", "dev", labelled(count, seed=7))
+PROVENANCE = {"run": "r1", "corpus": "tiny", "commit": "c0ffee", "licences": {"data": "CC0"}}
+
+
+def reference(count: int = 40) -> ReferenceSplit:
+    return ReferenceSplit("tiny", "dev", labelled(count, seed=7))
 
 
 def fitted(kind: str = "logistic") -> LinearModel:
@@ -69,14 +72,13 @@ def model() -> LinearModel:
 
 
 @pytest.fixture(scope="module")
-def exported(model: LinearModel, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(model: LinearModel, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     """What came of exporting it in all formats that are files."""
-    wanted = Wanted(("fp16", "int8"), frozenset())
-    return writing.export(model, tmp_path_factory.mktemp("export") / "bundle", origin(), wanted)
+    return writing.export(model, tmp_path_factory.mktemp("export") / "bundle", reference(), PROVENANCE, ("fp16", "int8"))
 
 
 @pytest.fixture(scope="module")
-def folder(exported: Exported) -> Path:
+def folder(exported: ExportResult) -> Path:
     """The exported bundle."""
     assert exported.folder is not None
     return exported.folder
@@ -92,7 +94,7 @@ def test_the_graph_answers_as_the_trained_model(model: LinearModel, client: Clas
     """Every probability of every task agrees within 1e-5, in a batch of texts of all lengths."""
     segments = labelled(60, seed=3)
     found = client.probabilities([{"text": segment.text, "context": segment.context, "target": segment.target} for segment in segments])
-    assert comparing.apart(found, model.probabilities(segments)) < 1e-5
+    assert largest_difference(found, model.probabilities(segments)) < 1e-5
 
 
 @given(
@@ -105,14 +107,14 @@ def test_any_text_at_all_is_read_as_scikit_learn_reads_it(model: LinearModel, cl
     """Whatever Unicode holds: words, characters, blanks and cases are told apart as the vectorizers do."""
     segments = [Segment(str(number), text, context=context, target=target) for number, (text, context, target) in enumerate(rows)]
     found = client.probabilities([{"text": text, "context": context, "target": target} for text, context, target in rows])
-    assert comparing.apart(found, model.probabilities(segments)) < 1e-5
+    assert largest_difference(found, model.probabilities(segments)) < 1e-5
 
 
 def test_a_row_does_not_depend_on_its_neighbours(client: Classifier) -> None:
     """Padding adds nothing: alone or beside a text of 1,000 words, a text has the same probabilities."""
     short, long = "Chile warnt die Bank.", "Peru lobt das Heer in Malta . " * 200
     alone, beside = client.probabilities([short]), client.probabilities([short, long])
-    assert comparing.apart({task: values[:1] for task, values in beside.items()}, alone) < 1e-6
+    assert largest_difference({task: values[:1] for task, values in beside.items()}, alone) < 1e-6
 
 
 def test_a_label_that_training_never_saw_has_no_probability(client: Classifier) -> None:
@@ -123,16 +125,16 @@ def test_a_label_that_training_never_saw_has_no_probability(client: Classifier) 
 def test_svc_margins_come_out_as_the_same_probabilities(tmp_path: Path) -> None:
     """Platt's scale and shift are part of the graph."""
     svc = fitted("svc")
-    done = writing.export(svc, tmp_path / "svc", origin(), Wanted(()))
+    done = writing.export(svc, tmp_path / "svc", reference(), PROVENANCE, ())
     assert done.folder is not None
-    assert done.compared["fp32"].difference < 1e-5
+    assert done.comparisons["fp32"].difference < 1e-5
 
 
 def test_a_text_without_a_known_ngram_is_answered(model: LinearModel, folder: Path) -> None:
     """No n-gram at all gives what the intercepts say, and no division by zero."""
     run = Classifier(folder)
     found = run.probabilities(["你好"])
-    assert comparing.apart(found, model.probabilities([Segment("1", "你好")])) < 1e-6
+    assert largest_difference(found, model.probabilities([Segment("1", "你好")])) < 1e-6
 
 
 def test_the_bundle_is_a_trained_bundle_too(model: LinearModel, folder: Path) -> None:
@@ -163,7 +165,7 @@ def test_golden_answers_are_the_trained_models(model: LinearModel, folder: Path)
     """At least 40 inputs, each with the very probabilities that the model has before the export."""
     answers = golden.read(folder, scheme())
     assert len(answers) >= 40
-    assert comparing.apart(model.probabilities([one.segment for one in answers]), golden.expected(answers, scheme())) == 0
+    assert largest_difference(model.probabilities([one.segment for one in answers]), golden.expected(answers, scheme())) == 0
 
 
 def test_fp16_is_smaller(folder: Path) -> None:
@@ -177,7 +179,7 @@ def test_an_export_replaces_an_older_one(model: LinearModel, tmp_path: Path) -> 
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "haltung.json").write_text("{}", encoding="utf-8")
     (tmp_path / "b" / "old.txt").write_text("old", encoding="utf-8")
-    writing.export(model, tmp_path / "b", origin(), Wanted(()))
+    writing.export(model, tmp_path / "b", reference(), PROVENANCE, ())
     assert not (tmp_path / "b" / "old.txt").exists()
     assert verify(tmp_path / "b").agrees
 
@@ -186,7 +188,7 @@ def test_a_folder_with_something_else_is_left_alone(model: LinearModel, tmp_path
     """No export takes the place of a folder that is no bundle."""
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(UserError, match="holds something that is no bundle"):
-        writing.export(model, tmp_path, origin(), Wanted(()))
+        writing.export(model, tmp_path, reference(), PROVENANCE, ())
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
 
@@ -202,7 +204,7 @@ def test_a_graph_that_disagrees_is_refused_and_nothing_is_written(
         return right(other, path)
 
     monkeypatch.setattr(formats, "write_graph", wrong)
-    done = writing.export(model, tmp_path / "b", origin(), Wanted(("fp16",)))
+    done = writing.export(model, tmp_path / "b", reference(), PROVENANCE, ("fp16",))
     assert done.folder is None
     assert "a probability differs by" in done.refused["fp32"]
     assert not list(tmp_path.iterdir())
@@ -225,7 +227,7 @@ def test_a_format_that_flips_labels_is_left_out_with_the_reason(
         onnx.save(made, path)
 
     monkeypatch.setattr(reduced, "halved", ruined)
-    done = writing.export(model, tmp_path / "b", origin(), Wanted(("fp16",)))
+    done = writing.export(model, tmp_path / "b", reference(), PROVENANCE, ("fp16",))
     description = json.loads((tmp_path / "b" / "haltung.json").read_text(encoding="utf-8"))
     assert "of the labels flip, allowed is 1%" in description["refused"]["fp16"]
     assert done.formats == ("fp32",)
@@ -234,12 +236,12 @@ def test_a_format_that_flips_labels_is_left_out_with_the_reason(
 
 def test_limits_are_those_that_are_stated() -> None:
     """Exact: 1e-4 and no flip; reduced: 1 % flips and half a point of macro-F1, each task by itself."""
-    near = Comparison(1e-4, {"stance": 0.0}, {"stance": 0.7}, 1.0)
-    assert comparing.faults(near, {"stance": 0.7}, exact=True) == []
-    assert len(comparing.faults(Comparison(1.1e-4, {"stance": 0.001}, {}, 1.0), {}, exact=True)) == 2
-    assert comparing.faults(Comparison(0.2, {"stance": 0.01}, {"stance": 0.695}, 1.0), {"stance": 0.7}, exact=False) == []
-    off = Comparison(0.2, {"stance": 0.0101, "topic": 0.0}, {"stance": 0.694, "topic": 0.9}, 1.0)
-    assert comparing.faults(off, {"stance": 0.7, "topic": 0.7}, exact=False) == [
+    near = FormatComparison(1e-4, {"stance": 0.0}, {"stance": 0.7}, 1.0)
+    assert formats.objections(near, {"stance": 0.7}, exact=True) == []
+    assert len(formats.objections(FormatComparison(1.1e-4, {"stance": 0.001}, {}, 1.0), {}, exact=True)) == 2
+    assert formats.objections(FormatComparison(0.2, {"stance": 0.01}, {"stance": 0.695}, 1.0), {"stance": 0.7}, exact=False) == []
+    off = FormatComparison(0.2, {"stance": 0.0101, "topic": 0.0}, {"stance": 0.694, "topic": 0.9}, 1.0)
+    assert formats.objections(off, {"stance": 0.7, "topic": 0.7}, exact=False) == [
         "stance: 1.01% of the labels flip, allowed is 1%",
         "stance: macro-F1 falls by 0.60 points to 0.694, allowed is 0.5",
     ]
@@ -247,9 +249,9 @@ def test_limits_are_those_that_are_stated() -> None:
 
 def test_a_probability_that_is_no_number_is_a_fault() -> None:
     """NaN is no agreement, though it is larger than nothing."""
-    off = Comparison(float("nan"), {"stance": 0.0}, {}, 1.0)
-    assert comparing.faults(off, {}, exact=True)
-    assert comparing.apart({"stance": np.array([[np.nan]])}, {"stance": np.array([[0.5]])}) == float("inf")
+    off = FormatComparison(float("nan"), {"stance": 0.0}, {}, 1.0)
+    assert formats.objections(off, {}, exact=True)
+    assert largest_difference({"stance": np.array([[np.nan]])}, {"stance": np.array([[0.5]])}) == float("inf")
 
 
 def test_the_model_card_holds_figures_labels_and_header(folder: Path) -> None:

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 import tiny
-from haltung.export import comparing, description, golden
+from haltung.export import golden
 from haltung.export import write as writing
+from haltung.export.formats import largest_difference
 from haltung.export.graphs import neural as graph
 from haltung.export.verify import verify
-from haltung.export.write import Exported, Origin, Wanted
+from haltung.export.write import ExportResult, ReferenceSplit
 from haltung.inference import sessions
 from haltung.inference.client import Classifier
 from haltung.inference.sessions import Graph
@@ -70,14 +71,14 @@ def model(bert: Path) -> NeuralModel:
 
 
 @pytest.fixture(scope="module")
-def exported(model: NeuralModel, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(model: NeuralModel, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     """What came of exporting it in every format that is a file."""
-    origin = Origin({"run": "r1", "corpus": "tiny"}, "tiny", "dev", labelled(40, 7))
-    return writing.export(model, tmp_path_factory.mktemp("network") / "bundle", origin, Wanted(("fp16", "int8"), frozenset()))
+    split = ReferenceSplit("tiny", "dev", labelled(40, 7))
+    return writing.export(model, tmp_path_factory.mktemp("network") / "bundle", split, {"run": "r1", "corpus": "tiny"}, ("fp16", "int8"))
 
 
 @pytest.fixture(scope="module")
-def folder(exported: Exported) -> Path:
+def folder(exported: ExportResult) -> Path:
     """The exported bundle."""
     assert exported.folder is not None, exported.refused
     return exported.folder
@@ -92,7 +93,7 @@ def client(folder: Path) -> Classifier:
 def test_the_graph_answers_as_the_network(model: NeuralModel, client: Classifier) -> None:
     """Every task of every view agrees within 1e-5, temperatures applied."""
     segments = labelled(50, 11)
-    assert comparing.apart(client.probabilities(parts(segments)), model.probabilities(segments, precision="fp32")) < 1e-5
+    assert largest_difference(client.probabilities(parts(segments)), model.probabilities(segments, precision="fp32")) < 1e-5
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -103,7 +104,7 @@ def test_any_batch_and_any_lengths_are_taken(model: NeuralModel, client: Classif
     segments = [
         Segment(str(row), "Chile warnt " * int(rng.integers(1, 40)), context="Peru " * int(rng.integers(0, 30))) for row in range(rows)
     ]
-    assert comparing.apart(client.probabilities(parts(segments)), model.probabilities(segments, precision="fp32")) < 1e-5
+    assert largest_difference(client.probabilities(parts(segments)), model.probabilities(segments, precision="fp32")) < 1e-5
 
 
 def test_padding_changes_nothing(client: Classifier, folder: Path) -> None:
@@ -136,7 +137,7 @@ def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None
     assert [value.name for value in made.output] == ["topic", "stance", "actors"]
 
 
-def test_exporting_leaves_the_model_as_it_was(model: NeuralModel, exported: Exported, bert: Path) -> None:
+def test_exporting_leaves_the_model_as_it_was(model: NeuralModel, exported: ExportResult, bert: Path) -> None:
     """Neither training mode (the exporter brings it back) nor attention changes, so that a prediction after is one before."""
     assert not any(module.training for module in model.network.modules())
     assert model.network.encoder.config._attn_implementation == made(bert).network.encoder.config._attn_implementation
@@ -147,7 +148,7 @@ def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path
     segments = labelled(10, 3)
     again = bundle.load_trained(folder)
     assert isinstance(again, NeuralModel)
-    assert comparing.apart(again.probabilities(segments, precision="fp32"), model.probabilities(segments, precision="fp32")) < 1e-6
+    assert largest_difference(again.probabilities(segments, precision="fp32"), model.probabilities(segments, precision="fp32")) < 1e-6
 
 
 def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: Path) -> None:
@@ -156,7 +157,7 @@ def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: 
     exported_model = bundle.load(folder)
     assert isinstance(exported_model, ExportedModel)
     assert exported_model.calibration == model.calibration
-    assert comparing.apart(exported_model.probabilities(segments), model.probabilities(segments, precision="fp32")) < 1e-5
+    assert largest_difference(exported_model.probabilities(segments), model.probabilities(segments, precision="fp32")) < 1e-5
     assert [one.id for one in exported_model.predict(segments)] == [one.id for one in segments]
 
 
@@ -171,7 +172,7 @@ def test_golden_answers_are_those_of_fp32(model: NeuralModel, folder: Path) -> N
     """Not those of bfloat16, which a processor that has it predicts in."""
     answers = golden.read(folder, model.scheme)
     found = model.probabilities([one.segment for one in answers], precision="fp32")
-    assert comparing.apart(found, golden.expected(answers, model.scheme)) < 1e-6
+    assert largest_difference(found, golden.expected(answers, model.scheme)) < 1e-6
 
 
 def test_a_changed_weight_makes_verify_fail(folder: Path, tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_a_changed_weight_makes_verify_fail(folder: Path, tmp_path: Path) -> Non
     state = load_file(copy / "model.safetensors")
     state["heads.stance.bias"] += torch.tensor([1.0, 0.0, 0.0])
     save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
-    description.write(copy, json.loads((copy / "haltung.json").read_text(encoding="utf-8")))
+    writing.write_description(copy, json.loads((copy / "haltung.json").read_text(encoding="utf-8")))
     assert {(check.format, check.runtime) for check in verify(copy).checks if check.fault} == {("weights", "torch")}
 
 
@@ -193,17 +194,17 @@ def test_the_encoders_place_is_not_told(folder: Path, bert: Path) -> None:
     assert str(bert.parent) not in (folder / "haltung.json").read_text(encoding="utf-8")
 
 
-def test_eight_bits_are_near_and_small(exported: Exported, folder: Path, tmp_path: Path) -> None:
+def test_eight_bits_are_near_and_small(exported: ExportResult, folder: Path, tmp_path: Path) -> None:
     """Tables and matrices lose three quarters of their size, and no probability goes far; whether it is near enough, the export decides."""
     from haltung.export.graphs import reduced
 
-    assert exported.compared["int8"].difference < 0.1
+    assert exported.comparisons["int8"].difference < 0.1
     reduced.quantised(folder / "onnx" / "model.fp32.onnx", tmp_path / "int8.onnx")
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer if np.prod(tensor.dims) >= 1024}
     assert onnx.TensorProto.FLOAT not in kinds
 
 
-def test_logging_stays_as_the_user_has_it(exported: Exported) -> None:
+def test_logging_stays_as_the_user_has_it(exported: ExportResult) -> None:
     """The quantiser's module would set up everybody's logging."""
     import logging
 

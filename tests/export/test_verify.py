@@ -16,10 +16,10 @@ from onnx import numpy_helper
 import tiny
 from haltung.cli import main
 from haltung.errors import UserError
-from haltung.export import description as description_file
 from haltung.export import write as writing
 from haltung.export.verify import Verification, verify
-from haltung.export.write import Origin, Wanted
+from haltung.export.write import ReferenceSplit
+from haltung.files import sha256
 from haltung.labels import parse
 from haltung.models import linear
 from haltung.models.calibration import Calibration
@@ -32,7 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = linear.fit(tiny.segments(80), tiny.scheme(), LinearSpec(min_count=1), seed=1)
     model.calibration = Calibration({"stance": 1.8, "topic": 0.7})
     done = writing.export(
-        model, tmp_path_factory.mktemp("verify") / "bundle", Origin({}, "tiny", "dev", tiny.segments(30, 5)), Wanted(("fp16",))
+        model, tmp_path_factory.mktemp("verify") / "bundle", ReferenceSplit("tiny", "dev", tiny.segments(30, 5)), {}, ("fp16",)
     )
     assert done.folder is not None
     return done.folder
@@ -50,7 +50,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], None], consistent: 
     description = json.loads(path.read_text(encoding="utf-8"))
     change(description)
     if consistent:
-        description_file.write(folder, description)
+        writing.write_description(folder, description)
     else:
         path.write_text(json.dumps(description), encoding="utf-8")
 
@@ -61,7 +61,7 @@ def graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
     made = onnx.load(path)
     change(made)
     onnx.save(made, path)
-    changed(folder, lambda description: description["formats"]["fp32"].update(sha256=description_file.sha256(path)))
+    changed(folder, lambda description: description["formats"]["fp32"].update(sha256=sha256(path)))
 
 
 def faulty(found: Verification) -> set[tuple[str, str]]:

@@ -13,7 +13,10 @@ from haltung.cli.config import each
 from haltung.errors import UserError, listed
 
 if TYPE_CHECKING:
-    from haltung.export.write import Exported
+    from rich.table import Table
+
+    from haltung.export.write import ExportResult
+    from haltung.labels import Scheme
     from haltung.tracking import RunRecord
 
 
@@ -80,28 +83,61 @@ def _export(settings: Mapping[str, Any], config_dir: Path | None) -> int:
     from rich.console import Console
 
     from haltung.events.dyads import thresholds
-    from haltung.export.tables import exported
-    from haltung.export.write import Origin, Wanted, export
+    from haltung.export.write import ReferenceSplit, export
 
     # A linear model is over with so fast that bf16 would save nothing.
     usual = ("fp16",) if model.kind == "linear" else ("fp16", "bf16")
-    wanted = Wanted((*usual, "int8"), frozenset({"int8"})) if options.int8 else Wanted(usual)
-    origin = Origin(_provenance(described, record, options.licence), corpus.name, "dev", corpus.segments("dev"))
+    required = ("int8",) if options.int8 else ()
+    reference = ReferenceSplit(corpus.name, "dev", corpus.segments("dev"))
+    provenance = _provenance(described, record, options.licence)
     with Console(stderr=True).status("") as status:
-        outcome = export(model, Path(options.to), origin, wanted, lambda step: status.update(f"exporting: {step}"))
+        outcome = export(
+            model, Path(options.to), reference, provenance, (*usual, *required), lambda step: status.update(f"exporting: {step}")
+        )
     if outcome.folder is not None:
         # The thresholds of a model of dyads belong to it wherever it goes.
         thresholds.copy(folder, outcome.folder)
-    Console().print(exported(outcome, model.scheme, options.language))
+    Console().print(_table(outcome, model.scheme, options.language))
     if record is not None and options.register and outcome.folder is not None:
         from haltung.tracking.models import log_exported
 
         logged = log_exported(record.connection, record.id, outcome.folder, corpus.segments("dev")[:3])
         print(f"registered as {logged.name} version {logged.version}; make it the champion: haltung promote run={record.id[:8]}")
-    return _told(outcome, wanted.required)
+    return _report(outcome, required)
 
 
-def _told(outcome: Exported, required: frozenset[str]) -> int:
+def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
+    """Return a row for each task of each format: its distance from the trained model, and whether it is in the bundle."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from haltung.evaluation.report.i18n import word
+
+    heads = ("format", "megabytes", "distance", "texts_per_second", "", "task", "changed_labels", "macro_f1")
+    table = Table(*(word(head, language) if head else "" for head in heads), box=SIMPLE_HEAD)
+    for head, column in zip(heads, table.columns, strict=True):
+        column.no_wrap = True
+        column.justify = "left" if head in ("format", "", "task") else "right"
+    for row, task in enumerate(scheme):
+        table.add_row(word("trained", language) if row == 0 else "", *[""] * 4, task.name, "", _score(result.reference, task.name))
+    for name, comparison in result.comparisons.items():
+        table.add_section()
+        size = f"{result.bytes[name] / 1e6:.1f}" if name in result.bytes else ""
+        refused = name in result.refused
+        verdict = Text(word("refused" if refused else "included", language), style="bold red" if refused else "green")
+        cells = [name, size, f"{comparison.difference:.1e}", f"{comparison.documents_per_second:.1f}", verdict]
+        for row, task in enumerate(scheme):
+            flips = f"{comparison.flips[task.name]:.2%}"
+            table.add_row(*(cells if row == 0 else [""] * 5), task.name, flips, _score(comparison.macro_f1, task.name))
+    return table
+
+
+def _score(macro_f1: Mapping[str, float], task: str) -> str:
+    return f"{macro_f1[task]:.3f}" if task in macro_f1 else "–"
+
+
+def _report(outcome: ExportResult, required: Sequence[str]) -> int:
     for name, why in outcome.skipped.items():
         print(f"{name} was left out: {why}", file=sys.stderr)
     for name, why in outcome.refused.items():
@@ -110,7 +146,7 @@ def _told(outcome: Exported, required: frozenset[str]) -> int:
         print("nothing was written, since the exported graph does not agree with the trained model", file=sys.stderr)
         return 1
     print(f"written to {outcome.folder}")
-    return int(bool(required & (outcome.refused.keys() | outcome.skipped.keys())))
+    return int(any(name in outcome.refused or name in outcome.skipped for name in required))
 
 
 def _same_corpus(described: Mapping[str, Any], digest: str, corpus: str, named: bool) -> None:

@@ -30,14 +30,20 @@ def _verify(options: VerifyOptions) -> int:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
 
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-    from haltung.export.tables import verified
     from haltung.export.verify import verify
 
     folder = Path(options.bundle)
     with Console(stderr=True).status("") as status:
         result = verify(folder, options.threads, lambda step: status.update(f"verifying: {step}"))
-    Console().print(verified(result.checks))
+    table = Table("format", "runtime", "inputs", "differs by", "allowed", "other labels", "")
+    for check in result.checks:
+        difference = "–" if check.difference is None else f"{check.difference:.1e}"
+        verdict = Text(check.fault or "agrees", style="bold red" if check.fault else "green")
+        table.add_row(check.format, check.runtime, str(check.inputs), difference, f"{check.tolerance:.1e}", str(check.differing), verdict)
+    Console().print(table)
     for runtime in result.absent:
         print(f"{runtime} is not installed here, so it was left out", file=sys.stderr)
     for sentence in result.broken:

@@ -1,1 +1,1 @@
-"""Take a trained model elsewhere: the bundle that needs no Haltung, and MLflow's pyfunc."""
+"""From a trained model to a bundle that needs no Haltung, and MLflow's pyfunc."""

@@ -1,4 +1,4 @@
-"""The model card: what the bundle is, how good, what for and what not for, in the form that the Hugging Face hub reads."""
+"""The model card of a bundle, in the form that the Hugging Face hub reads."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def write(folder: Path, description: Mapping[str, Any], evaluation: EvaluationRe
     """Write the card into the folder.
 
     Args:
-        folder: of the bundle; its golden answers are there already.
+        folder: of the bundle, which has its golden answers already.
         description: the content of ``haltung.json``.
-        evaluation: the trained model's figures on the reference split; None where that has no labels.
+        evaluation: of the trained model on the reference split; None if that has no labels.
     """
     import jinja2
 
-    # No escapes: it is Markdown, not HTML.
+    # Markdown needs no escapes.
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     template = environment.from_string(files("haltung.export").joinpath("card.md.j2").read_text(encoding="utf-8"))
@@ -34,22 +34,22 @@ def write(folder: Path, description: Mapping[str, Any], evaluation: EvaluationRe
     by_label = {task.name: {label.label: label for label in tasks[task.name].labels} if task.name in tasks else None for task in scheme}
     provenance, reference = description["provenance"], description["reference"]
     licences = provenance.get("licences", {})
-    told = {key: value for key, value in provenance.items() if key != "licences" and value not in (None, "")}
-    told |= {f"licence of the {what}": value for what, value in licences.items()}
+    facts = {key: value for key, value in provenance.items() if key != "licences" and value not in (None, "")}
+    facts |= {f"licence of the {what}": value for what, value in licences.items()}
     text = template.render(
         header=header(description, evaluation), title=_title(description), version=description["haltung"], kind=description["kind"],
         tasks=list(scheme), scheme=scheme.name, scheme_digest=description["scheme_digest"], views=description["views"],
         max_length=description["input"].get("max_length"),
         corpus=provenance.get("corpus", "unknown"), split=reference["split"], reference_corpus=reference["corpus"],
         segments=reference["segments"], warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)],
-        figures=list(tasks.values()), formats=description["formats"], refused=description["refused"], by_label=by_label,
-        golden=len(golden.read(folder, scheme)), provenance=told,
+        metrics=list(tasks.values()), formats=description["formats"], refused=description["refused"], by_label=by_label,
+        golden=len(golden.read(folder, scheme)), provenance=facts,
     )  # fmt: skip
     (folder / FILE).write_text(text, encoding="utf-8")
 
 
 def header(description: Mapping[str, Any], evaluation: EvaluationResult | None) -> str:
-    """Return the card's YAML: language, licence, tags, and the figures as a ``model-index``."""
+    """Return the card's YAML header: language, licence, tags, and metrics as a ``model-index``."""
     import yaml
 
     encoder, reference = description.get("encoder", {}), description["reference"]
@@ -59,15 +59,15 @@ def header(description: Mapping[str, Any], evaluation: EvaluationResult | None) 
             "task": {"type": "text-classification", "name": name},
             "dataset": {"name": reference["corpus"], "type": reference["corpus"], "split": reference["split"]},
             "metrics": [
-                {"type": "f1", "name": "macro-F1", "value": round(figures.macro_f1, 4)},
-                {"type": "accuracy", "name": "accuracy", "value": round(figures.accuracy, 4)},
+                {"type": "f1", "name": "macro-F1", "value": round(metrics.macro_f1, 4)},
+                {"type": "accuracy", "name": "accuracy", "value": round(metrics.accuracy, 4)},
             ],
         }
-        for name, figures in (evaluation.tasks if evaluation else {}).items()
+        for name, metrics in (evaluation.tasks if evaluation else {}).items()
     ]
     content: dict[str, Any] = {
         "language": ["de"],
-        # The hub has a list of licences; what isn't on it, or is several, is "other" with a name.
+        # On the hub a licence beyond its list, or several, is "other" with a name.
         "license": "other",
         "license_name": "; ".join(f"{what}: {value}" for what, value in data.items()) or "unknown",
         "library_name": "haltung",

@@ -1,21 +1,56 @@
-"""The formats of a bundle: how each is made, and on which machine it can be measured."""
+"""The formats of a bundle: how each is made, and how far it may be from the trained model."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from haltung.errors import UserError, listed
+from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.predictions import ScoredSplit
 from haltung.files import sha256
 from haltung.inference.sessions import has_bf16, is_installed
 from haltung.models.predictor import Model
+
+# fp32 is the same computation, so only rounding may differ: of a probability at most this much.
+MAX_DIFFERENCE = 1e-4
+# What a reduced precision may cost each task: the share of labels that change, and macro-F1.
+MAX_FLIPS = 0.01
+MAX_LOSS = 0.005
+
+
+@dataclass(frozen=True)
+class FormatComparison:
+    """A format compared with the trained model on a split.
+
+    Attributes:
+        difference: the largest difference of a probability.
+        flips: for each task the share of segments whose label (or set of labels) differs.
+        macro_f1: of each task with gold labels.
+        documents_per_second: on one thread.
+    """
+
+    difference: float
+    flips: Mapping[str, float]
+    macro_f1: Mapping[str, float]
+    documents_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the bundle's part of it; the speed depends on the machine."""
+        return {"largest_difference": self.difference, "flips": dict(self.flips), "macro_f1": dict(self.macro_f1)}
 
 
 def write_graph(model: Model, path: Path) -> dict[str, Any]:
     """Write the model's graph in fp32.
 
     Returns:
-        What ``haltung.json`` says of it: ``views``, what its passes read, and ``input``, how a text becomes what it takes.
+        The graph's part of ``haltung.json``: ``views``, what its passes read, and ``input``, how a
+        text becomes what it takes.
     """
     from haltung.models.linear import LinearModel
 
@@ -33,8 +68,8 @@ def write_graph(model: Model, path: Path) -> dict[str, Any]:
     return {"views": list(model.views), "input": neural.described(model)}
 
 
-def unable(name: str) -> str:
-    """Return why a format can't be made and measured on this machine; empty where it can."""
+def obstacle(name: str) -> str:
+    """Return why a format can't be made and measured on this machine; "" if it can."""
     if name != "bf16":
         return ""
     if not is_installed("openvino"):
@@ -42,29 +77,82 @@ def unable(name: str) -> str:
     return "" if has_bf16() else "this processor does not compute in bf16, so it can't be measured here"
 
 
-def made(name: str, folder: Path) -> dict[str, Any]:
-    """Write a format's file, if it needs one of its own, and return its entry.
+def make(name: str, folder: Path) -> dict[str, Any]:
+    """Make a format of the fp32 graph and return its entry; bf16 needs no file of its own.
 
     Raises:
         UserError: there is no such format.
     """
     from haltung.export.graphs import reduced
 
-    source = file(folder, "fp32")
+    source = graph_path(folder, "fp32")
     if name == "bf16":
         return {**entry(source, folder), "runtime": "openvino", "hint": "bf16"}
     makers = {"fp16": reduced.halved, "int8": reduced.quantised}
     if name not in makers:
         raise UserError(f"unknown format '{name}'; allowed are fp32, {listed(makers)}, bf16")
-    makers[name](source, file(folder, name))
-    return entry(file(folder, name), folder)
+    makers[name](source, graph_path(folder, name))
+    return entry(graph_path(folder, name), folder)
 
 
-def file(folder: Path, name: str) -> Path:
-    """Return where the graph of a format lies."""
+def graph_path(folder: Path, name: str) -> Path:
+    """Return the path of a format's graph."""
     return folder / "onnx" / f"model.{name}.onnx"
 
 
 def entry(path: Path, folder: Path) -> dict[str, Any]:
-    """Return what ``haltung.json`` says of a graph's file."""
+    """Return the entry of a graph in ``haltung.json``."""
     return {"file": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def compare(reference: ScoredSplit, probabilities: Mapping[str, np.ndarray], seconds: float) -> FormatComparison:
+    """Compare a format's probabilities, for each task ``[segments, labels]``, with the model's."""
+    scored = dataclasses.replace(reference, probabilities=dict(probabilities))
+    flips = {}
+    for task in reference.scheme:
+        # NaN equals nothing, and argmax would take it for the highest.
+        differs = np.asarray(scored.decided(task.name) != reference.decided(task.name)).reshape(len(reference), -1).any(axis=1)
+        flips[task.name] = float((differs | ~np.isfinite(probabilities[task.name]).all(axis=1)).mean())
+    return FormatComparison(
+        largest_difference(probabilities, reference.probabilities), flips, macro_f1(scored), len(reference) / max(seconds, 1e-9)
+    )
+
+
+def macro_f1(scored: ScoredSplit) -> dict[str, float]:
+    """Return the macro-F1 of each task with gold labels."""
+    if not any(scored.labelled(task.name).any() for task in scored.scheme):
+        return {}
+    return {task: metrics.macro_f1 for task, metrics in evaluate(scored).tasks.items()}
+
+
+def objections(comparison: FormatComparison, reference: Mapping[str, float], exact: bool) -> list[str]:
+    """Return a sentence for each limit that a format exceeds.
+
+    Args:
+        comparison: of the format.
+        reference: the trained model's macro-F1 of each task.
+        exact: whether it computes in fp32 with weights in fp32.
+    """
+    out = []
+    if not np.isfinite(comparison.difference):
+        out.append("some of its probabilities are not numbers")
+    if exact and not comparison.difference <= MAX_DIFFERENCE:
+        out.append(f"a probability differs by {comparison.difference:.1e}, allowed is {MAX_DIFFERENCE:.0e}")
+    allowed = 0.0 if exact else MAX_FLIPS
+    for task, share in comparison.flips.items():
+        if share > allowed:
+            out.append(f"{task}: {share:.2%} of the labels flip, allowed {'are none' if exact else f'is {allowed:.0%}'}")
+    if not exact:
+        for task, value in comparison.macro_f1.items():
+            # A rounding error beyond the limit is no loss.
+            if reference[task] - value > MAX_LOSS + 1e-12:
+                lost = 100 * (reference[task] - value)
+                out.append(f"{task}: macro-F1 falls by {lost:.2f} points to {value:.3f}, allowed is {100 * MAX_LOSS:g}")
+    return out
+
+
+def largest_difference(probabilities: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+    """Return the largest difference of a probability over all tasks; infinity if one is NaN."""
+    values = [np.abs(np.asarray(probabilities[task]) - expected[task]) for task in expected]
+    largest = max((float(value.max(initial=0.0)) for value in values), default=0.0)
+    return largest if all(np.isfinite(value).all() for value in values) else float("inf")

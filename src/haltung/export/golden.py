@@ -1,4 +1,4 @@
-"""The golden answers: inputs as nasty as they come, with the probabilities that the trained model gives them."""
+"""The golden answers of a bundle: difficult inputs with the trained model's probabilities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INPUTS = "golden_inputs.jsonl"
 
 @dataclass(frozen=True)
 class Golden:
-    """One input, why it is there, and what is expected: label (or labels) and probabilities of each task."""
+    """One input, what it tests, and the expected labels and probabilities of each task."""
 
     segment: Segment
     note: str
@@ -30,32 +30,33 @@ class Golden:
 
 
 def inputs() -> list[tuple[Segment, str]]:
-    """Return the inputs that come with the package, and what each is there for; our own sentences all."""
+    """Return the inputs of the package, all of them our own sentences, and what each tests."""
     out = []
-    # Not splitlines: it would split at characters within a text, too.
+    # Not splitlines, which would split at characters within a text, too.
     for line in files("haltung.export").joinpath(_INPUTS).read_text(encoding="utf-8").strip("\n").split("\n"):
         row = json.loads(line)
-        # Long texts are written down once, with how often they are to be repeated.
+        # Long texts are stored once, with the number of repetitions.
         parts = {name: row.get(name, "") * row.get("times", {}).get(name, 1) for name in ("text", "context", "target")}
         out.append((Segment(row["id"], **parts), row["note"]))
     return out
 
 
-def write(path: Path, given: Sequence[tuple[Segment, str]], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> None:
-    """Write the golden answers, an object a line.
+def write(path: Path, segments: Sequence[tuple[Segment, str]], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> None:
+    """Write the golden answers as JSON Lines.
 
     Args:
         path: of the file.
-        given: the inputs.
+        segments: the inputs, and what each tests.
         probabilities: of the trained model, for each task ``[inputs, labels]``.
         scheme: names tasks and labels.
     """
     lines = []
-    for (segment, note), found in zip(given, predictions([segment.id for segment, _ in given], probabilities, scheme), strict=True):
+    predicted = predictions([segment.id for segment, _ in segments], probabilities, scheme)
+    for (segment, note), prediction in zip(segments, predicted, strict=True):
         parts = {name: value for name in ("text", "context", "target") if (value := getattr(segment, name)) or name == "text"}
-        labels = {task: list(label) if isinstance(label, tuple) else label for task, label in found.labels.items()}
-        # ASCII with escapes: half a character can't be written in UTF-8.
-        lines.append(json.dumps({"id": segment.id, "note": note, **parts, "labels": labels, "probabilities": found.probabilities}))
+        labels = {task: list(label) if isinstance(label, tuple) else label for task, label in prediction.labels.items()}
+        # ASCII with escapes, since UTF-8 can't encode half a character.
+        lines.append(json.dumps({"id": segment.id, "note": note, **parts, "labels": labels, "probabilities": prediction.probabilities}))
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
@@ -63,7 +64,7 @@ def read(folder: Path, scheme: Scheme) -> list[Golden]:
     """Read a bundle's golden answers.
 
     Raises:
-        UserError: the file is missing or broken, or speaks of other tasks or labels than the scheme.
+        UserError: the file is missing or broken, or has other tasks or labels than the scheme.
     """
     path = folder / FILE
     try:
@@ -85,6 +86,6 @@ def read(folder: Path, scheme: Scheme) -> list[Golden]:
     return out
 
 
-def expected(golden: Sequence[Golden], scheme: Scheme) -> dict[str, np.ndarray]:
+def expected(answers: Sequence[Golden], scheme: Scheme) -> dict[str, np.ndarray]:
     """Return the expected probabilities of each task, ``[inputs, labels]``."""
-    return {task.name: np.array([[one.probabilities[task.name][label] for label in task.ids] for one in golden]) for task in scheme}
+    return {task.name: np.array([[answer.probabilities[task.name][label] for label in task.ids] for answer in answers]) for task in scheme}

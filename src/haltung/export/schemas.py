@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) of what ``POST /classify`` takes and gives, with the labels of this very bundle."""
+"""JSON Schemas (draft 2020-12) of ``POST /classify``, with the labels of one bundle."""
 
 from __future__ import annotations
 
@@ -22,31 +22,25 @@ def write(folder: Path, scheme: Scheme, calibration: Calibration) -> None:
 
 def request(calibration: Calibration) -> dict[str, Any]:
     """Return the schema of a request: one segment, or a list of them under ``segments``."""
-    wished = sorted({precision for values in calibration.thresholds.values() for precision, least in values.items() if least is not None})
-    # Where no precision was reached on dev, there is none to ask for.
-    abstain = {"type": "number", "enum": wished, "description": "The precision wished for; a task that is not sure enough abstains."}
-    beside = {"abstain": abstain} if wished else {}
+    precisions = sorted({one for values in calibration.thresholds.values() for one, threshold in values.items() if threshold is not None})
+    # If dev reaches no precision, none can be requested.
+    abstain = {"type": "number", "enum": precisions, "description": "The required precision; a task that is too uncertain abstains."}
+    options = {"abstain": abstain} if precisions else {}
     return {
         "$schema": _DRAFT,
         "title": "Request",
         "description": "A German news text to label, or several.",
         "oneOf": [
-            {
-                **_object({**_segment()["properties"], **beside}, ["text"]),
-                "title": "One segment",
-            },
-            {
-                **_object({"segments": {"type": "array", "items": {"$ref": "#/$defs/segment"}}, **beside}, ["segments"]),
-                "title": "Several segments",
-            },
+            {**_object({**_segment()["properties"], **options}, ["text"]), "title": "One segment"},
+            {**_object({"segments": _list_of("segment"), **options}, ["segments"]), "title": "Several segments"},
         ],
         "$defs": {"segment": _segment()},
     }
 
 
 def response(scheme: Scheme) -> dict[str, Any]:
-    """Return the schema of an answer: one prediction, or a list of them, in order, under ``predictions``."""
-    several = _object({"predictions": {"type": "array", "items": {"$ref": "#/$defs/prediction"}}}, ["predictions"])
+    """Return the schema of a response: one prediction, or a list under ``predictions``."""
+    several = _object({"predictions": _list_of("prediction")}, ["predictions"])
     return {
         "$schema": _DRAFT,
         "title": "Response",
@@ -68,7 +62,7 @@ def _prediction(scheme: Scheme) -> dict[str, Any]:
     single = [task.name for task in scheme if task.kind == "single"]
     abstained = {
         "type": "object",
-        "description": "The tasks that are not sure enough for the precision wished for.",
+        "description": "The tasks that are too uncertain for the required precision.",
         "properties": {task: {"const": True} for task in single},
         "additionalProperties": False,
     }
@@ -85,9 +79,13 @@ def _answer(task: Task) -> dict[str, Any]:
 
 
 def _probabilities(task: Task) -> dict[str, Any]:
-    # Rounding may put a probability a hair above 1.
+    # Rounding may take a probability slightly above 1.
     values = {label.id: {"type": "number", "minimum": 0, "maximum": 1.000001, "title": f"{label.en} / {label.de}"} for label in task.labels}
     return _object(values, list(task.ids))
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
 
 
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:

@@ -1,208 +1,214 @@
-"""From a trained model to the bundle that another service gets: every format is held against the model before it goes in."""
+"""The export: from a trained model to a bundle whose formats have all been compared with it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from haltung import __version__
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.predictions import ScoredSplit, score
-from haltung.export import card, comparing, description, formats, golden, schemas
-from haltung.export.comparing import Comparison
-from haltung.files import atomic_folder
-from haltung.inference import sessions
-from haltung.inference.sessions import Graph
+from haltung.export import card, formats, golden, schemas
+from haltung.export.formats import FormatComparison
+from haltung.files import atomic_folder, sha256
+from haltung.inference.sessions import Graph, library
 from haltung.models.bundle import DESCRIPTION, FORMAT
 from haltung.models.exported import ExportedModel
 from haltung.models.predictor import Model, predictions
 from haltung.records import Segment
 
-# A client has to agree with the golden answers within this, where the weights are those of the trained model.
+# Clients have to agree with the golden answers within this if they run fp32.
 TOLERANCE = 1e-3
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked for. ``formats`` beside fp32 are tried in order; one of them that is in ``required`` has to succeed."""
-
-    formats: tuple[str, ...] = ("fp16", "bf16")
-    required: frozenset[str] = frozenset()
+# A task of one of these names would clash with an input of the graph.
+_INPUTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts")
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a model comes from: the bundle's own ``provenance``, and the split that it is held against."""
+class ReferenceSplit:
+    """The split on which formats are compared with the trained model."""
 
-    provenance: Mapping[str, Any]
     corpus: str
     split: str
     segments: Sequence[Segment] = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What came of an export.
+class ExportResult:
+    """The outcome of an export.
 
-    ``folder`` is None where fp32 was refused, so that nothing was written. ``formats`` are those that stayed within the limits, ``refused``
-    has the reason for each other one; ``compared`` has the figures of both, ``reference`` the trained model's macro-F1.
+    Attributes:
+        folder: of the bundle; None if fp32 was refused, so that nothing was written.
+        formats: that stayed within the limits.
+        refused: why other formats did not.
+        skipped: why formats could not be measured on this machine.
+        comparisons: of all formats that were measured.
+        reference: the trained model's macro-F1 of each task.
+        bytes: the size of each format.
     """
 
     folder: Path | None
     formats: tuple[str, ...]
     refused: Mapping[str, str]
     skipped: Mapping[str, str]
-    compared: Mapping[str, Comparison]
+    comparisons: Mapping[str, FormatComparison]
     reference: Mapping[str, float]
     bytes: Mapping[str, int]
 
 
-class _Refused(Exception):
-    """fp32 does not agree with the trained model; the folder is left as it was."""
-
-
-def export(model: Model, folder: Path, origin: Origin, wanted: Wanted, told: Callable[[str], None] = lambda step: None) -> Exported:
-    """Write the bundle, atomically; an older one there is replaced.
+def export(
+    model: Model, folder: Path, reference: ReferenceSplit, provenance: Mapping[str, Any], wanted: Sequence[str] = ("fp16", "bf16"),
+    callback: Callable[[str], None] = lambda step: None,
+) -> ExportResult:  # fmt: skip
+    """Write a bundle atomically, replacing an older one.
 
     Args:
         model: trained and calibrated.
-        folder: to write; it may hold an exported bundle, or nothing.
-        origin: of the model, with the split that each format is compared on.
-        wanted: which formats.
-        told: is called with each step's name before it is begun.
+        folder: new, empty, or with an exported bundle.
+        reference: the split on which formats are compared with the model.
+        provenance: where the model comes from.
+        wanted: the formats to try besides fp32.
+        callback: gets the name of each step before it begins.
 
     Raises:
-        UserError: the folder holds something else, the split is empty, or a library is missing.
+        UserError: the folder holds something else, a task has the name of a graph's input, the
+            split is empty, or a library is not installed.
     """
-    _vacant(folder)
-    _nameable(model)
-    if not origin.segments:
-        raise UserError(f"the {origin.split} split of the corpus '{origin.corpus}' is empty, so no format can be compared with the model")
-    for library in ("onnx", "onnxscript", "onnxruntime"):
-        sessions.library(library)
-    told("the trained model's own answers")
-    given = golden.inputs()
-    found = model.probabilities([*origin.segments, *(segment for segment, _ in given)], progress=True, precision="fp32")
-    rows = len(origin.segments)
-    said = predictions([segment.id for segment in origin.segments], {task: values[:rows] for task, values in found.items()}, model.scheme)
-    scored = score(origin.segments, said, model.scheme, origin.corpus, origin.split)
-    answers = {task: values[rows:] for task, values in found.items()}
-    work = _Work(model, origin, scored, given, answers, told)
+    _check_folder(folder)
+    if clash := set(_INPUTS) & set(model.scheme.names):
+        raise UserError(f"the task '{min(clash)}' has the name of an input of the graph, so it can't be exported; rename it")
+    if not reference.segments:
+        raise UserError(
+            f"the {reference.split} split of the corpus '{reference.corpus}' is empty, so no format can be compared with the model"
+        )
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        library(name)
+    callback("the trained model's own predictions")
+    job = _Export(model, reference, callback)
     try:
         with atomic_folder(folder) as scratch:
-            work.write(scratch, wanted)
-    except _Refused:
-        return work.outcome(None)
-    return work.outcome(folder)
+            job.write(scratch, provenance, wanted)
+    except _Fp32Refused:
+        return job.result(None)
+    return job.result(folder)
 
 
-class _Work:
-    """One export: what it starts from, and what has come of it so far."""
+class _Fp32Refused(Exception):
+    """fp32 does not agree with the trained model; the folder is left as it was."""
 
-    def __init__(self, model: Model, origin: Origin, scored: ScoredSplit, given: Sequence[tuple[Segment, str]],
-                 answers: Mapping[str, np.ndarray], told: Callable[[str], None]) -> None:  # fmt: skip
-        self.model, self.origin, self.scored, self.given, self.answers, self.told = model, origin, scored, given, answers, told
-        self.macro_f1 = comparing.macro_f1(scored)
+
+class _Export:
+    """The model's predictions, and the formats so far."""
+
+    def __init__(self, model: Model, reference: ReferenceSplit, callback: Callable[[str], None]) -> None:
+        self.model, self.reference, self.callback = model, reference, callback
+        self.inputs = golden.inputs()
+        probabilities = model.probabilities([*reference.segments, *self.golden_segments], progress=True, precision="fp32")
+        rows = len(reference.segments)
+        self.golden = {task: values[rows:] for task, values in probabilities.items()}
+        on_split = {task: values[:rows] for task, values in probabilities.items()}
+        predicted = predictions([segment.id for segment in reference.segments], on_split, model.scheme)
+        self.scored: ScoredSplit = score(reference.segments, predicted, model.scheme, reference.corpus, reference.split)
+        self.macro_f1 = formats.macro_f1(self.scored)
         self.formats: dict[str, dict[str, Any]] = {}
         self.refused: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
-        self.compared: dict[str, Comparison] = {}
+        self.comparisons: dict[str, FormatComparison] = {}
 
-    def outcome(self, folder: Path | None) -> Exported:
-        """Return what came of it."""
+    @property
+    def golden_segments(self) -> list[Segment]:
+        return [segment for segment, _ in self.inputs]
+
+    def result(self, folder: Path | None) -> ExportResult:
         sizes = {name: entry["bytes"] for name, entry in self.formats.items()}
-        return Exported(folder, tuple(self.formats), self.refused, self.skipped, self.compared, self.macro_f1, sizes)
+        return ExportResult(folder, tuple(self.formats), self.refused, self.skipped, self.comparisons, self.macro_f1, sizes)
 
-    def write(self, folder: Path, wanted: Wanted) -> None:
-        """Write everything into an empty folder.
+    def write(self, folder: Path, provenance: Mapping[str, Any], wanted: Sequence[str]) -> None:
+        """Write all files into an empty folder.
 
         Raises:
-            _Refused: fp32 does not agree.
+            _Fp32Refused: fp32 does not agree with the trained model.
         """
-        own = self.model.write(folder)
-        # Where the encoder lay on this machine is nobody else's business.
-        if "encoder" in own:
-            own["encoder"]["path"] = Path(own["encoder"]["path"]).name if own["encoder"]["origin"] == "folder" else own["encoder"]["path"]
-        scheme = self.model.scheme
-        self.told("fp32")
+        model, scheme = self.model, self.model.scheme
+        parts = model.write(folder)
+        if parts.get("encoder", {}).get("origin") == "folder":
+            # The encoder's path on this machine is private.
+            parts["encoder"]["path"] = Path(parts["encoder"]["path"]).name
+        golden.write(folder / golden.FILE, self.inputs, self.golden, scheme)
+        self.callback("fp32")
+        graph = formats.write_graph(model, formats.graph_path(folder, "fp32"))
+        self.formats["fp32"] = formats.entry(formats.graph_path(folder, "fp32"), folder)
         content: dict[str, Any] = {
-            "format": FORMAT, "haltung": __version__, "kind": self.model.kind,
-            "scheme": scheme.to_dict(), "scheme_digest": scheme.digest(),
-            "outputs": {task.name: list(task.ids) for task in scheme},
-            **own, **formats.write_graph(self.model, formats.file(folder, "fp32")),
-            "calibration": self.model.calibration.to_dict(), "formats": self.formats, "refused": self.refused,
-            "reference": self.told_of_reference(),
-            "provenance": dict(self.origin.provenance),
+            "format": FORMAT, "haltung": __version__, "kind": model.kind,
+            "scheme": scheme.to_dict(), "scheme_digest": scheme.digest(), "outputs": {task.name: list(task.ids) for task in scheme},
+            **parts, **graph, "calibration": model.calibration.to_dict(), "formats": self.formats, "refused": self.refused,
+            "reference": {
+                "corpus": self.reference.corpus, "split": self.reference.split, "segments": len(self.scored), "macro_f1": self.macro_f1,
+            },
+            "provenance": dict(provenance),
         }  # fmt: skip
-        golden.write(folder / golden.FILE, self.given, self.answers, scheme)
-        self.formats["fp32"] = formats.entry(formats.file(folder, "fp32"), folder)
-        description.write(folder, content)
+        write_description(folder, content)
         self.admit(folder, "fp32")
         if "fp32" in self.refused:
-            raise _Refused
-        for name in wanted.formats:
-            why = formats.unable(name)
-            if why:
-                self.skipped[name] = why
+            raise _Fp32Refused
+        for name in wanted:
+            if obstacle := formats.obstacle(name):
+                self.skipped[name] = obstacle
                 continue
-            self.told(name)
-            self.formats[name] = formats.made(name, folder)
+            self.callback(name)
+            self.formats[name] = formats.make(name, folder)
             self.admit(folder, name)
-        schemas.write(folder, scheme, self.model.calibration)
-        card.write(folder, content, figures(self.scored))
-        description.write(folder, content)
+        schemas.write(folder, scheme, model.calibration)
+        card.write(folder, content, evaluate(self.scored) if self.macro_f1 else None)
+        write_description(folder, content)
         for path in folder.rglob("*"):
-            # Weights are written for their owner alone; a service often runs as somebody else.
+            # Weights are written for their owner only; a service often runs as another user.
             path.chmod(path.stat().st_mode | (0o111 if path.is_dir() else 0) | 0o444)
 
-    def told_of_reference(self) -> dict[str, Any]:
-        """Return what the figures of every format are held against."""
-        return {"corpus": self.origin.corpus, "split": self.origin.split, "segments": len(self.scored), "macro_f1": self.macro_f1}
-
     def admit(self, folder: Path, name: str) -> None:
-        """Compare a format on the split and on the golden answers; take it out again where it exceeds a limit."""
+        """Compare a format on split and golden answers; drop it if it exceeds a limit."""
         entry = self.formats[name]
-        model = ExportedModel(folder, Graph.of_entry(folder, name, entry, threads=1))
+        exported = ExportedModel(folder, Graph.of_entry(folder, name, entry, threads=1))
         began = time.process_time()
-        found = model.probabilities(self.origin.segments)
-        seconds = time.process_time() - began
-        compared = self.compared[name] = comparing.compare(self.scored, found, seconds)
-        against = comparing.faults(compared, self.macro_f1, exact=name == "fp32")
-        apart = comparing.apart(model.probabilities([segment for segment, _ in self.given]), self.answers)
-        if name == "fp32" and apart > TOLERANCE:
-            against.append(f"a golden answer differs by {apart:.1e}, allowed is {TOLERANCE:.0e}")
-        if against:
-            self.refused[name] = "; ".join(against)
+        probabilities = exported.probabilities(self.reference.segments)
+        comparison = self.comparisons[name] = formats.compare(self.scored, probabilities, time.process_time() - began)
+        objections = formats.objections(comparison, self.macro_f1, exact=name == "fp32")
+        difference = formats.largest_difference(exported.probabilities(self.golden_segments), self.golden)
+        if name == "fp32" and difference > TOLERANCE:
+            objections.append(f"a golden answer differs by {difference:.1e}, allowed is {TOLERANCE:.0e}")
+        if objections:
+            self.refused[name] = "; ".join(objections)
             del self.formats[name]
             if not any(other["file"] == entry["file"] for other in self.formats.values()):
                 (folder / entry["file"]).unlink()
             return
-        # Another processor rounds otherwise; in a reduced precision that is as much as the reduction itself.
-        tolerance = TOLERANCE if name == "fp32" else max(TOLERANCE, float(f"{2 * apart:.1e}"))
-        entry |= {**compared.to_dict(), "golden": apart, "tolerance": tolerance}
+        # Other processors round otherwise, in a reduced precision as much as the reduction itself.
+        tolerance = TOLERANCE if name == "fp32" else max(TOLERANCE, float(f"{2 * difference:.1e}"))
+        entry |= {**comparison.to_dict(), "golden": difference, "tolerance": tolerance}
 
 
-def figures(scored: ScoredSplit) -> EvaluationResult | None:
-    """Return the trained model's figures on the split; None where no segment is labelled."""
-    return evaluate(scored) if any(scored.labelled(task.name).any() for task in scored.scheme) else None
+def write_description(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write ``haltung.json`` with the SHA-256 of all other files, and of its own content."""
+    others = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DESCRIPTION)
+    whole = {**content, "files": {path.relative_to(folder).as_posix(): sha256(path) for path in others}}
+    whole["digest"] = digest(whole)
+    (folder / DESCRIPTION).write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def _nameable(model: Model) -> None:
-    """Refuse a task that is called as an input of the graph is."""
-    taken = {"input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts"}
-    if clash := taken & set(model.scheme.names):
-        raise UserError(f"the task '{min(clash)}' is called as an input of the graph is, so it can't be exported; call it otherwise")
+def digest(description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a description without its ``digest``, with keys in the given order."""
+    rest = {key: value for key, value in description.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, ensure_ascii=True).encode()).hexdigest()
 
 
-def _vacant(folder: Path) -> None:
-    """Refuse to put a bundle in the place of something else, which would be lost."""
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose content would be lost."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder to write the bundle into: to=DIR")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():

@@ -1,4 +1,4 @@
-"""What runs an exported graph: ONNX Runtime or OpenVINO, and which of them is faster on this machine."""
+"""Sessions that run an exported graph: ONNX Runtime or OpenVINO, whichever is faster here."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def installed_runtimes() -> list[str]:
 
 
 def has_bf16() -> bool:
-    """Return whether this processor multiplies in bfloat16; emulated, that is slower than float32."""
+    """Return whether this processor multiplies in bfloat16 (emulated, it is slow)."""
     if platform.system() == "Darwin":
         asked = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, check=False)
         return asked.stdout.strip() == b"1"

@@ -196,7 +196,7 @@ def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int
 
 
 def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> tuple[Any, float, float]:
-    """Fit one label against the rest; return also ``scale`` and ``shift`` from margin to log odds."""
+    """Fit one label against the rest; return also ``scale`` and ``shift`` of its margins."""
     weight = "balanced" if spec.class_weight == "balanced" else None
     if spec.kind == "logistic":
         # With this many features liblinear takes seconds, the other solvers minutes.

@@ -19,18 +19,18 @@ from haltung.models.calibration import Calibration
 from haltung.models.network import Batch, MultiTaskNetwork
 from haltung.models.neural import NeuralModel, merged
 
-# What every runtime of the last years reads, the browser's among them; LayerNormalization is one operator from 17 on.
+# All recent runtimes read it, those in browsers too; from 17 on LayerNormalization is one operator.
 OPSET = 18
 
-# What the graph reads of each view, in order; the types only where the tokenizer has them.
+# The graph's inputs of each view, in order; the types only if the tokenizer has them.
 PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
 
 
 class Calibrated(nn.Module):
-    """The network and, behind it, temperature and softmax (or sigmoid): tensors in, a tuple of probabilities out, one per task."""
+    """A network with temperatures and softmax (or sigmoid): tensors in, probabilities out."""
 
     def __init__(self, network: MultiTaskNetwork, scheme: Scheme, calibration: Calibration, with_types: bool, views: int) -> None:
-        """Wrap the network; ``views`` is how many views it reads, each of three tensors, or four ``with_types``."""
+        """Wrap a network with ``views`` views of three tensors each, or four ``with_types``."""
         super().__init__()
         self.network = network
         self.kinds = {task.name: task.kind for task in scheme}
@@ -39,7 +39,7 @@ class Calibrated(nn.Module):
         self.views = views
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return the probabilities of each task, ``[batch, labels]`` in float32, in the scheme's order of tasks."""
+        """Return the probabilities of each task of the scheme, float32 ``[batch, labels]``."""
         batches = []
         for view in range(self.views):
             ids, mask, own, *types = tensors[view * self.size : (view + 1) * self.size]
@@ -53,7 +53,7 @@ class Calibrated(nn.Module):
 
 
 def names(views: Sequence[str], with_types: bool) -> list[str]:
-    """Return the names of the graph's inputs; with more than one view each begins with its view's."""
+    """Return the names of the graph's inputs; with several views each begins with its view."""
     parts = PARTS if with_types else PARTS[:3]
     return [f"{view}.{part}" if len(views) > 1 else part for view in views for part in parts]
 
@@ -63,17 +63,17 @@ def write(model: NeuralModel, path: Path) -> None:
 
     Args:
         model: with its calibration, which becomes a part of the graph.
-        path: of the file; its weights lie in the file itself, so that it can be moved and hashed as one.
+        path: of the file, which contains the weights.
     """
     with_types = "token_type_ids" in model.tokenizer.model_input_names
     wrapper = Calibrated(plain(model), model.scheme, model.calibration, with_types, len(model.views)).eval()
     inputs = names(model.views, with_types)
-    # Two rows of different lengths, so that neither batch nor padding is taken for a constant; views are as long as they are.
+    # Rows and views of different lengths, so that no size is taken for a constant.
     examples: list[Tensor] = []
     shapes: list[dict[int, object]] = []
     batch = torch.export.Dim("batch")
-    for place, view in enumerate(model.views):
-        examples += _example(8 + place, with_types)
+    for number, view in enumerate(model.views):
+        examples += _example(8 + number, with_types)
         tokens = torch.export.Dim("tokens" if len(model.views) == 1 else f"{view.replace('+', '_')}_tokens", max=model.spec.max_length)
         shapes += [{0: batch, 1: tokens} for _ in range(4 if with_types else 3)]
     with _quiet():
@@ -82,16 +82,16 @@ def write(model: NeuralModel, path: Path) -> None:
             dynamic_shapes=(tuple(shapes),), external_data=False, verbose=False,
         )  # fmt: skip
     assert program is not None
-    # The exporter puts the module back to training, which would bring dropout back for whoever uses it after us.
+    # The exporter turns training mode, and with it dropout, on again.
     wrapper.eval()
     program.save(path)
 
 
 def described(model: NeuralModel) -> dict[str, Any]:
-    """Return the bundle's ``input``.
+    """Return the bundle's ``input``: how a text becomes token ids (``docs/bundle.md``).
 
     Raises:
-        UserError: the tokenizer's template is none of special ids around one text and around two.
+        UserError: the tokenizer does more than to put special ids around one text or two.
     """
     around = template(model.tokenizer)
     with_types = "token_type_ids" in model.tokenizer.model_input_names
@@ -108,9 +108,10 @@ def described(model: NeuralModel) -> dict[str, Any]:
 
 
 def plain(model: NeuralModel) -> MultiTaskNetwork:
-    """Return a copy of the network for tracing: on the processor, LoRA's updates added in, with attention that is written out.
+    """Return a copy of the network to trace: on the processor, with LoRA's updates merged.
 
-    Written out (``eager``), attention is a few matrix products that ONNX Runtime fuses again; the fused kernel has no counterpart there.
+    Its attention is ``eager``, a few matrix products that ONNX Runtime fuses again; the fused
+    kernel has no ONNX operator.
     """
     network = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"  # type: ignore[union-attr]
@@ -128,7 +129,7 @@ def _example(tokens: int, with_types: bool) -> list[Tensor]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's talk of its own future, and of nodes that it left as they are, from the user's screen."""
+    """Hide the exporter's warnings about its future and about nodes that it left unchanged."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels: Mapping[str, int] = {logger.name: logger.level for logger in loggers}
     for logger in loggers:

@@ -9,28 +9,30 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# A weight with fewer numbers than this saves nothing worth speaking of.
-_LEAST = 1024
+# Smaller weights would save next to nothing.
+_MIN_SIZE = 1024
 
-# How many weights share a scale; fewer are larger and no better, and every width of an encoder is a multiple of it.
+# How many weights share a scale; fewer take more space and are no better, and every width of an
+# encoder is a multiple of it.
 _BLOCK = 32
 
-# The largest number of half precision; beyond it a weight would become infinite.
-_MOST_HALF = 65504.0
+# The largest number in half precision; a larger weight would become infinite.
+_MAX_HALF = 65504.0
 
 
 def halved(source: Path, path: Path) -> None:
-    """Write the graph with its weights stored in half precision; each is cast to fp32 when the graph is loaded, and computed with as such.
+    """Write the graph with weights in half precision, cast to fp32 when it is loaded.
 
-    Half the size, for the browser. Computing in fp16 itself is slower on processors, and overflows in attention.
+    It takes half the space, for browsers. Computing in fp16 is slower on processors, and attention
+    overflows.
     """
     model = onnx.load(source)
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _LEAST:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_SIZE:
             continue
         value = numpy_helper.to_array(tensor)
-        if np.abs(value).max(initial=0.0) > _MOST_HALF:
+        if np.abs(value).max(initial=0.0) > _MAX_HALF:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}/half"))
@@ -44,18 +46,19 @@ def halved(source: Path, path: Path) -> None:
 
 
 def _forget_shapes(model: onnx.ModelProto, names: set[str]) -> None:
-    """Leave out what the graph says of values that are made otherwise now."""
-    kept = [value for value in model.graph.value_info if value.name not in names]
+    """Remove the shapes of values that other nodes compute now."""
+    others = [value for value in model.graph.value_info if value.name not in names]
     del model.graph.value_info[:]
-    model.graph.value_info.extend(kept)
+    model.graph.value_info.extend(others)
 
 
 def quantised(source: Path, path: Path) -> None:
-    """Write the graph with its tables and matrices in 8 bits.
+    """Write the graph with tables and matrices in 8 bits.
 
-    A table (embeddings, coefficients) has a scale for each row, and a row is turned back only after it has been picked. A matrix has a
-    scale for each block of 32 weights (``MatMulNBits``, which ONNX Runtime and OpenVINO know); its products are taken in 8 bits, the
-    inputs rounded block by block too. What else was tried flips too many labels: ``experiments/2026-11-25-export.md``.
+    A table (embeddings, coefficients) has a scale for each row, and a row is converted back once it
+    is picked. A matrix has a scale for each block of 32 weights (``MatMulNBits``, known to ONNX
+    Runtime and OpenVINO); products are computed in 8 bits, with inputs rounded block by block too.
+    All else that was tried flips too many labels: ``experiments/2026-11-25-export.md``.
     """
     model = onnx.load(source)
     _tables(model)
@@ -67,7 +70,7 @@ def quantised(source: Path, path: Path) -> None:
 def _matrices(model: onnx.ModelProto) -> onnx.ModelProto:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    # The module configures everybody's logging when it is imported, and tells of each matrix.
+    # When imported, the module configures the root logger, and it logs each matrix.
     from onnxruntime.quantization.matmul_nbits_quantizer import (  # type: ignore[import-untyped]  # it has no stubs
         DefaultWeightOnlyQuantConfig,
         MatMulNBitsQuantizer,
@@ -76,7 +79,7 @@ def _matrices(model: onnx.ModelProto) -> onnx.ModelProto:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)
-    # Accuracy level 4: products of 8 bits.
+    # Accuracy level 4 computes products in 8 bits.
     config = DefaultWeightOnlyQuantConfig(block_size=_BLOCK, is_symmetric=True, accuracy_level=4, bits=8)
     quantizer = MatMulNBitsQuantizer(model, algo_config=config)
     quantizer.process()
@@ -85,19 +88,19 @@ def _matrices(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _tables(model: onnx.ModelProto) -> None:
-    """Store what rows are picked from in 8 bits, in place, by operators that every runtime knows."""
+    """Store tables in 8 bits, in place, with operators that every runtime knows."""
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
     done: set[str] = set()
-    # A table that is multiplied with as well has to stay whole.
-    elsewhere = {name for node in model.graph.node for place, name in enumerate(node.input) if (node.op_type, place) != ("Gather", 0)}
+    # A table with other uses has to stay as it is.
+    elsewhere = {name for node in model.graph.node for number, name in enumerate(node.input) if (node.op_type, number) != ("Gather", 0)}
     for node in model.graph.node:
         tensor = initializers.get(node.input[0]) if node.op_type == "Gather" else None
         if (
             tensor is None
             or tensor.data_type != TensorProto.FLOAT
             or len(tensor.dims) != 2
-            or np.prod(tensor.dims) < _LEAST
+            or np.prod(tensor.dims) < _MIN_SIZE
             or tensor.name in elsewhere
         ):
             nodes.append(node)
@@ -114,8 +117,8 @@ def _tables(model: onnx.ModelProto) -> None:
         nodes.append(helper.make_node("Gather", [f"{name}/scale", node.input[1]], [f"{out}/scale"], axis=0))
         nodes.append(helper.make_node("Cast", [f"{out}/picked"], [f"{out}/cast"], to=TensorProto.FLOAT))
         nodes.append(helper.make_node("Mul", [f"{out}/cast", f"{out}/scale"], [out]))
-    kept = [tensor for tensor in model.graph.initializer if tensor.name not in done]
+    others = [tensor for tensor in model.graph.initializer if tensor.name not in done]
     del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(others)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
