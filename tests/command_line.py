@@ -1,15 +1,21 @@
-"""The command line in a process of its own, and a tiny corpus for it."""
+"""The command line, in this process or in a process of its own, and a tiny corpus for it."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 import tiny
+
+if TYPE_CHECKING:
+    from haltung.tracking import Store
 
 SCHEME = yaml.safe_dump(tiny.SCHEME, allow_unicode=True, sort_keys=False)
 
@@ -17,6 +23,16 @@ SCHEME = yaml.safe_dump(tiny.SCHEME, allow_unicode=True, sort_keys=False)
 def haltung(*words: str, cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, as a person would."""
     return subprocess.run([sys.executable, "-m", "haltung", *words], capture_output=True, text=True, cwd=cwd, check=False, **more)  # type: ignore[call-overload]
+
+
+def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which saves the seconds of importing torch and MLflow anew."""
+    from haltung.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(list(words))
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def write_corpus(folder: Path, count: int = 160) -> Path:
@@ -48,9 +64,15 @@ def recipe(bert: Path, *more: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def store_in(home: Path) -> Store:
+    """Return the local store of a folder, as the default config has it for that working directory."""
+    from haltung.tracking import Store
+
+    return Store(uri=f"sqlite:///{home / 'experiments/mlflow.db'}", artifacts=str(home / "experiments/artifacts"))
+
+
 def find_run(home: Path, name: str) -> object:
     """Return a run of the store in a folder, by its name."""
     from haltung import tracking
 
-    database, artifacts = home / "experiments/mlflow.db", home / "experiments/artifacts"
-    return tracking.find(tracking.Store(uri=f"sqlite:///{database}", artifacts=str(artifacts)), name)
+    return tracking.find(store_in(home), name)

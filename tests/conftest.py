@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from system_packages import pytest_runtest_setup  # noqa: F401 -- a hook: says what to install where a test needs a system package
+
+if TYPE_CHECKING:
+    from haltung.tracking import Store
 
 # Set before any library that reads them is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -40,3 +46,33 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny
 
     return tiny.write_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated MLflow database without runs: creating one takes seconds, copying it does not."""
+    from filelock import FileLock
+
+    from haltung.tracking.store import _create_database
+
+    # All workers of pytest-xdist share the parent of their own folders.
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    path = folder / "mlflow-template.db"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            _create_database(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def new_store(mlflow_database: Path) -> Callable[[Path], Store]:
+    """Makes the local store of a folder, on a copy of the database, and returns it."""
+    from command_line import store_in
+
+    def make(folder: Path) -> Store:
+        (folder / "experiments").mkdir(parents=True, exist_ok=True)
+        shutil.copy(mlflow_database, folder / "experiments/mlflow.db")
+        return store_in(folder)
+
+    return make

@@ -12,7 +12,8 @@ import pytest
 
 import tiny
 from command_line import LINEAR as CORPUS
-from command_line import haltung, write_corpus
+from command_line import run_here, store_in
+from haltung import tracking
 from haltung.corpus.split import KFold
 from haltung.corpus.stratify import subsample
 from haltung.errors import UserError
@@ -133,30 +134,12 @@ def test_mean_and_spread_over_folds_are_those_of_their_figures():
     assert spread.deviation == pytest.approx(np.std(values, ddof=1))
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a corpus."""
-    folder = tmp_path_factory.mktemp("folds")
-    write_corpus(folder, 120)
-    return folder
-
-
-def find_run(home: Path, name: str):
-    from haltung import tracking
-
-    return tracking.find(tracking.Store(uri=f"sqlite:///{home}/experiments/mlflow.db", artifacts=str(home / "experiments/artifacts")), name)
-
-
 @pytest.mark.slow
-def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(home: Path):
-    """In a parent run, with figures over all of them and mean and spread over the folds."""
-    from haltung import tracking
-
-    done = haltung("train", *CORPUS, "folds=3", "name=cv", cwd=home)
-    assert done.returncode == 0, done.stderr
-    record = find_run(home, "cv-folds-42")
+def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(linear_home: Path):
+    """In a parent run, with metrics over all of them and mean and spread over the folds."""
+    record = tracking.find(store_in(linear_home), "cv-folds-42")
     scored = read_predictions(tracking.artifact(record, "evaluation/folds/predictions.parquet"))
-    ids = [json.loads(line)["id"] for line in (home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    ids = [json.loads(line)["id"] for line in (linear_home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert (list(scored.ids), scored.split) == (sorted(ids), "folds")
     children = tracking.children(record)
     assert [child.name for child in children] == ["cv-fold-1-42", "cv-fold-2-42", "cv-fold-3-42"]
@@ -164,22 +147,18 @@ def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(home: Path):
     assert record.metrics["folds/stance/macro_f1/mean"] == pytest.approx(sum(values) / 3)
     assert record.metrics["folds/stance_macro_f1"] == pytest.approx(evaluate(scored).tasks["stance"].macro_f1)
     assert record.tags["haltung.digest.folds"]
-    again = haltung("train", *CORPUS, "folds=3", "name=cv", "resume=true", cwd=home)
-    assert again.returncode == 0, again.stderr
-    assert len(tracking.children(find_run(home, "cv-folds-42"))) == 3
-    refused = haltung("evaluate", "run=cv-folds-42", cwd=home)
+    resumed = run_here("train", *CORPUS, "folds=3", "name=cv", "resume=true", cwd=linear_home)
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(tracking.children(tracking.find(store_in(linear_home), "cv-folds-42"))) == 3
+    refused = run_here("evaluate", "run=cv-folds-42", cwd=linear_home)
     assert refused.returncode == 2
-    assert "cv-folds-42 is a cross-validation, whose out-of-fold figures it holds already" in refused.stderr
+    assert "cv-folds-42 is a cross-validation" in refused.stderr
 
 
 @pytest.mark.slow
-def test_a_learning_curve_has_a_run_for_each_size_and_a_plot(home: Path):
+def test_a_learning_curve_has_a_run_for_each_size_and_a_plot(linear_home: Path):
     """Dev stays the same, and test is not opened."""
-    from haltung import tracking
-
-    done = haltung("train", *CORPUS, "experiment=learning_curve", "shares=[0.5,1]", "seed=1,2", "name=lc", cwd=home)
-    assert done.returncode == 0, done.stderr
-    record = find_run(home, "lc-curve")
+    record = tracking.find(store_in(linear_home), "lc-curve")
     children = tracking.children(record)
     assert sorted(child.name for child in children) == ["lc-0.5-1", "lc-0.5-2", "lc-1-1", "lc-1-2"]
     assert len({child.tags["haltung.split_digest.dev"] for child in children}) == 1
@@ -199,8 +178,8 @@ def test_a_learning_curve_has_a_run_for_each_size_and_a_plot(home: Path):
         (("shares=[0.5,2]",), "shares"),
     ],
 )
-def test_a_wrong_experiment_is_told_before_anything_is_trained(home: Path, words: tuple[str, ...], message: str):
+def test_a_wrong_experiment_is_refused_before_anything_is_trained(tmp_path: Path, words: tuple[str, ...], message: str):
     """In one sentence."""
-    done = haltung("train", *CORPUS, *words, cwd=home)
+    done = run_here("train", *CORPUS, *words, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert message in done.stderr

@@ -28,7 +28,6 @@ from haltung.models import bundle
 from haltung.models.explain import Attribution, pooled
 from haltung.models.exported import ExportedModel
 from haltung.models.predictor import Predictor
-from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord
 from haltung.training.calibrate import calibration_of

@@ -117,13 +117,13 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcom
     plan.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(plan.folder / f".{plan.run_directory.name}.lock", timeout=0)
     try:
-        lock.acquire()
+        acquired = lock.acquire()
     except Timeout:
         if plan.resume:
             raise UserError(f"{plan.run_directory} is being trained by another process; wait for it before you resume it") from None
         # The same training, started twice at once, gets a directory of its own each time.
         return _train(replace(plan, suffix=f"-{os.getpid()}"), store, parent)
-    with lock:
+    with acquired:
         return _train(plan, store, parent)
 
 

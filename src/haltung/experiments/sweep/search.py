@@ -95,10 +95,10 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".sweep.lock", timeout=0)
     try:
-        lock.acquire()
+        acquired = lock.acquire()
     except Timeout:
         raise UserError(f"the sweep '{sweep.name}' is being run by another process; give workers=N to run several trials at once") from None
-    with lock:
+    with acquired:
         return _search(sweep, factory, store, callback)
 
 

@@ -1,0 +1,32 @@
+"""Trained models that several test files of this folder evaluate and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line import LINEAR, run_here, write_corpus
+from haltung.tracking import Store
+
+
+@pytest.fixture(scope="session")
+def linear_home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
+    """A folder with linear models: three seeds, three folds of all tasks and of one, a learning curve.
+
+    Of the seeds one was added later.
+    """
+    folder = tmp_path_factory.mktemp("linear")
+    write_corpus(folder, 240)  # fifteen articles to test on: below ten there is no interval
+    new_store(folder)
+    for words in (
+        ("name=plain", "seed=1,2"),
+        ("name=plain", "seed=1,2,3", "resume=true"),
+        ("name=cv", "folds=3"),
+        ("name=part", "folds=3", "corpus.tasks=[stance]"),
+        ("name=lc", "experiment=learning_curve", "shares=[0.5,1]", "seed=1,2"),
+    ):
+        done = run_here("train", *LINEAR, *words, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder

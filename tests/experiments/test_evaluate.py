@@ -1,0 +1,149 @@
+"""``evaluate``: whose models, on which split, and what a model already knows of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tiny
+from command_line import CORPUS, LINEAR, SCHEME, run_here, store_in
+from haltung import tracking
+from haltung.evaluation.predictions import read_predictions
+from haltung.experiments.evaluate import evaluate, models_of
+from haltung.models import bundle
+from haltung.models.linear import fit
+from haltung.models.spec import LinearSpec
+from haltung.records import Segment
+
+OLD_CONFIG = Path(__file__).parent / "stored_config.yaml"
+
+# The corpus as it was prepared for the trainings, named by the user.
+NAMED = (*LINEAR[:4], "error_analysis=false")
+
+
+def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: Path) -> None:
+    """With another target a text is another one; a bundle without a list says nothing."""
+    segments = [Segment("1", "Die USA  warnen."), Segment("2", "Moskau droht.", target="Kiew")]
+    assert bundle.known_segments(tmp_path, segments) is None
+    model = fit(tiny.segments(40), tiny.scheme(), LinearSpec(min_count=1), seed=1)
+    bundle.save(model, tmp_path / "member", learned_from=segments)
+    others = [Segment("a", "die usa warnen."), Segment("b", "Moskau droht.", target="Wien"), Segment("c", "Moskau droht.", target="kiew")]
+    assert bundle.known_segments(tmp_path, others) == ["a", "c"]
+    assert "usa" not in (tmp_path / "member" / bundle.LEARNED).read_text().casefold()
+
+
+@pytest.mark.slow
+def test_seeds_added_later_are_evaluated_with_the_old_ones(linear_home: Path) -> None:
+    """All three count; their mean has an interval."""
+    newest = max(_runs(linear_home, "plain"), key=lambda record: len(record.tags[tracking.MEMBERS].split()))
+    assert [record.name for record in tracking.members(newest)] == ["plain-1", "plain-2", "plain-3"]
+    done = run_here("evaluate", f"run={newest.id}", "error_analysis=false", cwd=linear_home)
+    assert done.returncode == 0, done.stderr
+    assert "3 runs" in done.stdout
+    summary = json.loads(tracking.artifact(newest, "evaluation/jsonl.test/summary.json").read_text(encoding="utf-8"))
+    metrics = summary["tasks"]["stance"]["macro_f1"]
+    assert metrics["interval"]["low"] <= metrics["mean"] <= metrics["interval"]["high"]
+
+
+def _runs(home: Path, name: str) -> list[tracking.RunRecord]:
+    from haltung.tracking.read import RunFilter, list_runs
+
+    return list_runs(store_in(home), RunFilter(kind="seeds", name=name))
+
+
+@pytest.mark.slow
+def test_a_run_of_the_version_before_is_evaluated_on_its_corpus(linear_home: Path) -> None:
+    """Its config names classes by their old paths; the result is that of today's config."""
+    record = tracking.find(store_in(linear_home), "plain-2")
+    before = run_here("evaluate", "run=plain-2", "error_analysis=false", cwd=linear_home)
+    assert before.returncode == 0, before.stderr
+    metrics = tracking.find(store_in(linear_home), "plain-2").metrics
+    current = tracking.artifact(record, "config.yaml").read_text(encoding="utf-8")
+    old = yaml.safe_load(OLD_CONFIG.read_text(encoding="utf-8"))
+    assert {old[part]["_target_"] for part in ("model", "encoder", "training")}.isdisjoint(current.split())
+    tracking.attach(record).text(yaml.safe_dump({**old, "seed": 2}), "config.yaml")
+    try:
+        done = run_here("evaluate", "run=plain-2", "error_analysis=false", cwd=linear_home)
+        assert done.returncode == 0, done.stderr
+    finally:
+        tracking.attach(record).text(current, "config.yaml")
+    assert tracking.find(store_in(linear_home), "plain-2").metrics == metrics
+
+
+@pytest.mark.slow
+def test_what_was_scored_is_what_is_stored(linear_home: Path) -> None:
+    """Predictions in memory and in the file are the same to the last digit."""
+    from haltung.corpus.store import load
+
+    models = models_of(tracking.find(store_in(linear_home), "plain-1"))
+    corpus, folder = load(linear_home / "data/prepared/jsonl"), linear_home / "reports"
+    (done,) = evaluate(models, corpus, "dev", own_corpus=True, folder=folder, errors=False).models
+    stored = read_predictions(done.report / "predictions.parquet")
+    assert (stored.ids, stored.groups) == (done.scored.ids, done.scored.groups)
+    for task, values in done.scored.probabilities.items():
+        assert (stored.probabilities[task] == values).all()
+        assert (stored.gold[task] == done.scored.gold[task]).all()
+
+
+@pytest.mark.slow
+def test_a_fold_is_evaluated_on_its_own_split_and_leaves_the_corpus_alone(linear_home: Path) -> None:
+    """The corpus as it was prepared for other trainings stays as it is."""
+    before = (linear_home / "data/prepared/jsonl/test.parquet").read_bytes()
+    done = run_here("evaluate", "run=cv-fold-2-42", "error_analysis=false", cwd=linear_home)
+    assert done.returncode == 0, done.stderr
+    assert (linear_home / "data/prepared/jsonl/test.parquet").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_model_is_not_scored_on_its_training_data_unawares(linear_home: Path) -> None:
+    """Refused, and with seen=allow noted in run and comparison."""
+    words = ("evaluate", "run=cv-fold-1-42", *NAMED)
+    refused = run_here(*words, cwd=linear_home)
+    assert refused.returncode == 2, refused.stdout
+    assert "segments of the test split of 'jsonl' (the first: '" in refused.stderr
+    assert "cv-fold-1-42 has learned from" in refused.stderr
+    allowed = run_here(*words, "seen=allow", cwd=linear_home)
+    assert allowed.returncode == 0, allowed.stderr
+    assert "note: " in allowed.stderr
+    assert int(tracking.find(store_in(linear_home), "cv-fold-1-42").tags[f"{tracking.SEEN}.test"]) > 0
+    dev = run_here(*words, "split=dev", cwd=linear_home)
+    assert dev.returncode == 0
+    assert "learned from" not in dev.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("known", "refused"), [(0, False), (4, True)])
+def test_a_split_of_which_a_tenth_is_known_is_refused(linear_home: Path, known: int, refused: bool) -> None:
+    """Of another corpus, whose other texts are new."""
+    trained = [json.loads(line) for line in (linear_home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    learned = {segment.id for segment in _train_split(linear_home)}
+    rows = [row | {"id": f"k{row['id']}", "split": "test"} for row in trained if row["id"] in learned][:known]
+    for number, segment in enumerate(tiny.segments(60, seed=7)):
+        split = "test" if number < 40 - known else "train" if number < 50 else "dev"
+        text = f"{segment.text[:-2]} im Jahr {1900 + number} ."
+        rows.append({"id": f"n{number}", "text": text, "context": segment.context, "article": f"n{number}", "split": split, **segment.labels})
+    (linear_home / "scheme.yaml").write_text(SCHEME, encoding="utf-8")
+    (linear_home / f"mixed{known}.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    words = (*CORPUS, f"corpus.name=mixed{known}", f"corpus.reader.path=mixed{known}.jsonl", "error_analysis=false")
+    done = run_here("evaluate", "run=plain-1", *words, cwd=linear_home)
+    assert done.returncode == (2 if refused else 0), done.stderr
+    assert (f"{known} of the 40 segments" in done.stderr) == refused
+
+
+def _train_split(home: Path) -> list[Segment]:
+    from haltung.corpus.store import load
+
+    return load(home / "data/prepared/jsonl").segments("train")
+
+
+@pytest.mark.slow
+def test_a_learning_curve_is_no_group_of_seeds(linear_home: Path) -> None:
+    """Its runs have learned from different shares, so their mean would mean nothing."""
+    for words in (("evaluate", "run=lc-curve"), ("compare", "runs=[lc-curve,cv-fold-1-42]")):
+        done = run_here(*words, cwd=linear_home)
+        assert done.returncode == 2, done.stdout
+        assert "lc-curve is a learning curve" in done.stderr
+        assert "lc-0.5-1" in done.stderr
