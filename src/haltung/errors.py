@@ -1,4 +1,4 @@
-"""The one exception class for the user's mistakes, and how a near miss is found."""
+"""The exception class for the user's mistakes, and parts of its messages."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can correct.
 
-    Its text is one sentence: what was found, where, what is allowed, and what to do. The command line prints it and exits with 2.
+    Its text is one sentence: what was found, where, what is allowed, and what to do. The command
+    line prints it and exits with 2.
     """
 
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
-    """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, or an empty string where none is close."""
+    """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, "" if none is close."""
     close = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.6)
     return f", did you mean '{close[0]}'?" if close else ""
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the names as ``a, b, c`` for an error message, ``(none)`` for an empty one."""
+    """Return the names as ``a, b, c`` for a message, ``(none)`` if there are none."""
     return ", ".join(names) or "(none)"
 
 
@@ -28,7 +29,7 @@ def one_of(key: str, found: str, allowed: Iterable[str]) -> str:
     """Return ``found`` if it is one of ``allowed``.
 
     Raises:
-        UserError: it is not; ``key`` says where it was found.
+        UserError: it is not; ``key`` names the setting.
     """
     names = tuple(allowed)
     if found not in names:

@@ -1,4 +1,4 @@
-"""Files and folders: where the shipped ones are, how one is written whole or not at all, and its digest."""
+"""Files and folders: locations of shipped ones, atomic writing, digests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden path beside ``path``; what is written there replaces ``path`` when the block ends.
+    """Yield a hidden path; what is written there replaces ``path`` when the block ends.
 
     If the block raises, the hidden file is removed and ``path`` stays as it was. The parent folder
     has to exist.

@@ -1,6 +1,7 @@
-"""Label schemes: which tasks there are, and which labels each task has, in order.
+"""Label schemes: the tasks, and the labels of each task in order.
 
-Labels are declared in YAML and never inferred from data, so that a model, a report and a service agree on what index 3 means.
+Labels are declared in YAML and never inferred from data, so that a model, a report and a service
+agree on the meaning of index 3.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from haltung.errors import UserError, listed, nearest
 
 KINDS = ("single", "multi")
 
-# Columns of a corpus and words of the configs that a task may not be called after.
+# Columns of a corpus and words of the configs, which are no names for tasks.
 RESERVED = ("id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "split", "probabilities", "default", "mean")
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -27,7 +29,7 @@ _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 @dataclass(frozen=True)
 class Label:
-    """One label: its id, its German and English names, what it means, and the PLOVER events it corresponds to."""
+    """One label: id, German and English names, definition, and corresponding PLOVER events."""
 
     id: str
     de: str
@@ -42,7 +44,10 @@ class Label:
 
 @dataclass(frozen=True)
 class Task:
-    """One question asked of every segment. ``kind`` is ``single`` (exactly one label) or ``multi`` (any number of labels)."""
+    """One question about every segment.
+
+    ``kind`` is ``single`` (exactly one label) or ``multi`` (any number of labels).
+    """
 
     name: str
     kind: str
@@ -52,7 +57,7 @@ class Task:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The label ids in order; a label's place is its index in the model's output."""
+        """The label ids; their order is that of the model's output."""
         return tuple(label.id for label in self.labels)
 
     def __len__(self) -> int:
@@ -60,7 +65,7 @@ class Task:
         return len(self.labels)
 
     def index(self, label: str) -> int:
-        """Return the label's place.
+        """Return the index of a label.
 
         Raises:
             UserError: the task has no such label.
@@ -77,7 +82,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A label scheme. Tasks are reached by name: ``scheme["stance"].index("warning")``, or ``scheme.stance``."""
+    """A label scheme, with tasks by name: ``scheme["stance"]`` or ``scheme.stance``."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -91,7 +96,7 @@ class Scheme:
         return tuple(task.name for task in self.tasks)
 
     def __iter__(self) -> Iterator[Task]:
-        """Go through the tasks in order."""
+        """Yield the tasks in order."""
         return iter(self.tasks)
 
     def __getitem__(self, name: str) -> Task:
@@ -106,16 +111,16 @@ class Scheme:
         raise UserError(f"unknown task '{name}'{nearest(name, self.names)}; the scheme {self.name} has {listed(self.names)}")
 
     def __getattr__(self, name: str) -> Task:
-        """Return the task called ``name``, so that ``scheme.stance`` reads as it is spoken."""
+        """Return the task called ``name``, as in ``scheme.stance``."""
         if name.startswith("_") or name not in (task.name for task in self.__dict__.get("tasks", ())):
             raise AttributeError(name)
         return self[name]
 
     def only(self, names: Sequence[str]) -> Scheme:
-        """Return the scheme with these tasks alone, in its own order.
+        """Return the scheme with only these tasks, in the order of the scheme.
 
         Raises:
-            UserError: none is named, one of them twice, or one that the scheme has not.
+            UserError: no task is named, or one twice, or one that the scheme lacks.
         """
         chosen = {self[name].name for name in names}
         if not names or len(chosen) < len(names):
@@ -143,27 +148,28 @@ class Scheme:
         }
 
     def digest(self) -> str:
-        """Return 16 hex digits over what decides comparability: task names, kinds and label ids in order.
+        """Return 16 hex digits of what decides comparability: task names, kinds and label ids.
 
-        Names and definitions are left out, so that mending a translation does not make old runs incomparable.
+        Names and definitions are left out, so that correcting a translation does not make old runs
+        incomparable.
         """
         core = [[task.name, task.kind, list(task.ids)] for task in self.tasks]
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:16]
 
 
-# The largest of our own has 10,000; YAML takes minutes for a file of 50 MB.
-_MOST_BYTES = 1_000_000
+# Our largest scheme has 10,000 bytes; YAML takes minutes for a file of 50 MB.
+_MAX_BYTES = 1_000_000
 
 
-class _Strict(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a mistake; by itself YAML takes the last one in silence."""
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a repeated key is a mistake; by itself YAML takes the last one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping, with each of its keys once."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' occurs twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
@@ -172,11 +178,11 @@ def load(path: Path) -> Scheme:
     """Read a scheme from a YAML file.
 
     Raises:
-        UserError: the file is missing or not YAML, or the scheme is broken; all its faults are told at once.
+        UserError: the file cannot be read or is not YAML, or the scheme has faults (all at once).
     """
     try:
-        if (size := path.stat().st_size) > _MOST_BYTES:
-            raise UserError(f"{path} has {size:,} bytes, which no label scheme has; expected a YAML file of at most {_MOST_BYTES:,}")
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise UserError(f"{path} has {size:,} bytes, which no label scheme has; expected a YAML file of at most {_MAX_BYTES:,}")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such label scheme") from None
@@ -187,7 +193,7 @@ def load(path: Path) -> Scheme:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save the label scheme as UTF-8") from None
     try:
-        data = yaml.load(text, _Strict)
+        data = yaml.load(text, _StrictLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -196,94 +202,86 @@ def load(path: Path) -> Scheme:
 
 
 def parse(data: object, source: str = "scheme") -> Scheme:
-    """Make a scheme of plain data.
+    """Make a scheme from plain data.
 
-    Expected is ``{"name": …, "tasks": {NAME: {"kind": "single" | "multi", "de": …, "en": …, "labels": {ID: {"de": …, "en": …}}}}}``; a
-    label may also be just its id (``labels: [FAVOR, AGAINST]``), and ``kind`` defaults to ``single``.
+    Expected is ``{"name": …, "tasks": {NAME: {"kind": "single" | "multi", "de": …, "en": …,
+    "labels": {ID: {"de": …, "en": …}}}}}``. A label may also be just its id (``labels: [FAVOR,
+    AGAINST]``); ``kind`` defaults to ``single``.
 
     Raises:
-        UserError: all faults at once.
+        UserError: the data have faults (all at once).
     """
-    faults: list[str] = []
     if not isinstance(data, Mapping):
         raise UserError(f"{source}: a label scheme is a mapping with 'name' and 'tasks', found {_kind(data)}")
-    for key in data:
-        if key not in ("name", "version", "description", "tasks"):
-            faults.append(f"unknown key '{key}'{nearest(str(key), ('name', 'version', 'description', 'tasks'))}")
-    name = data.get("name")
+    faults = _unknown_keys(data, ("name", "version", "description", "tasks"))
+    name, version, tasks = data.get("name"), data.get("version", 1), data.get("tasks")
     if not isinstance(name, str) or not name:
         faults.append("'name' is missing")
-    version = data.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool):
         faults.append(f"'version' is {version!r}, expected a whole number")
-    tasks = data.get("tasks")
-    parsed: list[Task] = []
-    if not isinstance(tasks, Mapping) or not tasks:
-        faults.append("'tasks' is missing or empty; expected a mapping from a task's name to its labels")
+    parsed: tuple[Task, ...] = ()
+    if isinstance(tasks, Mapping) and tasks:
+        parsed = tuple(_task(str(task), body, faults) for task, body in tasks.items())
     else:
-        parsed = [_task(str(task), body, faults) for task, body in tasks.items()]
+        faults.append("'tasks' is missing or empty; expected a mapping from a task's name to its labels")
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise UserError(f"{source}: the label scheme has {count}: " + "; ".join(faults))
-    return Scheme(str(name), tuple(parsed), version, str(data.get("description", "")), source)
+    return Scheme(str(name), parsed, version, str(data.get("description", "")), source)
+
+
+def _unknown_keys(body: Mapping[Any, Any], allowed: Sequence[str], where: str = "") -> list[str]:
+    return [f"{where}unknown key '{key}'{nearest(str(key), allowed)}" for key in body if key not in allowed]
 
 
 def _task(name: str, body: object, faults: list[str]) -> Task:
+    """Make a task; what is wrong with it is added to ``faults``."""
+    where = f"task '{name}': "
     if not _NAME.match(name):
-        faults.append(f"task '{name}': a task's name has letters, digits and _ only, and begins with no digit")
+        faults.append(f"{where}a task's name has letters, digits and _ only, and does not begin with a digit")
     if name in RESERVED:
-        faults.append(f"task '{name}': this name is taken, as are all of ({listed(RESERVED)})")
+        faults.append(f"{where}this name is reserved, as are ({listed(RESERVED)})")
     if not isinstance(body, Mapping):
-        faults.append(f"task '{name}': expected a mapping with 'labels', found {_kind(body)}")
+        faults.append(f"{where}expected a mapping with 'labels', found {_kind(body)}")
         return Task(name, "single", (), name, name)
-    for key in body:
-        if key not in ("kind", "de", "en", "labels"):
-            faults.append(f"task '{name}': unknown key '{key}'{nearest(str(key), ('kind', 'de', 'en', 'labels'))}")
-    kind = body.get("kind", "single")
+    faults += _unknown_keys(body, ("kind", "de", "en", "labels"), where)
+    kind, labels = body.get("kind", "single"), body.get("labels")
     if kind not in KINDS:
-        faults.append(f"task '{name}': kind is '{kind}', allowed are {listed(KINDS)}")
-    labels = body.get("labels")
-    if isinstance(labels, list):
-        pairs: list[tuple[object, object]] = [(label, None) for label in labels]
-    elif isinstance(labels, Mapping):
-        pairs = list(labels.items())
+        faults.append(f"{where}kind is '{kind}', allowed are {listed(KINDS)}")
+    made: list[Label] = []
+    if isinstance(labels, list | Mapping):
+        pairs = labels.items() if isinstance(labels, Mapping) else [(label, None) for label in labels]
+        made = [_label(name, label, value, faults) for label, value in pairs]
+        faults += [f"{where}label '{id}' occurs twice" for id, count in Counter(label.id for label in made).items() if count > 1]
+        least = 2 if kind == "single" else 1
+        if len(made) < least:
+            faults.append(f"{where}{len(made)} labels, a {kind}-label task needs at least {least}")
     else:
-        faults.append(f"task '{name}': 'labels' is missing; expected a list of ids or a mapping from an id to its names")
-        pairs = []
-    made = [_label(name, label, value, faults) for label, value in pairs]
-    seen: set[str] = set()
-    for label in made:
-        if label.id in seen:
-            faults.append(f"task '{name}': label '{label.id}' stands twice")
-        seen.add(label.id)
-    least = 2 if kind == "single" else 1
-    if isinstance(labels, list | Mapping) and len(made) < least:
-        faults.append(f"task '{name}': {len(made)} labels, a {kind}-label task needs at least {least}")
+        faults.append(f"{where}'labels' is missing; expected a list of ids or a mapping from an id to its names")
     return Task(name, str(kind), tuple(made), str(body.get("de", name)), str(body.get("en", name)))
 
 
-def _label(task: str, found: object, body: object, faults: list[str]) -> Label:
-    # YAML reads an unquoted `no` as false and `1` as a number; told here, it costs nobody an afternoon.
-    if not isinstance(found, str) or not found.strip():
-        faults.append(f"task '{task}': label {found!r} is {_kind(found)}; write it in quotes")
-    label = str(found)
+def _label(task: str, id: object, body: object, faults: list[str]) -> Label:
+    """Make a label; what is wrong with it is added to ``faults``."""
+    # YAML reads an unquoted `no` as false and `1` as a number.
+    if not isinstance(id, str) or not id.strip():
+        faults.append(f"task '{task}': label {id!r} is {_kind(id)}; write it in quotes")
+    name = str(id)
+    where = f"task '{task}', label '{name}': "
     if body is None:
-        return Label(label, label, label)
+        return Label(name, name, name)
     if not isinstance(body, Mapping):
-        faults.append(f"task '{task}', label '{label}': expected a mapping with 'de' and 'en', found {_kind(body)}")
-        return Label(label, label, label)
-    for key in body:
-        if key not in ("de", "en", "definition", "plover"):
-            faults.append(f"task '{task}', label '{label}': unknown key '{key}'{nearest(str(key), ('de', 'en', 'definition', 'plover'))}")
+        faults.append(f"{where}expected a mapping with 'de' and 'en', found {_kind(body)}")
+        return Label(name, name, name)
+    faults += _unknown_keys(body, ("de", "en", "definition", "plover"), where)
     plover = body.get("plover") or []
     if not isinstance(plover, list) or not all(isinstance(event, str) for event in plover):
-        faults.append(f"task '{task}', label '{label}': 'plover' is {plover!r}, expected a list of event names")
+        faults.append(f"{where}'plover' is {plover!r}, expected a list of event names")
         plover = []
-    de, en, definition = (str(body.get(key) or default) for key, default in (("de", label), ("en", label), ("definition", "")))
-    return Label(label, de, en, definition, tuple(str(event) for event in plover))
+    return Label(name, str(body.get("de") or name), str(body.get("en") or name), str(body.get("definition") or ""), tuple(plover))
 
 
-def _kind(found: object) -> str:
+def _kind(value: object) -> str:
     names = {
         dict: "a mapping",
         list: "a list",
@@ -293,4 +291,4 @@ def _kind(found: object) -> str:
         float: "a number",
         type(None): "nothing",
     }
-    return names.get(type(found), type(found).__name__)
+    return names.get(type(value), type(value).__name__)

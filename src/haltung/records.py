@@ -1,4 +1,4 @@
-"""The records that all packages share: ``Segment``, ``Dyad``, ``Prediction``; columns of a corpus."""
+"""Records that all packages share: ``Segment``, ``Dyad``, ``Prediction``; columns of a corpus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from haltung.labels import Scheme
 if TYPE_CHECKING:
     from datasets import Features
 
-# A task's label: one id, several ids (multi-label), or None if the row is not labelled for the task.
+# A task's label: one id, several ids (multi-label), or None if the row has none for the task.
 Answer = str | tuple[str, ...] | None
 
 # The columns of every corpus; each task of its scheme adds one.
@@ -76,7 +76,7 @@ class Segment:
         return f"article {self.article}" if self.article else f"segment {self.id}"
 
     def to_row(self, scheme: Scheme) -> dict[str, Any]:
-        """Return the segment as a row of a corpus with the scheme's task columns (see ``features``)."""
+        """Return the segment as a row with the scheme's task columns (see ``features``)."""
         row: dict[str, Any] = {name: getattr(self, name) for name in TEXT_COLUMNS}
         for task in scheme:
             answer = self.labels.get(task.name)
@@ -106,16 +106,24 @@ def context(headline: str, earlier: Sequence[str], before: int, lead: bool) -> s
     return " ".join(part for part in (headline, *first, *window) if part)
 
 
+def well_formed(text: str) -> str:
+    """Replace lone surrogates by U+FFFD and join paired ones, as JavaScript's ``toWellFormed``.
+
+    JSON escapes, shells and JavaScript strings can contain them; no tokenizer reads them.
+    """
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """A classifier's output for one segment: label(s) per task, and every label's probability."""
+    """A classifier's output for one segment: label(s) per task, and all probabilities."""
 
     id: str
     labels: Mapping[str, str | tuple[str, ...]]
     probabilities: Mapping[str, Mapping[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{"id": …, "topic": …, "stance": …, "probabilities": {"topic": {…}, "stance": {…}}}``."""
+        """Return ``{"id": …, "topic": …, "stance": …, "probabilities": {"topic": {…}, …}}``."""
         labels = {task: list(label) if isinstance(label, tuple) else label for task, label in self.labels.items()}
         return {"id": self.id, **labels, "probabilities": {task: dict(values) for task, values in self.probabilities.items()}}
 

@@ -108,7 +108,7 @@ def test_a_scheme_is_told_all_its_faults_at_once(tmp_path: Path) -> None:
     (tmp_path / "scheme.yaml").write_text("name: x\ntasks:\n  text: {labels: [a, b]}\n  tone: {kind: many, labels: [a, a]}\n")
     done = haltung("train", *CORPUS, "model=linear", cwd=tmp_path)
     assert done.returncode == 2
-    for fault in ("3 faults", "task 'text'", "kind is 'many'", "label 'a' stands twice"):
+    for fault in ("3 faults", "task 'text'", "kind is 'many'", "label 'a' occurs twice"):
         assert fault in done.stderr
 
 

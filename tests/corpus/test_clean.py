@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from haltung.corpus.clean import CleaningRules, find_markup, repair_encoding, strip_invisible, strip_markup
 from haltung.corpus.deduplicate import bands, jaccard, separate
-from haltung.corpus.prepare import Cleaned, clean_segments
+from haltung.corpus.prepare import CleanedSegments, clean_segments
 from haltung.errors import UserError
 from haltung.labels import parse
 from haltung.records import Answer, Dyad, Segment
@@ -37,7 +37,7 @@ def segment(number: int, text: str = LONG, stance: str | None = "warning", **mor
     return replace(made, **more)
 
 
-def why(checked: Cleaned) -> dict[str, str]:
+def why(checked: CleanedSegments) -> dict[str, str]:
     return {item.id: item.reason for item in checked.dropped}
 
 
@@ -55,7 +55,7 @@ def test_a_sound_segment_is_left_as_it_is():
         "Fußnote [3]",
     )
     segments = [segment(number, text) for number, text in enumerate(texts)]
-    assert clean_segments(segments, CleaningRules(), SCHEME) == Cleaned(tuple(segments))
+    assert clean_segments(segments, CleaningRules(), SCHEME) == CleanedSegments(tuple(segments))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights() -> embedded.Weights:
+def weights() -> embedded.WeightsFile:
     """The package's file, opened by our reader."""
     return embedded.read(embedded.checked(embedded.package_file()))
 
@@ -73,10 +73,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> CProgram:
 
 
 @pytest.fixture(scope="module")
-def cut_program(tmp_path_factory: pytest.TempPathFactory, weights: embedded.Weights) -> CProgram:
+def cut_program(tmp_path_factory: pytest.TempPathFactory, weights: embedded.WeightsFile) -> CProgram:
     """The C program with the pieces that we keep."""
     program = _program(tmp_path_factory.mktemp("c-cut"))
-    program.keep(embedded.kept_rows(weights))
+    program.keep(embedded.selected_ids(weights))
     return program
 
 
@@ -104,7 +104,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 def test_token_ids_are_those_of_the_c_program_with_the_same_pieces(cut_program, tokenizer, weights) -> None:
     """All sentences, unknown characters included, each id equal."""
-    new_ids = {old: new for new, old in enumerate(embedded.kept_rows(weights))}
+    new_ids = {old: new for new, old in enumerate(embedded.selected_ids(weights))}
     compared = [text for text in sentences() if cut_program.tokens(_given(text)) != [6] and "<s>" not in text]
     assert len(compared) > 280
     expected = {text: _as_ours(cut_program.tokens(_given(text)), new_ids) for text in compared}
@@ -113,7 +113,7 @@ def test_token_ids_are_those_of_the_c_program_with_the_same_pieces(cut_program, 
 
 def test_token_ids_are_those_of_the_whole_vocabulary_where_all_its_pieces_are_kept(program, tokenizer, weights) -> None:
     """Cutting the vocabulary changes nothing for a text whose pieces are all there."""
-    new_ids = {old: new for new, old in enumerate(embedded.kept_rows(weights))}
+    new_ids = {old: new for new, old in enumerate(embedded.selected_ids(weights))}
     whole = {text: program.tokens(_given(text)) for text in sentences() if "<s>" not in text}
     kept = {text: ids for text, ids in whole.items() if ids != [6] and all(piece in new_ids for piece in ids)}
     assert len(kept) > 100
@@ -150,7 +150,7 @@ def test_every_german_letter_and_the_usual_signs_have_a_piece(tokenizer) -> None
 
 def test_the_vocabulary_is_the_specials_the_german_pieces_and_the_mask(tokenizer, weights) -> None:
     """39,193 pieces: 0 to 3 are specials, the mask is the last."""
-    rows = embedded.kept_rows(weights)
+    rows = embedded.selected_ids(weights)
     assert len(tokenizer) == len(rows) == len(set(rows)) == 39_193
     assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3, 39_192]) == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (1, 3, 39_192)
@@ -158,7 +158,7 @@ def test_the_vocabulary_is_the_specials_the_german_pieces_and_the_mask(tokenizer
 
 def test_the_piece_with_the_lowest_score_is_kept(weights) -> None:
     """The score of an unknown character is reckoned from it: without it, rare words would be cut otherwise."""
-    assert weights.scores[embedded.kept_rows(weights)].min() == weights.scores.min()
+    assert weights.scores[embedded.selected_ids(weights)].min() == weights.scores.min()
 
 
 def test_two_texts_are_a_pair_as_xlm_r_writes_it(tokenizer) -> None:
@@ -183,7 +183,7 @@ def test_blocks_are_decoded_as_the_format_says(weights) -> None:
 
 def test_every_matrix_is_decoded_as_by_the_c_program(program, weights) -> None:
     """Bit by bit; of the 250,037 word vectors, those that are kept."""
-    rows = embedded.kept_rows(weights)
+    rows = embedded.selected_ids(weights)
     for name, (kind, _, offset, length) in weights.directory.items():
         if kind == 1:
             raw = weights.data[offset : offset + length]
@@ -194,7 +194,7 @@ def test_every_matrix_is_decoded_as_by_the_c_program(program, weights) -> None:
 
 def test_hidden_states_are_those_of_the_layers_written_out(model, tokenizer, weights) -> None:
     """The same weights through a BERT of forty lines in double precision: every number within a hundred-thousandth."""
-    rows = embedded.kept_rows(weights)
+    rows = embedded.selected_ids(weights)
     tensors = {name: weights.tensor(name) for name in weights.directory if name != "emb.word"}
     for name, values in tensors.items():
         if name.endswith((".q.w", ".k.w", ".v.w", ".ao.w", ".fi.w", ".fo.w")) or name in ("emb.pos", "emb.type"):
@@ -207,7 +207,7 @@ def test_hidden_states_are_those_of_the_layers_written_out(model, tokenizer, wei
 
 def test_sentence_embeddings_are_those_of_the_c_program(program, model, tokenizer, weights) -> None:
     """Mean of all tokens, normalised: near, as far as 8-bit activations allow."""
-    new_ids = {old: new for new, old in enumerate(embedded.kept_rows(weights))}
+    new_ids = {old: new for new, old in enumerate(embedded.selected_ids(weights))}
     texts = [text for text in plain() if all(piece in new_ids and piece != UNKNOWN for piece in program.tokens(f"query: {text}"))]
     texts = texts[::2]
     assert len(texts) > 10
@@ -222,7 +222,7 @@ def test_sentence_embeddings_are_those_of_the_c_program(program, model, tokenize
 
 def test_hidden_states_of_each_token_are_near_those_of_the_c_program(program, model, tokenizer, weights) -> None:
     """No token stands in another's place."""
-    rows = embedded.kept_rows(weights)
+    rows = embedded.selected_ids(weights)
     ids = tokenizer(plain()[0])["input_ids"]
     ours, theirs = _hidden(model, ids), program.hidden([rows[piece] for piece in ids])
     assert np.abs(ours - theirs).max() < 0.05

@@ -98,14 +98,14 @@ def test_the_prefix_stands_before_the_whole_input(tokenizer) -> None:
 
 def test_an_unknown_input_is_told_with_the_nearest() -> None:
     """A slip in the config is one sentence."""
-    with pytest.raises(UserError, match="unknown input 'contxt', did you mean 'context'"):
+    with pytest.raises(UserError, match="'contxt', did you mean 'context'"):
         NetworkSpec(reads={"default": "contxt"})
 
 
 def test_three_long_parts_need_little_memory(bert: Path) -> None:
     """Half a megabyte of text does not become gigabytes of tokens that are cut off anyway."""
     program = (
-        "import resource; from transformers import AutoTokenizer; from haltung.encoders.texts import encode\n"
+        "import resource; from transformers import AutoTokenizer; from haltung.encoders.tokens import encode\n"
         "from haltung.records import Segment\n"
         f"tokenizer = AutoTokenizer.from_pretrained({str(bert)!r}); long = 'Chile warnt Peru . ' * 5000\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haltung.encoders.tokens import well_formed
+from haltung.records import well_formed
 
 # All of Unicode, halves of characters among it.
 ANYTHING = st.text(st.one_of(st.characters(), st.characters(categories=["Cs"])))

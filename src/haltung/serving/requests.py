@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 from starlette.responses import Response
 
-from haltung.corpus.clean import join_surrogates
 from haltung.errors import listed, nearest
+from haltung.records import well_formed
 
 # A text, and what the encoder may read before it; "" where there is none.
 FIELDS = ("text", "context", "target")
@@ -196,7 +196,7 @@ def parse(body: bytes, example: str = EXAMPLE, status: int = 422) -> Any:
     try:
         data = json.loads(body.decode("utf-8-sig"))
         # Only an escape can hold half a character.
-        return json.loads(join_surrogates(json.dumps(data, ensure_ascii=False))) if b"\\ud" in body.lower() else data
+        return json.loads(well_formed(json.dumps(data, ensure_ascii=False))) if b"\\ud" in body.lower() else data
     except UnicodeDecodeError as error:
         raise HTTPException(status, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
     except json.JSONDecodeError as error:

@@ -148,7 +148,7 @@ class Fields:
 
 
 def answer(task: Task, value: object) -> Answer:
-    """Return the answer in a source's value: a label, a list of labels, None or "" for none.
+    """Return the answer that a source's value is: a label, a list of them, None or "".
 
     Raises:
         Fault: a label is not in the task, or is not text, or a single-label task has several.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haltung.corpus.parsing.rows import Fault, Row
+from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.errors import UserError, nearest
 
 # No sentence and no article is longer. A longer line means a file of another format; it is refused
@@ -110,7 +110,9 @@ def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def json_rows(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Row]:
+def json_rows(
+    path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False
+) -> Iterator[SourceRow]:
     """Yield the rows of a file with one JSON object per line, without blank lines.
 
     A broken line is a row with a fault.
@@ -127,9 +129,9 @@ def json_rows(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_
             raise UserError(f"{path} is one JSON array; expected JSONL, one object per line (jq -c '.[]' turns the one into the other)")
         made = f"{stem}-{line.number}"
         try:
-            yield Row(line.where, made, _object(text))
+            yield SourceRow(line.where, made, _object(text))
         except Fault as fault:
-            yield Row(line.where, made, {}, fault)
+            yield SourceRow(line.where, made, {}, fault)
 
 
 def csv_rows(
@@ -247,7 +249,7 @@ def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding
     return f"{found}; save the file as UTF-8 (iconv -f latin1 -t utf-8 turns Latin-1 into it)"
 
 
-def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, Row]]:
+def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, SourceRow]]:
     """Yield all rows of a data set on the hub with the name of their split.
 
     Class numbers are replaced by their names.
@@ -273,4 +275,4 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, Row]
         for number, data in enumerate(dataset):
             # -1 means that a row has no class.
             named = {column: feature.int2str(data[column]) if (data[column] or 0) >= 0 else None for column, feature in classes.items()}
-            yield str(split), Row(f"{name}, {split}, row {number + 1}", f"{split}-{number:05d}", {**data, **named})
+            yield str(split), SourceRow(f"{name}, {split}, row {number + 1}", f"{split}-{number:05d}", {**data, **named})

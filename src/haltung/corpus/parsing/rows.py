@@ -73,7 +73,7 @@ class Skip(Fault):
 
 
 @dataclass(frozen=True)
-class Row:
+class SourceRow:
     """One row of a source: its position, an id to use if it has none, its data or their fault."""
 
     where: str

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, check_unique
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow, check_unique
 from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.records import Segment, context
@@ -74,7 +74,7 @@ class Articles:
                     out[fields.word("article")] = country
         return out
 
-    def _add_article(self, row: Row, seen: dict[str, str], intake: Intake) -> None:
+    def _add_article(self, row: SourceRow, seen: dict[str, str], intake: Intake) -> None:
         article = Fields(row.fields(), {})
         id = article.word("article")
         if not id:

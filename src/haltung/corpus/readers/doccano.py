@@ -8,7 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, check_columns, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, Skip, check_unique
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow, check_unique
 from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
 from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
@@ -47,7 +47,7 @@ class Doccano:
         columns = check_columns(self.columns, scheme)
         files = self.files()
         intake = Intake(scheme, ", ".join(map(str, files)), self.on_error)
-        examples: dict[str, list[Row]] = {}
+        examples: dict[str, list[SourceRow]] = {}
         for path in files:
             seen: dict[str, str] = {}
             for row in json_rows(path, max_line_bytes=self.max_line_bytes):

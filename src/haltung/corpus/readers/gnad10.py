@@ -8,7 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import SPLITS, Fields
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, hub_rows
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.corpus.readers.tables import Paths, split_files
 from haltung.errors import UserError
 from haltung.labels import Scheme
@@ -49,16 +49,16 @@ class Gnad10:
                 intake.add(Fields(data, {"section": "label"}).segment(scheme, row.where, row.made_id, split))
         return intake.reading()
 
-    def _rows(self) -> Iterator[tuple[str, Row]]:
+    def _rows(self) -> Iterator[tuple[str, SourceRow]]:
         if self.hub is not None:
             for name, row in hub_rows(self.hub):
-                yield SPLITS.get(name, name), Row(row.where, f"gnad10-{row.made_id}", row.data)
+                yield SPLITS.get(name, name), SourceRow(row.where, f"gnad10-{row.made_id}", row.data)
             return
         for split, path in split_files(self.path or "", _PUBLIC):
             cells_of = csv_rows(path, separator=";", quotechar="'", max_line_bytes=self.max_line_bytes)
             for index, (number, cells) in enumerate(cells_of):
                 where, made = f"{path}, line {number}", f"gnad10-{path.stem}-{index:05d}"
                 if len(cells) == 2:
-                    yield split, Row(where, made, {"label": cells[0], "text": cells[1]})
+                    yield split, SourceRow(where, made, {"label": cells[0], "text": cells[1]})
                 else:
-                    yield split, Row(where, made, {}, Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')"))
+                    yield split, SourceRow(where, made, {}, Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')"))

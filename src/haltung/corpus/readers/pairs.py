@@ -8,7 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, check_unique
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow, check_unique
 from haltung.labels import Scheme
 
 _SIDES = ("a", "b")
@@ -42,7 +42,7 @@ class Pairs:
                     self._add_pair(row, seen, intake)
         return intake.reading()
 
-    def _add_pair(self, row: Row, seen: dict[str, str], intake: Intake) -> None:
+    def _add_pair(self, row: SourceRow, seen: dict[str, str], intake: Intake) -> None:
         pair = Fields(row.fields(), {})
         id, phenomenon = pair.word("pair"), pair.text("phenomenon").strip()
         if not id:

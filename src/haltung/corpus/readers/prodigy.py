@@ -8,7 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, check_columns, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row, Skip
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
 from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
 from haltung.errors import listed, nearest, one_of
 from haltung.labels import Scheme
@@ -48,7 +48,7 @@ class Prodigy:
         path = existing(self.path)
         intake = Intake(scheme, str(path), self.on_error)
         # text -> annotator -> (first line, labels)
-        texts: dict[object, tuple[Row, dict[str, list[object]]]] = {}
+        texts: dict[object, tuple[SourceRow, dict[str, list[object]]]] = {}
         for row in json_rows(path, max_line_bytes=self.max_line_bytes):
             with intake.row(row.where, row.made_id):
                 data = row.fields()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
 from haltung.records import context
@@ -67,12 +67,12 @@ class Standoff:
         annotations, texts = self.files()
         articles = _wikinews(texts, self.max_line_bytes) if self.kind == "wikinews" else _gnad10(texts, self.max_line_bytes)
         intake = Intake(scheme, str(annotations), self.on_error)
-        spans: list[_Span] = []
+        annotated: list[_Annotation] = []
         for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
             with intake.row(row.where, row.made_id):
-                spans.append(_span(row, articles, texts))
-        contexts = _contexts(spans, articles, self.before, self.lead)
-        for span in spans:
+                annotated.append(_annotation(row, articles, texts))
+        contexts = _contexts(annotated, articles, self.before, self.lead)
+        for span in annotated:
             article = articles[span.article]
             id = Fields(span.row.data, {}).word("id")
             with intake.row(span.row.where, id):
@@ -96,11 +96,11 @@ class _Article:
 
 
 @dataclass(frozen=True)
-class _Span:
+class _Annotation:
     article: int
     start: int
     end: int
-    row: Row
+    row: SourceRow
 
 
 def _gnad10(path: Path, max_line_bytes: int) -> list[_Article]:
@@ -126,7 +126,7 @@ def _wikinews(path: Path, max_line_bytes: int) -> list[_Article]:
     return articles
 
 
-def _span(row: Row, articles: Sequence[_Article], texts: Path) -> _Span:
+def _annotation(row: SourceRow, articles: Sequence[_Article], texts: Path) -> _Annotation:
     """Return the part of an article that is annotated.
 
     Raises:
@@ -151,7 +151,7 @@ def _span(row: Row, articles: Sequence[_Article], texts: Path) -> _Span:
             "this is not the version of the text that was annotated",
             id,
         )
-    return _Span(article, start, end, row)
+    return _Annotation(article, start, end, row)
 
 
 def _whole(data: Mapping[str, object], name: str, id: str) -> int:
@@ -161,10 +161,10 @@ def _whole(data: Mapping[str, object], name: str, id: str) -> int:
     return value
 
 
-def _contexts(spans: Sequence[_Span], articles: Sequence[_Article], before: int, lead: bool) -> dict[tuple[int, int, int], str]:
+def _contexts(annotated: Sequence[_Annotation], articles: Sequence[_Article], before: int, lead: bool) -> dict[tuple[int, int, int], str]:
     """Return the context of each span by its start, end and article."""
-    grouped: dict[int, list[_Span]] = {}
-    for span in sorted(spans, key=lambda span: (span.article, span.start, span.end)):
+    grouped: dict[int, list[_Annotation]] = {}
+    for span in sorted(annotated, key=lambda span: (span.article, span.start, span.end)):
         grouped.setdefault(span.article, []).append(span)
     contexts = {}
     for number, group in grouped.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import SPLITS, Fields, check_columns, check_header
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Row
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 
@@ -36,7 +36,7 @@ class Jsonl:
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
 
-        def rows(path: Path) -> Iterator[Row]:
+        def rows(path: Path) -> Iterator[SourceRow]:
             return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes, has_encoding=True)
 
         return _read(self.path, scheme, self.columns, self.on_error, rows)
@@ -68,7 +68,7 @@ class Csv:
         """Read all rows (see ``Reader``)."""
         return _read(self.path, scheme, self.columns, self.on_error, self._rows, self.list_separator)
 
-    def _rows(self, path: Path) -> Iterator[Row]:
+    def _rows(self, path: Path) -> Iterator[SourceRow]:
         # A shell passes \t as two characters.
         separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
         rows = csv_rows(
@@ -89,9 +89,9 @@ class Csv:
             made = f"{path.stem}-{number}"
             if len(cells) != len(names):
                 fault = Fault("wrong_columns", f"{len(cells)} cells, expected {len(names)} ({listed(names)}) separated by {separator!r}")
-                yield Row(where, made, {}, fault)
+                yield SourceRow(where, made, {}, fault)
             else:
-                yield Row(where, made, dict(zip(names, cells, strict=True)))
+                yield SourceRow(where, made, dict(zip(names, cells, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _read(
     scheme: Scheme,
     columns: Mapping[str, str | None],
     on_error: str,
-    rows_of: Callable[[Path], Iterator[Row]],
+    rows_of: Callable[[Path], Iterator[SourceRow]],
     list_separator: str = "",
 ) -> Reading:
     mapping = check_columns(columns, scheme)
@@ -172,7 +172,7 @@ def _check_names(where: str, names: list[str], separator: str) -> None:
         raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[SourceRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -182,7 +182,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=1024):
                 for data in batch.to_pylist():
                     number += 1
-                    yield Row(f"{path}, row {number}", f"{path.stem}-{number}", data)
+                    yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]})") from None
     except UnicodeDecodeError as error:

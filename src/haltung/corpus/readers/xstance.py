@@ -9,7 +9,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import SPLITS, Fields
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, hub_rows, json_rows
-from haltung.corpus.parsing.rows import Intake, Reading, Row
+from haltung.corpus.parsing.rows import Intake, Reading, SourceRow
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
@@ -72,7 +72,7 @@ class XStance:
                 intake.add(fields.segment(scheme, row.where, _made_id(data), split))
         return intake.reading(hint=f"is there any row in the language '{self.language}'?")
 
-    def _rows(self) -> Iterator[tuple[str, Row]]:
+    def _rows(self) -> Iterator[tuple[str, SourceRow]]:
         if self.hub is not None:
             for name, row in hub_rows(self.hub, self.revision):
                 yield SPLITS.get(name, name), row
