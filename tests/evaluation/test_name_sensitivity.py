@@ -89,8 +89,7 @@ def test_a_swap_keeps_articles_and_endings() -> None:
 def test_a_plural_stays_a_plural() -> None:
     """After "die USA warnen" the verb fits, and after "in den" the dative."""
     targets = {swapped("In den USA", seed).removeprefix("In den ") for seed in range(30)}
-    assert targets == {"Kapverden", "Komoren", "Marshallinseln", "Malediven", "Philippinen", "Salomonen"} & targets
-    assert len(targets) > 2
+    assert targets == {"Malediven", "Philippinen", "Salomonen"}
 
 
 def test_a_swap_hangs_on_seed_and_id_alone() -> None:

@@ -35,7 +35,7 @@ def test_an_event_in_two_files_of_a_folder_counts_once(tmp_path: Path) -> None:
     lines(tmp_path / "e.jsonl")
     table(tmp_path / "e.csv")
     archive = read(find([str(tmp_path)]))
-    assert (archive.events, archive.notes) == (EVENTS, ("8 events stand in two files and are counted once",))
+    assert (archive.events, archive.notes) == (EVENTS, ("8 events are in two files and count once",))
 
 
 def test_an_event_that_a_file_has_twice_counts_twice(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_filters_hold_together() -> None:
             "of the 7 left of 8 events none is of since=2021-01-01 or later; their dates go from 2020-01-15 to 2020-06-01",
         ),
         (Selection(until="2019-01-01"), "none is of until=2019-01-01 or before"),
-        (Selection(since="2020-06-01", least=0.9), "of the 1 left of 8 events none has a probability of min_probability=0.9"),
+        (Selection(since="2020-06-01", min_probability=0.9), "of the 1 left of 8 events none has a probability of min_probability=0.9"),
         (Selection(topics=("enrgy",)), "topic is 'enrgy', did you mean 'energy'?; allowed are energy, security"),
         (Selection(topics=("energy",), stances=("support",)), "of the 1 left of 8 events none has stance=support"),
         (Selection(stances=("critic",)), "stance is 'critic'"),

@@ -17,8 +17,7 @@ from haltung.actors import tables as actors_tables
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.events.archive.i18n import words
-from haltung.events.archive.months import months
-from haltung.events.archive.network import FAMILIES, layout, network
+from haltung.events.archive.network import FAMILIES, layout, months, network
 from haltung.events.archive.read import Selection, folded, read, select
 from haltung.events.archive.series import series
 from haltung.files import shipped
@@ -68,11 +67,11 @@ def test_the_same_events_give_the_same_places() -> None:
     """For each number of actors that can be drawn, in a square, and no two at one place."""
     names = [f"A{number:02}" for number in range(50)]
     events = [event(names[number % 50], names[(number * 7 + 1) % 50]) for number in range(300)]
-    found, again = network(events), network(list(reversed(events)))
-    assert found.places == again.places
-    assert [(step, len(places)) for step, places in found.places.items()] == [(10, 10), (20, 20), (40, 40), (50, 50)]
-    assert all(-1 <= value <= 1 for places in found.places.values() for place in places for value in place)
-    assert all(len(set(places)) == len(places) for places in found.places.values())
+    first, second = network(events), network(list(reversed(events)))
+    assert first.positions == second.positions
+    assert [(step, len(places)) for step, places in first.positions.items()] == [(10, 10), (20, 20), (40, 40), (50, 50)]
+    assert all(-1 <= value <= 1 for places in first.positions.values() for place in places for value in place)
+    assert all(len(set(places)) == len(places) for places in first.positions.values())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -83,7 +82,7 @@ def test_few_actors_have_places_too(count: int) -> None:
 
 def test_an_archive_within_one_actor_says_how_to_draw_it() -> None:
     """Where all is folded into one state, there is no arrow."""
-    with pytest.raises(UserError, match=r"each of 1 is within one actor; inside=keep tells"):
+    with pytest.raises(UserError, match=r"each of 1 is within one actor; inside=keep"):
         network(folded([event("DEU-OPP", "DEU")]))
 
 
@@ -173,8 +172,8 @@ def test_a_series_goes_as_far_as_it_was_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        (("USB", "RUS"), "pair: 'USB' is in no event that was chosen, did you mean 'USA'?; the most frequent are USA, RUS, FRA, DEU"),
-        (("RUSSLAND", "USA"), "'RUSSLAND' is in no event that was chosen, did you mean 'RUS'?"),
+        (("USB", "RUS"), "pair: 'USB' is in no selected event, did you mean 'USA'?; the most frequent are USA, RUS, FRA, DEU"),
+        (("RUSSLAND", "USA"), "'RUSSLAND' is in no selected event, did you mean 'RUS'?"),
         (("FRA", "USA"), "no event is between FRA and USA; FRA has some with DEU, and USA has some with RUS"),
     ],
 )

@@ -74,7 +74,7 @@ def _agree(before: Item, item: Item, text: str) -> None:
 def _bound(items: list[Item], text: str) -> list[Item]:
     """Bind roles to their holders.
 
-    From the right, so that in "Chef der russischen Regierung" the government comes before its chief.
+    From the right: in "Chef der russischen Regierung" the government comes before its chief.
     """
     out: list[Item] = []
     for index in range(len(items) - 1, -1, -1):

@@ -38,7 +38,7 @@ class State:
 
     @property
     def is_regular(self) -> bool:
-        """Whether it can replace another: name, adjective and capital are words that decline by rule."""
+        """Whether it can replace another: all its words decline by rule."""
         one_word = self.name.isalpha() and self.capital.isalpha() and self.adjective.isalpha()
         return one_word and self.name[-1] not in "szxß" and self.capital[-1] not in "szxß" and self.gender != "x"
 

@@ -92,7 +92,7 @@ def _network(
     events: Sequence[Event], archive: Archive, options: NetworkOptions, output: Path, notes: Sequence[str], config_dir: Path | None
 ) -> None:
     from haltung.events.archive.network import network
-    from haltung.events.archive.network_page import network_page, summary
+    from haltung.events.archive.pages import network_page, summary
 
     scheme = scheme_of(_SCHEME, config_dir)
     drawn = network(events, options.min_events)
@@ -113,16 +113,17 @@ def _series(
     notes: Sequence[str],
     config_dir: Path | None,
 ) -> None:
-    from haltung.events.archive import series_page, series_plot
+    from haltung.events.archive import plot
+    from haltung.events.archive.pages import series_page
     from haltung.events.archive.series import series
 
     found = series(events, archive, pair, since=_day("since", options.since), until=_day("until", options.until, last=True))
     stances = scheme_of(_SCHEME, config_dir)["stance"]
     for path in files:
         if path.suffix.lower() == ".png":
-            series_plot.save(found, path, options.directions, options.language)
+            plot.save(found, path, options.directions, options.language)
         else:
-            _write(path, series_page.series_page(found, archive, stances, options.language, directions=options.directions, notes=notes))
+            _write(path, series_page(found, archive, stances, options.language, directions=options.directions, notes=notes))
     told = f"{found.total:,} events between {pair[0]} and {pair[1]} in {len(found.months):,} months"
     print(f"{told}, {found.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
 

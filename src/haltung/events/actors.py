@@ -1,4 +1,4 @@
-"""``haltung.events.actors`` under its old name; removed in the next release. Use ``haltung.actors``."""
+"""Old name of ``haltung.actors``; it will be removed in the next release."""
 
 from haltung.actors import Actors, codes
 

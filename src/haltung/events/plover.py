@@ -1,4 +1,4 @@
-"""From a stance and its sentence to an event of PLOVER, as the data file ``data/crosswalk/plover.csv`` says."""
+"""From a stance and its sentence to a PLOVER event, by the rules in ``data/crosswalk/plover.csv``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ QUADS = {1: "verbal cooperation", 2: "material cooperation", 3: "verbal conflict
 
 @dataclass(frozen=True)
 class Plover:
-    """An event of PLOVER: its type, its mode ("" where none is known), quad class (1 to 4) and intensity (-10 to 10).
+    """An event of PLOVER: its type and mode ("" if unknown), quad class (1-4), intensity (-10 to 10).
 
-    ``event`` is "" and the figures are None for a stance that PLOVER has no event for: a warning without a punishment of one's own, and
-    ``neutral``.
+    ``event`` is "" and the numbers are None for stances without an event in PLOVER: ``neutral``,
+    and a warning that threatens no punishment.
     """
 
     event: str
@@ -36,7 +36,10 @@ class Plover:
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: ``words`` finds what the sentence has to have, None for the default; ``basis`` says whose the figures are."""
+    """One row: ``words`` has to match the sentence, None for the default.
+
+    ``basis`` is the source of the numbers.
+    """
 
     plover: Plover
     words: re.Pattern[str] | None
@@ -45,16 +48,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """The rules of each stance, in order, and the version of the file that they are from."""
+    """The rules of each stance, in order, and the version of their file."""
 
     version: int
     rules: Mapping[str, tuple[Rule, ...]]
 
     def event(self, stance: str, text: str) -> Plover:
-        """Return the event for a stance that somebody takes in a sentence.
+        """Return the event for a stance in a sentence.
 
         Raises:
-            UserError: the crosswalk does not know the stance.
+            UserError: the crosswalk does not have the stance.
         """
         if stance not in self.rules:
             raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, self.rules)}; it has {listed(self.rules)}")
@@ -70,7 +73,7 @@ def event(stance: str, text: str) -> Plover:
 
 @cache
 def load(path: Path | None = None) -> Crosswalk:
-    """Read a crosswalk; without a path the shipped one.
+    """Read a crosswalk, by default the shipped one.
 
     Raises:
         UserError: the file is missing or broken.
@@ -110,12 +113,12 @@ def load(path: Path | None = None) -> Crosswalk:
 
 
 def _pattern(words: str) -> re.Pattern[str]:
-    """Return what finds one of the words: ``*`` is any letters, ``…`` any words between."""
-    found = []
+    """Return a pattern of words separated by commas: ``*`` is any letters, ``…`` any words."""
+    alternatives = []
     for word in words.split(","):
         parts = [r"\s+".join(re.escape(piece).replace(r"\*", r"[\w-]*") for piece in part.split()) for part in word.split("…")]
-        found.append(r"\b.*\b".join(parts))
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(found)})(?![\w-])", re.DOTALL)
+        alternatives.append(r"\b.*\b".join(parts))
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(alternatives)})(?![\w-])", re.DOTALL)
 
 
 def _plain(text: str) -> str:

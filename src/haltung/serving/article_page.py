@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from haltung import __version__
-from haltung.events.archive.page import digest, inside
+from haltung.events.archive.pages import digest, inside
 from haltung.events.records import ArticleEvents
 from haltung.labels import Scheme
 

@@ -1,4 +1,4 @@
-"""The words of the pages and plots of an archive in German and English, from ``assets/words.tsv``."""
+"""The words of an archive's pages and plots in German and English, from ``assets/words.tsv``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from importlib import resources
 
 @cache
 def words(language: str) -> dict[str, str]:
-    """Return all words in ``en`` or ``de`` by their keys; a name in braces is filled in, by ``say`` or by a page's script."""
+    """Return all words of a language by key; ``say`` or a script fills in names in braces."""
     lines = resources.files("haltung.events.archive").joinpath("assets", "words.tsv").read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t") for line in lines if line and not line.startswith("#")][1:]
     return {key: german if language == "de" else english for key, english, german in rows}
 
 
 def say(language: str, key: str, **values: object) -> str:
-    """Return one of the words with its values filled in."""
+    """Return the words under ``key`` with the values filled in."""
     return words(language)[key].format(**values)
 
 
@@ -35,5 +35,5 @@ def month_name(language: str, month: str) -> str:
 
 
 def extent(language: str, months: Sequence[str]) -> str:
-    """Return from which month to which a calendar goes."""
+    """Return the first and the last month."""
     return say(language, "span", **{"from": month_name(language, months[0]), "to": month_name(language, months[-1])})

@@ -1,24 +1,23 @@
-"""Who takes which stance towards whom in an archive: what a page draws as a network, a matrix and a table."""
+"""The network of an archive: its actors, their positions, and what the page's script draws."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from haltung.actors.names import names
 from haltung.errors import UserError
 from haltung.events import plover as crosswalk
-from haltung.events.archive.months import month, months
 from haltung.events.archive.read import Archive
 from haltung.events.records import Event
 from haltung.labels import Task
 
-# How many actors a page offers to draw, beside all of them; 40 are drawn at first, on a phone 20.
+# The numbers of actors that a page offers besides all; it draws 40 at first, on a phone 20.
 STEPS = (10, 20, 40, 80)
 
-# Lines that tell stances apart for those who see no colours: who sides with somebody, who asks or warns, who opposes.
+# Line styles that distinguish stances without colours: siding, asking or warning, opposing.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "sides": ("support", "cooperation", "concession"),
     "asks": ("request", "warning"),
@@ -26,31 +25,46 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "neutral": ("neutral",),
 }
 
-Place = tuple[float, float]
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Network:
-    """The events of a page and its actors, the one with most events with others first.
+    """The events of a page and its actors, those with most events with others first.
 
-    ``places`` has, for each number of actors that may be drawn, where each of them stands, in a square from -1 to 1.
+    ``positions`` has, for each number of actors that may be drawn, the position of each in a square
+    from -1 to 1.
     """
 
     events: tuple[Event, ...]
     actors: tuple[str, ...]
-    places: Mapping[int, tuple[Place, ...]]
+    positions: Mapping[int, tuple[Point, ...]]
+
+
+def month(date: str) -> str:
+    """Return the month of an ISO date: ``2006-03``; "" for ""."""
+    return date[:7]
+
+
+def months(dates: Iterable[str]) -> list[str]:
+    """Return all months from the first date to the last; dates that are "" do not count."""
+    known = sorted({month(date) for date in dates if date})
+    if not known:
+        return []
+    first, last = (12 * int(name[:4]) + int(name[5:]) - 1 for name in (known[0], known[-1]))
+    return [f"{number // 12:04}-{number % 12 + 1:02}" for number in range(first, last + 1)]
 
 
 def network(events: Sequence[Event], fewest: int = 1) -> Network:
-    """Return what is drawn of these events, which have a source and a target each.
+    """Return the network of these events, each of which has a source and a target.
 
     Raises:
-        UserError: no pair has so many events.
+        UserError: no pair has ``fewest`` events.
     """
     pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
     if not pairs:
         raise UserError(
-            f"no event can be drawn: each of {len(events):,} is within one actor; inside=keep tells a state from who is inside it"
+            f"no event can be drawn: each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"
         )
     (source, target), most = pairs.most_common(1)[0]
     if most < fewest:
@@ -62,10 +76,10 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
     return Network(tuple(events), actors, {step: layout(actors[:step], pairs) for step in steps})
 
 
-def layout(actors: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> tuple[Place, ...]:
-    """Return where each actor stands: who has to do with one another is near (Kamada and Kawai, 1989).
+def layout(actors: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> tuple[Point, ...]:
+    """Return the position of each actor, near to those it has events with (Kamada and Kawai, 1989).
 
-    The same pairs give the same places.
+    The same pairs give the same positions.
     """
     import networkx as nx
 
@@ -76,37 +90,37 @@ def layout(actors: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> tuple
             graph.add_edge(source, target, weight=count + (graph.edges[source, target]["weight"] if graph.has_edge(source, target) else 0))
     if len(actors) < 3:
         return tuple((2.0 * number - 1.0, 0.0) if len(actors) > 1 else (0.0, 0.0) for number in range(len(actors)))
-    # Where there is no way from one to the other, they stand a little farther apart than any two with one.
+    # Actors without a path between them are a little farther apart than any two with one.
     hops = dict(nx.all_pairs_shortest_path_length(graph))
     far = max(length for row in hops.values() for length in row.values()) + 1
     distances = {one: {other: hops[one].get(other, far) for other in actors} for one in actors}
-    found = nx.kamada_kawai_layout(graph, dist=distances, pos=nx.circular_layout(graph))
-    across, along = (_evened([float(found[code][axis]) for code in actors]) for axis in (0, 1))
+    points = nx.kamada_kawai_layout(graph, dist=distances, pos=nx.circular_layout(graph))
+    across, along = (_evened([float(points[code][axis]) for code in actors]) for axis in (0, 1))
     return tuple(zip(across, along, strict=True))
 
 
 def _evened(values: Sequence[float]) -> list[float]:
-    """Return the values from -1 to 1, half way to even distances: where everybody has to do with everybody, the middle is crowded."""
+    """Return the values from -1 to 1, half way to even distances, to spread a crowded middle."""
     low, high = min(values), max(values)
-    ranks = {place: number for number, place in enumerate(sorted(range(len(values)), key=lambda place: (values[place], place)))}
+    ranks = {index: rank for rank, index in enumerate(sorted(range(len(values)), key=lambda index: (values[index], index)))}
     stretched = [(value - low) / ((high - low) or 1.0) for value in values]
-    return [round(one + ranks[place] / (len(values) - 1) - 1.0, 3) for place, one in enumerate(stretched)]
+    return [round(one + ranks[index] / (len(values) - 1) - 1.0, 3) for index, one in enumerate(stretched)]
 
 
 def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
-    """Return what the page's script draws, as plain data: each event a row of places in the other lists.
+    """Return what the page's script draws: each event is a row of indices into the other lists.
 
     Args:
         drawn: from ``network``.
         archive: gives the articles' headlines.
-        tasks: name topics and stances.
+        tasks: give the names of topics and stances.
         language: ``en`` or ``de``.
     """
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load().rules if any(event.stance == stance for event in drawn.events)]
     topics = sorted({event.topic for event in drawn.events if event.topic})
-    places = {code: place for place, code in enumerate(drawn.actors)}
-    at = {name: place for place, name in enumerate(calendar)}
+    actors = {code: index for index, code in enumerate(drawn.actors)}
+    at = {name: index for index, name in enumerate(calendar)}
     sentences: dict[tuple[str, str, str], int] = {}
     articles: dict[tuple[str, str], int] = {}
     rows = []
@@ -115,7 +129,7 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
         sentence = sentences.setdefault((event.article, event.segment, event.text), len(sentences))
         rows.append(
             [
-                places[event.source], places[event.target], stances.index(event.stance), topics.index(event.topic) if event.topic else -1,
+                actors[event.source], actors[event.target], stances.index(event.stance), topics.index(event.topic) if event.topic else -1,
                 at.get(month(event.date), -1), round(event.probability, 3), sentence, article, event.date,
             ]
         )  # fmt: skip
@@ -128,12 +142,12 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
         "events": rows,
         "sentences": [text for *_, text in sentences],
         "articles": [[archive.headline(article), medium] for article, medium in articles],
-        "places": {str(step): found for step, found in drawn.places.items()},
+        "places": {str(step): points for step, points in drawn.positions.items()},
     }
 
 
 def _named(task: Task, label: str, language: str) -> list[str]:
-    """Return a label's name and its first three letters, which no two stances have in common."""
+    """Return a label's name and its first three letters, which differ between stances."""
     name = next((one.name(language) for one in task.labels if one.id == label), label)
     return [name, name[:3]]
 

@@ -1,4 +1,4 @@
-"""An archive of events read back from what ``haltung events`` wrote, and the part of it that is asked for."""
+"""Read an archive of events that ``haltung events`` wrote, and select events from it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WRITTEN = "haltung events writes it with output=FILE.jsonl or table=FILE.csv"
 
 
 @dataclass(frozen=True)
-class Origin:
-    """An article that the archive knows: its id, headline and ISO date, "" where there is none."""
+class ArchivedArticle:
+    """An article in the archive; headline and ISO date are "" where there is none."""
 
     id: str
     headline: str
@@ -29,91 +29,91 @@ class Origin:
 
 @dataclass(frozen=True)
 class Archive:
-    """Events and the articles that they were read from.
+    """Events and the articles they are from.
 
-    ``is_whole`` says whether articles without an event are known too, as they are in JSON Lines and not in CSV. ``notes`` says what was
-    odd.
+    ``is_whole`` says whether articles without an event are known too, as in JSON Lines but not in
+    CSV. ``notes`` says what was odd.
     """
 
     events: tuple[Event, ...]
-    articles: Mapping[str, Origin]
+    articles: Mapping[str, ArchivedArticle]
     is_whole: bool
     notes: tuple[str, ...] = ()
 
     def headline(self, article: str) -> str:
         """Return the headline of an article, its id where it has none."""
-        origin = self.articles.get(article)
-        return (origin.headline if origin else "") or article
+        known = self.articles.get(article)
+        return (known.headline if known else "") or article
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which events are asked for. Dates are ISO and inclusive; an empty field asks for all."""
+    """Which events to select; dates are ISO and inclusive, an empty field selects all."""
 
     since: str = ""
     until: str = ""
-    least: float = 0.0
+    min_probability: float = 0.0
     topics: tuple[str, ...] = ()
     stances: tuple[str, ...] = ()
 
 
 def find(given: Sequence[str]) -> list[Path]:
-    """Return the files of an archive: files by name, and of a folder its ``*.jsonl`` and ``*.csv``.
+    """Return the files of an archive: given files, and ``*.jsonl`` and ``*.csv`` in given folders.
 
     Raises:
         UserError: there is no such file or folder, or nothing to read in it.
     """
-    found: list[Path] = []
+    paths: list[Path] = []
     for name in given:
         path = Path(name).expanduser()
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in (_LINES, _TABLE) and not file.name.startswith("."))
             if not inside:
                 raise UserError(f"{path} has no archive of events; expected files *.jsonl or *.csv: {_WRITTEN}")
-            found += inside
+            paths += inside
         elif not path.exists():
             near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
             raise UserError(f"{path}: no such file or folder{near}; name an archive of events: {_WRITTEN}")
         elif path.suffix.lower() not in (_LINES, _TABLE):
             raise UserError(f"{path} is neither *.jsonl nor *.csv; name an archive of events: {_WRITTEN}")
         else:
-            found.append(path)
-    # JSON Lines first: an event that a table holds too is taken from where more is known of it.
-    return sorted(dict.fromkeys(found), key=lambda path: path.suffix.lower() != _LINES)
+            paths.append(path)
+    # JSON Lines first, since they have more: of an event in two files the first one counts.
+    return sorted(dict.fromkeys(paths), key=lambda path: path.suffix.lower() != _LINES)
 
 
 def read(files: Sequence[Path]) -> Archive:
-    """Read an archive; an event that stands in several files counts once.
+    """Read an archive; an event in several files counts once.
 
     Raises:
-        UserError: a file can't be read or has no event, or a line is no line of an archive.
+        UserError: a file can't be read or has no event, or a line is not one of an archive.
     """
     events: dict[tuple[object, ...], Event] = {}
     owners: dict[tuple[object, ...], Path] = {}
-    articles: dict[str, Origin] = {}
-    again = 0
+    articles: dict[str, ArchivedArticle] = {}
+    repeated = 0
     for path in files:
         reader = _lines if path.suffix.lower() == _LINES else _table
-        for origin, found in reader(path):
-            articles.setdefault(origin.id, origin)
-            for event in found:
+        for article, article_events in reader(path):
+            articles.setdefault(article.id, article)
+            for event in article_events:
                 key = (event.article, event.segment, event.source, event.target, event.stance, event.text)
                 if owners.setdefault(key, path) != path:
-                    again += 1
+                    repeated += 1
                 else:
-                    # Within a file an event that comes twice was read twice, and is counted so.
+                    # An event that is twice in one file was read twice, and counts twice.
                     events[(*key, len(events))] = event
     if not events:
         raise UserError(f"{listed(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
-    notes = (f"{again:,} events stand in two files and are counted once",) if again else ()
+    notes = (f"{repeated:,} events are in two files and count once",) if repeated else ()
     return Archive(tuple(events.values()), articles, all(path.suffix.lower() == _LINES for path in files), notes)
 
 
 def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
-    """Return the events that are asked for and have both a source and a target.
+    """Return the selected events that have both a source and a target.
 
     Raises:
-        UserError: a topic or stance is unknown, or no event is left: the message says which filter left none.
+        UserError: a topic or stance is unknown, or no event is left; the message names the filter.
     """
     for topic in wanted.topics:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
@@ -124,28 +124,28 @@ def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
         steps.append((f"is of since={wanted.since} or later", lambda event: event.date >= wanted.since))
     if wanted.until:
         steps.append((f"is of until={wanted.until} or before", lambda event: "" < event.date <= wanted.until))
-    if wanted.least:
-        steps.append((f"has a probability of min_probability={wanted.least:g}", lambda event: event.probability >= wanted.least))
+    if least := wanted.min_probability:
+        steps.append((f"has a probability of min_probability={least:g}", lambda event: event.probability >= least))
     if wanted.topics:
         steps.append((f"has topic={','.join(wanted.topics)}", lambda event: event.topic in wanted.topics))
     if wanted.stances:
         steps.append((f"has stance={','.join(wanted.stances)}", lambda event: event.stance in wanted.stances))
     left = list(events)
-    for told, passes in steps:
+    for condition, passes in steps:
         before, left = left, [event for event in left if passes(event)]
         if not left:
             rest = "" if len(before) == len(events) else f" the {len(before):,} left of"
-            raise UserError(f"no event can be drawn: of{rest} {len(events):,} events none {told}{_extent(before)}")
+            raise UserError(f"no event can be drawn: of{rest} {len(events):,} events none {condition}{_extent(before)}")
     return left
 
 
 def folded(events: Sequence[Event]) -> list[Event]:
-    """Return the events with everybody inside a state taken for the state: ``USA-OPP`` becomes ``USA``."""
+    """Return the events with actors inside a state replaced by it: ``USA-OPP`` becomes ``USA``."""
     return [replace(event, source=event.source.partition("-")[0], target=event.target.partition("-")[0]) for event in events]
 
 
 def is_whole(event: Event) -> bool:
-    """Return whether an event says who and towards whom, as every picture needs it."""
+    """Return whether an event has a source and a target, as every plot needs them."""
     return bool(event.source and event.target)
 
 
@@ -154,8 +154,8 @@ def _extent(events: Sequence[Event]) -> str:
     return f"; their dates go from {dates[0]} to {dates[-1]}" if dates else "; none of them has a date"
 
 
-def _lines(path: Path) -> Iterator[tuple[Origin, list[Event]]]:
-    # Only \n ends a line here: U+2028 and its kind may stand inside a string.
+def _lines(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
+    # Only \n ends a line here: U+2028 and the like may occur inside a string.
     for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
@@ -163,17 +163,17 @@ def _lines(path: Path) -> Iterator[tuple[Origin, list[Event]]]:
         try:
             data = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            told = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            raise UserError(f"{where}: not JSON ({told}); {_WRITTEN}") from None
+            problem = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            raise UserError(f"{where}: not JSON ({problem}); {_WRITTEN}") from None
         if not isinstance(data, Mapping) or not isinstance(data.get("events"), list) or not isinstance(data.get("id"), str):
             raise UserError(f"{where}: no article with its events (an object with 'id' and 'events'); {_WRITTEN}")
         yield (
-            Origin(data["id"], str(data.get("headline") or ""), _day(str(data.get("date") or ""), where)),
+            ArchivedArticle(data["id"], str(data.get("headline") or ""), _day(str(data.get("date") or ""), where)),
             [_event(one, where) for one in data["events"]],
         )
 
 
-def _table(path: Path) -> Iterator[tuple[Origin, list[Event]]]:
+def _table(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
     rows = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
     missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
     if missing:
@@ -189,7 +189,7 @@ def _table(path: Path) -> Iterator[tuple[Origin, list[Event]]]:
         if None in row or None in row.values():
             raise UserError(f"{where}: not {len(rows.fieldnames or ())} cells, as the first line has; {_WRITTEN}")
         event = _event({name: row[name] for name in COLUMNS}, where)
-        yield Origin(event.article, "", event.date), [event]
+        yield ArchivedArticle(event.article, "", event.date), [event]
 
 
 def _text(path: Path) -> str:

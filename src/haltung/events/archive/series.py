@@ -1,4 +1,4 @@
-"""How two actors get on with one another, month by month: cooperation against conflict, and the mean intensity."""
+"""How two actors treat each other by month: cooperation against conflict, and mean intensity."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from haltung.actors.names import names
 from haltung.errors import UserError, listed, nearest
 from haltung.events import plover as crosswalk
-from haltung.events.archive.months import month, months
+from haltung.events.archive.network import month, months
 from haltung.events.archive.read import Archive
 from haltung.events.records import Event
 
-# A quad class, or 0 for an event that PLOVER has none for: a warning.
+# The class of events without one in PLOVER, which are warnings.
 UNCLASSED = 0
 CLASSES = (*crosswalk.QUADS, UNCLASSED)
 
 
 @dataclass(frozen=True)
 class Month:
-    """A month of one direction, or of both: how many events of each class (``CLASSES``), and their mean intensity.
+    """A month of one direction or both: the number of events of each class, and their intensity.
 
-    ``intensity`` goes from -10 (conflict) to 10 (cooperation), None where no event has one. ``is_gap`` says that the archive has no article
-    of the month, so that nothing is known of it.
+    ``counts`` goes by ``CLASSES``. ``intensity`` is the mean, from -10 (conflict) to 10
+    (cooperation), None where no event has one. ``is_gap`` says that the archive has no article of
+    the month, so that nothing is known about it.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Month:
     is_gap: bool
 
     def count(self, quad: int) -> int:
-        """Return how many events have a quad class; ``UNCLASSED`` for those without one."""
+        """Return how many events have a quad class, or ``UNCLASSED``."""
         return self.counts[CLASSES.index(quad)]
 
     @property
@@ -49,9 +50,10 @@ class Month:
 
 @dataclass(frozen=True)
 class Series:
-    """The months of a pair, without a gap in the calendar: of both directions, and of each, and the ``events`` that have a month.
+    """All months of a pair, of both directions summed and of each, and its dated ``events``.
 
-    ``undated`` events have no month. ``is_whole`` says whether the archive knows articles without an event (see ``Archive``).
+    ``undated`` counts the events without. ``is_whole`` says whether the archive knows articles
+    without an event (see ``Archive``).
     """
 
     pair: tuple[str, str]
@@ -82,8 +84,9 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     """Return the series of two actors.
 
     Args:
-        events: the archive's events as they were chosen, folded or not.
-        archive: tells which months have articles; the series goes from its first to its last, whatever was chosen.
+        events: the selected events, folded or not.
+        archive: says which months have articles; the series goes from the first to the last,
+            whatever was selected.
         pair: two codes.
         since: first day (ISO), "" for the archive's.
         until: last day (ISO), "" for the archive's.
@@ -94,7 +97,7 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     known = {code for event in events for code in (event.source, event.target)}
     for code in pair:
         if code not in known:
-            raise UserError(f"pair: '{code}' is in no event that was chosen{_meant(code, known)}; {_frequent(events)}")
+            raise UserError(f"pair: '{code}' is in no selected event{_meant(code, known)}; {_frequent(events)}")
     first, second = pair
     between = [event for event in events if {event.source, event.target} == {first, second}]
     if not between:
@@ -107,8 +110,10 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     covered = {month(day) for day in days} | {month(event.date) for event in dated}
 
     def by_month(part: Sequence[Event]) -> tuple[Month, ...]:
-        found = _by_month(part)
-        return tuple(_month(name, found.get(name, []), name not in covered) for name in calendar)
+        grouped: dict[str, list[Event]] = {}
+        for event in part:
+            grouped.setdefault(month(event.date), []).append(event)
+        return tuple(_month(name, grouped.get(name, []), name not in covered) for name in calendar)
 
     return Series(
         pair,
@@ -121,13 +126,6 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     )
 
 
-def _by_month(events: Sequence[Event]) -> dict[str, list[Event]]:
-    found: dict[str, list[Event]] = {}
-    for event in events:
-        found.setdefault(month(event.date), []).append(event)
-    return found
-
-
 def _month(name: str, events: Sequence[Event], is_gap: bool) -> Month:
     counts = Counter(event.quad or UNCLASSED for event in events)
     intensities = [event.intensity for event in events if event.intensity is not None]
@@ -136,21 +134,21 @@ def _month(name: str, events: Sequence[Event], is_gap: bool) -> Month:
 
 
 def _meant(code: str, known: set[str]) -> str:
-    """Return a hint: the actor of this name, the nearest code, or the actor of nearly this name."""
+    """Return a hint: the code of the actor with this name or a similar one, or the nearest code."""
     named = {name.upper(): other for language in ("de", "en") for other, name in names(sorted(known), language).items()}
     name = next(iter(difflib.get_close_matches(code, named, n=1, cutoff=0.8)), "")
     return f", did you mean '{named[name]}'?" if name else nearest(code, sorted(known))
 
 
 def _frequent(events: Sequence[Event]) -> str:
-    found = Counter(code for event in events for code in dict.fromkeys((event.source, event.target)))
-    return f"the most frequent are {listed(code for code, _ in found.most_common(8))}"
+    counts = Counter(code for event in events for code in dict.fromkeys((event.source, event.target)))
+    return f"the most frequent are {listed(code for code, _ in counts.most_common(8))}"
 
 
 def _partners(events: Sequence[Event], pair: tuple[str, str]) -> str:
-    told = []
+    parts = []
     for code in pair:
-        found = Counter(event.target if event.source == code else event.source for event in events if code in (event.source, event.target))
-        del found[code]
-        told.append(f"{code} has some with {listed(other for other, _ in found.most_common(5))}")
-    return ", and ".join(told)
+        counts = Counter(event.target if event.source == code else event.source for event in events if code in (event.source, event.target))
+        del counts[code]
+        parts.append(f"{code} has some with {listed(other for other, _ in counts.most_common(5))}")
+    return ", and ".join(parts)

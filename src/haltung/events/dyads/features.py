@@ -77,7 +77,7 @@ class Candidate:
     hints: tuple[str, ...] = ()
 
     def code_as(self, label: str) -> str:
-        """Return the code of who acts by a label: the candidate, its state, somebody inside; "" for nobody."""
+        """Return the code of the actor that a label means; "" for nobody."""
         if label == NONE:
             return ""
         return self.code if label == ITSELF else base(self.code) + (f"-{ROLES[label]}" if label in ROLES else "")
@@ -176,7 +176,7 @@ def opening_and_quotes(text: str) -> list[str]:
 
 
 def around_name(text: str, span: Span) -> list[str]:
-    """Return preposition, article and neighbours of a name; one word each, as a bag of words needs."""
+    """Return preposition, article and neighbours of a name; one word each, for a bag of words."""
     start, end = span
     before, after = _TOKEN.findall(text[:start])[-_WINDOW:], _TOKEN.findall(text[end:])[:1]
     preposition, article = _nearest(before, _PREPOSITIONS), _nearest(before, _ARTICLES)
@@ -197,7 +197,7 @@ def _role(code: str) -> str:
 
 
 def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int) -> dict[str, set[str]]:
-    """Return source and target by word order, and the last source before; by the hint for a model."""
+    """Return source and target by word order, and the last source before, by their hints."""
     source, target = ends(texts[number], mentions[number])
     hints = {"zuerst genannt": {source.code} if source else set(), "danach genannt": {target.code} if target else set()}
     for index in range(number - 1, -1, -1):

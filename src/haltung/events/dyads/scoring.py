@@ -128,7 +128,7 @@ def tune(labelled: LabelledArticles, given: Sequence[CandidateAnswers], start: T
     """Return the thresholds with the highest mean F1 of ``AIMS``, and that mean.
 
     Args:
-        labelled: a split that the dyad model was not trained on and that no results are reported of.
+        labelled: a split that is neither trained on nor reported.
         given: the model's answers to it.
         start: where the search begins; it goes number by number over ``GRID``.
     """

@@ -1,4 +1,4 @@
-"""A pair's series as a plot: cooperation above the line, conflict below it, warnings and the mean intensity apart."""
+"""A pair's series as a plot: cooperation above the line, conflict below, intensity apart."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Verbal events are light, material ones dark and hatched: told apart without colours too.
+# Verbal events are light, material ones dark and hatched, to differ without colours too.
 _COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}
 _HATCHES = {1: "", 2: "////", 3: "", 4: "\\\\\\\\"}
 
 
-def save(found: Series, path: Path, directions: str = "summed", language: str = "en") -> None:
-    """Write the plot as PNG (150 dpi); the file appears whole or not at all.
+def save(series: Series, path: Path, directions: str = "summed", language: str = "en") -> None:
+    """Write the plot as PNG (150 dpi), atomically.
 
     Raises:
         UserError: the file can't be written.
     """
     try:
-        plots.save(figure(found, directions, language), path)
+        plots.save(figure(series, directions, language), path)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
 
 
-def figure(found: Series, directions: str = "summed", language: str = "en") -> Figure:
-    """Draw the series; ``directions`` is ``summed``, or ``apart`` for who takes a stance towards whom."""
+def figure(series: Series, directions: str = "summed", language: str = "en") -> Figure:
+    """Draw the series; ``directions`` is ``summed``, or ``apart`` for one plot of each."""
     from matplotlib.patches import Patch
 
-    first, second = found.pair
-    parts = {"": found.summed} if directions == "summed" else {f"{first} → {second}": found.there, f"{second} → {first}": found.back}
+    first, second = series.pair
+    parts = {"": series.summed} if directions == "summed" else {f"{first} → {second}": series.there, f"{second} → {first}": series.back}
     drawn = plots.canvas(9.6, 1.2 + 3.9 * len(parts))
     rows = drawn.subplots(3 * len(parts), 1, sharex=True, height_ratios=[3.2, 0.55, 1.5] * len(parts))
     highest = max(1, *(month.cooperation for months in parts.values() for month in months))
     lowest = max(1, *(month.conflict for months in parts.values() for month in months))
-    for place, (name, months) in enumerate(parts.items()):
-        counts, warnings, line = rows[3 * place : 3 * place + 3]
+    for index, (name, months) in enumerate(parts.items()):
+        counts, warnings, line = rows[3 * index : 3 * index + 3]
         _counts(counts, months, highest, lowest, name, language)
         _warnings(warnings, months, language)
         _intensity(line, months, language)
@@ -58,14 +58,14 @@ def figure(found: Series, directions: str = "summed", language: str = "en") -> F
             _gaps(axes, months)
             plots.finish(axes, "", "")
             axes.spines["bottom"].set_visible(False)
-    _calendar(rows[-1], found.months)
-    named = names(found.pair, language)
+    _calendar(rows[-1], series.months)
+    named = names(series.pair, language)
     title = say(language, "series_title", first=named[first], second=named[second])
-    rows[0].set_title(_under(found, language), loc="left", fontsize=9, color=SOFT, pad=8)
+    rows[0].set_title(_under(series, language), loc="left", fontsize=9, color=SOFT, pad=8)
     rows[0].annotate(
         title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK
     )
-    # A class that never occurs has its place in the key too.
+    # The key has classes that never occur too.
     key: list[Artist] = [Patch(label=say(language, f"quad{quad}"), **_style(quad)) for quad in crosswalk.QUADS]
     drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     return drawn
@@ -80,7 +80,7 @@ def _counts(axes: Axes, months: Sequence[Month], highest: int, lowest: int, name
 
     for sign, quads in ((1, (1, 2)), (-1, (3, 4))):
         base = np.zeros(len(months))
-        # What is done stands at the line, what is said on top of it.
+        # Material events are next to the line, verbal ones outside.
         for quad in reversed(quads):
             values = np.array([sign * month.count(quad) for month in months], dtype=float)
             _bars(axes, values, base, **_style(quad))
@@ -94,9 +94,9 @@ def _counts(axes: Axes, months: Sequence[Month], highest: int, lowest: int, name
 
 
 def _bars(axes: Axes, values: NDArray[np.float64], bottom: NDArray[np.float64] | None = None, **style: Any) -> None:
-    """Draw a bar for each month that has something; one of no height would still have its edge, and its cost."""
-    places = np.flatnonzero(values)
-    axes.bar(places, values[places], bottom=0.0 if bottom is None else bottom[places], width=0.86, zorder=3, **style)
+    """Draw a bar for each month with a value; a bar without height would still have an edge."""
+    positions = np.flatnonzero(values)
+    axes.bar(positions, values[positions], bottom=0.0 if bottom is None else bottom[positions], width=0.86, zorder=3, **style)
 
 
 def _warnings(axes: Axes, months: Sequence[Month], language: str) -> None:
@@ -124,29 +124,29 @@ def _gaps(axes: Axes, months: Sequence[Month]) -> None:
 
 
 def runs(months: Sequence[Month]) -> list[tuple[int, int]]:
-    """Return where gaps begin and end, as places of months, both inclusive."""
-    found: list[tuple[int, int]] = []
-    for place, month in enumerate(months):
-        if month.is_gap and found and found[-1][1] == place - 1:
-            found[-1] = (found[-1][0], place)
+    """Return where gaps begin and end, as indices of months, both inclusive."""
+    out: list[tuple[int, int]] = []
+    for index, month in enumerate(months):
+        if month.is_gap and out and out[-1][1] == index - 1:
+            out[-1] = (out[-1][0], index)
         elif month.is_gap:
-            found.append((place, place))
-    return found
+            out.append((index, index))
+    return out
 
 
 def _calendar(axes: Axes, months: Sequence[str]) -> None:
     """Write years under long series, every few months under short ones."""
     if len(months) > 30:
         step = max(1, round(len(months) / 12 / 10))
-        ticks = [place for place, name in enumerate(months) if name.endswith("-01") and int(name[:4]) % step == 0]
-        axes.set_xticks(ticks, [months[place][:4] for place in ticks])
+        ticks = [index for index, name in enumerate(months) if name.endswith("-01") and int(name[:4]) % step == 0]
+        axes.set_xticks(ticks, [months[index][:4] for index in ticks])
     else:
         ticks = list(range(0, len(months), max(1, round(len(months) / 8))))
-        axes.set_xticks(ticks, [months[place] for place in ticks])
+        axes.set_xticks(ticks, [months[index] for index in ticks])
 
 
-def _under(found: Series, language: str) -> str:
-    parts = [counted(language, "events", found.total), extent(language, found.months)]
-    if found.gaps:
-        parts.append(counted(language, "without", found.gaps))
+def _under(series: Series, language: str) -> str:
+    parts = [counted(language, "events", series.total), extent(language, series.months)]
+    if series.gaps:
+        parts.append(counted(language, "without", series.gaps))
     return " · ".join(parts)

@@ -1,0 +1,143 @@
+"""The pages of an archive: HTML files with data, style and script that load nothing else."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from haltung.actors.names import names
+from haltung.events.archive.i18n import counted, extent, say, words
+from haltung.events.archive.network import Network, data, month
+from haltung.events.archive.read import Archive
+from haltung.events.archive.series import Month, Series
+from haltung.events.records import Event
+from haltung.labels import Task
+
+_NETWORK_SCRIPTS = ("words.js", "tally.js", "network.js", "panel.js", "matrix.js", "time.js", "page.js")
+
+
+def network_page(
+    network: Network, archive: Archive, tasks: Mapping[str, Task], language: str, *, fewest: int = 1, notes: Sequence[str] = ()
+) -> str:
+    """Return the page of a network, with a matrix and a table, as HTML.
+
+    Args:
+        network: the events and the positions of their actors.
+        archive: the archive that the events were selected from.
+        tasks: ``topic`` and ``stance``, for the names of their labels.
+        language: ``en`` or ``de``.
+        fewest: how many events an arrow has at least, at first.
+        notes: what a reader has to know of the selection, besides what the page always says.
+    """
+    content = data(network, archive, tasks, language) | {"fewest": fewest}
+    months = len(content["months"])
+    undated = sum(not event.date for event in network.events)
+    all_notes = [*notes, say(language, "machine")]
+    if undated and months > 1:
+        all_notes.insert(0, say(language, "undated", events=counted(language, "events", undated)))
+    return _page(
+        "network.html.j2", ("page.css", "network.css"), _NETWORK_SCRIPTS, content, language,
+        summary=summary(network, language), slider="months" if months > 1 else "one_month" if months else "no_dates", notes=all_notes,
+    )  # fmt: skip
+
+
+def summary(network: Network, language: str) -> str:
+    """Return what is drawn: ``501 events, 149 articles, Dec 4, 2004 to Mar 6, 2022``."""
+    from babel.dates import format_date
+
+    articles = len({event.article for event in network.events})
+    parts = [counted(language, "events", len(network.events)), counted(language, "articles", articles)]
+    dates = sorted(event.date for event in network.events if event.date)
+    if dates:
+        first, last = (format_date(datetime.date.fromisoformat(date), "medium", language) for date in (dates[0], dates[-1]))
+        parts.append(say(language, "span", **{"from": first, "to": last}))
+    return ", ".join(parts)
+
+
+def series_page(
+    series: Series, archive: Archive, stances: Task, language: str, *, directions: str = "summed", notes: Sequence[str] = ()
+) -> str:
+    """Return the page of a pair's series, as a plot, to read by month, and as a table, as HTML.
+
+    Args:
+        series: of the pair.
+        archive: gives the articles' headlines.
+        stances: gives the stances' names.
+        language: ``en`` or ``de``.
+        directions: what is drawn at first, ``summed`` or ``apart``; the page has both.
+        notes: what a reader has to know of the selection of events.
+    """
+    first, second = series.pair
+    named = names(series.pair, language)
+    all_notes = [counted(language, "gaps", series.gaps)] if series.gaps else []
+    all_notes.append(say(language, "zeros"))
+    if series.gaps and not series.is_whole:
+        all_notes.append(say(language, "only_tables"))
+    if series.undated:
+        all_notes.append(say(language, "series_undated", events=counted(language, "events", series.undated)))
+    content = {
+        "months": series.months,
+        "gaps": [one.is_gap for one in series.summed],
+        "directions": {"summed": _rows(series.summed), "there": _rows(series.there), "back": _rows(series.back)},
+        "names": {"summed": f"{first} ↔ {second}", "there": f"{first} → {second}", "back": f"{second} → {first}"},
+        "events": [_row(event, series, archive, stances, language) for event in series.events],
+        "first": directions,
+    }
+    return _page(
+        "series.html.j2", ("page.css", "series.css"), ("words.js", "series.js"), content, language,
+        title=say(language, "series_title", first=named[first], second=named[second]),
+        summary=f"{counted(language, 'events', series.total)}, {extent(language, series.months)}",
+        notes=[*all_notes, *notes, say(language, "machine")],
+    )  # fmt: skip
+
+
+def digest(text: str) -> str:
+    """Return the name of a style or script in a content security policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def inside(content: Mapping[str, Any]) -> str:
+    """Return JSON that can't end the HTML element it is in, whatever it contains."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _rows(months: Sequence[Month]) -> list[list[float | None]]:
+    return [[*one.counts, None if one.intensity is None else round(one.intensity, 2)] for one in months]
+
+
+def _row(event: Event, series: Series, archive: Archive, stances: Task, language: str) -> list[object]:
+    stance = next((one.name(language) for one in stances.labels if one.id == event.stance), event.stance)
+    return [
+        series.months.index(month(event.date)), f"{event.source} → {event.target}", event.stance, stance, round(event.probability, 3),
+        event.text, event.date, archive.headline(event.article), event.medium,
+    ]  # fmt: skip
+
+
+def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content: Mapping[str, Any], language: str, **values: object) -> str:
+    """Return a page: the script draws ``content``, and ``values`` fill the template, escaped."""
+    import jinja2
+    from markupsafe import Markup
+
+    # Style and script are our own text, data is escaped by ``inside``.
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    style = "\n".join(_file(name) for name in styles)
+    script = "\n".join(_file(name) for name in scripts)
+    # A page has only its own style and script and loads nothing; no article's text can add to it.
+    sources = f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}"
+    policy = f"{sources}; base-uri 'none'; form-action 'none'"
+    return environment.from_string(_file(template)).render(
+        language=language, word=words(language).__getitem__, policy=policy, style=Markup(style), script=Markup(script),
+        words=Markup(inside(words(language))), data=Markup(inside(content)), **values,
+    )  # fmt: skip
+
+
+def _file(name: str) -> str:
+    return resources.files("haltung.events.archive").joinpath("assets", name).read_text(encoding="utf-8")
