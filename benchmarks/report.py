@@ -25,8 +25,8 @@ from scipy import stats
 
 from haltung.cli.build import scheme_of
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
-from haltung.evaluation.error_analysis.mistakes import find
-from haltung.evaluation.error_analysis.name_sensitivity import reliance
+from haltung.evaluation.error_analysis.mistakes import find_mistakes
+from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
 from haltung.evaluation.metrics.calibration import measure
@@ -53,13 +53,13 @@ def main() -> None:
             seconds, "calibration", lambda: measure(scored, dict.fromkeys(scheme.names, 1.0), thresholds(scored, PRECISIONS), scored)
         )
         sliced = timed(seconds, "slices", lambda: slices(scored, segments))
-        held = timed(seconds, "masked names", lambda: reliance(scored, segments, lambda rows: [same(row, scheme) for row in rows]))
-        wrong = timed(seconds, "errors", lambda: find(scored, segments))
-        examined = ErrorAnalysis("drawn", "test", sliced, held, wrong, 0, None)
+        held = timed(seconds, "masked names", lambda: name_sensitivity(scored, segments, lambda rows: [same(row, scheme) for row in rows]))
+        wrong = timed(seconds, "errors", lambda: find_mistakes(scored, segments))
+        analysis = ErrorAnalysis("drawn", "test", sliced, held, wrong, 0, None)
         page = timed(
             seconds,
             "page and plots",
-            lambda: report.write(Path(scratch), figures, scored, calibration=calibration, examination=examined)[0],
+            lambda: report.write(Path(scratch), figures, scored, calibration=calibration, analysis=analysis)[0],
         )
         megabytes = page.stat().st_size / 1e6
     whole = sum(seconds.values())

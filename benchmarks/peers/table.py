@@ -26,7 +26,7 @@ from haltung.corpus import store as prepared
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import article_counts
 from haltung.evaluation.predictions import ScoredSplit, gold
-from haltung.evaluation.report.comparison_tables import p_value
+from haltung.evaluation.report.i18n import p_value
 from haltung.evaluation.statistics.bootstrap import LEVEL
 from haltung.evaluation.statistics.significance import Estimate, difference, holm, mean, sampled
 from haltung.labels import Scheme, parse

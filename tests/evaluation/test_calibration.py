@@ -17,7 +17,8 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.calibration import brier_parts, calibration, measure
 from haltung.evaluation.metrics.classification import outcomes
 from haltung.evaluation.predictions import ScoredSplit, score
-from haltung.evaluation.report.calibration_report import page
+from haltung.evaluation.report import calibration as tables
+from haltung.evaluation.report.i18n import number, word
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.calibration import Calibration, fitted, tempered
@@ -297,23 +298,19 @@ def test_a_linear_model_with_a_multi_label_task_gets_a_temperature_for_it(tmp_pa
     assert (set(held.temperatures), dict(held.thresholds)) == ({"themes"}, {})
 
 
-def test_the_page_has_tables_and_plots_of_every_task() -> None:
-    """In both languages; the figures in them are those of the report."""
-    given_ = simulated(300, 4, 2.0, articles=30)
-    report = measure(given_, {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}}, before=simulated(300, 4, articles=30))
-    for language in ("en", "de"):
-        parts = page(report, FIVE, language)
-        assert [(part.task, part.kind) for part in parts] == [
-            ("", "calibration"), ("stance", "reliability"), ("stance", "reliability_table"),
-            ("stance", "coverage_risk"), ("stance", "abstention"),
-        ]  # fmt: skip
-        for part in parts:
-            if part.figure is not None:
-                part.figure.draw_without_rendering()
-    grid = page(report, FIVE)[0].grid
-    assert grid is not None
-    assert grid.rows[0][1] == "1.25"
-    assert grid.rows[0][4] == f"{report.tasks['stance'].ece:.3f}"
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_calibration_has_tables_and_plots(language: str) -> None:
+    """In both languages; they show the metrics of the report."""
+    split, before = simulated(300, 4, 2.0, articles=30), simulated(300, 4, articles=30)
+    report = measure(split, {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}}, before=before)
+    (row,) = tables.overview(report, FIVE, language).rows
+    assert (row[1], row[4]) == (number(1.25, language, 2), number(report.tasks["stance"].ece, language))
+    rows = tables.abstention(report.abstention["stance"], FIVE.stance, language).rows
+    assert [row[:2] for row in rows] == [
+        (number(0.8, language, 2), number(0.6, language)), (number(0.95, language, 2), word("unreached", language))
+    ]  # fmt: skip
+    for plot in (tables.reliability, tables.coverage_risk):
+        plot(report, FIVE.stance, language).draw_without_rendering()
 
 
 def test_the_report_is_plain_data_and_flat_metrics() -> None:

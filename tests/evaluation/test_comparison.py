@@ -19,7 +19,8 @@ from haltung.errors import UserError
 from haltung.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, PublishedResult, System, compare, with_published
 from haltung.evaluation.metrics.classification import evaluate, with_intervals
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
-from haltung.evaluation.report import comparison_page, comparison_plots, comparison_tables
+from haltung.evaluation.report import comparison as tables
+from haltung.evaluation.report import comparison_page
 from haltung.experiments import compare as comparison
 from scored_runs import OTHER_SCHEME, SCHEME, scored
 
@@ -49,15 +50,15 @@ def test_an_open_verdict_says_how_many_articles_it_would_take(found: Comparison)
     """In both languages; a told one is one word."""
     pair = found.tasks["stance"].pairs[0]
     assert pair.needed is not None
-    assert comparison_tables.verdict(pair, found).startswith("not distinguishable with these data (it would take about ")
-    assert "Artikel)" in comparison_tables.verdict(pair, found, "de")
-    assert comparison_tables.verdict(found.tasks["stance"].pairs[1], found) == "better"
-    assert comparison_tables.sentence(found.tasks["stance"].pairs[1], found).startswith("good is better than poor_one (macro-F1 +0.")
+    assert tables.verdict(pair, found).startswith("not distinguishable with these data (it would take about ")
+    assert "Artikel)" in tables.verdict(pair, found, "de")
+    assert tables.verdict(found.tasks["stance"].pairs[1], found) == "better"
+    assert tables.sentence(found.tasks["stance"].pairs[1], found).startswith("good is better than poor_one (macro-F1 +0.")
 
 
 def test_the_leaderboard_has_the_best_first_with_spread_over_seeds(found: Comparison) -> None:
     """A single run has none."""
-    grid = comparison_tables.leaderboard(found, "stance", SCHEME)
+    grid = tables.leaderboard(found, "stance", SCHEME)
     assert [row[0] for row in grid.rows][-1] == "poor_one"
     assert [row[2] == "–" for row in grid.rows] == [True, True, False]
     assert [row[4] for row in grid.rows] == ["1", "1", "3"]
@@ -76,7 +77,7 @@ def test_holm_can_be_left_out() -> None:
     plain, corrected = compare([GOOD, LIKE, POOR], correction="none"), compare([GOOD, LIKE, POOR])
     assert all(pair.corrected == pair.macro_f1.p for pair in plain.tasks["stance"].pairs)
     assert any(pair.corrected > pair.macro_f1.p for pair in corrected.tasks["stance"].pairs)
-    assert "p Holm" not in comparison_tables.pairs(plain, "stance", SCHEME).columns
+    assert "p Holm" not in tables.pairs(plain, "stance", SCHEME).columns
 
 
 def test_mcnemar_compares_single_runs_only(found: Comparison) -> None:
@@ -115,7 +116,7 @@ def test_systems_with_other_tasks_are_compared_on_those_they_share() -> None:
     found = compare([GOOD, alone])
     assert (list(found.tasks), found.unshared) == (["stance"], ("themes",))
     assert found.tasks["stance"].pairs[0].macro_f1 == compare([GOOD, System("alone", (scored(0.7, 5),))]).tasks["stance"].pairs[0].macro_f1
-    assert any("not every system has learned it: themes" in note for note in comparison_tables.notes(found))
+    assert any("not every system has learned it: themes" in note for note in tables.notes(found))
     assert compare([alone, GOOD]).tasks["stance"].pairs[0].verdict == WORSE
     with pytest.raises(UserError, match="unknown task 'themes'"):
         compare([GOOD, alone], ["themes"])
@@ -169,17 +170,17 @@ def test_a_comparison_replaces_an_older_one_and_nothing_else(found: Comparison, 
 
 def test_csv_is_for_machines(found: Comparison) -> None:
     """Every digit, a point in numbers, nothing where there is nothing."""
-    pairs = list(csv.DictReader(io.StringIO(comparison_tables.pairs_csv(found))))
+    pairs = list(csv.DictReader(io.StringIO(tables.pairs_csv(found))))
     assert float(pairs[1]["macro_f1_difference"]) == found.tasks["stance"].pairs[1].macro_f1.value
     assert (pairs[1]["verdict"], pairs[1]["p_mcnemar"]) == ("better", "")
-    rows = list(csv.DictReader(io.StringIO(comparison_tables.standings_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(found))))
     assert {row["system"] for row in rows} == {"good", "like", "poor_one"}
     assert set(pairs[0]) | set(rows[0]) >= {"low", "high", "macro_f1_sd", "articles"}
 
 
 def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) -> None:
     """An underscore would break a paper; every table has as many cells as columns."""
-    text = comparison_tables.latex(found, SCHEME)
+    text = tables.latex(found, SCHEME)
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
     assert r"poor\_one" in text
     assert "poor_one" not in text
@@ -191,7 +192,7 @@ def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) ->
 
 def test_markdown_has_all_tables_and_how_to_read_them(found: Comparison) -> None:
     """With the test that the verdict rests on."""
-    text = comparison_tables.markdown(found, SCHEME)
+    text = tables.markdown(found, SCHEME)
     assert text.count("| --- |") == 2
     assert "Verdicts rest on macro-F1 alone" in text
 
@@ -200,7 +201,7 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
     """With its difference beside it."""
     from matplotlib.text import Text
 
-    figure = comparison_plots.forest(found, "stance", SCHEME, "de")
+    figure = comparison_page.forest(found, "stance", SCHEME, "de")
     figure.draw_without_rendering()
     said = {text.get_text() for text in figure.findobj(Text)}
     assert "good\ngegen poor_one" in said
@@ -218,18 +219,18 @@ def published(found: Comparison) -> Comparison:
 
 def test_a_published_figure_stands_at_the_foot_marked_as_such(published: Comparison, found: Comparison) -> None:
     """It has no interval, no accuracy and no pair, and its source stands below."""
-    board = comparison_tables.leaderboard(published, "stance", SCHEME)
+    board = tables.leaderboard(published, "stance", SCHEME)
     assert (board.rows[-1], board.foot) == (("M-BERT (published)", "0.768", "–", "–", "–"), 1)
-    assert board.rows[:-1] == comparison_tables.leaderboard(found, "stance", SCHEME).rows
-    assert comparison_tables.pairs(published, "stance", SCHEME) == comparison_tables.pairs(found, "stance", SCHEME)
-    told = " ".join(comparison_tables.notes(published))
+    assert board.rows[:-1] == tables.leaderboard(found, "stance", SCHEME).rows
+    assert tables.pairs(published, "stance", SCHEME) == tables.pairs(found, "stance", SCHEME)
+    told = " ".join(tables.notes(published))
     assert "take part in no test. M-BERT: trained on 45,640 segments; Vamvas & Sennrich 2020, X-stance." in told
-    assert "M-BERT (veröffentlicht)" in comparison_tables.leaderboard(published, "stance", SCHEME, "de").rows[-1]
+    assert "M-BERT (veröffentlicht)" in tables.leaderboard(published, "stance", SCHEME, "de").rows[-1]
 
 
 def test_a_figure_for_a_split_of_another_size_is_left_out_and_told(published: Comparison, found: Comparison) -> None:
     """And one for another split or task does not concern this one."""
-    told = comparison_tables.notes(published)[-1]
+    told = tables.notes(published)[-1]
     assert told == "The published figure of Other is left out: it holds for 399 segments, this split has 400."
     for other in ({"split": "dev"}, {"task": "themes"}):
         assert with_published(found, [dataclasses.replace(M_BERT, **other)]) == found

@@ -17,6 +17,7 @@ from haltung.evaluation.metrics.classification import ArticleCounts, article_cou
 from haltung.evaluation.metrics.results import HEADLINE, read
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import tables
+from haltung.evaluation.report.i18n import estimate
 from haltung.evaluation.statistics.bootstrap import bca, resampled, weights, widened, wilson
 from haltung.labels import parse
 
@@ -247,10 +248,10 @@ def test_a_narrow_terminal_leaves_out_what_would_not_fit() -> None:
     """Precision and recall lose their intervals there, F1 never; the page and Markdown have all."""
     figures = with_intervals(evaluate(scored(100, 20)), scored(100, 20))
     label = next(label for label in figures.tasks["stance"].labels if len(label.intervals) == 3)
-    told = {name: tables.estimate(getattr(label, name), label.intervals[name]) for name in ("precision", "recall", "f1")}
+    told = {name: estimate(getattr(label, name), label.intervals[name]) for name in ("precision", "recall", "f1")}
     for width, shown in ((80, {"f1"}), (140, set(told))):
         console = Console(file=io.StringIO(), width=width)
         tables.show(figures, SCHEME, console)
         (line,) = (line for line in console.file.getvalue().splitlines() if line.startswith(f" {label.label} "))  # type: ignore[attr-defined]
         assert {name for name, text in told.items() if text in line} == shown
-    assert all(text in tables.markdown(figures, SCHEME) for text in told.values())
+    assert all(text in tables.per_label(figures.tasks["stance"], SCHEME.stance).markdown() for text in told.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 
 import tiny
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, read
 from haltung.evaluation.predictions import score
 from haltung.experiments.evaluate import analyse_errors
 from haltung.models.explain import SpanShare, by_word
@@ -174,8 +172,8 @@ def test_a_linear_model_weighs_the_verb() -> None:
     assert ONE.text[best.start : best.end] == "warnt"
 
 
-def test_an_examination_has_everything(bert: Path, tmp_path: Path) -> None:
-    """Slices, reliance and mistakes, of which as many are explained as was asked for; it survives JSON."""
+def test_an_error_analysis_has_everything(bert: Path) -> None:
+    """Slices, sensitivity to names, and mistakes, of which as many are explained as were wanted."""
     model, segments = tiny.network(bert, reads={"default": "context"}), tiny.segments(60, articles=12)
     found = analyse_errors(model, segments, score(segments, model.predict(segments), tiny.scheme(), "tiny", "dev"), explain=7, draws=100)
     assert (found.corpus, found.split, found.explained) == ("tiny", "dev", 7)
@@ -183,11 +181,7 @@ def test_an_examination_has_everything(bert: Path, tmp_path: Path) -> None:
     assert {mistake.task for mistake in found.mistakes.mistakes if mistake.words} == {"topic", "stance"}
     assert max(abs(word.weight) for mistake in found.mistakes.mistakes for word in mistake.words) == 1.0
     assert found.explanation_gap is not None
-    assert set(found.slices.tasks) == set(found.reliance.tasks) == {"topic", "stance"}
-    path = tmp_path / "examination.json"
-    path.write_text(found.to_json(), encoding="utf-8")
-    assert read(path) == found
-    assert ErrorAnalysis.from_dict(json.loads(found.to_json())) == found
+    assert set(found.slices.tasks) == set(found.name_sensitivity.tasks) == {"topic", "stance"}
 
 
 def test_a_linear_model_is_examined_too() -> None:
@@ -197,16 +191,3 @@ def test_a_linear_model_is_examined_too() -> None:
     found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), tiny.scheme()), explain=4, draws=50)
     assert found.explained == 4
     assert found.explanation_gap == pytest.approx(0, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"), [("{", "is broken"), ('{"format": 9}', "is of format 9"), ('{"format": 1}', "is no examination")]
-)
-def test_a_broken_examination_is_told(tmp_path: Path, text: str, message: str) -> None:
-    """In one sentence."""
-    path = tmp_path / "examination.json"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message):
-        read(path)
-    with pytest.raises(UserError, match="no such examination"):
-        read(tmp_path / "none.json")

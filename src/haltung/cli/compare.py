@@ -54,7 +54,7 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     from rich.text import Text
 
     from haltung.evaluation.comparison import OPEN, compare, with_published
-    from haltung.evaluation.report import comparison_tables
+    from haltung.evaluation.report import comparison
     from haltung.experiments.compare import read, save
 
     console = Console()
@@ -63,13 +63,13 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     found = compare(systems, [options.task] if options.task else [], options.correction, options.draws, options.seed)
     found = with_published(found, _references(found.corpus, config_dir))
     for task, result in found.tasks.items():
-        console.print(comparison_tables.leaderboard(found, task, scheme, options.language).rich())
+        console.print(comparison.leaderboard(found, task, scheme, options.language).rich())
         for pair in result.pairs:
-            told = comparison_tables.sentence(pair, found, options.language)
+            told = comparison.sentence(pair, found, options.language)
             console.print(Text(told, "" if pair.verdict == OPEN else "bold"), soft_wrap=True)
         console.print()
-        console.print(comparison_tables.pairs(found, task, scheme, options.language, verdicts=False).rich())
-    for note in comparison_tables.notes(found, options.language):
+        console.print(comparison.pairs(found, task, scheme, options.language, verdicts=False).rich())
+    for note in comparison.notes(found, options.language):
         console.print(Text(note, "dim"))
     page, run_id = save(
         found, systems, command, language=options.language, folder=Path(options.output) if options.output else None,

@@ -189,9 +189,11 @@ def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) ->
     from rich.markup import escape
     from rich.table import Column, Table
 
+    from haltung.evaluation.report.i18n import word
+
     names = {task.name: {label.id: label.name(language) for label in task.labels} for task in scheme}
-    heads = ("wer → wen", "Haltung", "Satz") if language == "de" else ("who → whom", "stance", "sentence")
-    table = Table(*heads[:2], Column(heads[2], ratio=1), expand=True)
+    heads = (word("who_whom", language), word("stance", language), Column(word("sentence", language), ratio=1))
+    table = Table(*heads, expand=True)
     several = len({event.article for event in events}) > 1
     for number, event in enumerate(events):
         if several and (number == 0 or events[number - 1].article != event.article):

@@ -169,7 +169,7 @@ def _show(model: Predictor, prediction: Prediction, language: str, thresholds: d
     from haltung.models.predictor import abstained
 
     unsure = abstained(prediction, thresholds)
-    table = Table("", *(("Ergebnis", "Wahrscheinlichkeiten") if language == "de" else ("label", "probabilities")))
+    table = Table("", word("result", language), word("probabilities", language))
     for task in model.scheme:
         chosen = prediction.labels[task.name]
         names = {label.id: label.name(language) for label in task.labels}

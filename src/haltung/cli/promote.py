@@ -36,14 +36,14 @@ def _promote(request: Request) -> bool:
     from rich.console import Console
     from rich.text import Text
 
-    from haltung.evaluation.report import comparison_tables
+    from haltung.evaluation.report import comparison
     from haltung.experiments import promote as promotions
 
     console = Console(soft_wrap=True)
     plan = promotions.consider(make(settings["tracking"], "tracking"), options.run, options.alias, corpus, options.force)
     for sentence in plan.verdicts(options.language):
         console.print(Text(sentence, "bold"))
-    for note in comparison_tables.notes(plan.comparison, options.language) if plan.comparison else [plan.note]:
+    for note in comparison.notes(plan.comparison, options.language) if plan.comparison else [plan.note]:
         console.print(Text(note, "dim" if plan.comparison else ""))
     before, worse = str(plan.old) if plan.old else "none", ", ".join(plan.worse)
     if not plan.allowed:

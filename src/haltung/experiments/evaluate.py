@@ -13,8 +13,8 @@ from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.comparison import with_intervals_of_means
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
-from haltung.evaluation.error_analysis.mistakes import Mistake, Mistakes, Word, find
-from haltung.evaluation.error_analysis.name_sensitivity import reliance
+from haltung.evaluation.error_analysis.mistakes import Mistake, Mistakes, Word, find_mistakes
+from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics import minimal_pairs as challenge
@@ -157,7 +157,7 @@ def evaluate_model(
             analysis = analyse_errors(model, segments, scored)
     page.write(
         folder, result, scored, language=language, title=record.name if record else "", details=details, calibration=calibration,
-        examination=analysis,
+        analysis=analysis,
     )  # fmt: skip
     if record is not None:
         run = tracking.attach(record)
@@ -187,12 +187,12 @@ def analyse_errors(
     Raises:
         UserError: captum or cleanlab is not installed, or no segment is labelled.
     """
-    mistakes, gap = _explained(model, segments, find(scored, segments, listed), explain)
+    mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, listed), explain)
     return ErrorAnalysis(
         scored.corpus,
         scored.split,
         slices(scored, segments, draws=draws, seed=seed),
-        reliance(scored, segments, model.predict, draws, seed),
+        name_sensitivity(scored, segments, model.predict, draws, seed),
         mistakes,
         sum(bool(mistake.words) for mistake in mistakes.mistakes),
         gap,

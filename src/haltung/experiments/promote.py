@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from haltung import tracking
 from haltung.errors import UserError
 from haltung.evaluation.comparison import WORSE, Comparison, compare
-from haltung.evaluation.report import comparison_tables
+from haltung.evaluation.report import comparison
 from haltung.experiments.compare import read
 from haltung.labels import Scheme
 from haltung.tracking import RunRecord, Store
@@ -57,7 +57,7 @@ class Promotion:
         if self.comparison is None or self.scheme is None:
             return []
         return [
-            f"{self.scheme[name].title(language)}: {comparison_tables.sentence(task.pairs[0], self.comparison, language)}"
+            f"{self.scheme[name].title(language)}: {comparison.sentence(task.pairs[0], self.comparison, language)}"
             for name, task in self.comparison.tasks.items()
         ]
 

@@ -131,7 +131,7 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     directory, corpus = plan.run_directory, plan.corpus
     state = read_state(directory)
     if plan.resume and state.get("finished"):
-        result = results.read(directory / "dev" / page.FIGURES)
+        result = results.read(directory / "dev" / page.METRICS)
         return TrainingOutcome(state["run"], state["where"], directory / "bundle", result, resumed=True)
     tags = tags_of(corpus, "train", plan.command, plan.share)
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:

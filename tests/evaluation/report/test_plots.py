@@ -1,4 +1,4 @@
-"""Plots and tables: they say what the figures say, in both languages."""
+"""Plots and tables: they show the metrics, in both languages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate, summary
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import plots, tables
-from haltung.evaluation.report.i18n import count, number
 from haltung.labels import Scheme, parse
 
 SCHEME = parse(
@@ -60,7 +58,7 @@ def multi() -> EvaluationResult:
     return evaluate(ScoredSplit(("1", "2"), ("1", "2"), MULTI, {"themes": values}, {"themes": gold}, "multi", "dev"))
 
 
-def words(figure: Figure) -> list[str]:
+def texts_of(figure: Figure) -> list[str]:
     """All text of a figure."""
     from matplotlib.text import Text
 
@@ -73,51 +71,51 @@ GOOD = evaluation([0, 0, 2, 2, 2], [0, 2, 2, 2, 0])
 
 def test_a_confusion_matrix_shows_counts_names_and_what_it_is_of() -> None:
     """German names with their support, and the split in the second line of the title."""
-    said = words(plots.confusion(GOOD, SCHEME.stance, "de"))
-    assert {"Haltung: Konfusionsmatrix", "news · test · n = 5 · Makro-F1 0,583", "Unterstützung  (2)", "Warnung  (0)"} <= set(said)
-    assert [said.count(number_) for number_ in ("1", "2")] == [3, 1]
+    texts = texts_of(plots.confusion(GOOD, SCHEME.stance, "de"))
+    assert {"Haltung: Konfusionsmatrix", "news · test · n = 5 · Makro-F1 0,583", "Unterstützung  (2)", "Warnung  (0)"} <= set(texts)
+    assert [texts.count(number_) for number_ in ("1", "2")] == [3, 1]
 
 
 def test_bars_show_f1_and_leave_out_what_cannot_be_told() -> None:
     """A label that never occurs has a dash, not a 0."""
-    said = words(plots.per_label(GOOD, SCHEME.stance))
-    assert {"Stance: F1 per label", "Support  (2)", "0.50", "0.67", "–"} <= set(said)
+    texts = texts_of(plots.per_label(GOOD, SCHEME.stance))
+    assert {"Stance: F1 per label", "Support  (2)", "0.50", "0.67", "–"} <= set(texts)
 
 
 def test_a_distribution_shows_gold_beside_predictions() -> None:
     """With both counts written."""
-    assert {"2", "3", "0", "gold", "predicted"} <= set(words(plots.distribution(GOOD, SCHEME.stance)))
+    assert {"2", "3", "0", "gold", "predicted"} <= set(texts_of(plots.distribution(GOOD, SCHEME.stance)))
 
 
 def test_learning_curves_mark_the_best_epoch() -> None:
     """The one that dev chose, with its score; tasks by the scheme's names."""
-    assert {"best epoch: 1 (0.500)", "run 7"} <= set(words(plots.curves(HISTORY, "run 7")))
-    assert {"beste Epoche: 1 (0,500)", "Lernkurven"} <= set(words(plots.curves(HISTORY, "", "de", SCHEME)))
+    assert {"best epoch: 1 (0.500)", "run 7"} <= set(texts_of(plots.curves(HISTORY, "run 7")))
+    assert {"beste Epoche: 1 (0,500)", "Lernkurven"} <= set(texts_of(plots.curves(HISTORY, "", "de", SCHEME)))
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 0.1, "loss": 2.0}], HISTORY[2:3]])
 def test_a_curve_can_be_drawn_from_its_first_point(history: list[dict[str, float]]) -> None:
     """A training that has only begun has a plot too."""
-    assert "training loss" in words(plots.curves(history))
+    assert "training loss" in texts_of(plots.curves(history))
 
 
 def test_a_multi_label_task_has_bars_too() -> None:
     """Its labels' names need no escaping."""
-    assert "a|b  (2)" in words(plots.per_label(multi(), MULTI.themes))
+    assert "a|b  (2)" in texts_of(plots.per_label(multi(), MULTI.themes))
 
 
 def test_a_saved_plot_is_the_same_file_each_time(tmp_path: Path) -> None:
-    """PNG and SVG hold no date and no random id, so that an unchanged plot makes no difference in git."""
-    written = [plots.save(plots.confusion(GOOD, SCHEME.stance), tmp_path / str(turn) / "plot.png", svg=True) for turn in (1, 2)]
-    assert [path.name for path in written[0]] == ["plot.png", "plot.svg"]
-    assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
-    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["plot.png", "plot.svg"]
+    """It has no date in it, so that an unchanged plot makes no difference in git; nothing is left beside it."""
+    paths = [plots.save(plots.confusion(GOOD, SCHEME.stance), tmp_path / folder / "plot") for folder in ("a", "b")]
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["a/plot.png", "b/plot.png"]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert list((tmp_path / "a").iterdir()) == [paths[0]]
 
 
 def test_evaluation_needs_neither_torch_nor_mlflow(root: Path) -> None:
     """Nor does it start pyplot, whose figures stay in memory for ever."""
     code = (
-        "import sys; from haltung.evaluation import comparison, predictions; from haltung.evaluation.report import page, plots, tables; "
+        "import sys; from haltung.evaluation.report import comparison_page, dyads, page, plots, tables; "
         "plots.curves([]); print([name for name in ('torch', 'mlflow', 'transformers', 'matplotlib.pyplot') if name in sys.modules])"
     )
     done = run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env={"PYTHONPATH": "src"})
@@ -179,25 +177,21 @@ def test_seeds_are_shown_with_their_spread() -> None:
     assert tables.seeds(summary([GOOD]), SCHEME, "de").rows[0][1] == "0,583"
 
 
-def test_systems_are_set_side_by_side() -> None:
-    """For a page that compares a baseline with a model."""
-    grid = tables.rivals({"linear": summary([GOOD]), "e5": summary([GOOD, GOOD])}, SCHEME)
-    assert grid.rows == (("linear", "0.583", "1"), ("e5", "0.583 ± 0.000", "2"))
-
-
 def test_warnings_stand_in_a_panel() -> None:
     """A collapsed model is framed heavily; without warnings there is no panel."""
     collapsed = evaluation([0, 1, 2], [2, 2, 2])
-    alarm = printed(tables.alarm(collapsed))
+    alarm = printed(tables.warning_panel(collapsed))
     assert "┏" in alarm
     assert "every one of 3 segments is predicted 'neutral'" in " ".join(alarm.split())
-    assert tables.alarm(GOOD) is None
+    assert tables.warning_panel(GOOD) is None
 
 
-def test_warnings_are_told_in_german() -> None:
-    """Rebuilt from the figures, not translated."""
-    told = tables.told(evaluation([0, 1, 2], [0, 2, 2]), "de")
-    assert told == ["stance: nie vorhergesagt, obwohl im Gold vorhanden: warning (1)"]
+def test_warnings_name_labels_that_are_missed_or_made_up() -> None:
+    """In both languages, each with how often."""
+    missed = evaluation([0, 1, 2], [0, 2, 2])
+    assert tables.warnings(missed) == ["stance: never predicted though in gold: warning (1)"]
+    assert tables.warnings(missed, "de") == ["stance: nie vorhergesagt, obwohl im Gold vorhanden: warning (1)"]
+    assert tables.warnings(evaluation([0, 0, 2], [0, 1, 2]))[0].startswith("stance: predicted but not in gold")
 
 
 def test_all_of_it_is_shown_in_one_call() -> None:
@@ -210,18 +204,17 @@ def test_all_of_it_is_shown_in_one_call() -> None:
     assert text.index("Read this first") < text.index("macro-F1") < text.index("Stance per label")
 
 
-def test_numbers_are_written_as_the_language_has_them() -> None:
-    """Decimal comma and thousands' point in German."""
-    assert (number(0.5312), number(0.5312, "de"), count(12345), count(12345, "de"), count(3479)) == (
-        "0.531",
-        "0,531",
-        "12,345",
-        "12.345",
-        "3479",
-    )
+def test_a_sweep_shows_finished_and_pruned_trials_and_where_it_began() -> None:
+    """Also where no trial is finished yet."""
+    shown = set(texts_of(plots.sweep_history([(0, 0.4), (1, 0.5)], [(2, 0.2)], "news", "de", start=0.41)))
+    assert {"Ergebnisse der Versuche", "Rezept, wie es ist", "beendet", "abgebrochen", "bisher bester"} <= shown
+    assert "finished" in texts_of(plots.sweep_history([], [], "news"))
 
 
-def test_an_unknown_language_is_refused() -> None:
-    """With the two there are."""
-    with pytest.raises(UserError, match="unknown language 'fr'; allowed are en, de"):
-        tables.headline(GOOD, SCHEME, "fr")
+def test_importances_and_learning_curves_name_what_they_show() -> None:
+    """The largest share is above; a size is written as a whole number."""
+    shown = texts_of(plots.importance({"small": 0.2, "large": 0.75}, "news"))
+    assert shown.index("large") < shown.index("small")
+    assert {"0.75", "0.20"} <= set(shown)
+    curve = texts_of(plots.learning_curve({"stance": [(100, 0.4, 0.01), (1000, 0.6, None)]}, "news · dev", "de"))
+    assert {"100", "1000", "stance", "news · dev"} <= set(curve)

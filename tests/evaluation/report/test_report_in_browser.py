@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, read
-from haltung.evaluation.error_analysis.mistakes import Word, find
-from haltung.evaluation.error_analysis.name_sensitivity import reliance
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
+from haltung.evaluation.error_analysis.mistakes import Word, find_mistakes
+from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit, score
@@ -47,18 +50,19 @@ def split() -> tuple[list[Segment], ScoredSplit]:
     return segments, score(segments, predictions, SCHEME, "news", "test")
 
 
-def examined(segments: list[Segment], scored: ScoredSplit) -> ErrorAnalysis:
-    """Everything there is to look at, with weights on one word of each error."""
-    found = find(scored, segments)
-    weighted = [
-        type(mistake)(**{**vars(mistake), "words": (Word("text", 0, 4, -0.5), Word("text", 5, 10, 1.0))}) for mistake in found.mistakes
-    ]
-    found = type(found)(found.wrong, tuple(weighted), found.confusions, found.issues)
+def analysis(segments: list[Segment], scored: ScoredSplit) -> ErrorAnalysis:
+    """An error analysis with weights on two words of each error."""
+    found = find_mistakes(scored, segments)
+    words = (Word("text", 0, 4, -0.5), Word("text", 5, 10, 1.0))
+    found = dataclasses.replace(found, mistakes=tuple(dataclasses.replace(mistake, words=words) for mistake in found.mistakes))
+    sensitivity = name_sensitivity(scored, segments, always_neutral, draws=100)
+    return ErrorAnalysis("news", "test", slices(scored, segments, draws=100), sensitivity, found, len(found.mistakes), 0.0)
 
-    def predict(rows: object) -> list[Prediction]:
-        return [Prediction(row.id, {"stance": "neutral"}, {"stance": {"warning": 0.0, "threat": 0.0, "neutral": 1.0}}) for row in rows]  # type: ignore[attr-defined]
 
-    return ErrorAnalysis("news", "test", slices(scored, segments), reliance(scored, segments, predict), found, len(weighted), 0.0)
+def always_neutral(segments: Sequence[Segment]) -> list[Prediction]:
+    """A model that predicts the same for everything."""
+    probabilities = {"stance": {"warning": 0.0, "threat": 0.0, "neutral": 1.0}}
+    return [Prediction(segment.id, {"stance": "neutral"}, probabilities) for segment in segments]
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +70,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A German report with errors to read."""
     folder = tmp_path_factory.mktemp("reports") / "one"
     segments, scored = split()
-    files = report.write(folder, evaluate(scored), scored, language="de", title="Lauf 7", examination=examined(segments, scored))
+    files = report.write(folder, evaluate(scored), scored, language="de", title="Lauf 7", analysis=analysis(segments, scored))
     assert folder / "examination.json" in files
     return folder
 
 
-def test_the_examination_comes_back_as_it_was_written(folder: Path) -> None:
-    """So that others can work with it."""
-    assert read(folder / "examination.json") == examined(*split())
+def test_the_analysis_is_written_as_plain_data(folder: Path) -> None:
+    """Every digit of it, under the keys that the files of older versions have."""
+    data = json.loads((folder / "examination.json").read_text(encoding="utf-8"))
+    assert list(data) == ["format", "corpus", "split", "slices", "reliance", "mistakes", "explained", "explanation_gap"]
+    expected = analysis(*split())
+    assert data["reliance"] == json.loads(json.dumps(dataclasses.asdict(expected.name_sensitivity)))
+    assert data["mistakes"]["mistakes"][0]["words"] == [dataclasses.asdict(word) for word in expected.mistakes.mistakes[0].words]
+    assert {row["verdict"] for row in data["slices"]["tasks"]["stance"]} == {row.verdict for row in expected.slices.tasks["stance"]}
 
 
 def test_the_page_shows_slices_masking_and_each_error_escaped(folder: Path) -> None:
@@ -151,13 +160,7 @@ def test_a_large_report_is_small_enough_to_send(tmp_path: Path) -> None:
     ]
     ids, groups = tuple(row.id for row in segments), tuple(row.article for row in segments)
     scored = ScoredSplit(ids, groups, SCHEME, {"stance": probabilities}, {"stance": gold}, "news", "test")
-    found = find(scored, segments)
-    examination = ErrorAnalysis(
-        "news", "test", slices(scored, segments), reliance(scored, segments, lambda rows: [_same(row) for row in rows]), found, 0, None
-    )
-    files = report.write(tmp_path / "report", evaluate(scored), scored, examination=examination)
+    sensitivity = name_sensitivity(scored, segments, always_neutral, draws=100)
+    errors = ErrorAnalysis("news", "test", slices(scored, segments, draws=100), sensitivity, find_mistakes(scored, segments), 0, None)
+    files = report.write(tmp_path / "report", evaluate(scored), scored, analysis=errors)
     assert files[0].stat().st_size < 5_000_000
-
-
-def _same(row: Segment) -> Prediction:
-    return Prediction(row.id, {"stance": "neutral"}, {"stance": {"warning": 0.1, "threat": 0.1, "neutral": 0.8}})

@@ -1,27 +1,28 @@
-"""Does a model judge by what is said, or by who says it? Names are masked, or one state's put for another's; see ``reliance``.
+"""Texts with other names: masked ones, and ones in which a state is swapped for another.
 
-In the manner of Ribeiro et al. (2020), "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList" (ACL): a prediction of a stance
-should not change where only names do. That is the wish, not the truth of each sentence: "Moskau droht" is likelier in the news
-than "Bern droht", and a masked article ("die Staat A") is no good German, which a model may stumble over.
+In the manner of Ribeiro et al. (2020), "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList" (ACL): a predicted stance
+should not change where only names do. That is the aim, but not true of each sentence: "Moskau droht" is likelier in the news than "Bern
+droht", and a masked article ("die Staat A") is no good German, which may confuse a model.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 from haltung.actors.forms import resident
 from haltung.actors.states import State, StateMention, state_mentions, states
 from haltung.records import Segment
 
-# The fields of a segment that a model may read, in the order in which letters are given out.
-_PARTS = ("text", "target", "context")
+# The fields of a segment that a model may read, in the order in which letters are assigned.
+_FIELDS = ("text", "target", "context")
 
-# A person is what stands behind one of these: one to three capitalised words, with particles between them. Whoever was found that way
-# is found again by the last of the words alone, in text, target and context.
+# A person follows one of these: one to three capitalised words, with particles between them. A person found in this way is also
+# found by the last of the words alone, in text, target and context.
 _OFFICES = (
     r"(?:\w+-)?\w*(?:[Pp]räsident|[Kk]anzler|[Mm]inister|[Ss]precher|[Cc]hef|[Ss]ekretär|[Ff]ührer|[Mm]achthaber|[Kk]ommissar|[Bb]otschafter|"
     r"[Pp]remier|[Kk]önig|[Ss]enator|[Gg]ouverneur|[Mm]eister|[Gg]eneral|[Kk]andidat|[Dd]irektor|[Dd]iplomat|[Pp]olitiker)"
@@ -31,7 +32,7 @@ _NAME = r"[A-ZÄÖÜŠŽČĆÉÁØŁ][\w’'-]*\w"
 _PARTICLE = r"(?:von(?:\s+der)?|van(?:\s+de[nr]?)?|de|di|da|al|bin|ibn|el|zu)"
 _PERSON = re.compile(rf"\b(?:{_OFFICES})\s+((?:{_NAME})(?:\s+(?:{_PARTICLE}\s+)*{_NAME}){{0,2}})")
 
-# German writes all nouns with a capital. Words of these kinds behind an office are no names: "will der Präsident Truppen entsenden".
+# German capitalises all nouns. Words of these kinds after an office are no names: "will der Präsident Truppen entsenden".
 _NO_NAME = re.compile(
     r"(?:Montag|Dienstag|Mittwoch|Donnerstag|Freitag|Samstag|Sonnabend|Sonntag|Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|"
     r"September|Oktober|November|Dezember|Anfang|Mitte|Ende|Sanktionen|Truppen|Waffen|Soldaten|Kritik|Vorwürfe|Vertreter|Gespräche|"
@@ -42,107 +43,98 @@ _NO_NAME = re.compile(
 
 
 @dataclass
-class _Cast:
-    """The letters of one segment: who was named first is A. It grows while the segment's parts are read."""
+class _Letters:
+    """The letters of the states and persons of one segment, in the order in which they are found."""
 
     states: dict[str, str] = field(default_factory=dict)
     persons: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def letter(known: dict[str, str], name: str) -> str:
+    def assign(letters: dict[str, str], name: str) -> str:
         """Return the letter of ``name``, the next one if it is new; after Z comes A2."""
-        if name not in known:
-            rounds, place = divmod(len(known), 26)
-            known[name] = chr(ord("A") + place) + (str(rounds + 1) if rounds else "")
-        return known[name]
+        if name not in letters:
+            rounds, index = divmod(len(letters), 26)
+            letters[name] = chr(ord("A") + index) + (str(rounds + 1) if rounds else "")
+        return letters[name]
 
 
-def masked(text: str) -> str:
-    """Return the text with ``Staat A``, ``A-staatlich``, ``Hauptstadt A`` and ``Person A`` for states, adjectives, capitals and persons.
+def masked(segment: Segment) -> Segment:
+    """Return the segment with placeholders for names in text, target and context, with the same letters throughout.
 
-    A state and its capital have the same letter. An adjective keeps its ending; a genitive becomes ``des Staats A``.
+    These are ``Staat A``, ``A-staatlich``, ``Hauptstadt A`` and ``Person A`` for states, adjectives, capitals and persons. A state and
+    its capital have the same letter. An adjective keeps its ending; a genitive becomes ``des Staats A``.
     """
-    return _masked({"text": text})["text"]
+    letters = _Letters()
+    texts = {name: getattr(segment, name) for name in _FIELDS}
+    mentions = {name: state_mentions(text) for name, text in texts.items()}
+    for name, text in texts.items():
+        for person in _persons(text, mentions[name]):
+            # By the last word of the name, so that "Olaf Scholz" and "Scholz" are one person.
+            letters.assign(letters.persons, person.split()[-1])
+    changed: dict[str, Any] = {}
+    for name, text in texts.items():
+        replacements = [(mention.start, mention.end, _placeholder(mention, text, letters)) for mention in mentions[name]]
+        changed[name] = _replaced(text, replacements + _person_placeholders(text, mentions[name], letters))
+    return replace(segment, **changed)
 
 
-def masked_segment(segment: Segment) -> Segment:
-    """Return the segment with text, target and context masked, with the same letters throughout."""
-    return _with(segment, _masked({part: getattr(segment, part) for part in _PARTS}))
+def swapped(segment: Segment, seed: int) -> Segment:
+    """Return the segment with each state replaced by another one, the same in text, target and context, and nothing else changed.
 
-
-def swapped(text: str, seed: int) -> str:
-    """Return the text with each state replaced by another one, the same for each of its names, and nothing else changed.
-
-    The other state is drawn among those whose name is of the same gender and number, so that articles stay right. Adjectives keep
-    their endings, genitives their -s. It is never one that the text names. What has no such counterpart stays as it is.
+    The other state is drawn, by ``seed`` and the segment's id, among those whose name has the same gender and number, so that articles
+    stay right; it is never one that the segment names. Adjectives keep their endings, genitives their -s. A state without such a
+    counterpart stays as it is.
     """
-    return _swapped({"text": text}, random.Random(seed))["text"]
-
-
-def swapped_segment(segment: Segment, seed: int) -> Segment:
-    """Return the segment with the states of text, target and context swapped alike; the draw hangs on the segment's id, not its place."""
     rng = random.Random(f"{seed}/{segment.id}")
-    return _with(segment, _swapped({part: getattr(segment, part) for part in _PARTS}, rng))
+    texts = {name: getattr(segment, name) for name in _FIELDS}
+    mentions = {name: state_mentions(text) for name, text in texts.items()}
+    genders: dict[str, str] = {}
+    for mention in (mention for name in _FIELDS for mention in mentions[name]):
+        # The first name that has a gender decides; a state named by adjective or capital alone may become any neuter one.
+        genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
+    others: dict[str, State] = {}
+    for code, gender in genders.items():
+        allowed = [state for state in _counterparts(gender or "n") if state.code not in genders and state not in others.values()]
+        if allowed:
+            others[code] = rng.choice(allowed)
+    changed: dict[str, Any] = {}
+    for name, text in texts.items():
+        named = [mention for mention in mentions[name] if mention.form.code in others]
+        changed[name] = _replaced(text, [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in named])
+    return replace(segment, **changed)
 
 
 def names_state(segment: Segment) -> bool:
-    """Tell whether the segment's own text names a state."""
+    """Return whether the segment's text, rather than its context, names a state."""
     return bool(state_mentions(segment.text))
 
 
-def reread(segments: Sequence[Segment], change: Callable[[Segment], Segment]) -> tuple[list[int], list[Segment]]:
-    """Return the rows whose text, target or context ``change`` has changed, and these segments as they are then."""
-    changed = [(row, new) for row, segment in enumerate(segments) if (new := change(segment)) != segment]
-    return [row for row, _ in changed], [new for _, new in changed]
-
-
-def _with(segment: Segment, parts: dict[str, str]) -> Segment:
-    return replace(segment, text=parts["text"], target=parts["target"], context=parts["context"])
-
-
-def _masked(parts: dict[str, str]) -> dict[str, str]:
-    cast = _Cast()
-    found = {part: state_mentions(text) for part, text in parts.items()}
-    for part, text in parts.items():
-        for person in _persons(text, found[part]):
-            # Known by the last word of the name, so that "Olaf Scholz" and "Scholz" are one.
-            cast.letter(cast.persons, person.split()[-1])
-    out = {}
-    for part, text in parts.items():
-        pieces = [(mention.start, mention.end, _placeholder(mention, text, cast)) for mention in found[part]]
-        out[part] = _replaced(text, pieces + _person_pieces(text, found[part], cast))
-    return out
-
-
-def _placeholder(mention: StateMention, text: str, cast: _Cast) -> str:
+def _placeholder(mention: StateMention, text: str, letters: _Letters) -> str:
     form = mention.form
-    letter = cast.letter(cast.states, form.code)
-    is_compound = text[mention.end : mention.end + 1] == "-"
+    letter = letters.assign(letters.states, form.code)
     if form.kind == "adjective":
         return f"{letter}-staatlich{form.ending}"
     if form.kind == "resident":
         return f"{letter}-Hauptstädter"
-    what = "Hauptstadt" if form.kind.startswith("capital") else "Staat"
-    if is_compound:
-        return f"{what}-{letter}"
-    begins = mention.start == 0 or text[: mention.start].rstrip()[-1:] in '.!?:–„«»"'
+    noun = "Hauptstadt" if form.kind.startswith("capital") else "Staat"
+    if text[mention.end : mention.end + 1] == "-":
+        return f"{noun}-{letter}"
+    starts_sentence = mention.start == 0 or text[: mention.start].rstrip()[-1:] in '.!?:–„«»"'
     if form.kind == "capital_genitive":
-        return f"{'Der' if begins else 'der'} Hauptstadt {letter}"
+        return f"{'Der' if starts_sentence else 'der'} Hauptstadt {letter}"
     if form.kind == "genitive":
         # "des Irans", "des Vereinigten Königreichs" have their article already.
-        return f"Staats {letter}" if form.gender in ("m", "x") else f"{'Des' if begins else 'des'} Staats {letter}"
-    return f"{what} {letter}"
+        return f"Staats {letter}" if form.gender in ("m", "x") else f"{'Des' if starts_sentence else 'des'} Staats {letter}"
+    return f"{noun} {letter}"
 
 
-def _persons(text: str, states_: Sequence[StateMention]) -> list[str]:
-    """Return the names behind offices, without what is no name."""
+def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
+    """Return the names after offices; a name ends before a state and before a word that is no name."""
     names = []
     for match in _PERSON.finditer(text):
         words: list[str] = []
         for word in re.finditer(r"\S+", match[1]):
-            start, end = match.start(1) + word.start(), match.start(1) + word.end()
-            is_state = any(mention.start < end and start < mention.end for mention in states_)
-            if is_state or _NO_NAME.fullmatch(word[0]):
+            if _overlaps(match.start(1) + word.start(), match.start(1) + word.end(), mentions) or _NO_NAME.fullmatch(word[0]):
                 break
             words.append(word[0])
         while words and words[-1][0].islower():
@@ -152,48 +144,30 @@ def _persons(text: str, states_: Sequence[StateMention]) -> list[str]:
     return names
 
 
-def _person_pieces(text: str, states_: Sequence[StateMention], cast: _Cast) -> list[tuple[int, int, str]]:
-    """Return where persons stand, each with its placeholder: whole names behind their office, last names anywhere."""
-    if not cast.persons:
+def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: _Letters) -> list[tuple[int, int, str]]:
+    """Return the spans of persons with their placeholders: full names after their office, last names anywhere."""
+    if not letters.persons:
         return []
-    pieces = []
-    wholes = sorted(set(_persons(text, states_)) | set(cast.persons), key=lambda name: -len(name))
-    pattern = re.compile(r"(?<![\w-])(" + "|".join(re.escape(name) for name in wholes) + r")(s|’|')?(?!\w)")
+    replacements = []
+    names = sorted(set(_persons(text, mentions)) | set(letters.persons), key=lambda name: -len(name))
+    pattern = re.compile(r"(?<![\w-])(" + "|".join(re.escape(name) for name in names) + r")(s|’|')?(?!\w)")
     for match in pattern.finditer(text):
-        letter = cast.persons.get(match[1].split()[-1])
-        overlaps = any(mention.start < match.end() and match.start() < mention.end for mention in states_)
-        if letter and not overlaps:
-            pieces.append((match.start(), match.end(), f"der Person {letter}" if match[2] == "s" else f"Person {letter}"))
-    return pieces
+        letter = letters.persons.get(match[1].split()[-1])
+        if letter and not _overlaps(match.start(), match.end(), mentions):
+            replacements.append((match.start(), match.end(), f"der Person {letter}" if match[2] == "s" else f"Person {letter}"))
+    return replacements
 
 
-def _swapped(parts: dict[str, str], rng: random.Random) -> dict[str, str]:
-    found = {part: state_mentions(text) for part, text in parts.items()}
-    genders: dict[str, str] = {}
-    for mention in (mention for part in _PARTS if part in found for mention in found[part]):
-        # A state named by adjective or capital alone may become any other; the first name with a gender decides.
-        genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
-    others: dict[str, State] = {}
-    for code, gender in genders.items():
-        allowed = [state for state in _targets(gender or "n") if state.code not in genders and state not in others.values()]
-        if allowed and (code != "EU" or gender):
-            others[code] = rng.choice(allowed)
-    return {
-        part: _replaced(
-            text,
-            [
-                (mention.start, mention.end, _instead(mention, others[mention.form.code], text))
-                for mention in found[part]
-                if mention.form.code in others
-            ],
-        )
-        for part, text in parts.items()
-    }
+def _overlaps(start: int, end: int, mentions: Sequence[StateMention]) -> bool:
+    return any(mention.start < end and start < mention.end for mention in mentions)
 
 
 @cache
-def _targets(gender: str) -> tuple[State, ...]:
-    """Return the states that decline as a name of this gender does; plural names end in -n, since others have a dative of their own."""
+def _counterparts(gender: str) -> tuple[State, ...]:
+    """Return the states that decline as a name of this gender does.
+
+    Of plural names only those in -n (and the USA) are among them, since others have a different dative.
+    """
     kind = "n" if gender == "x" else gender
     return tuple(
         state
@@ -202,7 +176,8 @@ def _targets(gender: str) -> tuple[State, ...]:
     )
 
 
-def _instead(mention: StateMention, other: State, text: str) -> str:
+def _other_form(mention: StateMention, other: State, text: str) -> str:
+    """Return the other state in the form of the mention."""
     form = mention.form
     if form.kind == "adjective":
         is_capital = text[mention.start].isupper() and not text.startswith("US-", mention.start)
@@ -214,7 +189,7 @@ def _instead(mention: StateMention, other: State, text: str) -> str:
     return other.name + ("s" if form.kind == "genitive" and other.gender in "nm" else "")
 
 
-def _replaced(text: str, pieces: Sequence[tuple[int, int, str]]) -> str:
-    for start, end, new in sorted(pieces, reverse=True):
+def _replaced(text: str, replacements: Sequence[tuple[int, int, str]]) -> str:
+    for start, end, new in sorted(replacements, reverse=True):
         text = text[:start] + new + text[end:]
     return text

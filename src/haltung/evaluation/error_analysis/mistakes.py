@@ -1,10 +1,10 @@
-"""Errors to read: the most confident ones, which labels are taken for which, and gold labels that look wrong themselves."""
+"""Errors to read: the most confident ones, which labels are confused, and gold labels that may be wrong."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,13 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import confusion
 from haltung.evaluation.predictions import Floats, ScoredSplit
-from haltung.evaluation.report.i18n import count, number, word
-from haltung.evaluation.report.tables import Grid
-from haltung.labels import Scheme, Task
+from haltung.labels import Task
 from haltung.records import Segment
 
 
 @dataclass(frozen=True)
 class Word:
-    """What the word at ``[start, end)`` of ``part`` (text, target, context) says, from -1 (against the label) to 1 (for it)."""
+    """The attribution of the word at ``[start, end)`` of ``part`` (text, target, context), from -1 (against the label) to 1 (for it)."""
 
     part: str
     start: int
@@ -33,9 +31,9 @@ class Mistake:
     """A segment that was predicted wrongly.
 
     ``gold`` and ``predicted`` are label ids, one of each for a single-label task. ``probability`` is that of ``label``, the predicted one,
-    and ``gold_probability`` that of the gold label. For a multi-label task ``label`` is the one that is wrong by most, ``probability``
-    how sure that is (of its absence, where it is missed), and ``gold_probability`` the rest to 1. ``words`` is empty where no
-    importances were made; they speak for or against ``label``.
+    and ``gold_probability`` that of the gold label. For a multi-label task ``label`` is the one with the most confident wrong decision,
+    ``probability`` its confidence (in its absence, where it is missed), and ``gold_probability`` the rest to 1. ``words`` are the
+    attributions for ``label``, empty where none were computed.
     """
 
     task: str
@@ -51,16 +49,13 @@ class Mistake:
     context: str
     words: tuple[Word, ...] = ()
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Mistake:
-        """Make the record of plain data."""
-        words = tuple(Word(**word) for word in data["words"])
-        return cls(**{**data, "gold": tuple(data["gold"]), "predicted": tuple(data["predicted"]), "words": words})
-
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often ``gold`` was taken for ``predicted``; ``share`` of the segments with that label, and the ids of the surest examples."""
+    """How often ``gold`` was predicted as ``predicted``.
+
+    ``share`` is relative to the segments with that gold label; ``examples`` are the ids of the most confident ones.
+    """
 
     task: str
     gold: str
@@ -69,18 +64,13 @@ class Confusion:
     share: float
     examples: tuple[str, ...]
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Confusion:
-        """Make the record of plain data."""
-        return cls(**{**data, "examples": tuple(data["examples"])})
-
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """A gold label for somebody to look at: the model, which has not learned from this segment, firmly says ``suggested``.
+    """A gold label that may be wrong: the model, which was not trained on this segment, confidently predicts ``suggested``.
 
-    ``quality`` is cleanlab's score of the gold label, 0 (likely wrong) to 1. Some are the model's own errors; it is a list to read, not
-    to apply.
+    ``quality`` is cleanlab's score of the gold label, 0 (likely wrong) to 1. Some issues are the model's errors; it is a list to read,
+    not to apply.
     """
 
     task: str
@@ -95,61 +85,40 @@ class LabelIssue:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Everything to read about the errors; ``wrong`` counts them by task, whether or not they are listed."""
+    """The errors of all tasks; ``wrong`` counts them by task, whether or not they are listed."""
 
     wrong: Mapping[str, int]
     mistakes: tuple[Mistake, ...]
     confusions: tuple[Confusion, ...]
     issues: tuple[LabelIssue, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, the inverse of ``from_dict``."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Mistakes:
-        """Make the record of plain data."""
-        return cls(
-            dict(data["wrong"]),
-            tuple(Mistake.from_dict(row) for row in data["mistakes"]),
-            tuple(Confusion.from_dict(row) for row in data["confusions"]),
-            tuple(LabelIssue(**row) for row in data["issues"]),
-        )
-
-
-def find(scored: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issues: int = 50) -> Mistakes:
-    """Return the errors of all tasks: at most ``limit`` mistakes and ``issues`` label issues for each.
+def find_mistakes(scored: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issue_limit: int = 50) -> Mistakes:
+    """Return the errors of all tasks: at most ``limit`` mistakes and ``issue_limit`` label issues for each.
 
     Raises:
-        UserError: cleanlab is not installed, and label issues are asked for.
+        UserError: cleanlab is not installed, and ``issue_limit`` is not 0.
     """
-    wrong: dict[str, int] = {}
-    found: list[Mistake] = []
-    pairs: list[Confusion] = []
-    doubtful: list[LabelIssue] = []
-    for task in scored.scheme:
-        if not scored.labelled(task.name).any():
-            continue
-        rows = mistaken(scored, task)
-        wrong[task.name] = len(rows)
-        found += mistakes(scored, segments, task, limit)
-        pairs += confusions(scored, task)
-        if issues:
-            doubtful += label_issues(scored, segments, task, issues)
-    return Mistakes(wrong, tuple(found), tuple(pairs), tuple(doubtful))
+    tasks = [task for task in scored.scheme if scored.labelled(task.name).any()]
+    return Mistakes(
+        {task.name: len(wrong_rows(scored, task)) for task in tasks},
+        tuple(mistake for task in tasks for mistake in mistakes(scored, segments, task, limit)),
+        tuple(pair for task in tasks for pair in confusions(scored, task)),
+        tuple(issue for task in tasks for issue in label_issues(scored, segments, task, issue_limit)) if issue_limit else (),
+    )
 
 
-def mistaken(scored: ScoredSplit, task: Task) -> list[int]:
-    """Return the rows that are predicted wrongly, the surest first."""
+def wrong_rows(scored: ScoredSplit, task: Task) -> list[int]:
+    """Return the rows that are predicted wrongly, the most confident first."""
     gold, decided = scored.gold[task.name], scored.decided(task.name)
     wrong = gold != decided if gold.ndim == 1 else (gold != decided).any(axis=1)
-    sure = _sureness(scored, task)
     rows = np.flatnonzero(wrong & scored.labelled(task.name))
-    return [int(row) for row in rows[np.argsort(-sure[rows].max(axis=1), kind="stable")]]
+    confidence = _confidence(scored, task)[rows].max(axis=1)
+    return [int(row) for row in rows[np.argsort(-confidence, kind="stable")]]
 
 
 def mistakes(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
-    """Return the most confident errors of a task, the surest first.
+    """Return the most confident errors of a task, the most confident first.
 
     Args:
         scored: predictions and gold.
@@ -157,16 +126,16 @@ def mistakes(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit
         task: of the scheme.
         limit: how many at most.
     """
-    sure, out = _sureness(scored, task), []
+    confidence, out = _confidence(scored, task), []
     gold, decided = scored.gold[task.name], scored.decided(task.name)
-    for row in mistaken(scored, task)[:limit]:
-        place, segment = int(sure[row].argmax()), segments[row]
-        probability = float(sure[row, place])
-        against = float(scored.probabilities[task.name][row, gold[row]]) if task.kind == "single" else 1 - probability
+    for row in wrong_rows(scored, task)[:limit]:
+        label, segment = int(confidence[row].argmax()), segments[row]
+        probability = float(confidence[row, label])
+        of_gold = float(scored.probabilities[task.name][row, gold[row]]) if task.kind == "single" else 1 - probability
         out.append(
             Mistake(
-                task.name, segment.id, segment.article, _named(gold[row], task), _named(decided[row], task), task.ids[place],
-                probability, against, segment.text, segment.target, segment.context,
+                task.name, segment.id, segment.article, _ids(gold[row], task), _ids(decided[row], task), task.ids[label],
+                probability, of_gold, segment.text, segment.target, segment.context,
             )
         )  # fmt: skip
     return out
@@ -179,13 +148,12 @@ def confusions(scored: ScoredSplit, task: Task, examples: int = 5) -> list[Confu
     rows = scored.labelled(task.name)
     gold, decided = scored.gold[task.name], scored.decided(task.name)
     counts = confusion(gold[rows], decided[rows], len(task))
-    surest: dict[tuple[int, int], list[str]] = {}
-    for row in mistaken(scored, task):
-        surest.setdefault((int(gold[row]), int(decided[row])), []).append(scored.ids[row])
-    pairs = sorted(surest, key=lambda pair: (-counts[pair], pair))
+    ids: dict[tuple[int, int], list[str]] = {}
+    for row in wrong_rows(scored, task):
+        ids.setdefault((int(gold[row]), int(decided[row])), []).append(scored.ids[row])
     return [
-        Confusion(task.name, task.ids[a], task.ids[b], len(ids := surest[a, b]), len(ids) / int(counts[a].sum()), tuple(ids[:examples]))
-        for a, b in pairs
+        Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / int(counts[a].sum()), tuple(ids[a, b][:examples]))
+        for a, b in sorted(ids, key=lambda pair: (-counts[pair], pair))
     ]
 
 
@@ -193,8 +161,8 @@ def label_issues(scored: ScoredSplit, segments: Sequence[Segment], task: Task, l
     """Return the gold labels that are likely wrong, the likeliest first; none for a multi-label task.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label
-    is doubted where another one is more probable than it is for those who have it. It needs predictions for segments that the model has
-    not learned from, which ``scored`` has for dev, test, and out-of-fold.
+    is an issue where another one is more probable than it is for those who have it. It needs predictions for segments that the model was
+    not trained on, which ``scored`` has for dev, test, and out-of-fold.
 
     Raises:
         UserError: cleanlab is not installed.
@@ -202,93 +170,45 @@ def label_issues(scored: ScoredSplit, segments: Sequence[Segment], task: Task, l
     if task.kind == "multi":
         return []
     rows = np.flatnonzero(scored.labelled(task.name))
-    gold, values = scored.gold[task.name][rows], scored.probabilities[task.name][rows]
-    present = np.unique(gold)
-    if len(present) < 2:
+    gold, probabilities = scored.gold[task.name][rows], scored.probabilities[task.name][rows]
+    if len(np.unique(gold)) < 2:
         return []
-    doubtful, quality = _doubted(gold, values)
+    is_issue, quality = _cleanlab(gold, probabilities)
     out = []
-    for place in sorted(np.flatnonzero(doubtful), key=lambda place: (quality[place], place))[:limit]:
-        segment, best = segments[rows[place]], int(values[place].argmax())
-        if best != gold[place]:
-            labels = (task.ids[gold[place]], task.ids[best])
-            out.append(LabelIssue(task.name, segment.id, segment.article, *labels, float(quality[place]), segment.text, segment.context))
+    for index in sorted(np.flatnonzero(is_issue), key=lambda index: (quality[index], index))[:limit]:
+        segment, best = segments[rows[index]], int(probabilities[index].argmax())
+        if best != gold[index]:
+            labels = (task.ids[gold[index]], task.ids[best])
+            out.append(LabelIssue(task.name, segment.id, segment.article, *labels, float(quality[index]), segment.text, segment.context))
     return out
 
 
-def confusion_table(found: Sequence[Confusion], task: Task, language: str = "en") -> Grid:
-    """Return one row for each pair of the task."""
-    names = {label.id: label.name(language) for label in task.labels}
-    rows = tuple(
-        (names[row.gold], names[row.predicted], count(row.count, language), number(row.share, language))
-        for row in found
-        if row.task == task.name
-    )
-    columns = ("gold", "predicted", "segments", "share_of_gold")
-    return Grid(f"{task.title(language)}: {word('confusions', language)}", tuple(word(name, language) for name in columns), rows, left=2)
-
-
-def mistake_table(found: Sequence[Mistake], scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each mistake."""
-    names = {(task.name, label.id): label.name(language) for task in scheme for label in task.labels}
-    rows = tuple(
-        (
-            scheme[row.task].title(language),
-            *(", ".join(names[row.task, label] for label in labels) or "–" for labels in (row.gold, row.predicted)),
-            row.text,
-            number(row.probability, language),
-        )
-        for row in found
-    )
-    columns = ("task", "gold", "predicted", "segment", "probability")
-    return Grid(word("mistakes", language), tuple(word(name, language) for name in columns), rows, left=4)
-
-
-def issue_table(found: Sequence[LabelIssue], scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each doubted label."""
-    names = {(task.name, label.id): label.name(language) for task in scheme for label in task.labels}
-    rows = tuple(
-        (
-            scheme[row.task].title(language),
-            names[row.task, row.gold],
-            names[row.task, row.suggested],
-            row.text,
-            number(row.quality, language),
-        )
-        for row in found
-    )
-    columns = ("task", "gold", "suggested", "segment", "quality")
-    return Grid(word("label_issues", language), tuple(word(name, language) for name in columns), rows, left=4)
-
-
-def _sureness(scored: ScoredSplit, task: Task) -> Floats:
-    """Return how sure each row is, ``[n, labels]``: of the predicted label, or of each wrong decision of a multi-label task; else -1."""
+def _confidence(scored: ScoredSplit, task: Task) -> Floats:
+    """Return the confidence of the predicted label, or of each wrong decision of a multi-label task, ``[n, labels]``; elsewhere -1."""
     values, decided = scored.probabilities[task.name], scored.decided(task.name)
     if task.kind == "single":
         return np.where(np.eye(len(task), dtype=np.bool_)[decided], values, -1.0)
     return np.where(scored.gold[task.name] != decided, np.where(decided == 1, values, 1 - values), -1.0)
 
 
-def _named(gold: Any, task: Task) -> tuple[str, ...]:
+def _ids(gold: Any, task: Task) -> tuple[str, ...]:
     if task.kind == "single":
         return (task.ids[int(gold)],)
     return tuple(label for label, has in zip(task.ids, gold, strict=True) if has == 1)
 
 
-def _doubted(gold: np.ndarray, values: Floats) -> tuple[np.ndarray, np.ndarray]:
-    """Return which labels cleanlab doubts, and the quality of each, ``[n]`` both."""
+def _cleanlab(gold: np.ndarray, probabilities: Floats) -> tuple[np.ndarray, np.ndarray]:
+    """Return which labels are issues, and the quality of each, ``[n]`` both."""
     try:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
-        raise UserError(
-            "likely label errors are found by cleanlab, which is not installed; pip install cleanlab, or say error_analysis=false"
-        ) from None
-    values = np.clip(values, 1e-12, 1.0)
-    values = values / values.sum(axis=1, keepdims=True)
+        raise UserError("label issues need cleanlab, which is not installed; pip install cleanlab, or say error_analysis=false") from None
+    probabilities = np.clip(probabilities, 1e-12, 1.0)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     with warnings.catch_warnings():
-        # A label that no segment of the split has is told as a warning; here it is nothing unusual.
+        # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
         warnings.simplefilter("ignore")
-        doubtful = find_label_issues(gold, values, n_jobs=1)
-        quality = get_label_quality_scores(gold, values)
-    return np.asarray(doubtful), np.asarray(quality)
+        is_issue = find_label_issues(gold, probabilities, n_jobs=1)
+        quality = get_label_quality_scores(gold, probabilities)
+    return np.asarray(is_issue), np.asarray(quality)

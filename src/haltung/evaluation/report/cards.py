@@ -1,4 +1,4 @@
-"""Errors as the page shows them: each one a card that can be filtered, its words coloured by what they said to the model."""
+"""Errors as the page shows them: each is a card that can be filtered, with its words coloured by their attributions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from haltung.labels import Scheme, Task
 
 
 @dataclass(frozen=True)
-class Piece:
+class ColouredText:
     """A run of text with one weight, from -1 (against the predicted label) to 1 (for it); 0 is uncoloured."""
 
     text: str
@@ -19,25 +19,23 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Card:
+class MistakeCard:
     """One error. ``gold`` and ``predicted`` are ids, by which cards are filtered; the names are for the reader."""
 
-    task: str
     id: str
-    article: str
     gold: str
     predicted: str
     gold_name: str
     predicted_name: str
     probability: str
     target: str
-    context: tuple[Piece, ...]
-    text: tuple[Piece, ...]
+    context: tuple[ColouredText, ...]
+    text: tuple[ColouredText, ...]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A confusion that filters the cards when it is clicked."""
+class ConfusionButton:
+    """A confusion; a click on it filters the cards."""
 
     gold: str
     predicted: str
@@ -46,11 +44,10 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """A gold label for somebody to look at."""
+class IssueCard:
+    """A gold label that may be wrong."""
 
     id: str
-    article: str
     gold_name: str
     suggested_name: str
     quality: str
@@ -58,82 +55,80 @@ class Doubt:
     context: str
 
 
-def cards(found: Sequence[Mistake], task: Task, language: str = "en") -> list[Card]:
+def mistake_cards(mistakes: Sequence[Mistake], task: Task, language: str = "en") -> list[MistakeCard]:
     """Return the task's errors in their order."""
     return [
-        Card(
-            task.name,
+        MistakeCard(
             mistake.id,
-            mistake.article,
             " ".join(mistake.gold),
             " ".join(mistake.predicted),
-            named(mistake.gold, task, language),
-            named(mistake.predicted, task, language),
+            _names(mistake.gold, task, language),
+            _names(mistake.predicted, task, language),
             number(mistake.probability, language, 2),
             mistake.target,
-            tuple(pieces(mistake.context, [word for word in mistake.words if word.part == "context"])),
-            tuple(pieces(mistake.text, [word for word in mistake.words if word.part == "text"])),
+            tuple(_coloured(mistake.context, [word for word in mistake.words if word.part == "context"])),
+            tuple(_coloured(mistake.text, [word for word in mistake.words if word.part == "text"])),
         )
-        for mistake in found
+        for mistake in mistakes
         if mistake.task == task.name
     ]
 
 
-def pairs(found: Sequence[Confusion], task: Task, language: str = "en", most: int = 12) -> list[Pair]:
+def confusion_buttons(confusions: Sequence[Confusion], task: Task, language: str = "en", limit: int = 12) -> list[ConfusionButton]:
     """Return the task's most frequent confusions."""
-    rows = [row for row in found if row.task == task.name][:most]
+    rows = [row for row in confusions if row.task == task.name][:limit]
     return [
-        Pair(
+        ConfusionButton(
             row.gold,
             row.predicted,
-            f"{named((row.gold,), task, language)} → {named((row.predicted,), task, language)}",
+            f"{_names((row.gold,), task, language)} → {_names((row.predicted,), task, language)}",
             count(row.count, language),
         )
         for row in rows
     ]
 
 
-def doubts(found: Sequence[LabelIssue], task: Task, language: str = "en") -> list[Doubt]:
-    """Return the task's gold labels that look wrong."""
+def issue_cards(issues: Sequence[LabelIssue], task: Task, language: str = "en") -> list[IssueCard]:
+    """Return the task's gold labels that may be wrong."""
     return [
-        Doubt(
+        IssueCard(
             issue.id,
-            issue.article,
-            named((issue.gold,), task, language),
-            named((issue.suggested,), task, language),
+            _names((issue.gold,), task, language),
+            _names((issue.suggested,), task, language),
             number(issue.quality, language, 2),
             issue.text,
             issue.context,
         )
-        for issue in found
+        for issue in issues
         if issue.task == task.name
     ]
 
 
-def pieces(text: str, words: Sequence[Word]) -> Iterator[Piece]:
-    """Cut a text at its weighted words; what lies between them has the weight 0."""
-    at = 0
-    for word in sorted(words, key=lambda word: word.start):
-        if word.start > at:
-            yield Piece(text[at : word.start], 0.0)
-        if word.end > max(at, word.start):
-            yield Piece(text[max(at, word.start) : word.end], word.weight)
-        at = max(at, word.end)
-    if at < len(text):
-        yield Piece(text[at:], 0.0)
-
-
-def named(labels: Sequence[str], task: Task, language: str = "en") -> str:
-    """Return the labels' names, "–" where there is none."""
-    known = {label.id: label.name(language) for label in task.labels}
-    return ", ".join(known.get(label, label) for label in labels) or "–"
-
-
-def filters(scheme: Scheme, found: Sequence[Card]) -> dict[str, list[tuple[str, str]]]:
-    """Return the choices of the two filters, gold and predicted, as id and name, those only that some card has."""
+def filters(scheme: Scheme, cards: Sequence[MistakeCard]) -> dict[str, list[tuple[str, str]]]:
+    """Return the options of the two filters, gold and predicted, as id and name; only those that some card has."""
+    order = {label: position for position, label in enumerate(label for task in scheme for label in task.ids)}
     out: dict[str, list[tuple[str, str]]] = {}
     for side in ("gold", "predicted"):
-        seen = {getattr(card, side): getattr(card, f"{side}_name") for card in found}
-        order = {label: place for place, label in enumerate(label for task in scheme for label in task.ids)}
-        out[side] = sorted(seen.items(), key=lambda item: order.get(item[0], len(order)))
+        options = {getattr(card, side): getattr(card, f"{side}_name") for card in cards}
+        out[side] = sorted(options.items(), key=lambda option: order.get(option[0], len(order)))
     return out
+
+
+def _coloured(text: str, words: Sequence[Word]) -> Iterator[ColouredText]:
+    """Cut a text at its weighted words; the text between them has the weight 0."""
+    end = 0
+    for word in sorted(words, key=lambda word: word.start):
+        start = max(end, word.start)
+        if word.start > end:
+            yield ColouredText(text[end : word.start], 0.0)
+        if word.end > start:
+            yield ColouredText(text[start : word.end], word.weight)
+        end = max(end, word.end)
+    if end < len(text):
+        yield ColouredText(text[end:], 0.0)
+
+
+def _names(labels: Sequence[str], task: Task, language: str) -> str:
+    """Return the labels' names, "–" where there is none."""
+    names = {label.id: label.name(language) for label in task.labels}
+    return ", ".join(names.get(label, label) for label in labels) or "–"

@@ -1,16 +1,19 @@
-"""Plots as matplotlib ``Figure`` objects, without pyplot and its global state; colour-blind readers can tell the colours apart."""
+"""Plots as matplotlib ``Figure`` objects, without pyplot and its global state; colour-blind readers can distinguish the colours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from haltung.evaluation.error_analysis.slices import Slices
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
-from haltung.evaluation.report.i18n import count, number, place, word
+from haltung.evaluation.report.i18n import count, number, percent, short_number, split_title, word
+from haltung.evaluation.report.tables import slice_title
+from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.files import atomic_file
 from haltung.labels import Scheme, Task
 
@@ -20,18 +23,17 @@ if TYPE_CHECKING:
 
 # Okabe and Ito (2008), "Color Universal Design"; used in this order.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
-_LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-_MARKS = ("o", "s", "^", "D", "v", "P")
 INK, SOFT, FAINT = "#222222", "#666666", "#DDDDDD"
-_DPI = 150
-# x in the data, y from 0 (the axes' lower edge) to 1.
-_EDGE = ("data", "axes fraction")
+_LINES, _MARKERS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", "D", "v", "P")
+# Beside the colour, a shape for readers who see none.
+_VERDICTS = {"worse": (VERMILION, "v"), "better": (BLUE, "^"), "level": (SKY, "o")}
+DASHED = (0, (4, 3))
 
 
-def confusion(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
+def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
     """Draw a single-label task's confusion matrix: counts written in, coloured by their share of the row (the gold label)."""
-    figures = evaluation.tasks[task.name]
-    counts = np.array(figures.confusion)
+    metrics = result.tasks[task.name]
+    counts = np.array(metrics.confusion)
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     size = len(task)
@@ -55,93 +57,78 @@ def confusion(evaluation: EvaluationResult, task: Task, language: str = "en") ->
     axes.set_xlabel(word("predicted", language))
     axes.set_ylabel(f"{word('gold', language)} ({word('support', language)})")
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, ticks=[0, 0.25, 0.5, 0.75, 1])
-    bar.ax.set_yticklabels([f"{percent} %" if language == "de" else f"{percent}%" for percent in (0, 25, 50, 75, 100)])
+    bar.ax.set_yticklabels([percent(value, language) for value in (0, 25, 50, 75, 100)])
     bar.set_label(word("share", language), fontsize=8, color=SOFT)
     bar.ax.tick_params(labelsize=8, length=0)
     bar.outline.set_visible(False)
-    finish(axes, f"{task.title(language)}: {word('confusion', language)}", _under(evaluation, figures, language), frame=False)
+    finish(axes, f"{task.title(language)}: {word('confusion', language)}", _subtitle(result, metrics, language), frame=False)
     return figure
 
 
-def per_label(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw F1 as a bar with its interval for each label, precision and recall as marks, support beside the name, macro-F1 as a line."""
-    figures = evaluation.tasks[task.name]
+def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
+    """Draw F1 as a bar with its interval for each label, precision and recall as marks, and macro-F1 as a line across."""
+    metrics = result.tasks[task.name]
     names = {label.id: label.name(language) for label in task.labels}
     rows = np.arange(len(task))
     figure = canvas(7.6, 1.75 + 0.36 * len(task))
     axes = figure.add_subplot()
-    f1 = [label.f1 for label in figures.labels]
+    f1 = [label.f1 for label in metrics.labels]
     axes.barh(rows, f1, height=0.62, color=SKY, label=word("f1", language), zorder=2)
-    ends = [label.intervals.get("f1") for label in figures.labels]
-    # A whisker would have a negative length where rounding puts an end past the figure.
-    below = [max(0.0, value - end.low) if end else 0.0 for value, end in zip(f1, ends, strict=True)]
-    above = [max(0.0, end.high - value) if end else 0.0 for value, end in zip(f1, ends, strict=True)]
-    if any(ends):
-        axes.errorbar(f1, rows, xerr=[below, above], fmt="none", ecolor=SOFT, elinewidth=1.1, capsize=2.5, zorder=3)
-    # A label that is never predicted has no precision, one that never occurs no recall; a mark at 0 would say otherwise.
-    precision = [label.precision if label.predicted else np.nan for label in figures.labels]
-    recall = [label.recall if label.support else np.nan for label in figures.labels]
-    for values, mark, colour, what in ((precision, "D", BLUE, "precision"), (recall, "o", VERMILION, "recall")):
-        style: dict[str, Any] = {"marker": mark, "color": colour, "edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
-        axes.scatter(values, rows, s=30, label=word(what, language), **style)
-    axes.axvline(
-        figures.macro_f1,
-        color=INK,
-        linestyle=(0, (4, 3)),
-        linewidth=1,
-        label=f"{word('macro_f1', language)} {number(figures.macro_f1, language)}",
-    )
-    for row, label in enumerate(figures.labels):
-        value = number(label.f1, language, 2) if label.support or label.predicted else "–"
-        axes.annotate(value, (1.03, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK, annotation_clip=False)
-    axes.annotate(
-        word("f1", language), (1.03, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom", fontsize=8, color=SOFT
-    )
-    axes.set_yticks(rows, [f"{names[label.label]}  ({count(label.support, language)})" for label in figures.labels])
+    intervals = [label.intervals.get("f1") for label in metrics.labels]
+    if any(intervals):
+        whiskers(axes, f1, rows, intervals, SOFT)
+    # A label that is never predicted has no precision, one that never occurs no recall; a mark at 0 would be misleading.
+    precision = [label.precision if label.predicted else np.nan for label in metrics.labels]
+    recall = [label.recall if label.support else np.nan for label in metrics.labels]
+    _marks(axes, precision, rows, "D", BLUE, word("precision", language))
+    _marks(axes, recall, rows, "o", VERMILION, word("recall", language))
+    macro_f1 = f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}"
+    axes.axvline(metrics.macro_f1, color=INK, linestyle=DASHED, linewidth=1, label=macro_f1)
+    for row, label in enumerate(metrics.labels):
+        beside(axes, row, number(label.f1, language, 2) if label.support or label.predicted else "–")
+    style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom", "fontsize": 8, "color": SOFT}
+    axes.annotate(word("f1", language), (1.03, 1), (0, 3), **style)
+    axes.set_yticks(rows, [f"{names[label.label]}  ({count(label.support, language)})" for label in metrics.labels])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.margins(y=0.02)
     axes.set_ylabel(f"{word('label', language)} ({word('support', language)})")
-    numbered(axes, language)
-    axes.grid(axis="x", color=FAINT, linewidth=0.7, zorder=0)
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.6 / (len(task) + 1) - 0.01), ncols=4, frameon=False, fontsize=8.5, handletextpad=0.5
-    )
-    finish(axes, f"{task.title(language)}: F1 {word('per_label', language)}", _under(evaluation, figures, language))
+    localise(axes, "x", language)
+    _legend_below(axes, 0.6 / (len(task) + 1) + 0.01, 4, handletextpad=0.5)
+    finish(axes, f"{task.title(language)}: F1 {word('per_label', language)}", _subtitle(result, metrics, language), grid="x")
     return figure
 
 
-def phenomena(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw, for each phenomenon of a challenge set, the share of pairs with both right as a bar and the accuracy as a mark on it."""
-    rows = evaluation.phenomena[task.name]
-    places = np.arange(len(rows))
-    figure = canvas(7.6, 1.75 + 0.36 * len(rows))
+def phenomena(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
+    """Draw the share of minimal pairs with both right as a bar for each phenomenon, with the accuracy as a mark on it."""
+    metrics = result.phenomena[task.name]
+    rows = np.arange(len(metrics))
+    figure = canvas(7.6, 1.75 + 0.36 * len(metrics))
     axes = figure.add_subplot()
-    bars = axes.barh(places, [row.both for row in rows], height=0.62, color=SKY, label=word("both", language), zorder=2)
-    axes.bar_label(bars, [number(row.both, language, 2) for row in rows], padding=3, fontsize=9, color=INK)
-    style: dict[str, Any] = {"marker": "o", "color": VERMILION, "edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
-    axes.scatter([row.accuracy for row in rows], places, s=30, label=word("accuracy", language), **style)
-    names = [word("all", language) if row.phenomenon == ALL else row.phenomenon for row in rows]
-    axes.set_yticks(places, [f"{name}  ({count(row.pairs, language)})" for name, row in zip(names, rows, strict=True)])
+    bars = axes.barh(rows, [row.both for row in metrics], height=0.62, color=SKY, label=word("both", language), zorder=2)
+    axes.bar_label(bars, [number(row.both, language, 2) for row in metrics], padding=3, fontsize=9, color=INK)
+    _marks(axes, [row.accuracy for row in metrics], rows, "o", VERMILION, word("accuracy", language))
+    names = [word("all", language) if row.phenomenon == ALL else row.phenomenon for row in metrics]
+    axes.set_yticks(rows, [f"{name}  ({count(row.pairs, language)})" for name, row in zip(names, metrics, strict=True)])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_ylabel(f"{word('phenomenon', language)} ({word('pairs', language)})")
-    numbered(axes, language)
-    axes.grid(axis="x", color=FAINT, linewidth=0.7, zorder=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / (len(rows) + 1) - 0.01), ncols=2, frameon=False, fontsize=8.5)
-    finish(axes, f"{task.title(language)} {word('phenomena', language)}", _under(evaluation, evaluation.tasks[task.name], language))
+    localise(axes, "x", language)
+    _legend_below(axes, 0.6 / (len(metrics) + 1) + 0.01, 2)
+    subtitle = _subtitle(result, result.tasks[task.name], language)
+    finish(axes, f"{task.title(language)} {word('phenomena', language)}", subtitle, grid="x")
     return figure
 
 
-def distribution(evaluation: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw how many segments have each label, beside how many are given it."""
-    figures = evaluation.tasks[task.name]
+def distribution(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
+    """Draw how many segments have each label in gold, beside how many are predicted to."""
+    metrics = result.tasks[task.name]
     rows = np.arange(len(task))
     figure = canvas(7.6, 1.75 + 0.42 * len(task))
     axes = figure.add_subplot()
     parts = (
-        ("gold", [label.support for label in figures.labels], BLUE, -0.2),
-        ("predicted", [label.predicted for label in figures.labels], ORANGE, 0.2),
+        ("gold", [label.support for label in metrics.labels], BLUE, -0.2),
+        ("predicted", [label.predicted for label in metrics.labels], ORANGE, 0.2),
     )
     for name, values, colour, offset in parts:
         bars = axes.barh(rows + offset, values, height=0.38, color=colour, label=word(name, language), zorder=2)
@@ -151,10 +138,10 @@ def distribution(evaluation: EvaluationResult, task: Task, language: str = "en")
     axes.margins(x=0.08, y=0.02)
     axes.set_xlim(left=0)
     axes.set_xlabel(word("segments", language))
-    _whole(axes)
-    axes.grid(axis="x", color=FAINT, linewidth=0.7, zorder=0)
+    _integers(axes)
     axes.legend(frameon=False, fontsize=9, loc="best")
-    finish(axes, f"{task.title(language)}: {word('distribution', language)}", _under(evaluation, figures, language, with_f1=False))
+    subtitle = _subtitle(result, metrics, language, with_f1=False)
+    finish(axes, f"{task.title(language)}: {word('distribution', language)}", subtitle, grid="x")
     return figure
 
 
@@ -163,63 +150,171 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
 
     Args:
         history: points such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0, "dev_stance_macro_f1": …, "dev_score": …}``; the epoch
-            with the highest ``dev_score`` is marked, and the score drawn where it is not one of the tasks'.
-        title: of the plot's second line, such as the run's name.
+            with the highest ``dev_score`` is marked, and the score is drawn where it differs from each of the tasks'.
+        title: the plot's second line, such as the run's name.
         language: ``en`` or ``de``.
         scheme: gives the tasks' names in that language; without it their ids are written.
     """
     figure = canvas(7.6, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.25])
-    loss = [(point["epoch"], point["loss"]) for point in history if "loss" in point]
-    above.plot(*_xy(loss), color=INK, linewidth=1.6)
+    above.plot(*_points(history, "loss"), color=INK, linewidth=1.6)
     above.set_ylabel(word("training_loss", language))
     above.set_ylim(bottom=0)
     names = list(dict.fromkeys(name for point in history for name in point if name.startswith("dev_") and name.endswith("_macro_f1")))
-    for place_, name in enumerate(names):
-        points = [(point["epoch"], point[name]) for point in history if name in point]
-        style: dict[str, Any] = {"color": _LINES[place_ % len(_LINES)], "marker": _MARKS[place_ % len(_MARKS)]}
+    for index, name in enumerate(names):
         task = name.removeprefix("dev_").removesuffix("_macro_f1")
-        title_ = scheme[task].title(language) if scheme and task in scheme.names else task
-        below.plot(*_xy(points), **style, markersize=5, linewidth=1.6, label=title_)
-    scores = [(point["epoch"], point["dev_score"]) for point in history if "dev_score" in point]
+        label = scheme[task].title(language) if scheme and task in scheme.names else task
+        _line(below, index, *_points(history, name), label=label, markersize=5)
+    epochs, scores = _points(history, "dev_score")
     if scores:
-        tasks = [[point[name] for point in history if name in point] for name in names]
-        if [score for _, score in scores] not in tasks:
-            below.plot(*_xy(scores), color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label=word("score", language))
-        epoch, best = max(scores, key=lambda point: point[1])
+        if scores not in [_points(history, name)[1] for name in names]:
+            below.plot(epochs, scores, color=SOFT, linestyle=DASHED, linewidth=1.2, label=word("score", language))
+        best = max(scores)
+        epoch = epochs[scores.index(best)]
         for axes in (above, below):
             axes.axvline(epoch, color=SOFT, linewidth=0.9, linestyle=":", zorder=1)
-        said = f"{word('chosen', language)}: {epoch:g} ({number(best, language)})"
-        early = epoch < max(point["epoch"] for point in history) / 2
-        offset, side = (4, "left") if early else (-4, "right")
-        above.annotate(said, (epoch, 1), (offset, -4), xycoords=_EDGE, textcoords="offset points", ha=side, va="top", fontsize=8.5)
+        text = f"{word('chosen', language)}: {epoch:g} ({number(best, language)})"
+        is_early = epoch < max(point["epoch"] for point in history) / 2
+        style: dict[str, Any] = {"textcoords": "offset points", "ha": "left" if is_early else "right", "va": "top", "fontsize": 8.5}
+        above.annotate(text, (epoch, 1), (4 if is_early else -4, -4), xycoords=("data", "axes fraction"), **style)
     below.set_ylabel(word("dev_macro_f1", language))
     below.set_ylim(0, 1)
     below.set_xlabel(word("epoch", language))
-    _whole(below)
+    _integers(below)
     if names:
         below.legend(frameon=False, fontsize=9, loc="best")
     for axes in (above, below):
-        axes.grid(color=FAINT, linewidth=0.7)
-        numbered(axes, language, axis="y")
-    finish(above, word("curves", language)[0].upper() + word("curves", language)[1:], title)
-    finish(below, "", "")
+        localise(axes, "y", language)
+    finish(above, word("curves", language)[0].upper() + word("curves", language)[1:], title, grid="both")
+    finish(below, grid="both")
     return figure
 
 
-def save(figure: Figure, path: Path, svg: bool = False) -> list[Path]:
-    """Write the figure as PNG (150 dpi), and as SVG beside it if asked; each file appears whole or not at all."""
-    import matplotlib
+def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", limit: int = 30) -> Figure:
+    """Draw each judged slice's difference in accuracy to the rest as a mark with its 95 % interval, worse ones first.
 
-    out = []
-    for kind in ("png", "svg") if svg else ("png",):
-        target = path.with_suffix(f".{kind}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Neither date nor random ids: the same figure gives the same bytes.
-        with atomic_file(target) as scratch, matplotlib.rc_context({"svg.hashsalt": target.stem, "svg.fonttype": "none"}):
-            figure.savefig(scratch, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else {"Software": None})
-        out.append(target)
-    return out
+    Args:
+        analysis: the slices.
+        scheme: names the labels of the other tasks.
+        task: the task whose slices are drawn.
+        language: ``en`` or ``de``.
+        limit: how many at most; the ones that differ least are left out.
+    """
+    judged = [row for row in analysis.tasks.get(task.name, ()) if row.verdict != "few"]
+    largest = sorted(judged, key=lambda row: (row.verdict == "level", -abs(row.difference)))[:limit]
+    rows = [row for row in judged if row in largest]
+    figure = canvas(7.6, 1.75 + 0.28 * max(1, len(rows)))
+    axes = figure.add_subplot()
+    for verdict, (colour, marker) in _VERDICTS.items():
+        indices = [index for index, row in enumerate(rows) if row.verdict == verdict]
+        if indices:
+            values = np.array([rows[index].difference for index in indices])
+            ends = np.array([(rows[index].low, rows[index].high) for index in indices], dtype=np.float64).T
+            style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 6, "elinewidth": 1.4, "zorder": 3}
+            axes.errorbar(values, indices, xerr=np.abs(ends - values), label=word(f"slice_{verdict}", language), **style)
+    axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    for index, row in enumerate(rows):
+        beside(axes, index, number(row.accuracy, language, 2), x=1.02, fontsize=8.5, color=SOFT)
+    axes.set_yticks(range(len(rows)), [f"{slice_title(row, scheme, language)}  ({count(row.n, language)})" for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel(word("accuracy_difference", language))
+    localise(axes, "x", language)
+    if rows:
+        _legend_below(axes, 0.75 / (0.28 * len(rows) + 0.5) + 0.02, 3)
+    finish(axes, f"{task.title(language)} {word('by_slice', language)}", word("accuracy", language), grid="x")
+    return figure
+
+
+def sweep_history(
+    finished: Sequence[tuple[int, float]],
+    pruned: Sequence[tuple[int, float]],
+    subtitle: str,
+    language: str = "en",
+    start: float | None = None,
+) -> Figure:
+    """Draw each trial's score over its number, and the best so far as a line.
+
+    Args:
+        finished: number and score of the trials that were finished, in order.
+        pruned: number and last score of those that were stopped early.
+        subtitle: the second line of the title.
+        language: ``en`` or ``de``.
+        start: the score of the recipe before the sweep, drawn across.
+    """
+    figure = canvas(7.6, 4.0)
+    axes = figure.add_subplot()
+    if start is not None:
+        axes.axhline(start, color=SOFT, linewidth=1.2, linestyle=DASHED, label=word("as_it_stands", language), zorder=1)
+    numbers, scores = zip(*finished, strict=True) if finished else ((), ())
+    axes.scatter(numbers, scores, s=34, color=BLUE, edgecolor="white", linewidth=0.7, label=word("finished", language), zorder=4)
+    if pruned:
+        x, y = zip(*pruned, strict=True)
+        axes.scatter(x, y, s=30, color=SOFT, marker="x", linewidth=1.2, label=word("pruned", language), zorder=3)
+    axes.step(numbers, np.maximum.accumulate(scores), where="post", color=VERMILION, linewidth=1.6, label=word("best_so_far", language))
+    axes.set_xlabel(word("trial", language))
+    axes.set_ylabel(word("dev_macro_f1", language))
+    _integers(axes)
+    # Below, since trials may lie anywhere inside.
+    axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
+    localise(axes, "y", language)
+    finish(axes, word("sweep_history", language), subtitle, grid="y")
+    return figure
+
+
+def importance(shares: Mapping[str, float], subtitle: str, language: str = "en") -> Figure:
+    """Draw how much of the scores' variance each key explains (fANOVA), the largest share above."""
+    names = sorted(shares, key=shares.__getitem__, reverse=True)
+    figure = canvas(7.6, 1.6 + 0.38 * len(names))
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(names)), [shares[name] for name in names], height=0.62, color=SKY, zorder=2)
+    axes.bar_label(bars, [number(shares[name], language, 2) for name in names], padding=3, fontsize=9, color=INK)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(1e-9, *shares.values()) * 1.12)
+    axes.set_xlabel(word("importance_share", language))
+    localise(axes, "x", language)
+    finish(axes, word("importance", language), subtitle, grid="x")
+    return figure
+
+
+def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | None]]], subtitle: str, language: str = "en") -> Figure:
+    """Draw macro-F1 on dev over the number of training segments, on a logarithmic axis.
+
+    Args:
+        points: for each task its points of size, mean and standard deviation (None for a single seed).
+        subtitle: the second line of the title.
+        language: ``en`` or ``de``.
+    """
+    figure = canvas(7.6, 4.4)
+    axes = figure.add_subplot()
+    for index, (name, rows) in enumerate(points.items()):
+        sizes, means = [row[0] for row in rows], np.array([row[1] for row in rows])
+        deviations = np.array([row[2] or 0.0 for row in rows])
+        _line(axes, index, sizes, means, label=name, markersize=5.5, zorder=3)
+        if deviations.any():
+            colour = _LINES[index % len(_LINES)]
+            axes.fill_between(sizes, means - deviations, means + deviations, color=colour, alpha=0.15, linewidth=0, zorder=2)
+    ticks = sorted({row[0] for rows in points.values() for row in rows})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(word("train_segments", language))
+    axes.set_ylabel(word("dev_macro_f1", language))
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    localise(axes, "y", language)
+    finish(axes, word("learning_curve", language), subtitle, grid="y")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as PNG (150 dpi), and return its path; the file appears whole or not at all."""
+    target = path.with_suffix(".png")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(target) as scratch:
+        # No version in it: the same figure gives the same bytes.
+        figure.savefig(scratch, format="png", dpi=150, metadata={"Software": None})
+    return target
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -229,43 +324,76 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def finish(axes: Axes, title: str, under: str, frame: bool = True) -> None:
-    """Write the title and what stands under it, and leave of the frame only what is needed (nothing without ``frame``)."""
+def finish(axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, frame: bool = True) -> None:
+    """Write title and subtitle, draw the grid (``x``, ``y`` or ``both``), and hide the frame but for its left and lower side."""
     for name, spine in axes.spines.items():
         spine.set_visible(frame and name in ("left", "bottom"))
         spine.set_color("#999999")
     axes.tick_params(labelsize=9, colors=INK, length=0)
+    if grid:
+        axes.grid(axis=grid, color=FAINT, linewidth=0.7, zorder=0)
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(fontsize=9.5, color=SOFT)
     if title:
-        axes.set_title(under, loc="left", fontsize=9, color=SOFT, pad=8)
-        axes.annotate(
-            title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK
-        )
+        axes.set_title(subtitle, loc="left", fontsize=9, color=SOFT, pad=8)
+        style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 12.5, "fontweight": "bold", "color": INK}
+        axes.annotate(title, (0, 1), (0, 24), xycoords="axes fraction", **style)
 
 
-def _under(evaluation: EvaluationResult, figures: TaskMetrics, language: str, with_f1: bool = True) -> str:
-    parts = [place(evaluation.corpus, evaluation.split, language), f"n = {count(figures.n, language)}"]
+def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: Sequence[Interval | None], colour: str) -> None:
+    """Draw the intervals of horizontal bars."""
+    axes.errorbar(values, rows, xerr=reach(values, intervals), fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5, zorder=3)
+
+
+def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> list[list[float]]:
+    """Return how far each interval extends below and above its value, 0 where there is none, ``[2][n]``."""
+    ends = [(end.low, end.high) if end else (value, value) for value, end in zip(values, intervals, strict=True)]
+    # Rounding may put an end on the other side of the value, and matplotlib refuses a negative length.
+    below = [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)]
+    above = [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)]
+    return [below, above]
+
+
+def beside(axes: Axes, row: float, text: str, x: float = 1.03, fontsize: float = 9, color: str = INK) -> None:
+    """Write a text at the right of a row."""
+    style: dict[str, Any] = {"va": "center", "fontsize": fontsize, "color": color, "annotation_clip": False}
+    axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), **style)
+
+
+def localise(axes: Axes, axis: str, language: str) -> None:
+    """Write the numbers of an axis (``x`` or ``y``) as the language does."""
+    from matplotlib.ticker import FuncFormatter
+
+    getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(lambda value, _: short_number(value, language)))
+
+
+def _subtitle(result: EvaluationResult, metrics: TaskMetrics, language: str, with_f1: bool = True) -> str:
+    parts = [split_title(result.corpus, result.split, language), f"n = {count(metrics.n, language)}"]
     if with_f1:
-        parts.append(f"{word('macro_f1', language)} {number(figures.macro_f1, language)}")
+        parts.append(f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}")
     return " · ".join(parts)
 
 
-def numbered(axes: Axes, language: str, axis: str = "x") -> None:
-    """Write an axis's numbers as the language does."""
-    from matplotlib.ticker import FuncFormatter
-
-    def written(value: float, _: object) -> str:
-        return f"{value:g}".replace(".", ",") if language == "de" else f"{value:g}"
-
-    getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(written))
+def _marks(axes: Axes, values: Sequence[float], rows: np.ndarray, marker: str, colour: str, label: str) -> None:
+    style: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
+    axes.scatter(values, rows, s=30, marker=marker, color=colour, label=label, **style)
 
 
-def _whole(axes: Axes) -> None:
+def _line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float] | np.ndarray, **style: Any) -> None:
+    """Draw a line with the colour and marker of its index."""
+    axes.plot(x, y, color=_LINES[index % len(_LINES)], marker=_MARKERS[index % len(_MARKERS)], linewidth=1.6, **style)
+
+
+def _legend_below(axes: Axes, distance: float, columns: int, **style: Any) -> None:
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -distance), ncols=columns, frameon=False, fontsize=8.5, **style)
+
+
+def _integers(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
-def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def _points(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[float], list[float]]:
+    points = [(point["epoch"], point[name]) for point in history if name in point]
     return [x for x, _ in points], [y for _, y in points]

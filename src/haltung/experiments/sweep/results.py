@@ -12,9 +12,8 @@ from haltung.errors import UserError, listed
 from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
 from haltung.evaluation.predictions import read_predictions
-from haltung.evaluation.report import page, plots, study_plots
-from haltung.evaluation.report.comparison_tables import p_value
-from haltung.evaluation.report.i18n import number, word
+from haltung.evaluation.report import page, plots
+from haltung.evaluation.report.i18n import number, p_value, word
 from haltung.evaluation.report.tables import Grid
 from haltung.evaluation.statistics.best_of_many import Gain, gain
 from haltung.experiments.sweep.spaces import Space, Value
@@ -89,11 +88,11 @@ def log_results(
 ) -> None:  # fmt: skip
     """Write plots and ``trials.json`` into the sweep's folder, and track them with its metrics."""
     before = None if start is None else start.score
-    figures = {"history": study_plots.history(_scores(trials, "finished"), _scores(trials, "pruned"), name, language, before)}
+    figures = {"history": plots.sweep_history(_scores(trials, "finished"), _scores(trials, "pruned"), name, language, before)}
     if importance:
-        figures["importance"] = study_plots.importance(importance, name, language)
+        figures["importance"] = plots.importance(importance, name, language)
     for title, figure in figures.items():
-        run.artifact(plots.save(figure, folder / f"{title}.png")[0], "sweep")
+        run.artifact(plots.save(figure, folder / f"{title}.png"), "sweep")
     content = {
         "best": asdict(best), "start": start and start.number, "gain": gained and asdict(gained), "importance": dict(importance),
         "trials": [asdict(trial) for trial in trials],

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pytest
 
 from haltung.actors.states import state_mentions, states
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.masking import masked, masked_segment, swapped, swapped_segment
-from haltung.evaluation.error_analysis.name_sensitivity import Reliance, reliance, table
+from haltung.evaluation.error_analysis.masking import masked, swapped
+from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.predictions import score
+from haltung.evaluation.report import tables
 from haltung.labels import parse
 from haltung.records import Prediction, Segment
 
@@ -38,7 +38,7 @@ SCHEME = parse({"name": "s", "tasks": {"stance": {"labels": ["threat", "neutral"
 )
 def test_names_are_masked(text: str, expected: str) -> None:
     """A state and its capital have the same letter; endings stay."""
-    assert masked(text) == expected
+    assert masked(Segment("1", text)).text == expected
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_names_are_masked(text: str, expected: str) -> None:
 )
 def test_what_is_no_name_stays(text: str) -> None:
     """German nouns have capitals too, and a name inside a word is none."""
-    assert masked(text) == text
+    assert masked(Segment("1", text)).text == text
 
 
 def test_letters_are_the_same_in_text_and_context() -> None:
     """Who is A in the text is A in what stands before it, and a last name alone is known from there."""
     segment = Segment("1", "Maurer warnt Peking.", context="China und Chile: Kanzlerin Eva Maurer reist nach Peking.")
-    changed = masked_segment(segment)
+    changed = masked(segment)
     assert changed.text == "Person A warnt Hauptstadt A."
     assert changed.context == "Staat A und Staat B: Kanzlerin Person A reist nach Hauptstadt A."
     assert changed.id == "1"
@@ -69,13 +69,13 @@ def test_letters_are_the_same_in_text_and_context() -> None:
 def test_nothing_of_a_masked_text_names_a_state() -> None:
     """The placeholders are none themselves."""
     text = "Die Türkei, Irans Präsident Ali Rezai, Bern, der Schweizer Franken, die US-Politik und Großbritanniens russische Gäste in Prag."
-    assert state_mentions(masked(text)) == []
+    assert state_mentions(masked(Segment("1", text)).text) == []
 
 
 def test_a_swap_keeps_articles_and_endings() -> None:
     """Names of another gender are no counterpart; the same state gets the same counterpart throughout."""
     text = "Die Türkei warnt Russland: Russlands Flotte und die russischen Häfen, so Ankara, mieden türkische Gewässer."
-    changed = swapped(text, 3)
+    changed = swapped(Segment("1", text), 3).text
     feminine, neuter = ([s for s in states().values() if s.gender == kind and s.is_regular] for kind in "fn")
     new = next(state for state in feminine if changed.startswith(f"Die {state.name} "))
     other = next(state for state in neuter if f"warnt {state.name}:" in changed)
@@ -88,16 +88,16 @@ def test_a_swap_keeps_articles_and_endings() -> None:
 
 def test_a_plural_stays_a_plural() -> None:
     """After "die USA warnen" the verb fits, and after "in den" the dative."""
-    targets = {swapped("In den USA", seed).removeprefix("In den ") for seed in range(30)}
+    targets = {swapped(Segment("1", "In den USA"), seed).text.removeprefix("In den ") for seed in range(30)}
     assert targets == {"Malediven", "Philippinen", "Salomonen"}
 
 
 def test_a_swap_hangs_on_seed_and_id_alone() -> None:
     """The same segment is swapped the same in any corpus; another seed takes other states."""
     segment = Segment("1", "Russland droht Polen.", context="Polen im Visier")
-    assert swapped_segment(segment, 1) == swapped_segment(segment, 1)
-    assert len({swapped_segment(segment, seed).text for seed in range(8)}) > 4
-    changed = swapped_segment(segment, 1)
+    assert swapped(segment, 1) == swapped(segment, 1)
+    assert len({swapped(segment, seed).text for seed in range(8)}) > 4
+    changed = swapped(segment, 1)
     assert changed.text.split()[-1].rstrip(".") == changed.context.split()[0]
 
 
@@ -127,7 +127,7 @@ SEGMENTS = [
 
 def test_a_model_that_judges_by_names_is_found_out() -> None:
     """Masked, it is wrong; with another state, it says something else."""
-    found = reliance(score(SEGMENTS, by_name(SEGMENTS), SCHEME), SEGMENTS, by_name).tasks["stance"]
+    found = name_sensitivity(score(SEGMENTS, by_name(SEGMENTS), SCHEME), SEGMENTS, by_name).tasks["stance"]
     assert (found.n, found.changed, found.swapped) == (60, 40, 40)
     assert (found.accuracy_before, found.macro_f1_before) == (1.0, 1.0)
     assert found.accuracy_after == pytest.approx(2 / 3)
@@ -140,7 +140,7 @@ def test_a_model_that_judges_by_names_is_found_out() -> None:
 
 def test_a_model_that_judges_by_verbs_is_not() -> None:
     """Nothing changes, and the interval of no flips in 20 articles still reaches above 0."""
-    found = reliance(score(SEGMENTS, by_verb(SEGMENTS), SCHEME), SEGMENTS, by_verb).tasks["stance"]
+    found = name_sensitivity(score(SEGMENTS, by_verb(SEGMENTS), SCHEME), SEGMENTS, by_verb).tasks["stance"]
     assert (found.macro_f1_change.value, found.macro_f1_change.low, found.macro_f1_change.high) == (0, 0, 0)
     assert found.flips is not None
     assert (found.flips.value, found.flips.low) == (0, 0)
@@ -155,7 +155,7 @@ def test_only_what_is_changed_is_predicted_again() -> None:
         seen.extend(segment.text for segment in segments)
         return by_verb(segments)
 
-    reliance(score(SEGMENTS, by_verb(SEGMENTS), SCHEME), SEGMENTS, watched)
+    name_sensitivity(score(SEGMENTS, by_verb(SEGMENTS), SCHEME), SEGMENTS, watched)
     assert len(seen) == 80
     assert "Er ruht." not in seen
 
@@ -163,20 +163,21 @@ def test_only_what_is_changed_is_predicted_again() -> None:
 def test_texts_without_names_have_no_flips() -> None:
     """There is no share of nothing."""
     segments = SEGMENTS[2::3]
-    found = reliance(score(segments, by_verb(segments), SCHEME), segments, by_verb)
+    found = name_sensitivity(score(segments, by_verb(segments), SCHEME), segments, by_verb)
     assert (found.tasks["stance"].changed, found.tasks["stance"].swapped, found.tasks["stance"].flips) == (0, 0, None)
-    assert Reliance.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
-def test_figures_survive_json_and_have_a_table() -> None:
-    """What is written is what is read."""
-    found = reliance(score(SEGMENTS, by_name(SEGMENTS), SCHEME), SEGMENTS, by_name, draws=100)
-    assert Reliance.from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    assert table(found, SCHEME, "de").rows[0][:3] == ("stance", "1,000", "0,400")
+def test_the_table_shows_a_task_before_and_after_masking() -> None:
+    """With the change signed, and its interval behind it."""
+    found = name_sensitivity(score(SEGMENTS, by_name(SEGMENTS), SCHEME), SEGMENTS, by_name, draws=100)
+    row = tables.name_sensitivity(found, SCHEME, "de").rows[0]
+    assert row[:3] == ("stance", "1,000", "0,400")
+    assert row[3].startswith("−0,600 (−0,")
+    assert row[5:] == ("40/60", row[6], "40")
 
 
 def test_masking_needs_labels() -> None:
     """Without gold there is no loss."""
     segments = [Segment("1", "Russland droht.")]
     with pytest.raises(UserError, match="no segment is labelled"):
-        reliance(score(segments, by_verb(segments), SCHEME), segments, by_verb)
+        name_sensitivity(score(segments, by_verb(segments), SCHEME), segments, by_verb)

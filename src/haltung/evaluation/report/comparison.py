@@ -1,0 +1,238 @@
+"""A comparison as tables and sentences: for the terminal, as Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from haltung.evaluation.comparison import BETTER, OPEN, Comparison, PublishedResult, SystemPair, TaskComparison
+from haltung.evaluation.report import tables
+from haltung.evaluation.report.i18n import count, estimate, number, p_value, split_title, word
+from haltung.evaluation.report.tables import Grid
+from haltung.evaluation.statistics.bootstrap import Interval
+from haltung.evaluation.statistics.significance import Estimate
+from haltung.labels import Scheme
+
+# With fewer articles the tests find differences a little too easily (see ``significance``).
+_FEW_ARTICLES = 20
+
+_PACKAGES = "% needs " + r"\usepackage[T1]{fontenc}" + r"\usepackage{array,booktabs,graphicx}"
+
+# What LaTeX would take for a command, or has no letter for.
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "<": "$<$", ">": "$>$", "Δ": r"$\Delta$",
+}  # fmt: skip
+
+
+def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Grid:
+    """Return one row for each system, the best first: macro-F1 and accuracy with intervals, spread over seeds, number of runs.
+
+    Published results stand at the foot, marked as such; they have no interval, spread or accuracy.
+    """
+    result = comparison.tasks[task]
+    rows = [
+        (
+            row.system,
+            _estimate(row.macro_f1, language),
+            "–" if row.macro_f1_deviation is None else number(row.macro_f1_deviation, language),
+            _estimate(row.accuracy, language),
+            str(row.runs),
+        )
+        for row in result.standings
+    ]
+    published = [
+        (f"{one.system} ({word('published', language)})", number(one.macro_f1, language), "–", "–", "–")
+        for one in comparison.references
+        if one.task == task
+    ]
+    columns = ("system", "macro_f1", "seeds_deviation", "accuracy", "runs")
+    return tables.grid(_title(comparison, result, scheme, language), columns, rows + published, language, foot=len(published))
+
+
+def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
+    """Return one row for each pair: the difference of macro-F1 with its interval, the p of each test, and the verdict.
+
+    A terminal is too narrow for the verdicts; it shows them as sentences.
+    """
+    rows = []
+    for pair in comparison.tasks[task].pairs:
+        cells = {
+            "pair": f"{pair.first} {word('against', language)} {pair.second}",
+            "verdict": verdict(pair, comparison, language),
+            "difference": _signed(pair.macro_f1, language),
+            "p_value": p_value(pair.macro_f1.p, language),
+            "corrected_p": p_value(pair.corrected, language),
+            "p_randomisation": p_value(pair.randomisation, language),
+            "accuracy_less": _signed(pair.accuracy, language),
+            "p_mcnemar": "–" if pair.mcnemar is None else p_value(pair.mcnemar.p, language),
+        }
+        if comparison.correction == "none":
+            del cells["corrected_p"]
+        if not verdicts:
+            del cells["verdict"]
+        rows.append(cells)
+    title = f"{scheme[task].title(language)}, {word('pairs_compared', language)}"
+    return tables.grid(title, rows[0], (tuple(cells.values()) for cells in rows), language, left=2 if verdicts else 1)
+
+
+def verdict(pair: SystemPair, comparison: Comparison, language: str = "en") -> str:
+    """Return the verdict in words: ``better``, ``worse``, ``not distinguishable with these data (it would take about 410 articles …)``."""
+    if pair.verdict != OPEN:
+        return word("compared_better" if pair.verdict == BETTER else "compared_worse", language)
+    unit = _unit(comparison, language)
+    if pair.needed is not None:
+        why = word("would_take", language, needed=count(pair.needed, language), unit=unit)
+    elif pair.macro_f1.seeds_error > 0 and abs(pair.macro_f1.value) > pair.macro_f1.seeds_error / 2:
+        why = word("more_seeds", language, unit=unit)
+    else:
+        why = word("no_difference", language)
+    return f"{word('compared_open', language)} ({why})"
+
+
+def sentence(pair: SystemPair, comparison: Comparison, language: str = "en") -> str:
+    """Return the verdict as a sentence: ``a and b: …`` or ``a is better than b …``."""
+    values = {"first": pair.first, "second": pair.second, "verdict": verdict(pair, comparison, language)}
+    if pair.verdict == OPEN:
+        return word("sentence_open", language, **values)
+    p = p_value(pair.corrected, language)
+    p = p.replace("<", "< ") if p.startswith("<") else f"= {p}"
+    value = f"{word('macro_f1', language)} {_signed(pair.macro_f1, language)}, p {p}"
+    return word("sentence_decided", language, **values, value=value)
+
+
+def notes(comparison: Comparison, language: str = "en") -> list[str]:
+    """Return what a reader has to know to read the tables."""
+    correction = word(f"corrected_{comparison.correction}", language)
+    out = [word("comparison_explained", language, draws=count(comparison.draws, language), correction=correction)]
+    once = list(dict.fromkeys(one.system for task in comparison.tasks.values() for one in task.standings if one.runs == 1))
+    if once:
+        out.append(word("trained_once", language, systems=", ".join(once)))
+    n = count(comparison.segments, language)
+    out += [word("seen", language, system=system, seen=count(seen, language), n=n) for system, seen in comparison.seen.items()]
+    if comparison.unshared:
+        out.append(word("unshared", language, tasks=", ".join(comparison.unshared)))
+    fewest = min(task.articles for task in comparison.tasks.values())
+    if fewest < _FEW_ARTICLES:
+        out.append(word("few_articles", language, articles=fewest, unit=_unit(comparison, language)))
+    if comparison.references:
+        sources = dict.fromkeys(f"{_source(one, language)}." for one in comparison.references)
+        out.append(" ".join([word("published_explained", language), *sources]))
+    for one in comparison.left_out:
+        segments = {"wanted": count(one.segments, language), "found": count(comparison.tasks[one.task].n, language)}
+        out.append(word("published_left_out", language, system=one.system, **segments))
+    return out
+
+
+def markdown(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
+    """Return all tables as Markdown, each under its title, with the notes below."""
+    text = "\n".join(f"**{grid.title}**\n\n{grid.markdown()}" for grid in _grids(comparison, scheme, language))
+    return text + "".join(f"\n{note}\n" for note in notes(comparison, language))
+
+
+def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
+    """Return all tables as LaTeX, each a ``table`` no wider than a line; a comment at the top names the packages that they need."""
+    return "\n".join([_PACKAGES, *(_tabular(grid) for grid in _grids(comparison, scheme, language))])
+
+
+def leaderboard_csv(comparison: Comparison) -> str:
+    """Return the leaderboards of all tasks as CSV with every digit, for machines: ids instead of names, a decimal point in numbers.
+
+    A row with a ``source`` is a published result, of which nothing else is known.
+    """
+    rows: list[tuple[object, ...]] = [
+        (
+            task, row.system, row.runs, *_ends(row.macro_f1), row.macro_f1_deviation, *_ends(row.accuracy), row.accuracy_deviation,
+            result.n, result.articles, None,
+        )
+        for task, result in comparison.tasks.items()
+        for row in result.standings
+    ]  # fmt: skip
+    unknown = [None] * 7
+    rows += [(one.task, one.system, None, one.macro_f1, *unknown, one.segments, None, one.source) for one in comparison.references]
+    columns = ("task", "system", "runs", "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_sd", "accuracy", "accuracy_low")
+    return _csv((*columns, "accuracy_high", "accuracy_sd", "segments", "articles", "source"), rows)
+
+
+def pairs_csv(comparison: Comparison) -> str:
+    """Return the pairs of all tasks as CSV with every digit."""
+    rows = [
+        (
+            task, pair.first, pair.second, *_ends(pair.macro_f1), pair.macro_f1.p, pair.corrected, pair.randomisation,
+            *_ends(pair.accuracy), pair.mcnemar.p if pair.mcnemar else None, pair.verdict, pair.needed,
+        )
+        for task, result in comparison.tasks.items()
+        for pair in result.pairs
+    ]  # fmt: skip
+    columns = ("task", "first", "second", "macro_f1_difference", "low", "high", "p", "p_corrected", "p_randomisation")
+    return _csv((*columns, "accuracy_difference", "accuracy_low", "accuracy_high", "p_mcnemar", "verdict", "articles_needed"), rows)
+
+
+def _grids(comparison: Comparison, scheme: Scheme, language: str) -> list[Grid]:
+    return [table(comparison, task, scheme, language) for task in comparison.tasks for table in (leaderboard, pairs)]
+
+
+def _unit(comparison: Comparison, language: str) -> str:
+    """Return what the bootstrap draws: articles, or segments where each stands alone."""
+    return word("segments" if comparison.alone else "articles", language)
+
+
+def _source(result: PublishedResult, language: str) -> str:
+    segments = word("trained_on", language, segments=count(result.train_segments, language))
+    return f"{result.system}: {segments}; {result.source}"
+
+
+def _estimate(value: Estimate, language: str) -> str:
+    return estimate(value.value, Interval(value.low, value.high), language)
+
+
+def _signed(value: Estimate, language: str) -> str:
+    """Return ``+0.052 [0.011, 0.093]``, with a real minus."""
+    text = _estimate(value, language).replace("-", "−")
+    return text if value.value < 0 else f"+{text}"
+
+
+def _title(comparison: Comparison, result: TaskComparison, scheme: Scheme, language: str) -> str:
+    size = f"{count(result.n, language)} {word('segments', language)}"
+    if not comparison.alone:
+        size += f", {count(result.articles, language)} {word('articles', language)}"
+    return f"{scheme[result.task].title(language)} · {split_title(comparison.corpus, comparison.split, language)}: {size}"
+
+
+def _ends(value: Estimate) -> tuple[float, float, float]:
+    return value.value, value.low, value.high
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([columns, *rows])
+    return out.getvalue()
+
+
+def _tabular(grid: Grid) -> str:
+    """Return a grid as a LaTeX table, scaled down where it would be wider than the line.
+
+    Where several columns hold words, these may wrap, and so may a value before its interval; else the table would be scaled down until
+    nobody could read it.
+    """
+    wide = grid.left > 1
+    kinds = [r">{\raggedright\arraybackslash}p{.28\linewidth}" if wide else "l"] * grid.left
+    for index in range(grid.left, len(grid.columns)):
+        long = wide and any(" [" in row[index] for row in grid.rows)
+        kinds.append(r">{\raggedleft\arraybackslash}p{6.5em}" if long else "r")
+    lines = [" & ".join(_tex(cell) for cell in row) + r" \\" for row in (grid.columns, *grid.rows)]
+    head = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", rf"\caption{{{_tex(grid.title)}}}"]
+    head += [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%", rf"\begin{{tabular}}{{{''.join(kinds)}}}"]
+    body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+    if grid.foot:
+        body.insert(-1 - grid.foot, r"\midrule")
+    return "\n".join([*head, *body, r"\end{tabular}}", r"\end{table}", ""])
+
+
+def _tex(text: str) -> str:
+    """Escape a cell and keep its interval on one line."""
+    value, bracket, interval = text.rpartition(" [")
+    # NUL stands for a space that must not break, until the rest is escaped.
+    unbroken = interval.replace(" ", "\0") if bracket and interval.endswith("]") else interval
+    return "".join(_LATEX.get(letter, letter) for letter in value + bracket + unbroken).replace("\0", "~")
