@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
 from hydra.utils import get_class
 from pydantic import Field, TypeAdapter, ValidationError
@@ -14,6 +16,7 @@ from haltung import labels
 from haltung.cli import renamed
 from haltung.cli.config import choices, shipped_or_own
 from haltung.errors import UserError, listed, nearest
+from haltung.files import atomic_file
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
@@ -225,6 +228,40 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     if encoder.origin == "folder" and isinstance(model, NetworkSpec):
         locate(encoder)
     return Recipe(settings, options, encoder, model, training)
+
+
+def output_file(given: str | None) -> Path | None:
+    """Return the path of a file to write; None for None. Called before the work, which would be lost without a place for it.
+
+    Raises:
+        UserError: it is a directory, or its folder does not exist.
+    """
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if path.is_dir() or not path.name:
+        raise UserError(f"{path} is a directory; name a file to write to")
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent}: no such folder; make it, or name a file in one that exists")
+    return path
+
+
+@contextmanager
+def written(path: Path | None) -> Iterator[TextIO]:
+    """Open a file that replaces ``path`` when it is complete; standard output for None.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        # Names of files may hold bytes that are no UTF-8; JSON reads their escapes as they were.
+        with atomic_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
 
 
 def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:

@@ -1,0 +1,99 @@
+"""Predictions for texts without labels: read the texts, load a model, mark what it is too unsure of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haltung import tracking
+from haltung.corpus.parsing.fields import Fields, sound
+from haltung.corpus.parsing.lines import existing, json_rows
+from haltung.corpus.parsing.rows import Fault
+from haltung.errors import UserError
+from haltung.models import bundle
+from haltung.models.predictor import Predictor, abstained
+from haltung.records import Prediction, Segment
+from haltung.tracking import Store
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """Below which probability each task abstains; None: always, since its dev split never reached the precision."""
+
+    thresholds: Mapping[str, float | None]
+
+    @property
+    def unreachable(self) -> list[str]:
+        """The tasks that never reached the precision on dev."""
+        return [task for task, threshold in self.thresholds.items() if threshold is None]
+
+    def tasks(self, prediction: Prediction) -> Mapping[str, bool]:
+        """Return the tasks that a prediction is too unsure of, ``{"stance": True}``."""
+        return abstained(prediction, self.thresholds)
+
+    def row(self, prediction: Prediction) -> dict[str, Any]:
+        """Return a prediction as plain data, with these tasks where there are thresholds."""
+        return prediction.to_dict() | ({"abstained": self.tasks(prediction)} if self.thresholds else {})
+
+
+def read_texts(path: Path) -> list[Segment]:
+    """Read unlabelled texts: JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
+
+    A text without an id gets its number in the file.
+
+    Raises:
+        UserError: the file is missing, broken or empty, a line has no text, or two have one id.
+    """
+    segments: list[Segment] = []
+    seen: dict[str, str] = {}
+    for row in json_rows(existing(path)):
+        try:
+            fields = Fields(row.fields(), {})
+            text, context, target = fields.text("text", required=True), fields.text("context"), fields.text("target")
+            name = fields.word("id") or str(len(segments) + 1)
+        except Fault as fault:
+            raise UserError(f"{row.where}: {fault}") from None
+        if not text.strip():
+            raise UserError(f"{row.where}: 'text' is empty; give each line a text")
+        if name in seen:
+            raise UserError(f"{row.where}: the id '{name}' is already that of {seen[name]}; give each text an id of its own")
+        seen[name] = row.where
+        segments.append(Segment(name, text, context=context, target=target))
+    if not segments:
+        raise UserError(f'{path} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
+    return segments
+
+
+def single_text(text: str, context: str = "", target: str = "") -> Segment:
+    """Return one text as a segment.
+
+    Raises:
+        UserError: it is empty, or holds half a character, as a shell can pass it.
+    """
+    if not text.strip():
+        raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
+    try:
+        return Segment("1", sound(text, "text"), context=sound(context, "context"), target=sound(target, "target"))
+    except Fault as fault:
+        raise UserError(str(fault)) from None
+
+
+def load_model(store: Store, run: str | None = None) -> Predictor:
+    """Return the model of a run, or of the newest one; of several seeds the first.
+
+    Raises:
+        UserError: there is no such run, or it has no model.
+    """
+    record = tracking.newest(store) if run is None else tracking.find(store, run)
+    return bundle.load(tracking.bundle_folder(tracking.members(record)[0]))
+
+
+def abstention(model: Predictor, precision: float | None) -> Abstention:
+    """Return from which probabilities on a model's predictions have this precision on dev; None: it never abstains.
+
+    Raises:
+        UserError: the model has no thresholds for this precision.
+    """
+    return Abstention({} if precision is None else model.calibration.abstaining(precision))
