@@ -7,7 +7,7 @@ events = finish(prepared, predictor.predict(prepared.segments), dyads)
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from haltung.events import plover as crosswalk
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledSegment, Span
 from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.language import Language, language
-from haltung.events.text.read import Article
+from haltung.events.text.read import Article, Failure
 from haltung.events.text.sentences import Sentence, split
 from haltung.models import bundle
 from haltung.models.predictor import Predictor
@@ -25,6 +25,9 @@ from haltung.records import Prediction, Segment, context
 
 # The context that models are trained with: the headline, the lead, and the sentence before.
 BEFORE, LEAD = 1, True
+
+# How many segments are labelled together: enough to sort them by length, too few to wait for.
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,41 @@ def prepare(article: Article, actors: Actors) -> PreparedArticle:
     parts = segments_of(article)
     headline, *mentions = actors.article([article.headline, *(segment.text for segment in parts.segments)], article.date)
     return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)), tuple(headline))
+
+
+def events_of(
+    articles: Iterable[Article | Failure], predictor: Predictor, actors: Actors, dyads: DyadFinder
+) -> Iterator[ArticleEvents | Failure]:
+    """Yield what happens in each article, and the failures as they are.
+
+    Articles are labelled some at a time, which lets a model sort their segments by length.
+
+    Args:
+        articles: such as ``read`` in ``events.text`` yields.
+        predictor: labels topic and stance (``load_predictor``).
+        actors: finds who is named.
+        dyads: finds who takes the stance towards whom.
+
+    Raises:
+        UserError: a library is not installed, or a stance is not in the crosswalk.
+    """
+    waiting: list[PreparedArticle] = []
+
+    def finished() -> Iterator[ArticleEvents]:
+        segments = [segment for prepared in waiting for segment in prepared.segments]
+        predictions = iter(predictor.predict(segments) if segments else [])
+        for prepared in waiting:
+            yield finish(prepared, [next(predictions) for _ in prepared.segments], dyads)
+        waiting.clear()
+
+    for article in articles:
+        if isinstance(article, Failure):
+            yield article
+            continue
+        waiting.append(prepare(article, actors))
+        if sum(len(prepared.segments) for prepared in waiting) >= _BATCH:
+            yield from finished()
+    yield from finished()
 
 
 def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: DyadFinder) -> ArticleEvents:

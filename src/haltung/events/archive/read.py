@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import calendar
 import csv
 import datetime
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from haltung.events import plover as crosswalk
 from haltung.events.records import COLUMNS, Event
 
 _LINES, _TABLE = ".jsonl", ".csv"
+_CENTURY = 100
 _WRITTEN = "haltung events writes it with output=FILE.jsonl or table=FILE.csv"
 
 
@@ -147,6 +150,39 @@ def folded(events: Sequence[Event]) -> list[Event]:
 def is_whole(event: Event) -> bool:
     """Return whether an event has a source and a target, as every plot needs them."""
     return bool(event.source and event.target)
+
+
+def day(key: str, text: str | None, last: bool = False) -> str:
+    """Return the day of a date given as YYYY-MM-DD, YYYY-MM or YYYY; "" for None and "".
+
+    Args:
+        key: what the date is for, for the message.
+        text: the date; a month or a year stands for its first day.
+        last: whether a month or a year stands for its last day.
+
+    Raises:
+        UserError: it is no such date.
+    """
+    if not text:
+        return ""
+    try:
+        if not re.fullmatch(r"\d{4}(-\d{2}){0,2}", text):
+            raise ValueError
+        given = [int(part) for part in text.split("-")]
+        year, month, number = *given, *([12, 31] if last else [1, 1])[len(given) - 1 :]
+        if last and len(given) < 3:
+            number = calendar.monthrange(year, month)[1]
+        return datetime.date(year, month, number).isoformat()
+    except ValueError:
+        raise UserError(f"{key} is '{text}'; expected a date as YYYY-MM-DD, YYYY-MM or YYYY") from None
+
+
+def suspicious_dates(events: Sequence[Event]) -> list[str]:
+    """Return a note where dates span a century, which a slip in one of them does."""
+    dates = sorted(event.date for event in events if event.date)
+    if not dates or int(dates[-1][:4]) - int(dates[0][:4]) < _CENTURY:
+        return []
+    return [f"the dates go from {dates[0]} to {dates[-1]}; since= and until= leave out those that can't be right"]
 
 
 def _extent(events: Sequence[Event]) -> str:
