@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from command_line import CORPUS, find_run, haltung, recipe, write_corpus
+from command_line import CORPUS, find_run, haltung, recipe, run_here, write_corpus
+
+HINTS = ("plots and report:", "look at it:", "open test:", "try it:")
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +23,12 @@ def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which two seeds have been trained and their test split opened."""
     home = tmp_path_factory.mktemp("home")
     write_corpus(home)
-    done = haltung(*recipe(bert, "seed=1,2"), cwd=home)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COLUMNS", "80")
+        done = run_here(*recipe(bert, "seed=1,2"), cwd=home)
     assert done.returncode == 0, done.stderr
     (home / "train.txt").write_text(done.stdout, encoding="utf-8")
-    done = haltung("evaluate", "run=tiny", "split=test", cwd=home)
+    done = run_here("evaluate", "run=tiny", "split=test", cwd=home)
     assert done.returncode == 0, done.stderr
     (home / "evaluate.txt").write_text(done.stdout, encoding="utf-8")
     return home
@@ -31,51 +36,92 @@ def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
     """Each with what it does."""
-    done = haltung(cwd=tmp_path)
+    done = run_here(cwd=tmp_path)
     assert done.returncode == 0
     for command in ("prepare", "train", "evaluate", "predict"):
         assert f"  {command} " in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "named"),
     [
-        (["trian"], "unknown command 'trian', did you mean 'train'?"),
-        (["train", "encoder=gbert"], "there is no encoder 'gbert', did you mean 'gbert_base'?"),
-        (["train", "enocder=gbert_base"], "'enocder'"),
-        (["train", "training.epoch=3"], "there is no key 'training.epoch', did you mean 'training.epochs'?"),
-        (["train", "corpus=jsonl", "corpus.path=x"], "there is no key 'corpus.path', did you mean 'corpus.reader.path'?"),
-        (["prepare", "corpus.split.dev=viel"], "corpus.split.dev is 'viel', expected a whole number or a number"),
-        (["prepare", "corpus.reader=3"], "corpus.reader is 3, expected a mapping of keys to values"),
-        (["evaluate", "language=fr"], "language is 'fr', allowed are 'en' or 'de'"),
-        (["train", "model.reads.topic=context"], "there is no key 'model.reads.topic', did you mean 'corpus.reads.topic'?"),
-        (["check", "limits=diplomcy"], "diplomacy"),
-        (["train", "training.epochs=drei"], "training.epochs is 'drei', expected a whole number"),
-        (["train", "training.class_weight=inverted"], "did you mean 'inverse'?"),
-        (["train", "corpus.pooling.default=maximum"], "allowed are mean, cls, text"),
-        (["train", "corpus"], "'corpus' is no key=value"),
-        (["train", "corpus=jsonl"], "corpus.reader.path has no value; give it as corpus.reader.path=…"),
-        (["train", "--gpu"], "unknown option '--gpu'"),
-        (["train", "--config-dir", "nowhere"], "--config-dir: 'nowhere' is no folder"),
-        (["train", "corpus.labels=diplomcy"], "there is no label scheme 'diplomcy', did you mean 'diplomacy'?"),
-        (["train", "corpus.tasks=[stanse]"], "unknown task 'stanse', did you mean 'stance'?; the scheme diplomacy has topic, stance"),
-        (["train", "corpus.tasks=[]"], "tasks is (none); expected one or more of topic, stance, each once"),
-        (["prepare", "corpus=real_news", "sources=nowhere"], "nowhere"),
-        (["evaluate"], "name what to evaluate: run=ID"),
-        (["evaluate", "run=x", "split=train"], "split is 'train', allowed are dev, test"),
-        (["evaluate", "run=abc"], "mlflow.db"),
-        (["predict"], "name what to label"),
-        (["predict", "bundle=nowhere", "text=Hallo"], "nowhere is no such folder"),
-        (["completion", "tcsh"], "unknown shell 'tcsh'"),
+        (["trian"], ["'trian'", "'train'"]),
+        (["train", "encoder=gbert"], ["encoder", "'gbert'", "'gbert_base'"]),
+        (["train", "enocder=gbert_base"], ["'enocder'"]),
+        (["train", "training.epoch=3"], ["'training.epoch'", "'training.epochs'"]),
+        (["train", "corpus=jsonl", "corpus.path=x"], ["'corpus.path'", "'corpus.reader.path'"]),
+        (["prepare", "corpus.split.dev=viel"], ["corpus.split.dev", "'viel'", "a whole number or a number"]),
+        (["prepare", "corpus.reader=3"], ["corpus.reader", "3", "a mapping"]),
+        (["evaluate", "language=fr"], ["language", "'fr'", "'en'", "'de'"]),
+        (["train", "model.reads.topic=context"], ["'model.reads.topic'", "'corpus.reads.topic'"]),
+        (["check", "limits=diplomcy"], ["'diplomcy'", "'diplomacy'"]),
+        (["train", "training.epochs=drei"], ["training.epochs", "'drei'", "a whole number"]),
+        (["train", "training.class_weight=inverted"], ["'inverted'", "'inverse'"]),
+        (["train", "corpus.pooling.default=maximum"], ["'maximum'", "mean, cls, text"]),
+        (["train", "corpus"], ["'corpus'", "key=value"]),
+        (["train", "corpus=jsonl"], ["corpus.reader.path=…"]),
+        (["train", "--gpu"], ["'--gpu'", "--config-dir"]),
+        (["train", "--config-dir", "nowhere"], ["--config-dir", "'nowhere'"]),
+        (["train", "corpus.labels=diplomcy"], ["'diplomcy'", "'diplomacy'"]),
+        (["train", "corpus.tasks=[stanse]"], ["'stanse'", "'stance'", "topic, stance"]),
+        (["train", "corpus.tasks=[]"], ["tasks", "(none)", "topic, stance"]),
+        (["train", "folds=3", "shares=[0.5]"], ["folds", "shares"]),
+        (["train", "folds=3", "splits@corpus.split=group"], ["folds=3", "splits@corpus.split=group"]),
+        (["train", "seed=1,1"], ["seed", "1,1"]),
+        (["prepare", "corpus=real_news", "sources=nowhere"], ["nowhere"]),
+        (["evaluate"], ["run=ID", "bundle=FOLDER"]),
+        (["evaluate", "run=x", "split=train"], ["split", "'train'", "'dev'", "'test'"]),
+        (["evaluate", "run=abc"], ["mlflow.db"]),
+        (["ensemble"], ["members=[A,B]"]),
+        (["predict"], ["text=", "input=FILE.jsonl"]),
+        (["predict", "text= "], ["text is empty"]),
+        (["predict", "text=Hallo \udce4"], ["'text'", "character 7"]),
+        (["predict", "bundle=nowhere", "text=Hallo"], ["nowhere"]),
+        (["predict", "bundle=x", "input=nowhere.jsonl"], ["nowhere.jsonl"]),
+        (["runs", "since=gestern"], ["since", "'gestern'", "7d"]),
+        (["serve"], ["bundle=DIR"]),
+        (["serve", "port=1,2"], ["one bundle at a time"]),
+        (["completion", "tcsh"], ["'tcsh'", "bash, zsh, fish"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, words: list[str], named: list[str]) -> None:
+    """It names what was found and what is allowed; no traceback, and nothing half-written."""
+    done = run_here(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert [part for part in named if part not in done.stderr] == [], done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ('{"text": "a"}\n{"text": ""}\n', "line 2"),
+        ('{"text": 3}\n', "'text'"),
+        ('{"text": "a", "context": 3}\n', "'context'"),
+        ('{"texts": "a"}\n', "'text'"),
+        ('{"text": "a\\ud83d"}\n', "character 2"),
+        ('{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}\n', "the id '1'"),
+        ('["a"]\n', "line 1"),
+        ("\n", "no text"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, words: list[str], message: str) -> None:
-    """What was found, what is allowed; no traceback, and nothing half-written."""
-    done = haltung(*words, cwd=tmp_path)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.rglob("*.parquet"))
+def test_a_broken_file_of_texts_is_refused_before_a_model_is_loaded(tmp_path: Path, content: str, named: str) -> None:
+    """With its line and what is wrong there."""
+    (tmp_path / "in.jsonl").write_text(content, encoding="utf-8")
+    done = run_here("predict", "bundle=nowhere", "input=in.jsonl", "output=out.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert ("in.jsonl" in done.stderr, named in done.stderr) == (True, True), done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_no_output_is_begun_where_it_could_not_be_written(tmp_path: Path) -> None:
+    """A folder that is missing, or one in the file's place, is named before the work."""
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    for output, named in (("nowhere/out.jsonl", "nowhere: no such folder"), (".", "is a directory")):
+        done = run_here("predict", "bundle=nowhere", "input=in.jsonl", f"output={output}", cwd=tmp_path)
+        assert (done.returncode, named in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -94,19 +140,19 @@ def test_a_broken_corpus_stops_the_training_with_file_and_reason(tmp_path: Path,
     """Before any model is made."""
     write_corpus(tmp_path)
     (tmp_path / "texts.jsonl").write_bytes(content)
-    done = haltung("train", *CORPUS, "model=linear", cwd=tmp_path)
+    done = run_here("train", *CORPUS, "model=linear", cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "texts.jsonl" in done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "data").rglob("*.parquet")) if (tmp_path / "data").exists() else True
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.jsonl", "scheme.yaml"}
 
 
 def test_a_scheme_is_told_all_its_faults_at_once(tmp_path: Path) -> None:
     """Not one at a time."""
     write_corpus(tmp_path)
     (tmp_path / "scheme.yaml").write_text("name: x\ntasks:\n  text: {labels: [a, b]}\n  tone: {kind: many, labels: [a, a]}\n")
-    done = haltung("train", *CORPUS, "model=linear", cwd=tmp_path)
+    done = run_here("train", *CORPUS, "model=linear", cwd=tmp_path)
     assert done.returncode == 2
     for fault in ("3 faults", "task 'text'", "kind is 'many'", "label 'a' occurs twice"):
         assert fault in done.stderr
@@ -149,19 +195,38 @@ def test_a_run_holds_curves_figures_plots_and_predictions(trained: Path) -> None
 
 
 def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, tmp_path: Path) -> None:
-    """``mlflow.pyfunc.load_model`` needs neither this folder nor this project's configs."""
+    """``mlflow.pyfunc.load_model`` answers as the run's own bundle does, without that bundle and without the corpus."""
     record = find_run(trained, "tiny-1")
-    database = trained / "experiments/mlflow.db"
+    text = "Chile warnt die Marine ."
+    (trained / "in.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
+    expected = json.loads(run_here("predict", "run=tiny-1", "input=in.jsonl", cwd=trained).stdout)["probabilities"]["stance"]
     code = (
-        "import mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]);"
-        "model = mlflow.pyfunc.load_model(sys.argv[2]);"
-        "print(model.predict([{'text': 'Chile warnt die Marine .'}])['stance'].iloc[0])"
+        "import json, mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]);"
+        "answer = mlflow.pyfunc.load_model(sys.argv[2]).predict([{'text': sys.argv[3]}]);"
+        "print(json.dumps(json.loads(answer['probabilities'].iloc[0])['stance']))"
     )
     uri = record.tags["haltung.bundle"]  # type: ignore[attr-defined]
-    done = subprocess.run(
-        [sys.executable, "-c", code, f"sqlite:///{database}", uri], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert done.stdout.strip().splitlines()[-1:] in (["warning"], ["support"], ["neutral"]), done.stderr
+    hidden = [path.rename(path.with_name(f".{path.name}")) for path in (trained / "experiments/runs", trained / "data")]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, f"sqlite:///{trained / 'experiments/mlflow.db'}", uri, text],
+            capture_output=True, text=True, cwd=tmp_path, check=False,
+        )  # fmt: skip
+    finally:
+        for path in hidden:
+            path.rename(path.with_name(path.name[1:]))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.strip().splitlines()[-1]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
+    """Whatever the width of the terminal: a line that is broken can't be copied."""
+    hints = {label: line for line in (trained / "train.txt").read_text(encoding="utf-8").splitlines() for label in HINTS if label in line}
+    assert {*hints} == {*HINTS}
+    assert hints["try it:"].endswith(" text='Die USA warnen Russland vor einem Angriff.'")
+    assert re.fullmatch(r"open test: +haltung evaluate run=[0-9a-f]{8} split=test", hints["open test:"])
+    assert Path(hints["plots and report:"].partition(": ")[2].strip()).name == "report.html"
+    assert max(map(len, hints.values())) > 80
 
 
 def test_nothing_is_left_outside_the_places_that_are_named(trained: Path) -> None:
@@ -187,7 +252,7 @@ def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> Non
     last["text"] = "Peru lobt den Zoll in Laos am 999. Mai ."
     try:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        refused = haltung("evaluate", "run=tiny-1", cwd=trained)
+        refused = run_here("evaluate", "run=tiny-1", cwd=trained)
     finally:
         path.write_text(before, encoding="utf-8")
     assert refused.returncode == 2
@@ -196,7 +261,7 @@ def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> Non
 
 def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) -> None:
     """The refusal names both schemes."""
-    refused = haltung("evaluate", "run=tiny-1", "corpus=diplomacy", cwd=trained)
+    refused = run_here("evaluate", "run=tiny-1", "corpus=diplomacy", cwd=trained)
     assert refused.returncode == 2
     assert "the model knows the scheme 'tiny'" in refused.stderr
     assert "'diplomacy'" in refused.stderr
@@ -205,30 +270,30 @@ def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) ->
 def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
     """The model knows them alone, is scored on its corpus without being told again, and elsewhere the way is told."""
     write_corpus(tmp_path, 80)
-    done = haltung("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
+    done = run_here("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    own = haltung("evaluate", "run=alone-42", "split=test", "error_analysis=false", cwd=tmp_path)
+    own = run_here("evaluate", "run=alone-42", "split=test", "error_analysis=false", cwd=tmp_path)
     assert own.returncode == 0, own.stderr
     assert ("stance" in own.stdout, "topic" in own.stdout) == (True, False)
     elsewhere = ("evaluate", "run=alone-42", *CORPUS, "corpus.name=whole", "split=test", "error_analysis=false")
-    refused = haltung(*elsewhere, cwd=tmp_path)
+    refused = run_here(*elsewhere, cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "its tasks alone are corpus.tasks=[stance]" in refused.stderr
-    told = haltung(*elsewhere, "corpus.tasks=[stance]", cwd=tmp_path)
+    told = run_here(*elsewhere, "corpus.tasks=[stance]", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
 
 
 def test_predict_labels_a_text_in_both_languages(trained: Path) -> None:
     """The newest run is taken where none is named; label names follow the language."""
     words = ("predict", "text=Chile warnt die Marine in Peru am 3. Mai .", "run=tiny-1")
-    assert "Security" in haltung(*words, cwd=trained).stdout
-    assert "Sicherheit" in haltung(*words, "language=de", cwd=trained).stdout
+    assert "Security" in run_here(*words, cwd=trained).stdout
+    assert "Sicherheit" in run_here(*words, "language=de", cwd=trained).stdout
 
 
 def test_predict_labels_a_file(trained: Path) -> None:
     """One line in, one line out, with labels and probabilities that add up to 1."""
     (trained / "in.jsonl").write_text('{"id": "x", "text": "Chile warnt die Marine ."}\n{"text": "Peru lobt den Zoll ."}\n')
-    done = haltung("predict", "run=tiny", "input=in.jsonl", "output=out.jsonl", cwd=trained)
+    done = run_here("predict", "run=tiny", "input=in.jsonl", "output=out.jsonl", cwd=trained)
     rows = [json.loads(line) for line in (trained / "out.jsonl").read_text().splitlines()]
     assert done.returncode == 0, done.stderr
     assert [row["id"] for row in rows] == ["x", "2"]
@@ -238,7 +303,7 @@ def test_predict_labels_a_file(trained: Path) -> None:
 def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_path: Path) -> None:
     """Each with a run of its own."""
     write_corpus(tmp_path)
-    assert haltung("prepare", *CORPUS, cwd=tmp_path).returncode == 0
+    assert run_here("prepare", *CORPUS, cwd=tmp_path).returncode == 0
     words = [sys.executable, "-m", "haltung", "train", *CORPUS, "model=linear"]
     running = [
         subprocess.Popen([*words, f"name=one-{n}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -265,9 +330,9 @@ def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(bert: Path, tmp_
                 process.send_signal(signal.SIGKILL)
                 break
     killed = find_run(tmp_path, "tiny-3")
-    resumed = haltung(*words[3:], "resume=true", cwd=tmp_path)
+    resumed = run_here(*words[3:], "resume=true", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    whole = haltung(*words[3:], "name=whole", cwd=tmp_path)
+    whole = run_here(*words[3:], "name=whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     first, second = find_run(tmp_path, "tiny-3"), find_run(tmp_path, "whole-3")
     assert first.id == killed.id  # type: ignore[attr-defined]
@@ -278,7 +343,7 @@ def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(bert: Path, tmp_
 
 def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert: Path) -> None:
     """It says so, and shows the figures it had."""
-    again = haltung(*recipe(bert, "seed=1", "resume=true"), cwd=trained)
+    again = run_here(*recipe(bert, "seed=1", "resume=true"), cwd=trained)
     assert again.returncode == 0, again.stderr
     assert "this training had ended before" in again.stdout
 
@@ -286,10 +351,10 @@ def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert:
 def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, tmp_path: Path) -> None:
     """First one seed, later two with resume: the parent has both, and evaluate scores both."""
     write_corpus(tmp_path)
-    assert haltung(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path).returncode == 0
-    both = haltung(*recipe(bert, "seed=1,2", "training.epochs=1", "resume=true"), cwd=tmp_path)
+    assert run_here(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path).returncode == 0
+    both = run_here(*recipe(bert, "seed=1,2", "training.epochs=1", "resume=true"), cwd=tmp_path)
     assert both.returncode == 0, both.stderr
-    scored = haltung("evaluate", "run=tiny", "split=dev", "error_analysis=false", cwd=tmp_path)
+    scored = run_here("evaluate", "run=tiny", "split=dev", "error_analysis=false", cwd=tmp_path)
     assert scored.returncode == 0, scored.stderr
     assert "2 runs" in scored.stdout
 
@@ -297,7 +362,7 @@ def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, 
 def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_path: Path) -> None:
     """With a rate too small to learn, every segment gets the same label, and the run says it."""
     write_corpus(tmp_path)
-    done = haltung(*recipe(bert, "encoder.encoder_rate=1e-12", "encoder.head_rate=1e-12", "training.epochs=1"), cwd=tmp_path)
+    done = run_here(*recipe(bert, "encoder.encoder_rate=1e-12", "encoder.head_rate=1e-12", "training.epochs=1"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "predicted" in done.stdout
     assert "every one of" in " ".join(done.stdout.split())
@@ -310,16 +375,16 @@ def test_own_configs_are_found_beside_ours(tmp_path: Path) -> None:
     ours = Path(__file__).resolve().parents[2] / "configs/corpus/jsonl.yaml"
     text = ours.read_text(encoding="utf-8").replace("path: ???", "path: texts.jsonl").replace("labels: diplomacy", "labels: scheme.yaml")
     (tmp_path / "mine/corpus/meins.yaml").write_text(text.replace("name: jsonl", "name: meins"), encoding="utf-8")
-    done = haltung("prepare", "corpus=meins", "--config-dir", "mine", cwd=tmp_path)
+    done = run_here("prepare", "corpus=meins", "--config-dir", "mine", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "data/prepared/meins/manifest.json").is_file()
 
 
 def test_completion_offers_commands_groups_and_choices(tmp_path: Path) -> None:
     """What a shell is given for what stands on the line."""
-    assert haltung("__complete", "haltung tr", cwd=tmp_path).stdout.split() == ["train"]
-    assert "encoder=gbert_base" in haltung("__complete", "haltung train encoder=gb", cwd=tmp_path).stdout.split()
-    assert "training.epochs=" in haltung("__complete", "haltung train training.ep", cwd=tmp_path).stdout.split()
+    assert run_here("__complete", "haltung tr", cwd=tmp_path).stdout.split() == ["train"]
+    assert "encoder=gbert_base" in run_here("__complete", "haltung train encoder=gb", cwd=tmp_path).stdout.split()
+    assert "training.epochs=" in run_here("__complete", "haltung train training.ep", cwd=tmp_path).stdout.split()
 
 
 def test_the_completion_script_is_accepted_by_bash(tmp_path: Path) -> None:
