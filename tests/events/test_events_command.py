@@ -108,7 +108,7 @@ def test_a_batch_goes_on_and_ends_with_what_failed(haltung: Command, tmp_path: P
         "d_niemand.txt: names no known actor",
         "e_seite.html: no main text was found in the HTML",
         "f_gemischt.txt: mixed encodings",
-        "3 failed, as told above",
+        "3 failed",
     ):
         assert told in done.stderr
     rows = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text(encoding="utf-8").splitlines()]
