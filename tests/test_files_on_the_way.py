@@ -34,7 +34,7 @@ from haltung.training.recipe import Training
 PACKAGE = f"{Path(haltung.__file__).parent}/"
 
 # How many files are on each way, at most.
-TRAINING, PREDICTION, EVENTS, REQUEST, EVALUATION = 54, 14, 28, 12, 49
+TRAINING, PREDICTION, EVENTS, REQUEST, EVALUATION = 54, 17, 29, 12, 49
 
 
 class FileCounter:
@@ -159,12 +159,11 @@ def test_a_request_is_answered(counter: FileCounter, tmp_path: Path) -> None:
     from starlette.testclient import TestClient
 
     from haltung.serving.app import application
-    from haltung.serving.engine import open_engine
+    from haltung.serving.engine import Settings
     from haltung.serving.service import Service
-    from haltung.serving.settings import Settings
 
     settings = Settings(bundle=exported.write(tmp_path / "bundle"), runtime="onnxruntime", format="fp32")
-    with TestClient(application(Service(settings, open_engine(settings)))) as client:
+    with TestClient(application(Service(settings))) as client:
         client.post("/classify", json={"text": "Chile lobt Peru ."}).raise_for_status()
         with counter.counting() as files:
             answer = client.post("/classify", json={"text": "Chile warnt Peru ."})
