@@ -138,9 +138,9 @@ def test_the_rules_can_be_scored_alone_in_german(haltung: Command, place: Path) 
     [
         (CORPUS, "name the model of stances: bundle=DIR"),
         (("bundle=stances",), "name segments with gold dyads: corpus=NAME"),
-        (("bundle=stances", "dyads=pairs", *CORPUS, "tune=true"), "nothing is ever chosen on the test split"),
-        (("bundle=stances", *CORPUS, "split=dev", "tune=true"), "tune=true wants a model, dyads=DIR"),
-        (("bundle=stances", *CORPUS, "split=train"), "split is 'train', allowed are dev, test"),
+        (("bundle=stances", "dyads=pairs", *CORPUS, "tune=true"), "nothing is ever tuned on the test split"),
+        (("bundle=stances", *CORPUS, "split=dev", "tune=true"), "tune=true needs a model, dyads=DIR"),
+        (("bundle=stances", *CORPUS, "split=train"), "split is 'train'; allowed are dev, test"),
         (("bundle=pairs", *CORPUS), "events are made of stances, so name a bundle with the task 'stance'"),
         (("bundle=stances", "dyads=stances", *CORPUS), "so it is no model of dyads"),
     ],
