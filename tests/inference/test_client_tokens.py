@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from haltung.encoders import embedded
 from haltung.encoders.tokens import READS, encode
-from haltung.inference.client import Classifier, Row
+from haltung.inference.client import Classifier, EncodedSegment
 from haltung.records import Segment
 from nasty_sentences import sentences
 
@@ -49,7 +49,7 @@ def unloaded(folder: Path, tokenizer: Path, specials: dict[str, Any], views: lis
     return Classifier(folder, format=None)
 
 
-def _plain(row: Row) -> tuple[list[int], ...]:
+def _plain(row: EncodedSegment) -> tuple[list[int], ...]:
     """Ids, own and types of a row; an encoder without types has a type of 0 throughout."""
     ids = row.columns["input_ids"]
     assert row.columns["attention_mask"] == [1] * len(ids)
