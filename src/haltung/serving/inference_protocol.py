@@ -347,7 +347,7 @@ def _wanted(body: InferenceRequest, names: Sequence[str]) -> list[tuple[str, boo
 
 
 def _outputs(service: Service, parts: Sequence[Mapping[str, str]], values: Mapping[str, np.ndarray]) -> list[Tensor]:
-    rows = service.engine.classifier.predictions(parts, values)
+    rows = service.engine.classifier.predictions(parts, dict(values))
     out = []
     for task, probabilities in values.items():
         # Several labels of one text are a JSON list.
