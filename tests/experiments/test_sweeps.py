@@ -1,4 +1,4 @@
-"""Sweeps: spaces, trials that die and are tried again, and the command from a search to the best recipe on several seeds."""
+"""Sweeps: spaces, trials that are killed and repeated, and the command from search to best recipe."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from haltung import tracking
 from haltung.errors import UserError
 from haltung.experiments.sweep import ChoiceSpace, RangeSpace, Trial, spaces_of
 from haltung.experiments.sweep.results import gain_over_start
 from haltung.experiments.sweep.trials import Trials, ended, importances, twin_of
-from command_line import CORPUS, haltung, write_corpus
+from haltung.tracking import Store
+from command_line import CORPUS, haltung, run_here, store_in, write_corpus
 
 SPACES = {"training.rate": RangeSpace(0.001, 1.0, log=True), "training.batch": ChoiceSpace((8, 16)), "training.epochs": RangeSpace(1, 5)}
 
@@ -177,8 +180,8 @@ def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path: Path):
     assert sum(trial.state == "finished" for trial in found) == 3
 
 
-def test_a_living_trial_is_not_requeued(tmp_path: Path):
-    """Another worker leaves it alone while it is held."""
+def test_a_running_trial_is_not_requeued(tmp_path: Path):
+    """Another worker leaves it alone while its lock is held."""
     trials = _trials(tmp_path / "s")
     study, requeued = trials.open(), []
     with trials.next(study, 1, requeued.append) as first, trials.next(trials.open(2), 2, requeued.append) as second:
@@ -186,14 +189,21 @@ def test_a_living_trial_is_not_requeued(tmp_path: Path):
         assert first.params != second.params
 
 
-def test_equal_values_are_found_and_need_no_second_training(tmp_path: Path):
-    """Whether they went to their end or were pruned."""
-    trials = _trials(tmp_path / "s")
-    study = trials.open()
-    _run(trials, stop_after=1)
-    study.enqueue_trial(study.trials[0].params)
-    begun = study.ask({key: space.distribution() for key, space in SPACES.items()})
-    assert twin_of(study, begun).number in (0, begun.number)
+@pytest.mark.parametrize(("state", "known"), [("COMPLETE", True), ("PRUNED", True), ("FAIL", False)])
+def test_equal_values_need_no_second_training(tmp_path: Path, state: str, known: bool):
+    """If the first trial with them finished or was pruned; one that failed says nothing."""
+    from optuna.trial import TrialState
+
+    study = _trials(tmp_path / "s").open()
+    distributions = {key: space.distribution() for key, space in SPACES.items()}
+    first = study.ask(distributions)
+    study.tell(first, 0.5 if state == "COMPLETE" else None, state=TrialState[state])
+    study.enqueue_trial(first.params)
+    begun = study.ask(distributions)
+    assert begun.params == first.params
+    assert [twin.number for twin in [twin_of(study, begun)] if twin] == ([first.number] if known else [])
+    study.enqueue_trial(first.params | {"training.batch": 24 - first.params["training.batch"]})
+    assert twin_of(study, study.ask(distributions)) is None
 
 
 def test_the_key_that_decides_is_the_most_important_one(tmp_path: Path):
@@ -214,12 +224,17 @@ training.batch_size: [8, 16]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A folder with a corpus and a search of one's own."""
+def home(tmp_path: Path, new_store: Callable[[Path], Store]) -> Path:
+    """A folder with a corpus, a store, and a search of one's own."""
     write_corpus(tmp_path, 80)
-    (tmp_path / "mine/search").mkdir(parents=True)
-    (tmp_path / "mine/search/small.yaml").write_text(SEARCH, encoding="utf-8")
+    new_store(tmp_path)
+    write_search(tmp_path, SEARCH)
     return tmp_path
+
+
+def write_search(folder: Path, text: str) -> None:
+    (folder / "mine/search").mkdir(parents=True, exist_ok=True)
+    (folder / "mine/search/small.yaml").write_text(f"# own\n{text}\n", encoding="utf-8")
 
 
 def words(bert: Path, *more: str) -> tuple[str, ...]:
@@ -247,32 +262,27 @@ def words(bert: Path, *more: str) -> tuple[str, ...]:
         (SEARCH, ("seed=1,2",), "give each key one value"),
     ],
 )
-def test_a_wrong_search_is_told_before_anything_is_trained(home: Path, bert: Path, search: str, more: tuple[str, ...], message: str):
+def test_a_wrong_search_is_refused_before_anything_is_trained(tmp_path: Path, bert: Path, search: str, more: tuple[str, ...], message: str):
     """In one sentence, with the nearest right word."""
-    (home / "mine/search/small.yaml").write_text(f"# own\n{search}\n", encoding="utf-8")
-    done = haltung(*words(bert, *more), cwd=home)
+    write_corpus(tmp_path, 8)
+    write_search(tmp_path, search)
+    done = run_here(*words(bert, *more), cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert message in done.stderr
-    assert not (home / "experiments").exists()
+    assert not (tmp_path / "experiments").exists()
 
 
 def find_run(home: Path, name: str):
-    from haltung import tracking
-
-    return tracking.find(tracking.Store(uri=f"sqlite:///{home}/experiments/mlflow.db", artifacts=str(home / "experiments/artifacts")), name)
+    return tracking.find(store_in(home), name)
 
 
 def _trials_of(home: Path) -> list[dict]:
-    from haltung import tracking
-
     return json.loads(tracking.artifact(find_run(home, "s"), "sweep/trials.json").read_text(encoding="utf-8"))["trials"]
 
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
     """SIGKILL; the finished trial is not repeated, the killed one is marked failed and tried again, and the best is trained at the end."""
-    from haltung import tracking
-
     command = [sys.executable, "-m", "haltung", *words(bert, "trials=3", "final_seeds=1,2")]
     with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -282,13 +292,13 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
                     time.sleep(0.01)
                 process.send_signal(signal.SIGKILL)
                 break
-    refused = haltung(*command[3:], cwd=home)
+    refused = run_here(*command[3:], cwd=home)
     assert refused.returncode == 2
     assert "resume=true goes on with it" in refused.stderr
-    other = haltung(*command[3:], "resume=true", "training.warmup=0.2", cwd=home)
+    other = run_here(*command[3:], "resume=true", "training.warmup=0.2", cwd=home)
     assert other.returncode == 2
     assert "was begun with training.warmup=0.1" in other.stderr
-    done = haltung(*command[3:], "resume=true", cwd=home)
+    done = run_here(*command[3:], "resume=true", cwd=home)
     assert done.returncode == 0, done.stderr
     trials = _trials_of(home)
     assert [trial["state"] for trial in trials[:2]] == ["finished", "lost"]
@@ -307,24 +317,21 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
     assert not list((home / "experiments/sweeps/s").glob("s-0*"))
     assert "open test:   haltung evaluate run=s-best split=test" in done.stdout
     assert (final.name, final.status) == ("s-best", "FINISHED")
-    again = haltung(*command[3:], "resume=true", cwd=home)
-    assert again.returncode == 0, again.stderr
+    resumed = run_here(*command[3:], "resume=true", cwd=home)
+    assert resumed.returncode == 0, resumed.stderr
     assert len(tracking.children(parent)) == len(children)
 
 
 @pytest.mark.slow
-def test_a_sweep_says_whether_it_has_gained_anything(tmp_path: Path, bert: Path):
+def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
     """The recipe as it stands hardly learns, a trial does; trials keep what they said of dev, and can be compared."""
     # Of the three first trials one is the recipe, one repeats it, and one has the other rate.
-    from haltung import tracking
-
-    write_corpus(tmp_path, 160)
-    (tmp_path / "mine/search").mkdir(parents=True)
-    (tmp_path / "mine/search/small.yaml").write_text("# own\ntraining.head_rate: [1.0e-9, 1.0e-2]\n", encoding="utf-8")
+    write_corpus(home, 160)
+    write_search(home, "training.head_rate: [1.0e-9, 1.0e-2]")
     recipe = ("encoder.head_rate=1e-9", "encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2")
-    done = haltung(*words(bert, *recipe, "startup=3", "trials=3", "final_seeds=1,2"), cwd=tmp_path)
+    done = run_here(*words(bert, *recipe, "startup=3", "trials=3", "final_seeds=1,2"), cwd=home)
     assert done.returncode == 0, done.stderr
-    parent = find_run(tmp_path, "s")
+    parent = find_run(home, "s")
     told = json.loads(tracking.artifact(parent, "sweep/trials.json").read_text(encoding="utf-8"))
     first, second = told["trials"][0], told["best"]
     assert (told["start"], second["values"]) == (0, {"training.head_rate": 1e-2})
@@ -336,19 +343,17 @@ def test_a_sweep_says_whether_it_has_gained_anything(tmp_path: Path, bert: Path)
     assert f"10 articles; that the best of 1 was chosen is counted in): {verdict}" in lines
     assert "haltung compare 'runs=[s-best,s-start]'" in lines
     against = re.search(r"against it: +haltung (.*)", done.stdout)
-    shown = haltung(*shlex.split(against[1].partition(" seed=")[0]), "--cfg", cwd=tmp_path)
+    shown = run_here(*shlex.split(against[1].partition(" seed=")[0]), "--cfg", cwd=home)
     assert shown.returncode == 0, shown.stderr
     assert OmegaConf.create(shown.stdout)["training"]["head_rate"] == 1e-9
-    compared = haltung("compare", f"runs=[{second['run']},{first['run']}]", "split=dev", cwd=tmp_path)
+    compared = run_here("compare", f"runs=[{second['run']},{first['run']}]", "split=dev", cwd=home)
     assert compared.returncode == 0, compared.stderr
 
 
-def test_what_cannot_be_told_is_told_why(tmp_path: Path):
-    """The recipe is outside of the search, has failed, is alone, or was run by a version that kept no predictions."""
-    from haltung import tracking
-
+def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path], Store]):
+    """The recipe is outside of the search, has failed, is alone, or was run by a version that stored no predictions."""
     spaces, start = {"a": ChoiceSpace((1, 2)), "b": ChoiceSpace((1, 2))}, {"a": 1, "b": 1}
-    store = tracking.Store(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
+    store = new_store(tmp_path)
     with tracking.run(store, "old") as old:
         pass
     first, second = Trial(0, "finished", start, 0.5, old.id), Trial(1, "finished", {"a": 2, "b": 1}, 0.6, old.id)
@@ -365,8 +370,6 @@ def test_what_cannot_be_told_is_told_why(tmp_path: Path):
 @pytest.mark.slow
 def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
     """Each trial is run once, and no more than were asked for."""
-    from haltung import tracking
-
     done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home)
     assert done.returncode == 0, done.stderr
     trials = _trials_of(home)
@@ -377,7 +380,7 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
     # The command that it ends with trains the best recipe on the same corpus, with all that the sweep was told.
     best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]
     told = re.search(r"train it: +haltung (.*)", done.stdout)
-    shown = OmegaConf.create(haltung(*shlex.split(told[1]), "--cfg", cwd=home).stdout)
+    shown = OmegaConf.create(run_here(*shlex.split(told[1]), "--cfg", cwd=home).stdout)
     assert {key: shown["training"][key.rpartition(".")[2]] for key in best} == best
     assert (shown["training"]["epochs"], shown["encoder"]["path"], shown["corpus"]["reader"]["path"]) == (2, str(bert), "texts.jsonl")
 
@@ -388,15 +391,11 @@ def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
     from optuna import load_study
     from optuna.trial import TrialState
 
-    from haltung import tracking
-
-    (home / "mine/search/small.yaml").write_text(
-        "# a good rate and one of no use\ntraining.head_rate: [1.0e-2, 1.0e-9]\n", encoding="utf-8"
-    )
+    write_search(home, "training.head_rate: [1.0e-2, 1.0e-9]  # a good rate, and one of no use")
     # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn, which it
     # does with this seed.
     more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
-    done = haltung(*words(bert, *more), cwd=home)
+    done = run_here(*words(bert, *more), cwd=home)
     assert done.returncode == 0, done.stderr
     trials = load_study(study_name="sweep", storage=f"sqlite:///{home}/experiments/sweeps/s/trials.db").trials
     assert trials[0].params == {"training.head_rate": 1e-2}
