@@ -63,6 +63,20 @@ def test_rare_labels_weigh_more(kind: str, ratio: float) -> None:
     assert weights[gold[:5]].mean().item() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("weighted", "smoothing"), [(True, 0.0), (False, 0.2), (True, 0.2)])
+def test_weights_and_smoothing_enter_the_loss(weighted: bool, smoothing: float) -> None:
+    """Of single-label and multi-label tasks; equality with torch's own."""
+    torch.manual_seed(0)
+    logits, weight = torch.randn(4, 3), torch.tensor([0.5, 1.0, 4.0]) if weighted else None
+    stance = torch.tensor([0, 2, 2, 1])
+    expected = functional.cross_entropy(logits, stance, weight=weight, label_smoothing=smoothing)
+    scheme = tiny.scheme().only(["stance"])
+    torch.testing.assert_close(loss({"stance": logits}, {"stance": stance}, scheme, {"stance": weight}, smoothing), expected)
+    themes = torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 0], [0, 1, 1]])
+    expected = functional.binary_cross_entropy_with_logits(logits, themes * (1 - smoothing) + smoothing / 2, pos_weight=weight)
+    torch.testing.assert_close(loss({"themes": logits}, {"themes": themes}, MULTI, {"themes": weight}, smoothing), expected)
+
+
 def test_no_weighting_is_none() -> None:
     """So that torch takes its unweighted path."""
     assert class_weights(torch.tensor([0, 1]), tiny.scheme().topic, "none") is None

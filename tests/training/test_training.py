@@ -1,4 +1,4 @@
-"""Fine-tuning: it learns, its rates fall with depth, it is repeatable, and a killed one goes on as if nothing had been."""
+"""Fine-tuning: it learns, its rates fall with depth, it is repeatable, and can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
+from transformers import set_seed
 
 import tiny
 from haltung.errors import UserError
+from haltung.models.network import Batch
 from haltung.models.neural import build
 from haltung.models.spec import NetworkSpec
-from haltung.training.finetune import FineTuned, _Rows, finetune, last_checkpoint, rates
+from haltung.training.finetune import FineTuned, _arguments, _Rows, _Trainer, finetune, last_checkpoint, rates
 from haltung.training.recipe import Training
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
@@ -40,23 +43,28 @@ def test_a_tiny_bert_learns_the_tiny_corpus(bert: Path, tmp_path: Path) -> None:
     assert sum(right) / len(right) > 0.9
 
 
-def test_the_reported_score_is_that_of_the_kept_weights(bert: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> FineTuned:
+    """The plain recipe with seed 1."""
+    return _train(bert, tmp_path_factory.mktemp("plain") / "c")
+
+
+def test_the_reported_score_is_that_of_the_best_weights(trained: FineTuned) -> None:
     """Early stopping and the report read the same macro-F1."""
     from haltung.evaluation.metrics.classification import evaluate
     from haltung.evaluation.predictions import score
 
-    trained = _train(bert, tmp_path / "c")
     dev = tiny.segments(48, seed=1)
-    figures = evaluate(score(dev, trained.model.predict(dev), tiny.scheme()))
-    mean = sum(task.macro_f1 for task in figures.tasks.values()) / 2
+    result = evaluate(score(dev, trained.model.predict(dev), tiny.scheme()))
+    mean = sum(task.macro_f1 for task in result.tasks.values()) / 2
     assert mean == pytest.approx(trained.best)
     assert trained.best == max(point["dev_score"] for point in trained.history if "dev_score" in point)
 
 
-def test_the_same_seed_gives_the_same_curve(bert: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_curve(trained: FineTuned, bert: Path, tmp_path: Path) -> None:
     """And another seed another one."""
-    first, again, other = (_train(bert, tmp_path / name, seed=seed).history for name, seed in (("a", 1), ("b", 1), ("c", 2)))
-    losses = [[point["loss"] for point in history if "loss" in point] for history in (first, again, other)]
+    same, other = (_train(bert, tmp_path / str(seed), seed=seed).history for seed in (1, 2))
+    losses = [[point["loss"] for point in history if "loss" in point] for history in (trained.history, same, other)]
     assert losses[0] == losses[1]
     assert losses[0] != losses[2]
 
@@ -119,8 +127,8 @@ def test_without_resume_a_training_begins_anew(bert: Path, tmp_path: Path) -> No
     """Old checkpoints do not leak into a new training."""
     short = Training(**{**vars(RECIPE), "epochs": 1})
     _train(bert, tmp_path / "c", short)
-    again = _train(bert, tmp_path / "c", short)
-    assert [point["epoch"] for point in again.history if "dev_score" in point] == [1.0]
+    second = _train(bert, tmp_path / "c", short)
+    assert [point["epoch"] for point in second.history if "dev_score" in point] == [1.0]
 
 
 def test_training_stops_when_dev_gets_no_better(bert: Path, tmp_path: Path) -> None:
@@ -129,19 +137,71 @@ def test_training_stops_when_dev_gets_no_better(bert: Path, tmp_path: Path) -> N
     assert len([point for point in _train(bert, tmp_path / "c", recipe).history if "dev_score" in point]) == 2
 
 
-@pytest.mark.parametrize("changes", [{"accumulation": 2, "batch_size": 8}, {"gradient_checkpointing": True}, {"group_by_length": False}])
+def test_patience_survives_a_resume(bert: Path, tmp_path: Path) -> None:
+    """Stopped after the second of two epochs without improvement, whether or not it was interrupted between them."""
+
+    def interrupt(point: dict[str, float]) -> None:
+        if "dev_score" in point and point["epoch"] == 3:
+            raise InterruptedError
+
+    recipe = Training(**{**vars(RECIPE), "encoder_rate": 1e-12, "head_rate": 1e-12, "patience": 2, "epochs": 6})
+    with pytest.raises(InterruptedError):
+        _train(bert, tmp_path / "c", recipe, report=interrupt)
+    resumed = _train(bert, tmp_path / "c", recipe, resume=True)
+    assert [point["epoch"] for point in resumed.history if "dev_score" in point] == [1.0, 2.0, 3.0]
+
+
+def test_accumulated_batches_learn_as_one_large_batch(bert: Path, tmp_path: Path) -> None:
+    """Two batches of 8 have the loss and the gradient of one batch of 16."""
+    without_dropout, first = NetworkSpec(max_length=32, dropout=0.0, encoder_dropout=0.0), []
+    for name, changes in (("one", {}), ("two", {"accumulation": 2, "batch_size": 8})):
+        recipe = Training(**{**vars(RECIPE), "epochs": 1, **changes})  # type: ignore[arg-type]
+        first.append(next(point for point in _train(bert, tmp_path / name, recipe, spec=without_dropout).history if "loss" in point))
+    for metric in ("loss", "grad_norm"):
+        assert first[1][metric] == pytest.approx(first[0][metric], rel=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{"class_weight": "inverse"}, {"label_smoothing": 0.2}])
+def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    """Equality with torch's own cross-entropy, with weights counted by hand."""
+    recipe, scheme = Training(**{**vars(RECIPE), **changes}), tiny.scheme()  # type: ignore[arg-type]
+    model = build(tiny.encoder(bert), SPEC, scheme)
+    rows = _Rows(model, tiny.segments(40), scheme, 0.0, 1)
+    trainer = _Trainer(model, rows, [], recipe, _arguments(recipe, tmp_path, 1, len(rows)), lambda point: None)
+    model.network.eval()
+    inputs = trainer._collate(list(range(16)))
+    with torch.no_grad():
+        logits = model.network([Batch(*view) for view in inputs["views"]])
+        value = trainer.compute_loss(model.network, inputs)
+    expected = plain = torch.zeros(())
+    for task in scheme:
+        gold = rows.gold[task.name]
+        inverse = 1 / torch.bincount(gold, minlength=len(task))
+        weight = inverse / inverse[gold].mean() if recipe.class_weight == "inverse" else None
+        smoothing = recipe.label_smoothing
+        expected = expected + functional.cross_entropy(logits[task.name], gold[:16], weight=weight, label_smoothing=smoothing)
+        plain = plain + functional.cross_entropy(logits[task.name], gold[:16])
+    torch.testing.assert_close(value, expected)
+    assert abs(float(value - plain)) > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{"gradient_checkpointing": True}, {"group_by_length": False}])
 def test_variants_of_the_recipe_learn_too(bert: Path, tmp_path: Path, changes: dict[str, object]) -> None:
-    """Accumulation, checkpointing of activations, and random batches."""
+    """Checkpointing of activations, and random batches."""
     trained = _train(bert, tmp_path / "c", Training(**{**vars(RECIPE), **changes}))  # type: ignore[arg-type]
     assert trained.best > 0.8
 
 
-@pytest.mark.parametrize("tune", ["frozen", "lora"])
-def test_frozen_and_lora_trainings_run_through(bert: Path, tmp_path: Path, tune: str) -> None:
-    """They end with a model that answers."""
-    recipe = Training(**{**vars(RECIPE), "epochs": 1})
-    trained = _train(bert, tmp_path / "c", recipe, spec=NetworkSpec(max_length=32, tune=tune))
-    assert len(trained.model.predict(tiny.segments(3))) == 3
+@pytest.mark.parametrize(("tune", "parts"), [("full", {"heads", "encoder"}), ("frozen", {"heads"}), ("lora", {"heads", "lora"})])
+def test_only_what_is_tuned_changes(bert: Path, tmp_path: Path, tune: str, parts: set[str]) -> None:
+    """Frozen: the heads alone; lora: the heads and the low-rank updates; the pretrained weights stay."""
+    recipe, spec = Training(**{**vars(RECIPE), "epochs": 1}), NetworkSpec(max_length=32, tune=tune)
+    set_seed(1)
+    before = dict(build(tiny.encoder(bert), spec, tiny.scheme()).network.named_parameters())
+    after = dict(_train(bert, tmp_path / "c", recipe, spec=spec).model.network.named_parameters())
+    assert before.keys() == after.keys()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert {"heads" if name.startswith("heads.") else "lora" if "lora_" in name else "encoder" for name in changed} == parts
 
 
 def test_rates_fall_with_depth_and_norms_are_not_decayed(bert: Path) -> None:
@@ -160,15 +220,13 @@ def test_rates_fall_with_depth_and_norms_are_not_decayed(bert: Path) -> None:
     assert found["encoder.encoder.layer.1.output.dense.weight"]["weight_decay"] == 0.1
 
 
-def test_tokens_count_real_ones_only(bert: Path, tmp_path: Path) -> None:
+def test_tokens_count_real_ones_only(trained: FineTuned) -> None:
     """Padding is no work done."""
-    recipe = Training(**{**vars(RECIPE), "epochs": 2})
-    trained = _train(bert, tmp_path / "c", recipe)
     lengths = sum(len(tokens) for tokens in trained.model.encode(tiny.segments(160))[0])
-    assert trained.tokens == 2 * lengths
+    assert trained.tokens == RECIPE.epochs * lengths
 
 
-def test_an_empty_split_is_told(bert: Path, tmp_path: Path) -> None:
+def test_an_empty_split_is_refused(bert: Path, tmp_path: Path) -> None:
     """Before anything is loaded."""
     with pytest.raises(UserError, match="the dev split is empty"):
         finetune(tiny.segments(4), [], tiny.scheme(), tiny.encoder(bert), SPEC, RECIPE, 1, tmp_path)
@@ -183,7 +241,7 @@ def test_an_empty_split_is_told(bert: Path, tmp_path: Path) -> None:
         ({"layer_decay": 0}, "training.layer_decay is 0"),
     ],
 )
-def test_a_recipe_out_of_range_is_told(changes: dict[str, object], message: str) -> None:
+def test_a_recipe_out_of_range_is_refused(changes: dict[str, object], message: str) -> None:
     """One sentence with the key, what was found, and what is allowed."""
     with pytest.raises(UserError, match=message):
         Training(**changes)  # type: ignore[arg-type]
