@@ -1,0 +1,104 @@
+"""A run's model as an exported bundle, compared format by format on the dev split of its corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haltung.corpus.store import Prepared
+from haltung.errors import UserError, listed
+from haltung.events.dyads import thresholds
+from haltung.experiments.evaluate import TrainedModel
+from haltung.export.write import ExportResult, ReferenceSplit, export
+from haltung.labels import Scheme
+from haltung.models import bundle
+from haltung.tracking.models import log_exported
+
+# Besides fp32; a linear model is so fast that bf16 would save nothing.
+_FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16")}
+
+
+@dataclass(frozen=True)
+class ModelExport:
+    """What was exported.
+
+    ``missing`` are formats that were asked for and are not in the bundle, ``registered`` is the
+    name and version in MLflow, "" where there is none.
+    """
+
+    result: ExportResult
+    scheme: Scheme
+    missing: tuple[str, ...]
+    registered: str = ""
+
+
+def export_model(
+    trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
+    register: bool = False, callback: Callable[[str], None] = lambda step: None,
+) -> ModelExport:  # fmt: skip
+    """Export a trained model into a folder.
+
+    Args:
+        trained: the model, with its run where it has one.
+        corpus: the formats are compared on its dev split.
+        folder: new, empty, or with an exported bundle, which is replaced.
+        own_corpus: whether this is the corpus that the model was trained on, as it was then.
+        licence: of the data, for the model card.
+        int8: whether weights in 8 bits are asked for too.
+        register: whether to make a version of the registered model; needs a run.
+        callback: gets the name of each step before it begins.
+
+    Raises:
+        UserError: the model is an ensemble or has another scheme, the corpus has changed, or see
+            ``export.write.export``.
+    """
+    description = bundle.describe(trained.bundle)
+    _check(trained.bundle, description, corpus, own_corpus)
+    model = bundle.load_trained(trained.bundle)
+    if model.scheme.digest() != corpus.scheme.digest():
+        raise UserError(
+            f"the model knows the scheme '{model.scheme.name}' (digest {model.scheme.digest()}), but the corpus '{corpus.name}' "
+            f"is labelled by '{corpus.scheme.name}' (digest {corpus.scheme.digest()}); name a corpus with the model's own scheme"
+        )
+    required = ("int8",) if int8 else ()
+    dev = corpus.segments("dev")
+    provenance = _provenance(trained, description, licence)
+    result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, (*_FORMATS[model.kind], *required), callback)
+    registered = ""
+    if result.folder is not None:
+        # The thresholds of a dyad model belong to it wherever it goes.
+        thresholds.copy(trained.bundle, result.folder)
+        if register and trained.record is not None:
+            version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
+            registered = f"{version.name} version {version.version}"
+    missing = tuple(name for name in required if name in result.refused or name in result.skipped)
+    return ModelExport(result, model.scheme, missing, registered)
+
+
+def _check(folder: Path, description: Mapping[str, Any], corpus: Prepared, own_corpus: bool) -> None:
+    trained, digest = description.get("provenance", {}).get("corpus_digest"), corpus.manifest.digest
+    if own_corpus and trained is not None and trained != digest:
+        raise UserError(
+            f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({trained[:12]}): its source "
+            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
+        )
+    if description["kind"] == "ensemble":
+        raise UserError(
+            f"{folder} is an ensemble, and an exported bundle holds one model; export one of its members "
+            f"({listed(description['members'])}), or use the ensemble where Haltung is installed: haltung predict, events, dyads and "
+            "evaluate read its folder"
+        )
+
+
+def _provenance(trained: TrainedModel, description: Mapping[str, Any], licence: str | None) -> dict[str, Any]:
+    """Return where the model comes from: what its bundle says, the commit that trained it, and the licences."""
+    tags = trained.record.tags if trained.record else {}
+    commit = tags.get("haltung.git.commit")
+    encoder = description.get("encoder", {}).get("license")
+    return {
+        **description.get("provenance", {}),
+        "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,
+        "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
+    }

@@ -1,0 +1,117 @@
+"""Old names stay valid for one release: in stored runs silently, where a user gives them with one line that says the new one."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.utils import get_class
+
+from command_line import run_here, write_corpus
+from haltung.cli import renamed
+from haltung.cli.build import make, recipe_of
+from haltung.cli.config import compose, each, plain
+
+# Every `_target_` of the configs before the rebuild (commit c9bc5e9).
+OLD_TARGETS = [
+    "haltung.corpus.prose.Limits",
+    "haltung.corpus.readers.articles.Articles",
+    "haltung.corpus.readers.doccano.Doccano",
+    "haltung.corpus.readers.gerntsa.GerNTSA",
+    "haltung.corpus.readers.gnad10.Gnad10",
+    "haltung.corpus.readers.label_studio.LabelStudio",
+    "haltung.corpus.readers.pairs.Pairs",
+    "haltung.corpus.readers.prodigy.Prodigy",
+    "haltung.corpus.readers.standoff.RealNews",
+    "haltung.corpus.readers.standoff.Standoff",
+    "haltung.corpus.readers.tables.Csv",
+    "haltung.corpus.readers.tables.Jsonl",
+    "haltung.corpus.readers.tables.Parquet",
+    "haltung.corpus.readers.union.Union",
+    "haltung.corpus.readers.xstance.XStance",
+    "haltung.corpus.rules.Rules",
+    "haltung.corpus.splits.ByDate",
+    "haltung.corpus.splits.ByGroup",
+    "haltung.corpus.splits.ByTarget",
+    "haltung.corpus.splits.Given",
+    "haltung.corpus.splits.KFold",
+    "haltung.corpus.splits.Stratified",
+    "haltung.corpus.splits.TestOnly",
+    "haltung.encoders.sources.Encoder",
+    "haltung.evaluation.comparison_references.Reference",
+    "haltung.events.view.Dyads",
+    "haltung.model.spec.LinearSpec",
+    "haltung.model.spec.NetworkSpec",
+    "haltung.tracking.Store",
+    "haltung.training.spec.Training",
+]
+
+
+@pytest.fixture
+def stored() -> dict[str, Any]:
+    """The config of a run of the version before the rebuild."""
+    return dict(yaml.safe_load((Path(__file__).with_name("stored_config.yaml")).read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", OLD_TARGETS)
+def test_every_old_target_leads_to_a_class_of_today(name: str) -> None:
+    """A stored run, and a user's own config, may name any of them."""
+    assert is_dataclass(get_class(renamed.target(name)))
+
+
+def test_a_stored_config_makes_the_objects_that_todays_makes(stored: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Reader, cleaning, split, encoder, model, training, tracking; without a word."""
+    today = plain(compose("train"))
+    stored["corpus"]["reader"]["path"] = today["corpus"]["reader"]["path"]
+    old = renamed.stored_config(stored)
+    for key in ("encoder", "model", "training", "tracking"):
+        assert make(old[key], key) == make(today[key], key)
+    for key in ("reader", "rules", "split"):
+        assert make(old["corpus"][key], key) == make(today["corpus"][key], key)
+    assert recipe_of(old).options == recipe_of(today).options
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stored_reader_of_real_news_reads_what_todays_reads() -> None:
+    """It was one class, and is a union of two readers today."""
+    today = plain(compose("prepare", ["corpus=real_news", "sources=somewhere"]))["corpus"]["reader"]
+    annotations = str(Path(today["parts"][0]["annotations"]).parents[1])
+    old = {"_target_": "haltung.corpus.readers.standoff.RealNews", "sources": "somewhere", "annotations": annotations}
+    assert make({**old, "before": 1, "lead": True, "on_error": "stop"}, "reader") == make(today, "reader")
+
+
+@pytest.mark.parametrize(
+    ("command", "old", "new"),
+    [
+        ("evaluate", "examine=false", "error_analysis=false"),
+        ("events", "longest=9", "max_characters=9"),
+        ("network", "least=0.3", "min_probability=0.3"),
+        ("network", "fewest=2", "min_events=2"),
+        ("prepare", "corpus.reader.most=3", "corpus.reader.max_segments=3"),
+    ],
+)
+def test_an_old_key_does_what_the_new_one_does_and_says_so(command: str, old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line on standard error names both; the new key says nothing."""
+    (wanted,) = each(command, [new])
+    assert capsys.readouterr().err == ""
+    (given,) = each(command, [old])
+    assert given.settings == wanted.settings
+    (line,) = capsys.readouterr().err.splitlines()
+    assert [name for name in (old.partition("=")[0], new.partition("=")[0]) if f" {name} " not in f" {line.replace(';', ' ')} "] == []
+
+
+def test_a_config_of_ones_own_with_an_old_target_works_and_is_told(tmp_path: Path) -> None:
+    """Once, with today's name; the corpus is prepared."""
+    write_corpus(tmp_path, 80)
+    (tmp_path / "mine/splits").mkdir(parents=True)
+    (tmp_path / "mine/splits/meine.yaml").write_text("_target_: haltung.corpus.splits.ByGroup\ntrain: null\ndev: 0.1\ntest: 0.2\nseed: 1\n")
+    words = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "splits@corpus.split=meine")
+    done = run_here("prepare", *words, "--config-dir", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "haltung.corpus.splits.ByGroup" in line
+    assert "haltung.corpus.split.ByGroup" in line
+    assert (tmp_path / "data/prepared/jsonl/manifest.json").is_file()
