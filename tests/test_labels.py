@@ -214,9 +214,9 @@ def test_a_huge_file_is_no_scheme_and_is_not_read(tmp_path: Path) -> None:
         labels.load(path)
 
 
-def test_a_missing_scheme_and_a_directory_are_told_apart(tmp_path: Path) -> None:
-    """Each mistake has its own sentence."""
-    with pytest.raises(UserError, match="no such label scheme"):
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    """A missing one and a directory."""
+    with pytest.raises(UserError, match=r"none\.yaml: .*No such file"):
         labels.load(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="is a directory; expected a YAML file"):
+    with pytest.raises(UserError, match="(?i)is a directory"):
         labels.load(tmp_path)

@@ -184,12 +184,8 @@ def load(path: Path) -> Scheme:
         if (size := path.stat().st_size) > _MAX_BYTES:
             raise UserError(f"{path} has {size:,} bytes, which no label scheme has; expected a YAML file of at most {_MAX_BYTES:,}")
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such label scheme") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a directory; expected a YAML file with a label scheme") from None
     except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot read this label scheme ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save the label scheme as UTF-8") from None
     try:

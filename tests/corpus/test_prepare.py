@@ -249,7 +249,10 @@ def test_a_corpus_is_read_after_a_kill_between_two_renames(tmp_path):
         (lambda folder: (folder / "manifest.json").unlink(), r"no prepared corpus 'tiny'; run haltung prepare corpus=tiny"),
         (lambda folder: (folder / "manifest.json").write_text("{", encoding="utf-8"), "manifest.json is not JSON"),
         (lambda folder: (folder / "manifest.json").write_text('{"format": 9}', encoding="utf-8"), "is of format 9, this version"),
-        (lambda folder: (folder / "manifest.json").write_text('{"format": 1}', encoding="utf-8"), "lacks name, scheme"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"format": 1}', encoding="utf-8"),
+            r"name \(Field required\), scheme \(Field required\)",
+        ),
         (lambda folder: (folder / "manifest.json").write_text("[]", encoding="utf-8"), "is of format None"),
         (lambda folder: (folder / "train.parquet").unlink(), "train.parquet is missing; run haltung prepare"),
         (lambda folder: (folder / "test.parquet").write_bytes(b"x"), "test.parquet is not the file that was prepared"),

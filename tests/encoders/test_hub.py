@@ -27,7 +27,7 @@ import numpy as np
 from haltung import labels
 from haltung.corpus.readers.gnad10 import Gnad10
 from haltung.corpus.readers.xstance import XStance
-from haltung.encoders.sources import Encoder, load
+from haltung.encoders.load import Encoder, load
 from haltung.errors import UserError
 
 def told(action):

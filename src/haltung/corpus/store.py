@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 import haltung
 from haltung import labels
 from haltung.corpus.split import SPLITS
-from haltung.errors import UserError, nearest, one_of
+from haltung.errors import UserError, listed, nearest, one_of
 from haltung.files import recover, sha256
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment, features, label_ids
@@ -165,20 +167,13 @@ def _read_manifest(path: Path) -> Manifest:
         raise UserError(f"{path} is not JSON ({error}); prepare the corpus again") from None
     version = data.get("format") if isinstance(data, dict) else None
     if version != FORMAT:
-        raise UserError(
-            f"{path} is of format {version}, this version of Haltung ({haltung.__version__}) reads format {FORMAT}; "
-            "prepare the corpus again"
-        )
-    names = [field.name for field in fields(Manifest)]
-    if missing := [name for name in names if name not in data]:
-        raise UserError(f"{path} lacks {', '.join(missing)}; prepare the corpus again")
+        expected = f"this version of Haltung ({haltung.__version__}) reads format {FORMAT}"
+        raise UserError(f"{path} is of format {version}, {expected}; prepare the corpus again")
     try:
-        data["sources"] = tuple(SourceFile(**item) for item in data["sources"])
-        data["notes"] = tuple(data["notes"])
-    except TypeError:
-        raise UserError(f"{path}: 'sources' or 'notes' is not a list as written by Haltung; prepare the corpus again") from None
-    # A later version may add entries within the same format.
-    return Manifest(**{name: data[name] for name in names})
+        return TypeAdapter(Manifest).validate_python(data)
+    except ValidationError as error:
+        faults = listed(f"{fault['loc'][0]} ({fault['msg']})" for fault in error.errors())
+        raise UserError(f"{path} is not as written by Haltung: {faults}; prepare the corpus again") from None
 
 
 def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dict[str, dict[str, dict[str, int]]]:

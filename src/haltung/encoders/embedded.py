@@ -171,14 +171,8 @@ def german_pieces() -> list[int]:
     ``german_pieces.txt`` tells how they were chosen.
     """
     text = resources.files("haltung.encoders").joinpath("german_pieces.txt").read_text(encoding="ascii")
-    ids: list[int] = []
-    last = 0
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            for gap in line.split():
-                last += int(gap)
-                ids.append(last)
-    return ids
+    gaps = (int(gap) for line in text.splitlines() if not line.startswith("#") for gap in line.split())
+    return list(itertools.accumulate(gaps))
 
 
 def selected_ids(weights: WeightsFile) -> list[int]:

@@ -22,7 +22,8 @@ class Fields:
     """The data of one row by our field names.
 
     ``columns`` maps our name to that of the source if they differ. ``list_separator`` separates the
-    labels of a multi-label cell in formats without lists; there a dyads cell contains JSON.
+    labels of a multi-label cell in formats without lists; there a dyads cell contains JSON. All
+    methods raise ``Fault`` if the value is invalid.
     """
 
     data: Mapping[str, object]
@@ -35,11 +36,7 @@ class Fields:
         return None if isinstance(value, float) and value != value else value
 
     def text(self, name: str, required: bool = False) -> str:
-        """Return a field of text, "" if it is absent or null.
-
-        Raises:
-            Fault: it is not text, cannot be written as UTF-8, or is required and absent.
-        """
+        """Return a field of text, "" if it is absent or null."""
         column = self.columns.get(name, name)
         if required and column not in self.data:
             raise Fault("missing_field", f"no '{column}'{nearest(column, self.data)}; this row has {listed(self.data)}")
@@ -51,22 +48,14 @@ class Fields:
         return sound(value, column)
 
     def word(self, name: str) -> str:
-        """Return as text a short field that many sources write as a number (an id, an article).
-
-        Raises:
-            Fault: it is neither text nor a whole number.
-        """
+        """Return as text a short field that many sources write as a number (an id, an article)."""
         value = self.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         return self.text(name).strip()
 
     def date(self) -> str:
-        """Return the ISO date, "" if there is none.
-
-        Raises:
-            Fault: it is not an ISO date.
-        """
+        """Return the ISO date, "" if there is none."""
         value = self.get("date")
         if isinstance(value, datetime.datetime):
             return value.date().isoformat()
@@ -76,11 +65,7 @@ class Fields:
         return iso_date(text) if text else ""
 
     def split(self) -> str:
-        """Return ``train``, ``dev``, ``test``, or "" if there is none.
-
-        Raises:
-            Fault: the split is unknown.
-        """
+        """Return ``train``, ``dev``, ``test``, or "" if there is none."""
         found = self.text("split").strip()
         if found.lower() not in SPLITS:
             allowed = [name for name in SPLITS if name]
@@ -88,20 +73,11 @@ class Fields:
         return SPLITS[found.lower()]
 
     def labels(self, scheme: Scheme) -> dict[str, Answer]:
-        """Return each task's answer, None if the row has no label for the task.
-
-        Raises:
-            Fault: a label is not in the scheme, or is not text.
-        """
+        """Return each task's answer, None if the row has no label for the task."""
         return {task.name: self._answer(task) for task in scheme}
 
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
-        """Return the row's dyads.
-
-        Raises:
-            Fault: they are not a list of source, target and stance, or a stance is not in the
-                scheme.
-        """
+        """Return the row's dyads."""
         value = self.get("dyads")
         if self.list_separator and isinstance(value, str) and value.strip():
             try:
@@ -119,9 +95,6 @@ class Fields:
             made_id: its id if the row has none.
             split: its split if the row names none.
             labels: replace those of the row.
-
-        Raises:
-            Fault: a field is invalid.
         """
         return Segment(
             id=self.word("id") or made_id,
@@ -142,7 +115,7 @@ class Fields:
         value = self.get(task.name)
         if task.kind == "multi" and isinstance(value, str) and self.list_separator:
             parts = [part.strip() for part in value.split(self.list_separator)]
-            # Here an empty cell may mean "none applies" or "not annotated"; it counts as the latter.
+            # An empty cell may mean "none applies" or "not annotated"; it counts as the latter.
             return answer(task, [part for part in parts if part] or None)
         return answer(task, value)
 

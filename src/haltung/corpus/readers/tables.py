@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,17 +17,16 @@ Paths = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Jsonl:
-    """JSONL, one object per line; a multi-label answer is a list.
+class _Table:
+    """Files with one segment per row.
 
-    ``columns`` maps our fields to those of the file if they differ.
+    ``path`` is a file, or a file for each split. ``columns`` maps our fields to those of the file
+    if they differ.
     """
 
     path: Paths
     columns: Mapping[str, str | None] = field(default_factory=dict)
-    encoding: str = "utf-8"
     on_error: str = "stop"
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``)."""
@@ -35,38 +34,58 @@ class Jsonl:
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
+        return self._read(scheme)
 
-        def rows(path: Path) -> Iterator[SourceRow]:
-            return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes, has_encoding=True)
+    def _read(self, scheme: Scheme, list_separator: str = "") -> Reading:
+        mapping = check_columns(self.columns, scheme)
+        files = split_files(self.path)
+        intake = Intake(scheme, ", ".join(str(file) for _, file in files), self.on_error)
+        all_columns: dict[str, None] = {}
+        for split, file in files:
+            # Read as a whole first: if each row names its columns, only then all are known.
+            rows = list(self._rows(file))
+            header = dict.fromkeys(name for row in rows for name in row.data)
+            all_columns.update(header)
+            if header:
+                check_header(file, list(header), mapping)
+            for row in rows:
+                with intake.row(row.where, row.made_id):
+                    fields = Fields(row.fields(), mapping, list_separator)
+                    intake.add(fields.segment(scheme, row.where, row.made_id, split))
+        return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
-        return _read(self.path, scheme, self.columns, self.on_error, rows)
+    def _rows(self, path: Path) -> Iterator[SourceRow]:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Csv:
+class Jsonl(_Table):
+    """JSONL, one object per line; a multi-label answer is a list."""
+
+    encoding: str = "utf-8"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def _rows(self, path: Path) -> Iterator[SourceRow]:
+        return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes, has_encoding=True)
+
+
+@dataclass(frozen=True)
+class Csv(_Table):
     """CSV; the labels of a multi-label cell are separated by ``list_separator``.
 
-    ``columns`` maps our fields to those of the file if they differ, ``names`` gives the columns of
-    a file without a header.
+    ``names`` gives the columns of a file without a header.
     """
 
-    path: Paths
-    columns: Mapping[str, str | None] = field(default_factory=dict)
     separator: str = ","
     quotechar: str = '"'
     names: tuple[str, ...] | list[str] | None = None
     list_separator: str = ";"
     encoding: str = "utf-8"
-    on_error: str = "stop"
     max_line_bytes: int = MAX_LINE_BYTES
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``)."""
-        return tuple(path for _, path in split_files(self.path))
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
-        return _read(self.path, scheme, self.columns, self.on_error, self._rows, self.list_separator)
+        return self._read(scheme, self.list_separator)
 
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         # A shell passes \t as two characters.
@@ -95,23 +114,25 @@ class Csv:
 
 
 @dataclass(frozen=True)
-class Parquet:
-    """Parquet; labels are strings, multi-label answers lists of strings, dyads lists of structs.
+class Parquet(_Table):
+    """Parquet; labels are strings, multi-label answers lists of strings, dyads lists of structs."""
 
-    ``columns`` maps our fields to those of the file if they differ.
-    """
+    def _rows(self, path: Path) -> Iterator[SourceRow]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-    path: Paths
-    columns: Mapping[str, str | None] = field(default_factory=dict)
-    on_error: str = "stop"
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``)."""
-        return tuple(path for _, path in split_files(self.path))
-
-    def read(self, scheme: Scheme) -> Reading:
-        """Read all rows (see ``Reader``)."""
-        return _read(self.path, scheme, self.columns, self.on_error, _parquet_rows)
+        try:
+            with pq.ParquetFile(path) as file:
+                number = 0
+                for batch in file.iter_batches(batch_size=1024):
+                    for data in batch.to_pylist():
+                        number += 1
+                        yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]})") from None
+        except UnicodeDecodeError as error:
+            found = f"{path}, after row {number}: text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
+            raise UserError(f"{found}; write the file again from UTF-8 text") from None
 
 
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
@@ -137,32 +158,6 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
     return files
 
 
-def _read(
-    path: Paths,
-    scheme: Scheme,
-    columns: Mapping[str, str | None],
-    on_error: str,
-    rows_of: Callable[[Path], Iterator[SourceRow]],
-    list_separator: str = "",
-) -> Reading:
-    mapping = check_columns(columns, scheme)
-    files = split_files(path)
-    intake = Intake(scheme, ", ".join(str(file) for _, file in files), on_error)
-    all_columns: dict[str, None] = {}
-    for split, file in files:
-        # Read as a whole first: only then the columns are known if each row names its columns.
-        rows = list(rows_of(file))
-        header = dict.fromkeys(name for row in rows for name in row.data)
-        all_columns.update(header)
-        if header:
-            check_header(file, list(header), mapping)
-        for row in rows:
-            with intake.row(row.where, row.made_id):
-                fields = Fields(row.fields(), mapping, list_separator)
-                intake.add(fields.segment(scheme, row.where, row.made_id, split))
-    return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
-
-
 def _check_names(where: str, names: list[str], separator: str) -> None:
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
@@ -170,21 +165,3 @@ def _check_names(where: str, names: list[str], separator: str) -> None:
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:
         raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")
-
-
-def _parquet_rows(path: Path) -> Iterator[SourceRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for data in batch.to_pylist():
-                    number += 1
-                    yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]})") from None
-    except UnicodeDecodeError as error:
-        found = f"{path}, after row {number}: text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-        raise UserError(f"{found}; write the file again from UTF-8 text") from None
