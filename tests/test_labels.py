@@ -218,5 +218,5 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
     """A missing one and a directory."""
     with pytest.raises(UserError, match=r"none\.yaml: .*No such file"):
         labels.load(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="(?i)is a directory"):
+    with pytest.raises(UserError, match=r"(?i)is a directory"):
         labels.load(tmp_path)

@@ -104,6 +104,12 @@ class Client:
             assert self._process.returncode == 0, printed
         return json.loads((self.out / "report.json").read_text())
 
+    def stop(self) -> None:
+        """End the process if nobody has waited for it."""
+        if not self._process.stdout.closed:
+            self._process.kill()
+            self._process.communicate()
+
 
 @pytest.fixture(scope="module")
 def gbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -142,15 +148,27 @@ def corpora(hub: Hub, home: Path, root: Path, tmp_path_factory: pytest.TempPathF
     return Client(_CORPORA, root, tmp_path_factory.mktemp("out"), hub.environment(home)).report()
 
 
-@pytest.fixture(scope="module")
-def unreachable(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What is told where nothing answers at the hub's address; the client tries six times, which takes half a minute."""
+@pytest.fixture(scope="module", autouse=True)
+def waiting(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[Client]]]:
+    """An address where no hub answers, and the processes that ask it.
+
+    They try six times, which takes half a minute; started first, they wait while the other tests run.
+    """
     with serve() as gone:
         pass
     environment = gone.environment(tmp_path_factory.mktemp("empty"))
     programs = (_UNREACHABLE_ENCODER, _UNREACHABLE_CORPUS)
     clients = [Client(program, root, tmp_path_factory.mktemp("out"), environment) for program in programs]
-    return {"address": gone.url, **clients[0].report(), **clients[1].report()}
+    yield gone.url, clients
+    for client in clients:
+        client.stop()
+
+
+@pytest.fixture(scope="module")
+def unreachable(waiting: tuple[str, list[Client]]) -> dict[str, Any]:
+    """The messages for a hub that does not answer."""
+    address, clients = waiting
+    return {"address": address, **clients[0].report(), **clients[1].report()}
 
 
 @pytest.fixture(scope="module")
