@@ -30,7 +30,7 @@ from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
 from haltung.evaluation.metrics.calibration import measure
-from haltung.evaluation.metrics.classification import ArticleCounts, article_counts, evaluate, with_intervals
+from haltung.evaluation.metrics.classification import Counts, article_counts, evaluate, with_intervals
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page as report
 from haltung.evaluation.statistics.bootstrap import DRAWS
@@ -106,14 +106,14 @@ def same(row: Segment, scheme: Scheme) -> Prediction:
     return Prediction(row.id, {task.name: task.ids[0] for task in scheme}, even)
 
 
-def one_by_scipy(articles: ArticleCounts) -> Any:
+def one_by_scipy(articles: Counts) -> Any:
     """The BCa interval of macro-F1 by scipy, drawing articles."""
 
     def macro(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         sums = articles.sums[drawn].sum(axis=axis - 1 if axis < 0 else axis)
-        return articles.macro_f1(sums)
+        return articles.of(sums).macro_f1()
 
-    places = np.arange(len(articles))
+    places = np.arange(len(articles.sums))
     return stats.bootstrap((places,), macro, n_resamples=DRAWS, method="BCa", batch=50, vectorized=True, axis=-1)
 
 

@@ -22,13 +22,16 @@ OTHER_SCHEME = parse(
 )
 
 
-def scored(accuracy: float, seed: int = 0, articles: int = 40, split: str = "test") -> ScoredSplit:
-    """Ten segments an article; the gold labels are always the same, and this share of them is found."""
+def scored_split(accuracy: float, seed: int = 0, articles: int = 40, split: str = "test") -> ScoredSplit:
+    """Ten segments an article; the gold labels are always the same, and this share of them is predicted."""
     size = articles * 10
     gold = np.random.default_rng(99).integers(0, 3, size)
     rng = np.random.default_rng(seed)
-    said = np.where(rng.random(size) < accuracy, gold, (gold + rng.integers(1, 3, size)) % 3)
+    predicted = np.where(rng.random(size) < accuracy, gold, (gold + rng.integers(1, 3, size)) % 3)
     themes = np.random.default_rng(98).integers(0, 2, (size, 2))
-    values = {"stance": np.eye(3)[said] * 0.7 + 0.1, "themes": np.where(rng.random((size, 2)) < accuracy, themes, 1 - themes) * 0.8 + 0.1}
+    values = {
+        "stance": np.eye(3)[predicted] * 0.7 + 0.1,
+        "themes": np.where(rng.random((size, 2)) < accuracy, themes, 1 - themes) * 0.8 + 0.1,
+    }
     groups = tuple(f"a{row // 10}" for row in range(size))
     return ScoredSplit(tuple(map(str, range(size))), groups, SCHEME, values, {"stance": gold, "themes": themes}, "news", split)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from haltung.evaluation.metrics.classification import ArticleCounts
+from haltung.evaluation.metrics.classification import Counts
 from haltung.evaluation.predictions import Floats
 
 # How often each of eleven labels occurs, and how often each is recognised in an article of middling difficulty.
@@ -17,8 +17,8 @@ SENTENCES = 12
 
 def sample(
     rng: np.random.Generator, articles: int, systems: Sequence[Sequence[Floats]] = ((np.zeros(11),),), alike: float = 4.0, hard: float = 0.7
-) -> list[list[ArticleCounts]]:
-    """Draw articles, and what systems say of them: a list of runs for each system, all on the same articles.
+) -> list[list[Counts]]:
+    """Draw articles, and what systems predict for them: a list of runs for each system, all on the same articles.
 
     Args:
         rng: where chance comes from.
@@ -39,28 +39,28 @@ def sample(
         runs = []
         for shift in seeds:
             chance = 1 / (1 + np.exp(-(np.log(RECALL / (1 - RECALL)) + shift)[gold] - ease))
-            said = np.where(rng.random(len(which)) < chance, gold, rng.choice(size, len(which), p=SHARES))
-            runs.append(_summed(articles, which, gold, said))
+            predicted = np.where(rng.random(len(which)) < chance, gold, rng.choice(size, len(which), p=SHARES))
+            runs.append(_summed(articles, which, gold, predicted))
         out.append(runs)
     return out
 
 
-def _summed(articles: int, which: np.ndarray, gold: np.ndarray, said: np.ndarray) -> ArticleCounts:
+def _summed(articles: int, which: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> Counts:
     size = len(SHARES)
     matrix = np.zeros((articles, 3 * size + 3))
-    for labels, start in ((gold[gold == said], 0), (said, size), (gold, 2 * size)):
-        rows = which[gold == said] if start == 0 else which
+    for labels, start in ((gold[gold == predicted], 0), (predicted, size), (gold, 2 * size)):
+        rows = which[gold == predicted] if start == 0 else which
         matrix[:, start : start + size] = np.bincount(rows * size + labels, minlength=articles * size).reshape(articles, size)
     matrix[:, 3 * size] = matrix[:, :size].sum(axis=1)
     matrix[:, 3 * size + 1] = np.bincount(which, minlength=articles)
-    return ArticleCounts(matrix, size, all_labels=False)
+    return Counts(matrix, size, all_labels=False)
 
 
-def articles(rights: list[list[int]]) -> ArticleCounts:
+def articles(rights: list[list[int]]) -> Counts:
     """Articles of a task with one label to tell from another: for each, how many of 2, 2 segments of label a and b are right."""
     rows = []
     for a, b in rights:
         correct, support = np.array([a, b]), np.array([2, 2])
         predicted = correct + (support - correct)[::-1]
         rows.append([*correct, *predicted, *support, a + b, 4, 0.0])
-    return ArticleCounts(np.array(rows, dtype=float), 2, all_labels=False)
+    return Counts(np.array(rows, dtype=float), 2, all_labels=False)

@@ -24,11 +24,11 @@ from run import ALL, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
 from haltung.corpus import store as prepared
 from haltung.errors import UserError
-from haltung.evaluation.metrics.classification import article_counts
+from haltung.evaluation.metrics.classification import article_counts, sample_metrics
 from haltung.evaluation.predictions import ScoredSplit, gold
 from haltung.evaluation.report.i18n import p_value
 from haltung.evaluation.statistics.bootstrap import LEVEL
-from haltung.evaluation.statistics.significance import Estimate, difference, holm, mean, sampled
+from haltung.evaluation.statistics.significance import Estimate, difference, holm, mean
 from haltung.labels import Scheme, parse
 from haltung.records import Segment
 
@@ -145,7 +145,7 @@ def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1
         kept = [result_of(job.result(results), segments) for job in finished]
         runs = [scored(segments, one.said[task], ready.scheme, task, corpus) for one in kept]
         sums = {part: [article_counts(run.subset(np.array(chosen)), run.scheme[task]) for run in runs] for part, chosen in parts.items()}
-        found = {part: sampled([one.sums for one in counts], counts[0].metrics) for part, counts in sums.items()}
+        found = {part: sample_metrics(counts) for part, counts in sums.items()}
         samples[peer] = found[corpus]
         machines |= {one.cost.machine for one in kept}
         rows.append(

@@ -46,25 +46,25 @@ def drawn(n: int, seed: int, articles: int = 0) -> ScoredSplit:
 
 def test_the_curve_is_worked_out_by_hand() -> None:
     """Right, wrong, right, right: risks 0, 1/2, 1/3, 1/4; the best order has 0, 0, 0, 1/4."""
-    figures = abstention(answers([0.6, 0.9, 0.8, 0.7], [1, 1, 0, 1]), AB.stance, {})
-    assert figures.risk == pytest.approx((0, 1 / 2, 1 / 3, 1 / 4))
-    assert figures.coverage == (0.25, 0.5, 0.75, 1.0)
-    assert (figures.aurc, figures.aurc_best, figures.error) == pytest.approx(((1 / 2 + 1 / 3 + 1 / 4) / 4, 1 / 16, 1 / 4))
+    curve = abstention(answers([0.6, 0.9, 0.8, 0.7], [1, 1, 0, 1]), AB.stance, {})
+    assert curve.risk == pytest.approx((0, 1 / 2, 1 / 3, 1 / 4))
+    assert curve.coverage == (0.25, 0.5, 0.75, 1.0)
+    assert (curve.aurc, curve.aurc_best, curve.error) == pytest.approx(((1 / 2 + 1 / 3 + 1 / 4) / 4, 1 / 16, 1 / 4))
 
 
 def test_the_order_among_equals_does_not_count() -> None:
     """A model that is equally sure of everything has its error rate as risk everywhere."""
-    figures = abstention(answers([0.7] * 4, [0, 1, 1, 0]), AB.stance, {})
-    assert figures.risk == pytest.approx((0.5,) * 4)
-    assert figures.aurc == pytest.approx(figures.error)
+    curve = abstention(answers([0.7] * 4, [0, 1, 1, 0]), AB.stance, {})
+    assert curve.risk == pytest.approx((0.5,) * 4)
+    assert curve.aurc == pytest.approx(curve.error)
 
 
 def test_a_threshold_has_the_largest_coverage_that_keeps_the_precision() -> None:
-    """Of ten, the surest five have four right, all ten have eight: both are 0.8, and all are kept."""
-    given_ = answers([0.99, 0.98, 0.97, 0.96, 0.95, 0.8, 0.79, 0.78, 0.77, 0.76], [1, 1, 1, 1, 0, 1, 1, 0, 1, 1])
-    assert threshold(given_, AB.stance, 0.8, min_answered=2) == 0.76
-    assert threshold(given_, AB.stance, 0.85, min_answered=2) == 0.79
-    assert threshold(given_, AB.stance, 0.95, min_answered=2) == 0.96
+    """Of ten, the surest five have four right, all ten have eight: both are 0.8, and all are answered."""
+    split = answers([0.99, 0.98, 0.97, 0.96, 0.95, 0.8, 0.79, 0.78, 0.77, 0.76], [1, 1, 1, 1, 0, 1, 1, 0, 1, 1])
+    assert threshold(split, AB.stance, 0.8, min_answered=2) == 0.76
+    assert threshold(split, AB.stance, 0.85, min_answered=2) == 0.79
+    assert threshold(split, AB.stance, 0.95, min_answered=2) == 0.96
 
 
 def test_a_precision_that_dev_never_reaches_has_no_threshold() -> None:
@@ -74,7 +74,7 @@ def test_a_precision_that_dev_never_reaches_has_no_threshold() -> None:
     assert threshold(lucky, AB.stance, 0.9, min_answered=1) == 0.99
 
 
-def test_equal_probabilities_are_kept_or_dropped_together() -> None:
+def test_equal_probabilities_are_answered_or_not_together() -> None:
     """A threshold can't tell them apart, whatever their order."""
     assert threshold(answers([0.9, 0.8, 0.8, 0.8], [1, 1, 1, 0]), AB.stance, 0.9, min_answered=1) == 0.9
 
@@ -83,10 +83,12 @@ def test_equal_probabilities_are_kept_or_dropped_together() -> None:
 @given(st.integers(0, 10**6), st.integers(1, 120), st.sampled_from([0.6, 0.8, 0.9]))
 def test_a_threshold_keeps_its_promise_where_it_was_chosen(seed: int, n: int, wished: float) -> None:
     """On any split it has at least the precision, and no other probability has it with more coverage."""
-    given_ = drawn(n, seed)
-    least = threshold(given_, AB.stance, wished)
-    confidence, right = given_.probabilities["stance"][:, 0], given_.gold["stance"] == 0
-    allowed = [value for value in confidence if (kept := confidence >= value).sum() >= min(20, n) and right[kept].mean() >= wished - 1e-9]
+    split = drawn(n, seed)
+    least = threshold(split, AB.stance, wished)
+    confidence, right = split.probabilities["stance"][:, 0], split.gold["stance"] == 0
+    allowed = [
+        value for value in confidence if (answered := confidence >= value).sum() >= min(20, n) and right[answered].mean() + 1e-9 >= wished
+    ]
     assert least == (min(allowed) if allowed else None)
 
 
@@ -108,10 +110,10 @@ def test_coverage_and_precision_on_another_split_are_told_with_intervals() -> No
 
 def test_the_area_lies_in_its_interval() -> None:
     """The draws see the curve in parts, but the interval is that of the curve itself."""
-    figures = abstention(drawn(1000, 3, articles=100), AB.stance, {})
-    assert figures.aurc_interval is not None
-    assert figures.aurc_interval.low < figures.aurc < figures.aurc_interval.high
-    assert figures.aurc_interval.high - figures.aurc_interval.low < 0.08
+    curve = abstention(drawn(1000, 3, articles=100), AB.stance, {})
+    assert curve.aurc_interval is not None
+    assert curve.aurc_interval.low < curve.aurc < curve.aurc_interval.high
+    assert curve.aurc_interval.high - curve.aurc_interval.low < 0.08
 
 
 def test_a_threshold_that_dev_lacks_answers_nothing() -> None:
@@ -122,9 +124,9 @@ def test_a_threshold_that_dev_lacks_answers_nothing() -> None:
 
 def test_a_prediction_below_the_threshold_is_abstained() -> None:
     """At the threshold it is not; without a threshold it always is."""
-    given_ = Prediction("1", {"topic": "x", "stance": "a"}, {"topic": {"x": 0.6, "y": 0.4}, "stance": {"a": 0.55, "b": 0.45}})
-    assert abstained(given_, {"topic": 0.6, "stance": 0.56}) == {"stance": True}
-    assert abstained(given_, {"topic": None, "stance": 0.5}) == {"topic": True}
+    split = Prediction("1", {"topic": "x", "stance": "a"}, {"topic": {"x": 0.6, "y": 0.4}, "stance": {"a": 0.55, "b": 0.45}})
+    assert abstained(split, {"topic": 0.6, "stance": 0.56}) == {"stance": True}
+    assert abstained(split, {"topic": None, "stance": 0.5}) == {"topic": True}
 
 
 HELD = Calibration({}, {"topic": {0.8: 0.5, 0.9: 0.7, 0.95: None}, "stance": {0.8: 0.6, 0.9: None, 0.95: None}})
@@ -149,7 +151,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_predict_says_that_it_abstains(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In JSON only where asked, and marked in the terminal in both languages; the label stays."""
+    """In JSON only on request, and marked in the terminal in both languages; the label stays."""
 
     def predict(*words: str) -> str:
         assert main(["predict", f"bundle={folder}", *words]) == 0
@@ -157,9 +159,9 @@ def test_predict_says_that_it_abstains(folder: Path, capsys: pytest.CaptureFixtu
 
     texts = folder.parent / "in.jsonl"
     texts.write_text('{"text": "Chile warnt die Marine ."}\n', encoding="utf-8")
-    plain, asked = (json.loads(predict(f"input={texts}", *more)) for more in ((), ("abstain=0.8",)))
+    plain, abstaining = (json.loads(predict(f"input={texts}", *more)) for more in ((), ("abstain=0.8",)))
     assert "abstained" not in plain
-    assert asked == {**plain, "abstained": {"stance": True}}
+    assert abstaining == {**plain, "abstained": {"stance": True}}
     text = "text=Chile warnt die Marine ."
     assert "abstained" not in predict(text)
     for language, mark in (("en", "(abstained)"), ("de", "(Enthaltung)")):
@@ -178,9 +180,9 @@ def test_predict_says_that_it_abstains(folder: Path, capsys: pytest.CaptureFixtu
 def test_predict_refuses_a_precision_without_threshold(folder: Path, capsys: pytest.CaptureFixture[str], word: str, message: str) -> None:
     """One sentence with those there are, and exit code 2."""
     assert main(["predict", f"bundle={folder}", "text=Chile warnt .", word]) == 2
-    told = capsys.readouterr()
-    assert (told.out, len(told.err.strip().splitlines())) == ("", 1)
-    assert message in told.err
+    output = capsys.readouterr()
+    assert (output.out, len(output.err.strip().splitlines())) == ("", 1)
+    assert message in output.err
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +207,13 @@ def test_a_training_stores_what_it_fitted_in_the_bundle(trained: Path) -> None:
     assert bundle.load(tracking.bundle_folder(find_run(trained, "tiny-1"))).calibration == held  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("split", "place"), [("dev", "dev"), ("test", "evaluation/test")])
-def test_a_run_holds_its_calibration(trained: Path, split: str, place: str) -> None:
-    """As ``calibration.json`` beside the figures, and as metrics; the thresholds are those of dev on either split."""
+@pytest.mark.parametrize(("split", "folder"), [("dev", "dev"), ("test", "evaluation/test")])
+def test_a_run_stores_its_calibration(trained: Path, split: str, folder: str) -> None:
+    """As ``calibration.json`` beside the metrics, and as metrics of the run; the thresholds are those of dev on either split."""
     from haltung import tracking
 
     record = find_run(trained, "tiny-1")
-    data = json.loads((tracking.artifact(record, place) / "calibration.json").read_text(encoding="utf-8"))  # type: ignore[arg-type]
+    data = json.loads((tracking.artifact(record, folder) / "calibration.json").read_text(encoding="utf-8"))  # type: ignore[arg-type]
     held = bundle.load(tracking.bundle_folder(record)).calibration  # type: ignore[arg-type]
     assert data["temperatures"] == held.temperatures
     for task in ("topic", "stance"):

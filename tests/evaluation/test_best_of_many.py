@@ -1,4 +1,15 @@
-"""The best of several trials against the first: by hand, against the exact test, and over many simulated searches."""
+"""The best of several trials against the first: by hand, against the exact test, and over many simulated searches.
+
+How often the best of equal trials is called better than the first at 5 %, in % of 2,000 simulated samples::
+
+    articles    other trials    given up    this test    the best, as if nobody had chosen it
+    20                     5           0          5.1                                  15.4
+    40                     1           0          5.3                                   5.3
+    40                     5           0          4.5                                  15.7
+    40                    19           0          5.1                                  31.4
+    40                     5           5          3.8                                  23.5
+    100                    5           0          5.2                                  16.0
+"""
 
 from __future__ import annotations
 
@@ -10,7 +21,7 @@ import pytest
 
 import simulated
 from haltung.errors import UserError
-from haltung.evaluation.metrics.classification import ArticleCounts, TaskMean, mean_over_tasks
+from haltung.evaluation.metrics.classification import Counts, TaskMean, mean_over_tasks
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.statistics.best_of_many import Gain, gain
 from haltung.labels import parse
@@ -19,7 +30,7 @@ from simulated import articles
 ZERO = np.zeros(11)
 
 
-def trial(*tasks: ArticleCounts) -> TaskMean:
+def trial(*tasks: Counts) -> TaskMean:
     """A trial's counts of one or more tasks."""
     return TaskMean(np.hstack([task.sums for task in tasks]), tasks)
 
@@ -44,10 +55,10 @@ def test_two_trials_are_tested_as_by_going_through_all_swaps():
         swapped.append(macro_f1(sides[0]) - macro_f1(sides[1]))
     wanted = macro_f1(trial(other)) - macro_f1(trial(first))
     exact = np.mean([value >= wanted - 1e-12 for value in swapped])
-    found = gained(trial(first), [trial(other)], draws=20_000)
-    assert found.value == pytest.approx(wanted)
-    assert found.p == found.alone == pytest.approx(exact, abs=0.01)
-    assert (found.tried, found.articles) == (1, 6)
+    result = gained(trial(first), [trial(other)], draws=20_000)
+    assert result.value == pytest.approx(wanted)
+    assert result.p == result.alone == pytest.approx(exact, abs=0.01)
+    assert (result.tried, result.articles) == (1, 6)
 
 
 def test_the_choice_among_several_counts():
@@ -62,7 +73,7 @@ def test_the_choice_among_several_counts():
     assert (chosen.tried, more.tried) == (3, 6)
 
 
-def test_the_same_trial_again_gains_nothing():
+def test_the_same_trial_gains_nothing():
     """Nor does a worse one."""
     first, worse = (trial(runs[0]) for runs in simulated.sample(np.random.default_rng(4), 40, [[ZERO], [ZERO - 1.0]]))
     same = gained(first, [first])
@@ -84,7 +95,7 @@ def test_several_tasks_count_the_same_and_swap_together():
 SCHEME = {"name": "two", "version": 1, "tasks": {"topic": {"labels": ["a", "b"]}, "stance": {"labels": ["x", "y"]}}}
 
 
-def scored(groups: list[str], stance: list[int]) -> ScoredSplit:
+def scored_split(groups: list[str], stance: list[int]) -> ScoredSplit:
     size = len(groups)
     even = np.full((size, 2), 0.5)
     return ScoredSplit(
@@ -95,8 +106,8 @@ def scored(groups: list[str], stance: list[int]) -> ScoredSplit:
 
 def test_an_article_without_a_label_of_a_task_has_zeros_there():
     """So that a draw swaps the same articles in every task."""
-    topic, stance = mean_over_tasks(scored(["a", "b", "c", "a", "d", "e"], [0, -1, 1, 1, -1, 0]), ["topic", "stance"]).tasks
-    assert len(topic) == len(stance) == 5
+    topic, stance = mean_over_tasks(scored_split(["a", "b", "c", "a", "d", "e"], [0, -1, 1, 1, -1, 0]), ["topic", "stance"]).tasks
+    assert len(topic.sums) == len(stance.sums) == 5
     # The last column but one counts segments.
     assert topic.sums[:, -2].tolist() == [2, 1, 1, 1, 1]
     assert stance.sums[:, -2].tolist() == [2, 0, 1, 0, 1]
@@ -105,7 +116,7 @@ def test_an_article_without_a_label_of_a_task_has_zeros_there():
 def test_too_few_articles_are_refused():
     """With their number."""
     with pytest.raises(UserError, match="dev has 4 articles; at least 5 are needed"):
-        mean_over_tasks(scored(["a", "b", "c", "d"], [0, 1, 0, 1]), ["stance"])
+        mean_over_tasks(scored_split(["a", "b", "c", "d"], [0, 1, 0, 1]), ["stance"])
 
 
 def searched(rng: np.random.Generator, count: int, others: int, given_up: int, seed: int, better: float = 0.0):
@@ -116,19 +127,26 @@ def searched(rng: np.random.Generator, count: int, others: int, given_up: int, s
     return gained(first, rest[:others], given_up, draws=400, seed=seed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("count", "others", "given_up"), [(40, 1, 0), (20, 5, 0), (40, 5, 0), (100, 5, 0), (40, 19, 0), (40, 5, 5)])
-def test_the_best_of_equal_trials_is_seldom_called_better(count: int, others: int, given_up: int):
+@pytest.mark.parametrize(
+    ("count", "others", "given_up", "searches", "most"),
+    [
+        (40, 5, 0, 150, 0.12),
+        *(
+            pytest.param(*setting, 2000, 0.06, marks=pytest.mark.slow)
+            for setting in ((40, 1, 0), (20, 5, 0), (40, 5, 0), (100, 5, 0), (40, 19, 0), (40, 5, 5))
+        ),
+    ],
+)
+def test_the_best_of_equal_trials_is_seldom_called_better(count: int, others: int, given_up: int, searches: int, most: float):
     """In at most 6 % of 2,000 searches, however many were tried; as if nobody had chosen, up to six times as often."""
     rng = np.random.default_rng(11)
-    found = [searched(rng, count, others, given_up, trial) for trial in range(2000)]
-    share, alone = (np.mean([p <= 0.05 for p in ps]) for ps in ([one.p for one in found], [one.alone for one in found]))
-    print(f"{count:>8} {others:>12} {given_up:>8} {100 * share:>12.1f} {100 * alone:>12.1f}")  # the table at the head of selection.py
-    assert share <= 0.06
+    results = [searched(rng, count, others, given_up, trial) for trial in range(searches)]
+    share, alone = (np.mean([p <= 0.05 for p in ps]) for ps in ([one.p for one in results], [one.alone for one in results]))
+    print(f"{count:>8} {others:>12} {given_up:>8} {100 * share:>12.1f} {100 * alone:>12.1f}")  # a row of the table above
+    assert share <= most
     assert others == 1 or alone > 0.1
 
 
-@pytest.mark.slow
 def test_a_better_trial_is_found():
     """One of five whose macro-F1 is 0.07 higher, in 100 articles."""
     rng = np.random.default_rng(12)

@@ -1,4 +1,4 @@
-"""Calibration: figures by hand and against scikit-learn, intervals that cover, and temperatures that stay with the model."""
+"""Calibration: metrics by hand and against scikit-learn, intervals that cover, and temperatures that the bundle stores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIVE = parse({"name": "five", "tasks": {"stance": {"labels": list("abcde")}}})
 MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
 
 
-def scored(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, scheme: object = AB, articles: int = 0) -> ScoredSplit:
+def scored_split(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, scheme: object = AB, articles: int = 0) -> ScoredSplit:
     """A scored split of one task; ``articles`` of equal size, or each segment by itself."""
     n = len(gold)
     groups = tuple(f"a{row * articles // n}" if articles else f"s{row}" for row in range(n))
@@ -50,7 +50,7 @@ def simulated(n: int, seed: int, temperature: float = 1.0, articles: int = 0) ->
     true = np.exp(rng.normal(0, 1.5, (n, 5)))
     true /= true.sum(axis=1, keepdims=True)
     gold = (true.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(0, 4)
-    return scored(gold, tempered(true, 1 / temperature, "single"), FIVE, articles)
+    return scored_split(gold, tempered(true, 1 / temperature, "single"), FIVE, articles)
 
 
 def random_probabilities(seed: int, n: int = 60, sharpness: float = 0.3) -> np.ndarray:
@@ -60,51 +60,51 @@ def random_probabilities(seed: int, n: int = 60, sharpness: float = 0.3) -> np.n
 
 def test_the_error_is_worked_out_by_hand() -> None:
     """Two bins: 0.6 is right in 1 of 2 (0.1 away), 0.9 in 2 of 2 (0.1 away); Brier from the squares."""
-    figures = calibration(scored([0, 1, 0, 0], np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.9, 0.1]])), AB.stance, bins=2)
-    assert [(part.n, part.confidence, part.accuracy) for part in figures.bins] == [(2, 0.6, 0.5), (2, 0.9, 1.0)]
-    assert figures.ece == pytest.approx(0.1)
-    assert figures.brier == pytest.approx((2 * 0.4**2 + 2 * 0.6**2 + 2 * 2 * 0.1**2) / 4)
-    assert (figures.confidence, figures.accuracy) == pytest.approx((0.75, 0.75))
+    metrics = calibration(scored_split([0, 1, 0, 0], np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.9, 0.1]])), AB.stance, bins=2)
+    assert [(part.n, part.confidence, part.accuracy) for part in metrics.bins] == [(2, 0.6, 0.5), (2, 0.9, 1.0)]
+    assert metrics.ece == pytest.approx(0.1)
+    assert metrics.brier == pytest.approx((2 * 0.4**2 + 2 * 0.6**2 + 2 * 2 * 0.1**2) / 4)
+    assert (metrics.confidence, metrics.accuracy) == pytest.approx((0.75, 0.75))
 
 
 def test_the_error_by_chance_is_worked_out_by_hand() -> None:
     """One bin of 100 at 0.5: the share has the deviation 0.05, whose mean absolute value is 0.05 · √(2/π)."""
-    figures = calibration(scored([0, 1] * 50, np.full((100, 2), 0.5)), AB.stance)
-    assert (figures.ece, figures.ece_by_chance) == pytest.approx((0.0, 0.05 * np.sqrt(2 / np.pi)))
+    metrics = calibration(scored_split([0, 1] * 50, np.full((100, 2), 0.5)), AB.stance)
+    assert (metrics.ece, metrics.ece_by_chance) == pytest.approx((0.0, 0.05 * np.sqrt(2 / np.pi)))
 
 
 def test_a_multi_label_task_counts_every_label() -> None:
     """Six probabilities in two segments; the Brier score is their mean square."""
-    given_ = np.array([[0.9, 0.2, 0.4], [0.8, 0.1, 0.3]])
-    figures = calibration(scored([[1, 0, 0], [1, 0, 1]], given_, MULTI), MULTI.themes, bins=1)  # type: ignore[arg-type]
-    assert (figures.n, figures.bins[0].n) == (2, 6)
-    assert figures.ece == pytest.approx(abs(2.7 / 6 - 0.5))
-    assert figures.brier == pytest.approx((0.01 + 0.04 + 0.16 + 0.04 + 0.01 + 0.49) / 6)
+    drawn = np.array([[0.9, 0.2, 0.4], [0.8, 0.1, 0.3]])
+    metrics = calibration(scored_split([[1, 0, 0], [1, 0, 1]], drawn, MULTI), MULTI.themes, bins=1)  # type: ignore[arg-type]
+    assert (metrics.n, metrics.bins[0].n) == (2, 6)
+    assert metrics.ece == pytest.approx(abs(2.7 / 6 - 0.5))
+    assert metrics.brier == pytest.approx((0.01 + 0.04 + 0.16 + 0.04 + 0.01 + 0.49) / 6)
 
 
 def test_segments_that_are_not_labelled_take_no_part() -> None:
     """Nor do their articles."""
     values = np.array([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1]])
-    figures = calibration(scored([0, -1, 0], values), AB.stance)
-    assert (figures.n, figures.groups, figures.accuracy) == (2, 2, 1.0)
+    metrics = calibration(scored_split([0, -1, 0], values), AB.stance)
+    assert (metrics.n, metrics.groups, metrics.accuracy) == (2, 2, 1.0)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 80))
-def test_figures_are_scikit_learns(seed: int, n: int) -> None:
+def test_metrics_are_scikit_learns(seed: int, n: int) -> None:
     """Brier score, log loss, and the reliability table with bins of equal mass, on random data."""
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import brier_score_loss, log_loss
 
     values = random_probabilities(seed, n)
     gold = np.random.default_rng(seed).integers(0, 5, n)
-    figures = calibration(scored(gold, values, FIVE), FIVE.stance, draws=0)
-    assert figures.brier == pytest.approx(brier_score_loss(gold, values, labels=range(5), scale_by_half=False))
-    assert figures.log_loss == pytest.approx(log_loss(gold, values, labels=range(5)))
+    metrics = calibration(scored_split(gold, values, FIVE), FIVE.stance, draws=0)
+    assert metrics.brier == pytest.approx(brier_score_loss(gold, values, labels=range(5), scale_by_half=False))
+    assert metrics.log_loss == pytest.approx(log_loss(gold, values, labels=range(5)))
     confidence, right = outcomes(gold, values)
     accuracy, mean = calibration_curve(right, confidence, n_bins=15, strategy="quantile", pos_label=1)
-    assert [part.accuracy for part in figures.bins] == pytest.approx(list(accuracy))
-    assert [part.confidence for part in figures.bins] == pytest.approx(list(mean))
+    assert [part.accuracy for part in metrics.bins] == pytest.approx(list(accuracy))
+    assert [part.confidence for part in metrics.bins] == pytest.approx(list(mean))
 
 
 def test_a_multi_label_brier_score_is_scikit_learns() -> None:
@@ -119,29 +119,29 @@ def test_a_multi_label_brier_score_is_scikit_learns() -> None:
 
 def test_a_perfectly_calibrated_model_has_an_error_near_0_within_its_interval() -> None:
     """What it shows is what chance makes of 3,000 segments."""
-    figures = calibration(simulated(3000, 1, articles=300), FIVE.stance)
-    assert figures.ece == pytest.approx(figures.ece_by_chance, rel=0.6)
-    assert figures.ece < 0.04
-    assert figures.ece_interval is not None
-    assert figures.ece_interval.low == 0
+    metrics = calibration(simulated(3000, 1, articles=300), FIVE.stance)
+    assert metrics.ece == pytest.approx(metrics.ece_by_chance, rel=0.6)
+    assert metrics.ece < 0.04
+    assert metrics.ece_interval is not None
+    assert metrics.ece_interval.low == 0
 
 
 def test_a_model_that_is_too_sure_has_an_error_beyond_chance() -> None:
     """Its interval leaves 0 out, and it is surer than right."""
-    figures = calibration(simulated(3000, 1, temperature=2, articles=300), FIVE.stance)
-    assert figures.ece_interval is not None
-    assert figures.ece_interval.low > figures.ece_by_chance
-    assert figures.confidence > figures.accuracy + 0.1
+    metrics = calibration(simulated(3000, 1, temperature=2, articles=300), FIVE.stance)
+    assert metrics.ece_interval is not None
+    assert metrics.ece_interval.low > metrics.ece_by_chance
+    assert metrics.confidence > metrics.accuracy + 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("samples", "low"), [(50, 0.84), pytest.param(400, 0.9, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("temperature", [1.0, 1.5, 2.5])
-def test_the_interval_of_the_error_covers_the_truth(temperature: float) -> None:
+def test_the_interval_of_the_error_covers_the_truth(temperature: float, samples: int, low: float) -> None:
     """In 90 to 99 % of 400 samples of 1,000 segments in 200 articles; the truth is that of 400,000 segments, and 0 where calibrated."""
     large = calibration(simulated(400_000, 0, temperature), FIVE.stance, draws=0).ece if temperature > 1 else 0.0
-    found = [calibration(simulated(1000, seed, temperature, articles=200), FIVE.stance, draws=500) for seed in range(1, 401)]
+    found = [calibration(simulated(1000, seed, temperature, articles=200), FIVE.stance, draws=500) for seed in range(1, samples + 1)]
     covered = [one.ece_interval is not None and one.ece_interval.low <= large <= one.ece_interval.high for one in found]
-    assert 0.90 <= np.mean(covered) <= 0.99
+    assert low <= np.mean(covered) <= (0.99 if samples > 100 else 1)
 
 
 def test_the_interval_of_the_brier_score_knows_articles() -> None:
@@ -149,27 +149,27 @@ def test_the_interval_of_the_brier_score_knows_articles() -> None:
     rng = np.random.default_rng(0)
     gold = np.repeat(rng.integers(0, 2, 40), 10)
     values = np.tile([0.7, 0.3], (400, 1))
-    together = calibration(scored(gold, values, AB, articles=40), AB.stance).brier_interval
-    alone = calibration(scored(gold, values), AB.stance).brier_interval
+    together = calibration(scored_split(gold, values, AB, articles=40), AB.stance).brier_interval
+    alone = calibration(scored_split(gold, values), AB.stance).brier_interval
     assert together is not None
     assert alone is not None
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
 def test_too_few_articles_have_no_interval() -> None:
-    """Two articles say nothing of how articles differ."""
-    figures = calibration(scored([0, 1, 0, 0], np.tile([0.7, 0.3], (4, 1)), AB, articles=2), AB.stance)
-    assert (figures.ece_interval, figures.brier_interval, figures.bins[0].interval) == (None, None, None)
+    """Two articles say nothing about how articles differ."""
+    metrics = calibration(scored_split([0, 1, 0, 0], np.tile([0.7, 0.3], (4, 1)), AB, articles=2), AB.stance)
+    assert (metrics.ece_interval, metrics.brier_interval, metrics.bins[0].interval) == (None, None, None)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
-def test_a_known_temperature_is_found_again(temperature: float) -> None:
+def test_a_known_temperature_is_recovered(temperature: float) -> None:
     """Probabilities that were drawn from, sharpened or flattened by a known factor."""
-    given_ = simulated(20_000, 3, temperature)
-    assert fitted(given_.probabilities["stance"], given_.gold["stance"], "single") == pytest.approx(temperature, rel=0.05)
+    drawn = simulated(20_000, 3, temperature)
+    assert fitted(drawn.probabilities["stance"], drawn.gold["stance"], "single") == pytest.approx(temperature, rel=0.05)
 
 
-def test_a_known_temperature_of_a_multi_label_task_is_found_again() -> None:
+def test_a_known_temperature_of_a_multi_label_task_is_recovered() -> None:
     """Each label by its own log odds."""
     rng = np.random.default_rng(1)
     true = rng.beta(0.7, 1.5, (8000, 3))
@@ -181,8 +181,8 @@ def test_the_fitted_temperature_has_the_least_log_loss() -> None:
     """By scikit-learn's log loss, on a grid around it."""
     from sklearn.metrics import log_loss
 
-    given_ = simulated(300, 5, 2.0)
-    values, gold = given_.probabilities["stance"], given_.gold["stance"]
+    drawn = simulated(300, 5, 2.0)
+    values, gold = drawn.probabilities["stance"], drawn.gold["stance"]
     found = fitted(values, gold, "single")
     losses = [log_loss(gold, tempered(values, found * factor, "single"), labels=range(5)) for factor in (0.8, 0.95, 1, 1.05, 1.2)]
     assert losses[2] == min(losses)
@@ -236,7 +236,7 @@ KINDS = pytest.mark.parametrize("kind", ["network", "linear"])
 
 
 @KINDS
-def test_a_bundle_keeps_its_calibration(bert: Path, tmp_path: Path, kind: str) -> None:
+def test_a_bundle_stores_its_calibration(bert: Path, tmp_path: Path, kind: str) -> None:
     """Saved and loaded, temperatures, thresholds and every probability are the same, and labels those without them."""
     model, rows = _model(kind, bert), tiny.segments(40, seed=3)
     labels, plain = [prediction.labels for prediction in model.predict(rows)], model.probabilities(rows)
@@ -263,8 +263,8 @@ def test_a_bundle_without_calibration_loads(bert: Path, tmp_path: Path, kind: st
 
 
 @pytest.mark.parametrize("broken", [{"temperatures": {"stance": -1}}, {"temperatures": {"stance": "warm"}}, {"thresholds": []}, 3])
-def test_a_broken_calibration_is_told(bert: Path, tmp_path: Path, broken: object) -> None:
-    """A temperature that is none is no reason for a traceback."""
+def test_a_broken_calibration_is_refused(bert: Path, tmp_path: Path, broken: object) -> None:
+    """One sentence, no traceback."""
     folder = bundle.save(_model("linear", bert), tmp_path / "bundle")
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
     (folder / "haltung.json").write_text(json.dumps({**description, "calibration": broken}), encoding="utf-8")
@@ -274,15 +274,15 @@ def test_a_broken_calibration_is_told(bert: Path, tmp_path: Path, broken: object
 
 @KINDS
 def test_what_is_evaluated_is_what_is_loaded(bert: Path, tmp_path: Path, kind: str) -> None:
-    """The dev figures of a training are those of its bundle, to the last digit."""
+    """The dev metrics of a training are those of its bundle, to the last digit."""
     model, dev = _model(kind, bert), tiny.segments(60, seed=5)
     raw = score(dev, model.predict(dev), tiny.scheme())
     now = calibrate(model, raw)
-    again = bundle.load(bundle.save(model, tmp_path / "bundle"))
-    for task, values in score(dev, again.predict(dev), tiny.scheme()).probabilities.items():
+    loaded = bundle.load(bundle.save(model, tmp_path / "bundle"))
+    for task, values in score(dev, loaded.predict(dev), tiny.scheme()).probabilities.items():
         np.testing.assert_array_equal(values, now.probabilities[task])
         assert raw.decided(task).tolist() == now.decided(task).tolist()
-    report = calibration_of(again, now)
+    report = calibration_of(loaded, now)
     for task, before in report.before.items():
         assert report.tasks[task].log_loss <= before.log_loss + 1e-9
         assert before.log_loss == pytest.approx(calibration(raw, tiny.scheme()[task], draws=0).log_loss)
@@ -314,13 +314,13 @@ def test_calibration_has_tables_and_plots(language: str) -> None:
 
 
 def test_the_report_is_plain_data_and_flat_metrics() -> None:
-    """``calibration.json`` can be read by anything, and a tracker takes the figures."""
+    """``calibration.json`` can be read by anything, and a tracker takes the metrics."""
     report = measure(simulated(200, 4, articles=20), {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}})
     data = json.loads(report.to_json())
     assert data["tasks"]["stance"]["ece"] == report.tasks["stance"].ece
     assert data["abstention"]["stance"]["points"][1]["threshold"] is None
-    metrics = report.metrics()
-    assert (metrics["stance_temperature"], metrics["stance_ece"]) == (1.25, report.tasks["stance"].ece)
-    assert metrics["stance_coverage_at_0.95"] == 0
-    assert "stance_precision_at_0.95" not in metrics
+    flat = report.metrics()
+    assert (flat["stance_temperature"], flat["stance_ece"]) == (1.25, report.tasks["stance"].ece)
+    assert flat["stance_coverage_at_0.95"] == 0
+    assert "stance_precision_at_0.95" not in flat
     assert report.tasks["stance"].ece_interval is not None

@@ -22,11 +22,11 @@ from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import comparison as tables
 from haltung.evaluation.report import comparison_page
 from haltung.experiments import compare as comparison
-from scored_runs import OTHER_SCHEME, SCHEME, scored
+from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 
-GOOD = System("good", (scored(0.85, 1),), ("1" * 32,))
-LIKE = System("like", (scored(0.84, 2),), ("2" * 32,))
-POOR = System("poor_one", tuple(scored(value, 10 + n) for n, value in enumerate((0.55, 0.6, 0.58))), ("3" * 32, "4" * 32, "5" * 32))
+GOOD = System("good", (scored_split(0.85, 1),), ("1" * 32,))
+LIKE = System("like", (scored_split(0.84, 2),), ("2" * 32,))
+POOR = System("poor_one", tuple(scored_split(value, 10 + n) for n, value in enumerate((0.55, 0.6, 0.58))), ("3" * 32, "4" * 32, "5" * 32))
 
 
 @pytest.fixture(scope="module")
@@ -95,35 +95,50 @@ def test_all_tasks_are_compared_unless_one_is_named() -> None:
 
 def test_other_segments_gold_or_scheme_are_refused_by_name() -> None:
     """A comparison is of the same questions, or it is none."""
-    other = System("other", (scored(0.8, 3, articles=41),))
+    other = System("other", (scored_split(0.8, 3, articles=41),))
     with pytest.raises(UserError, match="good and other can't be compared: their predictions are for other segments"):
         compare([GOOD, other])
-    relabelled = System("new", (dataclasses.replace(scored(0.8), scheme=OTHER_SCHEME),))
+    relabelled = System("new", (dataclasses.replace(scored_split(0.8), scheme=OTHER_SCHEME),))
     with pytest.raises(UserError, match="good and new can't be compared: their label schemes differ"):
         compare([GOOD, relabelled])
     with pytest.raises(UserError, match="1 system to compare"):
         compare([GOOD])
     with pytest.raises(UserError, match="two systems are called 'good'"):
         compare([GOOD, GOOD])
-    few = [System(name, (scored(0.8, n, articles=4),)) for n, name in enumerate("ab")]
+    few = [System(name, (scored_split(0.8, n, articles=4),)) for n, name in enumerate("ab")]
     with pytest.raises(UserError, match="labelled in 4 articles; at least 5"):
         compare(few)
 
 
+@pytest.mark.parametrize("label", [-1, 1])
+def test_other_gold_labels_of_the_same_segments_are_refused(label: int) -> None:
+    """One segment with another gold label, or none, is enough, in another system or another seed."""
+    same = scored_split(0.8, 3)
+    gold = same.gold["stance"].copy()
+    gold[np.flatnonzero(gold == 0)[0]] = label
+    changed = dataclasses.replace(same, gold={**same.gold, "stance": gold})
+    for runs in ((changed,), (same, changed)):
+        with pytest.raises(UserError, match=r"good and other can't be compared: .* gold labels"):
+            compare([GOOD, System("other", runs)])
+
+
 def test_systems_with_other_tasks_are_compared_on_those_they_share() -> None:
     """Whether a second task helps or harms is a question to ask; with other labels, or no task in common, it is none."""
-    alone = System("alone", (scored(0.7, 5).only(["stance"]),))
+    alone = System("alone", (scored_split(0.7, 5).only(["stance"]),))
     found = compare([GOOD, alone])
     assert (list(found.tasks), found.unshared) == (["stance"], ("themes",))
-    assert found.tasks["stance"].pairs[0].macro_f1 == compare([GOOD, System("alone", (scored(0.7, 5),))]).tasks["stance"].pairs[0].macro_f1
+    assert (
+        found.tasks["stance"].pairs[0].macro_f1
+        == compare([GOOD, System("alone", (scored_split(0.7, 5),))]).tasks["stance"].pairs[0].macro_f1
+    )
     assert any("not every system has learned it: themes" in note for note in tables.notes(found))
     assert compare([alone, GOOD]).tasks["stance"].pairs[0].verdict == WORSE
     with pytest.raises(UserError, match="unknown task 'themes'"):
         compare([GOOD, alone], ["themes"])
-    relabelled = System("new", (dataclasses.replace(scored(0.8), scheme=OTHER_SCHEME).only(["stance"]),))
+    relabelled = System("new", (dataclasses.replace(scored_split(0.8), scheme=OTHER_SCHEME).only(["stance"]),))
     with pytest.raises(UserError, match="good and new can't be compared: their label schemes differ"):
         compare([GOOD, relabelled])
-    themes = System("themes", (scored(0.8).only(["themes"]),))
+    themes = System("themes", (scored_split(0.8).only(["themes"]),))
     with pytest.raises(UserError, match="alone and themes can't be compared: their label schemes differ"):
         compare([alone, themes])
 
@@ -255,14 +270,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs in MLflow, as ``train`` and ``evaluate`` leave them, but without any model."""
     place = tmp_path_factory.mktemp("home")
     store = _store(place)
-    _run(store, place, "good", scored(0.85, 1))
-    _run(store, place, "like", scored(0.84, 2))
+    _run(store, place, "good", scored_split(0.85, 1))
+    _run(store, place, "like", scored_split(0.84, 2))
     _run(store, place, "unscored", None)
-    _run(store, place, "elsewhere", scored(0.8, 3), digest="f" * 64)
-    _run(store, place, "foreign", scored(0.8, 3), digest="e" * 64, corpus="wire")
+    _run(store, place, "elsewhere", scored_split(0.8, 3), digest="f" * 64)
+    _run(store, place, "foreign", scored_split(0.8, 3), digest="e" * 64, corpus="wire")
     with tracking.run(store, "poor", tags={"haltung.kind": "seeds", "haltung.corpus": "news"}) as parent:
         for n, value in enumerate((0.55, 0.6, 0.58)):
-            _run(store, place, f"poor-{n}", scored(value, 10 + n), parent=parent)
+            _run(store, place, f"poor-{n}", scored_split(value, 10 + n), parent=parent)
     with tracking.run(store, "going", tags={"haltung.kind": "train", "haltung.corpus": "news"}) as going:
         pass
     going.connection.client.update_run(going.id, status="RUNNING")
@@ -280,7 +295,7 @@ def _run(
     with tracking.run(
         store, name, parent, {"haltung.kind": "train", "haltung.corpus": corpus, "haltung.split_digest.dev": "c" * 64}
     ) as run:
-        run.artifact(write_predictions(place / name / "predictions.parquet", scored(0.7, 5, split="dev")), "dev")
+        run.artifact(write_predictions(place / name / "predictions.parquet", scored_split(0.7, 5, split="dev")), "dev")
         if given is not None:
             run.tags({"haltung.digest.test": digest})
             run.artifact(write_predictions(place / name / "predictions.parquet", given), "evaluation/test")
@@ -290,7 +305,7 @@ def test_a_parent_run_stands_for_its_seeds(home: Path) -> None:
     """And a single run for itself; the predictions are the stored ones."""
     systems = comparison.read(_store(home), ["poor", "good"])
     assert [(system.name, len(system.runs), len(system.ids)) for system in systems] == [("poor", 3, 3), ("good", 1, 1)]
-    np.testing.assert_array_equal(systems[1].runs[0].probabilities["stance"], scored(0.85, 1).probabilities["stance"])
+    np.testing.assert_array_equal(systems[1].runs[0].probabilities["stance"], scored_split(0.85, 1).probabilities["stance"])
 
 
 def test_dev_predictions_of_the_training_are_found(home: Path) -> None:

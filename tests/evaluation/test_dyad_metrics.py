@@ -15,11 +15,11 @@ TALKS = (Dyad("USA", "RUS", "cooperation"), Dyad("RUS", "USA", "cooperation"))
 
 
 def many(right: float, seed: int) -> tuple[list[list[Dyad]], list[list[Dyad]], list[str]]:
-    """Two hundred segments of forty articles, of whose dyads a share is found."""
+    """Two hundred segments of forty articles, of whose dyads a share is predicted right."""
     rng = random.Random(seed)
     gold = [[Dyad(rng.choice(["USA", "CHN", "DEU"]), "RUS", "warning")] for _ in range(200)]
-    found = [row if rng.random() < right else [Dyad("FRA", "RUS", "warning")] for row in gold]
-    return gold, found, [f"a{number // 5}" for number in range(200)]
+    predicted = [row if rng.random() < right else [Dyad("FRA", "RUS", "warning")] for row in gold]
+    return gold, predicted, [f"a{number // 5}" for number in range(200)]
 
 
 def test_hits_are_counted_over_all_segments():
@@ -36,37 +36,37 @@ def test_a_wrong_target_still_counts_for_source_and_stance():
     assert [match.right for match in out.parts.values()] == [0, 1, 0]
 
 
-def test_a_wrong_stance_is_told_apart_from_a_wrong_pair():
+def test_a_wrong_stance_differs_from_a_wrong_pair():
     """Of two right pairs one has the right stance."""
     out = evaluate_dyads([[WARNING], [TALKS[1]]], [[WARNING], [Dyad("RUS", "USA", "threat")]], ["a", "b"])
     assert (out.parts["source, target"].f1, out.stance_given_pair) == (1.0, 0.5)
 
 
-def test_what_was_to_choose_from_is_counted_by_code():
+def test_candidates_are_counted_by_code():
     """An empty target is no code."""
     out = evaluate_dyads([[Dyad("USA", "", "warning")], [WARNING]], [[], []], ["a", "b"], candidates=[["USA", "FRA"], ["USA"]])
     assert out.actors == Match(gold=3, found=3, right=2)
 
 
-def test_the_interval_holds_the_figure_and_needs_ten_articles():
+def test_the_interval_contains_f1_and_needs_ten_articles():
     """F1 lies inside; nine articles give none."""
-    gold, found, articles = many(0.6, 1)
-    whole = evaluate_dyads(gold, found, articles).parts[WHOLE]
+    gold, predicted, articles = many(0.6, 1)
+    whole = evaluate_dyads(gold, predicted, articles).parts[WHOLE]
     assert whole.interval is not None
     assert whole.interval.low < whole.f1 < whole.interval.high
-    assert evaluate_dyads(gold[:45], found[:45], articles[:45]).parts[WHOLE].interval is None
+    assert evaluate_dyads(gold[:45], predicted[:45], articles[:45]).parts[WHOLE].interval is None
 
 
-def test_a_better_system_is_told_from_an_equal_one():
+def test_a_better_system_differs_from_an_equal_one():
     """Nine tenths right against six tenths differ beyond chance; a system against itself does not."""
     gold, good, articles = many(0.9, 2)
     _, poor, _ = many(0.6, 2)
-    poor = [row if row[0].source == "FRA" else gold[place] for place, row in enumerate(poor)]
-    found = f1_difference(gold, good, poor, articles)
-    assert found.delta > 0.15
-    assert found.p < 0.01
-    assert found.interval is not None
-    assert found.interval.low > 0
+    poor = [row if row[0].source == "FRA" else gold[index] for index, row in enumerate(poor)]
+    result = f1_difference(gold, good, poor, articles)
+    assert result.delta > 0.15
+    assert result.p < 0.01
+    assert result.interval is not None
+    assert result.interval.low > 0
     same = f1_difference(gold, good, good, articles)
     assert (same.delta, same.p) == (0.0, 1.0)
 
@@ -88,9 +88,9 @@ def test_lists_of_different_length_are_refused():
         evaluate_dyads([[WARNING]], [[], []], ["a"])
 
 
-def test_precision_is_told_by_how_probable_a_dyad_is():
+def test_precision_is_reported_by_how_probable_a_dyad_is():
     """Of the more probable ones alone; a level that leaves none is left out."""
-    found = [[(0.9, Dyad("USA", "RUS", "warning")), (0.2, Dyad("RUS", "USA", "warning"))], [(0.4, Dyad("PER", "", "support"))]]
+    predicted = [[(0.9, Dyad("USA", "RUS", "warning")), (0.2, Dyad("RUS", "USA", "warning"))], [(0.4, Dyad("PER", "", "support"))]]
     gold = [[Dyad("USA", "RUS", "warning")], [Dyad("PER", "CHL", "support")]]
-    told = precisions(gold, found, levels=(0.0, 0.3, 0.5, 0.95))
-    assert [(one.least, one.found, one.precision) for one in told] == [(0.0, 3, 1 / 3), (0.3, 2, 0.5), (0.5, 1, 1.0)]
+    result = precisions(gold, predicted, levels=(0.0, 0.3, 0.5, 0.95))
+    assert [(one.least, one.found, one.precision) for one in result] == [(0.0, 3, 1 / 3), (0.3, 2, 0.5), (0.5, 1, 1.0)]

@@ -1,4 +1,4 @@
-"""Figures: what they are by hand, and that they are scikit-learn's on any data."""
+"""Metrics: what they are by hand, and that they are scikit-learn's on any data."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def multi(gold: Sequence[Sequence[int]], probabilities: Sequence[Sequence[float]
 
 
 def stance(gold: Sequence[int], decided: Sequence[int]) -> TaskMetrics:
-    """The figures of the task ``stance``."""
+    """The metrics of the task ``stance``."""
     return evaluate(single(gold, decided)).tasks["stance"]
 
 
-def test_figures_are_those_worked_out_by_hand() -> None:
+def test_metrics_are_those_worked_out_by_hand() -> None:
     """Gold a a b c, predicted a b b a: F1 of a 1/2, of b 2/3, of c 0."""
-    figures = stance([0, 0, 1, 2], [0, 1, 1, 0])
-    assert figures.accuracy == 0.5
-    assert [label.precision for label in figures.labels] == [0.5, 0.5, 0.0]
-    assert [label.recall for label in figures.labels] == [0.5, 1.0, 0.0]
-    assert [label.f1 for label in figures.labels] == pytest.approx([1 / 2, 2 / 3, 0])
-    assert figures.macro_f1 == pytest.approx((1 / 2 + 2 / 3) / 3)
-    assert figures.weighted_f1 == pytest.approx((2 * 1 / 2 + 2 / 3) / 4)
-    assert figures.confusion == ((1, 1, 0), (0, 1, 0), (1, 0, 0))
+    metrics = stance([0, 0, 1, 2], [0, 1, 1, 0])
+    assert metrics.accuracy == 0.5
+    assert [label.precision for label in metrics.labels] == [0.5, 0.5, 0.0]
+    assert [label.recall for label in metrics.labels] == [0.5, 1.0, 0.0]
+    assert [label.f1 for label in metrics.labels] == pytest.approx([1 / 2, 2 / 3, 0])
+    assert metrics.macro_f1 == pytest.approx((1 / 2 + 2 / 3) / 3)
+    assert metrics.weighted_f1 == pytest.approx((2 * 1 / 2 + 2 / 3) / 4)
+    assert metrics.confusion == ((1, 1, 0), (0, 1, 0), (1, 0, 0))
 
 
 def test_log_loss_is_worked_out_by_hand() -> None:
@@ -65,27 +65,27 @@ def test_log_loss_is_worked_out_by_hand() -> None:
 
 def test_a_sure_mistake_costs_much_but_not_infinity() -> None:
     """A probability of exactly 0 for the gold label is clipped."""
-    scored = dataclasses.replace(single([0, 1], [0, 0]), probabilities={"stance": np.array([[1.0, 0, 0], [1.0, 0, 0]])})
-    assert evaluate(scored).tasks["stance"].log_loss == pytest.approx(36.04 / 2, abs=0.01)
+    split = dataclasses.replace(single([0, 1], [0, 0]), probabilities={"stance": np.array([[1.0, 0, 0], [1.0, 0, 0]])})
+    assert evaluate(split).tasks["stance"].log_loss == pytest.approx(36.04 / 2, abs=0.01)
 
 
 def test_macro_f1_averages_the_labels_in_gold_or_predictions() -> None:
     """Label c is in neither and takes no part; b is only predicted and counts as 0."""
-    figures = stance([0, 0, 0, 0], [0, 0, 0, 1])
-    assert figures.labels_averaged == ("a", "b")
-    assert figures.macro_f1 == pytest.approx((6 / 7) / 2)
+    metrics = stance([0, 0, 0, 0], [0, 0, 0, 1])
+    assert metrics.labels_averaged == ("a", "b")
+    assert metrics.macro_f1 == pytest.approx((6 / 7) / 2)
 
 
 def test_multi_label_macro_f1_averages_all_labels() -> None:
     """As scikit-learn does for indicator arrays: c is nowhere and counts as 0."""
-    figures = evaluate(multi([[1, 0, 0], [1, 1, 0]], [[0.9, 0.1, 0], [0.5, 0.2, 0]])).tasks["themes"]
-    assert figures.labels_averaged == ("a", "b", "c")
-    assert (figures.macro_f1, figures.accuracy, figures.micro_f1) == pytest.approx((1 / 3, 1 / 2, 4 / 5))
+    metrics = evaluate(multi([[1, 0, 0], [1, 1, 0]], [[0.9, 0.1, 0], [0.5, 0.2, 0]])).tasks["themes"]
+    assert metrics.labels_averaged == ("a", "b", "c")
+    assert (metrics.macro_f1, metrics.accuracy, metrics.micro_f1) == pytest.approx((1 / 3, 1 / 2, 4 / 5))
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 10**6)), min_size=1, max_size=40))
-def test_single_label_figures_are_scikit_learns(rows: list[tuple[int, int]]) -> None:
+def test_single_label_metrics_are_scikit_learns(rows: list[tuple[int, int]]) -> None:
     """On any gold labels and probabilities, even with labels that never occur."""
     from sklearn import metrics as reference
 
@@ -109,8 +109,8 @@ def test_single_label_figures_are_scikit_learns(rows: list[tuple[int, int]]) -> 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=3, max_size=3), min_size=1, max_size=30))
-def test_multi_label_figures_are_scikit_learns(rows: list[list[tuple[bool, float]]]) -> None:
-    """Subset accuracy, the three averages, and each label's figures, at the threshold 0.5."""
+def test_multi_label_metrics_are_scikit_learns(rows: list[list[tuple[bool, float]]]) -> None:
+    """Subset accuracy, the three averages, and each label's metrics, at the threshold 0.5."""
     from sklearn import metrics as reference
 
     gold = np.array([[int(has) for has, _ in row] for row in rows])
@@ -128,25 +128,24 @@ def test_multi_label_figures_are_scikit_learns(rows: list[list[tuple[bool, float
     assert ours.log_loss == pytest.approx(np.mean(losses))
 
 
-def test_counts_of_many_samples_give_the_figures_of_each() -> None:
+def test_counts_of_many_samples_give_the_metrics_of_each() -> None:
     """The arithmetic takes leading axes: a bootstrap's samples are one array, with no loop over them."""
     rng = np.random.default_rng(0)
     gold, decided = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
     draws = rng.integers(0, 50, (7, 50))
     rows = tally(gold, decided, 3)
-    parts = {name: getattr(rows, name)[draws].sum(axis=1) for name in ("correct", "predicted", "support", "exact", "n")}
-    together = dataclasses.replace(rows, **parts)
+    together = rows.of(rows.sums[draws].sum(axis=1))
     assert together.macro_f1().tolist() == [tally(gold[draw], decided[draw], 3).total().macro_f1().item() for draw in draws]
 
 
 def test_unlabelled_rows_take_no_part() -> None:
-    """They change no figure, only the split's size."""
+    """They change no metric, only the split's size."""
     with_gap = evaluate(single([0, -1, 1, 2, -1], [0, 0, 1, 1, 2]))
     assert with_gap.tasks["stance"] == stance([0, 1, 2], [0, 1, 1])
     assert (with_gap.n, with_gap.tasks["stance"].n) == (5, 3)
 
 
-def test_a_task_that_nothing_is_labelled_for_has_no_figures() -> None:
+def test_a_task_that_nothing_is_labelled_for_has_no_metrics() -> None:
     """A corpus may answer one of a scheme's questions only."""
     scheme = parse({"name": "two", "tasks": {"topic": {"labels": ["x", "y"]}, "stance": {"labels": ["a", "b"]}}})
     rows = [Segment("1", "Text", {"stance": "a"}), Segment("2", "Text", {"stance": "b"})]
@@ -155,13 +154,13 @@ def test_a_task_that_nothing_is_labelled_for_has_no_figures() -> None:
 
 
 def test_a_split_without_any_label_is_refused() -> None:
-    """There is nothing to evaluate, and no figure is made up."""
+    """There is nothing to evaluate, and no metric is made up."""
     with pytest.raises(UserError, match="the split test can't be evaluated: none of its 2 segments is labelled for stance"):
         evaluate(single([-1, -1], [0, 1]))
 
 
 def test_an_empty_split_is_refused() -> None:
-    """No segments, no figures."""
+    """No segments, no metrics."""
     with pytest.raises(UserError, match="it has no segments"):
         evaluate(score([], [], ABC))
 
@@ -179,11 +178,11 @@ def test_the_majority_baseline_of_a_multi_label_task_gives_what_most_segments_ha
 
 
 def test_a_collapsed_model_is_called_out() -> None:
-    """One answer for every segment is the failure that averages hide best."""
-    figures = stance([0, 1, 2, 1], [1, 1, 1, 1])
-    assert figures.collapsed
-    assert figures.warnings == (COLLAPSED, NEVER_PREDICTED)
-    assert warning_sentences(figures) == [
+    """The same prediction for every segment is the failure that averages hide best."""
+    metrics = stance([0, 1, 2, 1], [1, 1, 1, 1])
+    assert metrics.collapsed
+    assert metrics.warnings == (COLLAPSED, NEVER_PREDICTED)
+    assert warning_sentences(metrics) == [
         "stance: every one of 4 segments is predicted 'b'; the model tells nothing apart here",
         "stance: never predicted though in gold: a (1), c (1)",
     ]
@@ -191,8 +190,8 @@ def test_a_collapsed_model_is_called_out() -> None:
 
 def test_a_collapsed_multi_label_model_is_called_out() -> None:
     """No label for anything."""
-    figures = evaluate(multi([[1, 0, 0], [0, 1, 0]], [[0.4, 0.4, 0.1], [0.3, 0.2, 0.1]])).tasks["themes"]
-    assert warning_sentences(figures)[0] == "themes: every one of 2 segments is predicted no label; the model tells nothing apart here"
+    metrics = evaluate(multi([[1, 0, 0], [0, 1, 0]], [[0.4, 0.4, 0.1], [0.3, 0.2, 0.1]])).tasks["themes"]
+    assert warning_sentences(metrics)[0] == "themes: every one of 2 segments is predicted no label; the model tells nothing apart here"
 
 
 def test_a_split_of_one_label_is_no_collapse() -> None:
@@ -202,16 +201,16 @@ def test_a_split_of_one_label_is_no_collapse() -> None:
 
 def test_labels_that_are_never_predicted_are_named() -> None:
     """With how many segments they have."""
-    figures = stance([0, 0, 1, 2, 2], [0, 0, 1, 0, 1])
-    assert (figures.collapsed, figures.never_predicted) == (False, ("c",))
-    assert warning_sentences(figures) == ["stance: never predicted though in gold: c (2)"]
+    metrics = stance([0, 0, 1, 2, 2], [0, 0, 1, 0, 1])
+    assert (metrics.collapsed, metrics.never_predicted) == (False, ("c",))
+    assert warning_sentences(metrics) == ["stance: never predicted though in gold: c (2)"]
 
 
 def test_labels_outside_the_gold_are_named() -> None:
     """They pull macro-F1 down and would otherwise puzzle the reader."""
-    figures = stance([0, 0, 1], [0, 2, 1])
-    assert (figures.warnings, figures.not_in_gold) == ((NOT_IN_GOLD,), ("c",))
-    assert warning_sentences(figures) == ["stance: predicted but not in gold (counts as an F1 of 0): c (1)"]
+    metrics = stance([0, 0, 1], [0, 2, 1])
+    assert (metrics.warnings, metrics.not_in_gold) == ((NOT_IN_GOLD,), ("c",))
+    assert warning_sentences(metrics) == ["stance: predicted but not in gold (counts as an F1 of 0): c (1)"]
 
 
 def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:
@@ -223,7 +222,7 @@ def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "is broken"),
         ('{"format": 99}', "is of format 99, this version reads 1"),
@@ -232,15 +231,15 @@ def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:
         ('{"format": 1, "tasks": {"stance": {}}}', "is no evaluation"),
     ],
 )
-def test_a_broken_evaluation_file_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_broken_evaluation_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """One sentence with the file's name, never a traceback."""
     path = tmp_path / "evaluation.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=f"evaluation.json {told}"):
+    with pytest.raises(UserError, match=f"evaluation.json {message}"):
         read(path)
 
 
-def test_headline_figures_have_a_trackers_names() -> None:
+def test_headline_metrics_have_a_trackers_names() -> None:
     """Flat, task first."""
     headline = evaluate(single([0, 1], [0, 1])).headline()
     assert {name: headline[name] for name in ("stance_macro_f1", "stance_accuracy")} == {"stance_macro_f1": 1.0, "stance_accuracy": 1.0}
@@ -274,23 +273,23 @@ def _predicted(ids: Sequence[str], values: dict[str, float]) -> list[Prediction]
     return [Prediction(name, {}, {"stance": values}) for name in ids]
 
 
-def test_scored_takes_gold_labels_and_articles_from_the_segments() -> None:
-    """A segment without an article is a group of its own; probabilities stand in the scheme's order."""
+def test_a_scored_split_takes_gold_labels_and_articles_from_the_segments() -> None:
+    """A segment without an article is a group by itself; probabilities are in the scheme's order."""
     rows = [Segment("1", "x", {"stance": "b"}, article="k"), Segment("2", "x", {}, article="k"), Segment("3", "x", {"stance": "a"})]
-    scored = score(rows, _predicted("123", {"c": 0.1, "a": 0.7, "b": 0.2}), ABC)
-    assert scored.gold["stance"].tolist() == [1, -1, 0]
-    assert scored.probabilities["stance"].tolist() == [[0.7, 0.2, 0.1]] * 3
-    assert (scored.groups[0] == scored.groups[1], len(set(scored.groups))) == (True, 2)
+    split = score(rows, _predicted("123", {"c": 0.1, "a": 0.7, "b": 0.2}), ABC)
+    assert split.gold["stance"].tolist() == [1, -1, 0]
+    assert split.probabilities["stance"].tolist() == [[0.7, 0.2, 0.1]] * 3
+    assert (split.groups[0] == split.groups[1], len(set(split.groups))) == (True, 2)
 
 
 def test_no_label_is_an_answer_in_a_multi_label_task() -> None:
-    """() is told from not labelled."""
+    """() differs from not labelled."""
     rows = [Segment("1", "x", {"themes": ()}), Segment("2", "x", {}), Segment("3", "x", {"themes": ("c", "a")})]
     values = [Prediction(row.id, {}, {"themes": {"a": 0.5, "b": 0.4, "c": 0.6}}) for row in rows]
-    scored = score(rows, values, MULTI)
-    assert scored.gold["themes"].tolist() == [[0, 0, 0], [-1, -1, -1], [1, 0, 1]]
-    assert scored.labelled("themes").tolist() == [True, False, True]
-    assert scored.decided("themes").tolist() == [[1, 0, 1]] * 3
+    split = score(rows, values, MULTI)
+    assert split.gold["themes"].tolist() == [[0, 0, 0], [-1, -1, -1], [1, 0, 1]]
+    assert split.labelled("themes").tolist() == [True, False, True]
+    assert split.decided("themes").tolist() == [[1, 0, 1]] * 3
 
 
 def test_a_subset_may_take_a_row_twice() -> None:
@@ -300,7 +299,7 @@ def test_a_subset_may_take_a_row_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "values", "told"),
+    ("ids", "values", "message"),
     [
         (["1"], {"a": 1.0, "b": 0.0, "c": 0.0}, "1 predictions for 2 segments"),
         (["1", "x"], {"a": 1.0, "b": 0.0, "c": 0.0}, "prediction 2 is for 'x', but segment 2 is '2'"),
@@ -309,24 +308,24 @@ def test_a_subset_may_take_a_row_twice() -> None:
         (["1", "2"], {"a": float("nan"), "b": 0.0, "c": 0.0}, "'a' at nan, which is no probability.* the training has diverged"),
     ],
 )
-def test_predictions_that_do_not_fit_are_refused(ids: list[str], values: dict[str, float], told: str) -> None:
+def test_predictions_that_do_not_fit_are_refused(ids: list[str], values: dict[str, float], message: str) -> None:
     """Nothing is aligned, filled or clipped in silence."""
     rows = [Segment("1", "x", {"stance": "a"}), Segment("2", "x", {"stance": "b"})]
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         score(rows, _predicted(ids, values), ABC)
 
 
 def test_predictions_of_another_scheme_are_refused() -> None:
-    """A task without probabilities is not scored as zeros."""
+    """A task without probabilities is not taken for zeros."""
     with pytest.raises(UserError, match="the prediction for '1' has no probability for stance a, b, c"):
         score([Segment("1", "x", {"stance": "a"})], [Prediction("1", {}, {})], ABC)
 
 
-@pytest.mark.parametrize(("answer", "told"), [("d", "unknown stance 'd'"), (("a",), "expected one label")])
-def test_a_gold_label_that_does_not_fit_names_its_row(answer: object, told: str) -> None:
+@pytest.mark.parametrize(("answer", "message"), [("d", "unknown stance 'd'"), (("a",), "expected one label")])
+def test_a_gold_label_that_does_not_fit_names_its_row(answer: object, message: str) -> None:
     """File and line, where the reader knew them."""
     row = Segment("1", "x", {"stance": answer}, where="rows.jsonl, line 7")  # type: ignore[dict-item]
-    with pytest.raises(UserError, match=f"rows.jsonl, line 7: .*{told}"):
+    with pytest.raises(UserError, match=f"rows.jsonl, line 7: .*{message}"):
         score([row], _predicted(["1"], {"a": 1.0, "b": 0.0, "c": 0.0}), ABC)
 
 

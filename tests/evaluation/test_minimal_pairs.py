@@ -1,4 +1,4 @@
-"""The challenge set: read as pairs, scored by phenomenon, told in table, plot, page and run."""
+"""Minimal pairs: read, evaluated by phenomenon, shown in table, plot, page and run."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SCHEME = labels.parse(
 
 
 def pair(id: str, phenomenon: str, *stances: str) -> dict[str, object]:
-    """One line of a challenge set."""
-    segments = [{"text": f"{id} {stance} {place}", "topic": "war", "stance": stance} for place, stance in enumerate(stances)]
+    """One line of a file of minimal pairs."""
+    segments = [{"text": f"{id} {stance} {index}", "topic": "war", "stance": stance} for index, stance in enumerate(stances)]
     return {"pair": id, "phenomenon": phenomenon, "context": "Vorher.", "segments": segments}
 
 
@@ -72,43 +72,43 @@ def test_both_segments_of_a_pair_share_article_phenomenon_and_context(segments: 
     assert not are_minimal_pairs(segments[:1])
 
 
-def test_figures_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment, ...]) -> None:
+def test_metrics_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment, ...]) -> None:
     """One pair both right; one told apart and half right; one whose stance does not differ, half right."""
-    scored = score(segments, predicted(segments, "warning", "neutral", "warning", "neutral", "threat", "neutral"), SCHEME)
-    found = phenomena(scored, segments)["stance"]
-    assert [replace(row, intervals={}) for row in found] == [
+    split = score(segments, predicted(segments, "warning", "neutral", "warning", "neutral", "threat", "neutral"), SCHEME)
+    rows = phenomena(split, segments)["stance"]
+    assert [replace(row, intervals={}) for row in rows] == [
         PhenomenonMetrics("all", 3, 4 / 6, 1 / 3, 2, 1.0),
         PhenomenonMetrics("direction", 1, 0.5, 0.0, 0, None),
         PhenomenonMetrics("negation", 2, 0.75, 0.5, 2, 1.0),
     ]
-    for row in found:
+    for row in rows:
         pairs = {"accuracy": row.pairs, "both": row.pairs, "apart": row.differing}
-        for figure, ends in row.intervals.items():
-            hits = getattr(row, figure) * pairs[figure]
+        for metric, ends in row.intervals.items():
+            hits = getattr(row, metric) * pairs[metric]
             if hits == round(hits):
-                low, high = binomtest(round(hits), pairs[figure]).proportion_ci(method="wilson")
+                low, high = binomtest(round(hits), pairs[metric]).proportion_ci(method="wilson")
                 assert (ends.low, ends.high) == pytest.approx((low, high), abs=1e-6)
-    assert set(found[1].intervals) == {"accuracy", "both"}
+    assert set(rows[1].intervals) == {"accuracy", "both"}
 
 
 def test_a_model_that_answers_both_the_same_tells_nothing_apart(segments: tuple[Segment, ...]) -> None:
     """Always neutral: half of the negations right, and no pair."""
-    figures = phenomena(score(segments, predicted(segments, *["neutral"] * 6), SCHEME), segments)["stance"]
-    assert [(row.phenomenon, row.accuracy, row.both, row.apart) for row in figures][2] == ("negation", 0.5, 0.0, 0.0)
-    assert flat({"stance": figures})["stance"]["negation"] == {"accuracy": 0.5, "both": 0.0}
+    rows = phenomena(score(segments, predicted(segments, *["neutral"] * 6), SCHEME), segments)["stance"]
+    assert [(row.phenomenon, row.accuracy, row.both, row.apart) for row in rows][2] == ("negation", 0.5, 0.0, 0.0)
+    assert flat({"stance": rows})["stance"]["negation"] == {"accuracy": 0.5, "both": 0.0}
 
 
 def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tuple[Segment, ...], tmp_path: Path) -> None:
-    """And the figures survive the way through JSON."""
-    scored = score(segments, predicted(segments, *["neutral"] * 6), SCHEME, "challenge", "test")
-    figures = EvaluationResult(**{**vars(evaluate(scored)), "phenomena": phenomena(scored, segments)})
+    """And the metrics survive the way through JSON."""
+    split = score(segments, predicted(segments, *["neutral"] * 6), SCHEME, "challenge", "test")
+    result = EvaluationResult(**{**vars(evaluate(split)), "phenomena": phenomena(split, segments)})
     path = tmp_path / "evaluation.json"
-    path.write_text(figures.to_json(), encoding="utf-8")
-    assert read(path) == figures
-    grid = tables.phenomena(figures.phenomena["stance"], SCHEME.stance, "de")
+    path.write_text(result.to_json(), encoding="utf-8")
+    assert read(path) == result
+    grid = tables.phenomena(result.phenomena["stance"], SCHEME.stance, "de")
     assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,561]", "0,000 [0,000; 0,658]")
-    assert plots.phenomena(figures, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"
-    files = report.write(tmp_path / "report", figures, scored, language="de")
+    assert plots.phenomena(result, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"
+    files = report.write(tmp_path / "report", result, split, language="de")
     assert any(path.name == "stance_phenomena.png" for path in files)
     assert "Minimalpaare" in files[0].read_text(encoding="utf-8")
 
@@ -124,14 +124,14 @@ def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tupl
         ({**pair("p", "x", "warning", "threat"), "segments": ["a", "b"]}, "segment a is .*; expected an object"),
     ],
 )
-def test_a_broken_pair_is_told_with_its_line(tmp_path: Path, row: dict[str, object], message: str) -> None:
+def test_a_broken_pair_is_refused_with_its_line(tmp_path: Path, row: dict[str, object], message: str) -> None:
     """One sentence with file, line, what was found, and what is expected."""
     with pytest.raises(UserError, match=message):
         Pairs(str(write(tmp_path / "pairs.jsonl", row))).read(SCHEME)
 
 
-def test_a_pair_that_stands_twice_is_told(tmp_path: Path) -> None:
-    """With both places."""
+def test_a_pair_that_appears_twice_is_refused(tmp_path: Path) -> None:
+    """With both lines."""
     twice = pair("p", "x", "warning", "threat")
     with pytest.raises(UserError, match=r"line 2: the pair 'p' is already used at .*line 1"):
         Pairs(str(write(tmp_path / "pairs.jsonl", twice, twice))).read(SCHEME)
@@ -147,7 +147,7 @@ def test_a_broken_pair_leaves_nothing_half_read(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def shipped(root: Path) -> tuple[Segment, ...]:
-    """The challenge set of the project."""
+    """The shipped minimal pairs."""
     return Pairs(str(root / "data" / "challenge")).read(_diplomacy(root)).segments
 
 
@@ -155,7 +155,7 @@ def _diplomacy(root: Path) -> Scheme:
     return labels.load(root / "configs" / "labels" / "diplomacy.yaml")
 
 
-def test_the_shipped_challenge_set_is_as_large_as_it_says(shipped: tuple[Segment, ...]) -> None:
+def test_the_shipped_minimal_pairs_are_as_many_as_documented(shipped: tuple[Segment, ...]) -> None:
     """At least 400 segments, eight phenomena of at least 20 pairs each."""
     assert len(shipped) >= 400
     kinds = {segment.article: segment.genre for segment in shipped}

@@ -1,4 +1,26 @@
-"""Tests of differences: by hand, against scipy and statsmodels, and no bolder than they say."""
+"""Tests of differences: by hand, against scipy and statsmodels, and no bolder than they claim.
+
+How often two equal systems are called different at 5 %, in % of 2,000 simulated samples::
+
+    articles   seeds      spread of seeds   main test   percentile bootstrap   randomisation
+    10         1 and 1    -                       7.5                   10.8             5.6
+    20         1 and 1    -                       6.0                    7.5             5.0
+    40         1 and 1    -                       5.6                    5.8             4.8
+    100        1 and 1    -                       5.5                    5.7             5.2
+    400        1 and 1    -                       5.2                    5.3             5.0
+    40         3 and 3    0.032                   1.4                   10.7             9.8
+    100        3 and 3    0.024                   2.0                   18.6            17.2
+    40         2 and 2    0.053                   4.8                   37.9            36.5
+    40         3 and 3    0.058                   3.1                   40.0            37.7
+    40         2 and 1    0.053                   5.2                   41.8            40.9
+    40         3 and 1    0.059                   3.5                   42.6            40.4
+    100        3 and 1    0.055                   5.0                   57.0            56.1
+    100        5 and 5    0.058                   4.3                   56.4            55.1
+    40         1 and 1    0.058 (unseen)         37.6                   39.5            37.5
+
+The last two columns count articles alone; the last row is why one run each can't tell recipes apart. On accuracy, which no
+verdict rests on, the main test calls 1.1 to 6.0 % different, 6.5 with 2 and 1 seeds, 48.9 in the last row.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +31,7 @@ import numpy as np
 import pytest
 
 import simulated
-from haltung.evaluation.metrics.classification import ArticleCounts
+from haltung.evaluation.metrics.classification import Counts, sample_metrics
 from haltung.evaluation.metrics.results import HEADLINE
 from haltung.evaluation.statistics.significance import (
     Estimate,
@@ -20,7 +42,6 @@ from haltung.evaluation.statistics.significance import (
     mcnemar,
     mean,
     randomisation,
-    sampled,
 )
 from simulated import articles
 
@@ -29,18 +50,13 @@ ACCURACY = HEADLINE.index("accuracy")
 
 
 def spread(values: list[float], draws: np.ndarray, count: int = 30) -> Sampled:
-    """A system with these figures of its seeds, and these draws."""
+    """A system with these values of its seeds, and these draws."""
     return Sampled(np.column_stack([values, values]), np.column_stack([draws, draws]), count)
 
 
-def drawn(runs: list[ArticleCounts], draws: int = 2000, seed: int = 0) -> Sampled:
-    """A system's metrics over draws of articles."""
-    return sampled([run.sums for run in runs], runs[0].metrics, draws, seed)
-
-
-def p_randomised(first: ArticleCounts, second: ArticleCounts, draws: int = 2000) -> float:
+def p_randomised(first: Counts, second: Counts, draws: int = 2000) -> float:
     """The p of the difference of macro-F1."""
-    return randomisation(first.sums, second.sums, first.macro_f1, draws)
+    return randomisation(first.sums, second.sums, lambda sums: first.of(sums).macro_f1(), draws)
 
 
 def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
@@ -48,11 +64,11 @@ def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
     from scipy.stats import t
 
     draws = np.random.default_rng(0).normal(0.1, 0.04, 2000)
-    found = difference(spread([0.6], draws), spread([0.5], np.zeros(2000)))
+    estimate = difference(spread([0.6], draws), spread([0.5], np.zeros(2000)))
     error = draws.std(ddof=1) * math.sqrt(30 / 29)
-    assert (found.value, found.articles_error, found.seeds_error, found.degrees) == pytest.approx((0.1, error, 0.0, 29))
-    assert (found.low, found.high) == pytest.approx((0.1 - t.ppf(0.975, 29) * error, 0.1 + t.ppf(0.975, 29) * error))
-    assert found.p == pytest.approx(2 * t.sf(0.1 / error, 29))
+    assert (estimate.value, estimate.articles_error, estimate.seeds_error, estimate.degrees) == pytest.approx((0.1, error, 0.0, 29))
+    assert (estimate.low, estimate.high) == pytest.approx((0.1 - t.ppf(0.975, 29) * error, 0.1 + t.ppf(0.975, 29) * error))
+    assert estimate.p == pytest.approx(2 * t.sf(0.1 / error, 29))
 
 
 def test_seeds_alone_give_the_test_of_welch() -> None:
@@ -62,47 +78,47 @@ def test_seeds_alone_give_the_test_of_welch() -> None:
     first, second = [0.61, 0.64, 0.58, 0.66], [0.52, 0.5, 0.6]
     theirs = ttest_ind(first, second, equal_var=False)
     steady = np.zeros(500)
-    found = difference(spread(first, steady), spread(second, steady))
+    estimate = difference(spread(first, steady), spread(second, steady))
     # The constant draws' part has no variance, and so no say in the degrees of freedom.
-    assert found.p == pytest.approx(theirs.pvalue)
-    assert (found.low, found.high) == pytest.approx(theirs.confidence_interval())
+    assert estimate.p == pytest.approx(theirs.pvalue)
+    assert (estimate.low, estimate.high) == pytest.approx(theirs.confidence_interval())
 
 
 def test_articles_and_seeds_add_up() -> None:
     """The variance is the sum of both parts."""
     draws = np.random.default_rng(1).normal(0, 0.03, 1000)
-    found = difference(spread([0.5, 0.6, 0.55], draws), spread([0.4, 0.5, 0.45], np.zeros(1000)))
-    assert found.seeds_error == pytest.approx(math.sqrt(2 * 0.05**2 / 3))
-    reach = (found.high - found.low) / 2
+    estimate = difference(spread([0.5, 0.6, 0.55], draws), spread([0.4, 0.5, 0.45], np.zeros(1000)))
+    assert estimate.seeds_error == pytest.approx(math.sqrt(2 * 0.05**2 / 3))
+    reach = (estimate.high - estimate.low) / 2
     from scipy.stats import t
 
-    assert reach == pytest.approx(t.ppf(0.975, found.degrees) * math.hypot(found.articles_error, found.seeds_error))
+    assert reach == pytest.approx(t.ppf(0.975, estimate.degrees) * math.hypot(estimate.articles_error, estimate.seeds_error))
 
 
 def test_seeds_that_do_not_differ_lend_no_spread() -> None:
-    """A linear model's three seeds give the same answers, which says nothing of how an encoder's would differ."""
+    """A linear model's three seeds give the same predictions, which says nothing about how an encoder's would differ."""
     draws = np.random.default_rng(2).normal(0.1, 0.04, 1000)
     alone = difference(spread([0.6], draws), spread([0.5], np.zeros(1000)))
     assert difference(spread([0.6], draws), spread([0.5, 0.5, 0.5], np.zeros(1000))) == alone
     assert alone.seeds_error == 0
 
 
-def test_intervals_stay_where_figures_can_be() -> None:
+def test_intervals_stay_where_metrics_can_be() -> None:
     """Between 0 and 1, a difference between -1 and 1; two seeds far apart reach far beyond."""
     far = spread([0.98, 0.6], np.random.default_rng(3).normal(0.79, 0.05, 1000))
-    found = mean(far)
-    assert (found.low, found.high) == (0.0, 1.0)
+    estimate = mean(far)
+    assert (estimate.low, estimate.high) == (0.0, 1.0)
     apart = difference(far, spread([0.1, 0.5], np.zeros(1000)))
     assert -1 <= apart.low < apart.high <= 1
 
 
-def test_a_figure_of_one_has_an_interval_that_knows_how_many_articles_there_are() -> None:
+def test_a_metric_of_one_has_an_interval_that_knows_how_many_articles_there_are() -> None:
     """All draws agree there; Wilson's with the articles for n says what 30 of 30 say."""
     from scipy.stats import binomtest
 
-    found = mean(spread([1.0], np.ones(500)))
+    estimate = mean(spread([1.0], np.ones(500)))
     theirs = binomtest(30, 30).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+    assert (estimate.low, estimate.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
 
 
 def test_a_side_of_one_run_is_taken_to_vary_as_the_other() -> None:
@@ -116,8 +132,8 @@ def test_a_side_of_one_run_is_taken_to_vary_as_the_other() -> None:
 def test_a_system_against_itself_does_not_differ() -> None:
     """No draw has a difference."""
     runs = simulated.sample(np.random.default_rng(0), 30)[0]
-    found = difference(drawn(runs), drawn(runs))
-    assert (found.value, found.p, found.low, found.high) == (0, 1, 0, 0)
+    estimate = difference(sample_metrics(runs), sample_metrics(runs))
+    assert (estimate.value, estimate.p, estimate.low, estimate.high) == (0, 1, 0, 0)
     assert p_randomised(*runs, *runs) == 1
 
 
@@ -125,10 +141,10 @@ def test_both_systems_are_drawn_with_the_same_articles() -> None:
     """A system that is better by the same amount in every article is better in every draw, however much articles differ."""
     worse = articles([[0, 1], [1, 0], [1, 1], [1, 0], [0, 1], [1, 1]] * 5)
     better = articles([[1, 2], [2, 1], [2, 2], [2, 1], [1, 2], [2, 2]] * 5)
-    found = difference(drawn([better]), drawn([worse]), ACCURACY)
-    own = mean(drawn([better]), ACCURACY)
-    assert found.value == pytest.approx(0.5)
-    assert found.articles_error < 1e-9 < own.articles_error
+    estimate = difference(sample_metrics([better]), sample_metrics([worse]), ACCURACY)
+    alone = mean(sample_metrics([better]), ACCURACY)
+    assert estimate.value == pytest.approx(0.5)
+    assert estimate.articles_error < 1e-9 < alone.articles_error
 
 
 def test_randomisation_is_the_exact_test_worked_out_by_hand() -> None:
@@ -138,7 +154,7 @@ def test_randomisation_is_the_exact_test_worked_out_by_hand() -> None:
 
 
 def test_randomisation_agrees_with_scipy() -> None:
-    """``permutation_test`` with permutations of samples, on the articles' own accuracies, all articles being of one length."""
+    """``permutation_test`` with permutations of samples, on the accuracies of the articles, all articles being of one length."""
     from scipy.stats import permutation_test
 
     rng = np.random.default_rng(2)
@@ -180,9 +196,9 @@ def test_holm_is_that_of_statsmodels() -> None:
 
 def test_articles_needed_are_worked_out_by_hand() -> None:
     """Power 80 % at 5 % wants a difference of 2.80 standard errors: half of that asks for four times the articles."""
-    found = Estimate(0.028, -0.01, 0.07, 0.16, 0.02, 0.0, 99)
-    assert articles_needed(found, 100, 0.05) == 410
-    assert articles_needed(found, 100, 0.05 / 3) > 410
+    estimate = Estimate(0.028, -0.01, 0.07, 0.16, 0.02, 0.0, 99)
+    assert articles_needed(estimate, 100, 0.05) == 410
+    assert articles_needed(estimate, 100, 0.05 / 3) > 410
 
 
 def test_more_articles_do_not_help_where_seeds_are_the_doubt() -> None:
@@ -191,28 +207,30 @@ def test_more_articles_do_not_help_where_seeds_are_the_doubt() -> None:
     assert articles_needed(Estimate(0.0, -0.1, 0.1, 1.0, 0.02, 0.0, 99), 100, 0.05) is None
 
 
-@pytest.mark.slow
 def test_the_needed_articles_find_the_difference_four_times_in_five() -> None:
-    """A true difference as large as it was reckoned with, in as many articles as were asked for."""
+    """A true difference as large as assumed, in as many articles as it said."""
     systems = [[ZERO + 0.2], [ZERO]]
     rng = np.random.default_rng(8)
-    first, second = (drawn(runs, 200) for runs in simulated.sample(rng, 12_000, systems))
+    first, second = (sample_metrics(runs, 200) for runs in simulated.sample(rng, 12_000, systems))
     true = difference(first, second)
     # What would be seen in 20 articles, if the difference seen there were the true one.
     pilot = dataclasses.replace(true, articles_error=true.articles_error * math.sqrt(12_000 / 20))
     needed = articles_needed(pilot, 20, 0.05) or 0
-    found = [difference(*(drawn(runs, 200, trial) for runs in simulated.sample(rng, needed, systems))).p <= 0.05 for trial in range(400)]
-    assert 0.72 < np.mean(found) < 0.88
+    different = []
+    for trial in range(400):
+        first, second = (sample_metrics(runs, 200, trial) for runs in simulated.sample(rng, needed, systems))
+        different.append(difference(first, second).p <= 0.05)
+    assert 0.72 < np.mean(different) < 0.88
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("trials", "most"), [(100, 12), pytest.param(1000, 60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("count", "seeds", "shift"), [(40, (1, 1), 0.0), (100, (3, 3), 0.1), (40, (3, 3), 0.3), (40, (3, 1), 0.3)])
-def test_equal_systems_are_seldom_called_different(count: int, seeds: tuple[int, int], shift: float) -> None:
+def test_equal_systems_are_seldom_called_different(count: int, seeds: tuple[int, int], shift: float, trials: int, most: int) -> None:
     """In at most 6 % of 1,000 trials, for single runs and with seeds that differ in what they have learned."""
     rng = np.random.default_rng(31)
     called = 0
-    for trial in range(1000):
+    for trial in range(trials):
         systems = [[rng.normal(0, shift) + rng.normal(0, shift, 11) for _ in range(size)] for size in seeds]
-        first, second = (drawn(runs, 400, trial) for runs in simulated.sample(rng, count, systems))
+        first, second = (sample_metrics(runs, 400, trial) for runs in simulated.sample(rng, count, systems))
         called += difference(first, second).p <= 0.05
-    assert called <= 60
+    assert called <= most

@@ -16,7 +16,7 @@ from haltung.evaluation.comparison import compare
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.experiments.compare import read
 from haltung.tracking import Store
-from scored_runs import scored
+from scored_runs import scored_split
 
 OLD_CONFIG = yaml.safe_load((Path(__file__).parent / "stored_config.yaml").read_text(encoding="utf-8"))
 CONFIG = {"model": {"kind": "linear"}, "training": {"epochs": 2}}
@@ -36,7 +36,7 @@ def evaluated(
     tags = {"haltung.kind": "train", "haltung.corpus": "news", "haltung.digest.test": "d" * 64}
     with tracking.run(store_in(home), name, tags=tags) as run:
         run.params({**config, "seed": seed})
-        run.artifact(write_predictions(home / name / "predictions.parquet", given or scored(accuracy, seed)), "evaluation/test")
+        run.artifact(write_predictions(home / name / "predictions.parquet", given or scored_split(accuracy, seed)), "evaluation/test")
 
 
 def test_runs_joined_by_a_plus_are_seeds_of_one_recipe(home: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_run_of_the_version_before_is_joined_with_one_of_today(home: Path) -> 
 def test_runs_with_other_gold_labels_are_not_compared(home: Path) -> None:
     """Not even where their splits have one digest, as those of a store that was tampered with."""
     evaluated(home, "a")
-    other = scored(0.8, 2)
+    other = scored_split(0.8, 2)
     evaluated(home, "b", given=replace(other, gold={**other.gold, "stance": (other.gold["stance"] + 1) % 3}))
     with pytest.raises(UserError, match="a and b can't be compared: .*gold"):
         compare(read(store_in(home), ["a", "b"]))

@@ -24,7 +24,7 @@ from haltung.evaluation.predictions import ScoredSplit
 from haltung.experiments import promote as promotion
 from haltung.tracking.models import log_exported
 from haltung.tracking.registry import set_alias, version_of_alias
-from scored_runs import OTHER_SCHEME, SCHEME, scored
+from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,13 @@ def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("home")
     store = _store(place)
     for name, given in {
-        "good": scored(0.85, 1), "like": scored(0.84, 2), "poor": scored(0.6, 10), "unscored": None,
-        "foreign": dataclasses.replace(scored(0.85, 1), scheme=OTHER_SCHEME),
+        "good": scored_split(0.85, 1), "like": scored_split(0.84, 2), "poor": scored_split(0.6, 10), "unscored": None,
+        "foreign": dataclasses.replace(scored_split(0.85, 1), scheme=OTHER_SCHEME),
     }.items():  # fmt: skip
         _run(store, place, bundle, name, given)
-    _run(store, place, None, "unexported", scored(0.85, 1))
+    _run(store, place, None, "unexported", scored_split(0.85, 1))
     with tracking.run(store, "seeds", tags={"haltung.kind": "seeds", "haltung.corpus": "news"}) as parent:
-        _run(store, place, None, "seeds-1", scored(0.85, 1), parent=parent)
+        _run(store, place, None, "seeds-1", scored_split(0.85, 1), parent=parent)
     return place
 
 
@@ -248,8 +248,8 @@ def _until(answers: Callable[[], None], process: subprocess.Popen[bytes], log: P
 def test_a_server_holds_the_champion_too(server: str, bundle: Path, tmp_path: Path) -> None:
     """The same over HTTP: first, better, worse."""
     store = tracking.Store(server, artifacts=None)
-    _run(store, tmp_path, bundle, "poor", scored(0.6, 10))
-    _run(store, tmp_path, bundle, "good", scored(0.85, 1))
+    _run(store, tmp_path, bundle, "poor", scored_split(0.6, 10))
+    _run(store, tmp_path, bundle, "good", scored_split(0.85, 1))
     assert _promoted(store, "poor").old is None
     assert _promoted(store, "good").old.version == "1"
     assert _champion(store) == "good"

@@ -14,23 +14,12 @@ from itertools import combinations
 import numpy as np
 
 from haltung.errors import UserError, listed, one_of
-from haltung.evaluation.metrics.classification import ArticleCounts, article_counts
+from haltung.evaluation.metrics.classification import Counts, article_counts, sample_metrics, segment_counts
 from haltung.evaluation.metrics.results import HEADLINE, Summary
-from haltung.evaluation.predictions import Bools, ScoredSplit
+from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.statistics import significance
 from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, MIN_ARTICLES, SEED, Interval
-from haltung.evaluation.statistics.significance import (
-    MIN_ARTICLES_COMPARED,
-    Estimate,
-    McNemar,
-    Sampled,
-    articles_needed,
-    difference,
-    holm,
-    mcnemar,
-    mean,
-    randomisation,
-    sampled,
-)
+from haltung.evaluation.statistics.significance import Estimate, McNemar, Sampled
 from haltung.labels import Task
 
 CORRECTIONS = ("holm", "none")
@@ -42,7 +31,7 @@ _MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A system: its name, and the predictions of one run, or of several that differ in their seed, with their ids.
+    """The predictions of one run, or of several that differ in their seed, with their ids.
 
     ``seen`` is how many of the segments are known from its training, where it was evaluated on them
     all the same.
@@ -73,10 +62,10 @@ class SystemMetrics:
 class SystemPair:
     """What can be said of ``first`` against ``second``; differences are first minus second.
 
-    ``corrected`` is the p of macro-F1's difference after the correction, and ``verdict`` rests on it
-    alone: ``first`` is better, worse, or not distinguishable from ``second``. ``needed``: how many
-    articles it would take (see ``articles_needed``; None where no number would do). ``mcnemar`` is
-    None where a side has several seeds, for it compares two single runs.
+    ``corrected`` is the p of macro-F1's difference after the correction, and ``verdict`` rests on
+    it alone: ``first`` is better, worse, or not distinguishable from ``second``. ``needed``: how
+    many articles it would take (see ``articles_needed``; None where no number would do).
+    ``mcnemar`` is None where a side has several seeds, for it compares two single runs.
     """
 
     first: str
@@ -92,10 +81,7 @@ class SystemPair:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """One task: ``n`` segments in ``articles`` articles, the systems with the best first, and every pair.
-
-    Pairs are in the order in which the systems were named.
-    """
+    """One task on ``n`` segments in ``articles`` articles; systems stand with the best first."""
 
     task: str
     n: int
@@ -106,10 +92,10 @@ class TaskComparison:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """A system's published macro-F1 on a split, as a corpus config declares it under ``references``.
+    """A system's published macro-F1 on a split, from ``references`` of a corpus config.
 
-    ``segments`` is the size of the split that it holds for: on one of another size it is not shown.
-    ``train_segments`` is what the system was trained on, ``source`` the paper.
+    ``segments`` is the size of the split that it holds for: on one of another size it is not
+    shown. ``train_segments`` is what the system was trained on, ``source`` the paper.
     """
 
     system: str
@@ -123,12 +109,12 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Systems compared on one split. ``alone``: every segment stands alone, so that "articles" are segments.
+    """Systems compared on one split.
 
-    ``unshared`` are the tasks that some system has not learned, so that they are not compared.
-    ``references`` are published results to show beside; ``left_out`` are those that hold for a split
-    of another size. ``seen`` maps a system to how many of the ``segments`` it knows from its
-    training, where there are any.
+    ``alone``: every segment stands alone, so that "articles" are segments. ``unshared`` are the
+    tasks that some system has not learned, so that they are not compared. ``references`` are
+    published results to show beside; ``left_out`` are those for a split of another size. ``seen``
+    maps a system to how many of the ``segments`` it knows from its training, if any.
     """
 
     corpus: str
@@ -200,34 +186,26 @@ def compare(
 
 
 def with_published(comparison: Comparison, published: Sequence[PublishedResult]) -> Comparison:
-    """Return the comparison with those results that hold for its split and size.
-
-    The others of its split are named as left out.
-    """
+    """Return the comparison with the results for its split, those for another size as left out."""
     on_split = [one for one in published if one.split == comparison.split and one.task in comparison.tasks]
     holding = tuple(one for one in on_split if one.segments == comparison.tasks[one.task].n)
     return replace(comparison, references=holding, left_out=tuple(one for one in on_split if one not in holding))
 
 
 def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit], draws: int = DRAWS, seed: int = SEED) -> Summary:
-    """Return the summary with intervals for the means of macro-F1 and accuracy, which count articles and seeds.
+    """Return the summary of these runs with intervals for the means of macro-F1 and accuracy.
 
-    A task that is labelled in too few articles gets none.
-
-    Args:
-        summary: of these runs.
-        runs: predictions of each, of the same segments in the same order.
-        draws: of the bootstrap.
-        seed: of the draws.
+    They count articles and seeds; a task that is labelled in too few articles gets none.
     """
     tasks = {}
     for name, metrics in summary.tasks.items():
         counts = [article_counts(run, run.scheme[name]) for run in runs]
         tasks[name] = dict(metrics)
-        if len(counts[0]) >= MIN_ARTICLES:
-            sample = _sampled(counts, draws, seed)
+        if len(counts[0].sums) >= MIN_ARTICLES:
+            sample = sample_metrics(counts, draws, seed)
             for index in (_MACRO_F1, _ACCURACY):
-                tasks[name][HEADLINE[index]] = replace(metrics[HEADLINE[index]], interval=mean(sample, index).interval)
+                estimate = significance.mean(sample, index)
+                tasks[name][HEADLINE[index]] = replace(metrics[HEADLINE[index]], interval=Interval(estimate.low, estimate.high))
     return replace(summary, tasks=tasks)
 
 
@@ -267,35 +245,35 @@ def _check_comparable(systems: Sequence[System]) -> None:
 
 def _task(systems: Sequence[System], task: Task, correction: str, draws: int, seed: int) -> TaskComparison:
     counts = [[article_counts(run, task) for run in system.runs] for system in systems]
-    articles = len(counts[0][0])
-    if articles < MIN_ARTICLES_COMPARED:
-        raise UserError(
-            f"the task '{task.name}' is labelled in {articles} articles; at least {MIN_ARTICLES_COMPARED} are needed to compare systems"
-        )
-    samples = [_sampled(runs, draws, seed) for runs in counts]
+    articles = len(counts[0][0].sums)
+    if articles < significance.MIN_ARTICLES:
+        fewest = significance.MIN_ARTICLES
+        raise UserError(f"the task '{task.name}' is labelled in {articles} articles; at least {fewest} are needed to compare systems")
+    samples = [sample_metrics(runs, draws, seed) for runs in counts]
     standings = [_metrics(*one, draws, seed) for one in zip(systems, counts, samples, strict=True)]
     order = list(combinations(range(len(systems)), 2))
-    differences = [difference(samples[a], samples[b], _MACRO_F1) for a, b in order]
+    differences = [significance.difference(samples[a], samples[b], _MACRO_F1) for a, b in order]
     values = [one.p for one in differences]
-    corrected = holm(values) if correction == "holm" else values
+    corrected = significance.holm(values) if correction == "holm" else values
     # How many of the values come before each in Holm's order.
-    ranks = {index: rank for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__))}
+    ranks = np.argsort(np.argsort(values, kind="stable")).tolist()
+    right = [segment_counts(system.runs[0], task).exact == 1 for system in systems]
     pairs = []
     for index, (a, b) in enumerate(order):
         one, other = systems[a], systems[b]
         level = (1 - LEVEL) / (len(order) - ranks[index] if correction == "holm" else 1)
-        left, right = (np.mean([run.sums for run in counts[side]], axis=0) for side in (a, b))
+        sums = [np.mean([run.sums for run in counts[side]], axis=0) for side in (a, b)]
         pairs.append(
             SystemPair(
                 first=one.name,
                 second=other.name,
                 macro_f1=differences[index],
-                accuracy=difference(samples[a], samples[b], _ACCURACY),
+                accuracy=significance.difference(samples[a], samples[b], _ACCURACY),
                 corrected=corrected[index],
-                randomisation=randomisation(left, right, counts[a][0].macro_f1, draws, seed),
-                mcnemar=mcnemar(_right(one.runs[0], task), _right(other.runs[0], task)) if len(one.runs) == len(other.runs) == 1 else None,
+                randomisation=significance.randomisation(sums[0], sums[1], lambda part: counts[0][0].of(part).macro_f1(), draws, seed),
+                mcnemar=significance.mcnemar(right[a], right[b]) if len(one.runs) == len(other.runs) == 1 else None,
                 verdict=OPEN if corrected[index] > 1 - LEVEL else BETTER if differences[index].value > 0 else WORSE,
-                needed=articles_needed(differences[index], articles, level),
+                needed=significance.articles_needed(differences[index], articles, level),
             )
         )
     standings.sort(key=lambda one: -one.macro_f1.value)
@@ -303,12 +281,8 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
     return TaskComparison(task.name, n, articles, tuple(standings), tuple(pairs))
 
 
-def _sampled(runs: Sequence[ArticleCounts], draws: int, seed: int) -> Sampled:
-    return sampled([run.sums for run in runs], runs[0].metrics, draws, seed)
-
-
-def _metrics(system: System, runs: Sequence[ArticleCounts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:
-    macro_f1, accuracy = mean(sample, _MACRO_F1), mean(sample, _ACCURACY)
+def _metrics(system: System, runs: Sequence[Counts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:
+    macro_f1, accuracy = (significance.mean(sample, index) for index in (_MACRO_F1, _ACCURACY))
     if len(runs) == 1:
         # A single run has the interval that haltung evaluate gives it.
         ends = runs[0].intervals(draws, seed)
@@ -320,11 +294,3 @@ def _metrics(system: System, runs: Sequence[ArticleCounts], sample: Sampled, dra
 
 def _with_ends(estimate: Estimate, interval: Interval | None) -> Estimate:
     return replace(estimate, low=interval.low, high=interval.high) if interval else estimate
-
-
-def _right(run: ScoredSplit, task: Task) -> Bools:
-    """Return which of the labelled segments a run has wholly right."""
-    rows = run.labelled(task.name)
-    same = np.asarray(run.gold[task.name][rows] == run.decided(task.name)[rows])
-    wholly: Bools = np.logical_and.reduce(same.reshape(len(same), -1), axis=1)
-    return wholly

@@ -1,4 +1,4 @@
-"""A model's probabilities beside the gold labels of one split, in memory and as a Parquet file. All of evaluation starts here."""
+"""A model's probabilities beside the gold labels of one split, in memory and as a Parquet file."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ Bools = NDArray[np.bool_]
 class ScoredSplit:
     """Probabilities and gold labels of ``n`` segments.
 
-    ``ids`` and ``groups`` (articles; a segment without one is a group by itself) have ``n`` entries.
-    ``probabilities[task]`` is ``[n, labels]``. ``gold[task]`` is ``[n]`` of label indices for a
-    single-label task and ``[n, labels]`` of 0 and 1 for a multi-label task; ``UNLABELLED`` (a whole
-    row of it for a multi-label task) where the segment was not labelled for the task. ``corpus`` and
-    ``split`` are names, for titles.
+    ``ids`` and ``groups`` (articles; a segment without one is a group by itself) have ``n``
+    entries. ``probabilities[task]`` is ``[n, labels]``. ``gold[task]`` is ``[n]`` of label indices
+    for a single-label task and ``[n, labels]`` of 0 and 1 for a multi-label task; ``UNLABELLED`` (a
+    whole row of it for a multi-label task) where the segment was not labelled for the task.
+    ``corpus`` and ``split`` are names, for titles.
     """
 
     ids: tuple[str, ...]
@@ -80,7 +80,7 @@ class ScoredSplit:
         return replace(self, scheme=scheme, probabilities=probabilities, gold={name: self.gold[name] for name in scheme.names})
 
     def subset(self, rows: Ints | Bools) -> ScoredSplit:
-        """Return the segments that ``rows`` picks: a mask, or indices, in which one may come several times."""
+        """Return the segments that ``rows`` picks: a mask, or indices, which may repeat."""
         picked = np.arange(len(self))[rows]
         return replace(
             self,
@@ -102,8 +102,8 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
         split: the split's name, for titles.
 
     Raises:
-        UserError: predictions and segments don't belong together, a label or probability is missing,
-            or a probability is not a number between 0 and 1.
+        UserError: predictions and segments don't belong together, a label or probability is
+            missing, or a probability is not a number between 0 and 1.
     """
     if len(segments) != len(predictions):
         raise UserError(f"{len(predictions)} predictions for {len(segments)} segments; predict the same split that is evaluated")
@@ -126,7 +126,7 @@ def gold(segments: Sequence[Segment], task: Task) -> Ints:
     """Return the gold labels of one task, as ``ScoredSplit`` has them.
 
     Raises:
-        UserError: a segment has a label that the task lacks, or the answer is not of the task's kind.
+        UserError: a segment has a label that the task lacks, or not as many as the task's kind.
     """
     return _encode([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
 
@@ -200,7 +200,7 @@ def _groups(articles: Sequence[str]) -> tuple[str, ...]:
 
 
 def _encode(answers: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
-    """Return answers as indices ``[n]`` (single) or 0 and 1 ``[n, labels]`` (multi); ``where`` names each row in messages."""
+    """Return answers as gold labels of ``ScoredSplit``; ``where`` names each row in messages."""
     single = task.kind == "single"
     out = np.full((len(answers),) if single else (len(answers), len(task)), UNLABELLED, dtype=np.int64)
     indices = {label: index for index, label in enumerate(task.ids)}

@@ -10,7 +10,7 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.masking import masked, names_state, swapped
 from haltung.evaluation.metrics.classification import Counts, tally
-from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
+from haltung.evaluation.predictions import Bools, Ints, ScoredSplit, score
 from haltung.evaluation.statistics.bootstrap import (
     MIN_ARTICLES,
     Interval,
@@ -132,23 +132,10 @@ def _predicted(
 
 def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: int) -> tuple[ValueWithInterval, ValueWithInterval]:
     """Return the changes of macro-F1 and of accuracy."""
-    labels = before.support.shape[1]
-    parts = [before.correct, before.predicted, after.correct, after.predicted, before.support]
-    columns = np.concatenate([*parts, *(part.exact[:, None] for part in (before, after)), before.n[:, None]], axis=1)
-    sums = per_article(columns, articles)
-
-    def counts(table: Floats, is_after: int) -> Counts:
-        start = 2 * labels * is_after
-        correct, predicted = table[..., start : start + labels], table[..., start + labels : start + 2 * labels]
-        support = table[..., 4 * labels : 5 * labels]
-        return Counts(correct, predicted, support, table[..., 5 * labels + is_after], table[..., -1], before.all_labels)
-
-    def changes(table: Floats, metric: Callable[[Counts], Floats]) -> Floats:
-        return metric(counts(table, 1)) - metric(counts(table, 0))
-
-    observed, drawn = columns.sum(axis=0).astype(np.float64), resampled(sums, draws, seed)
+    sums = per_article(np.stack([before.sums, after.sums], axis=1), articles)
+    total, drawn = before.of(sums.sum(axis=0)), before.of(resampled(sums, draws, seed))
     macro_f1, accuracy = (
-        _estimate(float(changes(observed, metric)), percentile_interval(changes(drawn, metric)), len(sums))
+        _estimate(float(np.diff(metric(total))[0]), percentile_interval(np.diff(metric(drawn))[:, 0]), len(sums))
         for metric in (Counts.macro_f1, Counts.accuracy)
     )
     return macro_f1, accuracy

@@ -1,9 +1,9 @@
-"""How far probabilities can be trusted: expected calibration error, reliability by bin, Brier score.
+"""How far probabilities can be trusted: calibration error, reliability by bin, Brier score.
 
 A single-label task counts each segment once, by its highest probability and whether that label is
-right (Guo et al. 2017, "On Calibration of Modern Neural Networks"); a multi-label task once for each
-label, by its probability and whether the segment has it. Intervals are percentiles of the bootstrap
-over articles (Field and Welsh 2007, "Bootstrapping clustered data").
+right (Guo et al. 2017, "On Calibration of Modern Neural Networks"); a multi-label task once for
+each label, by its probability and whether the segment has it. Intervals are percentiles of the
+bootstrap over articles.
 """
 
 from __future__ import annotations
@@ -15,20 +15,10 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from haltung.evaluation.metrics.abstention import TaskAbstention, abstention
-from haltung.evaluation.metrics.classification import log_loss, outcomes
+from haltung.evaluation.metrics.classification import losses, outcomes
 from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
-from haltung.evaluation.statistics.bootstrap import (
-    DRAWS,
-    MIN_ARTICLES,
-    PERCENTILES,
-    Interval,
-    numbered,
-    per_article,
-    per_bin,
-    percentile_interval,
-    resampled,
-    share_interval,
-)
+from haltung.evaluation.statistics import bootstrap
+from haltung.evaluation.statistics.bootstrap import DRAWS, Interval
 from haltung.labels import Task
 
 FORMAT = 1
@@ -87,10 +77,9 @@ class Before:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """The calibration of every labelled task, and the abstention of every single-label one, by task.
+    """The calibration of every labelled task and the abstention of every single-label one, by task.
 
-    ``temperatures`` are those that the logits were divided by, ``before`` the metrics without them,
-    where they were given.
+    ``temperatures`` are those that the logits were divided by, ``before`` the metrics without them.
     """
 
     corpus: str
@@ -103,8 +92,8 @@ class CalibrationReport:
     def metrics(self) -> dict[str, float]:
         """Return the metrics flat, for a tracker.
 
-        ``{"stance_temperature": …, "stance_ece": …, "stance_brier": …, "stance_aurc": …}``; for each
-        threshold there are ``stance_coverage_at_0.9`` and, where something is answered,
+        ``{"stance_temperature": …, "stance_ece": …, "stance_brier": …, "stance_aurc": …}``; for
+        each threshold there are ``stance_coverage_at_0.9`` and, where something is answered,
         ``stance_precision_at_0.9``.
         """
         out: dict[str, float] = {}
@@ -134,7 +123,7 @@ def measure(
     """Return the calibration and abstention of a split.
 
     Args:
-        split: gold labels beside the probabilities as the model gives them, its temperatures applied.
+        split: gold labels beside the model's probabilities, its temperatures applied.
         temperatures: of the tasks, as the bundle has them.
         thresholds: of the single-label tasks for each wished-for precision, as chosen on dev.
         before: the same split with the probabilities without temperatures, to compare with.
@@ -152,37 +141,38 @@ def measure(
 
 
 def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = DRAWS) -> TaskCalibration:
-    """Return the calibration of one task, on the segments that are labelled for it (at least one).
+    """Return the calibration of one task, on the segments labelled for it (at least one).
 
-    The expected calibration error (Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using
-    Bayesian Binning") has bins of equal mass (Nguyen and O'Connor 2015, "Posterior calibration and
-    exploratory analysis for natural language processing models"; Nixon et al. 2019, "Measuring
-    Calibration in Deep Learning"), which have the same edges in every draw. Without ``draws`` there
-    are no intervals.
+    The expected calibration error (Naeini et al. 2015, "Obtaining Well Calibrated Probabilities
+    Using Bayesian Binning") has bins of equal mass (Nguyen and O'Connor 2015, "Posterior
+    calibration and exploratory analysis for natural language processing models"; Nixon et al. 2019,
+    "Measuring Calibration in Deep Learning"), which have the same edges in every draw. Without
+    ``draws`` there are no intervals.
     """
     rows = split.labelled(task.name)
     gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
     confidence, right = outcomes(gold, probabilities)
-    articles = numbered([group for group, labelled in zip(split.groups, rows, strict=True) if labelled])
+    articles = bootstrap.numbered([group for group, labelled in zip(split.groups, rows, strict=True) if labelled])
     squares = brier_parts(gold, probabilities)
     bin_of = _binned(confidence, bins)
     each = np.repeat(articles, len(confidence) // len(gold))
-    counts, sure, true = (per_bin(values, each, bin_of) for values in (np.ones(len(right)), confidence, right))
+    counts, sure, true = (bootstrap.per_bin(values, each, bin_of) for values in (np.ones(len(right)), confidence, right))
     sums = np.stack([counts, sure - true, true], axis=1)
     n, off, hits = sums.sum(axis=0)
     gaps = off / len(right)
     ece_interval = brier_interval = None
     ends: list[Interval | None] = [None] * len(n)
-    if draws and len(counts) >= MIN_ARTICLES:
-        totals = per_article(np.column_stack([squares, np.ones(len(gold))]), articles)
-        drawn = resampled(np.hstack([sums.reshape(len(sums), -1), totals]), draws)
-        brier_interval = percentile_interval(drawn[:, -2] / drawn[:, -1])
+    if draws and len(counts) >= bootstrap.MIN_ARTICLES:
+        totals = bootstrap.per_article(np.column_stack([squares, np.ones(len(gold))]), articles)
+        drawn = bootstrap.resampled(np.hstack([sums.reshape(len(sums), -1), totals]), draws)
+        brier_interval = bootstrap.percentile_interval(drawn[:, -2] / drawn[:, -1])
         many, drawn_off, drawn_hits = np.moveaxis(drawn[:, :-2].reshape(draws, 3, -1), 1, 0)
         ece_interval = _ece_interval(drawn_off / many.sum(axis=1, keepdims=True), gaps)
         # An empty bin of a draw says nothing about its accuracy; the percentiles leave it out.
         accuracy = np.divide(drawn_hits, many, out=np.full(many.shape, np.nan), where=many > 0)
         present = (counts > 0).sum(axis=0)
-        ends = [share_interval(accuracy[:, index], float(hits[index] / n[index]), int(present[index])) for index in range(len(n))]
+        shares = zip(accuracy.T, (hits / n).tolist(), present.tolist(), strict=True)
+        ends = [bootstrap.share_interval(draws_, share, size) for draws_, share, size in shares]
     return TaskCalibration(
         task=task.name,
         kind=task.kind,
@@ -195,7 +185,7 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
         ece_by_chance=_by_chance(confidence, bin_of),
         brier=float(squares.mean()),
         brier_interval=brier_interval,
-        log_loss=log_loss(gold, probabilities),
+        log_loss=float(losses(gold, probabilities).mean()),
         bins=tuple(_bin(confidence[bin_of == index], right[bin_of == index], end) for index, end in enumerate(ends)),
     )
 
@@ -218,7 +208,7 @@ def _bin(confidence: Floats, right: Floats, interval: Interval | None) -> Bin:
 
 
 def _binned(confidence: Floats, bins: int) -> Ints:
-    """Return each probability's bin, from 0 without gaps, all of about the same size; ties share a bin."""
+    """Return each probability's bin, from 0 without gaps; of about one size, but ties share one."""
     edges = np.percentile(confidence, np.linspace(0, 1, bins + 1) * 100)[1:-1]
     return np.unique(np.searchsorted(edges, confidence), return_inverse=True)[1].astype(np.int64)
 
@@ -226,29 +216,25 @@ def _binned(confidence: Floats, bins: int) -> Ints:
 def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
     """Return the interval of the sum of absolute gaps, by inverting a bootstrap test.
 
-    Carpenter 1999, "Test inversion bootstrap confidence intervals". Absolute values make the ECE too
-    high in a sample, and higher still in a sample of it, so that its percentiles never reach the 0 of
-    a perfectly calibrated model. The interval has instead those true gaps, ``s`` times the observed
-    ones, for which the observed ECE is among the middle 95 %, when the noise is that of the draws
-    around the observed gaps.
+    Carpenter 1999, "Test inversion bootstrap confidence intervals". Absolute values make the ECE
+    too high in a sample, and higher still in a sample of it, so that its percentiles never reach
+    the 0 of a perfectly calibrated model. The interval has instead those true gaps, a multiple of
+    the observed ones, for which the observed ECE is among the middle 95 %, when the noise is that
+    of the draws around the observed gaps.
 
     Args:
-        drawn: the gap between confidence and accuracy in each draw and bin, as a part of all
-            segments, ``[draws, bins]``.
+        drawn: confidence minus accuracy of each bin, times its share, ``[draws, bins]``.
         gaps: the same in the sample, ``[bins]``.
     """
     noise, observed = drawn - gaps, float(np.abs(gaps).sum())
     scales = np.linspace(0, 2, 41)
-    bounds = np.array([np.percentile(np.abs(scale * gaps + noise).sum(axis=1), PERCENTILES) for scale in scales]).T
+    bounds = np.array([np.percentile(np.abs(scale * gaps + noise).sum(axis=1), bootstrap.PERCENTILES) for scale in scales]).T
     most, least = (float(np.interp(observed, np.maximum.accumulate(bound), scales)) for bound in bounds)
-    # A sample that is better than 97.5 % of those of a perfectly calibrated model says no more than itself.
+    # A sample better than 97.5 % of those of a perfectly calibrated model says no more than itself.
     return Interval(least * observed, min(1.0, max(most, 1.0) * observed))
 
 
 def _by_chance(confidence: Floats, bin_of: Ints) -> float:
-    """Return the mean ECE of a perfectly calibrated model.
-
-    It is that of normal differences with the binomial variance of each bin.
-    """
+    """Return the mean ECE of a perfectly calibrated model, by normal approximation of each bin."""
     variance = np.bincount(bin_of, confidence * (1 - confidence))
     return float(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / len(confidence))

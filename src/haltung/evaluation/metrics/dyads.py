@@ -1,4 +1,4 @@
-"""Dyads against gold: precision, recall and F1 over sets of (source, target, stance), with intervals by article.
+"""Dyads against gold: precision, recall and F1 over sets of (source, target, stance).
 
 Each segment has a set of gold dyads and a set of predicted ones; matches are counted over all
 segments (micro-averaged), as is usual where most segments have one dyad or none (MUC-4's scoring,
@@ -15,6 +15,7 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.evaluation.predictions import Floats
 from haltung.evaluation.statistics.bootstrap import DRAWS, SEED, Interval, bca_intervals, numbered, per_article
+from haltung.evaluation.statistics.significance import randomisation
 from haltung.records import Dyad
 
 # What of a dyad has to be right, by the name of the metric.
@@ -56,13 +57,13 @@ class Match:
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of precision and recall; 0 where there are neither gold ones nor predicted ones."""
+        """The harmonic mean of precision and recall; 0 where there are no dyads at all."""
         return 2 * self.right / (self.found + self.gold) if self.found + self.gold else 0.0
 
 
 @dataclass(frozen=True)
 class DyadMetrics:
-    """The metrics of one system on one split: a ``Match`` for each of ``PARTS``, and each stance's for whole dyads.
+    """One system's ``Match`` for each of ``PARTS``, and for whole dyads of each stance.
 
     ``stance_given_pair`` is the share of the right (source, target) whose stance is right too;
     ``actors`` says how many of the gold dyads' codes were among the candidates (None where these
@@ -79,7 +80,7 @@ class DyadMetrics:
 
 @dataclass(frozen=True)
 class Difference:
-    """The F1 of one system minus that of another: its interval, and the p of approximate randomisation."""
+    """The F1 of one system minus that of another, and the p of approximate randomisation."""
 
     delta: float
     interval: Interval | None
@@ -88,7 +89,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Precision:
-    """How many dyads have a probability of ``least`` or more, and the share of them that is right."""
+    """How many dyads have a probability of at least ``least``, and the share that is right."""
 
     least: float
     found: int
@@ -106,10 +107,10 @@ def evaluate_dyads(
     """Return how well the predicted dyads agree with the gold ones.
 
     Args:
-        gold: of each segment.
-        predicted: of each segment, in the same order.
+        gold: the dyads of each segment.
+        predicted: the same, in the same order.
         articles: the article of each segment.
-        candidates: the codes that were to choose from in each segment.
+        candidates: the codes that could be chosen in each segment.
         draws: of the bootstrap by article.
         seed: of the draws.
 
@@ -131,12 +132,12 @@ def evaluate_dyads(
 def precisions(
     gold: DyadSets, predicted: Sequence[Collection[tuple[float, Dyad]]], levels: Sequence[float] = LEVELS
 ) -> tuple[Precision, ...]:
-    """Return how many dyads remain, and how many of them are right, where only the more probable ones count.
+    """Return how many dyads have at least a probability, and how many of those are right.
 
     Args:
-        gold: of each segment.
-        predicted: of each segment, each with its probability.
-        levels: the lowest probabilities that count; a level that leaves no dyad is left out.
+        gold: the dyads of each segment.
+        predicted: the same, each with its probability.
+        levels: the probabilities; one that no dyad has is left out.
     """
     rows = [(probability, dyad in wanted) for wanted, answered in zip(gold, predicted, strict=True) for probability, dyad in answered]
     remaining = {level: [right for probability, right in rows if probability >= level] for level in levels}
@@ -146,19 +147,13 @@ def precisions(
 def f1_difference(
     gold: DyadSets, one: DyadSets, other: DyadSets, articles: Sequence[str], part: str = WHOLE, draws: int = DRAWS, seed: int = SEED
 ) -> Difference:
-    """Return how much better ``one`` is than ``other`` in F1, tested by swapping their answers article by article.
-
-    Approximate randomisation: Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; the
-    whole article is swapped, since its segments are not independent.
-    """
+    """Return how much better ``one`` is than ``other`` in F1, tested by swapping whole articles."""
     numbers = numbered(articles)
-    sums = np.stack([per_article(_counts(gold, predicted, PARTS[part]), numbers) for predicted in (one, other)], axis=1)
-    delta = float(_gap(sums.sum(axis=0))[0])
-    swaps = np.random.default_rng(seed).integers(0, 2, (draws, len(sums))).astype(np.float64)
-    swapped = np.tensordot(1 - swaps, sums, axes=1) + np.tensordot(swaps, sums[:, ::-1], axes=1)
-    # Equal but for rounding counts as reached.
-    reached = int((np.abs(_gap(swapped)) >= abs(delta) - 1e-12).sum())
-    return Difference(delta, bca_intervals(sums, _gap, draws, seed)[0], (reached + 1) / (draws + 1))
+    left, right = (per_article(_counts(gold, predicted, PARTS[part]), numbers) for predicted in (one, other))
+    sums = np.stack([left, right], axis=1)
+    interval = bca_intervals(sums, _gap, draws, seed)[0]
+    p = randomisation(left, right, lambda sums: np.nan_to_num(_f1(sums))[..., 0], draws, seed)
+    return Difference(float(_gap(sums.sum(axis=0))[0]), interval, p)
 
 
 def _match(gold: DyadSets, predicted: DyadSets, articles: Sequence[str], key: Callable[[Dyad], Hashable], draws: int, seed: int) -> Match:
@@ -174,7 +169,7 @@ def _counts(gold: DyadSets, predicted: DyadSets, key: Callable[[Dyad], Hashable]
 
 
 def _f1(sums: Floats) -> Floats:
-    """Return F1, ``[..., 1]``, of sums ``[..., 3]``; nan where there are neither gold nor predicted dyads."""
+    """Return F1, ``[..., 1]``, of sums ``[..., 3]``; nan where there are no dyads at all."""
     with np.errstate(invalid="ignore", divide="ignore"):
         out: Floats = 2 * sums[..., 2:] / (sums[..., :1] + sums[..., 1:2])
     return out

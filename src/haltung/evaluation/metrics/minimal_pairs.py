@@ -1,4 +1,4 @@
-"""A corpus of minimal pairs, evaluated by phenomenon: does the model tell apart what differs in one thing?"""
+"""Metrics on minimal pairs, by phenomenon: does the model tell apart what differs in one thing?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIDES = ("-a", "-b")
 
 
 def are_minimal_pairs(segments: Sequence[Segment]) -> bool:
-    """Return whether each article is a pair, with ids ``PAIR-a`` and ``PAIR-b`` and the phenomenon as genre."""
+    """Return whether articles are pairs, ``ID-a`` and ``ID-b``, with the phenomenon as genre."""
     ids = {segment.id for segment in segments}
     return bool(segments) and all(
         segment.genre and segment.article and segment.id[-2:] in _SIDES and {segment.article + side for side in _SIDES} <= ids
@@ -54,7 +54,7 @@ def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tupl
 
 
 def flat(metrics: Mapping[str, Sequence[PhenomenonMetrics]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return them nested for a tracker, ``{"stance": {"negation": {"accuracy": …, "both": …}}}``."""
+    """Return metrics for a tracker, ``{"stance": {"negation": {"accuracy": …, "both": …}}}``."""
     return {task: {row.phenomenon: {"accuracy": row.accuracy, "both": row.both} for row in rows} for task, rows in metrics.items()}
 
 
@@ -64,7 +64,7 @@ def _phenomenon(name: str, gold: Ints, decided: Ints) -> PhenomenonMetrics:
     differ = gold[:, 0] != gold[:, 1]
     apart = float((decided[differ, 0] != decided[differ, 1]).mean()) if differ.any() else None
     accuracy, both = float(right.mean()), float(right.all(axis=1).mean())
-    # The two of a pair are not independent, so pairs are Wilson's n for the accuracy too, which is on the safe side.
+    # The two of a pair are not independent; so pairs are Wilson's n for the accuracy too.
     ends = {"accuracy": wilson(accuracy, len(gold)), "both": wilson(both, len(gold))}
     if apart is not None:
         ends["apart"] = wilson(apart, int(differ.sum()))

@@ -33,9 +33,9 @@ class Resampling:
 class LabelMetrics:
     """One label of one task.
 
-    ``support`` counts the segments that have it, ``predicted`` those predicted to have it, ``correct``
-    those where both hold. Where nothing can be divided by, precision, recall and F1 are 0.
-    ``intervals`` are by metric: precision, recall, f1.
+    ``support`` counts the segments that have it, ``predicted`` those predicted to have it,
+    ``correct`` those where both hold. Where nothing can be divided by, precision, recall and F1 are
+    0. ``intervals`` are by metric: precision, recall, f1.
     """
 
     label: str
@@ -64,16 +64,17 @@ class Baseline:
 class TaskMetrics:
     """The metrics of one task on the ``n`` segments that are labelled for it.
 
-    ``accuracy`` of a multi-label task is subset accuracy: all labels of a segment right. ``macro_f1``
-    is the mean over ``labels_averaged``: for a single-label task the labels that occur in gold **or**
-    predictions, for a multi-label task all labels, which is scikit-learn's default for either.
-    ``micro_f1`` pools the counts of all labels (single-label: equal to accuracy); ``weighted_f1``
-    weights by support. ``log_loss`` is in nats, for a multi-label task the mean over its labels.
-    ``labels`` has every label of the task, in the scheme's order. ``confusion[i][j]`` counts segments
-    with gold label i and predicted label j; it is empty for a multi-label task. ``collapsed``: all
-    segments are predicted the same though their gold labels differ. ``warnings`` are codes, the
-    gravest first, always derived from the rest. ``intervals`` are by headline metric; one is missing
-    where there are too few articles for it, and in files of older versions.
+    ``accuracy`` of a multi-label task is subset accuracy: all labels of a segment right.
+    ``macro_f1`` is the mean over ``labels_averaged``: for a single-label task the labels that occur
+    in gold **or** predictions, for a multi-label task all labels, which is scikit-learn's default
+    for either. ``micro_f1`` pools the counts of all labels (single-label: equal to accuracy);
+    ``weighted_f1`` weights by support. ``log_loss`` is in nats, for a multi-label task the mean
+    over its labels. ``labels`` has every label of the task, in the scheme's order.
+    ``confusion[i][j]`` counts segments with gold label i and predicted label j; it is empty for a
+    multi-label task. ``collapsed``: all segments are predicted the same though their gold labels
+    differ. ``warnings`` are codes derived from the rest, the gravest first. ``intervals`` are by
+    headline metric; one is missing where there are too few articles for it, and in files of older
+    versions.
     """
 
     task: str
@@ -198,9 +199,10 @@ def read(path: Path) -> EvaluationResult:
 
 @dataclass(frozen=True)
 class Spread:
-    """One metric over several runs; ``deviation`` is the sample standard deviation (n-1), None for a single run.
+    """One metric over several runs.
 
-    ``interval`` is that of the mean, where it was computed (see ``comparison.with_intervals_of_means``).
+    ``deviation`` is the sample standard deviation (n-1), None for a single run; ``interval`` that
+    of the mean, where it was computed (see ``comparison.with_intervals_of_means``).
     """
 
     mean: float
