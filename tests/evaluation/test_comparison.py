@@ -368,7 +368,7 @@ def test_without_a_folder_the_page_is_in_the_run(home: Path, monkeypatch: pytest
     monkeypatch.chdir(home)
     assert main(["compare", "runs=[poor,like]"]) == 0
     told = capsys.readouterr().out.splitlines()
-    page = Path(told[-1].removeprefix("page: "))
+    page = Path(told[-1].removeprefix("page:").strip())
     (id,) = (line.split()[1] for line in told if line.startswith("run "))
     assert "poor" in page.read_text(encoding="utf-8")
     assert page == tracking.artifact(tracking.find(_store(home), id), "comparison") / "comparison.html"
