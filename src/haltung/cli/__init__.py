@@ -1,4 +1,7 @@
-"""The command line: ``haltung COMMAND key=value …``. Nothing heavy is imported before the command is known."""
+"""The command line: ``haltung COMMAND key=value …``.
+
+Nothing heavy is imported before the command is known.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ _HELP = ("--help", "-h", "help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 2 for a mistake of the user's, 130 where the user stopped it."""
+    """Run a command and return its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _silence_libraries()
     try:
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def hint(label: str, text: str) -> None:
-    """Print a line to copy, such as the next command or a path; a terminal's width never breaks it."""
+    """Print a line to copy, such as the next command; a narrow terminal does not break it."""
     print(f"{f'{label}:' if label else '':<12} {text}")
 
 
@@ -103,7 +106,7 @@ def _listing() -> str:
 
 
 def _silence_libraries() -> None:
-    """Keep libraries from writing over our own output; set before they are imported, and never over the user's own setting."""
+    """Silence libraries before they are imported; a user's settings stay as they are."""
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",

@@ -1,4 +1,7 @@
-"""Config turns into objects here and nowhere else: below the command line nobody sees Hydra or a ``_target_``."""
+"""From a config as plain data to objects.
+
+Below the command line nothing sees Hydra or a ``_target_``.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,7 @@ class RecipeOptions:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The objects that a config describes, before a corpus is opened. ``settings`` is the config as plain data."""
+    """The objects that a config describes; ``settings`` is the config as plain data."""
 
     settings: Mapping[str, Any]
     options: RecipeOptions
@@ -116,9 +119,9 @@ class Recipe:
 
 
 def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Options:
-    """Return the keys of a config that ``cls``, a dataclass, has as fields, as an object with checked types.
+    """Return an object of ``cls``, a dataclass, from the keys of a config that are its fields.
 
-    ``key`` says where ``settings`` stand in the config, for messages.
+    ``key`` is the path of ``settings`` in the config, for messages.
 
     Raises:
         UserError: a key is missing, or of the wrong type or range.
@@ -131,11 +134,11 @@ def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Opt
 
 
 def make(node: Mapping[str, Any], key: str) -> Any:
-    """Return the object that a config node with ``_target_`` describes; its values are checked against the class's types.
+    """Return the object that a config node with ``_target_`` describes, its values checked.
 
     Args:
         node: plain data.
-        key: where the node stands in the config, for messages.
+        key: the path of the node in the config, for messages.
 
     Raises:
         UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
@@ -182,7 +185,9 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
 
 
 def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool = False) -> Prepared:
-    """Return the corpus of a config, after preparing it if it is new, or if its config or its files have changed.
+    """Return the corpus of a config.
+
+    It is prepared first if it is new, or if its config or its files have changed.
 
     Raises:
         UserError: the source is missing or broken.
@@ -198,7 +203,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     # A corpus is prepared whole, so that its splits are the same whichever of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
     reader = make(options.reader, "corpus.reader")
-    # What a model makes of the corpus (what it reads, how long) is no part of the corpus itself.
+    # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.
     content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
     mark = fingerprint({**content, "scheme": scheme.to_dict()}, reader.files() if hasattr(reader, "files") else ())
     if not force and is_current(out / name, mark):
@@ -208,7 +213,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
 
 
 def corpus_folder(name: str, split: Mapping[str, Any], prepared: Path) -> Path:
-    """Return the folder that a corpus is prepared in: ``prepared``, or one for each fold, so that no fold replaces another."""
+    """Return the folder that holds a prepared corpus; each fold has one of its own."""
     if {"folds", "fold"} <= split.keys():
         return prepared / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"
     return prepared
@@ -218,7 +223,7 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a config.
 
     Raises:
-        UserError: a value is wrong; all that can be wrong with a config is found here, before any work is done.
+        UserError: a value is wrong; all mistakes in a config are found here, before any work.
     """
     from haltung.encoders.load import locate
     from haltung.models.spec import NetworkSpec
@@ -231,7 +236,7 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the path of a file to write; None for None. Called before the work, which would be lost without a place for it.
+    """Return the path of a file to write, None for None; called before the work, not after it.
 
     Raises:
         UserError: it is a directory, or its folder does not exist.
@@ -267,7 +272,7 @@ def written(path: Path | None) -> Iterator[TextIO]:
 def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:
     faults = error.errors()
     first = faults[0]
-    # A location names the field first, then which member of a union was tried; all members' faults make one sentence.
+    # A location names the field, then the member of a union that was tried; all make one sentence.
     name = next((str(part) for part in first["loc"] if part in names), "")
     where = ".".join(part for part in (key, name) if part)
     if first["type"] in ("missing", "missing_argument"):

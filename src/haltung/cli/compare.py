@@ -38,7 +38,7 @@ class CompareOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Compare runs; print leaderboard, pairs and verdicts, track them, and write them where that is asked for."""
+    """Compare runs; print leaderboard, pairs and verdicts, track them, write them to ``output``."""
     # Of a corpus only the name is needed, so that its files need not be named (corpus.reader.path).
     for request in each("compare", arguments, lists=("runs",), optional=("corpus",)):
         _compare(request.settings, request.command, request.config_dir)
@@ -60,19 +60,19 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     console = Console()
     systems = read(store, options.runs, options.split, corpus)
     scheme = systems[0].runs[0].scheme
-    found = compare(systems, [options.task] if options.task else [], options.correction, options.draws, options.seed)
-    found = with_published(found, _references(found.corpus, config_dir))
-    for task, result in found.tasks.items():
-        console.print(comparison.leaderboard(found, task, scheme, options.language).rich())
-        for pair in result.pairs:
-            told = comparison.sentence(pair, found, options.language)
-            console.print(Text(told, "" if pair.verdict == OPEN else "bold"), soft_wrap=True)
+    result = compare(systems, [options.task] if options.task else [], options.correction, options.draws, options.seed)
+    result = with_published(result, _references(result.corpus, config_dir))
+    for task, pairs in result.tasks.items():
+        console.print(comparison.leaderboard(result, task, scheme, options.language).rich())
+        for pair in pairs.pairs:
+            sentence = comparison.sentence(pair, result, options.language)
+            console.print(Text(sentence, "" if pair.verdict == OPEN else "bold"), soft_wrap=True)
         console.print()
-        console.print(comparison.pairs(found, task, scheme, options.language, verdicts=False).rich())
-    for note in comparison.notes(found, options.language):
+        console.print(comparison.pairs(result, task, scheme, options.language, verdicts=False).rich())
+    for note in comparison.notes(result, options.language):
         console.print(Text(note, "dim"))
     page, run_id = save(
-        found, systems, command, language=options.language, folder=Path(options.output) if options.output else None,
+        result, systems, command, language=options.language, folder=Path(options.output) if options.output else None,
         store=store if options.track else None,
     )  # fmt: skip
     if run_id:
@@ -82,7 +82,7 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
 
 
 def _references(corpus: str, config_dir: Path | None) -> list[PublishedResult]:
-    """Return the published results that the config of this corpus declares; none where there is no such config.
+    """Return the published results in the config of this corpus; none if it has no config.
 
     Raises:
         UserError: they are of a wrong form.

@@ -1,4 +1,4 @@
-"""From ``key=value`` arguments to a composed config (Hydra), with one sentence for every mistake."""
+"""From ``key=value`` arguments to a composed config; every mistake gets one sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from haltung.errors import UserError, listed, nearest
 
 _MOST_COMBINATIONS = 200
 
-# Mappings whose keys the user chooses (tasks, columns, labels): a new one is no slip and needs no +.
+# Mappings whose keys the user chooses (tasks, columns, labels), so that a new one needs no +.
 _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks")
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
@@ -66,14 +66,14 @@ def each(
     optional: Sequence[str] = (),
     single: str = "",
 ) -> Iterator[Request]:
-    """Yield a request for each combination that a command line asks for; with ``--cfg`` print the configs instead.
+    """Yield a request for each combination of values; with ``--cfg`` print the configs instead.
 
     Args:
         name: of the command.
         arguments: what stands behind it on the command line.
-        texts: keys whose value is always one text, such as a date, which Hydra would take for a number.
+        texts: keys whose value is one text, such as a date, which Hydra would read as a number.
         lists: keys whose value is a list of texts; its brackets may be left out.
-        verbatim: keys whose value is taken as it stands, whatever characters it holds.
+        verbatim: keys whose value is used literally, whatever characters it holds.
         optional: groups whose keys may be left without a value.
         single: the error message for more than one combination; "" allows several.
 
@@ -96,7 +96,9 @@ def each(
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return the config of a command with these overrides; keys of the ``optional`` groups may lack a value.
+    """Return the config of a command with these overrides.
+
+    Keys of the ``optional`` groups may lack a value.
 
     Raises:
         UserError: an override is malformed, or names an unknown key or choice.
@@ -108,7 +110,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3", job_name=command):
         try:
             config = hydra_compose(command, words)
-            # Resolve now, so that a missing or circular interpolation stops the command before any work.
+            # Resolved now: a missing or circular interpolation stops the command before any work.
             OmegaConf.resolve(config)
         except MissingConfigException as error:
             raise UserError(_missing(error)) from None
@@ -121,7 +123,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
             where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
             raise UserError(f"{where}: not YAML ({error.problem or _first(error)})") from None
         except (ValueError, yaml.YAMLError) as error:
-            # A group is set to something that is no name, or a config of the user is no text file.
+            # A group is set to something that is no name, or a user's config is no text file.
             raise UserError(f"the config can't be composed: {_first(error)}; choices are given as group=NAME") from None
     missing = sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional)
     if missing:
@@ -168,7 +170,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def quote(value: Any) -> str:
-    """Return a value as an override has to spell it: text in quotes where Hydra would read something else."""
+    """Return a value as it is spelled in an override: in quotes where Hydra needs them."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     if not isinstance(value, str):
@@ -187,7 +189,7 @@ def choices(group: str, config_dir: Path | None = None) -> list[str]:
 
 
 def shipped_or_own(group: str, name: str, config_dir: Path | None = None) -> Path | None:
-    """Return the file of a choice, the user's before the shipped one; None where there is neither."""
+    """Return the file of a choice, the user's before the shipped one; None without either."""
     folders = ([config_dir] if config_dir else []) + [files.shipped("configs")]
     return next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
 
@@ -198,7 +200,7 @@ def keys(config: DictConfig) -> list[str]:
 
 
 def register_resolvers() -> None:
-    """Register our interpolations: ``${shipped:data/diplomacy}`` is a folder that the wheel carries too."""
+    """Register ``${shipped:data/diplomacy}``, a folder in the checkout or in the wheel."""
     if not OmegaConf.has_resolver("shipped"):
         OmegaConf.register_new_resolver("shipped", _shipped)
 
@@ -268,9 +270,9 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
         known = keys(config) if config is not None else []
         owner, _, name = unknown.rpartition(".")
         siblings = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == owner]
-        # The same key one level deeper (corpus.path for corpus.reader.path) is nearer than any other spelling,
+        # The same key one level deeper (corpus.path for corpus.reader.path) is the nearest,
         elsewhere = [key for key in known if key.rpartition(".")[2] == name and key.startswith(owner)]
-        # and so is the same owner in another group (corpus.reads.topic for model.reads.topic, which repeats it).
+        # then the same owner in another group (corpus.reads.topic for model.reads.topic).
         twins = sorted({key.rpartition(".")[0] for key in known if key.count(".") > 1 and key.split(".")[-2] == owner.rpartition(".")[2]})
         elsewhere += [f"{twin}.{name}" for twin in twins if twin != owner]
         hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(unknown, known)

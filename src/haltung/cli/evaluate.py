@@ -51,7 +51,7 @@ def _evaluate(request: Request) -> None:
         models = [TrainedModel(Path(options.bundle).name, Path(options.bundle))]
     else:
         record = tracking.find(make(settings["tracking"], "tracking"), str(options.run))
-        # The mean over seeds belongs to the run that holds them, which in a sweep is not the one that was named.
+        # The mean over seeds goes to the run that holds them; of a sweep that is another run.
         models, group = models_of(record), tracking.group(record)
         settings = {**settings, "corpus": record.config["corpus"]} if own_corpus else settings
     corpus, console = corpus_of(settings, request.config_dir), Console()

@@ -40,7 +40,7 @@ class EventsOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Read the events of an input; exit code 1 where a part of it could not be read."""
+    """Read the events of an input; return 1 if a part of it could not be read."""
     return max([_events(typed(EventsOptions, request.settings)) for request in each("events", arguments)], default=0)
 
 

@@ -33,7 +33,7 @@ class ExportOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Export, print the table of formats; 1 where fp32, or a format that was asked for, is refused."""
+    """Export and print the table of formats; return 1 if fp32 or a requested format is refused."""
     return max([_export(request) for request in each("export", arguments)], default=0)
 
 
@@ -87,7 +87,7 @@ def _export(request: Request) -> int:
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
-    """Return a row for each task of each format: its distance from the trained model, and whether it is in the bundle."""
+    """Return a table with a row for each task of each format."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

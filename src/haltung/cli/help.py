@@ -1,4 +1,7 @@
-"""``haltung COMMAND --help``, read from the configs themselves, and shell completion: ``eval "$(haltung completion bash)"``."""
+"""``haltung COMMAND --help``, read from the configs, and shell completion.
+
+Completion is switched on by ``eval "$(haltung completion bash)"``.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +66,8 @@ def completion(arguments: Sequence[str]) -> str:
         UserError: the shell is unknown, or none is named.
     """
     if len(arguments) != 1 or arguments[0] not in _SCRIPTS:
-        found = f"unknown shell '{arguments[0]}'{nearest(arguments[0], _SCRIPTS)}" if arguments else "no shell named"
-        raise UserError(f"{found}; use one of {listed(_SCRIPTS)}, as in: haltung completion bash")
+        fault = f"unknown shell '{arguments[0]}'{nearest(arguments[0], _SCRIPTS)}" if arguments else "no shell named"
+        raise UserError(f"{fault}; use one of {listed(_SCRIPTS)}, as in: haltung completion bash")
     return _SCRIPTS[arguments[0]]
 
 
@@ -87,6 +90,6 @@ def complete(arguments: Sequence[str]) -> list[str]:
     register_resolvers()
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        found = BashCompletion(loader)._query(config_name=command, line=" ".join(parts[2:]))
+        candidates = BashCompletion(loader)._query(config_name=command, line=" ".join(parts[2:]))
     sys.stdout.flush()
-    return list(found)
+    return list(candidates)

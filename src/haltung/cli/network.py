@@ -115,7 +115,7 @@ def _series(
 
 
 def _page(options: NetworkOptions) -> Path | None:
-    """Return the page to write; all mistakes in the keys are found before anything is read."""
+    """Return the page to write."""
     if options.output is None and options.series is None and options.pair is None:
         raise UserError(
             "name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png (or .html) for a series"

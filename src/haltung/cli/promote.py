@@ -22,7 +22,7 @@ class PromoteOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Let the alias point to the run's exported version; return 1 where the run is worse than the one that has it."""
+    """Move the alias to the run's exported version; return 1 if the run is worse."""
     results = [_promote(request) for request in each("promote", arguments)]
     return 0 if all(results) else 1
 

@@ -1,7 +1,7 @@
 """Old names that stay valid for one release: keys that users type, and the ``_target_`` of configs.
 
-Stored runs are read silently; what a user types or keeps in a config is answered with one line on
-standard error that gives the new name.
+Old names in stored runs pass silently; for those that a user types, or has in a config, one line on
+standard error gives the new name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# Old module of a ``_target_`` → the module that holds the class today. Class names stand in ``CLASSES``.
+# Old module of a ``_target_`` → the module that holds the class today; see also ``CLASSES``.
 MODULES = {
     "haltung.corpus.checks": "haltung.corpus.clean",
     "haltung.corpus.prose": "haltung.corpus.quality",
@@ -116,7 +116,7 @@ def key(name: str, command: str = "") -> str:
 
 
 def arguments(command: str, given: Sequence[str]) -> list[str]:
-    """Return the arguments of a command with today's keys, and say on standard error which were old."""
+    """Return the arguments of a command with today's keys; announce old ones on standard error."""
     chosen = [value for name, _, value in (argument.partition("=") for argument in given) if name == "corpus"]
     by_corpus = CORPUS_KEYS.get(chosen[-1] if chosen else _DEFAULT_CORPUS, {})
     current = []
@@ -132,7 +132,7 @@ def arguments(command: str, given: Sequence[str]) -> list[str]:
 
 
 def own_config(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a composed config with today's ``_target_``, and say on standard error which were old."""
+    """Return a composed config with today's ``_target_``; announce old ones on standard error."""
     for old in dict.fromkeys(_targets_in(settings)):
         if target(old) != old:
             _announce(f"_target_: {old}", f"_target_: {target(old)}")

@@ -44,7 +44,7 @@ class RunsOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the runs that are asked for."""
+    """Print the runs that pass the filters."""
     # Hydra takes `corpus` for a group, whose choices are files; here it is any name.
     for request in each("runs", arguments, verbatim=("corpus",), single="each filter takes one value; leave it out to list all"):
         _list(typed(RunsOptions, request.settings), make(request.settings["tracking"], "tracking"))
@@ -71,7 +71,7 @@ def _list(options: RunsOptions, store: Store) -> None:
 
 
 def _since(text: str, now: datetime) -> datetime:
-    """Return the time of an ISO date or time (of this machine's zone where it names none), or of a span before now."""
+    """Return the time of an ISO date or time (local unless it has a zone), or a span before now."""
     if span := re.fullmatch(r"(\d{1,4})([dhw])", text):
         return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
     try:

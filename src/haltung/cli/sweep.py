@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # The keys that may differ between a sweep and its resumption.
 _FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "sweeps", "tracking", "name")
 
-# The keys that a training lacks, or that a further one wants for itself.
-_OWN = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "sweeps", "name", "resume", "seed")
+# The keys that a training lacks, or that each training sets for itself.
+_SWEEP_KEYS = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "sweeps", "name", "resume", "seed")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Composed:
-    """The recipe that the command's words compose, with other values in it; see ``sweep.PlanFactory``."""
+    """The recipe that the command line composes, with other values; a ``sweep.PlanFactory``."""
 
     words: tuple[str, ...]
     config_dir: Path | None
@@ -69,10 +69,10 @@ class Composed:
         return recipe.plan(self._corpus, self.command, name)
 
     def training(self, values: Mapping[str, Value]) -> str:
-        """Return the command that trains with these values, with all that the sweep was told of corpus and recipe."""
-        told = [word for word in self.words if word.partition("=")[0].lstrip("+") not in _OWN]
-        where = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
-        return shlex.join(["haltung", "train", *told, *(f"{key}={quote(value)}" for key, value in values.items()), *where])
+        """Return the command that trains this recipe with these values."""
+        words = [word for word in self.words if word.partition("=")[0].lstrip("+") not in _SWEEP_KEYS]
+        folder = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
+        return shlex.join(["haltung", "train", *words, *(f"{key}={quote(value)}" for key, value in values.items()), *folder])
 
     @cached_property
     def _corpus(self) -> Prepared:
@@ -93,66 +93,65 @@ def run(arguments: Sequence[str]) -> int:
 
 def _sweep(request: Request, arguments: Sequence[str]) -> None:
     settings = request.settings
-    own, recipe = typed(SweepOptions, settings), recipe_of(settings)
+    options, recipe = typed(SweepOptions, settings), recipe_of(settings)
     composed = Composed(request.overrides, request.config_dir, ("sweep", *arguments))
-    spaces = spaces_of(own.search)
+    spaces = spaces_of(options.search)
     given = {word.partition("=")[0].lstrip("+") for word in request.overrides}
     check_spaces(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), given)
-    if len(set(own.final_seeds)) < len(own.final_seeds):
-        raise UserError(f"final_seeds is {list(own.final_seeds)}: one stands twice, and would count twice in mean and spread")
+    if len(set(options.final_seeds)) < len(options.final_seeds):
+        raise UserError(f"final_seeds is {list(options.final_seeds)}: one stands twice, and would count twice in mean and spread")
     store = make(settings["tracking"], "tracking")
     corpus = composed._corpus
-    options = recipe.options
-    name = options.name or f"{recipe.name(corpus.name)}-sweep"
+    common = recipe.options
+    name = common.name or f"{recipe.name(corpus.name)}-sweep"
     start = start_values(spaces, composed)
-    trials = Trials(Path(own.sweeps) / name, spaces, own.trials, options.seed, own.startup, own.warmup, start)
+    trials = Trials(Path(options.sweeps) / name, spaces, options.trials, common.seed, options.startup, options.warmup, start)
     sweep = Sweep(
-        name, trials, own.workers, options.seed, own.final_seeds, options.resume, settings, _FREE, composed.command, options.language
+        name, trials, options.workers, common.seed, options.final_seeds, common.resume, settings, _FREE, composed.command, common.language
     )
 
     from rich.console import Console
 
     console = Console()
-    console.print(f"[bold]{name}[/]: {own.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
-    _show(search(sweep, composed, store, tell), name, composed, own.final_seeds, options.language, console)
+    console.print(f"[bold]{name}[/]: {options.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
+    _show(search(sweep, composed, store, print_trial), name, composed, options.final_seeds, common.language, console)
 
 
-def tell(trial: Trial) -> None:
+def print_trial(trial: Trial) -> None:
     """Print one line for a trial that has ended."""
     score = "" if trial.score is None else f" {trial.score:.3f}"
     why = f" ({trial.why})" if trial.why else f" (same values as trial {trial.twin})" if trial.twin is not None else ""
     print(f"trial {trial.number}: {trial.state}{score}{why}  {brief(trial.values)}", flush=True)
 
 
-def _show(found: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
+def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
     from haltung.evaluation.report import tables
     from haltung.experiments.sweep import table, verdict
 
     corpus = recipe._corpus
-    console.print(table(found, language).rich())
-    console.print(verdict(found, language), highlight=False, markup=False)
-    if found.importance:
-        told = ", ".join(f"{key} {share:.2f}" for key, share in found.importance.items())
-        console.print(f"importance of the keys (fANOVA): {told}", highlight=False)
-    for outcome in found.outcomes if len(found.outcomes) == 1 else ():
+    console.print(table(result, language).rich())
+    console.print(verdict(result, language), highlight=False, markup=False)
+    if result.importance:
+        importance = ", ".join(f"{key} {share:.2f}" for key, share in result.importance.items())
+        console.print(f"importance of the keys (fANOVA): {importance}", highlight=False)
+    for outcome in result.outcomes if len(result.outcomes) == 1 else ():
         tables.show(outcome.evaluation, corpus.scheme, console, language)
-    if found.final is not None and len(found.outcomes) > 1:
-        console.print(tables.seeds(found.final, corpus.scheme, language).rich())
-    # The scores above chose the recipe, so they flatter it.
-    console.print("dev has chosen the recipe, so its dev figures are too good; test tells the truth:", highlight=False)
-    console.print(f"run [bold]{found.run}[/]", highlight=False)
-    if found.outcomes:
+    if result.final is not None and len(result.outcomes) > 1:
+        console.print(tables.seeds(result.final, corpus.scheme, language).rich())
+    console.print("dev has chosen the recipe, so its dev metrics are too good; the test split shows how good it is:", highlight=False)
+    console.print(f"run [bold]{result.run}[/]", highlight=False, soft_wrap=True)
+    if result.outcomes:
         # The parent of several seeds stands for them all.
-        best = found.outcomes[0].run[:8] if len(found.outcomes) == 1 else f"{name}-best"
+        best = result.outcomes[0].run[:8] if len(result.outcomes) == 1 else f"{name}-best"
         hint("open test", f"haltung evaluate run={best} split=test")
-    hint("train it", recipe.training(found.best.values))
-    if len(found.outcomes) > 1 and found.start is not None and found.start.number != found.best.number:
-        # One trial each tells of two models; the recipes want several seeds, on a split that has chosen neither.
-        told = ",".join(str(seed) for seed in seeds)
-        hint("against it", f"{recipe.training({})} seed={told} name={name}-start")
+    hint("train it", recipe.training(result.best.values))
+    if len(result.outcomes) > 1 and result.start is not None and result.start.number != result.best.number:
+        # Recipes are compared over several seeds, on a split that chose neither.
+        seed_list = ",".join(str(seed) for seed in seeds)
+        hint("against it", f"{recipe.training({})} seed={seed_list} name={name}-start")
         hint("", f"haltung evaluate run={name}-start split=test")
         hint("", f"haltung compare 'runs=[{name}-best,{name}-start]'")
-    hint("look at it", found.where)
+    hint("look at it", result.where)
 
 
 def _bracketed(word: str) -> str:

@@ -1,4 +1,4 @@
-"""``haltung train``: one training, or one for each seed, fold or share of train, or for each combination of values."""
+"""``haltung train``: one training, or one for each seed, fold, share of train, or combination."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrainOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Train what is asked for; print the metrics on dev and the run's id."""
+    """Train; print the metrics on dev and the run's id."""
     for requests in _by_recipe(list(each("train", arguments))):
         options = typed(TrainOptions, requests[0].settings)
         if options.folds and options.shares:

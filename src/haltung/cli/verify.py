@@ -21,7 +21,7 @@ class VerifyOptions:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Replay the golden answers and print the table; 1 where a file or an answer is not as it was."""
+    """Replay the golden answers and print the table; return 1 if a file or an answer differs."""
     return max([_verify(typed(VerifyOptions, request.settings)) for request in each("verify", arguments)], default=0)
 
 

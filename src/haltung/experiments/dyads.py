@@ -1,4 +1,4 @@
-"""Dyads found by a model and by word order, scored against gold, and the model's thresholds tuned on dev."""
+"""Dyads by a model and by word order, scored against gold; the model's thresholds, tuned on dev."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DyadScores:
     """Dyads of one or two systems (``model`` and ``rules``) on a split, and their metrics.
 
     ``found`` holds each system's dyads of each segment, ``differences`` those of the model to the
-    rules by part, ``swaps`` the consistency of role swaps, ``precisions`` the model's by probability.
+    rules by part, ``swaps`` how consistent role swaps are, ``precisions`` the model's by probability.
     """
 
     labelled: LabelledArticles
@@ -43,7 +43,7 @@ class DyadScores:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The thresholds that are best on dev: their mean F1 over ``aims``, and the file that holds them."""
+    """The best thresholds on dev, their mean F1 over ``aims``, and their file."""
 
     thresholds: Thresholds
     f1: float
@@ -86,7 +86,7 @@ def tune(labelled: LabelledArticles, dyads: Path, tuned_on: Mapping[str, Any]) -
 
 
 def score(labelled: LabelledArticles, dyads: Path | None = None) -> DyadScores:
-    """Find dyads by word order and, where one is given, by a dyad model, and score them against gold.
+    """Score the dyads that word order and, if one is given, a dyad model find.
 
     Raises:
         UserError: the bundle is no dyad model.
@@ -113,7 +113,7 @@ def score(labelled: LabelledArticles, dyads: Path | None = None) -> DyadScores:
 
 
 def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any], language: str = "en") -> None:
-    """Write metrics (``dyads.json``), plot (``dyads.png``) and the dyads themselves (``found.jsonl``).
+    """Write metrics (``dyads.json``), plot (``dyads.png``) and dyads (``found.jsonl``).
 
     Args:
         scores: to write.

@@ -93,7 +93,7 @@ def _check(folder: Path, description: Mapping[str, Any], corpus: Prepared, own_c
 
 
 def _provenance(trained: TrainedModel, description: Mapping[str, Any], licence: str | None) -> dict[str, Any]:
-    """Return where the model comes from: what its bundle says, the commit that trained it, and the licences."""
+    """Return the bundle's own provenance, the commit that trained it, and the licences."""
     tags = trained.record.tags if trained.record else {}
     commit = tags.get("haltung.git.commit")
     encoder = description.get("encoder", {}).get("license")

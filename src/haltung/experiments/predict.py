@@ -1,4 +1,4 @@
-"""Predictions for texts without labels: read the texts, load a model, mark what it is too unsure of."""
+"""Predictions for unlabelled texts: read them, load a model, mark what it is too unsure of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from haltung.tracking import Store
 
 @dataclass(frozen=True)
 class Abstention:
-    """Below which probability each task abstains; None: always, since its dev split never reached the precision."""
+    """The probability below which each task abstains.
+
+    None: always, since the task never reached the precision on dev.
+    """
 
     thresholds: Mapping[str, float | None]
 
@@ -39,7 +42,7 @@ class Abstention:
 
 
 def read_texts(path: Path) -> list[Segment]:
-    """Read unlabelled texts: JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
+    """Read JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
 
     A text without an id gets its number in the file.
 
@@ -91,7 +94,7 @@ def load_model(store: Store, run: str | None = None) -> Predictor:
 
 
 def abstention(model: Predictor, precision: float | None) -> Abstention:
-    """Return from which probabilities on a model's predictions have this precision on dev; None: it never abstains.
+    """Return when a model abstains so that it reaches a precision; never for None.
 
     Raises:
         UserError: the model has no thresholds for this precision.
