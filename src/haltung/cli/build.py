@@ -200,7 +200,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     options = typed(CorpusOptions, corpus, "corpus")
     name, out = options.name, corpus_folder(options.name, options.split, Path(folders.prepared))
     scheme = scheme_of(options.labels, config_dir)
-    # A corpus is prepared whole, so that its splits are the same whichever of its tasks are learned.
+    # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
     reader = make(options.reader, "corpus.reader")
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.

@@ -30,7 +30,7 @@ class DyadScores:
     """Dyads of one or two systems (``model`` and ``rules``) on a split, and their metrics.
 
     ``found`` holds each system's dyads of each segment, ``differences`` those of the model to the
-    rules by part, ``swaps`` how consistent role swaps are, ``precisions`` the model's by probability.
+    rules by part, ``swaps`` how consistent role swaps are, ``precisions`` the model's metrics.
     """
 
     labelled: LabelledArticles
