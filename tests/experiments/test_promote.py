@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 import exported
 import tiny
+from command_line import store_in
 from haltung import tracking
 from haltung.cli import main
 from haltung.errors import UserError
@@ -34,50 +36,46 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs in MLflow, evaluated and exported."""
-    place = tmp_path_factory.mktemp("home")
-    store = _store(place)
+def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
+    """A folder with runs in MLflow, evaluated and exported; ``mixed`` is poor at one of two tasks."""
+    folder = tmp_path_factory.mktemp("home")
+    store, good, poor = new_store(folder), scored_split(0.85, 1), scored_split(0.6, 10)
     for name, given in {
-        "good": scored_split(0.85, 1), "like": scored_split(0.84, 2), "poor": scored_split(0.6, 10), "unscored": None,
-        "foreign": dataclasses.replace(scored_split(0.85, 1), scheme=OTHER_SCHEME),
+        "good": good, "like": scored_split(0.84, 2), "poor": poor, "unscored": None, "foreign": dataclasses.replace(good, scheme=OTHER_SCHEME),
+        "mixed": dataclasses.replace(good, probabilities={**good.probabilities, "stance": poor.probabilities["stance"]}),
     }.items():  # fmt: skip
-        _run(store, place, bundle, name, given)
-    _run(store, place, None, "unexported", scored_split(0.85, 1))
+        _run(store, folder, bundle, name, given)
+    _run(store, folder, None, "unexported", good)
     with tracking.run(store, "seeds", tags={"haltung.kind": "seeds", "haltung.corpus": "news"}) as parent:
-        _run(store, place, None, "seeds-1", scored_split(0.85, 1), parent=parent)
-    return place
+        _run(store, folder, None, "seeds-1", good, parent=parent)
+    return folder
 
 
 @pytest.fixture
 def clean(home: Path) -> Iterator[Path]:
     """The same folder, without a champion before and after."""
-    connection = tracking.open_store(_store(home))
+    connection = tracking.open_store(store_in(home))
     yield home
     if version_of_alias(connection, "champion"):
         connection.client.delete_registered_model_alias("haltung", "champion")
 
 
-def _store(place: Path) -> tracking.Store:
-    return tracking.Store(uri=f"sqlite:///{place / 'experiments/mlflow.db'}", artifacts=str(place / "experiments/artifacts"))
-
-
 def _run(
-    store: tracking.Store, place: Path, bundle: Path | None, name: str, given: ScoredSplit | None, parent: tracking.Run | None = None
+    store: tracking.Store, folder: Path, bundle: Path | None, name: str, given: ScoredSplit | None, parent: tracking.Run | None = None
 ) -> None:  # fmt: skip
     tags = {"haltung.kind": "train", "haltung.corpus": "news"}
     with tracking.run(store, name, parent, tags) as run:
         if given is not None:
             run.tags({"haltung.digest.test": "d" * 64})
-            run.artifact(write_predictions(place / name / "predictions.parquet", given), "evaluation/test")
+            run.artifact(write_predictions(folder / name / "predictions.parquet", given), "evaluation/test")
     if bundle is not None:
         log_exported(run.connection, run.id, bundle, tiny.segments(2))
 
 
 def _promoted(store: tracking.Store, run: str, **more: object) -> promotion.Promotion:
-    found = promotion.consider(store, run, "champion", **more)  # type: ignore[arg-type]
-    promotion.carry_out(found, ["promote", f"run={run}"])
-    return found
+    plan = promotion.consider(store, run, "champion", **more)  # type: ignore[arg-type]
+    promotion.carry_out(plan, ["promote", f"run={run}"])
+    return plan
 
 
 def _champion(store: tracking.Store) -> str:
@@ -87,8 +85,8 @@ def _champion(store: tracking.Store) -> str:
 
 
 def test_the_first_champion_is_set_at_once(clean: Path) -> None:
-    """There is nothing to compare with, and that is said; its version tells when, how and why."""
-    store = _store(clean)
+    """There is nothing to compare with, as a note says; tags of its version say when, how and why."""
+    store = store_in(clean)
     found = _promoted(store, "unscored")
     assert (found.old, found.comparison) == (None, None)
     assert "no version of haltung is the champion yet" in found.note
@@ -100,7 +98,7 @@ def test_the_first_champion_is_set_at_once(clean: Path) -> None:
 
 def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
     """A better one, and one that can't be told apart."""
-    store = _store(clean)
+    store = store_in(clean)
     _promoted(store, "poor")
     better = _promoted(store, "like")
     assert better.verdicts()[0].startswith("Stance: like is better than poor (macro-F1 +0.")
@@ -111,14 +109,25 @@ def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
 
 def test_every_task_counts(clean: Path) -> None:
     """A multi-label one too, which compare leaves out unless it is named."""
-    store = _store(clean)
+    store = store_in(clean)
     _promoted(store, "good")
     assert promotion.consider(store, "poor", "champion").worse == ("stance", "themes")
 
 
+def test_one_worse_task_is_enough_to_be_refused(clean: Path) -> None:
+    """Though the other is as good as the champion's."""
+    store = store_in(clean)
+    _promoted(store, "good")
+    plan = promotion.consider(store, "mixed", "champion")
+    assert (plan.worse, plan.allowed) == (("stance",), False)
+    with pytest.raises(UserError, match="worse than today's champion in stance"):
+        promotion.carry_out(plan, [])
+    assert _champion(store) == "good"
+
+
 def test_what_is_worse_is_refused_and_nothing_is_changed(clean: Path) -> None:
     """Unless it is forced."""
-    store = _store(clean)
+    store = store_in(clean)
     _promoted(store, "good")
     found = promotion.consider(store, "poor", "champion")
     assert not found.allowed
@@ -131,7 +140,7 @@ def test_what_is_worse_is_refused_and_nothing_is_changed(clean: Path) -> None:
 
 def test_the_champion_itself_needs_no_comparison(clean: Path) -> None:
     """Neither the same version again, nor a newer export of the same run."""
-    store = _store(clean)
+    store = store_in(clean)
     first = _promoted(store, "unscored")
     again = promotion.consider(store, "unscored", "champion")
     assert (again.changes, "is the champion already" in again.note) == (False, True)
@@ -154,7 +163,7 @@ def test_the_champion_itself_needs_no_comparison(clean: Path) -> None:
 )
 def test_what_cannot_be_promoted_is_refused_by_name(clean: Path, champion: str, run: str, told: str) -> None:
     """In one sentence that says what to do, and the champion stays."""
-    store = _store(clean)
+    store = store_in(clean)
     _promoted(store, champion)
     with pytest.raises(UserError, match=told):
         promotion.consider(store, run, "champion")
@@ -163,15 +172,15 @@ def test_what_cannot_be_promoted_is_refused_by_name(clean: Path, champion: str, 
 
 def test_force_goes_ahead_without_a_comparison(clean: Path) -> None:
     """And says what could not be compared."""
-    store = _store(clean)
+    store = store_in(clean)
     _promoted(store, "good")
     assert _promoted(store, "unscored", forced=True).note.startswith("not compared: the run unscored")
     assert _champion(store) == "unscored"
 
 
-def test_a_champion_without_a_run_is_told(clean: Path) -> None:
+def test_a_champion_without_a_run_is_refused(clean: Path) -> None:
     """Somebody has registered it by hand."""
-    store = _store(clean)
+    store = store_in(clean)
     connection = tracking.open_store(store)
     made = connection.client.create_model_version("haltung", source=str(clean / "experiments/artifacts"))
     set_alias(connection, "champion", dataclasses.replace(promotion.consider(store, "good", "other").new, version=str(made.version)), {})
@@ -181,7 +190,7 @@ def test_a_champion_without_a_run_is_told(clean: Path) -> None:
 
 def test_without_a_name_nothing_can_be_registered(home: Path, bundle: Path) -> None:
     """It is said with its key."""
-    store = dataclasses.replace(_store(home), model=None)
+    store = dataclasses.replace(store_in(home), model=None)
     with pytest.raises(UserError, match=r"tracking\.model is null"):
         promotion.consider(store, "good", "champion")
     with pytest.raises(UserError, match=r"tracking\.model is null"):
@@ -199,7 +208,7 @@ def test_the_command_says_the_verdict_and_what_has_changed(
         return code, " ".join(capsys.readouterr().out.split())
 
     assert says("run=good", "dry=true")[1].endswith("(good) (dry=true, so nothing was changed)")
-    assert _champion(_store(clean)) == ""
+    assert _champion(store_in(clean)) == ""
     code, first = says("run=good")
     assert (code, "champion: none -> haltung version" in first) == (0, True)
     code, refused = says("run=poor")
@@ -215,8 +224,9 @@ def test_the_command_says_the_verdict_and_what_has_changed(
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+def server(tmp_path: Path, mlflow_database: Path) -> Iterator[str]:
     """The address of a real MLflow server with its own database and artifacts."""
+    shutil.copy(mlflow_database, tmp_path / "server.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -10,22 +10,23 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from command_line import haltung
+from command_line import run_here
 from haltung import tracking
 from haltung.cli.runs import _since
 from haltung.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
     """A folder with six runs of two corpora: three plain ones, one with a part, and one that was pruned."""
     folder = tmp_path_factory.mktemp("listed")
-    store = tracking.Store(uri=f"sqlite:///{folder}/experiments/mlflow.db", artifacts=str(folder / "experiments/artifacts"))
+    store = new_store(folder)
     for name, corpus, dev, test in (("low", "alpha", 0.2, 0.6), ("high", "alpha", 0.8, 0.4), ("other's 100%", "beta", 0.5, None)):
         with tracking.run(store, name, tags={"haltung.kind": "train", "haltung.corpus": corpus}) as run:
             run.params({"seed": 42})
@@ -40,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def listed(home: Path, *words: str) -> list[dict]:
-    done = haltung("runs", "format=json", *words, cwd=home)
+    done = run_here("runs", "format=json", *words, cwd=home)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -95,11 +96,11 @@ def test_sorting_puts_the_best_first(home: Path, words: tuple[str, ...], first: 
 
 def test_the_table_and_the_csv_hold_the_same_figures(home: Path):
     """The table says how many it leaves out; the CSV can be read by a program."""
-    table = haltung("runs", "corpus=alpha", "sort=stance", "limit=1", cwd=home).stdout
+    table = run_here("runs", "corpus=alpha", "sort=stance", "limit=1", cwd=home).stdout
     assert "1 of 2 runs" in table
     assert "0.800" in table
     assert "0.400" in table
-    rows = list(csv.DictReader(io.StringIO(haltung("runs", "corpus=alpha", "format=csv", "sort=stance", cwd=home).stdout)))
+    rows = list(csv.DictReader(io.StringIO(run_here("runs", "corpus=alpha", "format=csv", "sort=stance", cwd=home).stdout)))
     assert [(row["name"], row["dev_stance_macro_f1"], row["test_stance_macro_f1"]) for row in rows] == [
         ("high", "0.8", "0.4"),
         ("low", "0.2", "0.6"),
@@ -117,17 +118,17 @@ def test_the_table_and_the_csv_hold_the_same_figures(home: Path):
         (("limit=0",), "limit is 0"),
     ],
 )
-def test_a_wrong_filter_is_told_in_one_sentence(home: Path, words: tuple[str, ...], message: str):
+def test_a_wrong_filter_is_refused_in_one_sentence(home: Path, words: tuple[str, ...], message: str):
     """With what is allowed."""
-    done = haltung("runs", *words, cwd=home)
+    done = run_here("runs", *words, cwd=home)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert message in done.stderr
 
 
-def test_without_a_store_it_is_said_that_nothing_has_been_run(tmp_path: Path):
+def test_without_a_store_nothing_has_been_run(tmp_path: Path):
     """And none is made."""
     for command in ("runs", "ui"):
-        done = haltung(command, cwd=tmp_path)
+        done = run_here(command, cwd=tmp_path)
         assert done.returncode == 2
         assert "no run has been tracked here" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -149,13 +150,13 @@ def _free_port() -> int:
         return trial.getsockname()[1]
 
 
-def test_a_taken_port_is_told(home: Path):
+def test_a_taken_port_is_refused(home: Path):
     """With another one to take."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = haltung("ui", f"port={port}", cwd=home)
+        done = run_here("ui", f"port={port}", cwd=home)
     assert done.returncode == 2
     assert f"port {port} is taken" in done.stderr
 
@@ -171,8 +172,8 @@ def test_the_pages_show_the_right_store_and_go_when_they_are_stopped(home: Path)
     )
     try:
         assert process.stdout is not None
-        said = process.stdout.readline()
-        assert f"http://127.0.0.1:{port}" in said, process.stderr and process.stderr.read()
+        line = process.stdout.readline()
+        assert f"http://127.0.0.1:{port}" in line, process.stderr and process.stderr.read()
         with opener.open(f"http://127.0.0.1:{port}/", timeout=60) as answer:
             assert "MLflow" in answer.read().decode()
         url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=haltung"

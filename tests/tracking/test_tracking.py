@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ print(model.predict(pd.DataFrame({"text": ["Peru lobt den Zoll ."]})).to_json(or
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that three processes have created at the same moment, each with a run in it; creating one takes seconds."""
+    """A database that three processes have created at the same moment, each with a run in it."""
     folder = tmp_path_factory.mktemp("mlflow mit Umläuten")
     arguments = [f"sqlite:///{folder}/experiments/mlflow.db", str(folder / "experiments/artifacts")]
     code = [sys.executable, "-c", _THREE_AT_ONCE]
@@ -60,18 +60,17 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for n in range(3)
     ]
-    told = [process.communicate(timeout=120)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], told
-    assert told == ["", "", ""]
+    output = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], output
+    assert output == ["", "", ""]
     return folder
 
 
 @pytest.fixture
-def store(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store of the test's own, in the working directory; its database is a copy of a whole one."""
+def store(new_store: Callable[[Path], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store of the test's own, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "experiments").mkdir()
-    shutil.copy(fresh / "experiments/mlflow.db", "experiments/mlflow.db")
+    new_store(tmp_path)
     return Store(experiment="test")
 
 
@@ -83,10 +82,10 @@ def linear(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server with its own database and artifacts."""
     folder = tmp_path_factory.mktemp("server")
-    shutil.copy(fresh / "experiments/mlflow.db", folder / "server.db")
+    shutil.copy(mlflow_database, folder / "server.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -158,7 +157,7 @@ def test_files_lie_in_the_folder_that_the_store_names(store: Store, tmp_path: Pa
     assert (tmp_path / "experiments/artifacts" / run.id / "artifacts/a/b.txt").read_text(encoding="utf-8") == "grüße"
 
 
-def test_a_file_that_is_not_there_is_told(store: Store, tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(store: Store, tmp_path: Path) -> None:
     """On the way in and on the way out."""
     with tracking.run(store, "x") as run, pytest.raises(UserError, match=r"gone\.png: no such file or folder"):
         run.artifact(tmp_path / "gone.png")
@@ -166,9 +165,9 @@ def test_a_file_that_is_not_there_is_told(store: Store, tmp_path: Path) -> None:
         tracking.artifact(tracking.find(store, "x"), "plots/gone.png")
 
 
-def test_a_failing_training_is_marked_and_keeps_what_it_told(store: Store) -> None:
+def test_a_failing_training_is_marked_and_keeps_what_it_logged(store: Store) -> None:
     """The exception passes on; its text stands in the run."""
-    with pytest.raises(ZeroDivisionError), tracking.run(store, "x") as run:  # noqa: PT012 -- what is told before counts
+    with pytest.raises(ZeroDivisionError), tracking.run(store, "x") as run:  # noqa: PT012 -- what is logged before counts
         run.metrics({"loss": 0.5}, step=3)
         _ = 1 / 0
     record = tracking.find(store, run.id)
@@ -186,7 +185,7 @@ def test_a_stopped_training_is_marked_as_killed(store: Store) -> None:
 def test_a_resumed_run_goes_on_where_it_was(store: Store) -> None:
     """The same run: no point twice, its first parameters kept, what is different now said."""
     points = [{"epoch": 1.0, "step": 10, "loss": 0.5}, {"epoch": 2.0, "step": 20, "loss": 0.25}]
-    with pytest.raises(RuntimeError), tracking.run(store, "x") as first:  # noqa: PT012 -- what is told before counts
+    with pytest.raises(RuntimeError), tracking.run(store, "x") as first:  # noqa: PT012 -- what is logged before counts
         first.params({"epochs": 2, "resume": False})
         first.history(points[:1])
         raise RuntimeError("power cut")
@@ -201,8 +200,8 @@ def test_a_resumed_run_goes_on_where_it_was(store: Store) -> None:
     assert [(point.step, point.value) for point in curve] == [(10, 0.5), (20, 0.25)]
 
 
-def test_a_run_that_is_not_there_can_not_be_resumed(store: Store) -> None:
-    """It is said, and nothing is begun."""
+def test_a_missing_run_can_not_be_resumed(store: Store) -> None:
+    """Nothing is begun."""
     absent = "0" * 32
     with pytest.raises(UserError, match=f"there is no run {absent} in .* to resume"), tracking.run(store, "x", resume=absent):
         pass
@@ -237,7 +236,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(store: Store) -> None:
     assert tracking.find(store, run.id[:8]).id == run.id
 
 
-def test_a_name_or_beginning_that_several_runs_share_is_told(store: Store) -> None:
+def test_a_name_or_prefix_that_several_runs_share_is_refused(store: Store) -> None:
     """All are named; none is chosen silently."""
     with tracking.run(store, "x") as first, tracking.run(store, "x") as second:
         pass
@@ -255,7 +254,7 @@ def test_a_name_or_beginning_that_several_runs_share_is_told(store: Store) -> No
         tracking.find(store, "abcd")
 
 
-def test_an_unknown_run_is_told_with_the_nearest(store: Store) -> None:
+def test_an_unknown_run_is_refused_with_the_nearest(store: Store) -> None:
     """And with the newest ones."""
     with tracking.run(store, "diplomacy-linear-42"):
         pass
@@ -293,7 +292,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "nicht für MLflow"
 
 
-def test_a_database_of_another_mlflow_is_told_with_the_remedy(store: Store) -> None:
+def test_a_database_of_another_mlflow_is_refused_with_the_remedy(store: Store) -> None:
     """It is not migrated behind the user's back."""
     database = sqlite3.connect("experiments/mlflow.db")
     database.execute("UPDATE alembic_version SET version_num = '2b4d017a5e9b'")
@@ -305,7 +304,7 @@ def test_a_database_of_another_mlflow_is_told_with_the_remedy(store: Store) -> N
         tracking.open_store(store)
 
 
-def test_a_deleted_experiment_is_told(store: Store) -> None:
+def test_a_deleted_experiment_is_refused(store: Store) -> None:
     """MLflow keeps its name taken."""
     connection: Connection = tracking.open_store(store)
     connection.client.delete_experiment(connection.experiment)
@@ -313,13 +312,13 @@ def test_a_deleted_experiment_is_told(store: Store) -> None:
         tracking.open_store(store)
 
 
-def test_a_metric_that_is_no_number_is_told(store: Store) -> None:
+def test_a_metric_that_is_no_number_is_refused(store: Store) -> None:
     """It is not left out silently."""
     with tracking.run(store, "x") as run, pytest.raises(UserError, match="the metric 'f1' is None, expected a number"):
         run.metrics({"f1": None})
 
 
-def test_a_server_that_is_not_there_is_told_at_once() -> None:
+def test_an_absent_server_is_reported_at_once() -> None:
     """Before anything is trained, and without MLflow's minutes of trying."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -363,7 +362,7 @@ def test_a_model_is_described_for_those_who_serve_it(store: Store, linear: Path)
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
-def test_a_run_without_a_bundle_is_told(store: Store) -> None:
+def test_a_run_without_a_bundle_is_refused(store: Store) -> None:
     """Whether it is named, or the newest is asked for."""
     with tracking.run(store, "x"):
         pass

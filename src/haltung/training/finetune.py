@@ -229,9 +229,6 @@ class _Trainer(Trainer):
         super().__init__(
             model.network, arguments, data_collator=self._collate, train_dataset=rows, eval_dataset=rows, callbacks=callbacks
         )  # eval_dataset only switches evaluation on; `evaluate` scores the dev split
-        # `forward` takes no loss arguments; without this, the loss of accumulated steps is not
-        # divided.
-        self.model_accepts_loss_kwargs = False
         for callback in (ProgressCallback, PrinterCallback):  # the log level decides which of them it has
             self.remove_callback(callback)
         self.add_callback(_ProgressBar)
