@@ -18,6 +18,7 @@ import pytest
 import client_bundles
 from haltung.inference import client
 from haltung.inference.client import BundleError, Classifier
+from haltung.models.calibration import uncalibrated
 from haltung.models.predictor import Model, abstained, predictions
 from haltung.records import Prediction, Segment
 from nasty_sentences import sentences
@@ -71,14 +72,18 @@ def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Model,
 
 
 def test_abstaining_is_the_models_own(pair: tuple[Model, Classifier]) -> None:
-    """For each precision that the bundle has a threshold for."""
+    """For each precision that the bundle has a threshold for, and by calibrated probabilities."""
     model, classifier = pair
     segments = client_bundles.segments(30, seed=3)
     given = [{"text": one.text, "context": one.context, "target": one.target} for one in segments]
+    raw = uncalibrated(model.probabilities(segments, precision="fp32"), model.scheme, model.calibration)
+    differing = 0
     for precision in (0.8, 0.9):
         thresholds = client_bundles.CALIBRATION.abstaining(precision)
         expected = [abstained(prediction, thresholds) for prediction in _said(model, segments)]
         assert [row["abstained"] for row in classifier.classify(given, abstain=precision)] == expected
+        differing += expected != [abstained(one, thresholds) for one in predictions([one.id for one in segments], raw, model.scheme)]
+    assert differing
 
 
 def test_a_text_alone_needs_no_mapping(bundle: Path) -> None:

@@ -74,19 +74,31 @@ def test_each_task_reads_its_own_view(bert: Path) -> None:
     np.testing.assert_allclose(first["stance"], second["stance"])
 
 
+def _unequal(count: int) -> list[Segment]:
+    """Sentences of 3 to 24 words, in no order of length."""
+    return [Segment(f"s{n}", " ".join(row.text.split()[:3] + row.text.split() * (n * 5 % 4)), context=row.context)
+            for n, row in enumerate(tiny.segments(count))]  # fmt: skip
+
+
 def test_a_prediction_does_not_depend_on_its_neighbours(bert: Path) -> None:
-    """Batching by length and padding leave every row's probabilities as they are alone."""
-    model = _model(bert, reads={"default": "context"})
-    rows = tiny.segments(30)
-    together = model.probabilities(rows)["stance"]
-    alone = np.concatenate([model.probabilities([row])["stance"] for row in rows])
-    np.testing.assert_allclose(together, alone, atol=2e-2 if torch.cpu.get_capabilities().get("avx512_bf16") else 1e-5)
+    """Padding beside longer rows leaves a row's log probabilities as they are alone."""
+    model, rows = tiny.network(bert, reads={"default": "context"}), _unequal(12)
+    together = np.log(model.probabilities(rows, precision="fp32")["stance"])
+    alone = np.log(np.concatenate([model.probabilities([row], precision="fp32")["stance"] for row in rows]))
+    assert len({len(tokens) for tokens in model.encode(rows)[0]}) == 4
+    assert np.abs(alone[1:] - alone[:-1]).max(axis=1).min() > 0.1
+    np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
 def test_predictions_come_in_the_order_of_the_segments(bert: Path) -> None:
-    """They are made longest first, and given back as asked."""
-    rows = tiny.segments(9)
-    assert [prediction.id for prediction in _model(bert).predict(rows)] == [row.id for row in rows]
+    """Though the longest are computed first: each id has the probabilities that its segment has alone."""
+    model, rows = tiny.network(bert, reads={"default": "context"}), _unequal(12)
+    predicted = model.predict(rows)
+    together = np.log([list(one.probabilities["stance"].values()) for one in predicted])
+    alone = np.log(np.concatenate([model.probabilities([row])["stance"] for row in rows]))
+    assert [one.id for one in predicted] == [row.id for row in rows]
+    assert np.abs(alone[1:] - alone[:-1]).max(axis=1).min() > 0.2
+    np.testing.assert_allclose(together, alone, atol=0.1)  # bfloat16, where the processor has it
 
 
 def test_no_segments_give_no_predictions(bert: Path) -> None:
