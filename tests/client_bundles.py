@@ -18,7 +18,7 @@ from haltung.records import Segment
 # Topic with several labels a text, so that both kinds of task are there.
 _TASKS = {**tiny.SCHEME["tasks"], "topic": {**tiny.SCHEME["tasks"]["topic"], "kind": "multi"}}  # type: ignore[index, dict-item]
 
-CALIBRATION = Calibration({"stance": 1.5}, {"stance": {0.8: 0.5, 0.9: 0.999, 0.95: None}})
+CALIBRATION = Calibration({"stance": 1.5}, {"stance": {0.8: 0.55, 0.9: 0.72, 0.95: None}})
 
 
 def scheme() -> Scheme:
