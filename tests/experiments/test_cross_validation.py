@@ -81,7 +81,7 @@ def test_the_parts_depend_on_the_seed_alone():
     ],
 )
 def test_impossible_folds_are_refused_in_one_sentence(kind, count, message):
-    """It says what is allowed."""
+    """The message has the allowed values."""
     with pytest.raises(UserError, match=message):
         kind.split(tiny.segments(count), tiny.scheme())
 
@@ -101,7 +101,7 @@ def test_a_smaller_part_of_train_lies_inside_a_larger_one(seed):
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5])
 def test_a_share_outside_0_to_1_is_refused(share):
-    """It is told what is expected."""
+    """The message has the allowed range."""
     with pytest.raises(UserError, match="above 0 and at most 1"):
         subsample(tiny.segments(4), share, 1)
 
@@ -125,11 +125,11 @@ def test_parts_put_together_are_sorted_and_keep_their_rows():
     assert len(set(whole.groups)) == 4
 
 
-def test_mean_and_spread_over_folds_are_those_of_their_figures():
+def test_mean_and_spread_over_folds_are_those_of_their_metrics():
     """Each fold counts the same."""
-    figures = [evaluate(_scored(tuple(f"{seed}-{n}" for n in range(size)), seed)) for seed, size in ((1, 40), (2, 60), (3, 50))]
-    values = [fold.tasks["stance"].macro_f1 for fold in figures]
-    spread = over_folds(figures).tasks["stance"]["macro_f1"]
+    folds = [evaluate(_scored(tuple(f"{seed}-{n}" for n in range(size)), seed)) for seed, size in ((1, 40), (2, 60), (3, 50))]
+    values = [fold.tasks["stance"].macro_f1 for fold in folds]
+    spread = over_folds(folds).tasks["stance"]["macro_f1"]
     assert spread.mean == pytest.approx(np.mean(values))
     assert spread.deviation == pytest.approx(np.std(values, ddof=1))
 

@@ -97,7 +97,7 @@ def test_the_first_champion_is_set_at_once(clean: Path) -> None:
 
 
 def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
-    """A better one, and one that can't be told apart."""
+    """A better one, and one that can't be distinguished."""
     store = store_in(clean)
     _promoted(store, "poor")
     better = _promoted(store, "like")
@@ -139,19 +139,19 @@ def test_what_is_worse_is_refused_and_nothing_is_changed(clean: Path) -> None:
 
 
 def test_the_champion_itself_needs_no_comparison(clean: Path) -> None:
-    """Neither the same version again, nor a newer export of the same run."""
+    """Neither the same version, nor a newer export of the same run."""
     store = store_in(clean)
     first = _promoted(store, "unscored")
-    again = promotion.consider(store, "unscored", "champion")
-    assert (again.changes, "is the champion already" in again.note) == (False, True)
-    log_exported(tracking.open_store(store), first.record.id, exported.write(clean / "again", SCHEME.to_dict()), tiny.segments(2))
+    same = promotion.consider(store, "unscored", "champion")
+    assert (same.changes, "is the champion already" in same.note) == (False, True)
+    log_exported(tracking.open_store(store), first.record.id, exported.write(clean / "newer", SCHEME.to_dict()), tiny.segments(2))
     newer = _promoted(store, "unscored")
     assert "come from the same run" in newer.note
     assert int(newer.new.version) > int(first.new.version)
 
 
 @pytest.mark.parametrize(
-    ("champion", "run", "told"),
+    ("champion", "run", "message"),
     [
         ("good", "unscored", r"the run unscored \(\w{8}\) holds no predictions for test; run haltung evaluate run=\w{8} split=test"),
         ("unscored", "good", r"the run unscored \(\w{8}\) holds no predictions for test"),
@@ -161,17 +161,17 @@ def test_the_champion_itself_needs_no_comparison(clean: Path) -> None:
         ("good", "gooood", "there is no run 'gooood'"),
     ],
 )
-def test_what_cannot_be_promoted_is_refused_by_name(clean: Path, champion: str, run: str, told: str) -> None:
+def test_what_cannot_be_promoted_is_refused_by_name(clean: Path, champion: str, run: str, message: str) -> None:
     """In one sentence that says what to do, and the champion stays."""
     store = store_in(clean)
     _promoted(store, champion)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         promotion.consider(store, run, "champion")
     assert _champion(store) == champion
 
 
 def test_force_goes_ahead_without_a_comparison(clean: Path) -> None:
-    """And says what could not be compared."""
+    """A note has what could not be compared."""
     store = store_in(clean)
     _promoted(store, "good")
     assert _promoted(store, "unscored", forced=True).note.startswith("not compared: the run unscored")
@@ -189,7 +189,7 @@ def test_a_champion_without_a_run_is_refused(clean: Path) -> None:
 
 
 def test_without_a_name_nothing_can_be_registered(home: Path, bundle: Path) -> None:
-    """It is said with its key."""
+    """The message has the key."""
     store = dataclasses.replace(store_in(home), model=None)
     with pytest.raises(UserError, match=r"tracking\.model is null"):
         promotion.consider(store, "good", "champion")
@@ -203,20 +203,20 @@ def test_the_command_says_the_verdict_and_what_has_changed(
     """0 where the alias points to the run's version, 1 where it was refused, and with dry=true nothing happens."""
     monkeypatch.chdir(clean)
 
-    def says(*words: str) -> tuple[int, str]:
+    def promote(*words: str) -> tuple[int, str]:
         code = main(["promote", *words])
         return code, " ".join(capsys.readouterr().out.split())
 
-    assert says("run=good", "dry=true")[1].endswith("(good) (dry=true, so nothing was changed)")
+    assert promote("run=good", "dry=true")[1].endswith("(good) (dry=true, so nothing was changed)")
     assert _champion(store_in(clean)) == ""
-    code, first = says("run=good")
+    code, first = promote("run=good")
     assert (code, "champion: none -> haltung version" in first) == (0, True)
-    code, refused = says("run=poor")
+    code, refused = promote("run=poor")
     assert (code, "good stays" in refused, "poor is worse in stance, themes (force=true" in refused) == (1, False, True)
     assert "Verdicts rest on macro-F1 alone" in refused
-    code, forced = says("run=poor", "force=true")
+    code, forced = promote("run=poor", "force=true")
     assert (code, "(poor), although worse in stance, themes" in forced) == (0, True)
-    assert says("run=poor")[1].endswith("nothing changed")
+    assert promote("run=poor")[1].endswith("nothing changed")
     assert main(["promote"]) == 2
     assert "name the run whose exported model is to be promoted" in capsys.readouterr().err
     assert main(["promote", "run=good", "alias=v1"]) == 2

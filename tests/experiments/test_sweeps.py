@@ -149,7 +149,7 @@ def _trials(folder: Path, max_trials: int = 8) -> Trials:
 
 
 def test_a_stopped_sweep_goes_on_as_an_unbroken_one(tmp_path: Path):
-    """The trial that died is marked and tried again with its values, no other is repeated, and all later ones are the same."""
+    """The killed trial is marked and repeated with its values, no other is, and all later ones are the same."""
     whole, broken = _trials(tmp_path / "whole"), _trials(tmp_path / "broken")
     assert _run(whole) == []
     _run(broken, stop_after=4)
@@ -207,7 +207,7 @@ def test_equal_values_need_no_second_training(tmp_path: Path, state: str, known:
 
 
 def test_the_key_that_decides_is_the_most_important_one(tmp_path: Path):
-    """And their shares add up to 1; of too few trials nothing is said."""
+    """And their shares add up to 1; too few trials give none."""
     trials = _trials(tmp_path / "s", 25)
     _run(trials, stop_after=2)
     assert importances(trials.open(), 1) == {}
@@ -282,7 +282,7 @@ def _trials_of(home: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
-    """SIGKILL; the finished trial is not repeated, the killed one is marked failed and tried again, and the best is trained at the end."""
+    """SIGKILL; the finished trial is not repeated, the killed one is marked failed and repeated, and the best is trained at the end."""
     command = [sys.executable, "-m", "haltung", *words(bert, "trials=3", "final_seeds=1,2")]
     with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -324,7 +324,7 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
 
 @pytest.mark.slow
 def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
-    """The recipe as it stands hardly learns, a trial does; trials keep what they said of dev, and can be compared."""
+    """The recipe as it stands hardly learns, a trial does; trials store their dev predictions, and can be compared."""
     # Of the three first trials one is the recipe, one repeats it, and one has the other rate.
     write_corpus(home, 160)
     write_search(home, "training.head_rate: [1.0e-9, 1.0e-2]")
@@ -332,14 +332,14 @@ def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
     done = run_here(*words(bert, *recipe, "startup=3", "trials=3", "final_seeds=1,2"), cwd=home)
     assert done.returncode == 0, done.stderr
     parent = find_run(home, "s")
-    told = json.loads(tracking.artifact(parent, "sweep/trials.json").read_text(encoding="utf-8"))
-    first, second = told["trials"][0], told["best"]
-    assert (told["start"], second["values"]) == (0, {"training.head_rate": 1e-2})
-    assert told["gain"]["value"] == pytest.approx(second["score"] - first["score"])
-    assert parent.metrics["sweep/gain_p"] == told["gain"]["p"] < 1
+    content = json.loads(tracking.artifact(parent, "sweep/trials.json").read_text(encoding="utf-8"))
+    first, second = content["trials"][0], content["best"]
+    assert (content["start"], second["values"]) == (0, {"training.head_rate": 1e-2})
+    assert content["gain"]["value"] == pytest.approx(second["score"] - first["score"])
+    assert parent.metrics["sweep/gain_p"] == content["gain"]["p"] < 1
     lines = " ".join(done.stdout.split())
     assert f"best trial {second['number']} against trial 0, the recipe as it stands: +0." in lines
-    verdict = "better" if told["gain"]["p"] <= 0.05 else "that may be the luck of having tried so many"
+    verdict = "better" if content["gain"]["p"] <= 0.05 else "that may be the luck of having tried so many"
     assert f"10 articles; that the best of 1 was chosen is counted in): {verdict}" in lines
     assert "haltung compare 'runs=[s-best,s-start]'" in lines
     against = re.search(r"against it: +haltung (.*)", done.stdout)
@@ -369,7 +369,7 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
 
 @pytest.mark.slow
 def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
-    """Each trial is run once, and no more than were asked for."""
+    """Each trial is run once, and no more than ``trials``."""
     done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home)
     assert done.returncode == 0, done.stderr
     trials = _trials_of(home)
@@ -377,17 +377,17 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
     assert trials[0]["values"]["training.batch_size"] == 16
     numbers = [child.tags["haltung.trial"] for child in tracking.children(find_run(home, "s"))]
     assert sorted(numbers) == ["0", "1", "2", "3"]
-    # The command that it ends with trains the best recipe on the same corpus, with all that the sweep was told.
+    # The command that it ends with trains the best recipe on the same corpus, with all words of the sweep.
     best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]
-    told = re.search(r"train it: +haltung (.*)", done.stdout)
-    shown = OmegaConf.create(run_here(*shlex.split(told[1]), "--cfg", cwd=home).stdout)
+    command = re.search(r"train it: +haltung (.*)", done.stdout)
+    shown = OmegaConf.create(run_here(*shlex.split(command[1]), "--cfg", cwd=home).stdout)
     assert {key: shown["training"][key.rpartition(".")[2]] for key in best} == best
     assert (shown["training"]["epochs"], shown["encoder"]["path"], shown["corpus"]["reader"]["path"]) == (2, str(bert), "texts.jsonl")
 
 
 @pytest.mark.slow
 def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
-    """A rate that learns nothing loses to one that does: it is stopped early, Optuna's own storage calls it PRUNED, and MLflow says why."""
+    """A rate that learns nothing loses to one that does: it is stopped early, Optuna calls it PRUNED, and MLflow has the reason."""
     from optuna import load_study
     from optuna.trial import TrialState
 

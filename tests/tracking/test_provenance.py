@@ -1,4 +1,4 @@
-"""Where a run comes from: what is told of the command, the code and the machine."""
+"""The provenance of a run: command, code and machine."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def listed(home: Path, *words: str) -> list[dict]:
 
 
 def test_all_runs_are_listed_newest_first(home: Path):
-    """With name, id, time, kind, corpus, status and figures; a parent's are the means over its seeds."""
+    """With name, id, time, kind, corpus, status and metrics; a parent's are the means over its seeds."""
     rows = listed(home)
     assert {row["name"] for row in rows} == {"low", "high", "other's 100%", "parent", "child", "broken"}
     assert [row["when"] for row in rows] == sorted((row["when"] for row in rows), reverse=True)

@@ -126,7 +126,7 @@ def test_nothing_lies_beside_the_database(fresh: Path) -> None:
 
 
 def test_what_is_logged_comes_back(store: Store, tmp_path: Path) -> None:
-    """Parameters with dotted keys, figures, tags, files, and the whole config."""
+    """Parameters with dotted keys, metrics, tags, files, and the whole config."""
     config = {
         "seed": 1,
         "model": {"reads": {"default": "text", "topic": "context"}, "lora": None},
@@ -183,7 +183,7 @@ def test_a_stopped_training_is_marked_as_killed(store: Store) -> None:
 
 
 def test_a_resumed_run_goes_on_where_it_was(store: Store) -> None:
-    """The same run: no point twice, its first parameters kept, what is different now said."""
+    """The same run: no point twice, its first parameters, and a tag with the differences."""
     points = [{"epoch": 1.0, "step": 10, "loss": 0.5}, {"epoch": 2.0, "step": 20, "loss": 0.25}]
     with pytest.raises(RuntimeError), tracking.run(store, "x") as first:  # noqa: PT012 -- what is logged before counts
         first.params({"epochs": 2, "resume": False})
@@ -263,7 +263,7 @@ def test_an_unknown_run_is_refused_with_the_nearest(store: Store) -> None:
 
 
 def test_reading_creates_no_database(tmp_path: Path) -> None:
-    """Where nothing has been tracked, that is said."""
+    """Where nothing has been tracked, a message says so."""
     with pytest.raises(UserError, match="so no run has been tracked here; run haltung train first"):
         tracking.find(Store(f"sqlite:///{tmp_path}/mlflow.db"), "x")
     assert list(tmp_path.iterdir()) == []
@@ -285,7 +285,7 @@ def test_a_store_that_can_not_be_is_refused(values: dict[str, str], message: str
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
-    """It is somebody's."""
+    """It is not ours."""
     (tmp_path / "notes.txt").write_text("nicht für MLflow")
     with pytest.raises(UserError, match=r"notes\.txt is no SQLite database"), tracking.run(Store(f"sqlite:///{tmp_path}/notes.txt"), "x"):
         pass
@@ -363,7 +363,7 @@ def test_a_model_is_described_for_those_who_serve_it(store: Store, linear: Path)
 
 
 def test_a_run_without_a_bundle_is_refused(store: Store) -> None:
-    """Whether it is named, or the newest is asked for."""
+    """Whether it is named, or the newest is wanted."""
     with tracking.run(store, "x"):
         pass
     with pytest.raises(UserError, match=r"the run x \(.*, FINISHED\) in experiments/mlflow.db holds no bundle"):

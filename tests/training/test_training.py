@@ -101,7 +101,7 @@ def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, 
 
 
 def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> None:
-    """Another third of the rows each time, the same again for the same seed and epoch, and none without dropout."""
+    """A new third of the rows in each epoch, the same for the same seed and epoch, and none without dropout."""
     model = build(tiny.encoder(bert), WITH_CONTEXT, tiny.scheme())
     segments = tiny.segments(300)
     rows = _Rows(model, segments, tiny.scheme(), 0.3, 1)
