@@ -1,0 +1,168 @@
+"""README and docs: every command that they show is run, in the order of the page, or at least composed where it takes long.
+
+A block marked ``sh`` is run, line by line; one marked ``sh composed`` needs the hub, real texts or much time, so its commands are
+only composed. Pages run on a tenth of the written corpus, in one folder, as a reader would who goes through them in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from haltung import cli
+from haltung.cli.config import compose, parse
+from haltung.files import shipped
+
+ROOT = Path(__file__).resolve().parents[1]
+# Each page with those whose runs and files it uses.
+PAGES = {
+    "README.md": (),
+    "docs/corpora.md": (),
+    "docs/training.md": (),
+    "docs/evaluation.md": ("docs/training.md",),
+    "docs/export.md": ("docs/training.md",),
+    "docs/events.md": ("docs/export.md",),
+    "docs/serving.md": (),
+    "docs/bundle.md": (),
+    "docs/architecture.md": (),
+}
+ARTICLE = "Die USA haben Russland gewarnt. Die Bundesregierung begrüßte den Schritt. Peking drohte Washington mit Gegenmaßnahmen.\n"
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """Return the fenced blocks of a page that are marked so."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{re.escape(kind)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str, kind: str) -> list[list[str]]:
+    """Return the words of each ``haltung`` command, without what is said behind ``#``."""
+    lines = [line for block in blocks(page, kind) for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("haltung ")]
+
+
+class Reader:
+    """Somebody who goes through the pages in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.read = folder, set[str]()
+
+    def goes_through(self, page: str) -> None:
+        """Run the page's commands, once, after those of the pages that it builds on."""
+        if page in self.read:
+            return
+        for earlier in PAGES[page]:
+            self.goes_through(earlier)
+        for words in commands(page, "sh"):
+            assert cli.main(words) == 0, f"{page}: haltung {shlex.join(words)}"
+        self.read.add(page)
+
+
+def _workspace(folder: Path) -> Path:
+    """Write the files that the pages speak of, and a tenth of the written corpus."""
+    rows = [
+        {"id": str(n), "text": f"{actor} {verb} den Ausbau der {thing} .", "article": f"a{n % 12}", "stance": label, "themes": [theme]}
+        for n, (actor, (verb, label), (thing, theme)) in enumerate(
+            (actor, verb, thing)
+            for actor in ("Chile", "Peru", "Ghana", "Nepal", "Malta", "Island")
+            for verb in (("begrüßt", "support"), ("verwirft", "rejection"))
+            for thing in (("Windkraft", "energy"), ("Asylheime", "migration"), ("Union", "europe"))
+        )
+    ]
+    scheme = next(block for block in blocks("docs/corpora.md", "yaml") if block.startswith("name:"))
+    (folder / "mine.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    (folder / "my_labels.yaml").write_text(scheme, encoding="utf-8")
+    sheet = [f"Land {n} lobt den Vertrag {n}.,diplomacy,support\nLand {n} rügt den Plan {n}.,rights,criticism\n" for n in range(20)]
+    (folder / "mine.csv").write_text("Satz,Thema,Haltung\n" + "".join(sheet), encoding="utf-8")
+    (folder / "article.txt").write_text(ARTICLE, encoding="utf-8")
+    texts = ("Die USA warnen Russland.", "China droht Taiwan.")
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    articles = [{"id": f"n{n}", "text": ARTICLE, "date": f"2024-0{1 + n % 3}-01"} for n in range(6)]
+    (folder / "articles.jsonl").write_text("".join(json.dumps(row) + "\n" for row in articles), encoding="utf-8")
+    corpus = folder / "written"
+    corpus.mkdir()
+    for path in sorted((ROOT / "data/diplomacy").glob("articles-*.jsonl")):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        (corpus / path.name).write_text("".join(lines[::10]), encoding="utf-8")
+    return corpus
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder with a tenth of the written corpus, which ``${shipped:data/diplomacy}`` stands for meanwhile."""
+    corpus = _workspace(tmp_path_factory.mktemp("pages"))
+
+    def resolve(path: str) -> str:
+        top, _, rest = path.partition("/")
+        return str(corpus) if path == "data/diplomacy" else str(shipped(top) / rest)
+
+    OmegaConf.register_new_resolver("shipped", resolve, replace=True)
+    yield corpus.parent
+    OmegaConf.clear_resolver("shipped")
+
+
+@pytest.fixture(scope="module")
+def reader(small: Path) -> Reader:
+    """Goes through the pages below ``docs``."""
+    return Reader(small)
+
+
+def test_no_page_is_left_out() -> None:
+    """A new page has to be named above."""
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")} | {"README.md"} == set(PAGES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+def test_the_commands_of_a_page_run(page: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each ends with exit code 0 and leaves what the next one reads."""
+    monkeypatch.chdir(reader.folder)
+    reader.goes_through(page)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first training to events, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "article.txt").write_text(ARTICLE, encoding="utf-8")
+    Reader(tmp_path).goes_through("README.md")
+    assert (tmp_path / "model" / "haltung.json").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_other_commands_of_a_page_compose(page: str) -> None:
+    """Their keys and choices are there, whatever it would take to run them."""
+    for command, *words in commands(page, "sh composed"):
+        for overrides in parse(words).combinations:
+            assert compose(command, overrides)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["docs/training.md", "docs/events.md"])
+def test_the_python_of_a_page_runs(page: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, in the folder of the runs."""
+    monkeypatch.chdir(reader.folder)
+    reader.goes_through(page)
+    for block in blocks(page, "python"):
+        done = subprocess.run([sys.executable, "-c", block], cwd=reader.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_is_short() -> None:
+    """What is explained at length stands in docs."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_leads_to_a_file(page: str) -> None:
+    """Every relative link and picture is there."""
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []
