@@ -60,6 +60,8 @@ def _evaluate(request: Request) -> None:
         title = f"[bold]{model.name}[/] on {corpus.name} {options.split}; report: {model.report / 'report.html'}"
         console.print(title, highlight=False, soft_wrap=True)
         tables.show(model.result, corpus.scheme, console, options.language)
+        if model.primer:
+            console.print(model.primer.sentence(corpus.scheme["stance"], options.language), highlight=False)
 
     done = evaluate(
         models, corpus, options.split, own_corpus=own_corpus, group=group, folder=Path(options.output or "experiments/reports"),

@@ -72,6 +72,8 @@ def _train(recipes: Sequence[Recipe], request: Request) -> None:
 
     def show(outcome: TrainingOutcome) -> None:
         tables.show(outcome.evaluation, corpus.scheme, console, language)
+        if outcome.primer:
+            console.print(outcome.primer.sentence(corpus.scheme["stance"], language), highlight=False)
         if outcome.resumed:
             console.print("this training had ended before; resume=false trains it again")
 

@@ -22,6 +22,7 @@ from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
 from haltung.evaluation.metrics.classification import with_intervals
+from haltung.experiments.primer import TASK, PrimerResult, primer_of
 from haltung.experiments.train import mean_and_deviation
 from haltung.labels import Scheme
 from haltung.models import bundle
@@ -56,6 +57,7 @@ class ModelEvaluation:
     report: Path
     result: EvaluationResult
     scored: ScoredSplit
+    primer: PrimerResult | None
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,12 @@ def evaluate_model(
     result = with_intervals(classification.evaluate(scored), scored)
     if challenge.are_minimal_pairs(segments):
         result = replace(result, phenomena=challenge.phenomena(scored, segments))
+    primer = primer_of(model)
     details = (
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
         | ({"run": record.id} if record else {})
         | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
+        | ({"primer": primer.sentence(corpus.scheme[TASK], language)} if primer else {})
     )
     calibration = calibration_of(model, scored)
     analysis = None
@@ -164,9 +168,10 @@ def evaluate_model(
         key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
         more = analysis.metrics() if analysis else {}
         run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **challenge.flat(result.phenomena)}})
+        run.metrics({"primer": primer.metrics()} if primer else {})
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
         run.artifact(folder, f"evaluation/{key}")
-    return ModelEvaluation(trained.name, folder, result, scored)
+    return ModelEvaluation(trained.name, folder, result, scored, primer)
 
 
 def analyse_errors(

@@ -26,6 +26,7 @@ from haltung.evaluation.predictions import score, write_predictions
 from haltung.evaluation.report import page
 from haltung.evaluation.metrics.classification import with_intervals
 from haltung.files import write_text
+from haltung.experiments.primer import PrimerResult, primer_of
 from haltung.models import bundle
 from haltung.models.predictor import Model
 from haltung.models.predictor import Model
@@ -85,7 +86,7 @@ class Plan:
 class TrainingOutcome:
     """A finished training: its run, its bundle, and its result on dev.
 
-    ``where`` says where to look at the run. ``resumed``: it had finished before, and nothing was
+    ``where`` says where to look at the run; ``primer`` is None for other stances. ``resumed``: it had finished before, and nothing was
     trained.
     """
 
@@ -93,6 +94,7 @@ class TrainingOutcome:
     where: str
     bundle: Path
     evaluation: EvaluationResult
+    primer: PrimerResult | None = None
     resumed: bool = False
 
 
@@ -180,11 +182,13 @@ def save(
         directory / "dev", result, scored, language=language, history=history, title=title, calibration=calibration,
         details={"run": run.id, "command": command, "corpus digest": manifest.digest[:16]},
     )  # fmt: skip
+    primer = primer_of(model)
     run.history(history)
     run.metrics({"dev": {**result.headline(), **calibration.metrics()}, **({"cost": dict(cost)} if cost else {})})
+    run.metrics({"primer": primer.metrics()} if primer else {})
     run.artifact(directory / "dev", "dev")
     run.bundle(folder, train_split[:3])
-    return TrainingOutcome(run.id, run.where, folder, result)
+    return TrainingOutcome(run.id, run.where, folder, result, primer)
 
 
 def train_trial(
