@@ -56,8 +56,8 @@ def main(run: str, folder: Path, dyads: str = "") -> None:
             cells += [str(row.labels[task]), f"{prediction.labels[task]}{'' if right else ' ✗'}"]
         table.add_row(*cells, f"{max(prediction.probabilities['stance'].values()):.2f}")
     Console().print(table)
-    labelled = scoring.read(rows, model, Actors.load())
-    found = scoring.found_by(dyad_model.load(Path(dyads)) if dyads else WordOrder(), labelled)
+    articles = scoring.read(rows, model, Actors.load())
+    found = scoring.found_by(dyad_model.load(Path(dyads)) if dyads else WordOrder(), articles)
     for row, own in zip(rows, found, strict=True):
         print(f"{row.id}: {_told(row.dyads)}; found {_told(own)}")
     gold = sum(len(row.dyads) for row in rows)

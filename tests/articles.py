@@ -17,4 +17,5 @@ def events_of(
 ) -> ArticleEvents:
     """Return what happens in an article whose segments ``classify`` labels; dyads by word order where none are given."""
     prepared = prepare(article, Actors.load())
-    return finish(prepared, classify(prepared.segments), dyads or WordOrder())
+    labelled = prepared.labelled(classify(prepared.segments))
+    return finish(prepared, labelled.predictions, (dyads or WordOrder()).find(labelled))

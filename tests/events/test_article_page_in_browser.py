@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from articles import events_of
-from haltung.events.records import ArticleEvents, ScoredDyad
+from haltung.events.records import ArticleEvents, LabelledArticle, ScoredDyad
 from haltung.events.text.read import Article
 from haltung.labels import parse
 from haltung.records import Prediction
@@ -84,14 +84,14 @@ ENDS = """arrow => {
 class Every:
     """Takes each pair of a sentence's actors for a dyad, so that there is much to draw."""
 
-    def find(self, segments: Any, mentions: Any, predictions: Any, headline: Any = ()) -> list[list[ScoredDyad]]:
+    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the pairs of each segment."""
         return [
             [
                 ScoredDyad(one.code, other.code, str(said.labels["stance"]), 0.5, (one.start, one.end), (other.start, other.end))
                 for one, other in combinations(found, 2)
             ]
-            for found, said in zip(mentions, predictions, strict=True)
+            for found, said in zip(article.mentions, article.predictions, strict=True)
         ]
 
 
@@ -184,8 +184,8 @@ def test_who_acts_towards_itself_has_an_arrow_too(opened: Opened) -> None:
     """From the words back to them."""
 
     class Itself:
-        def find(self, segments: Any, mentions: Any, predictions: Any, headline: Any = ()) -> list[list[ScoredDyad]]:
-            return [[ScoredDyad("CHL", "CHL", "warning", 0.5, (0, 5), (0, 5))] for _ in segments]
+        def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
+            return [[ScoredDyad("CHL", "CHL", "warning", 0.5, (0, 5), (0, 5))] for _ in article.segments]
 
     page = opened(read("Chile warnt sich selbst.", dyads=Itself()))
     assert page.locator(".arrow").evaluate(ENDS) == ["Chile", "Chile"]

@@ -15,7 +15,7 @@ from haltung.actors.finder import Actors
 from haltung.events.dyads import scoring
 from haltung.events.dyads.model import DyadModel
 from haltung.events.dyads.thresholds import Thresholds
-from haltung.events.records import ScoredDyad
+from haltung.events.records import LabelledArticle, ScoredDyad
 
 STANCES = ("neutral", "warning", "criticism", "cooperation")
 ROLES = ("none", "itself", "state", "opposition", "people")
@@ -72,7 +72,7 @@ def read(model: FixedRoles, *texts: str, stance: str = "warning", sure: float = 
     """The dyads of an article's sentences, all of which have the same stance."""
     segments = [Segment(f"s{number}", text) for number, text in enumerate(texts)]
     mentions = Actors.load().article(texts)
-    found = DyadModel(model, Thresholds(**keys)).find(segments, mentions, [sentence(stance, sure)] * len(texts))
+    found = DyadModel(model, Thresholds(**keys)).find(LabelledArticle(segments, mentions, [sentence(stance, sure)] * len(texts)))
     return [[(one.source, one.target, one.stance) for one in row] for row in found]
 
 
@@ -105,7 +105,7 @@ def test_both_directions_of_a_mutual_act_are_dyads():
 def test_somebody_inside_a_state_may_act():
     """Of whom the sentence names the state alone; it has then no words of its own."""
     segments, model = [Segment("s", WARNS)], FixedRoles(USA=({"opposition": 0.8, "itself": 0.1}, {}), RUS=TARGET)
-    (dyad,) = DyadModel(model).find(segments, Actors.load().article([WARNS]), [sentence("warning")])[0]
+    (dyad,) = DyadModel(model).find(LabelledArticle(segments, Actors.load().article([WARNS]), [sentence("warning")]))[0]
     assert (dyad.source, dyad.target, dyad.source_span) == ("USA-OPP", "RUS", None)
     assert dyad.target_span is not None
     assert WARNS[slice(*dyad.target_span)] == "Russland"
@@ -147,7 +147,7 @@ def test_a_headline_is_read_before_the_article():
     text = "Man warnte Peru."
     headline, *mentions = Actors.load().article(["Chile droht", text])
     (found,) = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET)).find(
-        [Segment("s", text, context="Chile droht")], mentions, [sentence("warning")], headline
+        LabelledArticle([Segment("s", text, context="Chile droht")], mentions, [sentence("warning")], headline)
     )
     assert [(one.source, one.target) for one in found] == [("CHL", "PER")]
 
@@ -178,9 +178,9 @@ def test_tuning_finds_thresholds_that_are_better_on_dev():
     model = DyadModel(FixedRoles(CHL=SOURCE, PER=({}, {"itself": 0.45})))
     labelled = scoring.read(article(3), FixedStance("warning", 0.5), Actors.load())
     answers = scoring.answers(labelled, model)
-    assert dyads(scoring.chosen(labelled, answers, model.thresholds)) != [list(row) for row in labelled.gold]
+    assert dyads(scoring.chosen(answers, model.thresholds)) != [list(row) for row in labelled.dyads]
     best, aim = scoring.tune(labelled, answers, model.thresholds)
-    assert dyads(scoring.chosen(labelled, answers, best)) == [list(row) for row in labelled.gold]
+    assert dyads(scoring.chosen(answers, best)) == [list(row) for row in labelled.dyads]
     assert aim == 1.0
 
 
@@ -188,7 +188,7 @@ def test_all_segments_at_once_give_what_article_by_article_gives():
     """`haltung dyads` and `haltung events` find the same."""
     model = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET))
     labelled = scoring.read(article(2), FixedStance("warning"), Actors.load())
-    assert dyads(scoring.chosen(labelled, scoring.answers(labelled, model), model.thresholds)) == scoring.found_by(model, labelled)
+    assert dyads(scoring.chosen(scoring.answers(labelled, model), model.thresholds)) == scoring.found_by(model, labelled)
 
 
 def test_segments_without_gold_dyads_are_refused():

@@ -1,7 +1,8 @@
 """From an article to its events: sentences, boilerplate, actors, labels, dyads, in this order.
 
 prepared = prepare(article, actors)
-events = finish(prepared, predictor.predict(prepared.segments), dyads)
+labelled = prepared.labelled(predictor.predict(prepared.segments))
+events = finish(prepared, labelled.predictions, dyad_finder.find(labelled))
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from haltung.actors.finder import Actors, Mention
 from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
-from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledSegment, Span
+from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad, Span
 from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.language import Language, language
 from haltung.events.text.read import Article, Failure
@@ -57,6 +58,10 @@ class PreparedArticle:
     def segments(self) -> tuple[Segment, ...]:
         """The segments to label, in the order of the text."""
         return self.parts.segments
+
+    def labelled(self, predictions: Sequence[Prediction]) -> LabelledArticle:
+        """Return the article with the predictions of its segments, for a ``DyadFinder``."""
+        return LabelledArticle(self.segments, self.mentions, predictions, self.headline)
 
 
 def load_predictor(folder: Path) -> Predictor:
@@ -133,7 +138,8 @@ def events_of(
         segments = [segment for prepared in waiting for segment in prepared.segments]
         predictions = iter(predictor.predict(segments) if segments else [])
         for prepared in waiting:
-            yield finish(prepared, [next(predictions) for _ in prepared.segments], dyads)
+            labelled = prepared.labelled([next(predictions) for _ in prepared.segments])
+            yield finish(prepared, labelled.predictions, dyads.find(labelled))
         waiting.clear()
 
     for article in articles:
@@ -146,22 +152,21 @@ def events_of(
     yield from finished()
 
 
-def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: DyadFinder) -> ArticleEvents:
+def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: Sequence[Sequence[ScoredDyad]]) -> ArticleEvents:
     """Return what happens in an article whose segments are labelled.
 
     Args:
         prepared: from ``prepare``.
         predictions: for its segments, with the tasks ``topic`` and ``stance``.
-        dyads: finds who takes the stance towards whom.
+        dyads: of each segment.
 
     Raises:
         UserError: a stance is not in the crosswalk.
     """
     article, parts = prepared.article, prepared.parts
-    pairs = dyads.find(parts.segments, prepared.mentions, predictions, prepared.headline) if parts.segments else []
     labelled: list[LabelledSegment] = []
     events: list[Event] = []
-    rows = zip(parts.segments, parts.sentences, predictions, prepared.mentions, pairs, strict=True)
+    rows = zip(parts.segments, parts.sentences, predictions, prepared.mentions, dyads, strict=True)
     for segment, sentence, prediction, mentions, scored in rows:
         labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(scored)))
         for dyad in scored:

@@ -36,21 +36,24 @@ class ScoredDyad:
         return Dyad(self.source, self.target, self.stance)
 
 
+@dataclass(frozen=True)
+class LabelledArticle:
+    """The segments of an article with their actors and predictions, all in the same order.
+
+    ``headline`` holds the mentions of the article's headline.
+    """
+
+    segments: Sequence[Segment]
+    mentions: Sequence[Sequence[Mention]]
+    predictions: Sequence[Prediction]
+    headline: Sequence[Mention] = ()
+
+
 class DyadFinder(Protocol):
     """Whatever finds the dyads of an article's segments."""
 
-    def find(
-        self,
-        segments: Sequence[Segment],
-        mentions: Sequence[Sequence[Mention]],
-        predictions: Sequence[Prediction],
-        headline: Sequence[Mention] = (),
-    ) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment of one article.
-
-        ``mentions`` and ``predictions`` are those of the segments, in order; ``headline`` holds the
-        mentions of the article's headline.
-        """
+    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
+        """Return the dyads of each segment."""
         ...
 
 

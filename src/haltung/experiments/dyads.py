@@ -17,7 +17,7 @@ from haltung.evaluation.report import plots
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring, thresholds
 from haltung.events.dyads.rules import WordOrder
-from haltung.events.dyads.scoring import AIMS, LabelledArticles
+from haltung.events.dyads.scoring import AIMS, GoldArticles
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.pipeline import load_predictor
 from haltung.records import Dyad
@@ -33,7 +33,7 @@ class DyadScores:
     rules by part, ``swaps`` how consistent role swaps are, ``precisions`` the model's metrics.
     """
 
-    labelled: LabelledArticles
+    labelled: GoldArticles
     found: Mapping[str, Sequence[Sequence[Dyad]]]
     systems: Mapping[str, metrics.DyadMetrics]
     differences: Mapping[str, metrics.Difference]
@@ -51,7 +51,7 @@ class Tuned:
     aims: tuple[str, ...] = AIMS
 
 
-def label_split(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> LabelledArticles:
+def label_split(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> GoldArticles:
     """Label a split with a model of stances, and find its actors.
 
     Args:
@@ -69,7 +69,7 @@ def label_split(bundle: Path, corpus: Prepared, split: str, actors: Path | None 
     return scoring.read(segments, load_predictor(bundle), Actors.load(extra=actors))
 
 
-def tune(labelled: LabelledArticles, dyads: Path, tuned_on: Mapping[str, Any]) -> Tuned:
+def tune(labelled: GoldArticles, dyads: Path, tuned_on: Mapping[str, Any]) -> Tuned:
     """Find the thresholds of a dyad model that are best on a dev split, and write them beside it.
 
     Args:
@@ -85,7 +85,7 @@ def tune(labelled: LabelledArticles, dyads: Path, tuned_on: Mapping[str, Any]) -
     return Tuned(best, f1, thresholds.path(dyads))
 
 
-def score(labelled: LabelledArticles, dyads: Path | None = None) -> DyadScores:
+def score(labelled: GoldArticles, dyads: Path | None = None) -> DyadScores:
     """Score the dyads that word order and, if one is given, a dyad model find.
 
     Raises:
@@ -97,15 +97,15 @@ def score(labelled: LabelledArticles, dyads: Path | None = None) -> DyadScores:
     if dyads is not None:
         model = dyad_model.load(dyads)
         answers = scoring.answers(labelled, model)
-        rows = scoring.chosen(labelled, answers, model.thresholds)
+        rows = scoring.chosen(answers, model.thresholds)
         found = {"model": [[one.dyad for one in row] for row in rows], **found}
         codes = [one.codes for one in answers]
-        precisions = metrics.precisions(labelled.gold, [[(one.probability, one.dyad) for one in row] for row in rows])
+        precisions = metrics.precisions(labelled.dyads, [[(one.probability, one.dyad) for one in row] for row in rows])
     systems = {
-        name: metrics.evaluate_dyads(labelled.gold, rows, labelled.names, codes if name == "model" else None) for name, rows in found.items()
+        name: metrics.evaluate_dyads(labelled.dyads, rows, labelled.names, codes if name == "model" else None) for name, rows in found.items()
     }
     differences = {
-        part: metrics.f1_difference(labelled.gold, found["model"], found["rules"], labelled.names, part)
+        part: metrics.f1_difference(labelled.dyads, found["model"], found["rules"], labelled.names, part)
         for part in (metrics.PARTS if dyads is not None else ())
     }
     swaps = {name: scoring.role_swaps(labelled.segments, rows) for name, rows in found.items()}

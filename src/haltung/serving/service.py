@@ -7,7 +7,7 @@ import logging
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,7 +21,7 @@ from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads.features import MAX_CANDIDATES
 from haltung.events.dyads.model import DyadModel
 from haltung.events.dyads.rules import WordOrder
-from haltung.events.records import ArticleEvents, DyadFinder, ScoredDyad
+from haltung.events.records import ArticleEvents
 from haltung.inference.client import BundleError
 from haltung.models import predictor
 from haltung.records import Prediction, Segment
@@ -128,12 +128,13 @@ class Service:
             HTTPException: as ``probabilities``.
         """
         predictions = await self._predictions(self.engine, prepared.segments)
-        dyads: DyadFinder = WordOrder()
-        if self._dyad_model is not None and self._dyad_engine is not None:
-            segments, mentions = prepared.segments, prepared.mentions
-            asked = await asyncio.to_thread(self._dyad_model.questions, segments, mentions, predictions, prepared.headline)
+        article = prepared.labelled(predictions)
+        if self._dyad_model is None or self._dyad_engine is None:
+            dyads = WordOrder().find(article)
+        else:
+            asked = await asyncio.to_thread(self._dyad_model.questions, article)
             answers = await self._predictions(self._dyad_engine, [question for one in asked for question in one.segments])
-            dyads = _ChosenDyads(self._dyad_model.choose(asked, answers, predictions))
+            dyads = self._dyad_model.choose(asked, answers, predictions)
         return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
 
     async def _predictions(self, engine: Engine, segments: Sequence[Segment]) -> list[Prediction]:
@@ -164,13 +165,3 @@ class Service:
         assert self._thread is not None
         limits = QueueLimits(settings.batch, settings.tokens, queue, settings.wait)
         return Batcher(engine.groups, engine.estimate, limits, self.metrics, self._thread)
-
-
-@dataclass(frozen=True)
-class _ChosenDyads(DyadFinder):
-    """Dyads that are known already."""
-
-    dyads: list[list[ScoredDyad]]
-
-    def find(self, *_: Any, **__: Any) -> list[list[ScoredDyad]]:
-        return self.dyads

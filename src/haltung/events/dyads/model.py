@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from haltung.actors.finder import Mention
 from haltung.errors import UserError, listed
 from haltung.events.dyads import thresholds
 from haltung.events.dyads.features import ITSELF, MAX_CANDIDATES, NONE, ROLES, SIDES, STATE, Candidate, candidates, question
 from haltung.events.dyads.rules import NEUTRAL
 from haltung.events.dyads.thresholds import Thresholds
-from haltung.events.records import ScoredDyad, Span
+from haltung.events.records import LabelledArticle, ScoredDyad, Span
 from haltung.models import bundle
 from haltung.models.predictor import Predictor
 from haltung.records import Prediction, Segment
@@ -54,17 +53,11 @@ class DyadModel:
     thresholds: Thresholds = field(default_factory=Thresholds)
     max_candidates: int = MAX_CANDIDATES
 
-    def find(
-        self,
-        segments: Sequence[Segment],
-        mentions: Sequence[Sequence[Mention]],
-        predictions: Sequence[Prediction],
-        headline: Sequence[Mention] = (),
-    ) -> list[list[ScoredDyad]]:
+    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment of an article; none where its stance is neutral."""
-        asked = self.questions(segments, mentions, predictions, headline)
+        asked = self.questions(article)
         rows = [row for one in asked for row in one.segments]
-        return self.choose(asked, self.predictor.predict(rows) if rows else [], predictions)
+        return self.choose(asked, self.predictor.predict(rows) if rows else [], article.predictions)
 
     def choose(
         self, asked: Sequence[Questions], answers: Sequence[Prediction], predictions: Sequence[Prediction]
@@ -82,26 +75,20 @@ class DyadModel:
             for one, prediction in zip(asked, predictions, strict=True)
         ]
 
-    def questions(
-        self,
-        segments: Sequence[Segment],
-        mentions: Sequence[Sequence[Mention]],
-        predictions: Sequence[Prediction],
-        headline: Sequence[Mention] = (),
-    ) -> list[Questions]:
+    def questions(self, article: LabelledArticle) -> list[Questions]:
         """Return the questions about each segment; none where it is certainly neutral."""
         # As in training: the context of the first segment, a headline, counts as a sentence.
-        first = 1 if segments and segments[0].context else 0
-        texts = [segment.context for segment in segments[:first]] + [segment.text for segment in segments]
-        all_mentions = [headline, *mentions] if first else mentions
+        first = 1 if article.segments and article.segments[0].context else 0
+        texts = [segment.context for segment in article.segments[:first]] + [segment.text for segment in article.segments]
+        mentions = [article.headline, *article.mentions] if first else article.mentions
         out = []
-        for index, (segment, prediction) in enumerate(zip(segments, predictions, strict=True)):
+        for index, (segment, prediction) in enumerate(zip(article.segments, article.predictions, strict=True)):
             stances = prediction.probabilities["stance"]
             if stances.get(NEUTRAL, 0.0) >= _CERTAIN:
                 out.append(Questions())
                 continue
             likely = max((label for label in stances if label != NEUTRAL), key=stances.__getitem__)
-            named = candidates(texts, all_mentions, index + first, self.max_candidates)
+            named = candidates(texts, mentions, index + first, self.max_candidates)
             out.append(Questions(named, tuple(question(segment, one, likely) for one in named)))
         return out
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from haltung.actors.finder import Mention
-from haltung.events.records import ScoredDyad
-from haltung.records import Prediction, Segment
+from haltung.events.records import LabelledArticle, ScoredDyad
 
 NEUTRAL = "neutral"
 _MUTUAL = "cooperation"
@@ -43,17 +42,11 @@ class WordOrder:
 
     carry: bool = True
 
-    def find(
-        self,
-        segments: Sequence[Segment],
-        mentions: Sequence[Sequence[Mention]],
-        predictions: Sequence[Prediction],
-        headline: Sequence[Mention] = (),
-    ) -> list[list[ScoredDyad]]:
+    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment: at least one unless it is neutral, "" for nobody."""
         out: list[list[ScoredDyad]] = []
         last = ""
-        for segment, named, prediction in zip(segments, mentions, predictions, strict=True):
+        for segment, named, prediction in zip(article.segments, article.mentions, article.predictions, strict=True):
             stance = str(prediction.labels["stance"])
             source, target = ends(segment.text, named)
             if source is not None and source.code:

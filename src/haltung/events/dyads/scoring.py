@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from haltung.actors.finder import Actors, Mention
+from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.evaluation.metrics import minimal_pairs
 from haltung.evaluation.metrics.dyads import PARTS, WHOLE
 from haltung.events.dyads.features import ITSELF, ROLES, STATE, Candidate
-from haltung.events.dyads.model import DyadModel, Questions, choose
+from haltung.events.dyads.model import DyadModel, choose
 from haltung.events.dyads.thresholds import Thresholds
-from haltung.events.records import DyadFinder, ScoredDyad
+from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.models.predictor import Predictor
 from haltung.records import Dyad, Prediction, Segment
+
+T = TypeVar("T")
 
 # The values tried for each of the thresholds, one threshold after the other, in several rounds.
 GRID: Mapping[str, tuple[float, ...]] = {
@@ -31,24 +33,18 @@ AIMS = (WHOLE, "source, stance")
 
 
 @dataclass(frozen=True)
-class ArticleIndex:
-    """The positions of an article's segments among all, their mentions, and the headline's."""
+class GoldArticles:
+    """Segments with gold dyads, and their articles labelled by the sentence model.
 
-    indices: tuple[int, ...]
-    mentions: tuple[tuple[Mention, ...], ...]
-    headline: tuple[Mention, ...]
-
-
-@dataclass(frozen=True)
-class LabelledArticles:
-    """Segments with gold dyads, the sentence model's predictions, and their articles."""
+    ``indices`` says which of the segments are in each article.
+    """
 
     segments: tuple[Segment, ...]
-    predictions: tuple[Prediction, ...]
-    articles: tuple[ArticleIndex, ...]
+    articles: tuple[LabelledArticle, ...]
+    indices: tuple[tuple[int, ...], ...]
 
     @property
-    def gold(self) -> list[tuple[Dyad, ...]]:
+    def dyads(self) -> list[tuple[Dyad, ...]]:
         """The gold dyads of each segment."""
         return [segment.dyads for segment in self.segments]
 
@@ -57,13 +53,19 @@ class LabelledArticles:
         """The article of each segment, for a bootstrap by article."""
         return [segment.article or segment.id for segment in self.segments]
 
+    def in_order(self, by_article: Iterable[Sequence[T]]) -> list[T]:
+        """Return what each article has for its segments in the order of all segments."""
+        pairs = (pair for indices, rows in zip(self.indices, by_article, strict=True) for pair in zip(indices, rows, strict=True))
+        return [row for _, row in sorted(pairs, key=lambda pair: pair[0])]
+
 
 @dataclass(frozen=True)
 class CandidateAnswers:
-    """The candidates of one segment and the dyad model's answers about them."""
+    """The candidates of one segment, the dyad model's answers about them, and its stances."""
 
     candidates: tuple[Candidate, ...]
     answers: tuple[Prediction, ...]
+    stances: Mapping[str, float]
 
     @property
     def codes(self) -> set[str]:
@@ -71,7 +73,7 @@ class CandidateAnswers:
         return {candidate.code_as(label) for candidate in self.candidates for label in (ITSELF, STATE, *ROLES)}
 
 
-def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> LabelledArticles:
+def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> GoldArticles:
     """Label the segments and find their actors.
 
     The segments of an article are read together, the two of a minimal pair each by itself.
@@ -85,59 +87,51 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> L
     by_article: dict[str, list[int]] = {}
     for index, segment in enumerate(segments):
         by_article.setdefault(segment.id if alone or not segment.article else segment.article, []).append(index)
+    predictions = predictor.predict(segments)
     articles = []
     for indices in by_article.values():
-        first = segments[indices[0]]
-        headline, *mentions = actors.article([first.context, *(segments[index].text for index in indices)], first.date)
-        articles.append(ArticleIndex(tuple(indices), tuple(map(tuple, mentions)), tuple(headline)))
-    return LabelledArticles(tuple(segments), tuple(predictor.predict(segments)), tuple(articles))
+        own = [segments[index] for index in indices]
+        headline, *mentions = actors.article([own[0].context, *(segment.text for segment in own)], own[0].date)
+        articles.append(LabelledArticle(own, mentions, [predictions[index] for index in indices], headline))
+    return GoldArticles(tuple(segments), tuple(articles), tuple(map(tuple, by_article.values())))
 
 
-def found_by(finder: DyadFinder, labelled: LabelledArticles) -> list[list[Dyad]]:
+def found_by(finder: DyadFinder, gold: GoldArticles) -> list[list[Dyad]]:
     """Return the dyads of each segment that anything finds."""
-    out: list[list[Dyad]] = [[] for _ in labelled.segments]
-    for article in labelled.articles:
-        segments, predictions = _of_article(labelled, article)
-        rows = finder.find(segments, article.mentions, predictions, article.headline)
-        for index, row in zip(article.indices, rows, strict=True):
-            out[index] = [one.dyad for one in row]
-    return out
+    return gold.in_order([[one.dyad for one in row] for row in finder.find(article)] for article in gold.articles)
 
 
-def answers(labelled: LabelledArticles, model: DyadModel) -> list[CandidateAnswers]:
-    """Return the model's answers to all segments, on which several thresholds can be tried."""
-    asked: dict[int, Questions] = {}
-    for article in labelled.articles:
-        segments, predictions = _of_article(labelled, article)
-        asked |= zip(article.indices, model.questions(segments, article.mentions, predictions, article.headline), strict=True)
-    in_order = [asked[index] for index in range(len(labelled.segments))]
-    rows = [row for one in in_order for row in one.segments]
+def answers(gold: GoldArticles, model: DyadModel) -> list[CandidateAnswers]:
+    """Return the model's answers about all segments, on which several thresholds can be tried."""
+    asked = gold.in_order(model.questions(article) for article in gold.articles)
+    stances = gold.in_order([prediction.probabilities["stance"] for prediction in article.predictions] for article in gold.articles)
+    rows = [row for one in asked for row in one.segments]
     predicted = iter(model.predictor.predict(rows) if rows else [])
-    return [CandidateAnswers(one.candidates, tuple(next(predicted) for _ in one.segments)) for one in in_order]
-
-
-def chosen(labelled: LabelledArticles, given: Sequence[CandidateAnswers], thresholds: Thresholds) -> list[list[ScoredDyad]]:
-    """Return the dyads of each segment with these thresholds."""
     return [
-        choose(one.candidates, one.answers, prediction.probabilities["stance"], thresholds)
-        for one, prediction in zip(given, labelled.predictions, strict=True)
+        CandidateAnswers(one.candidates, tuple(next(predicted) for _ in one.segments), of_segment)
+        for one, of_segment in zip(asked, stances, strict=True)
     ]
 
 
-def tune(labelled: LabelledArticles, given: Sequence[CandidateAnswers], start: Thresholds | None = None) -> tuple[Thresholds, float]:
+def chosen(given: Sequence[CandidateAnswers], thresholds: Thresholds) -> list[list[ScoredDyad]]:
+    """Return the dyads of each segment with these thresholds."""
+    return [choose(one.candidates, one.answers, one.stances, thresholds) for one in given]
+
+
+def tune(gold: GoldArticles, given: Sequence[CandidateAnswers], start: Thresholds | None = None) -> tuple[Thresholds, float]:
     """Return the thresholds with the highest mean F1 of ``AIMS``, and that mean.
 
     Args:
-        labelled: a split that is neither trained on nor reported.
+        gold: a split that is neither trained on nor reported.
         given: the model's answers to it.
         start: where the search begins; it goes number by number over ``GRID``.
     """
     best = start or Thresholds()
-    high = _aim(labelled.gold, chosen(labelled, given, best))
+    high = _aim(gold.dyads, chosen(given, best))
     for name, value in [(name, value) for _ in range(_ROUNDS) for name, values in GRID.items() for value in values]:
         # Each number is tried on the best of those before it.
         trial = replace(best, **{name: value})
-        aim = _aim(labelled.gold, chosen(labelled, given, trial))
+        aim = _aim(gold.dyads, chosen(given, trial))
         if aim > high:
             best, high = trial, aim
     return best, high
@@ -167,10 +161,6 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
         apart += bool(given[0]) and {(target, source) for source, target in given[0]} == given[1]
         both += given == gold
     return {"pairs": count, "apart": apart / count, "both": both / count} if count else None
-
-
-def _of_article(labelled: LabelledArticles, article: ArticleIndex) -> tuple[list[Segment], list[Prediction]]:
-    return [labelled.segments[index] for index in article.indices], [labelled.predictions[index] for index in article.indices]
 
 
 def _aim(gold: Sequence[Collection[Dyad]], found: Sequence[Collection[ScoredDyad]]) -> float:
