@@ -89,7 +89,7 @@ def test_the_crosswalk_leads_to_all_plover_events_but_none_twice(diplomacy: Sche
     assert sorted(events) == expected.split()
 
 
-def test_a_name_is_told_in_both_languages(diplomacy: Scheme) -> None:
+def test_a_name_is_reported_in_both_languages(diplomacy: Scheme) -> None:
     """Tables and pages ask for a name in one language."""
     warning = diplomacy.stance.labels[diplomacy.stance.index("warning")]
     assert (warning.name("de"), warning.name("en")) == ("Warnung", "Warning")
@@ -104,7 +104,7 @@ def test_an_unknown_label_is_answered_with_the_nearest_and_all(diplomacy: Scheme
 
 
 def test_an_unknown_task_is_answered_with_the_nearest(diplomacy: Scheme) -> None:
-    """A task is reached by its name, and a slip of it is told."""
+    """A task is reached by its name, and a typing error is reported."""
     with pytest.raises(UserError, match=r"unknown task 'stanse', did you mean 'stance'\?; the scheme diplomacy has topic, stance"):
         diplomacy["stanse"]
 
@@ -126,7 +126,7 @@ def test_a_scheme_survives_the_way_through_plain_data(diplomacy: Scheme) -> None
 
 
 def test_the_digest_ignores_names_and_definitions(diplomacy: Scheme) -> None:
-    """A mended translation does not make old runs incomparable."""
+    """A corrected translation does not make old runs incomparable."""
     data = diplomacy.to_dict()
     data["tasks"]["stance"]["labels"]["warning"].update(de="Mahnung", en="Caution", definition="Anders gesagt.")
     data["tasks"]["topic"]["de"] = "Sachgebiet"
@@ -140,8 +140,8 @@ def test_the_digest_knows_the_order_of_the_labels() -> None:
     assert first.digest() != second.digest()
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    """Whoever mends a scheme mends it once."""
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    """A scheme is corrected once."""
     text = """
 nam: x
 tasks:
@@ -152,7 +152,7 @@ tasks:
 """
     with pytest.raises(UserError, match="the label scheme has") as caught:
         labels.load(broken(tmp_path, text))
-    told = str(caught.value)
+    message = str(caught.value)
     for fault in (
         "unknown key 'nam', did you mean 'name'?",
         "'name' is missing",
@@ -164,14 +164,14 @@ tasks:
         "task 'stance': unknown key 'label', did you mean 'labels'?",
         "task 'stance': 'labels' is missing",
     ):
-        assert fault in told
+        assert fault in message
 
 
 @pytest.mark.parametrize(
     ("written", "read"), [("no", "False"), ("yes", "True"), ("1", "1"), ("null", "None"), ("2024-01-01", "datetime.date")]
 )
 def test_a_label_that_yaml_reads_as_something_else_must_be_quoted(tmp_path: Path, written: str, read: str) -> None:
-    """YAML makes false of an unquoted no, and a number of 1; that is told instead of becoming a label 'False'."""
+    """YAML makes false of an unquoted no, and a number of 1; that is reported instead of becoming a label 'False'."""
     with pytest.raises(UserError, match=rf"label {read}.* write it in quotes"):
         labels.load(broken(tmp_path, f"name: x\ntasks:\n  stance:\n    labels: [{written}, maybe]\n"))
 

@@ -1,4 +1,4 @@
-"""What may reach a corpus, and what is told of the rest."""
+"""What may reach a corpus, and what is recorded about the rest."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def test_a_sound_segment_is_left_as_it_is():
         ("fÃƒÂ¼r alle", "für alle"),
     ],
 )
-def test_mojibake_is_mended(broken, sound):
+def test_mojibake_is_repaired(broken, sound):
     """UTF-8 that was read as Latin-1 or Windows-1252, once or twice, becomes German again."""
     assert repair_encoding(broken) == sound
 
 
-def test_mended_segments_are_listed_before_and_after():
+def test_repaired_segments_are_listed_before_and_after():
     """A repair is no secret, and it reaches context and target too."""
     checked = clean_segments([segment(1, "Das ist fÃ¼r alle.", context="Die StraÃŸe", target="Ã–l")], CleaningRules(), SCHEME)
     assert (checked.segments[0].text, checked.segments[0].context, checked.segments[0].target) == ("Das ist für alle.", "Die Straße", "Öl")
@@ -85,12 +85,12 @@ def test_mended_segments_are_listed_before_and_after():
 
 
 def test_mojibake_is_dropped_where_the_user_wants_no_repair():
-    """``repair_mojibake: false`` leaves no mended text in the corpus."""
+    """``repair_mojibake: false`` leaves no repaired text in the corpus."""
     assert why(clean_segments([segment(1, "Das ist fÃ¼r alle.")], CleaningRules(repair_mojibake=False), SCHEME)) == {"s1": "mojibake"}
 
 
 def test_lost_characters_are_dropped():
-    """U+FFFD and half a surrogate pair cannot be mended."""
+    """U+FFFD and half a surrogate pair cannot be repaired."""
     assert why(clean_segments([segment(1, "f\ufffdr alle"), segment(2, "halb \ud83d da")], CleaningRules(), SCHEME)) == {
         "s1": "mojibake",
         "s2": "mojibake",
@@ -134,7 +134,7 @@ def test_stripping_keeps_the_words(text, clean):
 
 
 def test_markup_follows_the_rule():
-    """``drop`` lists the segment, ``strip`` mends it, ``keep`` lets it be."""
+    """``drop`` lists the segment, ``strip`` repairs it, ``keep`` lets it be."""
     one = segment(1, "Ein <b>fetter</b> Satz")
     assert why(clean_segments([one], CleaningRules(), SCHEME)) == {"s1": "markup"}
     assert clean_segments([one], CleaningRules(markup="strip"), SCHEME).segments[0].text == "Ein fetter Satz"
@@ -149,7 +149,7 @@ def test_markup_in_the_context_costs_no_segment():
 
 @pytest.mark.parametrize("text", ["", " \t\n", "\u200b\ufeff\u00a0", "<br>"])
 def test_an_empty_text_is_dropped(text):
-    """Also one that only looks empty, or is empty once its markup is gone."""
+    """Also one that is only visibly empty, or is empty once its markup is gone."""
     assert why(clean_segments([segment(1, text)], CleaningRules(markup="strip"), SCHEME)) == {"s1": "empty_text"}
 
 
@@ -197,7 +197,7 @@ def test_near_duplicates_with_the_same_labels_are_dropped():
 
 
 def test_near_duplicates_towards_another_target_stay():
-    """A question that differs makes another row, however alike the answers; the same holds across splits."""
+    """A question that differs makes another row, however similar the answers; the same holds across splits."""
     one, two = segment(1, target="Gas"), segment(2, LONG.replace("Dienstag", "Dienstag,"), target="Öl")
     assert why(clean_segments([one, two], CleaningRules(), SCHEME)) == {}
     assert separate({"train": [one], "dev": [], "test": [two]}, CleaningRules()).dropped == ()
@@ -233,7 +233,7 @@ def test_rows_labelled_for_different_tasks_complete_each_other():
 
 
 def test_a_given_test_split_is_kept_whole():
-    """Figures on a published test split must stay comparable, so its faults are told and left, save an empty text."""
+    """Metrics on a published test split must stay comparable, so its faults are noted and only empty texts are dropped."""
     segments = [segment(number, split="test") for number in (1, 2)] + [
         segment(3, "a <b>c</b>", split="test"),
         segment(4, " ", split="test"),
@@ -304,7 +304,7 @@ def test_leakage_across_targets_is_none():
     ],
 )
 def test_segments_built_in_python_are_checked_too(faulty, message):
-    """No reader stands before them, so the check says what is wrong and where."""
+    """No reader has checked them, so the check says what is wrong and where."""
     with pytest.raises(UserError, match=message):
         clean_segments([faulty, segment(2)], CleaningRules(), SCHEME)
 

@@ -85,7 +85,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def told(prepared: Prepared, language: str = "en") -> str:
+def shown(prepared: Prepared, language: str = "en") -> str:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(table(prepared, language))
     return console.export_text()
@@ -117,7 +117,7 @@ def test_some_tasks_alone_are_read_from_the_same_splits(tmp_path):
 
 
 def test_the_folder_holds_all_that_is_promised(tmp_path):
-    """Parquet per split, manifest, card, and the lists of what was dropped and mended."""
+    """Parquet per split, manifest, card, and the lists of what was dropped and repaired."""
     assert sorted(snapshot(made(tmp_path).folder)) == [
         "README.md",
         "dev.parquet",
@@ -150,7 +150,7 @@ def test_the_manifest_counts(tmp_path):
 
 
 def test_what_was_dropped_is_listed_with_its_reason(tmp_path):
-    """From the reader, from the check and from the leakage check alike."""
+    """From the reader, from the check and from the leakage check."""
     extra = [
         replace(SEGMENTS[0], id="copy", where="news.jsonl, line 90"),
         replace(SEGMENTS[4], id="leak", split="train", article="other"),
@@ -209,8 +209,8 @@ def test_the_card_names_labels_in_both_languages(tmp_path):
 def test_the_table_shows_labels_and_losses(tmp_path):
     """In the terminal, in German or English; a label with brackets is no colour."""
     prepared = made(tmp_path, [*SEGMENTS, replace(SEGMENTS[0], id="copy")])
-    assert all(part in told(prepared) for part in ("train: 6 segments of 6 articles", "Warning", "duplicate", "unlabelled"))
-    assert all(part in told(prepared, "de") for part in ("Haltung", "Warnung", "ohne Angabe"))
+    assert all(part in shown(prepared) for part in ("train: 6 segments of 6 articles", "Warning", "duplicate", "unlabelled"))
+    assert all(part in shown(prepared, "de") for part in ("Haltung", "Warnung", "ohne Angabe"))
 
 
 def test_a_failing_run_leaves_the_old_corpus(tmp_path):
@@ -302,7 +302,7 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
-    """It is not overwritten, whether it stands for the corpus or for the output folder."""
+    """It is not overwritten, be it the corpus or the output folder."""
     (tmp_path / "tiny").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="tiny is a file"):
         made(tmp_path)

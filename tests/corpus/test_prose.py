@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from haltung import labels
+from haltung.cli import main
 from haltung.corpus.quality import Limits, Measure, inspect, read_words, typography_faults, unknown_words, variety
 from haltung.corpus.readers.standoff import Standoff
 from haltung.corpus.readers.union import Union
@@ -23,8 +22,8 @@ SCHEME = labels.parse({"name": "two", "tasks": {"topic": {"labels": ["war", "tra
 def corpus(*texts: str, **more: object) -> list[Segment]:
     """Segments of these texts, each an article of its own."""
     return [
-        Segment(f"s{place}", text, {"topic": "war", "stance": "neutral"}, article=f"a{place}", **more)  # type: ignore[arg-type]
-        for place, text in enumerate(texts)
+        Segment(f"s{index}", text, {"topic": "war", "stance": "neutral"}, article=f"a{index}", **more)  # type: ignore[arg-type]
+        for index, text in enumerate(texts)
     ]
 
 
@@ -52,7 +51,7 @@ def test_a_phrase_that_recurs_is_found() -> None:
 
 
 def test_openings_that_recur_are_found() -> None:
-    """A third of the segments opens alike."""
+    """A third of the segments opens in the same way."""
     found = measure(corpus("In der Nacht fiel Schnee.", "In der Nacht kam Regen.", "Am Tag schien Sonne."), opening=0.5)
     assert (found.found, found.faults) == ("66.67%", ("2 ×  in der nacht …",))
 
@@ -64,7 +63,7 @@ def test_variety_of_a_text_that_repeats_itself_is_low() -> None:
     assert dull.compression < 0.02
 
 
-def test_variety_outside_the_tolerance_is_told() -> None:
+def test_variety_outside_the_tolerance_is_reported() -> None:
     """On either side of the real measure."""
     texts = corpus(*["ja nein"] * 1000)
     assert not measure(texts, type_token=0.5).holds
@@ -93,7 +92,7 @@ def test_variety_outside_the_tolerance_is_told() -> None:
 )
 def test_each_fault_of_typography_is_found(texts: list[str], country: str, found: str) -> None:
     """Each with the sentence that has it."""
-    assert any(place == 0 and found in fault for place, fault in typography_faults(texts, country))
+    assert any(index == 0 and found in fault for index, fault in typography_faults(texts, country))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_good_typography_has_no_fault(texts: list[str], country: str) -> None:
 
 
 def test_labels_pairs_and_actors_are_counted() -> None:
-    """What is rarer than asked for is named."""
+    """What is rarer than required is named."""
     rows = corpus("a", "b", dyads=(Dyad("USA-OPP", "EU", "neutral"), Dyad("", "UN", "neutral")))
     limits = {"labels": {"stance": 1}, "pairs": {"rows": "stance", "columns": "topic", "largest": 1, "least": 2}}
     more = {"states": 2, "organisations": 2, "organisation_codes": ("EU", "UN")}
@@ -122,7 +121,7 @@ def test_labels_pairs_and_actors_are_counted() -> None:
 
 
 @pytest.mark.system("hunspell")
-def test_unknown_words_are_told_by_country(tmp_path: Path) -> None:
+def test_unknown_words_are_found_by_country(tmp_path: Path) -> None:
     """Jänner is Austrian, ß is not Swiss, a name is allowed by the list."""
     words = tmp_path / "words.txt"
     words.write_text("# Namen\nXylophila\n", encoding="utf-8")
@@ -131,13 +130,13 @@ def test_unknown_words_are_told_by_country(tmp_path: Path) -> None:
     assert [fault.split()[0] for fault in found.faults] == ["Ynglinga", "heißt"]
 
 
-def test_a_missing_list_of_words_is_told(tmp_path: Path) -> None:
+def test_a_missing_list_of_words_is_reported(tmp_path: Path) -> None:
     """With its path."""
     with pytest.raises(UserError, match=r"words\.txt: no such file"):
         read_words(tmp_path / "words.txt")
 
 
-def test_a_missing_hunspell_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_hunspell_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to install."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"hunspell is not installed.*make system"):
@@ -156,35 +155,40 @@ def test_the_stored_measures_are_those_of_real_news(root: Path, shared: Path) ->
 
 
 @pytest.mark.parametrize("words", [(), ("corpus=challenge", "limits=challenge")])
-def test_the_shipped_corpora_hold(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """The command says so, and exits with 0; spelling is checked where hunspell is."""
-    done = _check(tmp_path, *words)
-    assert done.returncode == 0, done.stdout
-    assert "not met" not in done.stdout
+def test_the_shipped_corpora_hold(check: Callable[..., tuple[int, str]], words: tuple[str, ...]) -> None:
+    """The command says so, and exits with 0; spelling is checked if hunspell is installed."""
+    code, printed = check(*words)
+    assert code == 0, printed
+    assert "not met" not in printed
 
 
-def test_a_limit_that_is_not_met_ends_with_1_and_lists_the_faults(tmp_path: Path) -> None:
+def test_a_limit_that_is_not_met_ends_with_1_and_lists_the_faults(check: Callable[..., tuple[int, str]]) -> None:
     """So that a pipeline stops."""
-    done = _check(tmp_path, "spelling=off", "limits.labels.stance=100000", "limits.jaccard=null", "shown=2")
-    assert done.returncode == 1
-    assert "not met" in done.stdout
-    assert "support: " in done.stdout
-    assert "and 8 more (shown=10 lists them all)" in done.stdout
-    assert "spelling was not checked: switched off" in done.stdout
+    code, printed = check("spelling=off", "limits.labels.stance=100000", "limits.jaccard=null", "shown=2")
+    assert code == 1
+    for part in ("not met", "support: ", "and 8 more (shown=10 lists them all)", "spelling was not checked: switched off"):
+        assert part in printed
 
 
-def test_a_task_that_the_scheme_lacks_is_told(tmp_path: Path) -> None:
+def test_a_task_that_the_scheme_lacks_is_reported(check: Callable[..., tuple[int, str]]) -> None:
     """In one sentence."""
-    done = _check(tmp_path, "spelling=off", "+limits.labels.stanse=1", "limits.jaccard=null")
-    assert done.returncode == 2
-    assert "unknown task 'stanse', did you mean 'stance'?" in done.stderr
+    code, printed = check("spelling=off", "+limits.labels.stanse=1", "limits.jaccard=null")
+    assert code == 2
+    assert "unknown task 'stanse', did you mean 'stance'?" in printed
 
 
-def _check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    wide = os.environ | {"COLUMNS": "160"}
-    return subprocess.run(
-        [sys.executable, "-m", "haltung", "check", *words], capture_output=True, text=True, cwd=folder, check=False, env=wide
-    )
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command and return its exit code and all that it prints."""
+
+    def run(*words: str) -> tuple[int, str]:
+        code = main(["check", *words])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    return run
 
 
 def test_blocks_of_a_short_text_are_one() -> None:

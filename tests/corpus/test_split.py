@@ -33,14 +33,14 @@ def corpora(draw: st.DrawFn) -> list[Segment]:
     sizes = draw(st.lists(st.integers(1, 6), min_size=12, max_size=40))
     made: list[Segment] = []
     for number, size in enumerate(sizes):
-        home = SPLITS[number % 3] if number < 9 else draw(st.sampled_from(("train", "test")))
+        split = SPLITS[number % 3] if number < 9 else draw(st.sampled_from(("train", "test")))
         article = draw(st.sampled_from((f"a{number}", "")))
         for _ in range(size):
             stance = draw(st.sampled_from(STANCES))
             day = draw(st.integers(1, 9))
             date = f"2026-0{1 + number % 9}-0{day}"
             labels = {"stance": stance, "tags": draw(st.sampled_from((None, (), ("a",), ("a", "b"))))}
-            made.append(Segment(f"s{len(made)}", f"Satz {len(made)}", labels, article=article, date=date, target=f"t{number}", split=home))
+            made.append(Segment(f"s{len(made)}", f"Satz {len(made)}", labels, article=article, date=date, target=f"t{number}", split=split))
     return made
 
 
@@ -53,7 +53,7 @@ KINDS: list[Split] = [
 ]
 
 
-def homes(splits: Splits) -> dict[str, str]:
+def split_of(splits: Splits) -> dict[str, str]:
     return {segment.id: name for name, part in splits.items() for segment in part}
 
 
@@ -71,17 +71,17 @@ def plain(count: int, size: int = 1, **more: str) -> list[Segment]:
 def test_a_split_never_shares_an_article(kind, corpus):
     """Not one article, nor a segment without one, is in two splits."""
     splits = kind.split(corpus, SCHEME)
-    places = [(segment.group, name) for name, part in splits.items() for segment in part]
-    assert max(Counter(key for key, _ in set(places)).values()) == 1
+    pairs = [(segment.group, name) for name, part in splits.items() for segment in part]
+    assert max(Counter(key for key, _ in set(pairs)).values()) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: type(kind).__name__)
 @settings(max_examples=15, deadline=None)
 @given(corpus=corpora())
 def test_a_split_is_a_partition_in_the_order_of_the_source(kind, corpus):
-    """Nothing is lost, nothing is doubled, nothing changes its place."""
+    """Nothing is lost, nothing is doubled, nothing changes its position."""
     splits = kind.split(corpus, SCHEME)
-    order = {segment.id: place for place, segment in enumerate(corpus)}
+    order = {segment.id: index for index, segment in enumerate(corpus)}
     assert Counter(segment.id for part in splits.values() for segment in part) == Counter(list(order))
     assert all(order[one.id] < order[two.id] for part in splits.values() for one, two in pairwise(part))
 
@@ -94,8 +94,8 @@ def test_a_seed_gives_one_split(kind):
         if kind is Given
         else [Segment(s.id, s.text, s.labels, article=s.article, target=s.article) for s in plain(60, 2)]
     )
-    first, again, other = (homes(kind(seed=seed).split(corpus, SCHEME)) for seed in (1, 1, 2))
-    assert first == again
+    first, same, other = (split_of(kind(seed=seed).split(corpus, SCHEME)) for seed in (1, 1, 2))
+    assert first == same
     assert first != other
 
 
@@ -106,7 +106,7 @@ def test_given_splits_are_taken_as_they_are():
 
 
 def test_given_without_dev_cuts_it_from_train_alone():
-    """By article, of the size asked for; test is untouched."""
+    """By article, of the requested size; test is untouched."""
     corpus = plain(50, 4, split="train") + [Segment(f"t{number}", "T", split="test") for number in range(30)]
     splits = Given(dev=0.1).split(corpus, SCHEME)
     assert {name: len(part) for name, part in splits.items()} == {"train": 180, "dev": 20, "test": 30}
@@ -163,7 +163,7 @@ def test_a_date_split_shows_training_nothing_from_after_its_border():
     days = ["2026-01-01", "2026-02-28", "2026-03-01", "2026-05-31", "2026-06-01T08:00:00"]
     corpus = [Segment(f"s{number}", "x", date=day) for number, day in enumerate(days)]
     corpus += [Segment("long-1", "x", article="long", date="2026-01-01"), Segment("long-2", "x", article="long", date="2026-07-01")]
-    got = homes(ByDate("2026-03-01", "2026-06-01").split(corpus, SCHEME))
+    got = split_of(ByDate("2026-03-01", "2026-06-01").split(corpus, SCHEME))
     assert got == {"s0": "train", "s1": "train", "s2": "dev", "s3": "dev", "s4": "test", "long-1": "test", "long-2": "test"}
 
 
@@ -177,7 +177,7 @@ def test_held_out_targets_are_in_one_split_only():
 
 
 def test_an_author_who_answers_two_questions_leaves_train():
-    """A held-out target tears such an article; separating the splits mends that."""
+    """A held-out target tears such an article; separating the splits corrects that."""
     corpus = [Segment(f"s{number}", "x", article=f"author {number // 2}", target=f"Frage {number % 4}") for number in range(12)]
     apart = separate(ByTarget(dev=0, test=["Frage 1"]).split(corpus, SCHEME), CleaningRules(leakage=False))
     assert Counter(item.reason for item in apart.dropped) == {"shared_article": 3}

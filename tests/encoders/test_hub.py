@@ -19,7 +19,7 @@ from hub_server import Hub, Repository, serve
 
 GBERT = "deepset/gbert-base"
 
-# Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `told` is what a user would be shown.
+# Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `shown` is the message that a user gets.
 _BEGIN = """
 import json, sys
 from pathlib import Path
@@ -30,7 +30,7 @@ from haltung.corpus.readers.xstance import XStance
 from haltung.encoders.load import Encoder, load
 from haltung.errors import UserError
 
-def told(action):
+def shown(action):
     try:
         action()
     except UserError as error:
@@ -52,15 +52,15 @@ from transformers import AutoModel, AutoTokenizer
 np.save(out / "ours.npy", hidden(*load(gbert())))
 np.save(out / "theirs.npy", hidden(AutoModel.from_pretrained(gbert().path), AutoTokenizer.from_pretrained(gbert().path)))
 report = {
-    "missing": told(lambda: load(gbert("deepset/gbert-bass"))),
-    "revision": told(lambda: load(gbert(revision="v9"))),
-    "malformed": told(lambda: load(gbert("deepset/gbert base"))),
+    "missing": shown(lambda: load(gbert("deepset/gbert-bass"))),
+    "revision": shown(lambda: load(gbert(revision="v9"))),
+    "malformed": shown(lambda: load(gbert("deepset/gbert base"))),
 }
 """
 
 _OFFLINE = """
 np.save(out / "ours.npy", hidden(*load(gbert())))
-report = {"not cached": told(lambda: load(gbert("deepset/gbert-large")))}
+report = {"not cached": shown(lambda: load(gbert("deepset/gbert-large")))}
 """
 
 _CORPORA = """
@@ -68,18 +68,18 @@ import datasets
 def segments(reader, name):
     return [[s.split, s.text, s.target, dict(s.labels)] for s in reader.read(scheme(name)).segments]
 # First, since datasets falls back to what it has in its cache of the same name, whatever the revision.
-script = told(lambda: XStance(hub="ZurichNLP/x_stance", revision="main").read(scheme("xstance")))
+script = shown(lambda: XStance(hub="ZurichNLP/x_stance", revision="main").read(scheme("xstance")))
 report = {
     "script": script,
     "gnad10": segments(Gnad10(hub="community-datasets/gnad10"), "gnad10"),
     "x_stance": segments(XStance(hub="ZurichNLP/x_stance", test_set="all"), "xstance"),
-    "missing": told(lambda: XStance(hub="ZurichNLP/x_stanze").read(scheme("xstance"))),
-    "malformed": told(lambda: Gnad10(hub="community datasets/gnad10").read(scheme("gnad10"))),
+    "missing": shown(lambda: XStance(hub="ZurichNLP/x_stanze").read(scheme("xstance"))),
+    "malformed": shown(lambda: Gnad10(hub="community datasets/gnad10").read(scheme("gnad10"))),
 }
 """
 
-_UNREACHABLE_ENCODER = 'report = {"encoder": told(lambda: load(gbert()))}'
-_UNREACHABLE_CORPUS = 'report = {"corpus": told(lambda: Gnad10(hub="community-datasets/gnad10").read(scheme("gnad10")))}'
+_UNREACHABLE_ENCODER = 'report = {"encoder": shown(lambda: load(gbert()))}'
+_UNREACHABLE_CORPUS = 'report = {"corpus": shown(lambda: Gnad10(hub="community-datasets/gnad10").read(scheme("gnad10")))}'
 
 
 class Client:
@@ -201,7 +201,7 @@ def test_weights_are_fetched_from_the_hub_once(encoder: Client, hub: Hub, gbert:
 def test_a_fetched_encoder_needs_the_hub_no_more(
     encoder: Client, hub: Hub, home: Path, root: Path, tmp_path: Path, expected: np.ndarray
 ) -> None:
-    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request; one that is not there is told at once."""
+    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request; a missing one is reported at once."""
     before = len(hub.requests)
     client = Client(_OFFLINE, root, tmp_path, {**hub.environment(home), "HF_HUB_OFFLINE": "1"})
     report = client.report()
@@ -218,7 +218,7 @@ def test_the_umlauts_of_a_wordpiece_vocabulary_stay(gbert: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["missing", "revision", "malformed"])
-def test_an_encoder_that_the_hub_lacks_is_told_with_the_ways_out(encoder: Client, hub: Hub, case: str) -> None:
+def test_an_encoder_that_the_hub_lacks_is_named_with_the_ways_out(encoder: Client, hub: Hub, case: str) -> None:
     """One sentence: the encoder, its hub name, the hub's address, a local folder or the embedded encoder instead."""
     text = encoder.report()[case]
     path = {"missing": "deepset/gbert-bass", "revision": GBERT, "malformed": "deepset/gbert base"}[case]
@@ -255,7 +255,7 @@ def test_x_stance_is_read_from_the_hubs_parquet_in_german_alone(corpora: dict[st
         ("malformed", "community datasets/gnad10 .*Repo id must use alphanumeric chars"),
     ],
 )
-def test_a_corpus_that_the_hub_lacks_is_told(corpora: dict[str, Any], case: str, reason: str) -> None:
+def test_a_corpus_that_the_hub_lacks_is_reported(corpora: dict[str, Any], case: str, reason: str) -> None:
     """In one sentence that says why, and what to do instead."""
     assert re.search(reason, corpora[case])
     assert "local files" in corpora[case]
@@ -263,14 +263,14 @@ def test_a_corpus_that_the_hub_lacks_is_told(corpora: dict[str, Any], case: str,
 
 
 @pytest.mark.slow
-def test_an_unreachable_hub_is_told_with_the_encoder_and_the_ways_out(unreachable: dict[str, Any]) -> None:
+def test_an_unreachable_hub_is_named_with_the_encoder_and_the_ways_out(unreachable: dict[str, Any]) -> None:
     """The address that did not answer, and what needs no hub."""
     assert f"could not be loaded from the hub {unreachable['address']}: We couldn't connect to" in unreachable["encoder"]
     assert "encoder=e5_small_de, which needs no hub" in unreachable["encoder"]
 
 
 @pytest.mark.slow
-def test_an_unreachable_hub_is_told_with_the_corpus_and_the_ways_out(unreachable: dict[str, Any]) -> None:
+def test_an_unreachable_hub_is_named_with_the_corpus_and_the_ways_out(unreachable: dict[str, Any]) -> None:
     """A corpus can also be read from local files."""
     assert "community-datasets/gnad10 could not be loaded from the hub" in unreachable["corpus"]
     assert "local files" in unreachable["corpus"]

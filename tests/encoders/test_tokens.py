@@ -1,4 +1,4 @@
-"""What the encoder is given: the text, and what stands before it."""
+"""What the encoder is given: the text, and what precedes it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_target_keeps_its_beginning_and_up_to_half_of_the_input(tokenizer) -> 
 
 
 def test_target_and_context_together_keep_target_and_text(tokenizer) -> None:
-    """The context alone gives way, on its left; what is left of it stands next to the text."""
+    """The context alone gives way, on its left; the rest is next to the text."""
     segment = Segment("1", "Chile warnt die Marine .", target="Malta mahnt den Zoll", context="Ghana " * 40 + "Nepal")
     (tokens,) = encode([segment], tokenizer, "target+context", max_length=24)
     words = tokenizer.decode(tokens.ids)
@@ -89,14 +89,14 @@ def test_no_text_breaks_the_input(tokenizer, reads: str, text: str) -> None:
     assert len(tokens.ids) == len(tokens.types) == len(tokens.own)
 
 
-def test_the_prefix_stands_before_the_whole_input(tokenizer) -> None:
+def test_the_prefix_precedes_the_whole_input(tokenizer) -> None:
     """An encoder that was pretrained with a prefix gets it once, in front."""
     segment = Segment("1", "warnt", context="Peru")
     (tokens,) = encode([segment], tokenizer, "context", prefix="Chile ")
     assert tokens.ids == tokenizer("Chile Peru", "warnt")["input_ids"]
 
 
-def test_an_unknown_input_is_told_with_the_nearest() -> None:
+def test_an_unknown_input_is_named_with_the_nearest() -> None:
     """A slip in the config is one sentence."""
     with pytest.raises(UserError, match="'contxt', did you mean 'context'"):
         NetworkSpec(reads={"default": "contxt"})

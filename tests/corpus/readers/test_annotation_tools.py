@@ -64,7 +64,7 @@ def annotation(*results: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"id": 1, "completed_by": 1, "was_cancelled": False, "ground_truth": False, "result": list(results), **more}
 
 
-def told(reading: Reading) -> dict[str, object]:
+def stances(reading: Reading) -> dict[str, object]:
     """The stance of each segment."""
     return {segment.id: segment.labels["stance"] for segment in reading.segments}
 
@@ -111,7 +111,7 @@ def test_label_studio_json_and_json_min_give_the_same(tmp_path: Path, scheme: Sc
         ],
     )
     readings = [LabelStudio(path, tasks={"stance": "haltung"}).read(scheme) for path in (whole, minimal)]
-    assert told(readings[0]) == told(readings[1]) == {"1": "warning", "2": "neutral"}
+    assert stances(readings[0]) == stances(readings[1]) == {"1": "warning", "2": "neutral"}
 
 
 def test_a_multi_label_choice_is_read(tmp_path: Path) -> None:
@@ -131,23 +131,23 @@ def test_cancelled_and_missing_annotations_are_dropped_with_their_reason(tmp_pat
         item(4, annotation(choice("stance", "threat"))),
     ]
     reading = LabelStudio(export(tmp_path / "a.json", items)).read(scheme)
-    assert told(reading) == {"4": "threat"}
+    assert stances(reading) == {"4": "threat"}
     assert dropped(reading) == [("1", "unlabelled"), ("2", "cancelled"), ("3", "unlabelled")]
 
 
 def test_ground_truth_outweighs_every_other_annotation(tmp_path: Path, scheme: Scheme) -> None:
     """An annotation that was marked as the truth needs no vote."""
     items = [item(1, *[annotation(choice("stance", "threat"))] * 2, annotation(choice("stance", "warning"), ground_truth=True))]
-    assert told(LabelStudio(export(tmp_path / "a.json", items), annotators="majority").read(scheme)) == {"1": "warning"}
+    assert stances(LabelStudio(export(tmp_path / "a.json", items), annotators="majority").read(scheme)) == {"1": "warning"}
 
 
 def test_several_annotators_are_settled_as_asked(tmp_path: Path, scheme: Scheme) -> None:
     """First, majority or unanimity; a tie is dropped with its reason, never guessed."""
     votes = [annotation(choice("stance", label)) for label in ("warning", "threat", "threat")]
     path = export(tmp_path / "a.json", [item(1, *votes), item(2, *votes[:2]), item(3, votes[0])])
-    assert told(LabelStudio(path, annotators="first").read(scheme)) == {"1": "warning", "2": "warning", "3": "warning"}
+    assert stances(LabelStudio(path, annotators="first").read(scheme)) == {"1": "warning", "2": "warning", "3": "warning"}
     majority = LabelStudio(path, annotators="majority").read(scheme)
-    assert (told(majority), dropped(majority)) == ({"1": "threat", "3": "warning"}, [("2", "disagreement")])
+    assert (stances(majority), dropped(majority)) == ({"1": "threat", "3": "warning"}, [("2", "disagreement")])
     with pytest.raises(
         UserError, match=r"item 1: 3 annotators differ in stance: warning, threat, threat; say annotators=majority or first"
     ):
@@ -156,7 +156,7 @@ def test_several_annotators_are_settled_as_asked(tmp_path: Path, scheme: Scheme)
         LabelStudio(path, annotators="most").read(scheme)
 
 
-def test_choices_of_another_name_are_told(tmp_path: Path, scheme: Scheme) -> None:
+def test_choices_of_another_name_are_reported(tmp_path: Path, scheme: Scheme) -> None:
     """A slip in ``tasks`` names the choices there are."""
     path = export(tmp_path / "a.json", [item(1, annotation(choice("haltung", "warning")))])
     with pytest.raises(UserError, match=r"no choices called 'haltun' \(for stance\), did you mean 'haltung'\?; there are haltung"):
@@ -172,7 +172,7 @@ def test_choices_of_another_name_are_told(tmp_path: Path, scheme: Scheme) -> Non
 def test_a_choice_in_plain_german_is_mapped(tmp_path: Path, scheme: Scheme) -> None:
     """Annotators click on words, the scheme has ids."""
     path = export(tmp_path / "a.json", [item(1, annotation(choice("stance", "Warnung")))])
-    assert told(LabelStudio(path, labels={"Warnung": "stance/warning"}).read(scheme)) == {"1": "warning"}
+    assert stances(LabelStudio(path, labels={"Warnung": "stance/warning"}).read(scheme)) == {"1": "warning"}
     with pytest.raises(
         UserError, match=r"item 1: unknown stance 'Warnung', did you mean 'warning'\?; this scheme has warning, threat, neutral"
     ):
@@ -195,7 +195,7 @@ def test_a_choice_in_plain_german_is_mapped(tmp_path: Path, scheme: Scheme) -> N
         ([item(1, annotation(choice("stance", "threat")))] * 2, r"item 2: the id '1' is already used at .*item 1"),
     ],
 )
-def test_a_broken_label_studio_export_is_told(tmp_path: Path, scheme: Scheme, items: object, message: str) -> None:
+def test_a_broken_label_studio_export_is_reported(tmp_path: Path, scheme: Scheme, items: object, message: str) -> None:
     """Whatever is not as Label Studio writes it ends in one sentence."""
     path = tmp_path / "a.json"
     text = json.dumps(items).replace('"text": "Satz 1.", "text": 3', '"text": 3')
@@ -249,7 +249,7 @@ def test_a_label_of_two_tasks_must_say_which(tmp_path: Path, scheme: Scheme) -> 
         ({"Warnung": "stance/warnin"}, r"unknown stance 'warnin', did you mean 'warning'\?"),
     ],
 )
-def test_a_mapping_to_nothing_is_told(tmp_path: Path, scheme: Scheme, mapping: dict[str, str], message: str) -> None:
+def test_a_mapping_to_nothing_is_reported(tmp_path: Path, scheme: Scheme, mapping: dict[str, str], message: str) -> None:
     """The right side of the mapping is checked before any line is read."""
     path = jsonl(tmp_path / "a.jsonl", {"id": 1, "text": "Satz.", "label": ["threat"]})
     with pytest.raises(UserError, match=message):
@@ -257,12 +257,12 @@ def test_a_mapping_to_nothing_is_told(tmp_path: Path, scheme: Scheme, mapping: d
 
 
 def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
-    """Without collaborative annotation doccano writes one file per annotator, in which all examples stand."""
+    """Without collaborative annotation doccano writes one file per annotator, with all examples."""
     paths = [
         jsonl(tmp_path / f"{name}.jsonl", {"id": 1, "text": "Satz 1.", "label": first}, {"id": 2, "text": "Satz 2.", "label": second})
         for name, first, second in (("anna", ["warning"], []), ("ben", ["threat"], ["threat"]), ("cem", ["threat"], []))
     ]
-    assert told(Doccano(paths, annotators="majority").read(scheme)) == {"1": "threat", "2": "threat"}
+    assert stances(Doccano(paths, annotators="majority").read(scheme)) == {"1": "threat", "2": "threat"}
     with pytest.raises(UserError, match=r"anna.jsonl, line 1: 3 annotators differ in stance"):
         Doccano(paths, annotators="error").read(scheme)
 
@@ -287,7 +287,7 @@ def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme:
         ({"id": 1, "label": ["threat"]}, r"line 2: no 'text'; this row has id, label"),
     ],
 )
-def test_a_broken_doccano_line_is_told_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
+def test_a_broken_doccano_line_is_refused_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
     """Whatever is not as doccano writes it ends in one sentence, or in the list of what was dropped."""
     path = jsonl(tmp_path / "a.jsonl", {"id": 0, "text": "Gut.", "label": ["threat"]}, row)
     with pytest.raises(UserError, match=message):
@@ -308,12 +308,12 @@ def test_prodigy_lines_are_read(tmp_path: Path, scheme: Scheme) -> None:
         {"text": "Satz 5.", "_input_hash": 5, "_task_hash": 5, "options": options, "accept": [], "answer": "accept"},
     )
     reading = Prodigy(path).read(scheme)
-    assert told(reading) == {"a-1": "warning", "a-2": "threat"}
+    assert stances(reading) == {"a-1": "warning", "a-2": "threat"}
     assert dropped(reading) == [("a-3", "rejected"), ("a-4", "ignored"), ("a-5", "unlabelled")]
 
 
 def test_two_questions_to_one_annotator_make_one_segment(tmp_path: Path, scheme: Scheme) -> None:
-    """Topic and stance may be asked one after the other; the input hash tells that the text is the same."""
+    """Topic and stance may be annotated one after the other; the input hash shows that the text is the same."""
     path = jsonl(
         tmp_path / "a.jsonl",
         {"text": "Satz.", "_input_hash": 1, "accept": ["security"], "answer": "accept", "_session_id": "news-anna"},
@@ -329,7 +329,7 @@ def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
         {"text": "Satz.", "_input_hash": 1, "accept": [label], "answer": "accept", "_annotator_id": name}
         for name, label in (("a", "warning"), ("b", "threat"), ("c", "threat"))
     ]
-    assert told(Prodigy(jsonl(tmp_path / "a.jsonl", *rows), annotators="majority").read(scheme)) == {"a-1": "threat"}
+    assert stances(Prodigy(jsonl(tmp_path / "a.jsonl", *rows), annotators="majority").read(scheme)) == {"a-1": "threat"}
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
         ({"accept": ["threat"], "answer": "accept"}, r"line 2: no 'text'"),
     ],
 )
-def test_a_broken_prodigy_line_is_told_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
+def test_a_broken_prodigy_line_is_refused_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
     """Whatever is not as Prodigy writes it ends in one sentence, or in the list of what was dropped."""
     path = jsonl(tmp_path / "a.jsonl", {"text": "Gut.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"}, row)
     with pytest.raises(UserError, match=message):

@@ -47,7 +47,7 @@ STEM = "quelle"
 
 @dataclass(frozen=True)
 class Case:
-    """A reader's file: its ending, how a reader of a file is made, and one good row with a place for the text and the label."""
+    """A reader's file: its ending, how a reader of a file is made, and one good row with a slot for the text and the label."""
 
     ending: str
     reader: Callable[..., Reader]
@@ -157,9 +157,9 @@ def refused(reader: Reader, scheme: Scheme, message: str) -> str:
     """Read, expect one sentence that matches, and return it."""
     with pytest.raises(UserError, match=message) as caught:
         reader.read(scheme)
-    told = str(caught.value)
-    assert "\n" not in told
-    return told
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
 
 
 @every_reader
@@ -170,7 +170,7 @@ def test_a_good_file_is_read(tmp_path: Path, scheme: Scheme, case: Case) -> None
 
 
 @every_reader
-def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_a_missing_file_is_named_with_the_nearest(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """A slip in a file's name is answered with the file that was meant."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
     wrong = path.with_name(f"qelle{case.ending}")
@@ -178,7 +178,7 @@ def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path, scheme: Scheme,
 
 
 @every_reader
-def test_an_empty_file_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_an_empty_file_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """Nothing is not a corpus."""
     path = tmp_path / f"{STEM}{case.ending}"
     path.write_bytes(b"")
@@ -186,7 +186,7 @@ def test_an_empty_file_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> No
 
 
 @line_readers
-def test_a_file_of_blank_lines_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_a_file_of_blank_lines_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """Blank lines are no rows."""
     path = tmp_path / f"{STEM}{case.ending}"
     path.write_text(case.header + "\n\n", encoding="utf-8")
@@ -194,8 +194,8 @@ def test_a_file_of_blank_lines_is_told(tmp_path: Path, scheme: Scheme, case: Cas
 
 
 @every_reader
-def test_a_directory_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A folder in the place of a file; for the embedded corpus, one without any article."""
+def test_a_directory_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+    """A folder instead of a file; for the embedded corpus, one without any article."""
     path = tmp_path / f"{STEM}{case.ending}"
     path.mkdir()
     refused(case.reader(str(path)), scheme, r"is a directory; expected a file|has no file \*.jsonl")
@@ -203,17 +203,17 @@ def test_a_directory_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> None
 
 @every_reader
 @pytest.mark.parametrize("on_error", ["stop", "drop"])
-def test_a_latin_1_file_is_told_with_line_and_byte(tmp_path: Path, scheme: Scheme, case: Case, on_error: str) -> None:
+def test_a_latin_1_file_is_named_with_line_and_byte(tmp_path: Path, scheme: Scheme, case: Case, on_error: str) -> None:
     """Half a file in the wrong encoding is no row-level fault: it is refused even where faulty rows are dropped."""
     path = case.write(tmp_path, ("1", "Grüße.", case.label))
     path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
-    told = refused(case.reader(str(path), on_error=on_error), scheme, rf"{STEM}{case.ending}, line [12]: not utf-8 \(byte 0xfc at \d+\)")
+    message = refused(case.reader(str(path), on_error=on_error), scheme, rf"{STEM}{case.ending}, line [12]: not utf-8 \(byte 0xfc at \d+\)")
     fix = "encoding=latin-1" if case.reader in (Jsonl, Csv) else "save the file as UTF-8"
-    assert fix in told
+    assert fix in message
 
 
 @line_readers
-def test_a_utf_16_file_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_a_utf_16_file_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """Spreadsheets call it "Unicode"."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
     path.write_bytes(path.read_text(encoding="utf-8").encode("utf-16"))
@@ -221,7 +221,7 @@ def test_a_utf_16_file_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> No
 
 
 @jsonl_readers
-def test_a_truncated_line_is_told_with_line_and_column(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_a_truncated_line_is_named_with_line_and_column(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """A download that broke off ends in half a line; dropping takes out that line alone."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es schneit.", case.label))
     path.write_bytes(path.read_bytes()[:-9])
@@ -232,15 +232,15 @@ def test_a_truncated_line_is_told_with_line_and_column(tmp_path: Path, scheme: S
 
 
 @document_readers
-def test_a_truncated_document_is_told_with_line_and_column(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """Half a document has no rows that could be told apart."""
+def test_a_truncated_document_is_named_with_line_and_column(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+    """Half a document has no rows that could be distinguished."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
     path.write_bytes(path.read_bytes()[:-9])
     refused(case.reader(str(path), on_error="drop"), scheme, rf"{STEM}.json, line 1, column \d+: not JSON \(.*\); was the file cut off\?")
 
 
 @every_reader
-def test_a_nul_byte_is_told_with_its_line(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_a_nul_byte_is_named_with_its_line(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """A NUL byte is the mark of a damaged file."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es #.", case.label))
     path.write_bytes(path.read_bytes().replace(b"#", b"\0"))
@@ -278,22 +278,22 @@ def test_a_line_of_50_megabytes_never_fills_the_memory(tmp_path: Path) -> None:
             print([str(error), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before])
     """)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    told, grown = ast.literal_eval(done.stdout)
-    assert "line 1: longer than 10,000,000 bytes" in told
+    message, grown = ast.literal_eval(done.stdout)
+    assert "line 1: longer than 10,000,000 bytes" in message
     # ru_maxrss counts KiB on Linux and bytes on macOS.
     assert grown * (1 if sys.platform == "darwin" else 1024) < 40_000_000
 
 
 @every_reader
-def test_an_unknown_label_is_told_with_place_and_nearest(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A label outside the scheme stops the reading, or takes its row out, as asked."""
+def test_an_unknown_label_is_named_with_position_and_nearest(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+    """A label outside the scheme stops the reading, or takes its row out, as configured."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es schneit.", case.label[:-1] + "x"))
-    told = refused(
+    message = refused(
         case.reader(str(path)),
         scheme,
         rf"{STEM}{case.ending}, (line|item) \d.*: unknown \w+ '{case.label[:-1]}x', did you mean '{case.label}'",
     )
-    assert "has " in told
+    assert "has " in message
     reading = case.reader(str(path), on_error="drop").read(scheme)
     assert ([entry.reason for entry in reading.dropped], len(reading.segments)) == (["unknown_label"], 1)
 
@@ -303,15 +303,15 @@ def test_an_unknown_label_is_told_with_place_and_nearest(tmp_path: Path, scheme:
     [case for name, case in CASES.items() if name not in ("gnad10", "prodigy")],
     ids=[n for n in CASES if n not in ("gnad10", "prodigy")],
 )
-def test_a_duplicate_id_is_told_with_both_places(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_a_duplicate_id_is_named_with_both_positions(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """Two rows under one id would be one row in every later table. 10kGNAD has no ids, Prodigy's own are hashes."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("1", "Es schneit.", case.label))
-    told = refused(
+    message = refused(
         case.reader(str(path)),
         scheme,
         rf"{STEM}{case.ending}, (line|item) \d.*'1.*' is already used at .*{STEM}{case.ending}, (line|item) \d",
     )
-    assert "id" in told
+    assert "id" in message
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_duplicate_id_is_told_with_both_places(tmp_path: Path, scheme: Scheme,
     [case for name, case in CASES.items() if name not in ("csv", "gnad10", "standoff")],
     ids=[n for n in CASES if n not in ("csv", "gnad10", "standoff")],
 )
-def test_a_text_that_is_a_number_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_a_text_that_is_a_number_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """A shifted column is seen at its first row. In CSV everything is text; stand-off annotations hold none."""
     path = case.write(tmp_path, ("1", "42", case.label))
     path.write_text(path.read_text(encoding="utf-8").replace('"42"', "42"), encoding="utf-8")
@@ -327,21 +327,21 @@ def test_a_text_that_is_a_number_is_told(tmp_path: Path, scheme: Scheme, case: C
 
 
 @every_reader
-def test_an_unknown_on_error_is_told(tmp_path: Path, scheme: Scheme, case: Case) -> None:
+def test_an_unknown_on_error_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """There are two ways to go on."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
     refused(case.reader(str(path), on_error="sotp"), scheme, r"on_error is 'sotp', did you mean 'stop'\?; allowed are stop, drop")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 100 + b"PAR1", b"id,text\n"])
-def test_a_damaged_parquet_is_told(tmp_path: Path, scheme: Scheme, content: bytes) -> None:
-    """Parquet is binary: what is no Parquet is told as such."""
+def test_a_damaged_parquet_is_reported(tmp_path: Path, scheme: Scheme, content: bytes) -> None:
+    """Parquet is binary: other files are reported."""
     path = tmp_path / "quelle.parquet"
     path.write_bytes(content)
     refused(Parquet(str(path)), scheme, "quelle.parquet is empty|quelle.parquet: not a Parquet file, or a damaged one")
 
 
-def test_a_truncated_parquet_is_told(tmp_path: Path, scheme: Scheme) -> None:
+def test_a_truncated_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None:
     """A copy that broke off lacks its footer."""
     import pandas as pd
 
@@ -351,8 +351,8 @@ def test_a_truncated_parquet_is_told(tmp_path: Path, scheme: Scheme) -> None:
     refused(Parquet(str(path)), scheme, "quelle.parquet: not a Parquet file, or a damaged one")
 
 
-def test_a_parquet_with_other_rows_is_told_by_row(tmp_path: Path, scheme: Scheme) -> None:
-    """Missing column, unknown label and duplicate id are told as in the other formats."""
+def test_a_parquet_with_other_rows_is_reported_by_row(tmp_path: Path, scheme: Scheme) -> None:
+    """Missing column, unknown label and duplicate id are reported as in the other formats."""
     import pandas as pd
 
     path = tmp_path / "quelle.parquet"
@@ -368,7 +368,7 @@ def test_a_parquet_with_other_rows_is_told_by_row(tmp_path: Path, scheme: Scheme
     refused(Parquet(str(path)), scheme, r"quelle.parquet, row 2: the id '1' is already used at .*quelle.parquet, row 1")
 
 
-def test_json_nested_without_end_is_told(tmp_path: Path, scheme: Scheme) -> None:
+def test_json_nested_without_end_is_reported(tmp_path: Path, scheme: Scheme) -> None:
     """A bomb of brackets is no crash."""
     path = tmp_path / "quelle.jsonl"
     path.write_text("[" * 200_000 + "\n", encoding="utf-8")

@@ -80,7 +80,7 @@ def hub(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("test_set", "expected"), [("new_comments", ["4"]), ("new_questions", ["5"]), ("new_topics", ["6"]), ("all", ["4", "5", "6"])]
 )
-def test_the_test_sets_of_the_hub_are_told_from_training(
+def test_the_test_sets_of_the_hub_follow_from_training(
     tmp_path: Path, schemes: dict[str, Scheme], monkeypatch: pytest.MonkeyPatch, test_set: str, expected: list[str]
 ) -> None:
     """The hub lacks the column, but what is new against training tells it."""
@@ -92,7 +92,7 @@ def test_the_test_sets_of_the_hub_are_told_from_training(
     assert [segment.split for segment in reading.segments if segment.split != "test"] in (["train", "dev"], ["dev", "train"])
 
 
-def test_an_unreachable_hub_is_told_with_the_way_out(schemes: dict[str, Scheme], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_named_with_the_way_out(schemes: dict[str, Scheme], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without a network there are still local files."""
     import datasets
 
@@ -114,13 +114,13 @@ def test_an_unreachable_hub_is_told_with_the_way_out(schemes: dict[str, Scheme],
         ({"path": ".", "split_files": {"trian": ["a.jsonl"]}}, r"split_files: unknown split 'trian', did you mean 'train'\?"),
     ],
 )
-def test_wrong_options_of_xstance_are_told(schemes: dict[str, Scheme], options: dict[str, Any], message: str) -> None:
+def test_wrong_options_of_xstance_are_reported(schemes: dict[str, Scheme], options: dict[str, Any], message: str) -> None:
     """Each option says what it may be."""
     with pytest.raises(UserError, match=message):
         XStance(**options).read(schemes["xstance"])
 
 
-def test_a_language_that_is_not_there_is_told(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+def test_a_language_that_is_not_there_is_reported(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """No silent empty corpus."""
     jsonl(tmp_path / "train.jsonl", comment(1))
     with pytest.raises(UserError, match="has no rows"):
@@ -229,14 +229,14 @@ def article(id: str, *segments: Mapping[str, Any], **more: Any) -> dict[str, Any
     }
 
 
-def told(text: str, **more: Any) -> dict[str, Any]:
+def labelled(text: str, **more: Any) -> dict[str, Any]:
     """One of its segments."""
     return {"text": text, "topic": "diplomacy", "stance": "neutral", "dyads": [], **more}
 
 
 def test_an_article_becomes_its_segments_in_order(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """Ids count the segments; the context is the title and up to three segments before."""
-    jsonl(tmp_path / "a.jsonl", article("d0001", *(told(sentence) for sentence in SENTENCES)))
+    jsonl(tmp_path / "a.jsonl", article("d0001", *(labelled(sentence) for sentence in SENTENCES)))
     segments = Articles(str(tmp_path)).read(schemes["diplomacy"]).segments
     assert [segment.id for segment in segments] == [f"d0001-0{number}" for number in range(5)]
     assert [segment.context for segment in segments][::4] == [
@@ -251,9 +251,9 @@ def test_an_article_becomes_its_segments_in_order(tmp_path: Path, schemes: dict[
 def test_an_article_keeps_its_split_when_others_are_added(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """The split hangs on the article's id alone, so a grown corpus stays comparable."""
     ids = [f"d{number:04d}" for number in range(200)]
-    jsonl(tmp_path / "a.jsonl", *(article(id, told("Es regnet.")) for id in ids[:50]))
+    jsonl(tmp_path / "a.jsonl", *(article(id, labelled("Es regnet.")) for id in ids[:50]))
     before = {segment.article: segment.split for segment in Articles(str(tmp_path)).read(schemes["diplomacy"]).segments}
-    jsonl(tmp_path / "b.jsonl", *(article(id, told("Es regnet.")) for id in ids[50:]))
+    jsonl(tmp_path / "b.jsonl", *(article(id, labelled("Es regnet.")) for id in ids[50:]))
     after = {segment.article: segment.split for segment in Articles(str(tmp_path)).read(schemes["diplomacy"]).segments}
     assert {id: after[id] for id in before} == before
     assert len(after) == 200
@@ -267,7 +267,7 @@ def test_articles_are_spread_over_the_splits_as_promised() -> None:
 
 def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """For a learning curve: at most so many segments, no article torn, the smaller part inside the larger."""
-    jsonl(tmp_path / "a.jsonl", *(article(f"d{number:04d}", *[told(f"Es regnet {number}.")] * 3) for number in range(40)))
+    jsonl(tmp_path / "a.jsonl", *(article(f"d{number:04d}", *[labelled(f"Es regnet {number}.")] * 3) for number in range(40)))
     small, large = (Articles(str(tmp_path), max_segments=limit).read(schemes["diplomacy"]).segments for limit in (10, 50))
     assert [len(small), len(large)] == [9, 48]
     assert {segment.id for segment in small} < {segment.id for segment in large}
@@ -278,29 +278,29 @@ def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dic
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (article("d0002", told("Ja.", stance="neutrl")), r"line 2, segment 1: unknown stance 'neutrl', did you mean 'neutral'\?"),
-        (article("d0002", told(3)), r"line 2, segment 1: 'text' is a number"),  # type: ignore[arg-type]
+        (article("d0002", labelled("Ja.", stance="neutrl")), r"line 2, segment 1: unknown stance 'neutrl', did you mean 'neutral'\?"),
+        (article("d0002", labelled(3)), r"line 2, segment 1: 'text' is a number"),  # type: ignore[arg-type]
         (article("d0002", {"topic": "economy"}), r"line 2, segment 1: no 'text'"),
         (article("d0002", "Ja."), r"line 2, segment 1: the segment is text; expected an object"),  # type: ignore[arg-type]
         (article("d0002"), r"line 2: 'segments' is an empty list; expected a list of at least one segment"),
-        (article("d0002", told("Ja."), segments=3), r"line 2: 'segments' is a number"),
-        (article("d0001", told("Ja.")), r"line 2: the article 'd0001' is already used at .*line 1"),
-        (article("", told("Ja.")), r"line 2: no 'article'"),
-        (article("d0002", told("Ja."), date="gestern"), r"line 2: 'gestern' is no ISO date"),
+        (article("d0002", labelled("Ja."), segments=3), r"line 2: 'segments' is a number"),
+        (article("d0001", labelled("Ja.")), r"line 2: the article 'd0001' is already used at .*line 1"),
+        (article("", labelled("Ja.")), r"line 2: no 'article'"),
+        (article("d0002", labelled("Ja."), date="gestern"), r"line 2: 'gestern' is no ISO date"),
     ],
 )
-def test_a_broken_article_is_told_with_line_and_segment(
+def test_a_broken_article_is_named_with_line_and_segment(
     tmp_path: Path, schemes: dict[str, Scheme], row: dict[str, Any], message: str
 ) -> None:
-    """Whoever writes the corpus finds the place at once; dropping takes out that part alone."""
-    path = jsonl(tmp_path / "a.jsonl", article("d0001", told("Gut.")), row)
+    """Whoever writes the corpus finds the line at once; dropping takes out that part alone."""
+    path = jsonl(tmp_path / "a.jsonl", article("d0001", labelled("Gut.")), row)
     with pytest.raises(UserError, match=message):
         Articles(path).read(schemes["diplomacy"])
     reading = Articles(path, on_error="drop").read(schemes["diplomacy"])
     assert (len(reading.segments), len(reading.dropped)) == (1, 1)
 
 
-def test_a_folder_without_articles_is_told(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+def test_a_folder_without_articles_is_reported(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """An empty folder is no empty corpus."""
     with pytest.raises(UserError, match=r"has no file \*.jsonl; expected articles, one per line"):
         Articles(str(tmp_path)).read(schemes["diplomacy"])

@@ -1,4 +1,4 @@
-"""Stand-off annotations: text by position, checked, with what stands before it as context."""
+"""Stand-off annotations: text by position, checked, with what precedes it as context."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: di
         (9, "Streit am Tunnel Bern warnt Rom. Rom winkt ab. Es regnet."),
     ],
 )
-def test_the_context_holds_what_stands_before_annotated_or_not(
-    tmp_path: Path, schemes: dict[str, Scheme], before: int, expected: str
-) -> None:
+def test_the_context_is_what_precedes_annotated_or_not(tmp_path: Path, schemes: dict[str, Scheme], before: int, expected: str) -> None:
     """A sentence nobody annotated is context too; its line breaks become spaces, and no more than ``before`` pieces are taken."""
     text = "Bern warnt Rom.\nRom winkt ab.\n\nEs regnet. Die Bahn fährt."
     annotations = jsonl(tmp_path / "a.jsonl", *(mark(text, SENTENCES[index]) for index in (3, 0, 2)))

@@ -89,7 +89,7 @@ def test_the_three_formats_give_the_same_segments(tmp_path: Path, scheme: Scheme
 
 
 def test_a_row_without_an_id_is_named_after_file_and_line(tmp_path: Path, scheme: Scheme) -> None:
-    """Made ids say where the row stands."""
+    """Made ids name the row."""
     path = text(tmp_path / "news.csv", 'text,stance\n"Zwei\nZeilen.",neutral\nEine.,threat\n')
     reading = Csv(path).read(scheme)
     assert [segment.id for segment in reading.segments] == ["news-2", "news-4"]
@@ -102,14 +102,14 @@ def test_a_task_without_a_column_is_unlabelled(tmp_path: Path, scheme: Scheme) -
     assert reading.segments[0].labels == {"stance": "neutral", "flags": None}
 
 
-def test_no_labels_and_no_task_at_all_are_told_apart(tmp_path: Path, scheme: Scheme) -> None:
+def test_no_labels_and_no_task_at_all_are_distinguished(tmp_path: Path, scheme: Scheme) -> None:
     """An empty list of a multi-label task says that none applies; null says that nobody looked."""
     path = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "flags": []}, {"text": "Nein.", "flags": None})
     assert [segment.labels["flags"] for segment in Jsonl(path).read(scheme).segments] == [(), None]
 
 
 def test_a_file_without_any_label_is_refused(tmp_path: Path, scheme: Scheme) -> None:
-    """A forgotten mapping is told with the columns there are."""
+    """A forgotten mapping is reported with the columns."""
     path = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "Haltung": "neutral"})
     with pytest.raises(UserError, match=r"a.jsonl has no label for any task .*stance, flags\); the columns are: text, Haltung; map one"):
         Jsonl(path).read(scheme)
@@ -186,7 +186,7 @@ def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> Non
         (["Ja.", "threat"], r"line 2: the line is a JSON array; expected one object"),
     ],
 )
-def test_a_row_of_the_wrong_kind_is_told_with_its_line(tmp_path: Path, scheme: Scheme, row: object, message: str) -> None:
+def test_a_row_of_the_wrong_kind_is_named_with_its_line(tmp_path: Path, scheme: Scheme, row: object, message: str) -> None:
     """Each mistake has one sentence with file, line, what was found and what is allowed; dropping takes out that row alone."""
     path = tmp_path / "a.jsonl"
     good = {"text": "Gut.", "stance": "neutral"}
@@ -200,14 +200,14 @@ def test_a_row_of_the_wrong_kind_is_told_with_its_line(tmp_path: Path, scheme: S
     )
 
 
-def test_a_mapped_column_that_is_missing_is_told_with_the_nearest(tmp_path: Path, scheme: Scheme) -> None:
+def test_a_mapped_column_that_is_missing_is_named_with_the_nearest(tmp_path: Path, scheme: Scheme) -> None:
     """A slip in the mapping names all columns there are, even where broken rows are dropped."""
     path = text(tmp_path / "a.csv", "Satz,Haltung\nJa.,neutral\n")
     with pytest.raises(UserError, match=r"no column 'Satzz' \(for text\), did you mean 'Satz'\?; the columns are: Satz, Haltung"):
         Csv(path, {"text": "Satzz", "stance": "Haltung"}, on_error="drop").read(scheme)
 
 
-def test_an_unknown_field_in_the_mapping_is_told(tmp_path: Path, scheme: Scheme) -> None:
+def test_an_unknown_field_in_the_mapping_is_reported(tmp_path: Path, scheme: Scheme) -> None:
     """The left side of the mapping is ours."""
     path = text(tmp_path / "a.csv", "text,stance\nJa.,neutral\n")
     with pytest.raises(UserError, match=r"columns: unknown field 'stanse', did you mean 'stance'\?; allowed are id, text"):
@@ -233,14 +233,16 @@ def test_an_unknown_field_in_the_mapping_is_told(tmp_path: Path, scheme: Scheme)
         ('text,stance,dyads\nJa.,neutral,"[{"\n', {}, r"line 2: 'dyads' is no JSON list"),
     ],
 )
-def test_a_broken_csv_is_told_in_one_sentence(tmp_path: Path, scheme: Scheme, content: str, options: dict[str, str], message: str) -> None:
+def test_a_broken_csv_is_reported_in_one_sentence(
+    tmp_path: Path, scheme: Scheme, content: str, options: dict[str, str], message: str
+) -> None:
     """A wrong separator or quote is the commonest mistake with CSV."""
     path = text(tmp_path / "a.csv", content)
     with pytest.raises(UserError, match=message):
         Csv(path, **options).read(scheme)  # type: ignore[arg-type]
 
 
-def test_a_json_array_is_told_from_jsonl(tmp_path: Path, scheme: Scheme) -> None:
+def test_a_json_array_is_distinguished_from_jsonl(tmp_path: Path, scheme: Scheme) -> None:
     """The two are often taken for each other."""
     path = text(tmp_path / "a.jsonl", '[\n  {"text": "Ja."}\n]\n')
     with pytest.raises(UserError, match=r"is one JSON array; expected JSONL"):
@@ -259,7 +261,7 @@ def test_a_missing_value_of_pandas_is_no_label(tmp_path: Path, scheme: Scheme) -
     assert [(segment.labels["stance"], segment.date) for segment in reading.segments] == [("neutral", "2024-05-31"), (None, "")]
 
 
-def test_a_file_that_is_no_parquet_is_told(tmp_path: Path, scheme: Scheme) -> None:
+def test_a_file_that_is_no_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None:
     """An export with the wrong ending is seen at once."""
     path = text(tmp_path / "a.parquet", "text,stance\n")
     with pytest.raises(UserError, match=r"a.parquet: not a Parquet file, or a damaged one"):

@@ -58,7 +58,7 @@ def test_dev_splits_of_all_parts_stay() -> None:
 
 
 def test_an_id_in_two_parts_is_refused() -> None:
-    """Predictions could not be told apart."""
+    """Predictions could not be distinguished."""
     with pytest.raises(UserError, match="is already used at"):
         Union([_part(1, "train"), _part(1, "train")]).read(tiny.scheme())
 
