@@ -1,11 +1,13 @@
-"""How long the report of an evaluation takes, without the model's own time: 11 and 10 labels, 1,000 articles.
+"""How long the report of an evaluation takes, without the model's own time: 11 and 10 labels, 1,000
+articles.
 
     .venv/bin/python benchmarks/report.py                  # two tasks with 11 and 10 labels, 1,000 articles
     .venv/bin/python benchmarks/report.py --segments 3000
 
-The peer in the same run is scipy's bootstrap (``scipy.stats.bootstrap``, BCa, as many draws) of one figure, macro-F1 of one task, over
-articles: what the intervals would cost with it alone. Aims: the whole in under 10 s, the intervals in under 3 s, the page under 5 MB.
-Times are processor seconds, so that other work on the machine counts little.
+The peer in the same run is scipy's bootstrap (``scipy.stats.bootstrap``, BCa, as many draws) of one
+figure, macro-F1 of one task, over articles: what the intervals would cost with it alone. Aims: the
+whole in under 10 s, the intervals in under 3 s, the page under 5 MB. Times are processor seconds,
+so that other work on the machine counts little.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ ERROR_ANALYSIS = "examination.json"
 class ErrorAnalysis:
     """Slices, sensitivity to names, and errors to read, of one model on one split.
 
-    ``explained`` counts the mistakes with word attributions. ``explanation_gap`` says how far to trust them: the share of the logits that
-    they leave unexplained (a ratio of mean absolute values; None where there are no attributions; 0 for a linear model).
+    ``explained`` counts the mistakes with word attributions. ``explanation_gap`` says how far to
+    trust them: the share of the logits that they leave unexplained (a ratio of mean absolute
+    values; None where there are no attributions; 0 for a linear model).
     """
 
     corpus: str
@@ -31,7 +32,10 @@ class ErrorAnalysis:
     explanation_gap: float | None
 
     def metrics(self) -> dict[str, float]:
-        """Return the change by masked names and the share of flips flat, ``{"stance_macro_f1_masked_change": …}``, for a tracker."""
+        """Return the changes by masked names and the shares of flips flat, for a tracker.
+
+        ``{"stance_macro_f1_masked_change": …, "stance_flips": …}``.
+        """
         out: dict[str, float] = {}
         for name, row in self.name_sensitivity.tasks.items():
             out[f"{name}_macro_f1_masked_change"] = row.macro_f1_change.value

@@ -1,8 +1,9 @@
 """Texts with other names: masked ones, and ones in which a state is swapped for another.
 
-In the manner of Ribeiro et al. (2020), "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList" (ACL): a predicted stance
-should not change where only names do. That is the aim, but not true of each sentence: "Moskau droht" is likelier in the news than "Bern
-droht", and a masked article ("die Staat A") is no good German, which may confuse a model.
+In the manner of Ribeiro et al. (2020), "Beyond Accuracy: Behavioral Testing of NLP Models with
+CheckList" (ACL): a predicted stance should not change where only names do. That is the aim, but not
+true of each sentence: "Moskau droht" is likelier in the news than "Bern droht", and a masked
+article ("die Staat A") is no good German, which may confuse a model.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from haltung.records import Segment
 # The fields of a segment that a model may read, in the order in which letters are assigned.
 _FIELDS = ("text", "target", "context")
 
-# A person follows one of these: one to three capitalised words, with particles between them. A person found in this way is also
-# found by the last of the words alone, in text, target and context.
+# A person follows one of these: one to three capitalised words, with particles between them. A
+# person found in this way is also found by the last of the words alone, in text, target and
+# context.
 _OFFICES = (
     r"(?:\w+-)?\w*(?:[Pp]räsident|[Kk]anzler|[Mm]inister|[Ss]precher|[Cc]hef|[Ss]ekretär|[Ff]ührer|[Mm]achthaber|[Kk]ommissar|[Bb]otschafter|"
     r"[Pp]remier|[Kk]önig|[Ss]enator|[Gg]ouverneur|[Mm]eister|[Gg]eneral|[Kk]andidat|[Dd]irektor|[Dd]iplomat|[Pp]olitiker)"
@@ -32,7 +34,8 @@ _NAME = r"[A-ZÄÖÜŠŽČĆÉÁØŁ][\w’'-]*\w"
 _PARTICLE = r"(?:von(?:\s+der)?|van(?:\s+de[nr]?)?|de|di|da|al|bin|ibn|el|zu)"
 _PERSON = re.compile(rf"\b(?:{_OFFICES})\s+((?:{_NAME})(?:\s+(?:{_PARTICLE}\s+)*{_NAME}){{0,2}})")
 
-# German capitalises all nouns. Words of these kinds after an office are no names: "will der Präsident Truppen entsenden".
+# German capitalises all nouns. Words of these kinds after an office are no names: "will der
+# Präsident Truppen entsenden".
 _NO_NAME = re.compile(
     r"(?:Montag|Dienstag|Mittwoch|Donnerstag|Freitag|Samstag|Sonnabend|Sonntag|Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|"
     r"September|Oktober|November|Dezember|Anfang|Mitte|Ende|Sanktionen|Truppen|Waffen|Soldaten|Kritik|Vorwürfe|Vertreter|Gespräche|"
@@ -44,7 +47,7 @@ _NO_NAME = re.compile(
 
 @dataclass
 class _Letters:
-    """The letters of the states and persons of one segment, in the order in which they are found."""
+    """The letters of one segment's states and persons, in the order in which they are found."""
 
     states: dict[str, str] = field(default_factory=dict)
     persons: dict[str, str] = field(default_factory=dict)
@@ -59,10 +62,11 @@ class _Letters:
 
 
 def masked(segment: Segment) -> Segment:
-    """Return the segment with placeholders for names in text, target and context, with the same letters throughout.
+    """Return the segment with placeholders for names in text, target and context.
 
-    These are ``Staat A``, ``A-staatlich``, ``Hauptstadt A`` and ``Person A`` for states, adjectives, capitals and persons. A state and
-    its capital have the same letter. An adjective keeps its ending; a genitive becomes ``des Staats A``.
+    These are ``Staat A``, ``A-staatlich``, ``Hauptstadt A`` and ``Person A`` for states,
+    adjectives, capitals and persons. A state and its capital have the same letter. An adjective
+    keeps its ending; a genitive becomes ``des Staats A``.
     """
     letters = _Letters()
     texts = {name: getattr(segment, name) for name in _FIELDS}
@@ -79,18 +83,20 @@ def masked(segment: Segment) -> Segment:
 
 
 def swapped(segment: Segment, seed: int) -> Segment:
-    """Return the segment with each state replaced by another one, the same in text, target and context, and nothing else changed.
+    """Return the segment with each state replaced by another, the same in all its fields.
 
-    The other state is drawn, by ``seed`` and the segment's id, among those whose name has the same gender and number, so that articles
-    stay right; it is never one that the segment names. Adjectives keep their endings, genitives their -s. A state without such a
-    counterpart stays as it is.
+    The other state is drawn, by ``seed`` and the segment's id, among those whose name has the same
+    gender and number, so that articles stay right; it is never one that the segment names.
+    Adjectives keep their endings, genitives their -s. A state without such a counterpart stays as
+    it is.
     """
     rng = random.Random(f"{seed}/{segment.id}")
     texts = {name: getattr(segment, name) for name in _FIELDS}
     mentions = {name: state_mentions(text) for name, text in texts.items()}
     genders: dict[str, str] = {}
     for mention in (mention for name in _FIELDS for mention in mentions[name]):
-        # The first name that has a gender decides; a state named by adjective or capital alone may become any neuter one.
+        # The first name that has a gender decides; a state named by adjective or capital alone may
+        # become any neuter one.
         genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
     others: dict[str, State] = {}
     for code, gender in genders.items():
@@ -129,7 +135,7 @@ def _placeholder(mention: StateMention, text: str, letters: _Letters) -> str:
 
 
 def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
-    """Return the names after offices; a name ends before a state and before a word that is no name."""
+    """Return the names after offices; a name ends before a state or a word that is no name."""
     names = []
     for match in _PERSON.finditer(text):
         words: list[str] = []
@@ -145,7 +151,10 @@ def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
 
 
 def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: _Letters) -> list[tuple[int, int, str]]:
-    """Return the spans of persons with their placeholders: full names after their office, last names anywhere."""
+    """Return start, end and placeholder of each person.
+
+    Full names are replaced after their office, last names anywhere.
+    """
     if not letters.persons:
         return []
     replacements = []
@@ -166,7 +175,8 @@ def _overlaps(start: int, end: int, mentions: Sequence[StateMention]) -> bool:
 def _counterparts(gender: str) -> tuple[State, ...]:
     """Return the states that decline as a name of this gender does.
 
-    Of plural names only those in -n (and the USA) are among them, since others have a different dative.
+    Of plural names only those in -n (and the USA) are among them, since others have a different
+    dative.
     """
     kind = "n" if gender == "x" else gender
     return tuple(

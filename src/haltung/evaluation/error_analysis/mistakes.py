@@ -1,4 +1,4 @@
-"""Errors to read: the most confident ones, which labels are confused, and gold labels that may be wrong."""
+"""Errors to read: confident mistakes, confused labels, and gold labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from haltung.records import Segment
 
 @dataclass(frozen=True)
 class Word:
-    """The attribution of the word at ``[start, end)`` of ``part`` (text, target, context), from -1 (against the label) to 1 (for it)."""
+    """The attribution of one word, from -1 (against the label) to 1 (for it).
+
+    The word is at ``[start, end)`` of ``part`` (text, target or context).
+    """
 
     part: str
     start: int
@@ -30,10 +33,11 @@ class Word:
 class Mistake:
     """A segment that was predicted wrongly.
 
-    ``gold`` and ``predicted`` are label ids, one of each for a single-label task. ``probability`` is that of ``label``, the predicted one,
-    and ``gold_probability`` that of the gold label. For a multi-label task ``label`` is the one with the most confident wrong decision,
-    ``probability`` its confidence (in its absence, where it is missed), and ``gold_probability`` the rest to 1. ``words`` are the
-    attributions for ``label``, empty where none were computed.
+    ``gold`` and ``predicted`` are label ids, one of each for a single-label task. ``probability``
+    is that of ``label``, the predicted one, and ``gold_probability`` that of the gold label. For a
+    multi-label task ``label`` is the one with the most confident wrong decision, ``probability``
+    its confidence (in its absence, where it is missed), and ``gold_probability`` the rest to 1.
+    ``words`` are the attributions for ``label``, empty where none were computed.
     """
 
     task: str
@@ -54,7 +58,8 @@ class Mistake:
 class Confusion:
     """How often ``gold`` was predicted as ``predicted``.
 
-    ``share`` is relative to the segments with that gold label; ``examples`` are the ids of the most confident ones.
+    ``share`` is relative to the segments with that gold label; ``examples`` are the ids of the most
+    confident ones.
     """
 
     task: str
@@ -67,10 +72,11 @@ class Confusion:
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """A gold label that may be wrong: the model, which was not trained on this segment, confidently predicts ``suggested``.
+    """A gold label that may be wrong.
 
-    ``quality`` is cleanlab's score of the gold label, 0 (likely wrong) to 1. Some issues are the model's errors; it is a list to read,
-    not to apply.
+    The model, which was not trained on this segment, confidently predicts ``suggested``.
+    ``quality`` is cleanlab's score of the gold label, 0 (likely wrong) to 1. Some issues are the
+    model's errors; it is a list to read, not to apply.
     """
 
     task: str
@@ -94,7 +100,7 @@ class Mistakes:
 
 
 def find_mistakes(scored: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issue_limit: int = 50) -> Mistakes:
-    """Return the errors of all tasks: at most ``limit`` mistakes and ``issue_limit`` label issues for each.
+    """Return the errors of all tasks: up to ``limit`` mistakes and ``issue_limit`` issues each.
 
     Raises:
         UserError: cleanlab is not installed, and ``issue_limit`` is not 0.
@@ -142,7 +148,10 @@ def mistakes(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit
 
 
 def confusions(scored: ScoredSplit, task: Task, examples: int = 5) -> list[Confusion]:
-    """Return each pair of gold and predicted label that occurs, the most frequent first; none for a multi-label task."""
+    """Return the pairs of gold and predicted label that occur, the most frequent first.
+
+    There are none for a multi-label task.
+    """
     if task.kind == "multi":
         return []
     rows = scored.labelled(task.name)
@@ -158,11 +167,12 @@ def confusions(scored: ScoredSplit, task: Task, examples: int = 5) -> list[Confu
 
 
 def label_issues(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
-    """Return the gold labels that are likely wrong, the likeliest first; none for a multi-label task.
+    """Return the gold labels that are likely wrong, the likeliest first.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label
-    is an issue where another one is more probable than it is for those who have it. It needs predictions for segments that the model was
-    not trained on, which ``scored`` has for dev, test, and out-of-fold.
+    There are none for a multi-label task. Confident learning (Northcutt, Jiang and Chuang 2021,
+    "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label is an issue
+    where another one is more probable than it is for those who have it. It needs predictions for
+    segments that the model was not trained on, which ``scored`` has for dev, test, and out-of-fold.
 
     Raises:
         UserError: cleanlab is not installed.
@@ -184,7 +194,10 @@ def label_issues(scored: ScoredSplit, segments: Sequence[Segment], task: Task, l
 
 
 def _confidence(scored: ScoredSplit, task: Task) -> Floats:
-    """Return the confidence of the predicted label, or of each wrong decision of a multi-label task, ``[n, labels]``; elsewhere -1."""
+    """Return the confidence of each decision that may be a mistake, ``[n, labels]``, elsewhere -1.
+
+    These are the predicted label, or each wrong decision of a multi-label task.
+    """
     values, decided = scored.probabilities[task.name], scored.decided(task.name)
     if task.kind == "single":
         return np.where(np.eye(len(task), dtype=np.bool_)[decided], values, -1.0)

@@ -1,4 +1,4 @@
-"""How far a model judges by names: what changes when they are masked, or when one state is swapped for another."""
+"""How far a model judges by names: what changes when they are masked or swapped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 
 @dataclass(frozen=True)
 class ValueWithInterval:
-    """A value and its 95 % interval by article; the ends are None for too few articles (``bootstrap.MIN_ARTICLES``)."""
+    """A value and its 95 % interval by article.
+
+    The ends are None for fewer than ``bootstrap.MIN_ARTICLES`` articles.
+    """
 
     value: float
     low: float | None
@@ -38,9 +41,10 @@ class ValueWithInterval:
 class TaskNameSensitivity:
     """One task on the ``n`` segments labelled for it, of which masking has ``changed`` some.
 
-    ``macro_f1_change`` and ``accuracy_change`` are the values after masking minus those before, paired. ``swapped`` counts the segments
-    whose text names a state that can be swapped for another, labelled or not, and ``flips`` is the share of those whose prediction
-    changes with it (None where there are none).
+    ``macro_f1_change`` and ``accuracy_change`` are the values after masking minus those before,
+    paired. ``swapped`` counts the segments whose text names a state that can be swapped for
+    another, labelled or not, and ``flips`` is the share of those whose prediction changes with it
+    (None where there are none).
     """
 
     task: str
@@ -70,8 +74,9 @@ def name_sensitivity(
 ) -> NameSensitivity:
     """Mask and swap the names in the segments, predict those that are changed by it, and compare.
 
-    Intervals are percentiles of a bootstrap over articles, the same articles before and after. Where no prediction flips, or every one
-    does, all draws agree, and the interval is Wilson's with the articles for its n.
+    Intervals are percentiles of a bootstrap over articles, the same articles before and after.
+    Where no prediction flips, or every one does, all draws agree, and the interval is Wilson's with
+    the articles for its n.
 
     Args:
         scored: predictions and gold of the unchanged segments.

@@ -1,4 +1,7 @@
-"""Where a model is worse than elsewhere: each slice by topic, source, length or content of the text against all other segments."""
+"""Where a model is worse than elsewhere.
+
+Slices by topic, source, length or content of the text are each compared with all other segments.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ LENGTHS = ((0, 10), (11, 20), (21, 30), (31, None))
 _WORD = re.compile(r"\w+")
 _QUOTES = re.compile(r"[„“”\"«»‹›]")
 
-# German negations; "ohne" and prefixes (un-, -los) are left out, since they do not negate a statement.
+# German negations; "ohne" and prefixes (un-, -los) are left out, since they do not negate a
+# statement.
 NEGATIONS = re.compile(
     r"\b(?:nicht|nichts|kein|keine|keinen|keinem|keiner|keines|nie|niemals|niemand|niemanden|niemandem|nirgends|nirgendwo|weder|"
     r"keineswegs|keinesfalls|mitnichten|nimmer)\b",
@@ -37,11 +41,13 @@ NEGATIONS = re.compile(
 class Slice:
     """One task on the segments that have something in common.
 
-    ``kind`` says what: ``gold.TASK`` (the gold label of another task), ``source``, ``genre``, ``year``, ``length`` (words), ``quotation``,
-    ``negation`` or ``actor`` (a state is named), the last three with the values ``with`` and ``without``. ``difference`` is the slice's
-    accuracy minus ``rest``, the accuracy of all other segments of the task, ``low`` to ``high`` its 95 % interval, ``p`` the p-value of no
-    difference, ``adjusted`` the same after correction; the four are None for a slice that is too small to be judged.
-    ``verdict`` is ``worse``, ``better``, ``level`` or ``few``.
+    ``kind`` says what: ``gold.TASK`` (the gold label of another task), ``source``, ``genre``,
+    ``year``, ``length`` (words), ``quotation``, ``negation`` or ``actor`` (a state is named), the
+    last three with the values ``with`` and ``without``. ``difference`` is the slice's accuracy
+    minus ``rest``, the accuracy of all other segments of the task, ``low`` to ``high`` its 95 %
+    interval, ``p`` the p-value of no difference, ``adjusted`` the same after correction; the four
+    are None for a slice that is too small to be judged. ``verdict`` is ``worse``, ``better``,
+    ``level`` or ``few``.
     """
 
     task: str
@@ -62,7 +68,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Slices:
-    """All slices of each task, the significantly worse ones first. ``rate`` is the share of verdicts that may be false."""
+    """All slices of each task, the significantly worse ones first.
+
+    ``rate`` is the share of verdicts that may be false.
+    """
 
     rate: float
     draws: int
@@ -73,12 +82,14 @@ class Slices:
 def slices(scored: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, draws: int = 2000, seed: int = 0) -> Slices:
     """Return the slices of every task that has a gold label.
 
-    The test is of accuracy. Its difference to the rest has the standard error of a bootstrap over articles, or that of independent
-    segments (Agresti and Coull's adjusted shares) where that is larger: the bootstrap of a handful of articles that are all right or all
-    wrong would be far too certain. The difference is tested with Student's t, its degrees of freedom one less than the articles of the
-    side that has fewer. In 800 simulated samples for each of 11 settings, equal slices differed "at 5 %" in 0.9 to 5.6 %.
-    The p-values of one task are corrected together after Benjamini and Hochberg (1995, "Controlling the false discovery rate", JRSS B
-    57), which holds for overlapping slices that are positively dependent (Benjamini and Yekutieli 2001).
+    The test is of accuracy. Its difference to the rest has the standard error of a bootstrap over
+    articles, or that of independent segments (Agresti and Coull's adjusted shares) where that is
+    larger: the bootstrap of a handful of articles that are all right or all wrong would be far too
+    certain. The difference is tested with Student's t, its degrees of freedom one less than the
+    articles of the side that has fewer. In 800 simulated samples for each of 11 settings, equal
+    slices differed "at 5 %" in 0.9 to 5.6 %. The p-values of one task are corrected together after
+    Benjamini and Hochberg (1995, "Controlling the false discovery rate", JRSS B 57), which holds
+    for overlapping slices that are positively dependent (Benjamini and Yekutieli 2001).
 
     Args:
         scored: predictions and gold.
@@ -127,7 +138,7 @@ def _masks(scored: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[
 
 
 def _slices(scored: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int) -> list[Slice]:
-    """Return the slices of one task; what all or none of its segments have in common is no slice."""
+    """Return the slices of one task, without those that hold all or none of its segments."""
     from scipy.stats import false_discovery_control
 
     masks = {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}
@@ -135,7 +146,8 @@ def _slices(scored: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Boo
         return []
     gold, decided = scored.gold[task.name], scored.decided(task.name)
     inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).exact
-    # Of each slice and of its rest: how many segments are right, and how many there are, [articles, slices, 2, 2].
+    # Of each slice and of its rest: how many segments are right, and how many there are, [articles,
+    # slices, 2, 2].
     sides = np.stack([inside, ~inside], axis=-1).astype(np.float64)
     sums = per_article(np.stack([sides * right[:, None, None], sides], axis=-1), numbered(scored.groups))
     totals, articles = sums.sum(axis=0), (sums[..., 1] > 0).sum(axis=0)
@@ -173,7 +185,7 @@ def _standard_errors(sums: Floats, draws: int, seed: int) -> Floats:
 
 
 def _student(difference: Floats, error: Floats, freedom: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the ends of the 95 % interval, within -1 and 1, and the two-sided p, each ``[slices]``."""
+    """Return both ends of the 95 % interval and the two-sided p, each ``[slices]``."""
     from scipy.special import stdtr, stdtrit
 
     freedom = np.maximum(freedom, 1)
@@ -182,5 +194,5 @@ def _student(difference: Floats, error: Floats, freedom: Floats) -> tuple[Floats
 
 
 def _order(row: Slice) -> tuple[int, float]:
-    """Sort the worse ones first, by their difference; then level, better, and last those that were not judged."""
+    """Sort worse ones first, then level, better, and last those that were not judged."""
     return {"worse": 0, "level": 1, "better": 2, "few": 3}[row.verdict], row.difference

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def overview(report: CalibrationReport, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each task: temperature, confidence and accuracy, ECE (also uncalibrated and by chance), Brier score."""
+    """Return one row for each task: temperature, confidence, accuracy, ECE and Brier score.
+
+    ECE is also given without temperatures, and by chance.
+    """
     rows = []
     for name, metrics in report.tasks.items():
         before = report.before.get(name)
@@ -44,7 +47,7 @@ def overview(report: CalibrationReport, scheme: Scheme, language: str = "en") ->
 
 
 def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Grid:
-    """Return one row for each wanted precision: the threshold, and the coverage and precision that it has here."""
+    """Return one row for each wanted precision: its threshold, coverage and precision."""
     rows = (
         (
             number(point.wished, language, 2),
@@ -63,7 +66,10 @@ def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Gri
 
 
 def reliability(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
-    """Draw the share of right answers over their probability, one mark with its interval for each bin, above their density."""
+    """Draw the share of right answers over their probability, above the answers' density.
+
+    There is one mark with its interval for each bin.
+    """
     metrics = report.tasks[task.name]
     figure = canvas(6.4, 6.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
@@ -99,7 +105,10 @@ def reliability(report: CalibrationReport, task: Task, language: str = "en") -> 
 
 
 def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
-    """Draw the share of mistakes among the surest segments over the share that those are, and the thresholds chosen on dev."""
+    """Draw the share of mistakes among the surest segments over the share that those are.
+
+    Marks show the thresholds chosen on dev.
+    """
     metrics = report.abstention[task.name]
     figure = canvas(6.4, 4.4)
     axes = figure.add_subplot()

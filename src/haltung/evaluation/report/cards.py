@@ -1,4 +1,4 @@
-"""Errors as the page shows them: each is a card that can be filtered, with its words coloured by their attributions."""
+"""Errors as cards of the page, with words coloured by their attributions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from haltung.labels import Scheme, Task
 
 @dataclass(frozen=True)
 class ColouredText:
-    """A run of text with one weight, from -1 (against the predicted label) to 1 (for it); 0 is uncoloured."""
+    """A run of text with one weight, from -1 (against the predicted label) to 1 (for it)."""
 
     text: str
     weight: float
@@ -20,7 +20,7 @@ class ColouredText:
 
 @dataclass(frozen=True)
 class MistakeCard:
-    """One error. ``gold`` and ``predicted`` are ids, by which cards are filtered; the names are for the reader."""
+    """One error; cards are filtered by the ids ``gold`` and ``predicted``."""
 
     id: str
     gold: str
@@ -105,7 +105,10 @@ def issue_cards(issues: Sequence[LabelIssue], task: Task, language: str = "en") 
 
 
 def filters(scheme: Scheme, cards: Sequence[MistakeCard]) -> dict[str, list[tuple[str, str]]]:
-    """Return the options of the two filters, gold and predicted, as id and name; only those that some card has."""
+    """Return the options of the filters ``gold`` and ``predicted``, as id and name.
+
+    These are the labels that some card has.
+    """
     order = {label: position for position, label in enumerate(label for task in scheme for label in task.ids)}
     out: dict[str, list[tuple[str, str]]] = {}
     for side in ("gold", "predicted"):

@@ -27,8 +27,9 @@ _LATEX = {
 
 
 def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each system, the best first: macro-F1 and accuracy with intervals, spread over seeds, number of runs.
+    """Return one row for each system, the best first.
 
+    It has macro-F1 and accuracy with intervals, the spread over seeds, and the number of runs.
     Published results stand at the foot, marked as such; they have no interval, spread or accuracy.
     """
     result = comparison.tasks[task]
@@ -52,7 +53,7 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
-    """Return one row for each pair: the difference of macro-F1 with its interval, the p of each test, and the verdict.
+    """Return one row for each pair: its differences, the p of each test, and the verdict.
 
     A terminal is too narrow for the verdicts; it shows them as sentences.
     """
@@ -78,7 +79,10 @@ def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en
 
 
 def verdict(pair: SystemPair, comparison: Comparison, language: str = "en") -> str:
-    """Return the verdict in words: ``better``, ``worse``, ``not distinguishable with these data (it would take about 410 articles …)``."""
+    """Return the verdict in words.
+
+    ``better``, ``worse`` or ``not distinguishable with these data (it would take about 410 …)``.
+    """
     if pair.verdict != OPEN:
         return word("compared_better" if pair.verdict == BETTER else "compared_worse", language)
     unit = _unit(comparison, language)
@@ -132,12 +136,15 @@ def markdown(comparison: Comparison, scheme: Scheme, language: str = "en") -> st
 
 
 def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
-    """Return all tables as LaTeX, each a ``table`` no wider than a line; a comment at the top names the packages that they need."""
+    """Return all tables as LaTeX, each a ``table`` no wider than a line.
+
+    A comment at the top names the packages that they need.
+    """
     return "\n".join([_PACKAGES, *(_tabular(grid) for grid in _grids(comparison, scheme, language))])
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
-    """Return the leaderboards of all tasks as CSV with every digit, for machines: ids instead of names, a decimal point in numbers.
+    """Return the leaderboards of all tasks as CSV, for machines: ids and every digit.
 
     A row with a ``source`` is a published result, of which nothing else is known.
     """
@@ -213,8 +220,8 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def _tabular(grid: Grid) -> str:
     """Return a grid as a LaTeX table, scaled down where it would be wider than the line.
 
-    Where several columns hold words, these may wrap, and so may a value before its interval; else the table would be scaled down until
-    nobody could read it.
+    Where several columns hold words, these may wrap, and so may a value before its interval; else
+    the table would be scaled down until nobody could read it.
     """
     wide = grid.left > 1
     kinds = [r">{\raggedright\arraybackslash}p{.28\linewidth}" if wide else "l"] * grid.left

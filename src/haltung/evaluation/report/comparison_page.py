@@ -1,4 +1,4 @@
-"""A comparison as a folder: one HTML page that holds all of it, the tables for papers and machines, and the forest plots."""
+"""A comparison as a folder: one HTML page with everything, tables in other formats, plots."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ LEADERBOARD, PAIRS = "leaderboard.csv", "pairs.csv"
 def write(
     folder: Path, comparison: Comparison, scheme: Scheme, language: str = "en", details: Mapping[str, str] | None = None
 ) -> list[Path]:
-    """Write the comparison and return its files; the folder appears whole or not at all, and replaces an older comparison there.
+    """Write the comparison and return its files.
+
+    The folder appears whole or not at all, and replaces an older comparison there.
 
     Args:
         folder: becomes the page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task.
@@ -37,7 +39,8 @@ def write(
         details: facts to list at the foot of the page, such as the command and the runs' ids.
 
     Raises:
-        UserError: the language is unknown, or the folder has something other than a comparison in it.
+        UserError: the language is unknown, or the folder has something other than a comparison in
+            it.
     """
     checked(language)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / DATA).is_file()):
@@ -58,10 +61,11 @@ def write(
 
 
 def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Figure:
-    """Draw each pair's difference of macro-F1 as a mark with its 95 % interval about the line of no difference.
+    """Draw each pair's difference of macro-F1 as a mark with its 95 % interval.
 
-    Marks are filled and blue where the pair differs after correction, hollow and grey where it is undecided. An interval is that of the
-    pair by itself: with many pairs one may exclude 0 and the pair be undecided all the same.
+    Marks are filled and blue where the pair differs after correction, hollow and grey where it is
+    undecided. An interval is that of the pair by itself: with many pairs one may exclude 0 and the
+    pair be undecided all the same.
     """
     pairs = comparison.tasks[task].pairs
     figure = canvas(7.6, 1.75 + 0.42 * len(pairs))

@@ -24,13 +24,17 @@ def tables(
     precisions: Sequence[Precision] = (),
     language: str = "en",
 ) -> list[Grid]:
-    """Return the tables of one or more systems: F1 of each part, its components, each stance, the difference, role swaps.
+    """Return the tables of one or more systems.
+
+    They show F1 of each part, its components, each stance, the difference, and role swaps.
 
     Args:
-        systems: metrics by name, ``model`` or ``rules``; the first one is also shown by stance and by probability.
+        systems: metrics by name, ``model`` or ``rules``; the first one is also shown by stance and
+            by probability.
         differences: of the first to the second, by part; empty for a single system.
         swaps: for each system its metrics on role swaps (see ``events.dyads.scoring.swapped``).
-        precisions: of the first system, by the probability of its dyads; empty where it has no probabilities.
+        precisions: of the first system, by the probability of its dyads; empty where it has no
+            probabilities.
         language: ``en`` or ``de``.
     """
     name, first = next(iter(systems.items()))

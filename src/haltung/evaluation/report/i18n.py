@@ -1,4 +1,4 @@
-"""Words in German and English, and how each language writes numbers: the only place that chooses between them."""
+"""Words and numbers in German and English: the only place that chooses between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GERMAN_NUMBERS = str.maketrans(".,", ",.")
 
 
 def word(key: str, language: str = "en", **values: object) -> str:
-    """Return the words of ``words.tsv`` under ``key``, with the names in braces filled in if there are values."""
+    """Return the words of ``words.tsv`` under ``key``, with names in braces filled in."""
     text = words("haltung.evaluation.report", checked(language))[key]
     return text.format(**values) if values else text
 
@@ -24,7 +24,8 @@ def words(package: str, language: str, *path: str) -> Mapping[str, str]:
     """Return the words of one language by key.
 
     Args:
-        package: has the table, a TSV file with a header and the columns key, English, German. Lines that begin with ``#`` are comments.
+        package: has the table, a TSV file with a header and the columns key, English, German. Lines
+            that begin with ``#`` are comments.
         language: ``en`` or ``de``.
         path: of the table inside the package; ``words.tsv`` by default.
     """
@@ -51,7 +52,7 @@ def number(value: float, language: str = "en", digits: int = 3) -> str:
 
 
 def short_number(value: float, language: str = "en") -> str:
-    """Return a number with no more decimals than it needs, as on the axis of a plot: ``0.5``, ``0,5``."""
+    """Return a number with as many decimals as it needs, as on an axis: ``0.5``, ``0,5``."""
     return _localised(f"{value:g}", language)
 
 
@@ -61,7 +62,7 @@ def signed(value: float, language: str = "en", zero: str = "") -> str:
 
 
 def count(value: int, language: str = "en") -> str:
-    """Return a whole number, from 10,000 in groups of three digits: ``9999``, ``10,000``, ``10.000``."""
+    """Return a whole number, from 10,000 in groups of three digits: ``10,000``, ``10.000``."""
     return _localised(f"{value:,}" if value >= 10_000 else str(value), language)
 
 

@@ -1,4 +1,4 @@
-"""The report of one evaluation: a folder with metrics, predictions, plots, and one HTML page that holds all of it."""
+"""The report of an evaluation: a folder with metrics, predictions, plots, and one HTML page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json",
 
 @dataclass(frozen=True)
 class _Content:
-    """Everything that a page is made of; ``plots`` are the saved ones by task ("" for the learning curves) and kind."""
+    """Everything that a page is made of.
+
+    ``plots`` are the saved ones by task ("" for the learning curves) and kind.
+    """
 
     result: EvaluationResult
     scheme: Scheme
@@ -50,10 +53,13 @@ def write(
     calibration: CalibrationReport | None = None,
     analysis: ErrorAnalysis | None = None,
 ) -> list[Path]:
-    """Write the report and return its files; the folder appears whole or not at all, and replaces an older report there.
+    """Write the report and return its files.
+
+    The folder appears whole or not at all, and replaces an older report there.
 
     Args:
-        folder: becomes ``evaluation.json``, ``predictions.parquet``, ``report.html`` and the plots as PNG.
+        folder: becomes ``evaluation.json``, ``predictions.parquet``, ``report.html`` and the plots
+            as PNG.
         result: the metrics of ``scored``.
         scored: what they were computed from.
         language: of the page and the plots, ``en`` or ``de``.
@@ -88,7 +94,7 @@ def write(
 
 
 def rendered(template: str, language: str, **values: Any) -> str:
-    """Return a page made of a template of this package; ``word`` in it returns a word in the language."""
+    """Return a page made of a template; ``word`` in it returns a word in the language."""
     import jinja2
 
     source = resources.files("haltung.evaluation.report").joinpath(template).read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
-"""Plots as matplotlib ``Figure`` objects, without pyplot and its global state; colour-blind readers can distinguish the colours."""
+"""Plots as matplotlib ``Figure`` objects, without pyplot and its global state.
+
+Colour-blind readers can distinguish the colours.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ DASHED = (0, (4, 3))
 
 
 def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw a single-label task's confusion matrix: counts written in, coloured by their share of the row (the gold label)."""
+    """Draw a single-label task's confusion matrix.
+
+    It shows counts, coloured by their share of the row (the gold label).
+    """
     metrics = result.tasks[task.name]
     counts = np.array(metrics.confusion)
     support = counts.sum(axis=1, keepdims=True)
@@ -66,7 +72,10 @@ def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Fig
 
 
 def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw F1 as a bar with its interval for each label, precision and recall as marks, and macro-F1 as a line across."""
+    """Draw F1 of each label as a bar with its interval, precision and recall as marks.
+
+    Macro-F1 is a line across.
+    """
     metrics = result.tasks[task.name]
     names = {label.id: label.name(language) for label in task.labels}
     rows = np.arange(len(task))
@@ -77,7 +86,8 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     intervals = [label.intervals.get("f1") for label in metrics.labels]
     if any(intervals):
         whiskers(axes, f1, rows, intervals, SOFT)
-    # A label that is never predicted has no precision, one that never occurs no recall; a mark at 0 would be misleading.
+    # A label that is never predicted has no precision, one that never occurs no recall; a mark at 0
+    # would be misleading.
     precision = [label.precision if label.predicted else np.nan for label in metrics.labels]
     recall = [label.recall if label.support else np.nan for label in metrics.labels]
     _marks(axes, precision, rows, "D", BLUE, word("precision", language))
@@ -100,7 +110,7 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
 
 
 def phenomena(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw the share of minimal pairs with both right as a bar for each phenomenon, with the accuracy as a mark on it."""
+    """Draw the share of minimal pairs with both right as a bar, the accuracy as a mark on it."""
     metrics = result.phenomena[task.name]
     rows = np.arange(len(metrics))
     figure = canvas(7.6, 1.75 + 0.36 * len(metrics))
@@ -149,8 +159,9 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
     """Draw the training loss, and each task's macro-F1 on dev, over the epochs.
 
     Args:
-        history: points such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0, "dev_stance_macro_f1": …, "dev_score": …}``; the epoch
-            with the highest ``dev_score`` is marked, and the score is drawn where it differs from each of the tasks'.
+        history: points such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0,
+            "dev_stance_macro_f1": …, "dev_score": …}``; the epoch with the highest ``dev_score`` is
+            marked, and the score is drawn where it differs from each of the tasks'.
         title: the plot's second line, such as the run's name.
         language: ``en`` or ``de``.
         scheme: gives the tasks' names in that language; without it their ids are written.
@@ -191,7 +202,9 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
 
 
 def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", limit: int = 30) -> Figure:
-    """Draw each judged slice's difference in accuracy to the rest as a mark with its 95 % interval, worse ones first.
+    """Draw each judged slice's difference in accuracy to the rest, worse ones first.
+
+    Each is a mark with its 95 % interval.
 
     Args:
         analysis: the slices.
@@ -281,7 +294,8 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
     """Draw macro-F1 on dev over the number of training segments, on a logarithmic axis.
 
     Args:
-        points: for each task its points of size, mean and standard deviation (None for a single seed).
+        points: for each task its points of size, mean and standard deviation (None for a single
+            seed).
         subtitle: the second line of the title.
         language: ``en`` or ``de``.
     """
@@ -308,7 +322,7 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG (150 dpi), and return its path; the file appears whole or not at all."""
+    """Write the figure as PNG (150 dpi), atomically, and return its path."""
     target = path.with_suffix(".png")
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(target) as scratch:
@@ -325,7 +339,7 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def finish(axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, frame: bool = True) -> None:
-    """Write title and subtitle, draw the grid (``x``, ``y`` or ``both``), and hide the frame but for its left and lower side."""
+    """Write title and subtitle, draw the grid, and hide the frame's upper and right side."""
     for name, spine in axes.spines.items():
         spine.set_visible(frame and name in ("left", "bottom"))
         spine.set_color("#999999")
@@ -346,9 +360,13 @@ def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: S
 
 
 def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> list[list[float]]:
-    """Return how far each interval extends below and above its value, 0 where there is none, ``[2][n]``."""
+    """Return how far each interval extends below and above its value, ``[2][n]``.
+
+    It is 0 where there is no interval.
+    """
     ends = [(end.low, end.high) if end else (value, value) for value, end in zip(values, intervals, strict=True)]
-    # Rounding may put an end on the other side of the value, and matplotlib refuses a negative length.
+    # Rounding may put an end on the other side of the value, and matplotlib refuses a negative
+    # length.
     below = [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)]
     above = [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)]
     return [below, above]

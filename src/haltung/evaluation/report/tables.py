@@ -1,4 +1,4 @@
-"""Metrics as tables: each is built once as a ``Grid``, shown in the terminal by rich or as Markdown."""
+"""Metrics as tables: a ``Grid`` is shown in the terminal by rich, or as Markdown."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Grid:
     """A table: its title, columns and rows of text.
 
-    The first ``left`` columns hold words, the others numbers. The last ``foot`` rows are set apart from those above, as rows that are
-    only there for orientation.
+    The first ``left`` columns hold words, the others numbers. The last ``foot`` rows are set apart
+    from those above, as rows that are only there for orientation.
     """
 
     title: str
@@ -55,7 +55,8 @@ class Grid:
             # In a narrow terminal words may wrap, but never break.
             longest = max((len(part) for cell in (column, *(row[index] for row in self.rows)) for part in cell.split()), default=0)
             is_left = index < self.left
-            # A value with its interval is long: in a narrow terminal the interval wraps below it, rather than be cut off.
+            # A value with its interval is long: in a narrow terminal the interval wraps below it,
+            # rather than be cut off.
             no_wrap = not is_left and not any(" [" in row[index] for row in self.rows)
             table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=no_wrap, min_width=longest)
         body = len(self.rows) - self.foot
@@ -77,9 +78,11 @@ def grid(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]], la
 
 
 def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", brief: bool = False) -> Grid:
-    """Return one row for each task: macro-F1, accuracy (with the majority baseline beside each), micro-F1 (multi-label), log loss, n.
+    """Return one row for each task: macro-F1, accuracy, log loss and the number of segments.
 
-    All but the baseline have their intervals, where the result has any; if ``brief``, only macro-F1 and accuracy.
+    Macro-F1 and accuracy have the majority baseline beside them; multi-label tasks have micro-F1
+    too. All but the baseline have their intervals, where the result has any; if ``brief``, only
+    macro-F1 and accuracy.
     """
     multi = any(metrics.kind == "multi" for metrics in result.tasks.values())
     columns = ["task", "macro_f1", "majority", "accuracy", "majority", *(["micro_f1"] if multi else []), "log_loss", "segments"]
@@ -88,7 +91,8 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
         base = metrics.majority
         intervals = {metric: interval for metric, interval in metrics.intervals.items() if not brief or metric in ("macro_f1", "accuracy")}
         texts = {metric: estimate(getattr(metrics, metric), intervals.get(metric), language) for metric in HEADLINE}
-        # For a single-label task micro-F1 equals accuracy; the same number twice would look like two results.
+        # For a single-label task micro-F1 equals accuracy; the same number twice would look like
+        # two results.
         micro = [texts["micro_f1"] if metrics.kind == "multi" else ""] if multi else []
         values = [texts["macro_f1"], number(base.macro_f1, language), texts["accuracy"], number(base.accuracy, language)]
         rows.append((scheme[name].title(language), *values, *micro, texts["log_loss"], count(metrics.n, language)))
@@ -96,7 +100,7 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
 
 
 def size(result: EvaluationResult, language: str = "en") -> str:
-    """Return ``521 segments, 38 articles``; without the articles where every segment stands alone."""
+    """Return ``521 segments, 38 articles``, or the segments alone where these have no articles."""
     segments = f"{count(result.n, language)} {word('segments', language)}"
     if result.groups == result.n:
         return segments
@@ -104,7 +108,7 @@ def size(result: EvaluationResult, language: str = "en") -> str:
 
 
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
-    """Return one row for each label of the task, in the scheme's order; an undefined ratio is shown as "–".
+    """Return one row for each label of the task; an undefined ratio is shown as "–".
 
     Precision, recall and F1 have their intervals; if ``brief``, only F1.
     """
@@ -186,7 +190,7 @@ def slice_title(row: Slice, scheme: Scheme, language: str = "en") -> str:
 
 
 def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each task: macro-F1 as it is and with masked names, and the flips with swapped states."""
+    """Return one row for each task: macro-F1 before and after masking, and the share of flips."""
 
     def change(value: float) -> str:
         return signed(value, language)
@@ -216,7 +220,7 @@ def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = 
 
 
 def spread(value: Spread, language: str = "en") -> str:
-    """Return ``0.531 ± 0.012``, or the mean alone for a single run, and the mean's interval where it has one."""
+    """Return ``0.531 ± 0.012``, or the mean alone for a single run, with the mean's interval."""
     deviation = "" if value.deviation is None else f" ± {number(value.deviation, language)}"
     return number(value.mean, language) + deviation + (f" {brackets(value.interval, language)}" if value.interval else "")
 
@@ -239,7 +243,10 @@ def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
 
 
 def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | None:
-    """Return the warnings in a red panel, or None where there are none; the frame is heavy where a task has collapsed."""
+    """Return the warnings in a red panel, or None where there are none.
+
+    The frame is heavy where a task has collapsed.
+    """
     lines = warnings(result, language)
     if not lines:
         return None
@@ -253,7 +260,10 @@ def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | Non
 
 
 def show(result: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
-    """Print the warnings, the headline table, and a table per task; in a narrow terminal some intervals are left out."""
+    """Print the warnings, the headline table, and a table per task.
+
+    In a narrow terminal some intervals are left out.
+    """
     parts: list[RenderableType | None] = [warning_panel(result, language)]
     parts.append(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
     for name, metrics in result.tasks.items():
@@ -265,7 +275,7 @@ def show(result: EvaluationResult, scheme: Scheme, console: Console, language: s
 
 
 def _fitting(console: Console, *grids: Grid) -> Table:
-    """Return the first of the tables whose rows each fit on one line of the terminal, or the last."""
+    """Return the first table whose rows each fit on one line of the terminal, or the last."""
     tables = [one.rich() for one in grids]
     # Measured without the terminal's width, which would limit the result.
     wide = console.options.update(max_width=1_000)
