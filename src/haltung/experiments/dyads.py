@@ -13,7 +13,7 @@ from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
 from haltung.evaluation.report import dyads as report
-from haltung.evaluation.report import plots
+from haltung.evaluation.report import style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring, thresholds
 from haltung.events.dyads.rules import WordOrder
@@ -123,7 +123,7 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
         language: of the plot.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plots.save(report.plot(scores.systems, title, language), folder / "dyads.png")
+    style.save(report.plot(scores.systems, title, language), folder / "dyads.png")
     data = {**source, **report.plain(scores.systems, scores.differences, scores.swaps, scores.precisions)}
     (folder / "dyads.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with (folder / "found.jsonl").open("w", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from haltung.evaluation.metrics.classification import evaluate, with_intervals
 from haltung.evaluation.metrics.results import read
 from haltung.evaluation.predictions import ScoredSplit, read_predictions
 from haltung.evaluation.report import page as report
-from haltung.evaluation.report import plots
+from haltung.evaluation.report import style
 from haltung.labels import parse
 
 SCHEME = parse(
@@ -185,7 +185,7 @@ def test_a_report_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(plots, "save", full)
+    monkeypatch.setattr(style, "save", full)
     with pytest.raises(OSError, match="disk full"):
         report.write(tmp_path / "new", evaluate(scored()), scored())
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import numpy as np
 from haltung.evaluation.metrics.abstention import TaskAbstention
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.report.i18n import count, number, split_title, word
-from haltung.evaluation.report.plots import BLUE, DASHED, GREEN, INK, SKY, SOFT, VERMILION, canvas, finish, localise, reach
+from haltung.evaluation.report.style import BLUE, DASHED, GREEN, INK, SKY, SOFT, VERMILION, canvas, finish, localise, reach
 from haltung.evaluation.report.tables import Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task

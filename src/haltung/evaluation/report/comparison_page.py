@@ -13,7 +13,7 @@ from haltung.evaluation.comparison import OPEN, Comparison
 from haltung.evaluation.report import comparison as tables
 from haltung.evaluation.report.i18n import checked, signed, split_title, word
 from haltung.evaluation.report.page import inlined, rendered
-from haltung.evaluation.report.plots import BLUE, INK, SOFT, beside, canvas, finish, localise, save
+from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, canvas, finish, localise, save
 from haltung.files import atomic_folder
 from haltung.labels import Scheme
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from haltung.evaluation.metrics.dyads import PARTS, Difference, DyadMetrics, Match, Precision
 from haltung.evaluation.report.i18n import brackets, estimate, number, word
-from haltung.evaluation.report.plots import INK, SKY, SOFT, VERMILION, beside, canvas, finish, localise, whiskers
+from haltung.evaluation.report.style import INK, SKY, SOFT, VERMILION, beside, canvas, finish, localise, whiskers
 from haltung.evaluation.report.tables import Grid, grid
 
 if TYPE_CHECKING:

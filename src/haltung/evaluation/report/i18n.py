@@ -61,9 +61,9 @@ def signed(value: float, language: str = "en", zero: str = "") -> str:
     return ("+" if value > 0 else "−" if value < 0 else zero) + number(abs(value), language)
 
 
-def count(value: int, language: str = "en") -> str:
-    """Return a whole number, from 10,000 in groups of three digits: ``10,000``, ``10.000``."""
-    return _localised(f"{value:,}" if value >= 10_000 else str(value), language)
+def count(value: int, language: str = "en", grouped_from: int = 10_000) -> str:
+    """Return a whole number, large ones in groups of three digits: ``10,000``, ``10.000``."""
+    return _localised(f"{value:,}" if value >= grouped_from else str(value), language)
 
 
 def percent(value: int, language: str = "en") -> str:

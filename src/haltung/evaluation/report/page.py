@@ -15,7 +15,7 @@ from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import calibration as calibration_report
-from haltung.evaluation.report import cards, plots, tables
+from haltung.evaluation.report import cards, plots, style, tables
 from haltung.evaluation.report.i18n import brackets, checked, number, split_title, word
 from haltung.files import atomic_folder
 from haltung.labels import Scheme
@@ -78,7 +78,7 @@ def write(
     with atomic_folder(folder) as scratch:
         content = _Content(result, scored.scheme, calibration, analysis, {}, language)
         figures = [*_figures(content), *([("", "curves", plots.curves(history, title, language, scored.scheme))] if history else [])]
-        saved = {(task, kind): plots.save(figure, scratch / (f"{task}_{kind}" if task else kind)) for task, kind, figure in figures}
+        saved = {(task, kind): style.save(figure, scratch / (f"{task}_{kind}" if task else kind)) for task, kind, figure in figures}
         content = _Content(result, scored.scheme, calibration, analysis, saved, language)
         names = [PAGE, METRICS, PREDICTIONS]
         (scratch / PAGE).write_text(_page(content, title, details or {}), encoding="utf-8")

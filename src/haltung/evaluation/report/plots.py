@@ -1,36 +1,44 @@
-"""Plots as matplotlib ``Figure`` objects, without pyplot and its global state.
-
-Colour-blind readers can distinguish the colours.
-"""
+"""Plots of an evaluation, of a training, and of many trainings, as matplotlib ``Figure`` objects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from haltung.evaluation.error_analysis.slices import Slices
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
-from haltung.evaluation.report.i18n import count, number, percent, short_number, split_title, word
+from haltung.evaluation.report.i18n import count, number, percent, split_title, word
+from haltung.evaluation.report.style import (
+    BLUE,
+    DASHED,
+    FAINT,
+    INK,
+    LINES,
+    ORANGE,
+    SKY,
+    SOFT,
+    VERMILION,
+    beside,
+    canvas,
+    finish,
+    integers,
+    legend_below,
+    line,
+    localise,
+    marks,
+    whiskers,
+)
 from haltung.evaluation.report.tables import slice_title
-from haltung.evaluation.statistics.bootstrap import Interval
-from haltung.files import atomic_file
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito (2008), "Color Universal Design"; used in this order.
-BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
-INK, SOFT, FAINT = "#222222", "#666666", "#DDDDDD"
-_LINES, _MARKERS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", "D", "v", "P")
 # Beside the colour, a shape for readers who see none.
 _VERDICTS = {"worse": (VERMILION, "v"), "better": (BLUE, "^"), "level": (SKY, "o")}
-DASHED = (0, (4, 3))
 
 
 def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
@@ -90,8 +98,8 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     # would be misleading.
     precision = [label.precision if label.predicted else np.nan for label in metrics.labels]
     recall = [label.recall if label.support else np.nan for label in metrics.labels]
-    _marks(axes, precision, rows, "D", BLUE, word("precision", language))
-    _marks(axes, recall, rows, "o", VERMILION, word("recall", language))
+    marks(axes, precision, rows, "D", BLUE, word("precision", language))
+    marks(axes, recall, rows, "o", VERMILION, word("recall", language))
     macro_f1 = f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}"
     axes.axvline(metrics.macro_f1, color=INK, linestyle=DASHED, linewidth=1, label=macro_f1)
     for row, label in enumerate(metrics.labels):
@@ -104,7 +112,7 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     axes.margins(y=0.02)
     axes.set_ylabel(f"{word('label', language)} ({word('support', language)})")
     localise(axes, "x", language)
-    _legend_below(axes, 0.6 / (len(task) + 1) + 0.01, 4, handletextpad=0.5)
+    legend_below(axes, 0.6 / (len(task) + 1) + 0.01, 4, handletextpad=0.5)
     finish(axes, f"{task.title(language)}: F1 {word('per_label', language)}", _subtitle(result, metrics, language), grid="x")
     return figure
 
@@ -117,14 +125,14 @@ def phenomena(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     axes = figure.add_subplot()
     bars = axes.barh(rows, [row.both for row in metrics], height=0.62, color=SKY, label=word("both", language), zorder=2)
     axes.bar_label(bars, [number(row.both, language, 2) for row in metrics], padding=3, fontsize=9, color=INK)
-    _marks(axes, [row.accuracy for row in metrics], rows, "o", VERMILION, word("accuracy", language))
+    marks(axes, [row.accuracy for row in metrics], rows, "o", VERMILION, word("accuracy", language))
     names = [word("all", language) if row.phenomenon == ALL else row.phenomenon for row in metrics]
     axes.set_yticks(rows, [f"{name}  ({count(row.pairs, language)})" for name, row in zip(names, metrics, strict=True)])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_ylabel(f"{word('phenomenon', language)} ({word('pairs', language)})")
     localise(axes, "x", language)
-    _legend_below(axes, 0.6 / (len(metrics) + 1) + 0.01, 2)
+    legend_below(axes, 0.6 / (len(metrics) + 1) + 0.01, 2)
     subtitle = _subtitle(result, result.tasks[task.name], language)
     finish(axes, f"{task.title(language)} {word('phenomena', language)}", subtitle, grid="x")
     return figure
@@ -148,7 +156,7 @@ def distribution(result: EvaluationResult, task: Task, language: str = "en") -> 
     axes.margins(x=0.08, y=0.02)
     axes.set_xlim(left=0)
     axes.set_xlabel(word("segments", language))
-    _integers(axes)
+    integers(axes)
     axes.legend(frameon=False, fontsize=9, loc="best")
     subtitle = _subtitle(result, metrics, language, with_f1=False)
     finish(axes, f"{task.title(language)}: {word('distribution', language)}", subtitle, grid="x")
@@ -175,7 +183,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
     for index, name in enumerate(names):
         task = name.removeprefix("dev_").removesuffix("_macro_f1")
         label = scheme[task].title(language) if scheme and task in scheme.names else task
-        _line(below, index, *_points(history, name), label=label, markersize=5)
+        line(below, index, *_points(history, name), label=label, markersize=5)
     epochs, scores = _points(history, "dev_score")
     if scores:
         if scores not in [_points(history, name)[1] for name in names]:
@@ -191,7 +199,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
     below.set_ylabel(word("dev_macro_f1", language))
     below.set_ylim(0, 1)
     below.set_xlabel(word("epoch", language))
-    _integers(below)
+    integers(below)
     if names:
         below.legend(frameon=False, fontsize=9, loc="best")
     for axes in (above, below):
@@ -233,7 +241,7 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", l
     axes.set_xlabel(word("accuracy_difference", language))
     localise(axes, "x", language)
     if rows:
-        _legend_below(axes, 0.75 / (0.28 * len(rows) + 0.5) + 0.02, 3)
+        legend_below(axes, 0.75 / (0.28 * len(rows) + 0.5) + 0.02, 3)
     finish(axes, f"{task.title(language)} {word('by_slice', language)}", word("accuracy", language), grid="x")
     return figure
 
@@ -266,7 +274,7 @@ def sweep_history(
     axes.step(numbers, np.maximum.accumulate(scores), where="post", color=VERMILION, linewidth=1.6, label=word("best_so_far", language))
     axes.set_xlabel(word("trial", language))
     axes.set_ylabel(word("dev_macro_f1", language))
-    _integers(axes)
+    integers(axes)
     # Below, since trials may lie anywhere inside.
     axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
     localise(axes, "y", language)
@@ -304,9 +312,9 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
     for index, (name, rows) in enumerate(points.items()):
         sizes, means = [row[0] for row in rows], np.array([row[1] for row in rows])
         deviations = np.array([row[2] or 0.0 for row in rows])
-        _line(axes, index, sizes, means, label=name, markersize=5.5, zorder=3)
+        line(axes, index, sizes, means, label=name, markersize=5.5, zorder=3)
         if deviations.any():
-            colour = _LINES[index % len(_LINES)]
+            colour = LINES[index % len(LINES)]
             axes.fill_between(sizes, means - deviations, means + deviations, color=colour, alpha=0.15, linewidth=0, zorder=2)
     ticks = sorted({row[0] for rows in points.values() for row in rows})
     axes.set_xscale("log")
@@ -321,95 +329,11 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
     return figure
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG (150 dpi), atomically, and return its path."""
-    target = path.with_suffix(".png")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(target) as scratch:
-        # No version in it: the same figure gives the same bytes.
-        figure.savefig(scratch, format="png", dpi=150, metadata={"Software": None})
-    return target
-
-
-def canvas(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
-
-
-def finish(axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, frame: bool = True) -> None:
-    """Write title and subtitle, draw the grid, and hide the frame's upper and right side."""
-    for name, spine in axes.spines.items():
-        spine.set_visible(frame and name in ("left", "bottom"))
-        spine.set_color("#999999")
-    axes.tick_params(labelsize=9, colors=INK, length=0)
-    if grid:
-        axes.grid(axis=grid, color=FAINT, linewidth=0.7, zorder=0)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(fontsize=9.5, color=SOFT)
-    if title:
-        axes.set_title(subtitle, loc="left", fontsize=9, color=SOFT, pad=8)
-        style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 12.5, "fontweight": "bold", "color": INK}
-        axes.annotate(title, (0, 1), (0, 24), xycoords="axes fraction", **style)
-
-
-def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: Sequence[Interval | None], colour: str) -> None:
-    """Draw the intervals of horizontal bars."""
-    axes.errorbar(values, rows, xerr=reach(values, intervals), fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5, zorder=3)
-
-
-def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> list[list[float]]:
-    """Return how far each interval extends below and above its value, ``[2][n]``.
-
-    It is 0 where there is no interval.
-    """
-    ends = [(end.low, end.high) if end else (value, value) for value, end in zip(values, intervals, strict=True)]
-    # Rounding may put an end on the other side of the value, and matplotlib refuses a negative
-    # length.
-    below = [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)]
-    above = [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)]
-    return [below, above]
-
-
-def beside(axes: Axes, row: float, text: str, x: float = 1.03, fontsize: float = 9, color: str = INK) -> None:
-    """Write a text at the right of a row."""
-    style: dict[str, Any] = {"va": "center", "fontsize": fontsize, "color": color, "annotation_clip": False}
-    axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), **style)
-
-
-def localise(axes: Axes, axis: str, language: str) -> None:
-    """Write the numbers of an axis (``x`` or ``y``) as the language does."""
-    from matplotlib.ticker import FuncFormatter
-
-    getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(lambda value, _: short_number(value, language)))
-
-
 def _subtitle(result: EvaluationResult, metrics: TaskMetrics, language: str, with_f1: bool = True) -> str:
     parts = [split_title(result.corpus, result.split, language), f"n = {count(metrics.n, language)}"]
     if with_f1:
         parts.append(f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}")
     return " · ".join(parts)
-
-
-def _marks(axes: Axes, values: Sequence[float], rows: np.ndarray, marker: str, colour: str, label: str) -> None:
-    style: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
-    axes.scatter(values, rows, s=30, marker=marker, color=colour, label=label, **style)
-
-
-def _line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float] | np.ndarray, **style: Any) -> None:
-    """Draw a line with the colour and marker of its index."""
-    axes.plot(x, y, color=_LINES[index % len(_LINES)], marker=_MARKERS[index % len(_MARKERS)], linewidth=1.6, **style)
-
-
-def _legend_below(axes: Axes, distance: float, columns: int, **style: Any) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -distance), ncols=columns, frameon=False, fontsize=8.5, **style)
-
-
-def _integers(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def _points(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[float], list[float]]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from functools import cache
-from importlib import resources
+from collections.abc import Mapping, Sequence
+
+from haltung.evaluation.report import i18n
 
 
-@cache
-def words(language: str) -> dict[str, str]:
+def words(language: str) -> Mapping[str, str]:
     """Return all words of a language by key; ``say`` or a script fills in names in braces."""
-    lines = resources.files("haltung.events.archive").joinpath("assets", "words.tsv").read_text(encoding="utf-8").splitlines()
-    rows = [line.split("\t") for line in lines if line and not line.startswith("#")][1:]
-    return {key: german if language == "de" else english for key, english, german in rows}
+    return i18n.words("haltung.events.archive", language, "assets", "words.tsv")
 
 
 def say(language: str, key: str, **values: object) -> str:
@@ -23,7 +20,7 @@ def say(language: str, key: str, **values: object) -> str:
 
 def counted(language: str, key: str, count: int) -> str:
     """Return ``1 event``, ``1,234 events``, ``1.234 Ereignisse``."""
-    number = f"{count:,}".replace(",", ".") if language == "de" else f"{count:,}"
+    number = i18n.count(count, language, grouped_from=1_000)
     return say(language, f"{key}_one" if count == 1 and f"{key}_one" in words(language) else key, n=number)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from haltung.actors.names import names
 from haltung.errors import UserError
-from haltung.evaluation.report import plots
-from haltung.evaluation.report.plots import BLUE, FAINT, INK, ORANGE, SKY, SOFT, VERMILION
+from haltung.evaluation.report import style
+from haltung.evaluation.report.style import BLUE, FAINT, INK, ORANGE, SKY, SOFT, VERMILION
 from haltung.events import plover as crosswalk
 from haltung.events.archive.i18n import counted, extent, say
 from haltung.events.archive.series import UNCLASSED, Month, Series
@@ -34,7 +34,7 @@ def save(series: Series, path: Path, directions: str = "summed", language: str =
         UserError: the file can't be written.
     """
     try:
-        plots.save(figure(series, directions, language), path)
+        style.save(figure(series, directions, language), path)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
 
@@ -45,7 +45,7 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
 
     first, second = series.pair
     parts = {"": series.summed} if directions == "summed" else {f"{first} → {second}": series.there, f"{second} → {first}": series.back}
-    drawn = plots.canvas(9.6, 1.2 + 3.9 * len(parts))
+    drawn = style.canvas(9.6, 1.2 + 3.9 * len(parts))
     rows = drawn.subplots(3 * len(parts), 1, sharex=True, height_ratios=[3.2, 0.55, 1.5] * len(parts))
     highest = max(1, *(month.cooperation for months in parts.values() for month in months))
     lowest = max(1, *(month.conflict for months in parts.values() for month in months))
@@ -56,7 +56,7 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
         _intensity(line, months, language)
         for axes in (counts, warnings, line):
             _gaps(axes, months)
-            plots.finish(axes, "", "")
+            style.finish(axes, "", "")
             axes.spines["bottom"].set_visible(False)
     _calendar(rows[-1], series.months)
     named = names(series.pair, language)

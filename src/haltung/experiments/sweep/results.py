@@ -12,7 +12,7 @@ from haltung.errors import UserError, listed
 from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
 from haltung.evaluation.predictions import read_predictions
-from haltung.evaluation.report import page, plots
+from haltung.evaluation.report import page, plots, style
 from haltung.evaluation.report.i18n import number, p_value, word
 from haltung.evaluation.report.tables import Grid
 from haltung.evaluation.statistics.best_of_many import Gain, gain
@@ -92,7 +92,7 @@ def log_results(
     if importance:
         figures["importance"] = plots.importance(importance, name, language)
     for title, figure in figures.items():
-        run.artifact(plots.save(figure, folder / f"{title}.png"), "sweep")
+        run.artifact(style.save(figure, folder / f"{title}.png"), "sweep")
     content = {
         "best": asdict(best), "start": start and start.number, "gain": gained and asdict(gained), "importance": dict(importance),
         "trials": [asdict(trial) for trial in trials],

@@ -1,0 +1,114 @@
+"""How plots look: colours, frame, legend, and the way they are saved.
+
+Colour-blind readers can distinguish the colours. Figures are made without pyplot and its global
+state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from haltung.evaluation.report.i18n import short_number
+from haltung.evaluation.statistics.bootstrap import Interval
+from haltung.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), "Color Universal Design"; used in this order.
+BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+INK, SOFT, FAINT = "#222222", "#666666", "#DDDDDD"
+LINES, _MARKERS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", "D", "v", "P")
+DASHED = (0, (4, 3))
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as PNG (150 dpi), atomically, and return its path."""
+    target = path.with_suffix(".png")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(target) as scratch:
+        # No version in it: the same figure gives the same bytes.
+        figure.savefig(scratch, format="png", dpi=150, metadata={"Software": None})
+    return target
+
+
+def canvas(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def finish(axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, frame: bool = True) -> None:
+    """Write title and subtitle, draw the grid, and hide the frame's upper and right side."""
+    for name, spine in axes.spines.items():
+        spine.set_visible(frame and name in ("left", "bottom"))
+        spine.set_color("#999999")
+    axes.tick_params(labelsize=9, colors=INK, length=0)
+    if grid:
+        axes.grid(axis=grid, color=FAINT, linewidth=0.7, zorder=0)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(fontsize=9.5, color=SOFT)
+    if title:
+        axes.set_title(subtitle, loc="left", fontsize=9, color=SOFT, pad=8)
+        style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 12.5, "fontweight": "bold", "color": INK}
+        axes.annotate(title, (0, 1), (0, 24), xycoords="axes fraction", **style)
+
+
+def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: Sequence[Interval | None], colour: str) -> None:
+    """Draw the intervals of horizontal bars."""
+    axes.errorbar(values, rows, xerr=reach(values, intervals), fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5, zorder=3)
+
+
+def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> list[list[float]]:
+    """Return how far each interval extends below and above its value, ``[2][n]``.
+
+    It is 0 where there is no interval.
+    """
+    ends = [(end.low, end.high) if end else (value, value) for value, end in zip(values, intervals, strict=True)]
+    # Rounding may put an end on the other side of the value, and matplotlib refuses a negative
+    # length.
+    below = [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)]
+    above = [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)]
+    return [below, above]
+
+
+def beside(axes: Axes, row: float, text: str, x: float = 1.03, fontsize: float = 9, color: str = INK) -> None:
+    """Write a text at the right of a row."""
+    style: dict[str, Any] = {"va": "center", "fontsize": fontsize, "color": color, "annotation_clip": False}
+    axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), **style)
+
+
+def localise(axes: Axes, axis: str, language: str) -> None:
+    """Write the numbers of an axis (``x`` or ``y``) as the language does."""
+    from matplotlib.ticker import FuncFormatter
+
+    getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(lambda value, _: short_number(value, language)))
+
+
+def marks(axes: Axes, values: Sequence[float], rows: np.ndarray, marker: str, colour: str, label: str) -> None:
+    """Draw one mark for each row."""
+    style: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
+    axes.scatter(values, rows, s=30, marker=marker, color=colour, label=label, **style)
+
+
+def line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float] | np.ndarray, **style: Any) -> None:
+    """Draw a line with the colour and marker of its index."""
+    axes.plot(x, y, color=LINES[index % len(LINES)], marker=_MARKERS[index % len(_MARKERS)], linewidth=1.6, **style)
+
+
+def legend_below(axes: Axes, distance: float, columns: int, **style: Any) -> None:
+    """Write the legend below the axes, at a distance in units of their height."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -distance), ncols=columns, frameon=False, fontsize=8.5, **style)
+
+
+def integers(axes: Axes) -> None:
+    """Put the ticks of the x axis at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
