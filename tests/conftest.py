@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 from system_packages import pytest_runtest_setup  # noqa: F401 -- a hook: says what to install where a test needs a system package
 
 if TYPE_CHECKING:
+    from haltung.models.predictor import Model
     from haltung.tracking import Store
 
 # Set before any library that reads them is imported.
@@ -76,3 +78,24 @@ def new_store(mlflow_database: Path) -> Callable[[Path], Store]:
         return store_in(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def client_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Model, Path]]:
+    """A function from ``bert``, ``multilingual`` or ``linear`` to a model and its exported bundle, made once."""
+    import client_bundles
+
+    folder = tmp_path_factory.mktemp("client_bundles")
+
+    @cache
+    def made(kind: str) -> tuple[Model, Path]:
+        if kind == "linear":
+            model = client_bundles.linear()
+        elif kind == "bert":
+            model = client_bundles.network(bert, 48)
+        else:
+            encoder = client_bundles.write_multilingual(folder / "encoder", folder)
+            model = client_bundles.network(encoder, 96, prefix="query: ")
+        return model, client_bundles.written(model, folder / kind)
+
+    return made

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import CORPUS, haltung, write_corpus
+from command_line import CORPUS, run_here, write_corpus
 from haltung.cli import main
 from haltung.export import formats
 
@@ -17,7 +17,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a linear model has been trained."""
     folder = tmp_path_factory.mktemp("export")
     write_corpus(folder)
-    done = haltung("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", "seed=1", cwd=folder)
+    done = run_here("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", "seed=1", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -58,7 +58,7 @@ def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: 
 
 def test_of_several_seeds_it_says_which_is_exported(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A parent run stands for its first seed, and says so."""
-    done = haltung("train", *CORPUS, "model=linear", "model.min_count=1", "name=both", "seed=1,2", cwd=here)
+    done = run_here("train", *CORPUS, "model=linear", "model.min_count=1", "name=both", "seed=1,2", cwd=here)
     assert done.returncode == 0, done.stderr
     assert main(["export", "run=both", f"to={tmp_path / 'b'}"]) == 0
     assert "both has 2 seeds; this is the first, both-1" in capsys.readouterr().err

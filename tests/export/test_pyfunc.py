@@ -22,6 +22,7 @@ import pytest
 import torch
 from mlflow.exceptions import MlflowException
 
+import bare_environment
 import exported
 import tiny
 from haltung import tracking
@@ -222,10 +223,7 @@ def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.St
     """A fresh environment with the model's own requirements: no torch, no Haltung; and the same answers for each form of input."""
     store, logged = registered
     location = tracking.open_store(store).client.get_logged_model(logged.model_id).artifact_location.removeprefix("file://")
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    python = tmp_path / "venv/bin/python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", f"{location}/requirements.txt"]
-    subprocess.run(pip, check=True)
+    python = bare_environment.make(tmp_path / "venv", Path(location, "requirements.txt").read_text(encoding="utf-8").split())
     command = [str(python), "-c", _ELSEWHERE, store.address, f"models:/{logged.name}/{logged.version}", json.dumps(TEXTS)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=_bare())
     assert done.returncode == 0, done.stderr

@@ -7,14 +7,14 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
-from importlib.metadata import files
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import bare_environment
 import client_bundles
 from haltung.inference import client
 from haltung.inference.client import BundleError, Classifier
@@ -25,21 +25,18 @@ from nasty_sentences import sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What the client needs, with what onnxruntime itself needs.
-_NEEDED = ("numpy", "onnxruntime", "tokenizers", "flatbuffers", "protobuf", "packaging")
-
 
 @pytest.fixture(scope="module", params=["bert", "linear"])
-def pair(request: pytest.FixtureRequest, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Classifier]:
+def pair(request: pytest.FixtureRequest, client_bundle: Callable[[str], tuple[Model, Path]]) -> tuple[Model, Classifier]:
     """A model, and the client of its exported bundle."""
-    model = client_bundles.network(bert, 48) if request.param == "bert" else client_bundles.linear()
-    return model, Classifier(client_bundles.written(model, tmp_path_factory.mktemp("client") / "bundle"))
+    model, folder = client_bundle(request.param)
+    return model, Classifier(folder)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(client_bundle: Callable[[str], tuple[Model, Path]]) -> Path:
     """An exported linear bundle."""
-    return client_bundles.written(client_bundles.linear(), tmp_path_factory.mktemp("client") / "bundle")
+    return client_bundle("linear")[1]
 
 
 def _said(model: Model, segments: list[Segment]) -> list[Prediction]:
@@ -215,16 +212,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip"]
     subprocess.run([*pip, "wheel", "-q", "--no-deps", *isolation, "--wheel-dir", folder, ROOT / "clients/python"], check=True)
     (wheel,) = folder.glob("haltung_client-*.whl")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    python = folder / "venv/bin/python"
+    python = bare_environment.make(folder / "venv", ["numpy", "onnxruntime", "tokenizers"])
     subprocess.run([*pip, "--python", python, "install", "-q", "--no-deps", "--no-index", wheel], check=True)
-    (packages,) = (folder / "venv/lib").glob("python*/site-packages")
-    # Installed once already: a link is as good as another copy of it.
-    for name in _NEEDED:
-        for top in {path.parts[0] for path in files(name) or () if path.parts[0] not in ("..", "__pycache__")}:
-            target = Path(sysconfig.get_path("platlib")) / top
-            if target.exists() and not (packages / top).exists():
-                (packages / top).symlink_to(target)
     return python
 
 

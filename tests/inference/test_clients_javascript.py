@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-import client_bundles
 from haltung.inference.client import Classifier
 from nasty_sentences import sentences
 
@@ -40,15 +39,9 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundles(clients: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bundles(clients: Path, client_bundle: Callable[[str], tuple[object, Path]]) -> dict[str, Path]:
     """A bundle of each kind, beside the page, where its server finds them."""
-    scratch = tmp_path_factory.mktemp("scratch")
-    models = {
-        "bert": client_bundles.network(bert, 48),
-        "multilingual": client_bundles.network(client_bundles.write_multilingual(scratch / "multilingual", scratch), 96, prefix="query: "),
-        "linear": client_bundles.linear(),
-    }
-    return {kind: client_bundles.written(model, clients / "browser" / kind) for kind, model in models.items()}
+    return {kind: Path(shutil.copytree(client_bundle(kind)[1], clients / "browser" / kind)) for kind in KINDS}
 
 
 def _node(clients: Path, program: str, *words: str) -> Any:

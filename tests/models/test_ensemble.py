@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
 import tiny
-from command_line import CORPUS, haltung, write_corpus
+from command_line import CORPUS, run_here, write_corpus
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation.predictions import score
@@ -203,7 +203,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ensemble")
     write_corpus(folder)
     for seed, more in ((1, ()), (2, ("model.words=1", "model.C=1"))):
-        done = haltung("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", f"seed={seed}", *more, cwd=folder)
+        done = run_here("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", f"seed={seed}", *more, cwd=folder)
         assert done.returncode == 0, done.stderr
     return folder
 
