@@ -197,10 +197,10 @@ def test_an_author_who_answers_two_questions_leaves_train():
         (ByGroup(test=-0.1), plain(30), "test is -0.1; allowed are a share from 0 to 1"),
         (ByGroup(test=1.5), plain(30), "test is 1.5; allowed are a share"),
         (ByGroup(test=True), plain(30), "test is True; allowed are a share"),
-        (Stratified(dev=20, test=20), plain(30), "do not make the 30 segments there are"),
-        (Stratified(train=5, dev=5, test=5), plain(30), "do not make the 30 segments there are; leave out train"),
+        (Stratified(dev=20, test=20), plain(30), "do not add up to 30 segments"),
+        (Stratified(train=5, dev=5, test=5), plain(30), "do not add up to 30 segments; leave out train"),
         (Stratified(dev=15, test=15), plain(30), "leave nothing of 30 segments to train on"),
-        (Stratified(), [], "do not make the 0 segments there are"),
+        (Stratified(), [], "do not add up to 0 segments"),
         (ByDate("2026-01-01", "2026-02-01"), plain(4), r"4 of 4 segments have no date \(the first: s0\)"),
         (ByDate("2026-01-01", "2026-02-01"), plain(4, date="1. Mai"), "s0 has the date '1. Mai', expected an ISO date"),
         (ByDate("2026-02-01", "2026-01-01"), plain(4, date="2026-01-01"), "dev must begin before test"),
@@ -208,7 +208,7 @@ def test_an_author_who_answers_two_questions_leaves_train():
         (ByTarget(), plain(4), r"4 of 4 segments have no target"),
         (ByTarget(test=["Gas"]), plain(4, target="Gaz"), "no segment has the target 'Gas', did you mean 'Gaz'"),
         (ByTarget(dev=["Gas"], test=["Gas"]), plain(4, target="Gas"), "the target 'Gas' is named twice"),
-        (ByTarget(), plain(4, target="Gas"), "do not make the 1 targets there are"),
+        (ByTarget(), plain(4, target="Gas"), "do not add up to 1 targets"),
     ],
 )
 def test_an_impossible_split_is_refused_in_one_sentence(kind, corpus, message):

@@ -7,8 +7,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
 from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates, separate
 from haltung.corpus.parsing.rows import Dropped, Reader
-from haltung.corpus.split import SPLITS, Split, TestOnly
+from haltung.corpus.split import SPLITS, Given, Split, TestOnly
 from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder, sha256
@@ -63,7 +63,7 @@ def prepare(
     with _status(name, "reading", progress):
         reading = reader.read(scheme)
         sources = tuple(store.source(Path(path)) for path in reader.files())
-    segments = reading.segments if split.keeps_given else tuple(replace(segment, split="") for segment in reading.segments)
+    segments = reading.segments if isinstance(split, Given) else tuple(replace(segment, split="") for segment in reading.segments)
     if not segments:
         raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
     with _status(name, f"cleaning {len(segments)} segments", progress):
@@ -221,12 +221,9 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
     return f"; reasons: {reasons} (the first: {first.where or first.id}: {first.detail})"
 
 
-@contextmanager
-def _status(name: str, activity: str, progress: bool) -> Iterator[None]:
+def _status(name: str, activity: str, progress: bool) -> AbstractContextManager[Any]:
     if not progress:
-        yield
-        return
+        return nullcontext()
     from rich.console import Console
 
-    with Console(stderr=True).status(f"{name}: {activity}"):
-        yield
+    return Console(stderr=True).status(f"{name}: {activity}")

@@ -9,7 +9,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
@@ -24,12 +24,7 @@ Splits = dict[str, tuple[Segment, ...]]
 
 
 class Split(Protocol):
-    """A way to split: a frozen dataclass whose fields ``configs/splits/NAME.yaml`` sets.
-
-    ``keeps_given`` tells whether the splits given by the source are used.
-    """
-
-    keeps_given: ClassVar[bool]
+    """A way to split: a frozen dataclass whose fields ``configs/splits/NAME.yaml`` sets."""
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return train, dev and test: each segment in exactly one, in the order of the source.
@@ -51,7 +46,6 @@ class Given:
 
     dev: int | float = 0.1
     seed: int = 42
-    keeps_given: ClassVar[bool] = True
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return the given splits, with dev cut from train if there is none (see ``Split``)."""
@@ -78,8 +72,6 @@ class Given:
 class TestOnly:
     """Everything is test: a challenge set, or another corpus that is only for testing."""
 
-    keeps_given: ClassVar[bool] = False
-
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return everything as test."""
         return {"train": (), "dev": (), "test": tuple(segments)}
@@ -96,7 +88,6 @@ class ByGroup:
     dev: int | float = 0.1
     test: int | float = 0.2
     seed: int = 42
-    keeps_given: ClassVar[bool] = False
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits of shuffled articles, each cut nearest to its size (see ``Split``)."""
@@ -131,7 +122,6 @@ class ByDate:
 
     dev_from: str | dt.date
     test_from: str | dt.date
-    keeps_given: ClassVar[bool] = False
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits by date (see ``Split``)."""
@@ -165,7 +155,6 @@ class ByTarget:
     dev: int | float | Sequence[str] = 0.1
     test: int | float | Sequence[str] = 0.2
     seed: int = 42
-    keeps_given: ClassVar[bool] = False
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits by target (see ``Split``)."""
@@ -211,7 +200,6 @@ class Stratified:
     dev: int | float = 0.1
     test: int | float = 0.2
     seed: int = 42
-    keeps_given: ClassVar[bool] = False
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return stratified splits (see ``Split``).
@@ -241,7 +229,6 @@ class KFold:
     fold: int = 1
     dev: int | float = 0.1
     seed: int = 42
-    keeps_given: ClassVar[bool] = False
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return the splits of one fold (see ``Split``).
@@ -319,7 +306,7 @@ def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, 
     if not (train is not None and _whole(train)):
         sizes["train"] = rest
     if sizes["train"] != rest or rest < 0:
-        raise UserError(f"split={kind}: {shown} do not make the {total} {unit} there are; leave out train to give it the rest")
+        raise UserError(f"split={kind}: {shown} do not add up to {total} {unit}; leave out train to give it the rest")
     if rest == 0:
         raise UserError(f"split={kind}: {shown} leave nothing of {total} {unit} to train on")
     return sizes

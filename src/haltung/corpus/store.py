@@ -182,10 +182,8 @@ def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dic
     for task in scheme:
         counts[task.name] = {}
         for split, segments in splits.items():
-            count: Counter[str] = Counter()
-            for segment in segments:
-                answer = segment.labels.get(task.name)
-                count.update([UNLABELLED] if answer is None else label_ids(answer))
+            answers = [segment.labels.get(task.name) for segment in segments]
+            count = Counter(label for answer in answers for label in ([UNLABELLED] if answer is None else label_ids(answer)))
             counts[task.name][split] = {label: count[label] for label in (*task.ids, UNLABELLED)}
     return counts
 
