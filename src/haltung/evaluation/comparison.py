@@ -163,26 +163,15 @@ def compare(
     chosen = [first.scheme[name] for name in tasks] or list(first.scheme)
     labelled = [task for task in chosen if first.labelled(task.name).any()]
     if not labelled:
-        raise UserError(
-            f"nothing to compare: the {first.split} split of {first.corpus} has no labels for {listed(task.name for task in chosen)}; "
-            f"name another task=, one of {listed(first.scheme.names)}"
-        )
+        found = f"the {first.split} split of {first.corpus} has no labels for {listed(task.name for task in chosen)}"
+        raise UserError(f"nothing to compare: {found}; name another task=, one of {listed(first.scheme.names)}")
     return Comparison(
-        corpus=first.corpus,
-        split=first.split,
-        scheme=first.scheme.name,
-        scheme_digest=first.scheme.digest(),
+        corpus=first.corpus, split=first.split, scheme=first.scheme.name, scheme_digest=first.scheme.digest(),
         systems=tuple(system.name for system in systems),
         tasks={task.name: _task(systems, task, correction, draws, seed) for task in labelled},
-        correction=correction,
-        level=LEVEL,
-        draws=draws,
-        seed=seed,
-        alone=len(set(first.groups)) == len(first),
-        unshared=unshared,
-        segments=len(first),
-        seen={system.name: system.seen for system in systems if system.seen},
-    )
+        correction=correction, level=LEVEL, draws=draws, seed=seed, alone=len(set(first.groups)) == len(first), unshared=unshared,
+        segments=len(first), seen={system.name: system.seen for system in systems if system.seen},
+    )  # fmt: skip
 
 
 def with_published(comparison: Comparison, published: Sequence[PublishedResult]) -> Comparison:
@@ -231,16 +220,12 @@ def _check_comparable(systems: Sequence[System]) -> None:
     for name, run in ((system.name, run) for system in systems for run in system.runs):
         refused = f"{names[0]} and {name} can't be compared: "
         if run.scheme.digest() != first.scheme.digest():
-            raise UserError(
-                f"{refused}their label schemes differ, '{first.scheme.name}' (digest {first.scheme.digest()}) and "
-                f"'{run.scheme.name}' ({run.scheme.digest()})"
-            )
+            schemes = (f"'{one.scheme.name}' (digest {one.scheme.digest()})" for one in (first, run))
+            raise UserError(f"{refused}their label schemes differ, {' and '.join(schemes)}")
         same_gold = run.ids == first.ids and all(np.array_equal(run.gold[name], first.gold[name]) for name in first.scheme.names)
         if not same_gold or run.groups != first.groups:
-            raise UserError(
-                f"{refused}their predictions are for other segments, articles or gold labels; "
-                "run haltung evaluate for both on the same split"
-            )
+            found = "their predictions are for other segments, articles or gold labels"
+            raise UserError(f"{refused}{found}; run haltung evaluate for both on the same split")
 
 
 def _task(systems: Sequence[System], task: Task, correction: str, draws: int, seed: int) -> TaskComparison:
@@ -263,19 +248,15 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
         one, other = systems[a], systems[b]
         level = (1 - LEVEL) / (len(order) - ranks[index] if correction == "holm" else 1)
         sums = [np.mean([run.sums for run in counts[side]], axis=0) for side in (a, b)]
-        pairs.append(
-            SystemPair(
-                first=one.name,
-                second=other.name,
-                macro_f1=differences[index],
-                accuracy=significance.difference(samples[a], samples[b], _ACCURACY),
-                corrected=corrected[index],
-                randomisation=significance.randomisation(sums[0], sums[1], lambda part: counts[0][0].of(part).macro_f1(), draws, seed),
-                mcnemar=significance.mcnemar(right[a], right[b]) if len(one.runs) == len(other.runs) == 1 else None,
-                verdict=OPEN if corrected[index] > 1 - LEVEL else BETTER if differences[index].value > 0 else WORSE,
-                needed=significance.articles_needed(differences[index], articles, level),
-            )
-        )
+        pair = SystemPair(
+            first=one.name, second=other.name, macro_f1=differences[index], corrected=corrected[index],
+            accuracy=significance.difference(samples[a], samples[b], _ACCURACY),
+            randomisation=significance.randomisation(sums[0], sums[1], lambda part: counts[0][0].of(part).macro_f1(), draws, seed),
+            mcnemar=significance.mcnemar(right[a], right[b]) if len(one.runs) == len(other.runs) == 1 else None,
+            verdict=OPEN if corrected[index] > 1 - LEVEL else BETTER if differences[index].value > 0 else WORSE,
+            needed=significance.articles_needed(differences[index], articles, level),
+        )  # fmt: skip
+        pairs.append(pair)
     standings.sort(key=lambda one: -one.macro_f1.value)
     n = int(systems[0].runs[0].labelled(task.name).sum())
     return TaskComparison(task.name, n, articles, tuple(standings), tuple(pairs))

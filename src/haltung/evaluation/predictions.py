@@ -112,14 +112,10 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
             found = f"prediction {row + 1} is for '{prediction.id}', but segment {row + 1} is '{segment.id}'"
             raise UserError(f"{found}; predict the same split, in the same order")
     return ScoredSplit(
-        ids=tuple(segment.id for segment in segments),
-        groups=_groups([segment.article for segment in segments]),
-        scheme=scheme,
+        ids=tuple(segment.id for segment in segments), groups=_groups([segment.article for segment in segments]), scheme=scheme,
         probabilities={task.name: _probabilities(predictions, task) for task in scheme},
-        gold={task.name: gold(segments, task) for task in scheme},
-        corpus=corpus,
-        split=split,
-    )
+        gold={task.name: gold(segments, task) for task in scheme}, corpus=corpus, split=split,
+    )  # fmt: skip
 
 
 def gold(segments: Sequence[Segment], task: Task) -> Ints:
@@ -184,14 +180,11 @@ def read_predictions(path: Path) -> ScoredSplit:
     scheme = parse(about["scheme"], source=str(path))
     where = [f"{path}, row {row + 1}" for row in range(len(table))]
     return ScoredSplit(
-        ids=tuple(table["id"].to_pylist()),
-        groups=_groups(table["article"].to_pylist()),
-        scheme=scheme,
+        ids=tuple(table["id"].to_pylist()), groups=_groups(table["article"].to_pylist()), scheme=scheme,
         probabilities={task.name: _stacked(table, task) for task in scheme},
         gold={task.name: _encode(table[f"{task.name}_gold"].to_pylist(), task, where) for task in scheme},
-        corpus=about["corpus"],
-        split=about["split"],
-    )
+        corpus=about["corpus"], split=about["split"],
+    )  # fmt: skip
 
 
 def _groups(articles: Sequence[str]) -> tuple[str, ...]:

@@ -107,16 +107,11 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
     # The draws have the curve in parts only; what that changes in the sample itself is taken off.
     offset = risk.mean() - statistic(sums.sum(axis=0, keepdims=True))[0, 0]
     return TaskAbstention(
-        task=task.name,
-        n=len(right),
-        error=float(1 - right.mean()),
-        aurc=float(risk.mean()),
+        task=task.name, n=len(right), error=float(1 - right.mean()), aurc=float(risk.mean()),
         aurc_interval=None if sample is None else bootstrap.percentile_interval(sample[:, 0] + offset),
         aurc_best=float((np.cumsum(mistakes) / n).mean()),
-        coverage=tuple(((shown + 1) / len(risk)).tolist()),
-        risk=tuple(risk[shown].tolist()),
-        points=tuple(points),
-    )
+        coverage=tuple(((shown + 1) / len(risk)).tolist()), risk=tuple(risk[shown].tolist()), points=tuple(points),
+    )  # fmt: skip
 
 
 def threshold(split: ScoredSplit, task: Task, precision: float, min_answered: int = MIN_ANSWERED) -> float | None:

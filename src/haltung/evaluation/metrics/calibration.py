@@ -44,11 +44,10 @@ class Bin:
 class TaskCalibration:
     """The calibration of one task on ``n`` labelled segments in ``groups`` articles.
 
-    ``confidence`` is the mean probability and ``accuracy`` how often they came true: a model with
-    more confidence than accuracy is too sure. ``ece`` is the expected calibration error;
-    ``ece_by_chance`` what a perfectly calibrated model would show on as many independent segments,
-    since an absolute difference is never 0 in a sample. ``brier`` is Brier's score. Intervals are
-    None for too few articles.
+    ``confidence`` is the mean probability, ``accuracy`` how often they came true; a model whose
+    confidence is higher is too sure. ``ece`` is the expected calibration error, ``ece_by_chance``
+    that of a perfectly calibrated model on as many independent segments, since absolute differences
+    are never 0 in a sample. ``brier`` is Brier's score. Intervals are None for too few articles.
     """
 
     task: str
@@ -67,7 +66,7 @@ class TaskCalibration:
 
 
 @dataclass(frozen=True)
-class Before:
+class UncalibratedMetrics:
     """The metrics of a task without its temperature."""
 
     ece: float
@@ -87,13 +86,12 @@ class CalibrationReport:
     temperatures: Mapping[str, float]
     tasks: Mapping[str, TaskCalibration]
     abstention: Mapping[str, TaskAbstention]
-    before: Mapping[str, Before] = field(default_factory=dict)
+    before: Mapping[str, UncalibratedMetrics] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics flat, for a tracker.
+        """Return the metrics flat, for a tracker: ``stance_ece``, ``stance_aurc``, and so on.
 
-        ``{"stance_temperature": …, "stance_ece": …, "stance_brier": …, "stance_aurc": …}``; for
-        each threshold there are ``stance_coverage_at_0.9`` and, where something is answered,
+        Thresholds have ``stance_coverage_at_0.9`` and, if anything is answered,
         ``stance_precision_at_0.9``.
         """
         out: dict[str, float] = {}
@@ -125,7 +123,7 @@ def measure(
     Args:
         split: gold labels beside the model's probabilities, its temperatures applied.
         temperatures: of the tasks, as the bundle has them.
-        thresholds: of the single-label tasks for each wished-for precision, as chosen on dev.
+        thresholds: of the single-label tasks for each wanted precision, as chosen on dev.
         before: the same split with the probabilities without temperatures, to compare with.
     """
     tasks = [task for task in split.scheme if split.labelled(task.name).any()]
@@ -136,7 +134,7 @@ def measure(
         temperatures=dict(temperatures or {}),
         tasks={task.name: calibration(split, task) for task in tasks},
         abstention={task.name: abstention(split, task, (thresholds or {}).get(task.name, {})) for task in tasks if task.kind == "single"},
-        before={name: Before(metrics.ece, metrics.brier, metrics.log_loss) for name, metrics in bare.items()},
+        before={name: UncalibratedMetrics(metrics.ece, metrics.brier, metrics.log_loss) for name, metrics in bare.items()},
     )
 
 
@@ -174,20 +172,12 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
         shares = zip(accuracy.T, (hits / n).tolist(), present.tolist(), strict=True)
         ends = [bootstrap.share_interval(draws_, share, size) for draws_, share, size in shares]
     return TaskCalibration(
-        task=task.name,
-        kind=task.kind,
-        n=len(gold),
-        groups=len(counts),
-        confidence=float(confidence.mean()),
-        accuracy=float(right.mean()),
-        ece=float(np.abs(gaps).sum()),
-        ece_interval=ece_interval,
-        ece_by_chance=_by_chance(confidence, bin_of),
-        brier=float(squares.mean()),
-        brier_interval=brier_interval,
-        log_loss=float(losses(gold, probabilities).mean()),
+        task=task.name, kind=task.kind, n=len(gold), groups=len(counts),
+        confidence=float(confidence.mean()), accuracy=float(right.mean()),
+        ece=float(np.abs(gaps).sum()), ece_interval=ece_interval, ece_by_chance=_by_chance(confidence, bin_of),
+        brier=float(squares.mean()), brier_interval=brier_interval, log_loss=float(losses(gold, probabilities).mean()),
         bins=tuple(_bin(confidence[bin_of == index], right[bin_of == index], end) for index, end in enumerate(ends)),
-    )
+    )  # fmt: skip
 
 
 def brier_parts(gold: Ints, probabilities: Floats) -> Floats:

@@ -79,7 +79,7 @@ class Counts:
         return out
 
     def intervals(self, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
-        """Return an interval for each of ``metrics``, from counts by article; None where none exists.
+        """Return an interval, or None, for each of ``metrics``, from counts by article.
 
         A share of 0 or 1, of which all draws agree, has Wilson's; F1 and a loss have none then.
         """
@@ -89,8 +89,8 @@ class Counts:
         # Accuracy is a share of all articles, precision of those where the label is predicted,
         # recall of those where it is gold.
         _, predicted, support = ((part > 0).sum(axis=0) for part in self.by_label())
-        n = len(self.sums)
-        articles = [0, n, 0 if self.all_labels else n, 0, 0, *predicted, *support]
+        every = len(self.sums)
+        articles = [0, every, 0 if self.all_labels else every, 0, 0, *predicted, *support]
         for index, (n, value) in enumerate(zip(articles, self.total().metrics(), strict=False)):
             if ends[index] is None and n and value in (0, 1):
                 ends[index] = bootstrap.wilson(float(value), int(n))
@@ -174,8 +174,8 @@ def evaluate(split: ScoredSplit) -> EvaluationResult:
     scheme = split.scheme
     tasks = {task.name: _task_metrics(split, task) for task in scheme if split.labelled(task.name).any()}
     if not tasks:
-        labels = f"none of its {len(split)} segments is labelled for {' or '.join(scheme.names)}"
-        raise UserError(f"the split {split.split} can't be evaluated: {labels if len(split) else 'it has no segments'}")
+        why = f"none of its {len(split)} segments is labelled for {' or '.join(scheme.names)}" if len(split) else "it has no segments"
+        raise UserError(f"{f'the split {split.split}'.rstrip()} can't be evaluated: {why}")
     return EvaluationResult(split.corpus, split.split, len(split), len(set(split.groups)), scheme.name, scheme.digest(), tasks)
 
 
@@ -249,11 +249,11 @@ def _task_metrics(split: ScoredSplit, task: Task) -> TaskMetrics:
     rows = split.labelled(task.name)
     gold, decided = split.gold[task.name][rows], split.decided(task.name)[rows]
     total = segment_counts(split, task).total()
-    # 0 where nothing can be divided by.
-    values = np.nan_to_num(total.metrics()).tolist()
-    macro_f1, accuracy, micro_f1, weighted_f1, log_loss = values[: len(HEADLINE)]
+    values = total.metrics()
+    macro_f1, accuracy, micro_f1, weighted_f1, log_loss = values[: len(HEADLINE)].tolist()
     correct, predicted, support = (part.astype(np.int64).tolist() for part in total.by_label())
-    rates = np.reshape(values[len(HEADLINE) :], (3, -1)).tolist()
+    # 0 where nothing can be divided by.
+    rates = np.nan_to_num(values[len(HEADLINE) :]).reshape(3, -1).tolist()
     labels = (LabelMetrics(*column) for column in zip(task.ids, *rates, support, predicted, correct, strict=True))
     return TaskMetrics(
         task.name, task.kind, len(gold), accuracy, macro_f1, micro_f1, weighted_f1, log_loss, tuple(labels),

@@ -97,13 +97,9 @@ class Precision:
 
 
 def evaluate_dyads(
-    gold: DyadSets,
-    predicted: DyadSets,
-    articles: Sequence[str],
-    candidates: Sequence[Collection[str]] | None = None,
-    draws: int = DRAWS,
-    seed: int = SEED,
-) -> DyadMetrics:
+    gold: DyadSets, predicted: DyadSets, articles: Sequence[str], candidates: Sequence[Collection[str]] | None = None,
+    draws: int = DRAWS, seed: int = SEED,
+) -> DyadMetrics:  # fmt: skip
     """Return how well the predicted dyads agree with the gold ones.
 
     Args:
@@ -118,9 +114,8 @@ def evaluate_dyads(
         UserError: there is no segment, or the lists are not equally long.
     """
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
-        raise UserError(
-            f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles; expected as many of each"
-        )
+        found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"
+        raise UserError(f"{found}; expected as many of each")
     parts = {name: _match(gold, predicted, articles, key, draws, seed) for name, key in PARTS.items()}
     stances = sorted({dyad.stance for row in (*gold, *predicted) for dyad in row})
     by_stance = {one: _match(_only(gold, one), _only(predicted, one), articles, PARTS[WHOLE], draws, seed) for one in stances}

@@ -15,7 +15,7 @@ FORMAT = 1
 # The metrics of a task that are compared, logged and averaged over seeds.
 HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
 
-# What a reader has to know before the metrics, the gravest first; report/ has the sentences.
+# Warnings, the gravest first; report/ has their sentences.
 COLLAPSED, NEVER_PREDICTED, NOT_IN_GOLD = "collapsed", "never_predicted", "not_in_gold"
 
 
@@ -50,10 +50,7 @@ class LabelMetrics:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What always predicting the same would reach.
-
-    ``labels`` is the split's most frequent label (multi-label: those that most segments have).
-    """
+    """What always predicting the split's most frequent label (or usual labels) would reach."""
 
     labels: tuple[str, ...]
     accuracy: float

@@ -11,8 +11,8 @@ one side.
 Trials that were given up early have no score, but had their chance: p is raised as if each of them
 were one more of the others (Šidák, JASA 62, 1967), which errs on the safe side where trials
 resemble each other. How often the best of equal trials is called better, with and without all this,
-is measured in ``tests/evaluation/test_best_of_many.py``: in at most 5.3 %, without it in up to 31
-%.
+is measured in ``tests/evaluation/statistics/test_best_of_many.py``: in at most 5.3 %, without it in
+up to 31 %.
 
 Two limits. Each trial is one training, so the result holds for these models, and not for their
 recipes. And a search that learns from its trials goes where dev, too, was favourable by chance;

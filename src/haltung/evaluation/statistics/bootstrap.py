@@ -9,9 +9,9 @@ product.
 acceleration from the jackknife over articles, at a level widened as Hesterberg says ("What teachers
 should know about the bootstrap", The American Statistician 69, 2015): a draw varies too little by
 the factor (articles - 1) / articles, and few articles need the quantiles of t. How often they cover
-the truth, and how often percentiles do, is measured in ``tests/evaluation/test_intervals.py``: from
-40 articles on in 93 to 96 %, but less (90 %) for macro-F1 where articles differ much, or a label
-occurs in a handful of them alone.
+the truth, and how often percentiles do, is measured in
+``tests/evaluation/statistics/test_intervals.py``: from 40 articles on in 93 to 96 %, but less (90
+%) for macro-F1 where articles differ much, or a label occurs in a handful of them alone.
 
 ``scipy.stats.bootstrap`` gives the same ends from the same draws (tested), but its jackknife takes
 steps in the square of the articles: 5.3 s instead of 0.7 s for 12,000 segments that stand alone.

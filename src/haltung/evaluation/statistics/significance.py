@@ -1,30 +1,28 @@
 """Is one system better than another? Tests for two systems that have labelled the same articles.
 
-The main test is ``difference``. A difference of a metric is uncertain for two reasons, and the test
-counts both:
+The main test is ``difference``. It counts both reasons why a difference is uncertain:
 
-- other articles would give another difference: the standard error of a paired bootstrap by article
-  (one draw of articles weighs both systems, and all seeds);
-- other seeds would, too: s²/seeds for each side that was trained several times. Articles and seeds
-  are crossed; that the two variances then add up, and that this errs on the safe side (what a seed
-  does to an article is counted in both), is shown by Owen, "The pigeonhole bootstrap" (Annals of
-  Applied Statistics 1, 2007). Resampling three seeds as one resamples articles would not do: the
-  spread of its draws is too small by a third. Bouthillier et al., "Accounting for variance in
-  machine learning benchmarks" (MLSys 2021), say why seeds have to count at all.
+- articles: the standard error of a paired bootstrap by article (one draw of articles weighs both
+  systems, and all seeds);
+- seeds: s²/seeds for each side that was trained several times. Articles and seeds are crossed; that
+  the two variances then add up, on the safe side (what a seed does to an article is counted in
+  both), is shown by Owen, "The pigeonhole bootstrap" (Annals of Applied Statistics 1, 2007). Draws
+  of three seeds, as of articles, would spread too little by a third. Bouthillier et al.,
+  "Accounting for variance in machine learning benchmarks" (MLSys 2021), say why seeds have to count
+  at all.
 
 The sum is measured with t, its degrees of freedom by Satterthwaite ("An approximate distribution of
 estimates of variance components", Biometrics Bulletin 2, 1946): articles - 1, and seeds - 1 of each
 side. A side that was trained once, against one with several seeds, is taken to vary as that one
-does. Where both were trained once, or the several seeds of the other side give the same predictions
-(as a linear model's do), the result holds for that model, and not for its recipe.
+does. Where both were trained once, or all seeds give the same predictions (as a linear model's do),
+the result holds for these models, and not for their recipes.
 
 Verdicts rest on this test because it alone has an interval and counts seeds. Beside it stand
 ``randomisation``, which is exact where the two systems are one (but knows only these very models),
-and the customary ``mcnemar`` on accuracy; it takes sentences for independent, which they are not,
-and so finds differences too easily. How often each of them calls equal systems different is
-measured in ``tests/evaluation/test_significance.py``: the main test at 5 % in 1.4 to 6 % of the
-samples from 20 articles on, in 7.5 % with 10, and in 38 % where seeds differ but each side was
-trained once, which is why one run each can't tell recipes apart.
+and the customary ``mcnemar`` on accuracy; it takes sentences for independent, and so finds
+differences too easily. How often each calls equal systems different is measured in
+``tests/evaluation/statistics/test_significance.py``: the main test at 5 % in 1.4 to 6 % of the
+samples from 20 articles on, in 7.5 % with 10, and in 38 % where recipes were trained once each.
 """
 
 from __future__ import annotations
@@ -42,8 +40,7 @@ from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, SEED, Interval
 MIN_ARTICLES = 5
 
 # ``articles_needed``: the power to find a difference, and as good as infinitely many articles.
-_POWER = 0.8
-_MAX_NEEDED = 1_000_000
+_POWER, _MAX_NEEDED = 0.8, 1_000_000
 
 # McNemar's test is exact below so many segments that differ.
 _EXACT_BELOW = 25
@@ -100,10 +97,10 @@ def sampled(runs: Sequence[Floats], statistic: Statistic, draws: int = DRAWS, se
     """Return a system's metrics and draws; a seed gives every system the same draws of articles.
 
     Args:
-        runs: the sums of each of its seeds, ``[articles, columns]``, articles in the same order.
+        runs: for each training seed the sums by article, ``[articles, columns]``.
         statistic: makes metrics of sums.
         draws: of the bootstrap.
-        seed: of the draws.
+        seed: of these draws.
     """
     sums = np.stack(runs, axis=1)
     return Sampled(statistic(sums.sum(axis=0)), statistic(resampled(sums, draws, seed)).mean(axis=1), len(sums))
