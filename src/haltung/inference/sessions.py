@@ -127,8 +127,8 @@ def installed_runtimes() -> list[str]:
 def has_bf16() -> bool:
     """Return whether this processor multiplies in bfloat16 (emulated, it is slow)."""
     if platform.system() == "Darwin":
-        asked = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, check=False)
-        return asked.stdout.strip() == b"1"
+        feature = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, check=False)
+        return feature.stdout.strip() == b"1"
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from haltung.encoders.tokens import READS
 from haltung.errors import UserError, listed, nearest, one_of
@@ -16,7 +17,25 @@ KINDS = ("logistic", "svc")
 
 
 @dataclass(frozen=True)
-class NetworkSpec:
+class _Spec:
+    reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
+
+    def __post_init__(self) -> None:
+        for reads in self.reads.values():
+            one_of("reads", reads, READS)
+
+    def reads_of(self, task: str) -> str:
+        """Return what the task reads."""
+        return self.reads.get(task, self.reads.get("default", "text"))
+
+    def checked(self, scheme: Scheme) -> Self:
+        """Return itself, or raise ``UserError`` if the scheme lacks a task that it names."""
+        _check_tasks(self.reads, "model.reads", scheme)
+        return self
+
+
+@dataclass(frozen=True)
+class NetworkSpec(_Spec):
     """An encoder with a head per task.
 
     Attributes:
@@ -36,7 +55,6 @@ class NetworkSpec:
         lora_alpha: their scale.
     """
 
-    reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
     pooling: Mapping[str, str] = field(default_factory=lambda: {"default": "mean"})
     max_length: int = 128
     tune: str = "full"
@@ -50,8 +68,7 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for an unknown or impossible value."""
-        for reads in self.reads.values():
-            one_of("reads", reads, READS)
+        super().__post_init__()
         for pooling in self.pooling.values():
             one_of("model.pooling", pooling, POOLINGS)
         one_of("model.tune", self.tune, TUNINGS)
@@ -66,27 +83,18 @@ class NetworkSpec:
         if not 8 <= self.max_length <= 8192:
             raise UserError(f"model.max_length is {self.max_length}, allowed are 8 to 8192 tokens")
 
-    def reads_of(self, task: str) -> str:
-        """Return what the task reads."""
-        return self.reads.get(task, self.reads.get("default", "text"))
-
     def pooling_of(self, task: str) -> str:
         """Return how the task pools."""
         return self.pooling.get(task, self.pooling.get("default", "mean"))
 
-    def checked(self, scheme: Scheme) -> NetworkSpec:
-        """Return itself if the scheme has all tasks that it names.
-
-        Raises:
-            UserError: the scheme lacks one.
-        """
-        _known_tasks(self.reads, "model.reads", scheme)
-        _known_tasks(self.pooling, "model.pooling", scheme)
-        return self
+    def checked(self, scheme: Scheme) -> Self:
+        """Return itself, or raise ``UserError`` if the scheme lacks a task that it names."""
+        _check_tasks(self.pooling, "model.pooling", scheme)
+        return super().checked(scheme)
 
 
 @dataclass(frozen=True)
-class LinearSpec:
+class LinearSpec(_Spec):
     """The baseline: TF-IDF of words and characters, and a linear classifier per task.
 
     Attributes:
@@ -101,7 +109,6 @@ class LinearSpec:
         max_features: of each TF-IDF.
     """
 
-    reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
     kind: str = "logistic"
     C: float = 10.0
     class_weight: str = "balanced"
@@ -112,28 +119,14 @@ class LinearSpec:
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for an unknown or impossible value."""
-        for reads in self.reads.values():
-            one_of("reads", reads, READS)
+        super().__post_init__()
         one_of("model.kind", self.kind, KINDS)
         one_of("model.class_weight", self.class_weight, ("balanced", "none"))
         if self.C <= 0:
             raise UserError(f"model.C is {self.C}, expected a number above 0")
 
-    def reads_of(self, task: str) -> str:
-        """Return what the task reads."""
-        return self.reads.get(task, self.reads.get("default", "text"))
 
-    def checked(self, scheme: Scheme) -> LinearSpec:
-        """Return itself if the scheme has all tasks that it names.
-
-        Raises:
-            UserError: the scheme lacks one.
-        """
-        _known_tasks(self.reads, "model.reads", scheme)
-        return self
-
-
-def _known_tasks(mapping: Mapping[str, str], key: str, scheme: Scheme) -> None:
+def _check_tasks(mapping: Mapping[str, str], key: str, scheme: Scheme) -> None:
     for task in mapping:
         if task != "default" and task not in scheme.names:
             raise UserError(

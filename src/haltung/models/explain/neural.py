@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from haltung.encoders.tokens import Tokens
+from haltung.encoders.tokens import Tokens, template
 from haltung.errors import UserError
 from haltung.inference.client import batches
 from haltung.models.explain import PARTS, Attribution, SpanShare, by_word
@@ -19,7 +19,7 @@ from haltung.models.neural import NeuralModel, autocast, merged
 from haltung.records import Segment
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 # Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
 STEPS = 16
@@ -128,32 +128,27 @@ def _is_word(spans: Sequence[Sequence[_TokenSpan]], like: Tensor) -> Tensor:
 
 def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_TokenSpan]]:
     """Return what each token covers, ``[segments][tokens]``: the inverse of ``tokens.encode``."""
-    backend: Any = model.tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    prefix = model.encoder.prefix
-    alone, paired = (_specials(model.tokenizer, is_pair) for is_pair in (False, True))
+    specials = template(model.tokenizer)
+    backend, prefix = model.tokenizer.backend_tokenizer, model.encoder.prefix
     out = []
     for segment, tokens in zip(segments, encoded, strict=True):
         own = sum(tokens.own)
-        # In a pair, tokens of target and context precede the text.
-        before = len(tokens) - own - sum(paired)
         spans = [_TokenSpan()] * len(tokens)
-        if len(tokens) - own == sum(alone):
-            _fill(spans, alone[0], _pieces(backend, "text", segment.text, prefix)[:own])
+        if len(tokens) - own == sum(map(len, specials.single)):
+            _fill(spans, len(specials.single[0]), _pieces(backend, "text", segment.text, prefix)[:own])
         else:
-            targets = _pieces(backend, "target", segment.target, prefix) if "target" in reads else []
+            # In a pair, tokens of target and context precede the text; a context is cut on its left.
+            before = len(tokens) - own - sum(map(len, specials.pair))
+            targets = _pieces(backend, "target", segment.target, prefix)[:before] if "target" in reads else []
             contexts = _pieces(backend, "context", segment.context, prefix) if "context" in reads else []
-            targets = targets[:before]
-            # A context is cut on its left.
-            _fill(spans, paired[0], targets + contexts[len(contexts) - (before - len(targets)) :])
+            _fill(spans, len(specials.pair[0]), targets + contexts[len(contexts) - (before - len(targets)) :])
             _fill(spans, tokens.own.index(1) if own else 0, _pieces(backend, "text", segment.text, "")[:own])
         out.append(spans)
     return out
 
 
-def _fill(spans: list[_TokenSpan], start: int, found: Sequence[_TokenSpan]) -> None:
-    spans[start : start + len(found)] = found
+def _fill(spans: list[_TokenSpan], start: int, values: Sequence[_TokenSpan]) -> None:
+    spans[start : start + len(values)] = values
 
 
 def _pieces(backend: Any, part: str, text: str, prefix: str) -> list[_TokenSpan]:
@@ -162,13 +157,3 @@ def _pieces(backend: Any, part: str, text: str, prefix: str) -> list[_TokenSpan]
     shift = len(prefix)
     offsets = backend.encode(prefix + text, add_special_tokens=False).offsets
     return [_TokenSpan(part, max(0, start - shift), end - shift) if end > shift else _TokenSpan() for start, end in offsets]
-
-
-def _specials(tokenizer: PreTrainedTokenizerBase, is_pair: bool) -> tuple[int, int]:
-    """Return how many special tokens an input begins with, and how many others it has."""
-    backend: Any = tokenizer.backend_tokenizer
-    parts = [backend.encode("a", add_special_tokens=False) for _ in range(2 if is_pair else 1)]
-    whole = backend.post_process(*parts)
-    # Not by sequence_ids: those of a pair that is post-processed name its second half only.
-    first = whole.special_tokens_mask.index(0)
-    return first, int(backend.num_special_tokens_to_add(is_pair)) - first
