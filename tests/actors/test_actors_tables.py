@@ -111,6 +111,16 @@ def test_own_persons_have_dates(tmp_path: Path) -> None:
     assert codes(actors.find("Quint drohte.", "2030-04-30")) == ()
 
 
+def test_the_first_and_the_last_day_of_a_period_belong_to_it(tmp_path: Path) -> None:
+    """In office on both days, unknown the day before, and one of the people the day after; a party changes its role overnight."""
+    _own(tmp_path, "persons", "Ada Quint,,LUX,minister,2030-05-04,2031-10,yes")
+    _own(tmp_path, "parties", "Kressepartei,LUX-GOVPARTY,2030-05-04,2031-10-31", "Kressepartei,LUX-OPP,2031-11-01,")
+    actors = Actors.load(extra=tmp_path)
+    days = ("2030-05-03", "2030-05-04", "2031-10-31", "2031-11-01")
+    assert [codes(actors.find("Quint sprach.", day)) for day in days] == [(), ("LUX",), ("LUX",), ("LUX-CIV",)]
+    assert [codes(actors.find("Die Kressepartei sprach.", day)) for day in days[1:]] == [("LUX-GOVPARTY",), ("LUX-GOVPARTY",), ("LUX-OPP",)]
+
+
 @pytest.mark.parametrize(
     ("table", "lines", "message"),
     [

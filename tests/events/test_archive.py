@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from archives import EVENTS, lines, table
+from archives import EVENTS, event, lines, table
 from haltung.errors import UserError
 from haltung.events.archive.read import Selection, find, read, select
 from haltung.events.records import COLUMNS
@@ -102,6 +102,12 @@ def test_filters_hold_together() -> None:
     """Days are inclusive, and several topics or stances widen the choice."""
     wanted = Selection("2020-01-20", "2020-04-06", 0.5, ("security", "energy"), ("warning", "coercion"))
     assert [one.stance for one in select(EVENTS, wanted)] == ["coercion", "warning"]
+
+
+def test_the_least_probability_is_inclusive() -> None:
+    """An event with exactly this probability is selected, one just below is not."""
+    at, below = event("USA", "RUS", probability=0.6), event("USA", "RUS", probability=0.5999)
+    assert select([at, below], Selection(min_probability=0.6)) == [at]
 
 
 @pytest.mark.parametrize(

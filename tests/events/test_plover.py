@@ -11,6 +11,32 @@ from haltung.errors import UserError
 from haltung.events import plover as crosswalk
 from haltung.events.plover import Plover, event
 
+# The conflict and cooperation scores of the PLOVER manual (draft 2.0, February 2024) by quad class, event and mode.
+SCORES = {
+    (1, "AGREE"): {"": 2.5},
+    (1, "CONCEDE"): {"": 4.5},
+    (1, "CONSULT"): {"": 2.5, "multilateral": 4, "phone": 1.5, "visit": 4},
+    (1, "SUPPORT"): {"": 5},
+    (2, "AID"): {"": 10},
+    (2, "COOPERATE"): {"": 9.5},
+    (2, "RETREAT"): {"access": 6.5, "ceasefire": 7.5, "disarm": 10, "release": 6.5, "resign": 4.5, "withdraw": 8},
+    (3, "ACCUSE"): {"allege": -3.5, "disapprove": -2, "investigate": -3.5},
+    (3, "REJECT"): {"": -2, "assist": -1.5, "change": -2, "meet": -2, "yield": -2},
+    (3, "REQUEST"): {"": 0, "assist": 0.5, "change": -1, "meet": 0, "yield": -1},
+    (3, "THREATEN"): {"": -3.5, "arrest": -3.5, "expel": -3.5, "relations": -3.5, "restrict": -3, "territory": -4, "violence": -3.5},
+    (4, "ASSAULT"): {
+        "": -9, "abduct": -8.5, "aerial": -9.5, "crowd-control": -7.5, "drone": -9.5, "explosives": -9, "firearms": -9, "heavy-
+        weapons": -9.5, "suicide-attack": -9.5, "targeted": -9.5, "torture": -8.5,
+    },
+    (4, "COERCE"): {
+        "": -7, "arrest": -7, "censor": -6.5, "curfew": -6.5, "cyber": -7, "deport": -7, "martial-law": -7.5, "restrict": -7,
+        "seize": -7, "withhold": -7,
+    },
+    (4, "MOBILIZE"): {"troops": -6.5, "weapons": -6.5},
+    (4, "PROTEST"): {"boycott": -4.5, "demo": -5, "hunger": -4.5, "strike": -5},
+    (4, "SANCTION"): {"convict": -6, "discontinue": -6, "expel": -5.5},
+}  # fmt: skip
+
 
 def scheme_stances() -> dict[str, tuple[str, ...]]:
     return {label.id: label.plover for label in labels.load(files.shipped("configs") / "labels" / "diplomacy.yaml")["stance"].labels}
@@ -41,6 +67,14 @@ def test_an_event_has_one_quad_class_wherever_it_stands() -> None:
     seen: dict[tuple[str, str], Plover] = {}
     for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance):
         assert seen.setdefault((rule.plover.event, rule.plover.mode), rule.plover) == rule.plover
+
+
+def test_quad_classes_and_intensities_are_those_of_the_manual() -> None:
+    """A changed number in the data file would change every series that is drawn of events."""
+    scores: dict[tuple[int | None, str], dict[str, float | None]] = {}
+    for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance if rule.plover.event):
+        scores.setdefault((rule.plover.quad, rule.plover.event), {})[rule.plover.mode] = rule.plover.intensity
+    assert scores == SCORES
 
 
 def test_the_file_says_its_version() -> None:
