@@ -25,8 +25,8 @@ SCORES = {
     (3, "REQUEST"): {"": 0, "assist": 0.5, "change": -1, "meet": 0, "yield": -1},
     (3, "THREATEN"): {"": -3.5, "arrest": -3.5, "expel": -3.5, "relations": -3.5, "restrict": -3, "territory": -4, "violence": -3.5},
     (4, "ASSAULT"): {
-        "": -9, "abduct": -8.5, "aerial": -9.5, "crowd-control": -7.5, "drone": -9.5, "explosives": -9, "firearms": -9, "heavy-
-        weapons": -9.5, "suicide-attack": -9.5, "targeted": -9.5, "torture": -8.5,
+        "": -9, "abduct": -8.5, "aerial": -9.5, "crowd-control": -7.5, "drone": -9.5, "explosives": -9, "firearms": -9,
+        "heavy-weapons": -9.5, "suicide-attack": -9.5, "targeted": -9.5, "torture": -8.5,
     },
     (4, "COERCE"): {
         "": -7, "arrest": -7, "censor": -6.5, "curfew": -6.5, "cyber": -7, "deport": -7, "martial-law": -7.5, "restrict": -7,
