@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -47,10 +46,13 @@ class _ProtocolBody(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class InputParameters(_ProtocolBody):
-    """``binary_data_size`` is how many bytes behind the JSON belong to the tensor."""
+class Parameters(_ProtocolBody):
+    """What the protocol's extensions ask of a tensor or of all outputs; ``classification`` is refused."""
 
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
+    binary_data: bool | None = None
+    binary_data_output: bool = False
+    classification: Any = None
 
 
 class InputTensor(_ProtocolBody):
@@ -60,27 +62,14 @@ class InputTensor(_ProtocolBody):
     datatype: Literal["BYTES"]
     shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], AfterValidator(_column)]
     data: Annotated[list[str], BeforeValidator(_flat)] | None = None
-    parameters: InputParameters | None = None
-
-
-class OutputParameters(_ProtocolBody):
-    """``binary_data`` asks for bytes; ``classification`` is an extension that this server lacks."""
-
-    binary_data: bool | None = None
-    classification: Any = None
+    parameters: Parameters | None = None
 
 
 class RequestedOutput(_ProtocolBody):
     """An output by its name."""
 
     name: str
-    parameters: OutputParameters | None = None
-
-
-class RequestParameters(_ProtocolBody):
-    """``binary_data_output`` asks for all outputs as bytes."""
-
-    binary_data_output: bool = False
+    parameters: Parameters | None = None
 
 
 class InferenceRequest(_ProtocolBody):
@@ -89,7 +78,7 @@ class InferenceRequest(_ProtocolBody):
     id: str | None = None
     inputs: list[InputTensor]
     outputs: list[RequestedOutput] | None = None
-    parameters: RequestParameters | None = None
+    parameters: Parameters | None = None
 
 
 class TensorDescription(BaseModel):
@@ -116,14 +105,6 @@ class InferenceResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-class ServerMetadata(BaseModel):
-    """The server."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
 class ModelMetadata(BaseModel):
     """The model's inputs and outputs."""
 
@@ -132,24 +113,6 @@ class ModelMetadata(BaseModel):
     platform: str
     inputs: list[TensorDescription]
     outputs: list[TensorDescription]
-
-
-class Live(BaseModel):
-    """Whether the server runs."""
-
-    live: bool
-
-
-class Ready(BaseModel):
-    """Whether requests are taken."""
-
-    ready: bool
-
-
-class ModelReady(Ready):
-    """Whether the model answers."""
-
-    name: str
 
 
 class _InferenceJson(JsonRequest):
@@ -170,44 +133,23 @@ class _InferenceRoute(JsonRoute):
     request_class = _InferenceJson
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An output: ``values`` are float32 (``FP32``) or a list of texts (``BYTES``)."""
-
-    name: str
-    shape: tuple[int, ...]
-    values: np.ndarray | list[str]
-
-    def described(self, binary: bool) -> dict[str, Any]:
-        """Return the output as JSON, with its values unless they go as bytes."""
-        texts = isinstance(self.values, list)
-        head = {"name": self.name, "datatype": "BYTES" if texts else "FP32", "shape": list(self.shape)}
-        if binary:
-            return {**head, "parameters": {"binary_data_size": len(self.raw())}}
-        return {**head, "data": self.values if isinstance(self.values, list) else self.values.ravel().tolist()}
-
-    def raw(self) -> bytes:
-        """Return the values as bytes, little-endian; before each text its length in four bytes."""
-        if isinstance(self.values, list):
-            parts = [value.encode() for value in self.values]
-            return b"".join(len(part).to_bytes(4, "little") + part for part in parts)
-        return self.values.astype("<f4").tobytes()
-
-
 def router(service: Service) -> APIRouter:
     """Return the routes under ``/v2``."""
     routes = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=_InferenceRoute)
     limits = Limits(service.settings.texts, service.settings.characters)
 
     @routes.get("", summary="The server")
-    async def server() -> ServerMetadata:
-        return ServerMetadata(name="haltung", version=__version__, extensions=["binary_tensor_data"])
+    async def server() -> dict[str, str | list[str]]:
+        return {"name": "haltung", "version": __version__, "extensions": ["binary_tensor_data"]}
 
     @routes.get("/health/live", summary="Whether the server runs")
-    async def live() -> Live:
-        return Live(live=True)
+    async def live() -> dict[str, bool]:
+        return {"live": True}
 
-    @routes.get("/health/ready", summary="Whether requests are taken", response_model=Ready, responses={503: {"model": Ready}})
+    @routes.get(
+        "/health/ready", summary="Whether requests are taken",
+        response_model=dict[str, bool], responses={503: {"model": dict[str, bool]}},
+    )  # fmt: skip
     async def ready() -> Response:
         return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
@@ -219,8 +161,8 @@ def router(service: Service) -> APIRouter:
             return _metadata(service)
 
         @routes.get(
-            f"{path}/ready", summary="Whether the model answers", response_model=ModelReady,
-            responses={**errors(404), 503: {"model": ModelReady}},
+            f"{path}/ready", summary="Whether the model answers",
+            response_model=dict[str, str | bool], responses={**errors(404), 503: {"model": dict[str, str | bool]}},
         )  # fmt: skip
         async def model_ready(model: str, version: str = VERSION) -> Response:
             _check_model(model, version)
@@ -269,15 +211,14 @@ async def _infer(service: Service, limits: Limits, body: InferenceRequest, rest:
     for number, part in enumerate(parts):
         if not part["text"].strip():
             raise HTTPException(422, f"text {number} is empty; leave it out")
-    values = await service.probabilities(parts)
-    tensors = {tensor.name: tensor for tensor in _outputs(service, parts, values)}
-    head: dict[str, Any] = {"model_name": MODEL, "model_version": VERSION, **({} if body.id is None else {"id": body.id})}
-    head["outputs"] = [tensors[name].described(binary) for name, binary in wanted]
-    raw = b"".join(tensors[name].raw() for name, binary in wanted if binary)
+    outputs = _outputs(service, parts, await service.probabilities(parts))
+    described, raw = zip(*(_encoded(name, outputs[name], binary) for name, binary in wanted), strict=True)
+    head = {"model_name": MODEL, "model_version": VERSION, **({} if body.id is None else {"id": body.id}), "outputs": described}
     answer = JSONResponse(head)
     if not any(binary for _, binary in wanted):
         return answer
-    return Response(bytes(answer.body) + raw, headers={LENGTH: str(len(answer.body))}, media_type="application/octet-stream")
+    content = b"".join([bytes(answer.body), *raw])
+    return Response(content, headers={LENGTH: str(len(answer.body))}, media_type="application/octet-stream")
 
 
 def texts(body: InferenceRequest, rest: bytes) -> dict[str, list[str]]:
@@ -337,7 +278,7 @@ def _wanted(body: InferenceRequest, names: Sequence[str]) -> list[tuple[str, boo
     default = body.parameters is not None and body.parameters.binary_data_output
     wanted = []
     for number, output in enumerate(body.outputs or []):
-        parameters = output.parameters or OutputParameters()
+        parameters = output.parameters or Parameters()
         if output.name not in names:
             raise HTTPException(400, f"outputs[{number}] has an unknown name; allowed are {', '.join(names)}")
         if parameters.classification:
@@ -346,11 +287,29 @@ def _wanted(body: InferenceRequest, names: Sequence[str]) -> list[tuple[str, boo
     return wanted or [(name, default) for name in names]
 
 
-def _outputs(service: Service, parts: Sequence[Mapping[str, str]], values: Mapping[str, np.ndarray]) -> list[Tensor]:
-    rows = service.engine.classifier.predictions(parts, dict(values))
-    out = []
-    for task, probabilities in values.items():
+def _outputs(
+    service: Service, parts: Sequence[Mapping[str, str]], probabilities: dict[str, np.ndarray]
+) -> dict[str, np.ndarray | list[str]]:
+    """Return the values of all outputs."""
+    rows = service.engine.classifier.predictions(parts, probabilities)
+    out: dict[str, np.ndarray | list[str]] = {}
+    for task, values in probabilities.items():
         # Several labels of one text are a JSON list.
-        labels = [row[task] if isinstance(row[task], str) else json.dumps(row[task], ensure_ascii=False) for row in rows]
-        out += [Tensor(task, (len(parts),), labels), Tensor(_probabilities(task), probabilities.shape, probabilities)]
+        out[task] = [row[task] if isinstance(row[task], str) else json.dumps(row[task], ensure_ascii=False) for row in rows]
+        out[_probabilities(task)] = values
     return out
+
+
+def _encoded(name: str, values: np.ndarray | list[str], binary: bool) -> tuple[dict[str, Any], bytes]:
+    """Return an output as JSON, and as little-endian bytes where it goes as such.
+
+    As bytes, each text has its length before it, in four bytes.
+    """
+    if isinstance(values, list):
+        tensor = {"name": name, "datatype": "BYTES", "shape": [len(values)]}
+        data: list[Any] = values
+        raw = b"".join(len(text).to_bytes(4, "little") + text for text in map(str.encode, values))
+    else:
+        tensor = {"name": name, "datatype": "FP32", "shape": list(values.shape)}
+        data, raw = values.ravel().tolist(), values.astype("<f4").tobytes()
+    return ({**tensor, "parameters": {"binary_data_size": len(raw)}}, raw) if binary else ({**tensor, "data": data}, b"")

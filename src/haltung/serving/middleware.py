@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from haltung.serving.metrics import Metrics
@@ -90,34 +90,26 @@ class Entrance:
             except Exception as error:
                 raise _ClientGone from error
 
+        refusal: Response | None = None
         try:
-            await self._answer(scope, receive, send_and_note)
+            try:
+                await self._pass_on(scope, receive, send_and_note)
+            except HTTPException as refused:
+                refusal = failure(refused.status_code, refused.detail, refused.headers)
+            except Exception as error:
+                if isinstance(error, _ClientGone):
+                    raise
+                # Whatever it is, the client gets a sentence, and the log none of the client's text.
+                log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+                refusal = failure(500, FAILED)
+            if refusal is not None and not status:
+                await refusal(scope, receive, send_and_note)
         except _ClientGone:
             status = _CLIENT_GONE
         route = getattr(scope.get("route"), "path", None) or "other"
         seconds = time.perf_counter() - start
         self._metrics.answered(route, status, seconds)
         log.info("%s %s %d %.1f ms", scope["method"] if scope["method"] in _METHODS else "other", route, status, 1000 * seconds)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._pass_on(scope, receive, send_and_note)
-        except _ClientGone:
-            raise
-        except HTTPException as refused:
-            if not started:
-                await failure(refused.status_code, refused.detail, refused.headers)(scope, receive, send)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets a sentence, and the log none of the client's text
-            log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-            if not started:
-                await failure(500, FAILED)(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._gate.stopping and not scope["path"].endswith("/live"):

@@ -42,12 +42,6 @@ class ErrorAnswer(BaseModel):
     error: str
 
 
-class HealthAnswer(BaseModel):
-    """Whether the server runs, or takes requests."""
-
-    status: str
-
-
 class ModelAnswer(BaseModel, extra="allow"):
     """What is served; GET /model has more than these."""
 

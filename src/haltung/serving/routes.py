@@ -17,7 +17,7 @@ from haltung.models.predictor import abstained
 from haltung.serving.engine import as_parts
 from haltung.serving.metrics import CONTENT_TYPE
 from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, Limits, ManyTexts
-from haltung.serving.responses import REFUSALS, HealthAnswer, ModelAnswer, errors, label_answers
+from haltung.serving.responses import REFUSALS, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
 
@@ -83,14 +83,14 @@ def router(service: Service) -> APIRouter:
         return JSONResponse(described(service))
 
     @routes.get("/health/live", tags=["Server"], summary="Whether the server runs")
-    async def live() -> HealthAnswer:
-        return HealthAnswer(status="live")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
 
     @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=errors(503))
-    async def ready() -> HealthAnswer:
+    async def ready() -> dict[str, str]:
         if not service.ready:
             raise HTTPException(503, "the server is starting or stopping")
-        return HealthAnswer(status="ready")
+        return {"status": "ready"}
 
     @routes.get(
         "/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=errors(401),
