@@ -1,30 +1,38 @@
-"""``haltung serve`` in a process of its own, on a bundle that is made in the test, and asked over real HTTP."""
+"""Servers on a bundle that is made in the test, asked over real HTTP: ``haltung serve`` in a process of its own, or one in a thread."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import uvicorn
 
-# A loaded machine may take long to start a process; a test that hangs for longer is broken.
+from haltung.serving.app import application
+from haltung.serving.engine import Settings
+from haltung.serving.service import Service
+
+# Seconds; a loaded machine may take long to start a process.
 PATIENCE = 120
 
 
 @dataclass
 class Served:
-    """A running server."""
+    """A running server; ``output`` is what it printed until it was ready."""
 
     address: str
     process: subprocess.Popen[str]
     log: Path
-    told: str
+    output: str
 
     def client(self, **settings: object) -> httpx.Client:
         """Return a client of this server."""
@@ -38,7 +46,7 @@ class Served:
 
 @contextmanager
 def served(bundle: Path, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime") -> Iterator[Served]:
-    """Start the server and give it when it is ready; stop it afterwards."""
+    """Start ``haltung serve`` and yield it when it is ready; stop it afterwards."""
     environment = {name: value for name, value in os.environ.items() if name != "HALTUNG_API_KEY"} | {
         "HALTUNG_CACHE": str(scratch / "cache")
     }
@@ -55,13 +63,31 @@ def served(bundle: Path, scratch: Path, *words: str, key: str | None = None, run
             process.communicate(timeout=PATIENCE)
 
 
+@contextmanager
+def served_in_thread(settings: Settings) -> Iterator[str]:
+    """Serve in a thread of this process, which starts faster, and yield the address, which ends with a slash."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(application(Service(settings)), log_config=None, access_log=False, ws="none"))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        end = time.monotonic() + PATIENCE
+        while not server.started and time.monotonic() < end:
+            time.sleep(0.01)
+        assert server.started
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
 def _started(process: subprocess.Popen[str], log: Path) -> Served:
     assert process.stdout
-    told = []
+    lines = []
     for line in process.stdout:
-        told.append(line)
+        lines.append(line)
         if " at http://" in line:
             address = line.partition(" at ")[2].split()[0]
             httpx.get(f"{address}/health/ready", timeout=PATIENCE, trust_env=False).raise_for_status()
-            return Served(address, process, log, "".join(told))
-    raise AssertionError("the server has not started: " + "".join(told) + log.read_text())
+            return Served(address, process, log, "".join(lines))
+    raise AssertionError("the server has not started: " + "".join(lines) + log.read_text())

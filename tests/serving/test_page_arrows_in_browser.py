@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from haltung.events.records import COLUMNS
-from page_visits import Visit, chromium, servers
+from page_visits import Visit, chromium
 
 pytestmark = pytest.mark.system("chromium")
 
@@ -25,13 +25,6 @@ TEXT = (
     "Laos begrüßt den Haushalt in Chile . Island warnt den Haushalt in Laos . Laos begrüßt den Haushalt in Chile ."
 )
 HEADLINE = "Streit um die Marine"
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server whose model knows stances."""
-    with servers(tmp_path_factory.mktemp("page")) as served:
-        yield served("plain")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +47,8 @@ def segments(address: str) -> list[dict[str, Any]]:
     """Ask the server without the page."""
     body = json.dumps({"text": TEXT, "headline": HEADLINE, "abstain": 0.9}).encode()
     with urllib.request.urlopen(urllib.request.Request(f"{address}events", body, {"content-type": "application/json"})) as response:
-        found: list[dict[str, Any]] = json.load(response)["segments"]
-    return found
+        segments: list[dict[str, Any]] = json.load(response)["segments"]
+    return segments
 
 
 def warned(route: Route) -> None:

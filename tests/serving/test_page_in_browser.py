@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 import page_visits
 import tiny
-from page_visits import Served
 
 pytestmark = pytest.mark.system("chromium")
 
@@ -44,23 +43,10 @@ class Visit(page_visits.Visit):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """What starts servers."""
-    with page_visits.servers(tmp_path_factory.mktemp("page")) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium."""
     with page_visits.chromium() as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def address(served: Served) -> str:
-    """The server that most tests ask."""
-    return served("plain", "characters=3000")
 
 
 @pytest.fixture
@@ -70,23 +56,30 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
     yield visit
     visit.context.close()
     assert visit.complaints == []
-    assert [url for url in visit.asked if not url.startswith((address, f"blob:{address}"))] == []
+    assert [url for url in visit.requests if not url.startswith((address, f"blob:{address}"))] == []
 
 
 def answer(address: str, **options: Any) -> list[dict[str, Any]]:
     """Ask the server without the page: for events where its model can, as the page does."""
     body = json.dumps({"text": TEXT, "headline": HEADLINE} | options).encode()
     with urllib.request.urlopen(f"{address}model") as response:
-        place = "events" if json.load(response)["events"] else "article"
-    request = urllib.request.Request(f"{address}{place}", body, {"content-type": "application/json"})
+        path = "events" if json.load(response)["events"] else "article"
+    request = urllib.request.Request(f"{address}{path}", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request) as response:
-        found: list[dict[str, Any]] = json.load(response)["segments"]
-    return found
+        segments: list[dict[str, Any]] = json.load(response)["segments"]
+    return segments
 
 
 def german(task: str, label: str) -> str:
     """Return a label's German name."""
     return {found.id: found.de for found in tiny.scheme()[task].labels}[label]
+
+
+def percent(value: float) -> str:
+    """Return a probability as the German page writes it."""
+    if 0.995 <= value < 1:
+        return "> 99\u00a0%"
+    return "< 1\u00a0%" if 0 < value < 0.005 else f"{100 * value:.0f}\u00a0%"
 
 
 def test_the_page_says_of_each_sentence_what_the_server_says(visit: Visit, address: str) -> None:
@@ -123,9 +116,15 @@ def test_the_panel_tells_every_task_with_probabilities_and_context(visit: Visit,
     page.locator(".sentence").nth(1).click()
     panel = page.get_by_role("region", name="Der gewählte Satz")
     expect(panel).to_contain_text("Satz 2 von 6")
-    for task in ("stance", "topic"):
-        expect(panel).to_contain_text(german(task, segment[task]))
-        assert sum(round(100 * value) > 0 for value in segment["probabilities"][task].values()) <= panel.locator(".bar-row").count()
+    tasks = panel.locator(".task")
+    assert tasks.locator("h3").all_text_contents() == ["Stance", "Topic"]
+    for number, task in enumerate(("stance", "topic")):
+        section = tasks.nth(number)
+        expect(section.locator(".label")).to_have_text(german(task, segment[task]))
+        likeliest = sorted(segment["probabilities"][task].items(), key=lambda pair: -pair[1])[:4]
+        assert section.locator(".bar-row .name").all_text_contents() == [german(task, label) for label, _ in likeliest]
+        assert section.locator(".bar-row .value").all_text_contents() == [percent(value) for _, value in likeliest]
+        expect(section.locator(".bar-row.said .name")).to_have_text(german(task, segment[task]))
     expect(panel).to_contain_text(segment["context"])
     page.locator(".sentence").nth(1).click()
     expect(panel).to_contain_text("Einen Satz wählen")
@@ -237,7 +236,7 @@ def test_an_empty_text_is_told_before_anything_is_sent(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Lesen").click()
     expect(visit.page.get_by_role("alert")).to_contain_text("Hier steht noch kein Text.")
     expect(visit.page.locator("#text")).to_be_focused()
-    assert not any(url.endswith(("/article", "/events")) for url in visit.asked)
+    assert not any(url.endswith(("/article", "/events")) for url in visit.requests)
 
 
 def test_a_refusal_is_told_in_the_servers_own_sentence(visit: Visit) -> None:
@@ -256,13 +255,13 @@ def test_a_busy_server_is_asked_again_when_it_said(visit: Visit) -> None:
     """The button waits the seconds of Retry-After, counting down, and the alert goes with them."""
 
     def busy(route: Route) -> None:
-        route.fulfill(status=429, headers={"retry-after": "2"}, json={"error": "too many texts are waiting; ask again in 2 s"})
+        route.fulfill(status=429, headers={"retry-after": "1"}, json={"error": "too many texts are waiting; ask again in 1 s"})
 
     page = visit.page
     page.route("**/events", busy)
     page.locator("#text").fill(TEXT)
     page.get_by_role("button", name="Lesen").click()
-    expect(page.locator("#countdown")).to_have_text("Wieder möglich in 2 s")
+    expect(page.locator("#countdown")).to_have_text("Wieder möglich in 1 s")
     expect(page.get_by_role("button", name="Lesen")).to_be_disabled()
     expect(page.get_by_role("alert")).to_contain_text("too many texts are waiting")
     page.unroute("**/events")
@@ -283,12 +282,12 @@ def test_a_lost_network_is_told(visit: Visit) -> None:
     visit.complaints = [said for said in visit.complaints if "ERR_INTERNET_DISCONNECTED" not in said]
 
 
-def test_a_key_is_asked_for_only_where_the_server_wants_one(browser: Browser, visit: Visit, served: Served) -> None:
+def test_a_key_is_asked_for_only_where_the_server_wants_one(browser: Browser, visit: Visit, serve: Callable[..., str]) -> None:
     """The field appears with the first 401; with the key in it the text is read, and the key is kept nowhere."""
     assert visit.page.get_by_label("Schlüssel").is_hidden()
     context = browser.new_context(locale="de-DE")
     page = context.new_page()
-    page.goto(served("locked", key=KEY))
+    page.goto(serve("locked", key=KEY))
     page.get_by_label("Schlüssel").fill(KEY)
     page.locator("#text").fill(TEXT)
     page.get_by_role("button", name="Lesen").click()
@@ -306,9 +305,9 @@ def test_markup_and_rare_characters_in_a_text_stay_text(visit: Visit) -> None:
     assert "".join(page.locator(".words").all_text_contents()).replace(" ", "") == text.replace(" ", "")
 
 
-def test_another_scheme_is_shown_by_its_last_task(browser: Browser, served: Served) -> None:
+def test_another_scheme_is_shown_by_its_last_task(browser: Browser, serve: Callable[..., str]) -> None:
     """Several labels for a sentence or none, colours for labels that nobody has chosen one for, and where there is no stance, no dyads."""
-    address = served("themes", scheme=THEMES)
+    address = serve("themes", THEMES)
     visit = Visit(browser, address)
     page = visit.read()
     segments = answer(address)
@@ -320,7 +319,7 @@ def test_another_scheme_is_shown_by_its_last_task(browser: Browser, served: Serv
         assert set(label.text_content().split(", ")) == ({names[name] for name in segment["themes"]} or {"ohne Label"})  # type: ignore[union-attr]
     colours = page.locator(".samples li").evaluate_all("all => all.map(it => getComputedStyle(it).textDecorationColor)")
     assert len(set(colours)) == 3
-    assert [url.rpartition("/")[2] for url in visit.asked if url.endswith(("/article", "/events"))] == ["article"]
+    assert [url.rpartition("/")[2] for url in visit.requests if url.endswith(("/article", "/events"))] == ["article"]
     assert page.locator(".drawn, .arrows, .actor, .told, haltung-dyads *").count() == 0
     for hidden in (page.locator("#save-dyads"), page.get_by_role("list", name="Wer → wem")):
         expect(hidden).to_be_hidden()

@@ -81,19 +81,14 @@ class InferenceRequest(_ProtocolBody):
     parameters: Parameters | None = None
 
 
-class TensorDescription(BaseModel):
-    """An input or output of the model; -1 in a shape is the number of texts."""
+class OutputTensor(BaseModel):
+    """An output; ``data`` is left out where it stands behind the JSON as bytes."""
 
     name: str
     datatype: str
     shape: list[int]
-    parameters: dict[str, Any] | None = None
-
-
-class OutputTensor(TensorDescription):
-    """An output; ``data`` is left out where it stands behind the JSON as bytes."""
-
     data: list[Any] = []
+    parameters: dict[str, Any] = {}
 
 
 class InferenceResponse(BaseModel):
@@ -103,16 +98,6 @@ class InferenceResponse(BaseModel):
     model_version: str
     id: str = ""
     outputs: list[OutputTensor]
-
-
-class ModelMetadata(BaseModel):
-    """The model's inputs and outputs."""
-
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorDescription]
-    outputs: list[TensorDescription]
 
 
 class _InferenceJson(JsonRequest):
@@ -155,8 +140,8 @@ def router(service: Service) -> APIRouter:
 
     for path in ("/models/{model}", "/models/{model}/versions/{version}"):
 
-        @routes.get(path, summary="The model's inputs and outputs", response_model_exclude_none=True, responses=errors(404))
-        async def metadata(model: str, version: str = VERSION) -> ModelMetadata:
+        @routes.get(path, summary="The model's inputs and outputs", responses=errors(404))
+        async def metadata(model: str, version: str = VERSION) -> dict[str, Any]:
             _check_model(model, version)
             return _metadata(service)
 
@@ -184,18 +169,18 @@ def _check_model(model: str, version: str) -> None:
         raise HTTPException(404, f"there is no such model or version; this server has the model '{MODEL}' in version {VERSION}")
 
 
-def _metadata(service: Service) -> ModelMetadata:
-    outputs: list[TensorDescription] = []
+def _metadata(service: Service) -> dict[str, Any]:
+    inputs = [{"name": name, "datatype": "BYTES", "shape": [-1], "parameters": {"optional": name != "text"}} for name in FIELDS]
+    outputs: list[dict[str, Any]] = []
     for task, labels in service.engine.classifier.tasks.items():
-        outputs.append(TensorDescription(name=task, datatype="BYTES", shape=[-1]))
         # The order of the columns; the protocol's parameters hold text, numbers and truth values only.
         columns = {"labels": json.dumps(labels, ensure_ascii=False)}
-        outputs.append(TensorDescription(name=_probabilities(task), datatype="FP32", shape=[-1, len(labels)], parameters=columns))
-    inputs = [
-        TensorDescription(name=name, datatype="BYTES", shape=[-1], parameters={"optional": name != "text"}) for name in FIELDS
-    ]  # fmt: skip
+        outputs += [
+            {"name": task, "datatype": "BYTES", "shape": [-1]},
+            {"name": _probabilities(task), "datatype": "FP32", "shape": [-1, len(labels)], "parameters": columns},
+        ]
     platform = f"onnx_{service.engine.choice.graph.runtime}"
-    return ModelMetadata(name=MODEL, versions=[VERSION], platform=platform, inputs=inputs, outputs=outputs)
+    return {"name": MODEL, "versions": [VERSION], "platform": platform, "inputs": inputs, "outputs": outputs}
 
 
 def _probabilities(task: str) -> str:

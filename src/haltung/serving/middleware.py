@@ -94,12 +94,11 @@ class Entrance:
         try:
             try:
                 await self._pass_on(scope, receive, send_and_note)
+            except _ClientGone:
+                raise
             except HTTPException as refused:
                 refusal = failure(refused.status_code, refused.detail, refused.headers)
-            except Exception as error:
-                if isinstance(error, _ClientGone):
-                    raise
-                # Whatever it is, the client gets a sentence, and the log none of the client's text.
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets a sentence, and the log none of the client's text
                 log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
                 refusal = failure(500, FAILED)
             if refusal is not None and not status:

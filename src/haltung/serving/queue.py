@@ -14,8 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
+
+from haltung.serving.metrics import Metrics
 
 # At most this many texts of one request stand together in a batch while others wait too.
 _TURN = 8
@@ -50,18 +52,6 @@ class QueueLimits:
     wait: float
 
 
-class QueueMetrics(Protocol):
-    """Counts what the batcher does."""
-
-    def waiting(self, more: int) -> None:
-        """Add to the number of waiting texts."""
-        ...
-
-    def worked(self, texts: int, requests: int, seconds: float) -> None:
-        """Count a batch."""
-        ...
-
-
 # Takes texts, and yields indices of them with their results, as they come.
 Work = Callable[[Sequence[Any]], Iterable[tuple[Sequence[int], Sequence[Any]]]]
 
@@ -70,13 +60,9 @@ Work = Callable[[Sequence[Any]], Iterable[tuple[Sequence[int], Sequence[Any]]]]
 class _Call:
     items: Sequence[Any]
     answer: asyncio.Future[list[Any]]
-    results: list[Any] = field(default_factory=list)
+    results: list[Any]
+    missing: int
     begun: int = 0
-    missing: int = 0
-
-    def __post_init__(self) -> None:
-        self.results = [None] * len(self.items)
-        self.missing = len(self.items)
 
 
 class Batcher:
@@ -90,7 +76,7 @@ class Batcher:
         thread: an executor with one thread, which several batchers can share.
     """
 
-    def __init__(self, work: Work, tokens: Callable[[Any], int], limits: QueueLimits, metrics: QueueMetrics, thread: Executor) -> None:
+    def __init__(self, work: Work, tokens: Callable[[Any], int], limits: QueueLimits, metrics: Metrics, thread: Executor) -> None:
         self._work, self._tokens, self._limits, self._metrics, self._thread = work, tokens, limits, metrics, thread
         self._waiting: deque[_Call] = deque()
         self._open: set[_Call] = set()
@@ -118,7 +104,7 @@ class Batcher:
             return []
         if self._texts + len(items) > self._limits.queue:
             raise QueueFull(self._seconds())
-        call = _Call(items, self._loop.create_future())
+        call = _Call(items, self._loop.create_future(), [None] * len(items), missing=len(items))
         self._waiting.append(call)
         self._open.add(call)
         self._idle.clear()
