@@ -143,7 +143,7 @@ def asked(bundle: Path) -> Iterator[TestClient]:
         yield client
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_answered_or_refused(asked: TestClient, body: bytes) -> None:
     """Whatever the bytes, either there are texts in them or there is a sentence."""
@@ -151,7 +151,7 @@ def test_any_body_is_answered_or_refused(asked: TestClient, body: bytes) -> None
         _answered_or_refused(asked.post(path, content=body), (413, 422))
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(INFERENCE, st.binary(max_size=40), st.none() | st.text(max_size=6) | st.just("fits"))
 def test_any_inference_request_is_answered_or_refused(asked: TestClient, body: Any, behind: bytes, length: str | None) -> None:
     """The same for tensors, with bytes behind them that may belong to them or not."""
@@ -207,7 +207,7 @@ def test_the_description_of_the_interface_holds(server: Served) -> None:
     for result in schema.get_all_operations():
         operation = result.ok()
 
-        @settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), database=None)
+        @settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy())
         def ask(case: Any) -> None:
             nonlocal asked

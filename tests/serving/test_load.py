@@ -16,7 +16,7 @@ import tiny
 from haltung.inference.client import Classifier
 from served import PATIENCE, Served, served
 
-CLIENTS = 64
+CLIENTS, TURNS = 64, 3
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _texts(client: int, turn: int) -> list[str]:
-    """Texts that nobody else sends: their words are a number in a numeral system of the tiny corpus."""
+    """Return texts that no other client sends: numbers whose digits are words of the tiny corpus."""
     words = sorted({word for segment in tiny.segments(60) for word in segment.text.split()})
     number, out = client * 1000 + turn, []
-    for place in range(1 + (client + turn) % 4):
-        rest, text = number * 7 + place, []
+    for index in range(1 + (client + turn) % 4):
+        rest, text = number * 7 + index, []
         while rest:
             text.append(words[rest % len(words)])
             rest //= len(words)
@@ -39,11 +39,10 @@ def _texts(client: int, turn: int) -> list[str]:
 
 
 def _right(answer: dict[str, Any], texts: list[str], classifier: Classifier) -> bool:
-    expected = classifier.classify(texts)
     return all(
-        found["probabilities"][task] == pytest.approx(values, abs=1e-5)
-        for found, wanted in zip(answer["predictions"], expected, strict=True)
-        for task, values in wanted["probabilities"].items()
+        prediction["probabilities"][task] == pytest.approx(values, abs=1e-5)
+        for prediction, expected in zip(answer["predictions"], classifier.classify(texts), strict=True)
+        for task, values in expected["probabilities"].items()
     )
 
 
@@ -60,16 +59,16 @@ def test_each_of_many_clients_gets_its_own_answers(bundle: Path, tmp_path: Path)
         async with _async(server) as http:
 
             async def one(client: int) -> None:
-                for turn in range(8):
+                for turn in range(TURNS):
                     texts = _texts(client, turn)
                     answer = await http.post("/classify", json={"segments": [{"text": text} for text in texts]})
                     assert answer.status_code == 200
                     assert _right(answer.json(), texts, classifier)
 
-            await asyncio.gather(*(one(client) for client in range(CLIENTS)))
+            await asyncio.gather(*map(one, range(CLIENTS)))
             metrics = (await http.get("/metrics")).text
             batches = next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("haltung_batch_texts_count"))
-            assert batches < CLIENTS * 8  # so there were fewer batches than requests
+            assert batches < CLIENTS * TURNS  # so there were fewer batches than requests
 
     with served(bundle, tmp_path) as server:
         asyncio.run(ask(server))
