@@ -19,9 +19,9 @@ from omegaconf import OmegaConf
 
 from haltung import tracking
 from haltung.errors import UserError
-from haltung.experiments.sweep import ChoiceSpace, RangeSpace, Trial, spaces_of
+from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace, spaces_of
 from haltung.experiments.sweep.results import gain_over_start
-from haltung.experiments.sweep.trials import Trials, ended, importances, twin_of
+from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
 from haltung.tracking import Store
 from command_line import CORPUS, haltung, run_here, store_in, write_corpus
 

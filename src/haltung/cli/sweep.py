@@ -16,11 +16,14 @@ from haltung.cli import hint
 from haltung.cli.build import Seed, corpus_of, make, recipe_of, typed
 from haltung.cli.config import Request, compose, each, keys, plain, quote
 from haltung.errors import UserError
-from haltung.experiments.sweep import Sweep, Trial, Trials, Value, brief, check_spaces, search, spaces_of, start_values
+from haltung.experiments.sweep.results import brief
+from haltung.experiments.sweep.search import Sweep, search
+from haltung.experiments.sweep.spaces import Value, check_spaces, spaces_of, start_values
+from haltung.experiments.sweep.trials import Trial, Trials
 
 if TYPE_CHECKING:
     from haltung.corpus.store import Prepared
-    from haltung.experiments.sweep import SweepResult
+    from haltung.experiments.sweep.results import SweepResult
     from haltung.experiments.train import Plan
 
 # The keys that may differ between a sweep and its resumption.
@@ -45,7 +48,7 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Composed:
-    """The recipe that the command line composes, with other values; a ``sweep.PlanFactory``."""
+    """The recipe that the command line composes, with other values; a ``sweep.spaces.PlanFactory``."""
 
     words: tuple[str, ...]
     config_dir: Path | None
@@ -126,7 +129,7 @@ def print_trial(trial: Trial) -> None:
 
 def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
     from haltung.evaluation.report import tables
-    from haltung.experiments.sweep import table, verdict
+    from haltung.experiments.sweep.results import table, verdict
 
     corpus = recipe._corpus
     console.print(table(result, language).rich())

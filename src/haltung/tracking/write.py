@@ -79,7 +79,7 @@ class Run:
             changed = [f"{key}={value}" for key, value in values.items() if old.get(key, value) != value]
             if changed:
                 self.tags({"haltung.resumed_with": " ".join(changed)})
-        self.text(yaml.safe_dump(_plain(config), allow_unicode=True, sort_keys=False), CONFIG)
+        self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics; ``{"test": {"stance": 0.5}}`` becomes ``test/stance``, grouped in MLflow's
@@ -290,12 +290,3 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or value is None or (isinstance(value, float) and not math.isfinite(value)):
         return json.dumps(value)
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _plain(value: Any) -> Any:
-    """Return the config as data that YAML can represent."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(child) for child in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

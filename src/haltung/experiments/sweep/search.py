@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from haltung import tracking
 from haltung.errors import UserError
@@ -16,18 +16,9 @@ from haltung.evaluation.metrics.classification import summary
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.statistics.best_of_many import Gain
 from haltung.experiments.sweep.results import SweepResult, gain_over_start, log_results, start_of
-from haltung.experiments.sweep.spaces import Value
+from haltung.experiments.sweep.spaces import PlanFactory
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
-from haltung.experiments.train import (
-    Plan,
-    TrainingOutcome,
-    mean_and_deviation,
-    read_state,
-    train,
-    train_seeds,
-    train_trial,
-    write_state,
-)
+from haltung.experiments.train import Plan, TrainingOutcome, mean_and_deviation, read_state, train, train_seeds, train_trial, write_state
 from haltung.tracking import Run, Store
 
 if TYPE_CHECKING:
@@ -36,18 +27,6 @@ if TYPE_CHECKING:
 
 # After so many failed trials and no finished one, the sweep stops.
 _MAX_FAILED = 3
-
-
-class PlanFactory(Protocol):
-    """Makes trainings from values of the searched keys; it is pickled for the workers."""
-
-    def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
-        """Return what is to be trained with these values.
-
-        Raises:
-            UserError: the config does not accept a value.
-        """
-        ...
 
 
 @dataclass(frozen=True)

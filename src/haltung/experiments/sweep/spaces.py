@@ -13,6 +13,8 @@ from haltung.errors import UserError, listed, nearest
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+    from haltung.experiments.train import Plan
+
 # A value of a config key; None is YAML's null.
 Value = str | int | float | bool | None
 
@@ -159,8 +161,8 @@ def _range(key: str, value: Mapping[str, Any]) -> RangeSpace:
     return RangeSpace(low, high, log, step)
 
 
-class SearchedConfig(Protocol):
-    """The config that is searched, which accepts values for its keys or refuses them."""
+class PlanFactory(Protocol):
+    """The searched config, which makes trainings from values; it is pickled for the workers."""
 
     def settings(self, values: Mapping[str, Value]) -> Mapping[str, Any]:
         """Return the config with these values, as plain data."""
@@ -170,13 +172,17 @@ class SearchedConfig(Protocol):
         """Raise ``UserError`` if the config does not accept these values."""
         ...
 
+    def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
+        """Return the training with these values; raise ``UserError`` as ``check``."""
+        ...
 
-def check_spaces(spaces: Mapping[str, Space], config: SearchedConfig, keys: Sequence[str], given: Collection[str]) -> None:
+
+def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequence[str], given: Collection[str]) -> None:
     """Check that the config can be searched over these spaces.
 
     Args:
         spaces: by key.
-        config: is tried with the ends of each range, and with each value of a list.
+        factory: is tried with the ends of each range, and with each value of a list.
         keys: all keys of the config.
         given: those that the user has given a value.
 
@@ -198,22 +204,22 @@ def check_spaces(spaces: Mapping[str, Space], config: SearchedConfig, keys: Sequ
             raise UserError(f"{key} is both given and searched; leave out {key}=…, or take it out of the search")
         for value in space.probes:
             try:
-                config.check({key: value})
+                factory.check({key: value})
             except UserError as error:
                 raise UserError(f"search: {key}={value} is not accepted: {error}") from None
 
 
-def start_values(spaces: Mapping[str, Space], config: SearchedConfig) -> dict[str, Value]:
+def start_values(spaces: Mapping[str, Space], factory: PlanFactory) -> dict[str, Value]:
     """Return the values of the recipe as it stands, as far as the search contains them.
 
     The first trial has these values, so no search ends below the recipe that it began with.
     """
-    settings = config.settings({})
+    settings = factory.settings({})
     start: dict[str, Value] = {}
     for key, space in spaces.items():
         if isinstance(space, ChoiceSpace) and key in GROUPS:
             # The config does not name its choice; it is the one that changes nothing.
-            same = [name for name in space.values if config.settings({key: name}) == settings]
+            same = [name for name in space.values if factory.settings({key: name}) == settings]
             if same:
                 start[key] = same[0]
             continue
