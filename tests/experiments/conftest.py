@@ -13,7 +13,8 @@ from haltung.tracking import Store
 
 @pytest.fixture(scope="session")
 def linear_home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
-    """A folder with linear models: three seeds, three folds of all tasks and of one, a learning curve.
+    """A folder with linear models: three seeds, three folds of all tasks and of one, a learning
+    curve.
 
     Of the seeds one was added later.
     """

@@ -1,4 +1,5 @@
-"""Runs to a comparison: what is joined, what is refused, and what a comparison says about its runs."""
+"""Runs to a comparison: what is joined, what is refused, and what a comparison says about its runs.
+"""
 
 from __future__ import annotations
 

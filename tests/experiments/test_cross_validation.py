@@ -1,4 +1,6 @@
-"""Cross-validation and learning curves: parts of a corpus by article, and what the commands make of them."""
+"""Cross-validation and learning curves: parts of a corpus by article, and what the commands make of
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Promotion: the champion is replaced only by what is not found worse, in a database of one's own and on a real server."""
+"""Promotion: the champion is replaced only by what is not found worse, in a database of one's own
+and on a real server.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,16 @@ from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle; what it answers does not matter here, for runs are compared by their stored predictions."""
+    """An exported bundle; what it answers does not matter here, for runs are compared by their
+    stored predictions.
+    """
     return exported.write(tmp_path_factory.mktemp("promote") / "bundle", SCHEME.to_dict())
 
 
 @pytest.fixture(scope="module")
 def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
-    """A folder with runs in MLflow, evaluated and exported; ``mixed`` is poor at one of two tasks."""
+    """A folder with runs in MLflow, evaluated and exported; ``mixed`` is poor at one of two tasks.
+    """
     folder = tmp_path_factory.mktemp("home")
     store, good, poor = new_store(folder), scored_split(0.85, 1), scored_split(0.6, 10)
     for name, given in {
@@ -85,7 +90,8 @@ def _champion(store: tracking.Store) -> str:
 
 
 def test_the_first_champion_is_set_at_once(clean: Path) -> None:
-    """There is nothing to compare with, as a note says; tags of its version say when, how and why."""
+    """There is nothing to compare with, as a note says; tags of its version say when, how and why.
+    """
     store = store_in(clean)
     found = _promoted(store, "unscored")
     assert (found.old, found.comparison) == (None, None)
@@ -200,7 +206,9 @@ def test_without_a_name_nothing_can_be_registered(home: Path, bundle: Path) -> N
 def test_the_command_says_the_verdict_and_what_has_changed(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """0 where the alias points to the run's version, 1 where it was refused, and with dry=true nothing happens."""
+    """0 where the alias points to the run's version, 1 where it was refused, and with dry=true
+    nothing happens.
+    """
     monkeypatch.chdir(clean)
 
     def promote(*words: str) -> tuple[int, str]:

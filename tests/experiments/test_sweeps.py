@@ -1,4 +1,5 @@
-"""Sweeps: spaces, trials that are killed and repeated, and the command from search to best recipe."""
+"""Sweeps: spaces, trials that are killed and repeated, and the command from search to best recipe.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +89,9 @@ def test_a_part_of_the_way_is_a_value_that_optuna_would_draw(space, first, last)
 
 
 def test_the_first_trials_are_spread_over_every_key(tmp_path: Path):
-    """Of a range each stretch comes up once, however few they are; another seed spreads them otherwise."""
+    """Of a range each stretch comes up once, however few they are; another seed spreads them
+    otherwise.
+    """
     trials = replace(_trials(tmp_path / "s"), startup=5)
     _run(trials, stop_after=5)
     found = [trial.values for trial in ended(trials.open())]
@@ -108,7 +111,9 @@ def test_the_first_trials_are_spread_over_every_key(tmp_path: Path):
 
 @pytest.mark.parametrize("startup", [0, 1, 3])
 def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int):
-    """So that no search ends below it; what it does not have is drawn, and the next trial is another one."""
+    """So that no search ends below it; what it does not have is drawn, and the next trial is
+    another one.
+    """
     trials = replace(_trials(tmp_path / "s"), startup=startup, start={"training.rate": 0.02, "training.epochs": 3})
     _run(trials, stop_after=2)
     first, second = (trial.values for trial in ended(trials.open()))
@@ -133,7 +138,9 @@ def test_a_space_knows_which_values_it_has(space, inside, outside):
 
 
 def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
-    """Run trials without any training, as a worker does; stop like a killed one within the trial ``stop_after``."""
+    """Run trials without any training, as a worker does; stop like a killed one within the trial
+    ``stop_after``.
+    """
     study, requeued = trials.open(), []
     for number in range(stop_after + 1):
         with trials.next(study, 0, requeued.append) as begun:
@@ -149,7 +156,9 @@ def _trials(folder: Path, max_trials: int = 8) -> Trials:
 
 
 def test_a_stopped_sweep_goes_on_as_an_unbroken_one(tmp_path: Path):
-    """The killed trial is marked and repeated with its values, no other is, and all later ones are the same."""
+    """The killed trial is marked and repeated with its values, no other is, and all later ones are
+    the same.
+    """
     whole, broken = _trials(tmp_path / "whole"), _trials(tmp_path / "broken")
     assert _run(whole) == []
     _run(broken, stop_after=4)
@@ -282,7 +291,9 @@ def _trials_of(home: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
-    """SIGKILL; the finished trial is not repeated, the killed one is marked failed and repeated, and the best is trained at the end."""
+    """SIGKILL; the finished trial is not repeated, the killed one is marked failed and repeated,
+    and the best is trained at the end.
+    """
     command = [sys.executable, "-m", "haltung", *words(bert, "trials=3", "final_seeds=1,2")]
     with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -324,7 +335,9 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
 
 @pytest.mark.slow
 def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
-    """The recipe as it stands hardly learns, a trial does; trials store their dev predictions, and can be compared."""
+    """The recipe as it stands hardly learns, a trial does; trials store their dev predictions, and
+    can be compared.
+    """
     # Of the three first trials one is the recipe, one repeats it, and one has the other rate.
     write_corpus(home, 160)
     write_search(home, "training.head_rate: [1.0e-9, 1.0e-2]")
@@ -351,7 +364,9 @@ def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
 
 
 def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path], Store]):
-    """The recipe is outside of the search, has failed, is alone, or was run by a version that stored no predictions."""
+    """The recipe is outside of the search, has failed, is alone, or was run by a version that
+    stored no predictions.
+    """
     spaces, start = {"a": ChoiceSpace((1, 2)), "b": ChoiceSpace((1, 2))}, {"a": 1, "b": 1}
     store = new_store(tmp_path)
     with tracking.run(store, "old") as old:
@@ -377,7 +392,8 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
     assert trials[0]["values"]["training.batch_size"] == 16
     numbers = [child.tags["haltung.trial"] for child in tracking.children(find_run(home, "s"))]
     assert sorted(numbers) == ["0", "1", "2", "3"]
-    # The command that it ends with trains the best recipe on the same corpus, with all words of the sweep.
+    # The command that it ends with trains the best recipe on the same corpus, with all words of the
+    # sweep.
     best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]
     command = re.search(r"train it: +haltung (.*)", done.stdout)
     shown = OmegaConf.create(run_here(*shlex.split(command[1]), "--cfg", cwd=home).stdout)
@@ -387,13 +403,15 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
 
 @pytest.mark.slow
 def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
-    """A rate that learns nothing loses to one that does: it is stopped early, Optuna calls it PRUNED, and MLflow has the reason."""
+    """A rate that learns nothing loses to one that does: it is stopped early, Optuna calls it
+    PRUNED, and MLflow has the reason.
+    """
     from optuna import load_study
     from optuna.trial import TrialState
 
     write_search(home, "training.head_rate: [1.0e-2, 1.0e-9]  # a good rate, and one of no use")
-    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head can learn, which it
-    # does with this seed.
+    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head
+    # can learn, which it does with this seed.
     more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
     done = run_here(*words(bert, *more), cwd=home)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,9 @@ from haltung.errors import UserError
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
-    """A folder with six runs of two corpora: three plain ones, one with a part, and one that was pruned."""
+    """A folder with six runs of two corpora: three plain ones, one with a part, and one that was
+    pruned.
+    """
     folder = tmp_path_factory.mktemp("listed")
     store = new_store(folder)
     for name, corpus, dev, test in (("low", "alpha", 0.2, 0.6), ("high", "alpha", 0.8, 0.4), ("other's 100%", "beta", 0.5, None)):
@@ -47,7 +49,9 @@ def listed(home: Path, *words: str) -> list[dict]:
 
 
 def test_all_runs_are_listed_newest_first(home: Path):
-    """With name, id, time, kind, corpus, status and metrics; a parent's are the means over its seeds."""
+    """With name, id, time, kind, corpus, status and metrics; a parent's are the means over its
+    seeds.
+    """
     rows = listed(home)
     assert {row["name"] for row in rows} == {"low", "high", "other's 100%", "parent", "child", "broken"}
     assert [row["when"] for row in rows] == sorted((row["when"] for row in rows), reverse=True)
@@ -163,7 +167,9 @@ def test_a_taken_port_is_refused(home: Path):
 
 @pytest.mark.slow
 def test_the_pages_show_the_right_store_and_go_when_they_are_stopped(home: Path):
-    """Started for real: a page is fetched over HTTP, the runs are those of this store, and nothing is left behind."""
+    """Started for real: a page is fetched over HTTP, the runs are those of this store, and nothing
+    is left behind.
+    """
     port = _free_port()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     before = set(home.iterdir())

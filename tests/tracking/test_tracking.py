@@ -1,4 +1,6 @@
-"""Tracking with the real MLflow: databases of one's own, a real server, and models that load anywhere."""
+"""Tracking with the real MLflow: databases of one's own, a real server, and models that load
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,8 @@ def server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
     command += ["--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1", "--port", str(port)]
-    # Without the job runners that we don't use, it starts in half the time. A session of its own: its workers are stopped with it.
+    # Without the job runners that we don't use, it starts in half the time. A session of its own:
+    # its workers are stopped with it.
     own = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=own, start_new_session=True)

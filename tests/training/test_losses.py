@@ -1,4 +1,6 @@
-"""The loss: masked rows, class weights, smoothing; checked against torch's own on the rows that count."""
+"""The loss: masked rows, class weights, smoothing; checked against torch's own on the rows that
+count.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def test_a_batch_without_any_label_has_loss_zero_and_a_gradient() -> None:
 
 @pytest.mark.parametrize(("kind", "ratio"), [("inverse", 4.0), ("root", 2.0)])
 def test_rare_labels_weigh_more(kind: str, ratio: float) -> None:
-    """Four times as rare is four times as heavy, or twice with the root; the mean over the rows is 1."""
+    """Four times as rare is four times as heavy, or twice with the root; the mean over the rows is
+    1.
+    """
     gold = torch.tensor([0, 0, 0, 0, 1, UNLABELLED])
     weights = class_weights(gold, tiny.scheme().topic, kind)
     assert weights is not None

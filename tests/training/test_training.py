@@ -1,4 +1,6 @@
-"""Fine-tuning: it learns, its rates fall with depth, it is repeatable, and can be killed and resumed."""
+"""Fine-tuning: it learns, its rates fall with depth, it is repeatable, and can be killed and
+resumed.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from haltung.training.recipe import Training
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
 SPEC = NetworkSpec(max_length=32)
-# Everything that is random in a training: order, dropout, and which rows are read without their context.
+# Everything that is random in a training: order, dropout, and which rows are read without their
+# context.
 DROPPING = Training(**{**vars(RECIPE), "context_dropout": 0.3})
 WITH_CONTEXT = NetworkSpec(max_length=32, reads={"default": "context"})
 
@@ -87,7 +90,9 @@ _KILLED = """
 
 
 def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, tmp_path: Path) -> None:
-    """SIGKILL in the third epoch's evaluation; resumed from the second's checkpoint, the curve is the same to the last digit."""
+    """SIGKILL in the third epoch's evaluation; resumed from the second's checkpoint, the curve is
+    the same to the last digit.
+    """
     code = textwrap.dedent(_KILLED).format(tests=str(Path(__file__).parents[1]), bert=str(bert), folder=str(tmp_path / "killed"))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
@@ -101,7 +106,9 @@ def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, 
 
 
 def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> None:
-    """A new third of the rows in each epoch, the same for the same seed and epoch, and none without dropout."""
+    """A new third of the rows in each epoch, the same for the same seed and epoch, and none without
+    dropout.
+    """
     model = build(tiny.encoder(bert), WITH_CONTEXT, tiny.scheme())
     segments = tiny.segments(300)
     rows = _Rows(model, segments, tiny.scheme(), 0.3, 1)
@@ -138,7 +145,9 @@ def test_training_stops_when_dev_gets_no_better(bert: Path, tmp_path: Path) -> N
 
 
 def test_patience_survives_a_resume(bert: Path, tmp_path: Path) -> None:
-    """Stopped after the second of two epochs without improvement, whether or not it was interrupted between them."""
+    """Stopped after the second of two epochs without improvement, whether or not it was interrupted
+    between them.
+    """
 
     def interrupt(point: dict[str, float]) -> None:
         if "dev_score" in point and point["epoch"] == 3:
@@ -194,7 +203,9 @@ def test_variants_of_the_recipe_learn_too(bert: Path, tmp_path: Path, changes: d
 
 @pytest.mark.parametrize(("tune", "parts"), [("full", {"heads", "encoder"}), ("frozen", {"heads"}), ("lora", {"heads", "lora"})])
 def test_only_what_is_tuned_changes(bert: Path, tmp_path: Path, tune: str, parts: set[str]) -> None:
-    """Frozen: the heads alone; lora: the heads and the low-rank updates; the pretrained weights stay."""
+    """Frozen: the heads alone; lora: the heads and the low-rank updates; the pretrained weights
+    stay.
+    """
     recipe, spec = Training(**{**vars(RECIPE), "epochs": 1}), NetworkSpec(max_length=32, tune=tune)
     set_seed(1)
     before = dict(build(tiny.encoder(bert), spec, tiny.scheme()).network.named_parameters())

@@ -86,8 +86,8 @@ class Plan:
 class TrainingOutcome:
     """A finished training: its run, its bundle, and its result on dev.
 
-    ``where`` says where to look at the run; ``primer`` is None for other stances. ``resumed``: it had finished before, and nothing was
-    trained.
+    ``where`` says where to look at the run; ``primer`` is None for a model with other stances.
+    ``resumed``: it had finished before, and nothing was trained.
     """
 
     run: str
