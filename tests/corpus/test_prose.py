@@ -10,7 +10,7 @@ import yaml
 
 from haltung import labels
 from haltung.cli import main
-from haltung.corpus.quality import Limits, Measure, inspect, read_words, typography_faults, unknown_words, variety
+from haltung.corpus.quality import Measure, QualityLimits, inspect, read_words, typography_faults, unknown_words, variety
 from haltung.corpus.readers.standoff import Standoff
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
@@ -29,7 +29,7 @@ def corpus(*texts: str, **more: object) -> list[Segment]:
 
 def measure(segments: list[Segment], countries: dict[str, str] | None = None, **limits: object) -> Measure:
     """The one measure that these limits ask for."""
-    (found,) = inspect(segments, Limits(**{"typography": False, **limits}), SCHEME, countries or {})  # type: ignore[arg-type]
+    (found,) = inspect(segments, QualityLimits(**{"typography": False, **limits}), SCHEME, countries or {})  # type: ignore[arg-type]
     return found
 
 
@@ -115,7 +115,7 @@ def test_labels_pairs_and_actors_are_counted() -> None:
     rows = corpus("a", "b", dyads=(Dyad("USA-OPP", "EU", "neutral"), Dyad("", "UN", "neutral")))
     limits = {"labels": {"stance": 1}, "pairs": {"rows": "stance", "columns": "topic", "largest": 1, "least": 2}}
     more = {"states": 2, "organisations": 2, "organisation_codes": ("EU", "UN")}
-    measures = list(inspect(rows, Limits(typography=False, **limits, **more), SCHEME, {}))  # type: ignore[arg-type]
+    measures = list(inspect(rows, QualityLimits(typography=False, **limits, **more), SCHEME, {}))  # type: ignore[arg-type]
     assert [found.faults for found in measures] == [("warning: 0",), ("warning × war: 0",), (), ()]
     assert [(found.found, found.holds) for found in measures[2:]] == [("1", False), ("2", True)]
 

@@ -27,6 +27,7 @@ MODULES = {
 # Old class (with today's module) → today's class.
 CLASSES: dict[str, str] = {
     "haltung.corpus.clean.Rules": "haltung.corpus.clean.CleaningRules",
+    "haltung.corpus.quality.Limits": "haltung.corpus.quality.QualityLimits",
     "haltung.evaluation.comparison.Reference": "haltung.evaluation.comparison.PublishedResult",
     "haltung.corpus.readers.standoff.RealNews": "haltung.corpus.readers.union.Union",
 }

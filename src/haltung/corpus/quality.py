@@ -52,7 +52,7 @@ _Block = TypeVar("_Block", list[str], bytes)
 
 
 @dataclass(frozen=True)
-class Limits:
+class QualityLimits:
     """What a corpus has to fulfil; null switches a check off.
 
     Attributes:
@@ -113,7 +113,7 @@ class Variety:
 
 
 def inspect(
-    segments: Sequence[Segment], limits: Limits, scheme: Scheme, countries: Mapping[str, str], spells: bool = True
+    segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme, countries: Mapping[str, str], spells: bool = True
 ) -> Iterator[Measure]:
     """Check a corpus against its limits, one measure at a time.
 
@@ -202,7 +202,7 @@ def _openings(words: Sequence[Sequence[str]], limit: float, length: int = 3) -> 
     return Measure("segments that open with the same three words", f"{highest:.2%}", f"at most {limit:.0%}", not faults, faults)
 
 
-def _coverage(segments: Sequence[Segment], limits: Limits, scheme: Scheme) -> Iterator[Measure]:
+def _coverage(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -> Iterator[Measure]:
     for name, least in limits.labels.items():
         task = scheme[name]
         counts = Counter(segment.labels.get(name) for segment in segments)
@@ -219,7 +219,7 @@ def _coverage(segments: Sequence[Segment], limits: Limits, scheme: Scheme) -> It
             yield Measure(f"different {name} in dyads", str(len(actors)), f"at least {least}", len(actors) >= least)
 
 
-def _pairs(segments: Sequence[Segment], limits: Limits, scheme: Scheme) -> Measure:
+def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -> Measure:
     try:
         rows, columns = scheme[str(limits.pairs["rows"])], scheme[str(limits.pairs["columns"])]
         largest, least = int(limits.pairs["largest"]), int(limits.pairs["least"])
