@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from haltung import tracking
 from haltung.errors import UserError
+from haltung.experiments.sweep.search import Sweep, _refuse_other_config
 from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace, spaces_of
 from haltung.experiments.sweep.results import gain_over_start
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
@@ -176,6 +177,17 @@ def test_more_trials_go_on_where_a_sweep_has_ended(tmp_path: Path):
     before = ended(_trials(tmp_path / "s").open())
     _run(_trials(tmp_path / "s", 5))
     assert (len(before), ended(_trials(tmp_path / "s").open())[:3]) == (3, before)
+
+
+def test_a_sweep_of_the_version_before_goes_on(tmp_path: Path):
+    """Its config has the old paths of classes, and old keys of the corpus's reader, which the digest covers."""
+    before = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "stored_config.yaml"))
+    now = json.loads(json.dumps(before).replace("haltung.model.spec", "haltung.models.spec").replace('"max_line_bytes"', '"max_bytes"'))
+    assert now != before
+    sweep = Sweep("s", _trials(tmp_path / "s"), 1, 1, (), True, now, ("trials",), ())
+    _refuse_other_config(sweep, before)
+    with pytest.raises(UserError, match=r"begun with model.C=10.0, and is to go on with model.C=1.0"):
+        _refuse_other_config(replace(sweep, config={**now, "model": {**now["model"], "C": 1.0}}), before)
 
 
 def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path: Path):

@@ -21,7 +21,7 @@ FOLDS = "folds"
 # The parts of a run's config that are its recipe, and the keys of the corpus that its digest
 # covers.
 _RECIPE = ("encoder", "model", "training", "corpus")
-_DIGESTED = ("reader", "rules", "split", "references")
+DIGESTED = ("reader", "rules", "split", "references")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
     classes differ in their keys.
     """
     parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
-    parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in _DIGESTED}
+    parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in DIGESTED}
     return {**tracking.flat_settings(parts), "shares": config.get("shares")}
 
 

@@ -15,6 +15,7 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import summary
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.statistics.best_of_many import Gain
+from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.results import SweepResult, gain_over_start, log_results, start_of
 from haltung.experiments.sweep.spaces import PlanFactory
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
@@ -254,8 +255,9 @@ def _stop_orphan() -> None:
 def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
     """Raise ``UserError`` if a resumed sweep would mix trials of two different configs."""
     now, then = tracking.flat_settings(sweep.config), tracking.flat_settings(before)
+    digested = tuple(f"corpus.{key}" for key in DIGESTED)
     for key in sorted(now.keys() | then.keys()):
-        if key.partition(".")[0] not in sweep.free and now.get(key) != then.get(key):
+        if key.partition(".")[0] not in sweep.free and not key.startswith(digested) and now.get(key) != then.get(key):
             raise UserError(
                 f"the sweep '{sweep.name}' was begun with {key}={then.get(key)}, and is to go on with {key}={now.get(key)}; "
                 "resume it with the same words, or begin another one with name=NAME"
