@@ -56,18 +56,18 @@ def _graph(tasks: dict[str, Any], size: int, seed: int) -> bytes:
 
     rng = np.random.default_rng(seed)
     width = 8
-    held = {"table": rng.normal(size=(size, width)), "last": np.array([2]), "tokens": np.array([1])}
+    weights = {"table": rng.normal(size=(size, width)), "last": np.array([2]), "tokens": np.array([1])}
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["embedded"]),
         helper.make_node("Cast", ["attention_mask"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["real", "last"], ["weights"]),
-        helper.make_node("Mul", ["embedded", "weights"], ["kept"]),
-        helper.make_node("ReduceSum", ["kept", "tokens"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["embedded", "weights"], ["masked"]),
+        helper.make_node("ReduceSum", ["masked", "tokens"], ["sum"], keepdims=0),
         helper.make_node("ReduceSum", ["real", "tokens"], ["count"], keepdims=1),
         helper.make_node("Div", ["sum", "count"], ["mean"]),
     ]
     for task, has in tasks.items():
-        held[f"{task}.weight"] = rng.normal(size=(width, len(has["labels"]))) * 3
+        weights[f"{task}.weight"] = rng.normal(size=(width, len(has["labels"]))) * 3
         nodes.append(helper.make_node("MatMul", ["mean", f"{task}.weight"], [f"{task}.scores"]))
         last = {"op_type": "Sigmoid"} if has["kind"] == "multi" else {"op_type": "Softmax", "axis": -1}
         nodes.append(helper.make_node(inputs=[f"{task}.scores"], outputs=[task], **last))
@@ -80,7 +80,7 @@ def _graph(tasks: dict[str, Any], size: int, seed: int) -> bytes:
             [helper.make_tensor_value_info(task, TensorProto.FLOAT, ["batch", len(has["labels"])]) for task, has in tasks.items()],
             [
                 numpy_helper.from_array(value.astype(np.float32 if value.dtype.kind == "f" else np.int64), name)
-                for name, value in held.items()
+                for name, value in weights.items()
             ],
         ),
         opset_imports=[helper.make_opsetid("", 18)],

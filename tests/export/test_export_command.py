@@ -1,4 +1,4 @@
-"""``haltung export``: from a run to a bundle, exit codes, and what is said to whoever asks for the impossible."""
+"""``haltung export``: from a run to a bundle, exit codes, and what is refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: 
     assert set(answers.columns) == {"id", "topic", "stance", "probabilities"}
 
 
-def test_of_several_seeds_it_says_which_is_exported(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_several_seeds_the_first_is_exported(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A parent run stands for its first seed, and says so."""
     done = run_here("train", *CORPUS, "model=linear", "model.min_count=1", "name=both", "seed=1,2", cwd=here)
     assert done.returncode == 0, done.stderr
@@ -73,11 +73,11 @@ def test_a_bundle_without_a_run_cannot_be_registered(here: Path, tmp_path: Path,
 def test_a_format_that_was_asked_for_and_is_refused_ends_with_1(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bundle is written without it, and the reason is told."""
+    """The bundle is written without it, and the reason is printed."""
     monkeypatch.setattr(formats, "MAX_FLIPS", -1.0)
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", "int8=true"]) == 1
-    told = capsys.readouterr()
-    assert "int8 was refused: topic: 0.00% of the labels flip" in told.err
+    printed = capsys.readouterr()
+    assert "int8 was refused: topic: 0.00% of the labels flip" in printed.err
     description = json.loads((tmp_path / "b" / "haltung.json").read_text(encoding="utf-8"))
     assert set(description["formats"]) == {"fp32"}
     assert set(description["refused"]) == {"fp16", "int8"}
@@ -114,12 +114,12 @@ def test_nothing_is_written_where_fp32_is_refused(
         (["run=tiny-1", "to=b", "fp8=true"], "there is no key 'fp8'"),
     ],
 )
-def test_a_mistake_is_told_in_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+def test_a_mistake_is_reported_in_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
     """Exit code 2, and nothing is written."""
     assert main(["export", *words]) == 2
-    told = capsys.readouterr().err
-    assert sentence in told
-    assert "Traceback" not in told
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert "Traceback" not in message
     assert not (here / "b").exists()
 
 
@@ -132,7 +132,7 @@ def test_a_bundle_alone_needs_a_corpus_to_be_compared_on(here: Path, tmp_path: P
 
 
 def test_a_corpus_with_other_labels_is_refused(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The digests of both schemes are told."""
+    """The digests of both schemes are named."""
     trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
     assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}", "corpus=diplomacy"]) == 2
     assert "the model knows the scheme" in capsys.readouterr().err

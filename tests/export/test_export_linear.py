@@ -104,7 +104,7 @@ def test_the_graph_answers_as_the_trained_model(model: LinearModel, client: Clas
 )
 @settings(max_examples=60, deadline=None)
 def test_any_text_at_all_is_read_as_scikit_learn_reads_it(model: LinearModel, client: Classifier, rows: list[tuple[str, str, str]]) -> None:
-    """Whatever Unicode holds: words, characters, blanks and cases are told apart as the vectorizers do."""
+    """Whatever Unicode holds: words, characters, blanks and cases are distinguished as the vectorizers do."""
     segments = [Segment(str(number), text, context=context, target=target) for number, (text, context, target) in enumerate(rows)]
     found = client.probabilities([{"text": text, "context": context, "target": target} for text, context, target in rows])
     assert largest_difference(found, model.probabilities(segments)) < 1e-5
@@ -140,8 +140,8 @@ def test_a_text_without_a_known_ngram_is_answered(model: LinearModel, folder: Pa
 def test_the_bundle_is_a_trained_bundle_too(model: LinearModel, folder: Path) -> None:
     """``load_trained`` reads its weights, which answer the same to the last bit."""
     segments = labelled(20, seed=5)
-    again = bundle.load_trained(folder)
-    assert all((again.probabilities(segments)[task] == values).all() for task, values in model.probabilities(segments).items())
+    trained = bundle.load_trained(folder)
+    assert all((trained.probabilities(segments)[task] == values).all() for task, values in model.probabilities(segments).items())
 
 
 def test_every_file_is_named_with_its_digest(folder: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_probability_that_is_no_number_is_a_fault() -> None:
 
 
 def test_the_model_card_holds_figures_labels_and_header(folder: Path) -> None:
-    """YAML first, then every label with its names, and the formats' figures."""
+    """YAML first, then every label with its names, and the formats' metrics."""
     import yaml
 
     _, header, body = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
@@ -276,7 +276,7 @@ def test_answers_fit_the_schema_of_the_response(client: Classifier, folder: Path
     assert not schema.is_valid({**answer, "topic": "weather"})
 
 
-def test_requests_are_told_apart_by_the_schema_of_the_request(folder: Path) -> None:
+def test_requests_are_distinguished_by_the_schema_of_the_request(folder: Path) -> None:
     """One segment or several, a precision that there is a threshold for, and nothing else."""
     validators = pytest.importorskip("jsonschema_rs")
     schema = validators.Draft202012Validator(json.loads((folder / "request.schema.json").read_text(encoding="utf-8")))

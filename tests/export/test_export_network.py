@@ -146,9 +146,9 @@ def test_exporting_leaves_the_model_as_it_was(model: NeuralModel, exported: Expo
 def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path) -> None:
     """``load_trained`` reads the exported folder, and it answers the same."""
     segments = labelled(10, 3)
-    again = bundle.load_trained(folder)
-    assert isinstance(again, NeuralModel)
-    assert largest_difference(again.probabilities(segments, precision="fp32"), model.probabilities(segments, precision="fp32")) < 1e-6
+    trained = bundle.load_trained(folder)
+    assert isinstance(trained, NeuralModel)
+    assert largest_difference(trained.probabilities(segments, precision="fp32"), model.probabilities(segments, precision="fp32")) < 1e-6
 
 
 def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_changed_weight_makes_verify_fail(folder: Path, tmp_path: Path) -> Non
     assert {(check.format, check.runtime) for check in verify(copy).checks if check.fault} == {("weights", "torch")}
 
 
-def test_the_encoders_place_is_not_told(folder: Path, bert: Path) -> None:
+def test_the_encoders_path_is_not_written(folder: Path, bert: Path) -> None:
     """A folder of this machine is nobody else's business."""
     assert str(bert.parent) not in (folder / "haltung.json").read_text(encoding="utf-8")
 

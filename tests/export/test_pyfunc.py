@@ -1,4 +1,4 @@
-"""The bundle behind MLflow's face: what goes in, what comes out, and that it loads anywhere."""
+"""The bundle behind MLflow's interface: inputs, predictions, and that it loads anywhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["trained", "exported"])
 def loaded(request: pytest.FixtureRequest, folder: Path, shipped: Path, tmp_path: Path) -> BundleModel:
-    """A model as MLflow loads it: a trained bundle within this project, and an exported one with its own reader."""
+    """A model as MLflow loads it: a trained bundle within this project, and an exported one with its own client."""
     if request.param == "trained":
         return _loaded(folder)
     return _loaded(shipped, shutil.copy(Path(__file__).resolve().parents[2] / "src/haltung/inference/client.py", tmp_path / "client.py"))
@@ -128,7 +128,7 @@ def test_no_rows_give_no_answers(loaded: BundleModel) -> None:
         (5, "the input is int; expected a table"),
     ],
 )
-def test_input_without_text_is_told(loaded: BundleModel, given: Any, message: str) -> None:
+def test_input_without_text_is_an_error(loaded: BundleModel, given: Any, message: str) -> None:
     """No row is answered by guessing; the error is one for which MLflow's server answers 400."""
     with pytest.raises(MlflowException, match=message) as refused:
         loaded.predict(None, given)
@@ -195,7 +195,7 @@ def _expected(shipped: Path) -> list[dict[str, Any]]:
 
 
 def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Store, LoggedModel]) -> None:
-    """Form, scheme, corpus, run, and the figures on dev; the run names it, and it needs neither torch nor this project."""
+    """Form, scheme, corpus, run, and the metrics on dev; the run names it, and it needs neither torch nor this project."""
     store, logged = registered
     record = tracking.find(store, "one")
     version = record.connection.client.get_model_version(logged.name, logged.version)
@@ -227,9 +227,9 @@ def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.St
     command = [str(python), "-c", _ELSEWHERE, store.address, f"models:/{logged.name}/{logged.version}", json.dumps(TEXTS)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=_bare())
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["there"] == []
-    for answers in said["answers"]:
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["there"] == []
+    for answers in result["answers"]:
         assert [{**one, "probabilities": json.loads(one["probabilities"])} for one in answers] == _expected(shipped)
 
 
@@ -248,9 +248,13 @@ def test_mlflow_serves_it_over_http(registered: tuple[tracking.Store, LoggedMode
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{logged.name}/{logged.version}"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     # Its workers run `python`, which has to be this one.
-    own = {**os.environ, "MLFLOW_TRACKING_URI": store.address, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": store.address,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=own, start_new_session=True)
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         _until_it_answers(f"http://127.0.0.1:{port}/health", process, tmp_path / "log")
         rows = [{"text": text} for text in TEXTS]

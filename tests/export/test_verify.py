@@ -1,4 +1,4 @@
-"""A bundle that is not as it was exported is found out: each change by its own sentence, and with exit code 1."""
+"""A bundle that is not as it was exported fails the verification: each change with a sentence, and with exit code 1."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(whole: Path, tmp_path: Path) -> Path:
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], None], consistent: bool = True) -> None:
-    """Change the description; ``consistent`` writes all digests anew, as somebody would who means harm."""
+    """Change the description; ``consistent`` writes all digests anew, as an attacker would."""
     path = folder / "haltung.json"
     description = json.loads(path.read_text(encoding="utf-8"))
     change(description)
@@ -122,7 +122,7 @@ def test_swapped_labels_disagree_though_every_digest_fits(folder: Path) -> None:
     assert {("fp32", "onnxruntime"), ("fp16", "onnxruntime"), ("weights", "scikit-learn")} <= faulty(found)
 
 
-def test_swapped_labels_are_told_by_the_digest_of_the_scheme(folder: Path) -> None:
+def test_swapped_labels_are_found_by_the_digest_of_the_scheme(folder: Path) -> None:
     """The digest of the labels is the one of the training."""
 
     def swap(description: dict[str, Any]) -> None:
@@ -183,7 +183,7 @@ def test_a_broken_graph_is_a_fault_of_its_format_alone(folder: Path) -> None:
     assert ("fp16", "onnxruntime") not in faulty(found)
 
 
-def test_golden_labels_that_contradict_their_probabilities_are_told(folder: Path) -> None:
+def test_golden_labels_that_contradict_their_probabilities_are_an_error(folder: Path) -> None:
     """An answer that was changed by hand is no answer."""
     lines = (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()
     row = json.loads(lines[0])
@@ -196,14 +196,14 @@ def test_golden_labels_that_contradict_their_probabilities_are_told(folder: Path
 
 
 @pytest.mark.parametrize(("content", "sentence"), [(None, "is missing"), ("{", "line 1"), ("", "line 1"), ('{"id": "g"}\n', "line 1")])
-def test_golden_answers_that_cannot_be_read_are_told(folder: Path, content: str | None, sentence: str) -> None:
+def test_golden_answers_that_cannot_be_read_are_an_error(folder: Path, content: str | None, sentence: str) -> None:
     """Without them there is nothing to verify by."""
     (folder / "golden.jsonl").unlink() if content is None else (folder / "golden.jsonl").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
         verify(folder)
 
 
-def test_a_trained_bundle_is_told_from_an_exported_one(tmp_path: Path) -> None:
+def test_a_trained_bundle_is_distinguished_from_an_exported_one(tmp_path: Path) -> None:
     """It has no formats to verify."""
     from haltung.models import bundle
 
@@ -224,9 +224,9 @@ def test_the_command_exits_with_0_and_1(folder: Path, capsys: pytest.CaptureFixt
     assert "is as it was exported" in capsys.readouterr().out
     (folder / "vocabulary.json").unlink()
     assert main(["verify", f"bundle={folder}"]) == 1
-    told = capsys.readouterr()
-    assert "vocabulary.json is missing" in told.err
-    assert "NOT as it was exported" in told.out
+    printed = capsys.readouterr()
+    assert "vocabulary.json is missing" in printed.err
+    assert "NOT as it was exported" in printed.out
 
 
 def test_the_command_exits_with_2_for_what_is_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

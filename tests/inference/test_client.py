@@ -1,4 +1,4 @@
-"""The standalone client: the trained model's own answers from the exported folder alone, and one sentence for a caller's mistake."""
+"""The standalone client: the trained model's own answers from the exported folder alone, and one sentence for a mistake of the caller."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def bundle(client_bundle: Callable[[str], tuple[Model, Path]]) -> Path:
     return client_bundle("linear")[1]
 
 
-def _said(model: Model, segments: list[Segment]) -> list[Prediction]:
-    """What the trained model says in single precision, which is what an export is held against."""
+def _expected(model: Model, segments: list[Segment]) -> list[Prediction]:
+    """The trained model's predictions in single precision."""
     return predictions([one.id for one in segments], model.probabilities(segments, precision="fp32"), model.scheme)
 
 
@@ -60,7 +60,7 @@ def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Model,
         for place, (text, one) in enumerate(zip([text for text in sentences() if text.strip()], client_bundles.segments(400), strict=False))
     ]
     given = [{"id": one.id, "text": one.text, "context": one.context, "target": one.target} for one in segments]
-    expected = [prediction.to_dict() for prediction in _said(model, segments)]
+    expected = [prediction.to_dict() for prediction in _expected(model, segments)]
     found = classifier.classify(given)
     assert [{**row, "probabilities": {}} for row in found] == [{**row, "probabilities": {}} for row in expected]
     for ours, theirs in zip(found, expected, strict=True):
@@ -77,7 +77,7 @@ def test_abstaining_is_the_models_own(pair: tuple[Model, Classifier]) -> None:
     differing = 0
     for precision in (0.8, 0.9):
         thresholds = client_bundles.CALIBRATION.abstaining(precision)
-        expected = [abstained(prediction, thresholds) for prediction in _said(model, segments)]
+        expected = [abstained(prediction, thresholds) for prediction in _expected(model, segments)]
         assert [row["abstained"] for row in classifier.classify(given, abstain=precision)] == expected
         differing += expected != [abstained(one, thresholds) for one in predictions([one.id for one in segments], raw, model.scheme)]
     assert differing
@@ -117,13 +117,13 @@ def test_halves_of_characters_are_read_as_the_replacement_character(bundle: Path
         ("Ja", "one segment was given where a list of them is expected; put it into brackets"),
     ],
 )
-def test_a_wrong_segment_is_told_in_one_sentence(bundle: Path, segments: Any, sentence: str) -> None:
+def test_a_wrong_segment_is_an_error_in_one_sentence(bundle: Path, segments: Any, sentence: str) -> None:
     """With its row."""
     with pytest.raises(BundleError, match=f"^{sentence}$"):
         Classifier(bundle).classify(segments)
 
 
-def test_an_unknown_precision_is_told_with_those_that_there_are(bundle: Path) -> None:
+def test_an_unknown_precision_is_an_error_with_those_that_there_are(bundle: Path) -> None:
     """0.95 was never reached, so it is none of them."""
     with pytest.raises(BundleError, match=r"no thresholds for the precision 0.7; it has those for 0.8, 0.9"):
         Classifier(bundle).classify(["Ja"], abstain=0.7)
@@ -150,13 +150,15 @@ def _changed(bundle: Path, folder: Path, **changes: Any) -> Path:
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )  # fmt: skip
-def test_a_bundle_that_does_not_fit_is_told_in_one_sentence(bundle: Path, tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+def test_a_bundle_that_does_not_fit_is_an_error_in_one_sentence(
+    bundle: Path, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
     """What is wrong, and what to do."""
     with pytest.raises(BundleError, match=sentence):
         Classifier(_changed(bundle, tmp_path / "changed", **changes))
 
 
-def test_a_folder_that_is_no_exported_bundle_is_told(bundle: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_exported_bundle_is_an_error(bundle: Path, tmp_path: Path) -> None:
     """None at all, an empty one, a trained model."""
     with pytest.raises(BundleError, match="is no such folder; name a folder that `haltung export` has written"):
         Classifier(tmp_path / "none")
@@ -170,7 +172,7 @@ def test_a_folder_that_is_no_exported_bundle_is_told(bundle: Path, tmp_path: Pat
         Classifier(tmp_path)
 
 
-def test_a_missing_library_is_told_with_its_installation(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_an_error_with_its_installation(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None in sys.modules is what an import of something absent meets."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BundleError, match="needs the library onnxruntime; install it with: pip install numpy onnxruntime tokenizers"):

@@ -56,10 +56,10 @@ def _replay(clients: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["node", clients / "javascript/replay.mjs", *words], capture_output=True, text=True, check=False, timeout=600)
 
 
-def _largest(told: str) -> float:
-    found = re.search(r"(?:difference|Abweichung) ([0-9.e+-]+),", told)
-    assert found, told
-    return float(found[1])
+def _largest(text: str) -> float:
+    match = re.search(r"(?:difference|Abweichung) ([0-9.e+-]+),", text)
+    assert match, text
+    return float(match[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +72,7 @@ def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], 
 
 
 def test_replay_fails_where_an_answer_differs(clients: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
-    """By more than a thousandth, in a single probability; and a wrong folder is told without a traceback."""
+    """By more than a thousandth, in a single probability; and a wrong folder is reported without a traceback."""
     folder = tmp_path / "changed"
     shutil.copytree(bundles["linear"], folder)
     rows = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n") if line]
@@ -179,27 +179,27 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.system("chromium")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_meets_the_golden_answers(bundles: dict[str, Path], address: str, browser: Any, kind: str) -> None:
-    """The model runs in the page, in half precision; nothing is asked of any other server, and nothing goes wrong behind it."""
+    """The model runs in the page, in half precision; nothing is requested of any other server, and nothing goes wrong behind it."""
     page = browser.new_page()
     page.set_default_timeout(120_000)
-    asked: list[str] = []
+    requested: list[str] = []
     wrong: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requested.append(request.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("console", lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None)
     page.goto(f"{address}browser/?bundle={kind}/")
     page.get_by_role("button", name="Antworten prüfen").click()
-    told = page.locator("output")
+    output = page.locator("output")
     page.wait_for_function("document.querySelector('output').value.includes('Abweichung')")
-    assert "andere Antworten: 0" in told.inner_text()
-    assert _largest(told.inner_text()) < 1e-3
+    assert "andere Antworten: 0" in output.inner_text()
+    assert _largest(output.inner_text()) < 1e-3
     page.locator("textarea[name=text]").fill("Chile warnt die Marine .")
     page.get_by_role("button", name="Einordnen").click()
     page.wait_for_function("document.querySelectorAll('tr').length === 5")
     (prediction,) = Classifier(bundles[kind]).classify(["Chile warnt die Marine ."])
     assert page.get_by_role("row").filter(has_text="stance").first.inner_text().split()[1] == prediction["stance"]
-    assert {url for url in asked if not url.startswith((address, "data:"))} == set()
-    assert any(url.endswith("model.fp16.onnx") for url in asked)
+    assert {url for url in requested if not url.startswith((address, "data:"))} == set()
+    assert any(url.endswith("model.fp16.onnx") for url in requested)
     assert wrong == []
     page.close()
 

@@ -46,7 +46,7 @@ def test_the_logit_is_the_models_own(bert: Path) -> None:
 
 
 def test_words_of_text_and_context_are_found_again(bert: Path) -> None:
-    """Their places are those in the segment's own strings; what a task does not read is not there."""
+    """Their positions are those in the segment's strings; what a task does not read is absent."""
     model = tiny.network(bert, reads={"default": "target+context", "topic": "text"})
     (found,) = attribute(model, [ONE], "stance", ["support"])
     words = [(word.part, getattr(ONE, word.part)[word.start : word.end]) for word in found.words]
@@ -61,9 +61,9 @@ def test_a_context_that_is_cut_on_its_left_keeps_its_places(bert: Path) -> None:
     segment = Segment("1", "Chile warnt die Marine .", context="Peru Laos Nepal Ghana lobt den Zoll .")
     model = tiny.network(bert, max_length=12, reads={"default": "context"})
     (found,) = attribute(model, [segment], "stance", ["support"])
-    kept = [segment.context[word.start : word.end] for word in found.words if word.part == "context"]
-    assert kept
-    assert kept == segment.context.split()[-len(kept) :]
+    read = [segment.context[word.start : word.end] for word in found.words if word.part == "context"]
+    assert read
+    assert read == segment.context.split()[-len(read) :]
     assert [word.end for word in found.words if word.part == "text"][-1] == len(segment.text)
 
 
@@ -96,9 +96,9 @@ def test_the_word_that_decides_weighs_most(bert: Path) -> None:
         head = model.network.heads["stance"]
         assert isinstance(head, torch.nn.Linear)
         head.weight[0] = weights
-    told = [row for row in rows if "warnt" in row.text][:20]
+    warnings = [row for row in rows if "warnt" in row.text][:20]
     right = 0
-    for row, found in zip(told, attribute(model, told, "stance", ["warning"] * 20, exact=True), strict=True):
+    for row, found in zip(warnings, attribute(model, warnings, "stance", ["warning"] * 20, exact=True), strict=True):
         best = max(found.words, key=lambda word: word.value)
         right += row.text[best.start : best.end] == "warnt"
     assert right >= 15

@@ -219,7 +219,7 @@ def test_a_task_without_any_label_is_refused() -> None:
         fit(rows, tiny.scheme(), LinearSpec(min_count=1), seed=1)
 
 
-def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     """It says what was expected."""
     with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle"):
         bundle.load(tmp_path)
@@ -229,7 +229,7 @@ def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path) -> None:
     ("text", "message"),
     [("{", "is broken"), ('{"format": 99}', "is of format 99, this version reads 1"), ('{"format": 1, "kind": "x"}', "is of kind 'x'")],
 )
-def test_a_broken_description_is_told(tmp_path: Path, text: str, message: str) -> None:
+def test_a_broken_description_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     """Truncated, of another version, of another kind."""
     (tmp_path / "haltung.json").write_text(text)
     with pytest.raises(UserError, match=message):
@@ -237,7 +237,7 @@ def test_a_broken_description_is_told(tmp_path: Path, text: str, message: str) -
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "linear.safetensors"])
-def test_a_bundle_without_its_weights_is_told(bert: Path, tmp_path: Path, file: str) -> None:
+def test_a_bundle_without_its_weights_is_an_error(bert: Path, tmp_path: Path, file: str) -> None:
     """Missing and truncated weights are both a sentence."""
     model = _model(bert) if file.startswith("model") else fit(tiny.segments(60), tiny.scheme(), LinearSpec(), seed=1)
     folder = bundle.save(model, tmp_path / "bundle")
@@ -246,7 +246,7 @@ def test_a_bundle_without_its_weights_is_told(bert: Path, tmp_path: Path, file: 
         bundle.load(folder)
 
 
-def test_truncated_weights_are_told(bert: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_an_error(bert: Path, tmp_path: Path) -> None:
     """Half a file is no model."""
     folder = bundle.save(_model(bert), tmp_path / "bundle")
     weights = (folder / "model.safetensors").read_bytes()
@@ -285,7 +285,7 @@ def test_an_input_longer_than_the_encoder_reads_is_refused(bert: Path) -> None:
         build(tiny.encoder(bert), NetworkSpec(max_length=128), tiny.scheme())
 
 
-def test_a_task_that_the_scheme_lacks_is_told_with_the_nearest() -> None:
+def test_a_task_that_the_scheme_lacks_gets_the_nearest_suggested() -> None:
     """``model.reads.topics=context`` is a slip."""
     with pytest.raises(UserError, match="names the task 'topics', did you mean 'topic'"):
         NetworkSpec(reads={"topics": "context"}).checked(tiny.scheme())

@@ -1,4 +1,4 @@
-"""Ensembles: how answers are put together, where the weights come from, and the command that makes one."""
+"""Ensembles: how probabilities are pooled, how weights are fitted, and the command that makes one."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ MULTI = parse({"name": "many", "tasks": {"themes": {"labels": ["a", "b"], "kind"
 
 
 class Fixed:
-    """A model that answers what it is given."""
+    """A model whose probabilities are given."""
 
     kind = "fixed"
 
-    def __init__(self, told: Mapping[str, np.ndarray], scheme: Scheme = SCHEME) -> None:
-        """``told`` has the probabilities of each task, ``[segments, labels]``."""
-        self.told, self.scheme, self.calibration = told, scheme, Calibration()
+    def __init__(self, values: Mapping[str, np.ndarray], scheme: Scheme = SCHEME) -> None:
+        """``values`` are the probabilities of each task, ``[segments, labels]``."""
+        self.values, self.scheme, self.calibration = values, scheme, Calibration()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return what it was given."""
-        return dict(self.told)
+        """Return the given probabilities."""
+        return dict(self.values)
 
     def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Not wanted of a member."""
+        """Not called on a member."""
         raise AssertionError
 
     def write(self, folder: Path) -> dict[str, object]:
-        """Not wanted here."""
+        """Not called here."""
         raise AssertionError
 
 
@@ -93,16 +93,16 @@ def test_no_single_member_at_any_temperature_has_a_smaller_loss_on_dev() -> None
     """Each member alone, sharpened or not, is one of the pools that are searched."""
     rng = np.random.default_rng(1)
     gold = rng.integers(0, 3, 300)
-    told = [np.exp(rng.normal(size=(300, 3)) + sure * np.eye(3)[gold]) for sure in (1.0, 1.5, 0.0)]
-    told = [one / one.sum(axis=1, keepdims=True) for one in told]
+    members = [np.exp(rng.normal(size=(300, 3)) + sure * np.eye(3)[gold]) for sure in (1.0, 1.5, 0.0)]
+    members = [one / one.sum(axis=1, keepdims=True) for one in members]
     segments = labelled(*(SCHEME["stance"].ids[label] for label in gold))
-    model, said = pool(of(*(stances(*one) for one in told)), segments)
+    model, predicted = pool(of(*(stances(*one) for one in members)), segments)
     least = min(
         log_loss(gold, powered / powered.sum(axis=1, keepdims=True))
-        for one in told for powered in (one**power for power in (0.25, 0.5, 1, 2))
+        for one in members for powered in (one**power for power in (0.25, 0.5, 1, 2))
     )  # fmt: skip
     assert log_loss(gold, model.probabilities(segments)["stance"]) < least
-    assert said == model.predict(segments), "what it says of dev is known without asking the members again"
+    assert predicted == model.predict(segments)
     weights = model.weights["stance"]
     assert min(weights) >= 0
     assert weights[2] < 0.2 < weights[0] < weights[1], "who knows more counts more, and who knows nothing next to nothing"
@@ -215,12 +215,12 @@ def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def test_two_runs_become_one_that_is_evaluated_and_asked_like_any_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is a run of its own, with its weights; export says what can be exported instead."""
+def test_two_runs_become_one_that_is_used_like_any_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a run with its weights; export names what can be exported instead."""
     assert main(["ensemble", "members=[tiny-1,tiny-2]", "name=both"]) == 0
-    told = capsys.readouterr().out
-    assert "weights" in told
-    assert "tiny-2" in told
+    printed = capsys.readouterr().out
+    assert "weights" in printed
+    assert "tiny-2" in printed
     assert main(["evaluate", "run=both", "split=test", "error_analysis=false"]) == 0
     assert main(["evaluate", "run=tiny-1", "split=test", "error_analysis=false"]) == 0
     capsys.readouterr()
@@ -244,7 +244,7 @@ def test_folders_of_bundles_may_be_members(here: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [
         ("[]", "name the runs that shall answer as one"),
         ("[tiny-1]", "at least two members, found 1"),
@@ -252,10 +252,10 @@ def test_folders_of_bundles_may_be_members(here: Path, capsys: pytest.CaptureFix
         ("[tiny-1,tiny-7]", "tiny-7"),
     ],
 )
-def test_what_can_be_no_ensemble_is_said_in_a_sentence(here: Path, capsys: pytest.CaptureFixture[str], members: str, told: str) -> None:
+def test_an_impossible_ensemble_is_refused(here: Path, capsys: pytest.CaptureFixture[str], members: str, message: str) -> None:
     """Exit code 2, and no traceback."""
     assert main(["ensemble", f"members={members}"]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_member_that_may_have_seen_dev_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
