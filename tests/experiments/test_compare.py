@@ -1,5 +1,4 @@
-"""Runs to a comparison: what is joined, what is refused, and what a comparison says about its runs.
-"""
+"""Runs to a comparison: what is joined, what is refused, what a comparison says of its runs."""
 
 from __future__ import annotations
 
@@ -77,7 +76,7 @@ def test_runs_with_other_gold_labels_are_not_compared(home: Path) -> None:
     evaluated(home, "a")
     other = scored_split(0.8, 2)
     evaluated(home, "b", given=replace(other, gold={**other.gold, "stance": (other.gold["stance"] + 1) % 3}))
-    with pytest.raises(UserError, match="a and b can't be compared: .*gold"):
+    with pytest.raises(UserError, match=r"a and b can't be compared: .*gold"):
         compare(read(store_in(home), ["a", "b"]))
 
 

@@ -124,7 +124,9 @@ def test_a_split_of_which_a_tenth_is_known_is_refused(linear_home: Path, known: 
     for number, segment in enumerate(tiny.segments(60, seed=7)):
         split = "test" if number < 40 - known else "train" if number < 50 else "dev"
         text = f"{segment.text[:-2]} im Jahr {1900 + number} ."
-        rows.append({"id": f"n{number}", "text": text, "context": segment.context, "article": f"n{number}", "split": split, **segment.labels})
+        rows.append(
+            {"id": f"n{number}", "text": text, "context": segment.context, "article": f"n{number}", "split": split, **segment.labels}
+        )
     (linear_home / "scheme.yaml").write_text(SCHEME, encoding="utf-8")
     (linear_home / f"mixed{known}.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     words = (*CORPUS, f"corpus.name=mixed{known}", f"corpus.reader.path=mixed{known}.jsonl", "error_analysis=false")

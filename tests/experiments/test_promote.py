@@ -23,8 +23,7 @@ from command_line import store_in
 from haltung import tracking
 from haltung.cli import main
 from haltung.errors import UserError
-from haltung.evaluation.predictions import read_predictions, write_predictions
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.experiments import promote as promotion
 from haltung.tracking.models import log_exported
 from haltung.tracking.registry import set_alias, version_of_alias
@@ -41,12 +40,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
-    """A folder with runs in MLflow, evaluated and exported; ``mixed`` is poor at one of two tasks.
-    """
+    """A folder with runs, evaluated and exported; ``mixed`` is poor at one of two tasks."""
     folder = tmp_path_factory.mktemp("home")
     store, good, poor = new_store(folder), scored_split(0.85, 1), scored_split(0.6, 10)
     for name, given in {
-        "good": good, "like": scored_split(0.84, 2), "poor": poor, "unscored": None, "foreign": dataclasses.replace(good, scheme=OTHER_SCHEME),
+        "good": good, "like": scored_split(0.84, 2), "poor": poor, "unscored": None,
+        "foreign": dataclasses.replace(good, scheme=OTHER_SCHEME),
         "mixed": dataclasses.replace(good, probabilities={**good.probabilities, "stance": poor.probabilities["stance"]}),
     }.items():  # fmt: skip
         _run(store, folder, bundle, name, given)
@@ -90,8 +89,7 @@ def _champion(store: tracking.Store) -> str:
 
 
 def test_the_first_champion_is_set_at_once(clean: Path) -> None:
-    """There is nothing to compare with, as a note says; tags of its version say when, how and why.
-    """
+    """There is nothing to compare with, as a note says; tags of its version say when and why."""
     store = store_in(clean)
     found = _promoted(store, "unscored")
     assert (found.old, found.comparison) == (None, None)
@@ -110,7 +108,10 @@ def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
     assert better.verdicts()[0].startswith("Stance: like is better than poor (macro-F1 +0.")
     open_ = _promoted(store, "good")
     assert open_.verdicts()[0].startswith("Stance: good and like: not distinguishable")
-    assert (_champion(store), version_of_alias(tracking.open_store(store), "champion").tags["haltung.promoted_over"]) == ("good", better.new.version)
+    assert (_champion(store), version_of_alias(tracking.open_store(store), "champion").tags["haltung.promoted_over"]) == (
+        "good",
+        better.new.version,
+    )
 
 
 def test_every_task_counts(clean: Path) -> None:

@@ -1,5 +1,4 @@
-"""Sweeps: spaces, trials that are killed and repeated, and the command from search to best recipe.
-"""
+"""Sweeps: spaces, trials that are killed and repeated, the command from search to best recipe."""
 
 from __future__ import annotations
 
@@ -18,14 +17,14 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from command_line import CORPUS, haltung, run_here, store_in, write_corpus
 from haltung import tracking
 from haltung.errors import UserError
+from haltung.experiments.sweep.results import gain_over_start
 from haltung.experiments.sweep.search import Sweep, _refuse_other_config
 from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace, spaces_of
-from haltung.experiments.sweep.results import gain_over_start
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
 from haltung.tracking import Store
-from command_line import CORPUS, haltung, run_here, store_in, write_corpus
 
 SPACES = {"training.rate": RangeSpace(0.001, 1.0, log=True), "training.batch": ChoiceSpace((8, 16)), "training.epochs": RangeSpace(1, 5)}
 
@@ -33,7 +32,12 @@ SPACES = {"training.rate": RangeSpace(0.001, 1.0, log=True), "training.batch": C
 def test_a_list_is_a_choice_and_a_mapping_a_range():
     """Whole numbers stay whole, and one broken number makes a range of broken ones."""
     found = spaces_of({"a": ["none", 1, None, True], "b": {"low": 1, "high": 4}, "c": {"low": 0, "high": 0.5}, "d": {"low": 1e-5, "high": 1e-3, "log": True}})  # fmt: skip  # noqa: E501
-    assert found == {"a": ChoiceSpace(("none", 1, None, True)), "b": RangeSpace(1, 4), "c": RangeSpace(0.0, 0.5), "d": RangeSpace(1e-5, 1e-3, log=True)}
+    assert found == {
+        "a": ChoiceSpace(("none", 1, None, True)),
+        "b": RangeSpace(1, 4),
+        "c": RangeSpace(0.0, 0.5),
+        "d": RangeSpace(1e-5, 1e-3, log=True),
+    }
     assert isinstance(found["c"].low, float)
 
 

@@ -16,7 +16,6 @@ from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Spread, Summary
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page
-from haltung.evaluation.metrics.classification import with_intervals
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, directory_of, mean_and_deviation, tracked, train
 from haltung.tracking import Store
@@ -82,7 +81,8 @@ def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int,
             folds.append(evaluate_model(model, segments, plan.corpus, "test", folder, plan.command, plan.language))
             callback(number, folds[-1].result)
         scored = joined([fold.scored for fold in folds])
-        result, summary = with_intervals(classification.evaluate(scored), scored), over_folds([fold.result for fold in folds])
+        result = classification.with_intervals(classification.evaluate(scored), scored)
+        summary = over_folds([fold.result for fold in folds])
         details = {"run": parent.id, "command": tags["haltung.command"], "folds": str(len(plans))}
         page.write(directory / KEY, result, scored, language=first.language, title=name, details=details)
         parent.metrics({KEY: {**result.headline(), **mean_and_deviation(summary)}})

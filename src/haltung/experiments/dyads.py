@@ -102,7 +102,8 @@ def score(labelled: GoldArticles, dyads: Path | None = None) -> DyadScores:
         codes = [one.codes for one in answers]
         precisions = metrics.precisions(labelled.dyads, [[(one.probability, one.dyad) for one in row] for row in rows])
     systems = {
-        name: metrics.evaluate_dyads(labelled.dyads, rows, labelled.names, codes if name == "model" else None) for name, rows in found.items()
+        name: metrics.evaluate_dyads(labelled.dyads, rows, labelled.names, codes if name == "model" else None)
+        for name, rows in found.items()
     }
     differences = {
         part: metrics.f1_difference(labelled.dyads, found["model"], found["rules"], labelled.names, part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +15,10 @@ from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
 from haltung.evaluation.error_analysis.mistakes import Mistake, Mistakes, Word, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
-from haltung.evaluation.metrics import classification
-from haltung.evaluation.metrics import minimal_pairs as challenge
+from haltung.evaluation.metrics import classification, minimal_pairs
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
-from haltung.evaluation.metrics.classification import with_intervals
 from haltung.experiments.primer import TASK, PrimerResult, primer_of
 from haltung.experiments.train import mean_and_deviation
 from haltung.labels import Scheme
@@ -142,9 +139,9 @@ def evaluate_model(
     if not segments:
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
     scored = score(segments, model.predict(segments, progress=True), corpus.scheme, corpus.name, split)
-    result = with_intervals(classification.evaluate(scored), scored)
-    if challenge.are_minimal_pairs(segments):
-        result = replace(result, phenomena=challenge.phenomena(scored, segments))
+    result = classification.with_intervals(classification.evaluate(scored), scored)
+    if minimal_pairs.are_minimal_pairs(segments):
+        result = replace(result, phenomena=minimal_pairs.phenomena(scored, segments))
     primer = primer_of(model)
     details = (
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
@@ -167,7 +164,7 @@ def evaluate_model(
         run = tracking.attach(record)
         key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
         more = analysis.metrics() if analysis else {}
-        run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **challenge.flat(result.phenomena)}})
+        run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **minimal_pairs.flat(result.phenomena)}})
         run.metrics({"primer": primer.metrics()} if primer else {})
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
         run.artifact(folder, f"evaluation/{key}")

@@ -24,11 +24,9 @@ from haltung.evaluation.metrics import classification, results
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import score, write_predictions
 from haltung.evaluation.report import page
-from haltung.evaluation.metrics.classification import with_intervals
-from haltung.files import write_text
 from haltung.experiments.primer import PrimerResult, primer_of
+from haltung.files import write_text
 from haltung.models import bundle
-from haltung.models.predictor import Model
 from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
@@ -176,7 +174,7 @@ def save(
     scored = calibrate(model, scored)
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
     folder = bundle.save(model, directory / "bundle", source, [*train_split, *dev_split])
-    result = with_intervals(classification.evaluate(scored), scored)
+    result = classification.with_intervals(classification.evaluate(scored), scored)
     calibration = calibration_of(model, scored)
     page.write(
         directory / "dev", result, scored, language=language, history=history, title=title, calibration=calibration,
