@@ -1,7 +1,7 @@
 """How long the report of an evaluation takes, without the model's own time: 11 and 10 labels, 1,000
 articles.
 
-    .venv/bin/python benchmarks/report.py                  # two tasks with 11 and 10 labels, 1,000 articles
+    .venv/bin/python benchmarks/report.py   # two tasks with 11 and 10 labels, 1,000 articles
     .venv/bin/python benchmarks/report.py --segments 3000
 
 The peer in the same run is scipy's bootstrap (``scipy.stats.bootstrap``, BCa, as many draws) of one
@@ -45,34 +45,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segments", type=int, default=12_000)
     parser.add_argument("--articles", type=int, default=1_000)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     scheme = scheme_of("diplomacy")
-    segments, scored = drawn(scheme, asked.segments, asked.articles)
+    segments, scored = drawn(scheme, options.segments, options.articles)
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        figures = timed(seconds, "figures and intervals", lambda: with_intervals(evaluate(scored), scored))
+        result = timed(seconds, "metrics and intervals", lambda: with_intervals(evaluate(scored), scored))
         calibration = timed(
             seconds, "calibration", lambda: measure(scored, dict.fromkeys(scheme.names, 1.0), thresholds(scored, PRECISIONS), scored)
         )
         sliced = timed(seconds, "slices", lambda: slices(scored, segments))
-        held = timed(seconds, "masked names", lambda: name_sensitivity(scored, segments, lambda rows: [same(row, scheme) for row in rows]))
+        sensitivity = timed(
+            seconds, "masked names", lambda: name_sensitivity(scored, segments, lambda rows: [same(row, scheme) for row in rows])
+        )
         wrong = timed(seconds, "errors", lambda: find_mistakes(scored, segments))
-        analysis = ErrorAnalysis("drawn", "test", sliced, held, wrong, 0, None)
+        analysis = ErrorAnalysis("drawn", "test", sliced, sensitivity, wrong, 0, None)
         page = timed(
             seconds,
             "page and plots",
-            lambda: report.write(Path(scratch), figures, scored, calibration=calibration, analysis=analysis)[0],
+            lambda: report.write(Path(scratch), result, scored, calibration=calibration, analysis=analysis)[0],
         )
         megabytes = page.stat().st_size / 1e6
     whole = sum(seconds.values())
     peer: dict[str, float] = {}
-    timed(peer, "scipy, one figure of one task", lambda: one_by_scipy(article_counts(scored, scheme["stance"])))
-    table = Table("part", "processor seconds", title=f"{asked.segments:,} predictions, {asked.articles:,} articles, {DRAWS:,} draws")
+    timed(peer, "scipy, one metric of one task", lambda: one_by_scipy(article_counts(scored, scheme["stance"])))
+    table = Table("part", "processor seconds", title=f"{options.segments:,} predictions, {options.articles:,} articles, {DRAWS:,} draws")
     for name, value in {**seconds, "the whole": whole, **peer}.items():
         table.add_row(name, f"{value:.2f}")
     Console().print(table)
-    ratio = peer["scipy, one figure of one task"] / seconds["figures and intervals"]
-    print(json.dumps({**seconds, "whole": whole, "page_megabytes": megabytes, "scipy_one_figure_over_all_of_ours": ratio}))
+    ratio = peer["scipy, one metric of one task"] / seconds["metrics and intervals"]
+    print(json.dumps({**seconds, "whole": whole, "page_megabytes": megabytes, "scipy_one_metric_over_all_of_ours": ratio}))
 
 
 def drawn(scheme: Scheme, count: int, articles: int) -> tuple[list[Segment], ScoredSplit]:
@@ -115,8 +117,8 @@ def one_by_scipy(articles: Counts) -> Any:
         sums = articles.sums[drawn].sum(axis=axis - 1 if axis < 0 else axis)
         return articles.of(sums).macro_f1()
 
-    places = np.arange(len(articles.sums))
-    return stats.bootstrap((places,), macro, n_resamples=DRAWS, method="BCa", batch=50, vectorized=True, axis=-1)
+    rows = np.arange(len(articles.sums))
+    return stats.bootstrap((rows,), macro, n_resamples=DRAWS, method="BCa", batch=50, vectorized=True, axis=-1)
 
 
 def timed(into: dict[str, float], name: str, act: Callable[[], Any]) -> Any:

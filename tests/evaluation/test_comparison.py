@@ -246,7 +246,7 @@ def test_a_published_figure_stands_at_the_foot_marked_as_such(published: Compari
 def test_a_figure_for_a_split_of_another_size_is_left_out_and_told(published: Comparison, found: Comparison) -> None:
     """And one for another split or task does not concern this one."""
     told = tables.notes(published)[-1]
-    assert told == "The published figure of Other is left out: it holds for 399 segments, this split has 400."
+    assert told == "The published result of Other is left out: it holds for 399 segments, this split has 400."
     for other in ({"split": "dev"}, {"task": "themes"}):
         assert with_published(found, [dataclasses.replace(M_BERT, **other)]) == found
 

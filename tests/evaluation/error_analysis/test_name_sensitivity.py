@@ -102,7 +102,7 @@ def test_a_swap_hangs_on_seed_and_id_alone() -> None:
 
 
 def by_name(segments: Sequence[Segment]) -> list[Prediction]:
-    """A model that looks at the name alone: Russland threatens, everybody else is neutral."""
+    """A model that depends on the name alone: Russland threatens, everybody else is neutral."""
     sure = [0.9 if "Russland" in segment.text else 0.2 for segment in segments]
     return [
         Prediction(segment.id, {"stance": "threat" if p > 0.5 else "neutral"}, {"stance": {"threat": p, "neutral": 1 - p}})
@@ -111,7 +111,7 @@ def by_name(segments: Sequence[Segment]) -> list[Prediction]:
 
 
 def by_verb(segments: Sequence[Segment]) -> list[Prediction]:
-    """A model that looks at the verb alone."""
+    """A model that depends on the verb alone."""
     sure = [0.9 if "droht" in segment.text else 0.2 for segment in segments]
     return [
         Prediction(segment.id, {"stance": "threat" if p > 0.5 else "neutral"}, {"stance": {"threat": p, "neutral": 1 - p}})

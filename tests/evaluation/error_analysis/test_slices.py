@@ -26,7 +26,7 @@ SCHEME = parse(
 
 
 def split(right: Sequence[bool], segments: Sequence[Segment]) -> ScoredSplit:
-    """A scored split whose stance is ``a`` throughout, and predicted right where it is said; topics are the segments' and always right."""
+    """A split whose stance is ``a`` throughout, predicted right where ``right`` says so; topics are always right."""
     topic = np.array([0 if segment.labels.get("topic") == "war" else 1 for segment in segments])
     stance = np.where(np.array(right)[:, None], [0.9, 0.1], [0.2, 0.8])
     return ScoredSplit(
@@ -106,7 +106,7 @@ def test_a_text_is_in_the_slices_that_it_should_be_in(text: str) -> None:
     """Names of states, quotation marks, words that deny (whole ones) and the number of words decide."""
     segments = [Segment("one", text), *(Segment(f"o{row}", other) for row, other in enumerate(TEXTS) if other != text)]
     right = [False] + [True] * (len(segments) - 1)
-    # Only the text's own slices have an error in them.
+    # Only the slices of this text have an error in them.
     mine = {key for key, row in named(slices(split(right, segments), segments)).items() if row.accuracy < 1}
     assert TEXTS[text] <= mine
 

@@ -183,7 +183,7 @@ def test_a_collapsed_model_is_called_out() -> None:
     assert metrics.collapsed
     assert metrics.warnings == (COLLAPSED, NEVER_PREDICTED)
     assert warning_sentences(metrics) == [
-        "stance: every one of 4 segments is predicted 'b'; the model tells nothing apart here",
+        "stance: every one of 4 segments is predicted 'b'; the model distinguishes nothing here",
         "stance: never predicted though in gold: a (1), c (1)",
     ]
 
@@ -191,7 +191,7 @@ def test_a_collapsed_model_is_called_out() -> None:
 def test_a_collapsed_multi_label_model_is_called_out() -> None:
     """No label for anything."""
     metrics = evaluate(multi([[1, 0, 0], [0, 1, 0]], [[0.4, 0.4, 0.1], [0.3, 0.2, 0.1]])).tasks["themes"]
-    assert warning_sentences(metrics)[0] == "themes: every one of 2 segments is predicted no label; the model tells nothing apart here"
+    assert warning_sentences(metrics)[0] == "themes: every one of 2 segments is predicted no label; the model distinguishes nothing here"
 
 
 def test_a_split_of_one_label_is_no_collapse() -> None:

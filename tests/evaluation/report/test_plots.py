@@ -45,7 +45,7 @@ HISTORY = [
 
 
 def evaluation(gold: list[int], decided: list[int], scheme: Scheme = SCHEME) -> EvaluationResult:
-    """The figures of a split of one article in which every prediction is sure."""
+    """The metrics of a split of one article in which every prediction is certain."""
     ids = tuple(f"s{row}" for row in range(len(gold)))
     probabilities = np.eye(len(scheme.stance))[decided]
     scored = ScoredSplit(ids, ("a",) * len(gold), scheme, {"stance": probabilities}, {"stance": np.array(gold)}, "news", "test")
@@ -76,7 +76,7 @@ def test_a_confusion_matrix_shows_counts_names_and_what_it_is_of() -> None:
     assert [texts.count(number_) for number_ in ("1", "2")] == [3, 1]
 
 
-def test_bars_show_f1_and_leave_out_what_cannot_be_told() -> None:
+def test_bars_show_f1_and_leave_out_what_is_undefined() -> None:
     """A label that never occurs has a dash, not a 0."""
     texts = texts_of(plots.per_label(GOOD, SCHEME.stance))
     assert {"Stance: F1 per label", "Support  (2)", "0.50", "0.67", "–"} <= set(texts)
@@ -139,7 +139,7 @@ def test_the_headline_table_sets_the_majority_beside_each_figure() -> None:
     assert grid.rows[0][:5] == ("Stance", "0.583", "0.375", "0.600", "0.600")
 
 
-def test_articles_are_told_only_where_segments_have_them() -> None:
+def test_articles_are_counted_only_where_segments_have_them() -> None:
     """Comments that stand alone are no articles."""
     assert tables.size(multi()) == "2 segments"
 

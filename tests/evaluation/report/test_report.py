@@ -82,10 +82,10 @@ def test_each_figure_at_the_head_of_a_task_has_its_interval(tmp_path: Path) -> N
     gold = {"stance": rng.integers(0, 2, many), "themes": rng.integers(0, 2, (many, 2))}
     ids = tuple(map(str, range(many)))
     given = ScoredSplit(ids, ids, SCHEME, {"stance": stance, "themes": themes}, gold, "news", "test")
-    figures = with_intervals(evaluate(given), given)
-    report.write(tmp_path / "report", figures, given)
+    result = with_intervals(evaluate(given), given)
+    report.write(tmp_path / "report", result, given)
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
-    for task in figures.tasks.values():
+    for task in result.tasks.values():
         for name in ("macro_f1", "accuracy"):
             ends = task.intervals[name]
             shown = f"[{ends.low:.3f},\u00a0{ends.high:.3f}]"
@@ -157,11 +157,11 @@ def test_predictions_are_plain_columns(folder: Path) -> None:
 
 
 def test_predictions_come_back_with_articles_and_gaps(folder: Path) -> None:
-    """Unlabelled is told from no label; a segment without article is its own group."""
-    again = read_predictions(folder / "predictions.parquet")
-    assert (again.ids, again.corpus, again.split, again.scheme) == (scored().ids, "news", "test", SCHEME)
-    assert {name: gold.tolist() for name, gold in again.gold.items()} == {name: gold.tolist() for name, gold in scored().gold.items()}
-    assert len(set(again.groups)) == 3
+    """Unlabelled differs from no label; a segment without article is its own group."""
+    restored = read_predictions(folder / "predictions.parquet")
+    assert (restored.ids, restored.corpus, restored.split, restored.scheme) == (scored().ids, "news", "test", SCHEME)
+    assert {name: gold.tolist() for name, gold in restored.gold.items()} == {name: gold.tolist() for name, gold in scored().gold.items()}
+    assert len(set(restored.groups)) == 3
 
 
 def test_a_report_replaces_an_older_one_and_nothing_else(tmp_path: Path) -> None:

@@ -40,12 +40,14 @@ def split() -> tuple[list[Segment], ScoredSplit]:
     segments, predictions = [], []
     for number in range(60):
         gold = LABELS[number % 3]
-        said = "threat" if gold == "warning" and number % 5 == 0 else "warning" if gold == "neutral" and number % 7 == 0 else gold
+        predicted = "threat" if gold == "warning" and number % 5 == 0 else "warning" if gold == "neutral" and number % 7 == 0 else gold
         text = f"Peru warnt Chile <b>zum {number}. Mal</b> vor dem Damm."
         segments.append(Segment(f"s{number}", text, {"stance": gold}, context=f"Streit {number}", article=f"a{number % 12}"))
         sure = 0.6 + number % 30 / 100
         predictions.append(
-            Prediction(f"s{number}", {"stance": said}, {"stance": {label: sure if label == said else (1 - sure) / 2 for label in LABELS}})
+            Prediction(
+                f"s{number}", {"stance": predicted}, {"stance": {label: sure if label == predicted else (1 - sure) / 2 for label in LABELS}}
+            )
         )
     return segments, score(segments, predictions, SCHEME, "news", "test")
 
@@ -142,7 +144,7 @@ def test_a_click_on_a_confusion_leaves_its_errors_alone(folder: Path, tmp_path: 
 
 @pytest.mark.system("chromium")
 def test_a_search_that_finds_nothing_says_so(folder: Path, tmp_path: Path) -> None:
-    """All errors are hidden, and the sentence stands in their place."""
+    """All errors are hidden, and a sentence replaces them."""
     page = tmp_path / "report.html"
     page.write_text((folder / "report.html").read_text(encoding="utf-8"), encoding="utf-8")
     found = _opened(page, "const box = document.querySelector('input'); box.value = 'Xylophon'; box.dispatchEvent(new Event('input'));")

@@ -99,45 +99,45 @@ class Mistakes:
     issues: tuple[LabelIssue, ...]
 
 
-def find_mistakes(scored: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issue_limit: int = 50) -> Mistakes:
+def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issue_limit: int = 50) -> Mistakes:
     """Return the errors of all tasks: up to ``limit`` mistakes and ``issue_limit`` issues each.
 
     Raises:
         UserError: cleanlab is not installed, and ``issue_limit`` is not 0.
     """
-    tasks = [task for task in scored.scheme if scored.labelled(task.name).any()]
+    tasks = [task for task in split.scheme if split.labelled(task.name).any()]
     return Mistakes(
-        {task.name: len(wrong_rows(scored, task)) for task in tasks},
-        tuple(mistake for task in tasks for mistake in mistakes(scored, segments, task, limit)),
-        tuple(pair for task in tasks for pair in confusions(scored, task)),
-        tuple(issue for task in tasks for issue in label_issues(scored, segments, task, issue_limit)) if issue_limit else (),
+        {task.name: len(wrong_rows(split, task)) for task in tasks},
+        tuple(mistake for task in tasks for mistake in mistakes(split, segments, task, limit)),
+        tuple(pair for task in tasks for pair in confusions(split, task)),
+        tuple(issue for task in tasks for issue in label_issues(split, segments, task, issue_limit)) if issue_limit else (),
     )
 
 
-def wrong_rows(scored: ScoredSplit, task: Task) -> list[int]:
+def wrong_rows(split: ScoredSplit, task: Task) -> list[int]:
     """Return the rows that are predicted wrongly, the most confident first."""
-    gold, decided = scored.gold[task.name], scored.decided(task.name)
+    gold, decided = split.gold[task.name], split.decided(task.name)
     wrong = gold != decided if gold.ndim == 1 else (gold != decided).any(axis=1)
-    rows = np.flatnonzero(wrong & scored.labelled(task.name))
-    confidence = _confidence(scored, task)[rows].max(axis=1)
+    rows = np.flatnonzero(wrong & split.labelled(task.name))
+    confidence = _confidence(split, task)[rows].max(axis=1)
     return [int(row) for row in rows[np.argsort(-confidence, kind="stable")]]
 
 
-def mistakes(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
+def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
     """Return the most confident errors of a task, the most confident first.
 
     Args:
-        scored: predictions and gold.
+        split: predictions and gold.
         segments: the same segments, in the same order.
         task: of the scheme.
         limit: how many at most.
     """
-    confidence, out = _confidence(scored, task), []
-    gold, decided = scored.gold[task.name], scored.decided(task.name)
-    for row in wrong_rows(scored, task)[:limit]:
+    confidence, out = _confidence(split, task), []
+    gold, decided = split.gold[task.name], split.decided(task.name)
+    for row in wrong_rows(split, task)[:limit]:
         label, segment = int(confidence[row].argmax()), segments[row]
         probability = float(confidence[row, label])
-        of_gold = float(scored.probabilities[task.name][row, gold[row]]) if task.kind == "single" else 1 - probability
+        of_gold = float(split.probabilities[task.name][row, gold[row]]) if task.kind == "single" else 1 - probability
         out.append(
             Mistake(
                 task.name, segment.id, segment.article, _ids(gold[row], task), _ids(decided[row], task), task.ids[label],
@@ -147,40 +147,40 @@ def mistakes(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit
     return out
 
 
-def confusions(scored: ScoredSplit, task: Task, examples: int = 5) -> list[Confusion]:
+def confusions(split: ScoredSplit, task: Task, examples: int = 5) -> list[Confusion]:
     """Return the pairs of gold and predicted label that occur, the most frequent first.
 
     There are none for a multi-label task.
     """
     if task.kind == "multi":
         return []
-    rows = scored.labelled(task.name)
-    gold, decided = scored.gold[task.name], scored.decided(task.name)
+    rows = split.labelled(task.name)
+    gold, decided = split.gold[task.name], split.decided(task.name)
     counts = confusion(gold[rows], decided[rows], len(task))
     ids: dict[tuple[int, int], list[str]] = {}
-    for row in wrong_rows(scored, task):
-        ids.setdefault((int(gold[row]), int(decided[row])), []).append(scored.ids[row])
+    for row in wrong_rows(split, task):
+        ids.setdefault((int(gold[row]), int(decided[row])), []).append(split.ids[row])
     return [
         Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / int(counts[a].sum()), tuple(ids[a, b][:examples]))
         for a, b in sorted(ids, key=lambda pair: (-counts[pair], pair))
     ]
 
 
-def label_issues(scored: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
+def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
     """Return the gold labels that are likely wrong, the likeliest first.
 
     There are none for a multi-label task. Confident learning (Northcutt, Jiang and Chuang 2021,
     "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label is an issue
     where another one is more probable than it is for those who have it. It needs predictions for
-    segments that the model was not trained on, which ``scored`` has for dev, test, and out-of-fold.
+    segments that the model was not trained on, which ``split`` has for dev, test, and out-of-fold.
 
     Raises:
         UserError: cleanlab is not installed.
     """
     if task.kind == "multi":
         return []
-    rows = np.flatnonzero(scored.labelled(task.name))
-    gold, probabilities = scored.gold[task.name][rows], scored.probabilities[task.name][rows]
+    rows = np.flatnonzero(split.labelled(task.name))
+    gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
     if len(np.unique(gold)) < 2:
         return []
     is_issue, quality = _cleanlab(gold, probabilities)
@@ -193,15 +193,15 @@ def label_issues(scored: ScoredSplit, segments: Sequence[Segment], task: Task, l
     return out
 
 
-def _confidence(scored: ScoredSplit, task: Task) -> Floats:
+def _confidence(split: ScoredSplit, task: Task) -> Floats:
     """Return the confidence of each decision that may be a mistake, ``[n, labels]``, elsewhere -1.
 
     These are the predicted label, or each wrong decision of a multi-label task.
     """
-    values, decided = scored.probabilities[task.name], scored.decided(task.name)
+    values, decided = split.probabilities[task.name], split.decided(task.name)
     if task.kind == "single":
         return np.where(np.eye(len(task), dtype=np.bool_)[decided], values, -1.0)
-    return np.where(scored.gold[task.name] != decided, np.where(decided == 1, values, 1 - values), -1.0)
+    return np.where(split.gold[task.name] != decided, np.where(decided == 1, values, 1 - values), -1.0)
 
 
 def _ids(gold: Any, task: Task) -> tuple[str, ...]:

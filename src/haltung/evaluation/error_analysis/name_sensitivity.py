@@ -70,7 +70,7 @@ class NameSensitivity:
 
 
 def name_sensitivity(
-    scored: ScoredSplit, segments: Sequence[Segment], predict: Predict, draws: int = 2000, seed: int = 0
+    split: ScoredSplit, segments: Sequence[Segment], predict: Predict, draws: int = 2000, seed: int = 0
 ) -> NameSensitivity:
     """Mask and swap the names in the segments, predict those that are changed by it, and compare.
 
@@ -79,37 +79,37 @@ def name_sensitivity(
     the articles for its n.
 
     Args:
-        scored: predictions and gold of the unchanged segments.
+        split: predictions and gold of the unchanged segments.
         segments: these segments, in the same order.
-        predict: the model that ``scored`` is of.
+        predict: the model that ``split`` is of.
         draws: of the bootstrap.
         seed: of the draws, and of the states that replace others.
 
     Raises:
         UserError: no segment is labelled for any task.
     """
-    if not any(scored.labelled(task.name).any() for task in scored.scheme):
+    if not any(split.labelled(task.name).any() for task in split.scheme):
         raise UserError("masking names needs gold labels, but no segment is labelled for any task")
-    masked_rows, after_masking = _predicted(scored, segments, predict, masked)
+    masked_rows, after_masking = _predicted(split, segments, predict, masked)
 
     def swap(segment: Segment) -> Segment:
         # A segment whose states are named in the context alone stays as it is.
         return swapped(segment, seed) if names_state(segment) else segment
 
-    swapped_rows, after_swap = _predicted(scored, segments, predict, swap)
+    swapped_rows, after_swap = _predicted(split, segments, predict, swap)
     tasks = {}
-    for task in scored.scheme:
-        labelled = scored.labelled(task.name)
+    for task in split.scheme:
+        labelled = split.labelled(task.name)
         if not labelled.any():
             continue
-        gold = scored.gold[task.name][labelled]
-        before, after = (tally(gold, part.decided(task.name)[labelled], len(task)) for part in (scored, after_masking))
-        articles = numbered([group for group, has in zip(scored.groups, labelled, strict=True) if has])
+        gold = split.gold[task.name][labelled]
+        before, after = (tally(gold, part.decided(task.name)[labelled], len(task)) for part in (split, after_masking))
+        articles = numbered([group for group, has in zip(split.groups, labelled, strict=True) if has])
         macro_f1, accuracy = _changes(before, after, articles, draws, seed)
         flips = None
         if swapped_rows:
-            differs = scored.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
-            groups = numbered([scored.groups[row] for row in swapped_rows])
+            differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
+            groups = numbered([split.groups[row] for row in swapped_rows])
             flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), groups, draws, seed)
         tasks[task.name] = TaskNameSensitivity(
             task.name, int(labelled.sum()), int(labelled[masked_rows].sum()),
@@ -121,18 +121,18 @@ def name_sensitivity(
 
 
 def _predicted(
-    scored: ScoredSplit, segments: Sequence[Segment], predict: Predict, change: Callable[[Segment], Segment]
+    split: ScoredSplit, segments: Sequence[Segment], predict: Predict, change: Callable[[Segment], Segment]
 ) -> tuple[list[int], ScoredSplit]:
-    """Return the rows that ``change`` changes, and ``scored`` with new predictions for these."""
+    """Return the rows that ``change`` changes, and ``split`` with new predictions for these."""
     changed = {row: new for row, segment in enumerate(segments) if (new := change(segment)) != segment}
     rows, texts = list(changed), list(changed.values())
     if not rows:
-        return rows, scored
-    predictions = score(texts, predict(texts), scored.scheme)
-    probabilities = {name: values.copy() for name, values in scored.probabilities.items()}
+        return rows, split
+    predictions = score(texts, predict(texts), split.scheme)
+    probabilities = {name: values.copy() for name, values in split.probabilities.items()}
     for name, values in probabilities.items():
         values[rows] = predictions.probabilities[name]
-    return rows, replace(scored, probabilities=probabilities)
+    return rows, replace(split, probabilities=probabilities)
 
 
 def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: int) -> tuple[ValueWithInterval, ValueWithInterval]:

@@ -79,7 +79,7 @@ class Slices:
     tasks: Mapping[str, tuple[Slice, ...]]
 
 
-def slices(scored: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, draws: int = 2000, seed: int = 0) -> Slices:
+def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, draws: int = 2000, seed: int = 0) -> Slices:
     """Return the slices of every task that has a gold label.
 
     The test is of accuracy. Its difference to the rest has the standard error of a bootstrap over
@@ -92,28 +92,28 @@ def slices(scored: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05,
     for overlapping slices that are positively dependent (Benjamini and Yekutieli 2001).
 
     Args:
-        scored: predictions and gold.
+        split: predictions and gold.
         segments: the same segments, in the same order.
         rate: the false discovery rate.
         draws: of the bootstrap.
         seed: of the draws.
     """
     tasks = {}
-    for task in scored.scheme:
-        labelled = scored.labelled(task.name)
+    for task in split.scheme:
+        labelled = split.labelled(task.name)
         if labelled.any():
-            masks = {key: mask[labelled] for key, mask in _masks(scored, segments, task.name).items()}
-            rows = _slices(scored.subset(labelled), task, masks, rate, draws, seed)
+            masks = {key: mask[labelled] for key, mask in _masks(split, segments, task.name).items()}
+            rows = _slices(split.subset(labelled), task, masks, rate, draws, seed)
             tasks[task.name] = tuple(sorted(rows, key=_order))
     return Slices(rate, draws, seed, tasks)
 
 
-def _masks(scored: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[tuple[str, str], Bools]:
+def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[tuple[str, str], Bools]:
     """Return which segments are in which slice, by kind and value."""
     masks: dict[tuple[str, str], Bools] = {}
-    for other in scored.scheme:
+    for other in split.scheme:
         if other.name != task:
-            gold = scored.gold[other.name]
+            gold = split.gold[other.name]
             for index, label in enumerate(other.ids):
                 masks[f"gold.{other.name}", label] = gold == index if gold.ndim == 1 else gold[:, index] == 1
     for kind, values in (
@@ -137,19 +137,19 @@ def _masks(scored: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[
     return masks
 
 
-def _slices(scored: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int) -> list[Slice]:
+def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int) -> list[Slice]:
     """Return the slices of one task, without those that hold all or none of its segments."""
     from scipy.stats import false_discovery_control
 
     masks = {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}
     if not masks:
         return []
-    gold, decided = scored.gold[task.name], scored.decided(task.name)
+    gold, decided = split.gold[task.name], split.decided(task.name)
     inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).exact
     # Of each slice and of its rest: how many segments are right, and how many there are, [articles,
     # slices, 2, 2].
     sides = np.stack([inside, ~inside], axis=-1).astype(np.float64)
-    sums = per_article(np.stack([sides * right[:, None, None], sides], axis=-1), numbered(scored.groups))
+    sums = per_article(np.stack([sides * right[:, None, None], sides], axis=-1), numbered(split.groups))
     totals, articles = sums.sum(axis=0), (sums[..., 1] > 0).sum(axis=0)
     accuracy = totals[..., 0] / totals[..., 1]
     difference = accuracy[:, 0] - accuracy[:, 1]

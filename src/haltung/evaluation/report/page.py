@@ -28,23 +28,19 @@ METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json",
 
 @dataclass(frozen=True)
 class _Content:
-    """Everything that a page is made of.
-
-    ``plots`` are the saved ones by task ("" for the learning curves) and kind.
-    """
+    """What a page is made of, but for the plots."""
 
     result: EvaluationResult
     scheme: Scheme
     calibration: CalibrationReport | None
     analysis: ErrorAnalysis | None
-    plots: Mapping[tuple[str, str], Path]
     language: str
 
 
 def write(
     folder: Path,
     result: EvaluationResult,
-    scored: ScoredSplit,
+    split: ScoredSplit,
     *,
     language: str = "en",
     history: Sequence[Mapping[str, float]] = (),
@@ -60,8 +56,8 @@ def write(
     Args:
         folder: becomes ``evaluation.json``, ``predictions.parquet``, ``report.html`` and the plots
             as PNG.
-        result: the metrics of ``scored``.
-        scored: what they were computed from.
+        result: the metrics of the split.
+        split: the predictions and gold labels that they were computed from.
         language: of the page and the plots, ``en`` or ``de``.
         history: of the training (see ``plots.curves``); without one there is no plot of it.
         title: what was evaluated, such as the run's name.
@@ -76,14 +72,16 @@ def write(
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / METRICS).is_file()):
         raise UserError(f"{folder} is not empty and no report; nothing was written there, choose another folder with output=FOLDER")
     with atomic_folder(folder) as scratch:
-        content = _Content(result, scored.scheme, calibration, analysis, {}, language)
-        figures = [*_figures(content), *([("", "curves", plots.curves(history, title, language, scored.scheme))] if history else [])]
-        saved = {(task, kind): style.save(figure, scratch / (f"{task}_{kind}" if task else kind)) for task, kind, figure in figures}
-        content = _Content(result, scored.scheme, calibration, analysis, saved, language)
+        content = _Content(result, split.scheme, calibration, analysis, language)
+        saved: dict[tuple[str, str], Path] = {}
+        for task, kind, figure in _figures(content):
+            saved[task, kind] = style.save(figure, scratch / f"{task}_{kind}")
+        if history:
+            saved["", "curves"] = style.save(plots.curves(history, title, language, split.scheme), scratch / "curves")
         names = [PAGE, METRICS, PREDICTIONS]
-        (scratch / PAGE).write_text(_page(content, title, details or {}), encoding="utf-8")
+        (scratch / PAGE).write_text(_page(content, saved, title, details or {}), encoding="utf-8")
         (scratch / METRICS).write_text(result.to_json(), encoding="utf-8")
-        write_predictions(scratch / PREDICTIONS, scored)
+        write_predictions(scratch / PREDICTIONS, split)
         if calibration is not None:
             (scratch / CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
             names.append(CALIBRATION)
@@ -126,19 +124,19 @@ def _figures(content: _Content) -> Iterator[tuple[str, str, Figure]]:
             yield name, "slices", plots.slices(analysis.slices, content.scheme, task, language)
 
 
-def _page(content: _Content, title: str, details: Mapping[str, str]) -> str:
+def _page(content: _Content, saved: Mapping[tuple[str, str], Path], title: str, details: Mapping[str, str]) -> str:
     result, scheme, analysis, language = content.result, content.scheme, content.analysis, content.language
-    split = split_title(result.corpus, result.split, language)
-    curves = content.plots.get(("", "curves"))
+    subtitle = split_title(result.corpus, result.split, language)
+    curves = saved.get(("", "curves"))
     return rendered(
         "report.html.j2",
         language,
-        title=title or split,
-        split_title=split,
+        title=title or subtitle,
+        split_title=subtitle,
         size=tables.size(result, language),
         warnings=tables.warnings(result, language),
         headline=tables.headline(result, scheme, language),
-        sections=[_section(content, name) for name in result.tasks],
+        sections=[_section(content, saved, name) for name in result.tasks],
         calibration=calibration_report.overview(content.calibration, scheme, language) if content.calibration else None,
         gap=number(analysis.explanation_gap, language, 2) if analysis and analysis.explanation_gap is not None else "",
         masking=tables.name_sensitivity(analysis.name_sensitivity, scheme, language) if analysis else None,
@@ -147,15 +145,15 @@ def _page(content: _Content, title: str, details: Mapping[str, str]) -> str:
     )
 
 
-def _section(content: _Content, name: str) -> dict[str, Any]:
-    """Return the part of the page about one task."""
+def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str) -> dict[str, Any]:
+    """Return the part of the page about one task; ``saved`` are the plots by task and kind."""
     result, scheme, language = content.result, content.scheme, content.language
     task, metrics = scheme[name], result.tasks[name]
     mistakes = content.analysis.mistakes if content.analysis else None
     mistake_cards = cards.mistake_cards(mistakes.mistakes, task, language) if mistakes else []
     abstention = content.calibration.abstention.get(name) if content.calibration else None
     slices = content.analysis.slices if content.analysis else None
-    inline = {kind: (inlined(path), word(kind, language)) for (task_, kind), path in content.plots.items() if task_ == name}
+    inline = {kind: (inlined(path), word(kind, language)) for (task_, kind), path in saved.items() if task_ == name}
     accuracy = "accuracy" if metrics.kind == "single" else "subset_accuracy"
     return {
         "name": name,

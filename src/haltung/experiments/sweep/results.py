@@ -122,7 +122,7 @@ def verdict(result: SweepResult, language: str = "en") -> str:
         tried = sum(trial.state in ("finished", "pruned") for trial in result.trials)
         return word("gain_none", language).format(start=start.number, tried=tried)
     if gained is None or start is None:
-        return word("gain_untold", language).format(why=result.no_gain)
+        return word("gain_unknown", language).format(why=result.no_gain)
     return word("gain", language).format(
         best=result.best.number, start=start.number, value=f"+{number(gained.value, language)}", p=p_value(gained.p, language),
         articles=gained.articles, tried=gained.tried, verdict=word("gain_better" if gained.better else "gain_open", language),
