@@ -1,7 +1,8 @@
 """How many files of the package a reader has to open to follow a text on its way: those in which a function runs.
 
-Each way begins after the command line has parsed. Before the package was rebuilt (commit c9bc5e9) these numbers were: training 54,
-prediction 14, events 28, a request 12, evaluation 49.
+Each way begins after the command line has parsed. Before the package was rebuilt (commit c9bc5e9) these numbers were 37 for a bundle,
+54 for a tracked training with its report, 10 for a prediction, 24 for the dyads of an article, 12 for a request, 34 for a report, and
+49 for an evaluation from finding the run to its tracked report.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from haltung.corpus.prepare import prepare
 from haltung.corpus.readers.tables import Jsonl
 from haltung.corpus.split import Stratified
 from haltung.corpus.store import Prepared
+from haltung.evaluation.predictions import read_predictions, score, write_predictions
 from haltung.experiments.train import Plan, train
-from haltung.models.spec import NetworkSpec
+from haltung.models import bundle
+from haltung.models.spec import LinearSpec, NetworkSpec
+from haltung.records import Segment
 from haltung.tracking import Store
+from haltung.training.calibrate import calibrate, calibration_of
 from haltung.training.recipe import Training
 
 PACKAGE = f"{Path(haltung.__file__).parent}/"
 
 # How many files are on each way, at most.
-TRAINING, PREDICTION, EVENTS, REQUEST, EVALUATION = 54, 17, 29, 12, 49
+BUNDLE, TRAINING, PREDICTION, DYADS, REQUEST, REPORT, EVALUATION = 35, 47, 14, 22, 10, 36, 44
 
 
 class FileCounter:
@@ -89,69 +94,93 @@ def counter() -> Iterator[FileCounter]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A tiny BERT trained on a tiny corpus, its run, and the files on its way."""
+    """A tiny BERT trained on a tiny corpus, its run, and the files on the way of its tracked training."""
 
     corpus: Prepared
     store: Store
     run: str
+    bundle: Path
     files: frozenset[str]
+
+
+def _plan(corpus: Prepared, bert: Path, folder: Path) -> Plan:
+    training = Training(epochs=1, precision="fp32")
+    return Plan("tiny", corpus, tiny.encoder(bert), NetworkSpec(max_length=32), training, 1, {}, ["train"], folder)
+
+
+def _prepared(home: Path) -> Prepared:
+    rows = [
+        {"id": one.id, "text": f"{one.text[:-2]} am {number}. Mai .", "context": one.context, "article": one.article, **one.labels}
+        for number, one in enumerate(tiny.segments(120, articles=30))
+    ]
+    (home / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    reader = Jsonl(str(home / "texts.jsonl"))
+    return prepare("tiny", reader, tiny.scheme(), CleaningRules(near=0.0), Stratified(), home / "prepared")
 
 
 @pytest.fixture(scope="module")
 def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The corpus prepared from its file, and the model trained into a bundle of a tracked run."""
     home = tmp_path_factory.mktemp("way")
-    rows = [
-        {"id": one.id, "text": f"{one.text[:-2]} am {number}. Mai .", "context": one.context, "article": one.article, **one.labels}
-        for number, one in enumerate(tiny.segments(120, articles=30))
-    ]
-    (home / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     store = Store(uri=f"sqlite:///{home}/mlflow.db", artifacts=str(home / "artifacts"))
-    encoder, model, training = tiny.encoder(bert), NetworkSpec(max_length=32), Training(epochs=1, precision="fp32")
     counter = FileCounter()
     with counter.counting() as files:
-        reader = Jsonl(str(home / "texts.jsonl"))
-        corpus = prepare("tiny", reader, tiny.scheme(), CleaningRules(near=0.0), Stratified(), home / "prepared")
-        outcome = train(Plan("tiny", corpus, encoder, model, training, 1, {}, ["train"], home / "runs"), store)
+        corpus = _prepared(home)
+        outcome = train(_plan(corpus, bert, home / "runs"), store)
     threading.setprofile(None)  # type: ignore[arg-type]
-    return Trained(corpus, store, outcome.run, frozenset(files))
+    return Trained(corpus, store, outcome.run, outcome.bundle, frozenset(files))
 
 
 def _at_most(files: set[str] | frozenset[str], most: int) -> None:
     assert len(files) <= most, f"{len(files)} files: {' '.join(sorted(files))}"
 
 
-def test_a_text_becomes_a_trained_bundle(trained: Trained) -> None:
-    """Read, cleaned, split, learned from, calibrated, tracked, with a report on dev."""
-    assert "training/finetune.py" in trained.files
+def test_a_text_becomes_a_bundle(bert: Path, counter: FileCounter, tmp_path: Path) -> None:
+    """Read, cleaned, split, stored, learned from, calibrated, saved."""
+    from haltung.training.finetune import finetune
+
+    with counter.counting() as files:
+        corpus = _prepared(tmp_path)
+        plan = _plan(corpus, bert, tmp_path)
+        train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
+        encoder, spec, training = plan.encoder, plan.model, plan.training
+        model = finetune(train_split, dev_split, corpus.scheme, encoder, spec, training, 1, tmp_path / "checkpoints", False).model
+        calibrate(model, score(dev_split, model.predict(dev_split), corpus.scheme, "tiny", "dev"))
+        saved = bundle.save(model, tmp_path / "bundle", {}, [*train_split, *dev_split])
+    assert saved.is_dir()
+    _at_most(files, BUNDLE)
+
+
+def test_a_text_becomes_a_tracked_run(trained: Trained) -> None:
+    """The same, with metrics and report on dev, in MLflow."""
+    assert {"training/finetune.py", "tracking/write.py", "evaluation/report/page.py"} <= trained.files
     _at_most(trained.files, TRAINING)
 
 
-def test_a_text_is_predicted_by_a_runs_model(trained: Trained, counter: FileCounter) -> None:
-    """As ``haltung predict run=… text=…`` does."""
-    from haltung.experiments.predict import load_model, single_text
-
+def test_a_text_is_predicted_from_a_bundle(trained: Trained, counter: FileCounter) -> None:
+    """Loaded, tokenised, predicted, calibrated."""
     with counter.counting() as files:
-        (prediction,) = load_model(trained.store, trained.run).predict([single_text("Chile warnt die Marine .")])
+        (prediction,) = bundle.load(trained.bundle).predict([Segment("1", "Chile warnt die Marine .")])
     assert prediction.labels
     _at_most(files, PREDICTION)
 
 
-def test_an_article_becomes_dyads(trained: Trained, counter: FileCounter, tmp_path: Path) -> None:
-    """Cut into sentences, its actors found, labelled, and each stance given its source and target."""
-    from haltung import tracking
+def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
+    """Cut into sentences, its actors found, labelled by a linear model, and each stance given its source and target."""
     from haltung.actors.finder import Actors
     from haltung.events.dyads.rules import WordOrder
     from haltung.events.pipeline import events_of, load_predictor
     from haltung.events.text.read import find, read
+    from haltung.models.linear import fit
 
-    bundle = tracking.bundle_folder(tracking.find(trained.store, trained.run))
+    bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), tmp_path / "bundle")
     (tmp_path / "a.txt").write_text("Chile warnt Peru\n\nChile warnt Peru vor dem Zoll . Peru lobt den Zoll in Laos .", encoding="utf-8")
+    actors = Actors.load()  # the tables are read once in a process
     with counter.counting() as files:
         articles = read(find(str(tmp_path / "a.txt")), 100_000)
-        (found,) = events_of(articles, load_predictor(bundle), Actors.load(), WordOrder())
-    assert found.segments  # type: ignore[union-attr]
-    _at_most(files, EVENTS)
+        (found,) = events_of(articles, load_predictor(tmp_path / "bundle"), actors, WordOrder())
+    assert ("CHL", "PER") in [(event.source, event.target) for event in found.events]  # type: ignore[union-attr]
+    _at_most(files, DYADS)
 
 
 def test_a_request_is_answered(counter: FileCounter, tmp_path: Path) -> None:
@@ -171,8 +200,24 @@ def test_a_request_is_answered(counter: FileCounter, tmp_path: Path) -> None:
     _at_most(files, REQUEST)
 
 
-def test_an_evaluated_run_becomes_a_page(trained: Trained, counter: FileCounter, tmp_path: Path) -> None:
-    """Its test split predicted, scored, analysed, and reported."""
+def test_predictions_become_a_report(trained: Trained, counter: FileCounter, tmp_path: Path) -> None:
+    """Metrics with intervals, calibration, error analysis, and the page."""
+    from haltung.evaluation.metrics.classification import evaluate, with_intervals
+    from haltung.evaluation.report import page
+    from haltung.experiments.evaluate import analyse_errors
+
+    model, segments = bundle.load(trained.bundle), trained.corpus.segments("test")
+    write_predictions(tmp_path / "test.parquet", score(segments, model.predict(segments), trained.corpus.scheme, "tiny", "test"))
+    with counter.counting() as files:
+        scored = read_predictions(tmp_path / "test.parquet")
+        result, calibration = with_intervals(evaluate(scored), scored), calibration_of(model, scored)
+        page.write(tmp_path / "report", result, scored, calibration=calibration, analysis=analyse_errors(model, segments, scored))
+    assert (tmp_path / "report/report.html").is_file()
+    _at_most(files, REPORT)
+
+
+def test_a_run_is_evaluated(trained: Trained, counter: FileCounter, tmp_path: Path) -> None:
+    """As ``haltung evaluate`` does: found, loaded, its test split predicted, reported, and tracked."""
     from haltung import tracking
     from haltung.experiments.evaluate import evaluate, models_of
 
