@@ -175,11 +175,15 @@ def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
 
     bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), tmp_path / "bundle")
     (tmp_path / "a.txt").write_text("Chile warnt Peru\n\nChile warnt Peru vor dem Zoll . Peru lobt den Zoll in Laos .", encoding="utf-8")
-    actors = Actors.load()  # the tables are read once in a process
-    with counter.counting() as files:
+
+    def events() -> list[object]:
         articles = read(find(str(tmp_path / "a.txt")), 100_000)
-        (found,) = events_of(articles, load_predictor(tmp_path / "bundle"), actors, WordOrder())
-    assert ("CHL", "PER") in [(event.source, event.target) for event in found.events]  # type: ignore[union-attr]
+        return list(events_of(articles, load_predictor(tmp_path / "bundle"), Actors.load(), WordOrder()))
+
+    events()  # tables are read once in a process
+    with counter.counting() as files:
+        (found,) = events()
+    assert ("CHL", "PER") in [(event.source, event.target) for event in found.events]  # type: ignore[attr-defined]
     _at_most(files, DYADS)
 
 
