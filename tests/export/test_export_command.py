@@ -40,6 +40,24 @@ def test_a_run_becomes_a_bundle_that_verifies(here: Path, tmp_path: Path, capsys
     assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
 
 
+def test_an_exported_bundle_is_predicted_with_and_evaluated_like_a_trained_one(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its graph, with the same labels; word attributions come from the weights beside it."""
+    trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
+    assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 0
+    (tmp_path / "in.jsonl").write_text('{"text": "Chile warnt die Marine ."}\n{"text": "Peru lobt den Zoll ."}\n', encoding="utf-8")
+    labels = []
+    for folder in (trained, tmp_path / "b"):
+        capsys.readouterr()
+        assert main(["predict", f"bundle={folder}", f"input={tmp_path / 'in.jsonl'}"]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        labels.append([(row["id"], row["topic"], row["stance"]) for row in rows])
+    assert labels[0] == labels[1]
+    assert main(["evaluate", f"bundle={tmp_path / 'b'}", *CORPUS, f"output={tmp_path / 'reports'}"]) == 0
+    assert next((tmp_path / "reports").glob("b-*/report.html")).stat().st_size > 10_000
+
+
 def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From a run to the model behind the alias, by the two commands that the README names."""
     import mlflow
