@@ -36,6 +36,10 @@ class Fixed:
         """Give what was put in."""
         return Reading(self.segments)
 
+    def files(self) -> tuple[Path, ...]:
+        """No file was read."""
+        return ()
+
 
 def _prepared(work: Path, segments: Sequence[Segment]) -> Prepared:
     # Sentences of so few words repeat themselves.

@@ -47,7 +47,7 @@ def test_each_pair_has_a_verdict(found: Comparison) -> None:
 
 
 def test_an_open_verdict_says_how_many_articles_it_would_take(found: Comparison) -> None:
-    """In both languages; a told one is one word."""
+    """In both languages; a better or worse one is one word."""
     pair = found.tasks["stance"].pairs[0]
     assert pair.needed is not None
     assert tables.verdict(pair, found).startswith("not distinguishable with these data (it would take about ")
@@ -218,9 +218,9 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
 
     figure = comparison_page.forest(found, "stance", SCHEME, "de")
     figure.draw_without_rendering()
-    said = {text.get_text() for text in figure.findobj(Text)}
-    assert "good\ngegen poor_one" in said
-    assert f"+{found.tasks['stance'].pairs[1].macro_f1.value:.3f}".replace(".", ",") in said
+    output = {text.get_text() for text in figure.findobj(Text)}
+    assert "good\ngegen poor_one" in output
+    assert f"+{found.tasks['stance'].pairs[1].macro_f1.value:.3f}".replace(".", ",") in output
 
 
 M_BERT = PublishedResult("M-BERT", "stance", "test", 400, 0.768, 45640, "Vamvas & Sennrich 2020, X-stance")
@@ -228,30 +228,30 @@ M_BERT = PublishedResult("M-BERT", "stance", "test", 400, 0.768, 45640, "Vamvas 
 
 @pytest.fixture(scope="module")
 def published(found: Comparison) -> Comparison:
-    """The same with two published figures, one of which holds for another set."""
+    """The same with two published results, one of which is for another split."""
     return with_published(found, [M_BERT, dataclasses.replace(M_BERT, system="Other", segments=399)])
 
 
-def test_a_published_figure_stands_at_the_foot_marked_as_such(published: Comparison, found: Comparison) -> None:
+def test_a_published_result_stands_at_the_foot_marked_as_such(published: Comparison, found: Comparison) -> None:
     """It has no interval, no accuracy and no pair, and its source stands below."""
     board = tables.leaderboard(published, "stance", SCHEME)
     assert (board.rows[-1], board.foot) == (("M-BERT (published)", "0.768", "–", "–", "–"), 1)
     assert board.rows[:-1] == tables.leaderboard(found, "stance", SCHEME).rows
     assert tables.pairs(published, "stance", SCHEME) == tables.pairs(found, "stance", SCHEME)
-    told = " ".join(tables.notes(published))
-    assert "take part in no test. M-BERT: trained on 45,640 segments; Vamvas & Sennrich 2020, X-stance." in told
+    output = " ".join(tables.notes(published))
+    assert "take part in no test. M-BERT: trained on 45,640 segments; Vamvas & Sennrich 2020, X-stance." in output
     assert "M-BERT (veröffentlicht)" in tables.leaderboard(published, "stance", SCHEME, "de").rows[-1]
 
 
-def test_a_figure_for_a_split_of_another_size_is_left_out_and_told(published: Comparison, found: Comparison) -> None:
+def test_a_result_for_a_split_of_another_size_is_left_out_by_name(published: Comparison, found: Comparison) -> None:
     """And one for another split or task does not concern this one."""
-    told = tables.notes(published)[-1]
-    assert told == "The published result of Other is left out: it holds for 399 segments, this split has 400."
+    output = tables.notes(published)[-1]
+    assert output == "The published result of Other is left out: it holds for 399 segments, this split has 400."
     for other in ({"split": "dev"}, {"task": "themes"}):
         assert with_published(found, [dataclasses.replace(M_BERT, **other)]) == found
 
 
-def test_each_format_shows_published_figures(published: Comparison, tmp_path: Path) -> None:
+def test_each_format_shows_published_results(published: Comparison, tmp_path: Path) -> None:
     """Page, Markdown, LaTeX, CSV and JSON."""
     comparison_page.write(tmp_path / "out", published, SCHEME)
     texts = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir() if path.suffix != ".png"}
@@ -268,37 +268,37 @@ def test_each_format_shows_published_figures(published: Comparison, tmp_path: Pa
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs in MLflow, as ``train`` and ``evaluate`` leave them, but without any model."""
-    place = tmp_path_factory.mktemp("home")
-    store = _store(place)
-    _run(store, place, "good", scored_split(0.85, 1))
-    _run(store, place, "like", scored_split(0.84, 2))
-    _run(store, place, "unscored", None)
-    _run(store, place, "elsewhere", scored_split(0.8, 3), digest="f" * 64)
-    _run(store, place, "foreign", scored_split(0.8, 3), digest="e" * 64, corpus="wire")
+    folder = tmp_path_factory.mktemp("home")
+    store = _store(folder)
+    _run(store, folder, "good", scored_split(0.85, 1))
+    _run(store, folder, "like", scored_split(0.84, 2))
+    _run(store, folder, "unevaluated", None)
+    _run(store, folder, "elsewhere", scored_split(0.8, 3), digest="f" * 64)
+    _run(store, folder, "foreign", scored_split(0.8, 3), digest="e" * 64, corpus="wire")
     with tracking.run(store, "poor", tags={"haltung.kind": "seeds", "haltung.corpus": "news"}) as parent:
         for n, value in enumerate((0.55, 0.6, 0.58)):
-            _run(store, place, f"poor-{n}", scored_split(value, 10 + n), parent=parent)
+            _run(store, folder, f"poor-{n}", scored_split(value, 10 + n), parent=parent)
     with tracking.run(store, "going", tags={"haltung.kind": "train", "haltung.corpus": "news"}) as going:
         pass
     going.connection.client.update_run(going.id, status="RUNNING")
-    return place
+    return folder
 
 
-def _store(place: Path) -> tracking.Store:
-    return tracking.Store(uri=f"sqlite:///{place / 'experiments/mlflow.db'}", artifacts=str(place / "experiments/artifacts"))
+def _store(folder: Path) -> tracking.Store:
+    return tracking.Store(uri=f"sqlite:///{folder / 'experiments/mlflow.db'}", artifacts=str(folder / "experiments/artifacts"))
 
 
 def _run(
-    store: tracking.Store, place: Path, name: str, given: ScoredSplit | None, digest: str = "d" * 64, corpus: str = "news",
+    store: tracking.Store, folder: Path, name: str, given: ScoredSplit | None, digest: str = "d" * 64, corpus: str = "news",
     parent: tracking.Run | None = None,
 ) -> None:  # fmt: skip
     with tracking.run(
         store, name, parent, {"haltung.kind": "train", "haltung.corpus": corpus, "haltung.split_digest.dev": "c" * 64}
     ) as run:
-        run.artifact(write_predictions(place / name / "predictions.parquet", scored_split(0.7, 5, split="dev")), "dev")
+        run.artifact(write_predictions(folder / name / "predictions.parquet", scored_split(0.7, 5, split="dev")), "dev")
         if given is not None:
             run.tags({"haltung.digest.test": digest})
-            run.artifact(write_predictions(place / name / "predictions.parquet", given), "evaluation/test")
+            run.artifact(write_predictions(folder / name / "predictions.parquet", given), "evaluation/test")
 
 
 def test_a_parent_run_stands_for_its_seeds(home: Path) -> None:
@@ -310,11 +310,11 @@ def test_a_parent_run_stands_for_its_seeds(home: Path) -> None:
 
 def test_dev_predictions_of_the_training_are_found(home: Path) -> None:
     """Nobody has to evaluate on dev for that."""
-    assert comparison.read(_store(home), ["good", "unscored"], split="dev")[1].runs[0].split == "dev"
+    assert comparison.read(_store(home), ["good", "unevaluated"], split="dev")[1].runs[0].split == "dev"
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (["good"], "1 run to compare; name two or more"),
         ([], "0 runs to compare"),
@@ -323,7 +323,7 @@ def test_dev_predictions_of_the_training_are_found(home: Path) -> None:
         (["poor-1", "poor"], "the run poor-1 .* is named twice, as a part of poor"),
         (["good", "goood"], "there is no run 'goood'.*did you mean 'good'"),
         (["good", "going"], "the run going .* is still running"),
-        (["good", "unscored"], "the run unscored .* holds no predictions for test; run haltung evaluate run=.* split=test"),
+        (["good", "unevaluated"], "the run unevaluated .* holds no predictions for test; run haltung evaluate run=.* split=test"),
         (
             ["good", "elsewhere"],
             r"good and elsewhere can't be compared: their test splits differ \(digests dddddddddddd and ffffffffffff\)",
@@ -331,9 +331,9 @@ def test_dev_predictions_of_the_training_are_found(home: Path) -> None:
         (["good", "foreign"], "they were trained on news and wire; name the corpus to compare on, as in corpus=news"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_by_name(home: Path, names: list[str], told: str) -> None:
+def test_what_cannot_be_compared_is_refused_by_name(home: Path, names: list[str], message: str) -> None:
     """In one sentence that says what to do."""
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         comparison.read(_store(home), names)
 
 
@@ -353,9 +353,9 @@ def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.Mo
     """Leaderboard and verdicts in the terminal, the page in a folder, a run of the kind compare in MLflow."""
     monkeypatch.chdir(home)
     assert main(["compare", "runs=[good,like,poor]", "output=out"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "good is better than poor" in said
-    assert "good and like: not distinguishable with these data" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "good is better than poor" in output
+    assert "good and like: not distinguishable with these data" in output
     assert (home / "out" / "comparison.html").is_file()
     record = tracking.find(_store(home), "compare-good-like-poor")
     assert record.tags["haltung.kind"] == "compare"
@@ -367,13 +367,13 @@ def test_without_a_folder_the_page_is_in_the_run(home: Path, monkeypatch: pytest
     """The command says where it can be opened; ``track=false`` prints the same and leaves nothing behind."""
     monkeypatch.chdir(home)
     assert main(["compare", "runs=[poor,like]"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    page = Path(told[-1].removeprefix("page:").strip())
-    (id,) = (line.split()[1] for line in told if line.startswith("run "))
+    output = capsys.readouterr().out.splitlines()
+    page = Path(output[-1].removeprefix("page:").strip())
+    (id,) = (line.split()[1] for line in output if line.startswith("run "))
     assert "poor" in page.read_text(encoding="utf-8")
     assert page == tracking.artifact(tracking.find(_store(home), id), "comparison") / "comparison.html"
     assert main(["compare", "runs=[poor,like]", "track=false"]) == 0
-    assert capsys.readouterr().out.splitlines() == told[:-2]
+    assert capsys.readouterr().out.splitlines() == output[:-2]
     assert tracking.find(_store(home), "compare-poor-like").id == id
 
 
@@ -386,27 +386,27 @@ def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyP
     assert "correction is 'holms', allowed are 'holm' or 'none'" in capsys.readouterr().err
 
 
-def test_the_command_takes_published_figures_from_the_corpus_config(
+def test_the_command_takes_published_results_from_the_corpus_config(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the name of the corpus, from one's own configs too; a wrong key is told."""
+    """By the name of the corpus, from one's own configs too; a wrong key is refused."""
     monkeypatch.chdir(home)
     (home / "mine/corpus").mkdir(parents=True)
     declared = home / "mine/corpus/news.yaml"
     line = "{system: M-BERT, task: stance, split: test, segments: 400, macro_f1: 0.768, train_segments: 45640, source: paper}"
     declared.write_text(f"references:\n  - {line}\n", encoding="utf-8")
     assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "(published)" in said
-    assert "0.768" in said
-    assert "M-BERT: trained on 45,640 segments; paper." in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "(published)" in output
+    assert "0.768" in output
+    assert "M-BERT: trained on 45,640 segments; paper." in output
     declared.write_text(f"references:\n  - {line.replace('macro_f1', 'macrof1')}\n", encoding="utf-8")
     assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 2
     assert "there is no key 'corpus.references.0.macrof1', did you mean 'macro_f1'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("corpus", ["xstance", "xstance_hub"])
-def test_x_stance_declares_its_published_figures(corpus: str) -> None:
+def test_x_stance_declares_its_published_results(corpus: str) -> None:
     """For the German comments on known questions."""
     found = _references(corpus, None)
     assert [(one.system, one.task, one.segments, one.macro_f1) for one in found] == [

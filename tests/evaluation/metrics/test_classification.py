@@ -221,6 +221,18 @@ def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:
     assert (read(path), evaluation.groups) == (evaluation, 3)
 
 
+def test_an_evaluation_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """It holds whole sentences as warnings, and knows nothing of intervals."""
+    evaluation = evaluate(single([0, 1, 2], [1, 1, 1]))
+    data = json.loads(evaluation.to_json())
+    assert data["tasks"]["stance"]["warnings"] == [COLLAPSED, NEVER_PREDICTED]
+    data["tasks"]["stance"]["warnings"] = ["stance: never predicted though in gold: a (1)"]
+    del data["tasks"]["stance"]["intervals"], data["resampling"], data["phenomena"]
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert read(path) == evaluation
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -91,9 +91,9 @@ class TaskMetrics:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Derive the warnings; older files hold sentences in their place, which are not read."""
-        holds = {COLLAPSED: self.collapsed, NEVER_PREDICTED: bool(self.never_predicted), NOT_IN_GOLD: bool(self.not_in_gold)}
-        object.__setattr__(self, "warnings", tuple(code for code, is_so in holds.items() if is_so))
+        """Derive the warnings; the sentences that older files hold there are not read."""
+        applies = {COLLAPSED: self.collapsed, NEVER_PREDICTED: self.never_predicted, NOT_IN_GOLD: self.not_in_gold}
+        object.__setattr__(self, "warnings", tuple(code for code, reason in applies.items() if reason))
 
     @property
     def never_predicted(self) -> tuple[str, ...]:
