@@ -25,8 +25,7 @@ from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.experiments import promote as promotion
-from haltung.tracking.models import log_exported
-from haltung.tracking.registry import set_alias, version_of_alias
+from haltung.tracking.models import log_exported, set_alias, version_of_alias
 from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 
 

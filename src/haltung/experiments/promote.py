@@ -13,7 +13,7 @@ from haltung.evaluation.report import comparison
 from haltung.experiments.compare import read
 from haltung.labels import Scheme
 from haltung.tracking import RunRecord, Store
-from haltung.tracking.registry import ModelVersion, exported_version, set_alias, version_of_alias
+from haltung.tracking.models import ModelVersion, exported_version, set_alias, version_of_alias
 
 _KINDS_WITH_PARTS = ("seeds", "sweep", "folds")
 
@@ -77,7 +77,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
             the champion (unless ``forced``).
     """
     record = tracking.find(store, run)
-    new = exported_version(record)
+    new = exported_version(record.connection, record.id)
     if new is None:
         raise UserError(_not_exported(record))
     old = version_of_alias(record.connection, alias)

@@ -1,8 +1,8 @@
-"""A bundle as an MLflow model: code instead of a pickle, declared columns, a tested example.
+"""Bundles as MLflow models: logged, registered, and pointed to by aliases such as ``champion``.
 
-A training logs its bundle as it is, for use within this project (``log_bundle``). The exported
-bundle, for serving, is logged beside it (``log_exported``): it loads without torch and without
-Haltung.
+A logged model has code instead of a pickle, declared columns, and a tested example. A training logs
+its bundle as it is, for use within this project (``log_bundle``). The exported bundle, for serving,
+is logged beside it (``log_exported``): it loads without torch and without Haltung.
 """
 
 from __future__ import annotations
@@ -55,6 +55,20 @@ class LoggedModel:
     model_id: str
     name: str = ""
     version: str = ""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a registered model; ``run`` is the id of its run, "" if it names none."""
+
+    name: str
+    version: str
+    run: str
+    tags: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """Return it as it is named in messages."""
+        return f"{self.name} version {self.version}"
 
 
 def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
@@ -110,6 +124,50 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
         connection.client.set_tag(run, "haltung.exported", named.uri)
         connection.client.set_tag(run, "haltung.exported_version", f"{named.name}/{named.version}")
     return named
+
+
+def exported_version(connection: Connection, run: str) -> ModelVersion | None:
+    """Return the newest registered version of the run's exported bundle, None if it has none.
+
+    Raises:
+        UserError: the store registers no models, or refuses.
+    """
+    name = _registered_name(connection)
+    with mlflow_errors(connection.store):
+        versions = [_version(one) for one in connection.client.search_model_versions(f"run_id = '{run}'") if one.name == name]
+    exported = [one for one in versions if one.tags.get("haltung.form") == EXPORTED]
+    return max(exported, key=lambda one: int(one.version), default=None)
+
+
+def version_of_alias(connection: Connection, alias: str) -> ModelVersion | None:
+    """Return the version that an alias points to, None if there is no such alias.
+
+    Raises:
+        UserError: the store registers no models, or refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name, client = _registered_name(connection), connection.client
+    with mlflow_errors(connection.store):
+        try:
+            aliases = client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        return _version(client.get_model_version(name, aliases[alias])) if alias in aliases else None
+
+
+def set_alias(connection: Connection, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Point an alias to a version, and tag that version.
+
+    Raises:
+        UserError: MLflow does not allow such an alias, or the store refuses.
+    """
+    with mlflow_errors(connection.store):
+        connection.client.set_registered_model_alias(version.name, alias, version.version)
+        for key, value in tags.items():
+            connection.client.set_model_version_tag(version.name, version.version, key, value)
 
 
 def _logged(
@@ -238,3 +296,13 @@ def _addressed(address: str) -> Iterator[None]:
         library.set_tracking_uri(None)
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def _registered_name(connection: Connection) -> str:
+    if not connection.store.model:
+        raise UserError("tracking.model is null, so it is not known which registered model is meant; give its name as tracking.model=NAME")
+    return connection.store.model
+
+
+def _version(version: Any) -> ModelVersion:
+    return ModelVersion(version.name, str(version.version), version.run_id or "", dict(version.tags))
