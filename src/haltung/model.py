@@ -1,4 +1,4 @@
-"""The package ``haltung.models`` under the name that MLflow models logged by version 0.1.0 import."""
+"""``haltung.models`` under the name that MLflow models logged by version 0.1.0 import."""
 
 from haltung.models import bundle
 

@@ -170,7 +170,7 @@ class Classifier:
         return out
 
     def thresholds(self, precision: float) -> dict[str, float | None]:
-        """Return each task's threshold for a precision, or raise ``BundleError`` if none has one."""
+        """Return each task's threshold for a precision; ``BundleError`` if none has one."""
         thresholds = {task: {float(key): least for key, least in values.items()} for task, values in self._thresholds.items()}
         chosen = {task: values[precision] for task, values in thresholds.items() if precision in values}
         if any(least is not None for least in chosen.values()):

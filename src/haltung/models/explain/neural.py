@@ -137,7 +137,7 @@ def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[To
         if len(tokens) - own == sum(map(len, specials.single)):
             _fill(spans, len(specials.single[0]), _pieces(backend, "text", segment.text, prefix)[:own])
         else:
-            # In a pair, tokens of target and context precede the text; a context is cut on its left.
+            # In a pair, target and context precede the text; a context is cut on its left.
             before = len(tokens) - own - sum(map(len, specials.pair))
             targets = _pieces(backend, "target", segment.target, prefix)[:before] if "target" in reads else []
             contexts = _pieces(backend, "context", segment.context, prefix) if "context" in reads else []
