@@ -62,7 +62,8 @@ def prepare(
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
     with _status(name, "reading", progress):
         reading = reader.read(scheme)
-        sources = tuple(store.source(Path(path)) for path in reader.files())
+        # A reader of the user's need not name its files.
+        sources = tuple(store.source(Path(path)) for path in (reader.files() if hasattr(reader, "files") else ()))
     segments = reading.segments if isinstance(split, Given) else tuple(replace(segment, split="") for segment in reading.segments)
     if not segments:
         raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
