@@ -90,6 +90,13 @@ def test_a_line_separator_inside_a_sentence_ends_no_line(tmp_path: Path) -> None
     assert read([table(tmp_path / "e.csv", odd)]).events[0].text == odd[0].text
 
 
+def test_a_file_name_that_is_no_unicode_is_read_back(tmp_path: Path) -> None:
+    """An article's id comes from its file's name; the odd byte is an escape in JSON."""
+    row = json.dumps({"id": "stra\udcdfe", "events": [EVENTS[0].to_dict() | {"article": "stra\udcdfe"}]})
+    (tmp_path / "a.jsonl").write_text(row, encoding="utf-8")
+    assert read([tmp_path / "a.jsonl"]).events[0].article == "stra\udcdfe"
+
+
 # ---- choosing
 
 

@@ -10,20 +10,46 @@ for words that belong together. Codes are those of the label standard.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from haltung.actors import matching, tables
-from haltung.actors.forms import first_names, forms
-from haltung.actors.matching import Item, Mention, codes
-from haltung.actors.memory import Memory, resolve
-from haltung.actors.phrases import phrases
+from haltung.actors.forms import Entry, first_names, forms
+from haltung.actors.matching import Item, Mention, codes, state_of
+from haltung.actors.phrases import add_role, phrases
 from haltung.files import shipped
 
 __all__ = ["Actors", "Mention", "codes"]
+
+_NAME = r"(?:(?:von|van|de|der|den|di|da|du|al|bin|ibn|el|ben|zu)[ -]){0,2}[A-ZÄÖÜÁÉÍÓÚÇŠŽŁİŞĐØÅ][\w’'.-]*"
+_AFTER = re.compile(rf" (?:Dr\. |Prof\. )?((?:{_NAME} ){{0,2}}{_NAME})")
+_BEFORE_COMMA = re.compile(rf"((?:{_NAME} ){{1,2}}{_NAME}), (?:der|die|das|ein|eine)? ?(?:[a-zäöüß]+(?:e|er|en) )?$")
+_BEFORE_BRACKET = re.compile(rf"((?:{_NAME} ){{0,2}}{_NAME}) \($")
+_OF_OTHER = re.compile(r" (?:der|des) (?:[a-zäöüß]+en )?[A-ZÄÖÜ]")
+# Institutions that are one person.
+_PERSONAL = re.compile(r"(?:präsident|kanzler|minister|hauptmann|hauptfrau|rat|rätin|anwalt|beauftragte)(?:in|en|n|s|r)?$", re.IGNORECASE)
+_PERSON = Entry("person", (), "")
+_WORD = re.compile(r"[^\W\d_][\w’'-]*")
+# A capitalised word with such an ending is a noun, no surname.
+_NOUN = re.compile(
+    r".*(?:ung|ungen|heit|keit|keiten|schaft|schaften|tion|tionen|ät|tag|tage|nis|isse|woche|jahr|jahre|abend|morgen|mittag)s?$"
+)
+_NO_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        Der Die Das Den Dem Des Ein Eine Einen Er Sie Es Wir In Im Am Um Zu Nach Vor Bei Mit Für Gegen Und Aber Auch Als Wie Wenn
+        Ende Anfang Mitte Januar Jänner Februar März April Mai Juni Juli August September Oktober November Dezember Gespräche
+        Vorwürfe Kritik Maßnahmen Truppen Sanktionen Angaben Medien Journalisten Reporter Fragen Pläne Waffen Hilfe Druck
+        Verhandlungen Neuwahlen Ziel Teil Recht Krieg Frieden Ex Nummer Menschen Uhr Geld Zeit Opfer Platz Worte Foto Interview
+        """,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +81,7 @@ class Actors:
         Raises:
             UserError: the date is no ISO date.
         """
-        return resolve(self._items(text, tables.day(date)), text, {})[0]
+        return _resolve(self._items(text, tables.day(date)), text, {})[0]
 
     def article(self, sentences: Sequence[str], date: str = "", headline: str = "") -> list[list[Mention]]:
         """Return the actors of each sentence of an article, read in order.
@@ -70,20 +96,140 @@ class Actors:
         date = tables.day(date)
         texts = [headline, *sentences]
         items_of = [self._items(text, date) for text in texts]
-        memory, whole = Memory(), Memory()
+        memory, whole = _Memory(), _Memory()
         for items in items_of:
             whole.count(items)
         out = []
         for text, items in zip(texts, items_of, strict=True):
             memory.count(items)
             items = memory.known(items, text)
-            mentions, resolved = resolve(items, text, memory.states or whole.states)
+            mentions, resolved = _resolve(items, text, memory.states or whole.states)
             memory.meet(items, resolved, text)
             out.append(mentions)
         return out[1:]
 
     def _items(self, text: str, date: str) -> list[Item]:
         return phrases(matching.items(self.automaton, text, date, self.first_names), text)
+
+
+@dataclass
+class _Memory:
+    """What has been read of one article so far.
+
+    ``states`` counts the states named, ``people`` has the codes of the persons introduced, by the
+    last word of their name.
+    """
+
+    states: Counter[str] = field(default_factory=Counter)
+    people: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def count(self, items: list[Item]) -> None:
+        """Count the states of a sentence."""
+        self.states.update(state for item in items if (state := _one_state(item)))
+
+    def meet(self, items: list[Item], resolved: Mapping[int, str], text: str) -> None:
+        """Learn the persons that a sentence introduces.
+
+        By an office ("der russische Außenminister Sergej Lawrow") or a party ("Schieder (SPÖ)").
+        ``resolved`` has the code of each item by its start.
+        """
+        for item in items:
+            code = resolved.get(item.start)
+            if not code:
+                continue
+            if _is_office(item, text):
+                name = _AFTER.match(text, item.end) or _BEFORE_COMMA.search(text, max(0, item.start - 60), item.start)
+                if name:
+                    self._learn(name[1], (code,))
+            elif item.kind == "party" and text[item.start - 1 : item.start] == "(":
+                name = _BEFORE_BRACKET.search(text, max(0, item.start - 60), item.start)
+                if name and name[1].rsplit(" ", 1)[-1] not in self.people:
+                    self._learn(name[1], (code,))
+
+    def known(self, items: list[Item], text: str) -> list[Item]:
+        """Return the items and the introduced persons, who replace those of the table."""
+        if not self.people:
+            return items
+        taken = {position for item in items if item.kind != "person" for position in range(item.start, item.end)}
+        added = []
+        for word in _WORD.finditer(text):
+            if word.start() in taken:
+                continue
+            name = word[0] if word[0] in self.people else word[0].rstrip("’'").removesuffix("s")
+            if name not in self.people and "-" in name:
+                name = name.split("-", 1)[0]
+            if options := self.people.get(name):
+                added.append(Item(word.start(), word.start() + len(name), "person", options, _PERSON, bound=True))
+        others = [
+            item for item in items if item.kind != "person" or not any(one.start < item.end and item.start < one.end for one in added)
+        ]
+        return sorted([*others, *added], key=lambda item: item.start)
+
+    def _learn(self, name: str, codes: tuple[str, ...]) -> None:
+        words = [word.rstrip(".,’'") for word in name.split()]
+        while words and (words[-1] in _NO_NAMES or _NOUN.match(words[-1]) or words[-1].islower()):
+            words.pop()
+        if words and words[0] not in _NO_NAMES and len(words[-1]) > 1:
+            self.people[words[-1].removesuffix("’")] = codes
+
+
+def _is_office(item: Item, text: str) -> bool:
+    if item.entry.kind == "role":
+        return item.entry.noun == "office"
+    return item.kind == "institution" and _PERSONAL.search(text, item.start, item.end) is not None
+
+
+def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> tuple[list[Mention], dict[int, str]]:
+    """Return the mentions of a sentence with one code each, and the codes by start.
+
+    Of several possible codes, the one counts whose state the sentence and the article name most. A
+    role without a state gets the state that the article names most, or else the only one of the
+    sentence. Items that stay without a code are left out.
+    """
+    in_sentence = Counter(state for item in items if (state := _one_state(item)))
+    out: list[Mention] = []
+    by_start: dict[int, str] = {}
+    for item in items:
+        code = _code(item, in_sentence, states, text)
+        in_brackets = text[item.start - 1 : item.start] == "("
+        # "Klug (SPÖ)": the party says who somebody is and does nothing itself.
+        if item.kind == "party" and in_brackets and out and item.start - out[-1].end <= 2:
+            by_start[item.start] = code
+        # "Wien (APA) –": the agency only reports.
+        elif code and not (item.kind == "media" and in_brackets):
+            out.append(Mention(item.start, item.end, text[item.start : item.end], code, item.kind, item.place, item.head))
+            by_start[item.start] = code
+    return out, by_start
+
+
+def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text: str) -> str:
+    if item.kind == "role" and not item.bound:
+        if not item.entry.alone or item.entry.role in ("=", "place"):
+            return ""
+        # "Präsident der Universität" is nobody of the state.
+        if item.entry.noun == "office" and _OF_OTHER.match(text, item.end):
+            return ""
+        state = _home(in_sentence, states)
+        return add_role(state, item.entry.role) if state else ""
+    options = item.options
+    if len(options) < 2:
+        return options[0] if options else ""
+    weights = [in_sentence[state_of(code)] + states.get(state_of(code), 0) for code in options]
+    if not any(weights):
+        # Two bearers of one name and no hint which: nobody. A place or party has its usual code.
+        return "" if item.kind == "person" and len({state_of(code) for code in options}) > 1 else options[0]
+    return options[weights.index(max(weights))]
+
+
+def _home(in_sentence: Counter[str], states: Mapping[str, int]) -> str:
+    if states:
+        return max(states, key=lambda state: (states[state], in_sentence[state]))
+    return next(iter(in_sentence)) if len(in_sentence) == 1 else ""
+
+
+def _one_state(item: Item) -> str:
+    named = {state_of(code) for code in item.options}
+    return named.pop() if len(named) == 1 and item.kind != "person" else ""
 
 
 @cache

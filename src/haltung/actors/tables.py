@@ -45,6 +45,7 @@ CHOICES = {
 }
 
 FIRST, LAST = "0001-01-01", "9999-12-31"
+_DATES = "YYYY-MM-DD, YYYY-MM, YYYY"
 _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
@@ -107,10 +108,9 @@ def day(date: str) -> str:
     """
     if not date:
         return ""
-    try:
-        return datetime.date.fromisoformat(_first(date[:10])).isoformat()
-    except ValueError:
-        raise UserError(f"the date is '{date}'; expected YYYY-MM-DD, YYYY-MM, YYYY or nothing") from None
+    if not _is_date(date[:10]):
+        raise UserError(f"the date is '{date}'; expected {_DATES} or nothing")
+    return _first(date[:10])
 
 
 def is_code(code: str) -> bool:
@@ -162,8 +162,8 @@ def _check(row: ActorRow) -> None:
             for name in row.many(column):
                 if ":" in name:
                     one_of(f"{row.where}: the class of '{name}'", name.partition(":")[2], CHOICES["states", "class"])
-        if column in ("from", "to") and cell:
-            _check_date(row, column)
+        if column in ("from", "to") and cell and not _is_date(cell):
+            raise UserError(f"{row.where}: {column} is '{cell}'; expected {_DATES} or nothing")
     if row.table != "states" and not row["name"]:
         raise UserError(f"{row.where}: the name is empty")
     for column in ("name", "names", "surname", "adjective", "people"):
@@ -187,14 +187,12 @@ def _check_code(row: ActorRow) -> None:
         )
 
 
-def _check_date(row: ActorRow, column: str) -> None:
-    cell = row[column]
+def _is_date(date: str) -> bool:
     try:
-        if not _DATE.fullmatch(cell):
-            raise ValueError
-        datetime.date.fromisoformat(_first(cell))
+        datetime.date.fromisoformat(_first(date))
     except ValueError:
-        raise UserError(f"{row.where}: {column} is '{cell}'; expected YYYY-MM-DD, YYYY-MM, YYYY or nothing") from None
+        return False
+    return _DATE.fullmatch(date) is not None
 
 
 def _first(date: str) -> str:

@@ -20,17 +20,15 @@ def say(language: str, key: str, **values: object) -> str:
 
 def counted(language: str, key: str, count: int) -> str:
     """Return ``1 event``, ``1,234 events``, ``1.234 Ereignisse``."""
-    number = i18n.count(count, language, grouped_from=1_000)
-    return say(language, f"{key}_one" if count == 1 and f"{key}_one" in words(language) else key, n=number)
-
-
-def month_name(language: str, month: str) -> str:
-    """Return ``Mar 2006`` or ``März 2006`` for ``2006-03``."""
-    from babel.dates import format_skeleton
-
-    return str(format_skeleton("yMMM", datetime.date.fromisoformat(f"{month}-01"), locale=language))
+    key = f"{key}_one" if count == 1 and f"{key}_one" in words(language) else key
+    return say(language, key, n=i18n.count(count, language, grouped_from=1000))
 
 
 def extent(language: str, months: Sequence[str]) -> str:
-    """Return the first and the last month."""
-    return say(language, "span", **{"from": month_name(language, months[0]), "to": month_name(language, months[-1])})
+    """Return the first and the last month: ``Mar 2006 to May 2007``, ``März 2006 bis Mai 2007``."""
+    from babel.dates import format_skeleton
+
+    first, last = (
+        str(format_skeleton("yMMM", datetime.date.fromisoformat(f"{month}-01"), locale=language)) for month in (months[0], months[-1])
+    )
+    return say(language, "span", **{"from": first, "to": last})
