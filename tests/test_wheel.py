@@ -37,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an environment's programs: Haltung from the wheel, its dependencies borrowed.
 
-    Installing gigabytes of dependencies once more would test pip, not us; a path file lets the environment see ours, behind its own.
+    Installing gigabytes of dependencies once more would test pip, not us; a path file lets the environment see ours, after its packages.
     Path files inside a folder that is borrowed like this are not read, so that an editable Haltung is not borrowed with it.
     """
     folder = tmp_path_factory.mktemp("environment")
@@ -53,10 +53,10 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> dict[str, object]:
     """An empty working directory, and an environment that leads nowhere near the checkout."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("HALTUNG_")}
+    others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("HALTUNG_")}
     folder = tmp_path / "empty"
     folder.mkdir()
-    return {"cwd": folder, "env": {**kept, "HALTUNG_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}}
+    return {"cwd": folder, "env": {**others, "HALTUNG_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}}
 
 
 def _shipped(folder: str, place: str) -> set[str]:

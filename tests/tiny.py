@@ -33,7 +33,7 @@ def scheme() -> Scheme:
 
 
 def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
-    """Sentences whose words tell topic and stance, so that even a tiny model can learn them."""
+    """Sentences with words for topic and stance, so that even a tiny model can learn them."""
     rng = random.Random(seed)
     out = []
     for number in range(count):
@@ -79,7 +79,7 @@ def encoder(folder: Path) -> Encoder:
 
 
 def network(bert: Path, max_length: int = 32, **changes: object) -> NeuralModel:
-    """An untrained network whose heads are large enough to have an opinion."""
+    """An untrained network with heads large enough for clear answers."""
     import torch
 
     from haltung.models.neural import build

@@ -148,7 +148,7 @@ def test_a_broken_corpus_stops_the_training_with_file_and_reason(tmp_path: Path,
     assert {path.name for path in tmp_path.iterdir()} == {"texts.jsonl", "scheme.yaml"}
 
 
-def test_a_scheme_is_told_all_its_faults_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_scheme_are_named_at_once(tmp_path: Path) -> None:
     """Not one at a time."""
     write_corpus(tmp_path)
     (tmp_path / "scheme.yaml").write_text("name: x\ntasks:\n  text: {labels: [a, b]}\n  tone: {kind: many, labels: [a, a]}\n")
@@ -169,7 +169,7 @@ def test_two_seeds_are_a_parent_run_with_mean_and_spread(trained: Path) -> None:
     assert "±" in (trained / "train.txt").read_text(encoding="utf-8")
 
 
-def test_a_run_tells_where_it_comes_from(trained: Path) -> None:
+def test_a_run_records_where_it_comes_from(trained: Path) -> None:
     """Config, digests, versions, hardware, and the command itself."""
     record = find_run(trained, "tiny-1")
     assert record.config["training"]["epochs"] == 4  # type: ignore[attr-defined]
@@ -182,7 +182,7 @@ def test_a_run_tells_where_it_comes_from(trained: Path) -> None:
         assert tags[key]
 
 
-def test_a_run_holds_curves_figures_plots_and_predictions(trained: Path) -> None:
+def test_a_run_holds_curves_metrics_plots_and_predictions(trained: Path) -> None:
     """All that a person wants to look at."""
     from haltung import tracking
 
@@ -195,7 +195,7 @@ def test_a_run_holds_curves_figures_plots_and_predictions(trained: Path) -> None
 
 
 def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, tmp_path: Path) -> None:
-    """``mlflow.pyfunc.load_model`` answers as the run's own bundle does, without that bundle and without the corpus."""
+    """``mlflow.pyfunc.load_model`` answers as the run's bundle does, without that bundle and without the corpus."""
     record = find_run(trained, "tiny-1")
     text = "Chile warnt die Marine ."
     (trained / "in.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
@@ -229,7 +229,7 @@ def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
     assert max(map(len, hints.values())) > 80
 
 
-def test_nothing_is_left_outside_the_places_that_are_named(trained: Path) -> None:
+def test_nothing_is_left_outside_the_folders_of_data_and_experiments(trained: Path) -> None:
     """Data under ``data``, runs and models under ``experiments``, and what the test itself has written."""
     left = {path.name for path in trained.iterdir()} - {"texts.jsonl", "scheme.yaml", "train.txt", "evaluate.txt", "in.jsonl", "out.jsonl"}
     assert left == {"data", "experiments"}
@@ -244,7 +244,7 @@ def test_test_is_opened_by_evaluate_only(trained: Path) -> None:
 
 
 def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> None:
-    """The run's own test split has gone; scoring it on another one has to be asked for."""
+    """The test split of the run has gone; scoring the run on another one has to be requested."""
     path = trained / "texts.jsonl"
     before = path.read_text(encoding="utf-8")
     rows = [json.loads(line) for line in before.splitlines()]
@@ -268,19 +268,19 @@ def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) ->
 
 
 def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
-    """The model knows them alone, is scored on its corpus without being told again, and elsewhere the way is told."""
+    """The model knows these only, is scored on its corpus with them, and elsewhere the message says how."""
     write_corpus(tmp_path, 80)
     done = run_here("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    own = run_here("evaluate", "run=alone-42", "split=test", "error_analysis=false", cwd=tmp_path)
-    assert own.returncode == 0, own.stderr
-    assert ("stance" in own.stdout, "topic" in own.stdout) == (True, False)
+    scored = run_here("evaluate", "run=alone-42", "split=test", "error_analysis=false", cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    assert ("stance" in scored.stdout, "topic" in scored.stdout) == (True, False)
     elsewhere = ("evaluate", "run=alone-42", *CORPUS, "corpus.name=whole", "split=test", "error_analysis=false")
     refused = run_here(*elsewhere, cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "its tasks alone are corpus.tasks=[stance]" in refused.stderr
-    told = run_here(*elsewhere, "corpus.tasks=[stance]", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
+    accepted = run_here(*elsewhere, "corpus.tasks=[stance]", cwd=tmp_path)
+    assert accepted.returncode == 0, accepted.stderr
 
 
 def test_predict_labels_a_text_in_both_languages(trained: Path) -> None:
@@ -301,7 +301,7 @@ def test_predict_labels_a_file(trained: Path) -> None:
 
 
 def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_path: Path) -> None:
-    """Each with a run of its own."""
+    """Each has a run."""
     write_corpus(tmp_path)
     assert run_here("prepare", *CORPUS, cwd=tmp_path).returncode == 0
     words = [sys.executable, "-m", "haltung", "train", *CORPUS, "model=linear"]

@@ -84,7 +84,7 @@ def _bound(node: Any, place: str) -> Iterator[str]:
         try:
             signature = inspect.signature(get_object(node["_target_"]))
             signature.bind(**{key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))})
-        except Exception as error:  # noqa: BLE001 -- an import can raise anything, and every fault is to be told
+        except Exception as error:  # noqa: BLE001 -- an import can raise anything, and every fault is named
             yield f"{place}: {node['_target_']}: {error}"
     for key, child in node.items():
         yield from _bound(child, f"{place}.{key}")
@@ -120,14 +120,14 @@ def test_each_file_begins_with_a_command_that_works(path: Path) -> None:
     assert command in COMMANDS
     for overrides in parse(words).combinations:
         given = {word.partition("=")[0] for word in overrides}
-        # What the comment leaves to be given beside (the path of one's own file) is given here.
+        # What the comment leaves out (the path of a user's file) is given here.
         chosen = [CONFIGS / group / f"{name}.yaml" for group, _, name in (word.partition("=") for word in overrides)]
         rest = [word for file in chosen if file.is_file() for word in _unset(_read(file), file.parent.name)]
         assert compose(command, [*overrides, *(word for word in rest if word.partition("=")[0] not in given)])
 
 
 def _first(path: Path) -> str:
-    """The first line that is not Hydra's own header, which has to stand above all else."""
+    """The first line that is not Hydra's header, which has to stand above all else."""
     return next(line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package"))
 
 

@@ -58,7 +58,7 @@ def stored() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", OLD_TARGETS)
 def test_every_old_target_leads_to_a_class_of_today(name: str) -> None:
-    """A stored run, and a user's own config, may name any of them."""
+    """A stored run, and a user's config, may name any of them."""
     assert is_dataclass(get_class(renamed.target(name)))
 
 
@@ -103,7 +103,7 @@ def test_an_old_key_does_what_the_new_one_does_and_says_so(command: str, old: st
     assert [name for name in (old.partition("=")[0], new.partition("=")[0]) if f" {name} " not in f" {line.replace(';', ' ')} "] == []
 
 
-def test_a_config_of_ones_own_with_an_old_target_works_and_is_told(tmp_path: Path) -> None:
+def test_an_old_target_in_a_users_config_works_and_is_announced(tmp_path: Path) -> None:
     """Once, with today's name; the corpus is prepared."""
     write_corpus(tmp_path, 80)
     (tmp_path / "mine/splits").mkdir(parents=True)
