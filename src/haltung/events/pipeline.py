@@ -46,7 +46,7 @@ class ArticleSegments:
 
 @dataclass(frozen=True)
 class PreparedArticle:
-    """An article ready to be labelled: its parts, the actors of each segment and of the headline."""
+    """An article ready to be labelled, with the actors of each segment and of the headline."""
 
     article: Article
     language: Language

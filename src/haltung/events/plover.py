@@ -1,4 +1,4 @@
-"""From a stance and its sentence to a PLOVER event, by the rules in ``data/crosswalk/plover.csv``."""
+"""From a stance and its sentence to a PLOVER event, by ``data/crosswalk/plover.csv``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUADS = {1: "verbal cooperation", 2: "material cooperation", 3: "verbal conflict
 
 @dataclass(frozen=True)
 class Plover:
-    """An event of PLOVER: its type and mode ("" if unknown), quad class (1-4), intensity (-10 to 10).
+    """An event of PLOVER: type, mode ("" if unknown), quad class (1-4), intensity (-10 to 10).
 
     ``event`` is "" and the numbers are None for stances without an event in PLOVER: ``neutral``,
     and a warning that threatens no punishment.

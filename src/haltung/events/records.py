@@ -104,7 +104,7 @@ class LabelledSegment:
     dyads: tuple[ScoredDyad, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{"id", "start", "end", "text", TASK: label, "probabilities", "actors", "dyads"}``."""
+        """Return id, position, text, labels, probabilities, actors and dyads as plain data."""
         prediction = self.prediction.to_dict()
         del prediction["id"]
         actors = [{"start": one.start, "end": one.end, "text": one.text, "code": one.code, "kind": one.kind} for one in self.mentions]

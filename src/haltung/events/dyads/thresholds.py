@@ -17,7 +17,7 @@ _KEYS = {"least": "pair", "alike": "same_actor", "neutral": "neutral", "nobody":
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How dyads are chosen from probabilities; ``haltung dyads tune=true`` finds the numbers on dev.
+    """How dyads are chosen from probabilities, tuned by ``haltung dyads tune=true``.
 
     Of a segment that is not neutral the likeliest pair always counts, as the label standard asks
     for, and any other pair from the probability ``pair`` on. The rest are factors: ``same_actor``
