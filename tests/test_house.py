@@ -43,12 +43,12 @@ VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "man
 
 
 # The size of the package.
-MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FILE = 200, 27_600, 400
+MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FILE = 197, 27_200, 400
 # A folder of more Python files is hard to survey; FLAT has one file for each command, or each format.
 MOST_FILES_OF_A_FOLDER = 12
 FLAT = {"cli", "corpus/readers", "serving"}
-# What is left over from before: the aim is 0 for both.
-CLASS_NAMES_USED_TWICE, WIDE_LINES = 1, 60
+# What is left over from before; the aim is 0 for both.
+CLASS_NAMES_USED_TWICE, WIDE_LINES = 0, 45
 
 
 def _run(*commands: Sequence[str]) -> list[tuple[int, str, set[str]]]:
