@@ -55,24 +55,24 @@ class DyadModel:
 
     def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment of an article; none where its stance is neutral."""
-        asked = self.questions(article)
-        rows = [row for one in asked for row in one.segments]
-        return self.choose(asked, self.predictor.predict(rows) if rows else [], article.predictions)
+        questions = self.questions(article)
+        rows = [row for one in questions for row in one.segments]
+        return self.choose(questions, self.predictor.predict(rows) if rows else [], article.predictions)
 
     def choose(
-        self, asked: Sequence[Questions], answers: Sequence[Prediction], predictions: Sequence[Prediction]
+        self, questions: Sequence[Questions], answers: Sequence[Prediction], predictions: Sequence[Prediction]
     ) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment.
 
         Args:
-            asked: from ``questions``.
+            questions: from ``questions``.
             answers: the predictions for all questions, in order.
             predictions: of the segments, by the sentence model.
         """
         left = iter(answers)
         return [
             choose(one.candidates, [next(left) for _ in one.segments], prediction.probabilities["stance"], self.thresholds)
-            for one, prediction in zip(asked, predictions, strict=True)
+            for one, prediction in zip(questions, predictions, strict=True)
         ]
 
     def questions(self, article: LabelledArticle) -> list[Questions]:

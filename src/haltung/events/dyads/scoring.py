@@ -90,9 +90,9 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> G
     predictions = predictor.predict(segments)
     articles = []
     for indices in by_article.values():
-        own = [segments[index] for index in indices]
-        headline, *mentions = actors.article([own[0].context, *(segment.text for segment in own)], own[0].date)
-        articles.append(LabelledArticle(own, mentions, [predictions[index] for index in indices], headline))
+        members = [segments[index] for index in indices]
+        headline, *mentions = actors.article([members[0].context, *(segment.text for segment in members)], members[0].date)
+        articles.append(LabelledArticle(members, mentions, [predictions[index] for index in indices], headline))
     return GoldArticles(tuple(segments), tuple(articles), tuple(map(tuple, by_article.values())))
 
 
@@ -103,13 +103,13 @@ def found_by(finder: DyadFinder, gold: GoldArticles) -> list[list[Dyad]]:
 
 def answers(gold: GoldArticles, model: DyadModel) -> list[CandidateAnswers]:
     """Return the model's answers about all segments, on which several thresholds can be tried."""
-    asked = gold.in_order(model.questions(article) for article in gold.articles)
+    questions = gold.in_order(model.questions(article) for article in gold.articles)
     stances = gold.in_order([prediction.probabilities["stance"] for prediction in article.predictions] for article in gold.articles)
-    rows = [row for one in asked for row in one.segments]
+    rows = [row for one in questions for row in one.segments]
     predicted = iter(model.predictor.predict(rows) if rows else [])
     return [
         CandidateAnswers(one.candidates, tuple(next(predicted) for _ in one.segments), of_segment)
-        for one, of_segment in zip(asked, stances, strict=True)
+        for one, of_segment in zip(questions, stances, strict=True)
     ]
 
 
