@@ -1,1 +1,1 @@
-"""Answers over HTTP: an exported bundle behind a server that puts texts of several callers into one batch."""
+"""Serve an exported bundle over HTTP; texts of several callers go through it in one batch."""

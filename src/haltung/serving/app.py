@@ -1,4 +1,4 @@
-"""The application: the endpoints, the page, the documentation, and the layers that each request passes."""
+"""The application: endpoints, page, documentation, and the layers that each request passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Articles with their dyads as one HTML file: the page of ``haltung serve`` without a server, and with the answers in it."""
+"""Articles with their dyads as one HTML file: the page of ``haltung serve`` with answers in it."""
 
 from __future__ import annotations
 

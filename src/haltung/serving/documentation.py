@@ -1,4 +1,4 @@
-"""The page at ``/docs``: the endpoints as OpenAPI describes them, in plain HTML without a script, and nothing from another host."""
+"""The page at ``/docs``: OpenAPI as plain HTML, without a script or anything from another host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ dt { font-weight: 600; }
 
 
 def page(openapi: Mapping[str, Any]) -> str:
-    """Return the page for an OpenAPI document."""
+    """Return the page of an OpenAPI document."""
     info = openapi["info"]
     return "\n".join(
         [
@@ -59,8 +59,8 @@ def _operations(openapi: Mapping[str, Any]) -> Iterator[str]:
 
 def _forms(openapi: Mapping[str, Any]) -> Iterator[str]:
     for name, schema in openapi["components"]["schemas"].items():
-        told = escape(json.dumps(schema, ensure_ascii=False, indent=2))
-        yield f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary><pre>{told}</pre></details>'
+        text = escape(json.dumps(schema, ensure_ascii=False, indent=2))
+        yield f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary><pre>{text}</pre></details>'
 
 
 def _link(schema: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The settings of a server, and its engine: a bundle on the runtime that is faster on this machine."""
+"""The settings of a server, and its engine: a bundle on the runtime that is faster here."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ Part = Mapping[str, str]
 # Each task's probabilities for one text, [labels].
 Probabilities = Mapping[str, np.ndarray]
 
-# Formats for the processor, the fastest first; those that the export has refused are not in the bundle.
+# The fastest format first; those that the export has refused are not in the bundle.
 _FASTEST = ("int8", "bf16", "fp32")
 
-# Seconds of the runtimes' trial in all; with warming up and loading both, a start still takes less than four.
+# Seconds of the runtimes' trial; with loading both, a start still takes less than four.
 _TRIAL = 0.6
 
 # What the trial reads: a news sentence of usual length, behind a headline and a lead.
@@ -48,10 +48,12 @@ _BEFORE = "Streit um Kupferzölle Chile und Peru verhandeln seit Montag über de
 # The longest estimate for a linear model, which reads a text of any length.
 _MAX_TOKENS = 512
 
-# Padding costs less than a run for each length: the shortest text of a group has at least this share of the longest one's tokens.
+# Padding costs less than a run for each length: the shortest text of a group has at least this
+# share of the longest one's tokens.
 _SIMILAR = 0.8
 
-# OpenVINO stores what it has prepared for each shape: with any width, 160 batches grew it by 80 MB; in steps of 8, by 16.
+# OpenVINO stores what it has prepared for each shape: 160 batches of any width grew it by 80 MB, in
+# steps of 8 by 16 MB.
 _STEP = 8
 
 
@@ -61,11 +63,11 @@ class Settings:
 
     ``texts`` (of a request), ``characters`` (of a text or article) and ``bytes`` (of a body) limit
     what a caller can send; ``queue`` is how many texts may wait in all. ``batch`` texts or
-    ``tokens``, padding included, go through the graph together; ``wait`` is how many seconds a batch
-    waits for company where there was some before. ``timeout`` is in seconds, from the last byte of a
-    request to its answer; ``drain`` how long a stopping server still answers new callers that it
-    stops. ``origins`` are the web pages of other hosts that may send requests from a browser.
-    ``dyads`` is a bundle of a dyad model for ``POST /events``; None: word order decides there.
+    ``tokens``, padding included, go through the graph together; ``wait`` is how many seconds a
+    batch waits for company where there was some before. ``timeout`` is in seconds, from the last
+    byte of a request to its answer; ``drain`` how long a stopping server still answers new callers
+    that it stops. ``origins`` are the web pages of other hosts that may send requests from a
+    browser. ``dyads`` is a bundle of a dyad model for ``POST /events``; None: word order decides.
     """
 
     bundle: Path
@@ -185,7 +187,7 @@ class Engine(Predictor):
             yield indices, [{task: rows[row] for task, rows in values.items()} for row in range(len(indices))]
 
     def _fewer_shapes(self, feeds: Feeds) -> Feeds:
-        """Return the inputs, for OpenVINO padded to a multiple of ``_STEP`` up to ``max_length``."""
+        """Return the inputs, for OpenVINO padded to a multiple of ``_STEP`` or ``max_length``."""
         if self.choice.graph.runtime != "openvino" or self.classifier.kind != "tokens":
             return feeds
         longest = int(self.classifier.description["input"]["max_length"])
@@ -233,7 +235,7 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | None:
-    """Return the format that a runtime is to run: that of the settings, or the fastest in the bundle."""
+    """Return what a runtime is to run: the format of the settings, or the fastest in the bundle."""
     formats = classifier.description["formats"]
     for name in _FASTEST if settings.format == "auto" else (settings.format,):
         about = formats.get(name)

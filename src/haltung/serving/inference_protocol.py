@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over HTTP, as KServe and Triton's clients speak it with any model.
+"""The Open Inference Protocol, version 2, over HTTP, as KServe and Triton's clients use it.
 
 Tensors are JSON, or bytes behind the JSON (the protocol's extension "binary tensor data").
 """
@@ -47,7 +47,7 @@ class _ProtocolBody(BaseModel):
 
 
 class Parameters(_ProtocolBody):
-    """What the protocol's extensions ask of a tensor or of all outputs; ``classification`` is refused."""
+    """What extensions want of a tensor or of all outputs; ``classification`` is refused."""
 
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
     binary_data: bool | None = None
@@ -173,7 +173,7 @@ def _metadata(service: Service) -> dict[str, Any]:
     inputs = [{"name": name, "datatype": "BYTES", "shape": [-1], "parameters": {"optional": name != "text"}} for name in FIELDS]
     outputs: list[dict[str, Any]] = []
     for task, labels in service.engine.classifier.tasks.items():
-        # The order of the columns; the protocol's parameters hold text, numbers and truth values only.
+        # The order of the columns; the protocol's parameters hold no lists.
         columns = {"labels": json.dumps(labels, ensure_ascii=False)}
         outputs += [
             {"name": task, "datatype": "BYTES", "shape": [-1]},

@@ -1,4 +1,4 @@
-"""The numbers of a server for Prometheus: requests, texts, batches, and how long they take; never a text."""
+"""The numbers of a server for Prometheus: requests, texts, batches, their times; never a text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The numbers of one server; the registry is its own, so that two servers in one process don't mix."""
+    """The numbers of one server; with its own registry, as two may run in one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

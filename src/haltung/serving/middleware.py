@@ -1,4 +1,4 @@
-"""What every request passes before its route: the key, the limits of size and time, the log, and the headers of the answer."""
+"""What every request passes: the key, the limits of size and time, the log, security headers."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ log = logging.getLogger("haltung.serving")
 
 FAILED = "the server has failed at this request; its log says where"
 
-# Of a body that is too large this many times the limit is read and dropped: a client that is still sending would not see the answer.
+# Of a body that is too large this many times the limit is read and dropped: a client that is still
+# sending would not see the answer.
 _DROPPED = 8
 
 # A client that takes longer to send its body is not waited for.
 _BODY_SECONDS = 20.0
 
-# What is counted for a client that went away before there was an answer (as nginx does); it is never sent.
+# Counted for a client that went away before there was an answer (as nginx does); never sent.
 _CLIENT_GONE = 499
 
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
-# Only the server's own files: no inline script or style, nothing from another host, no frame, no form to another host.
+# Only the server's own files: no inline script or style, no frame, no other host.
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 _HEADERS = {
@@ -62,7 +63,7 @@ class Gate:
 
 
 class Entrance:
-    """Refuses what is too large or too late, counts and logs each request, and lets no exception out.
+    """Refuses what is too large or too late, counts and logs requests, lets no exception out.
 
     A line of the log has method, route, status and time, and never a path as it was sent, a query
     or a body.
@@ -187,14 +188,14 @@ class SecurityHeaders:
 
 
 class Key:
-    """The key of a server, sent as ``X-API-Key: KEY`` or ``Authorization: Bearer KEY``; health and page need none."""
+    """The key of a server, sent as ``X-API-Key: KEY`` or ``Authorization: Bearer KEY``."""
 
     def __init__(self, key: str) -> None:
         # Digests have one length, so the time of a comparison doesn't reveal that of the key.
         self._digest = _digest(key)
 
     def check(self, scope: Scope) -> None:
-        """Raise HTTPException 401 where a request needs the key and doesn't have it."""
+        """Raise HTTPException 401 where the key is missing; health and page need none."""
         if _is_open(scope["path"]):
             return
         headers = Headers(scope=scope)

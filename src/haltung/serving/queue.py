@@ -1,4 +1,4 @@
-"""A queue that batches the texts of several callers, gives each its own answers, and lets no long request hold up the others.
+"""A queue that batches the texts of several callers, where no long request holds up the others.
 
 A thread does the work, batch after batch, on all cores. What arrives meanwhile waits, and the next
 batch takes a few texts of each request in turn. So a timed wait is hardly ever needed: only where
@@ -39,12 +39,12 @@ class QueueClosed(Exception):
 
 
 class WorkFailed(Exception):
-    """The work itself failed; names the type of the exception, whose message can hold a caller's text."""
+    """The work failed; names the exception's type, as its message can hold a caller's text."""
 
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """``texts`` and estimated ``tokens`` of a batch, ``queue`` texts that may wait in all, ``wait`` seconds for company."""
+    """``texts`` and estimated ``tokens`` of a batch, ``queue`` texts in all, ``wait`` seconds."""
 
     texts: int
     tokens: int
@@ -113,7 +113,7 @@ class Batcher:
         try:
             return await call.answer
         finally:
-            # Also where the caller has given up: the rest of its texts takes nobody's room any more.
+            # Also where the caller has given up: the rest of its texts needs no room any more.
             self._open.discard(call)
             if call in self._waiting:
                 self._waiting.remove(call)
@@ -163,7 +163,7 @@ class Batcher:
         return batch
 
     def _run_batch(self, batch: Sequence[tuple[_Call, int]]) -> None:
-        """Do the work; runs in the thread, and hands each part of the results to the loop as it comes."""
+        """Do the work in the thread, and hand each part of the results to the loop as it comes."""
         try:
             for indices, results in self._work([call.items[index] for call, index in batch]):
                 self._loop.call_soon_threadsafe(self._deliver, [batch[index] for index in indices], results)

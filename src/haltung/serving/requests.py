@@ -208,7 +208,7 @@ def parse(body: bytes, example: str = EXAMPLE, status: int = 422) -> Any:
 
 
 def sentence(errors: Sequence[ErrorDetails], example: str = EXAMPLE) -> str:
-    """Return the first of pydantic's errors as one sentence: the field and what is allowed there."""
+    """Return pydantic's first error as one sentence: the field and what is allowed there."""
     error = errors[0]
     path = [part for part in error["loc"] if part not in ("body", "one", "many")]
     where = _path(path)

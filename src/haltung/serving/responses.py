@@ -1,6 +1,6 @@
 """Responses as pydantic models: with them OpenAPI describes the labels of the model that is served.
 
-The routes answer with plain data, which these models don't check again; a test holds the answers against them.
+The routes answer with plain data, which these models don't check again; a test compares them.
 """
 
 from __future__ import annotations

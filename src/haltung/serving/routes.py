@@ -102,7 +102,7 @@ def router(service: Service) -> APIRouter:
 
 
 def described(service: Service) -> dict[str, Any]:
-    """Return what callers may want to know of the model: tasks, labels and their names, limits, metrics, provenance."""
+    """Return what callers may want to know of the model: tasks, labels, limits, provenance, …."""
     description, settings = service.engine.classifier.description, service.settings
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
     graph = service.engine.choice.graph

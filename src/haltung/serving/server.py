@@ -16,7 +16,7 @@ from haltung.serving.app import application
 from haltung.serving.engine import Settings
 from haltung.serving.service import Service
 
-# Seconds for the requests on connections that were made just before the listening socket was closed.
+# Seconds for the requests on connections made just before the listening socket was closed.
 _LAST_CALL = 0.1
 
 
@@ -24,8 +24,8 @@ class Server(uvicorn.Server):
     """uvicorn's server with an orderly end.
 
     After the first SIGTERM or SIGINT it refuses new requests while it still listens, for ``drain``
-    seconds, so that no request on its way is cut off; then uvicorn closes what is idle and waits for
-    what was taken. A second signal ends the waiting.
+    seconds, so that no request on its way is cut off; then uvicorn closes what is idle and waits
+    for what was taken. A second signal ends the waiting.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, greeting: str) -> None:

@@ -1,4 +1,4 @@
-"""What the routes share: the models of a server behind one queue, and their failures as HTTP errors."""
+"""What the routes share: the models of a server in one thread, and their failures as errors."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Service:
 
     @property
     def lacks_stances(self) -> str:
-        """What the model has in place of the stances that events are made of; "" where it has them."""
+        """What the model has in place of the stances of events; "" where it has them."""
         known = crosswalk.load().rules
         tasks = self.engine.classifier.tasks
         if "stance" not in tasks:
@@ -90,7 +90,7 @@ class Service:
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
         self.gate.stopping = True
-        # An article goes from the sentence model to the dyad model, so they are closed in this order.
+        # In the order in which an article goes through them.
         for batcher in self._batchers.values():
             await batcher.close()
         if self._thread is not None:
