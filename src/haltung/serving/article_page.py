@@ -12,7 +12,7 @@ from haltung.events.archive.pages import digest, inside
 from haltung.events.records import ArticleEvents
 from haltung.labels import Scheme
 
-# A person looks at some articles; whoever has an archive works with output=FILE.jsonl.
+# For a person; an archive is for output=FILE.jsonl.
 MOST = 200
 
 # In this order: colours, page, result, arrows.
@@ -50,15 +50,15 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
     )  # fmt: skip
 
 
-def _article(found: ArticleEvents) -> dict[str, Any]:
-    """Return an article as ``POST /events`` answers it, with its text beside it."""
-    out = found.to_dict()
+def _article(events: ArticleEvents) -> dict[str, Any]:
+    """Return an article as ``POST /events`` answers it, and its text."""
+    out = events.to_dict()
     for segment in out["segments"]:
         for values in segment["probabilities"].values():
             values.update({label: round(value, 4) for label, value in values.items()})
-    contexts = [one.segment.context for one in found.segments]
+    contexts = [one.segment.context for one in events.segments]
     segments = [{**segment, "context": context} for segment, context in zip(out["segments"], contexts, strict=True)]
-    return {**out, "segments": segments, "text": found.article.text, "body": found.article.body}
+    return {**out, "segments": segments, "text": events.article.text, "body": events.article.body}
 
 
 def _script() -> str:

@@ -184,7 +184,7 @@ def _metadata(service: Service) -> dict[str, Any]:
 
 
 def _probabilities(task: str) -> str:
-    """Return the name of a task's probabilities; a task's own name has no dot."""
+    """Return the name of a task's probabilities; a task's name has no dot."""
     return f"{task}.probabilities"
 
 

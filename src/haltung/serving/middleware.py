@@ -207,7 +207,7 @@ class Key:
 
 
 class _ClientGone(Exception):
-    """The client has hung up, or has sent what is no HTTP and was told so already."""
+    """The client has hung up, or has sent what is no HTTP and has got its answer."""
 
 
 def _is_open(path: str) -> bool:

@@ -178,7 +178,7 @@ class Batcher:
 
     def _deliver(self, parts: Sequence[tuple[_Call, int]], results: Sequence[Any]) -> None:
         for (call, index), result in zip(parts, results, strict=True):
-            if call.results[index] is None:  # else it was tried again while the first result was on its way
+            if call.results[index] is None:  # else a second try was faster than the delivery
                 call.missing -= 1
             call.results[index] = result
             if not call.missing and not call.answer.done():

@@ -34,12 +34,12 @@ def router(service: Service) -> APIRouter:
         response_model=answers.classify, responses=errors(*REFUSALS),
     )  # fmt: skip
     async def classify(body: ClassifyRequest) -> Response:
-        asked = body.root
-        many = isinstance(asked, ManyTexts)
-        parts = [segment.part() for segment in asked.segments] if isinstance(asked, ManyTexts) else [asked.part()]
+        texts = body.root
+        many = isinstance(texts, ManyTexts)
+        parts = [segment.part() for segment in texts.segments] if isinstance(texts, ManyTexts) else [texts.part()]
         limits.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
-        service.check_abstain(asked.abstain)
-        predictions = await service.predict(parts, asked.abstain)
+        service.check_abstain(texts.abstain)
+        predictions = await service.predict(parts, texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
@@ -70,9 +70,9 @@ def router(service: Service) -> APIRouter:
             raise HTTPException(501, sentence)
         prepared = await asyncio.to_thread(lambda: pipeline.prepare(_article(body), Actors.load()))
         limits.check_count(len(prepared.segments))
-        found = await service.events(prepared)
-        answer = found.to_dict()
-        for segment, labelled in zip(answer["segments"], found.segments, strict=True):
+        article_events = await service.events(prepared)
+        answer = article_events.to_dict()
+        for segment, labelled in zip(answer["segments"], article_events.segments, strict=True):
             segment["context"] = labelled.segment.context
             if body.abstain is not None:
                 segment["abstained"] = abstained(labelled.prediction, classifier.thresholds(body.abstain))

@@ -132,9 +132,9 @@ class Service:
         if self._dyad_model is None or self._dyad_engine is None:
             dyads = WordOrder().find(article)
         else:
-            asked = await asyncio.to_thread(self._dyad_model.questions, article)
-            answers = await self._predictions(self._dyad_engine, [question for one in asked for question in one.segments])
-            dyads = self._dyad_model.choose(asked, answers, predictions)
+            questions = await asyncio.to_thread(self._dyad_model.questions, article)
+            answers = await self._predictions(self._dyad_engine, [segment for one in questions for segment in one.segments])
+            dyads = self._dyad_model.choose(questions, answers, predictions)
         return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
 
     async def _predictions(self, engine: Engine, segments: Sequence[Segment]) -> list[Prediction]:
