@@ -137,7 +137,7 @@ INFERENCE = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def asked(bundle: Path) -> Iterator[TestClient]:
+def in_process(bundle: Path) -> Iterator[TestClient]:
     """A server in this process, which is faster to ask."""
     with TestClient(application(Service(Settings(bundle, runtime="onnxruntime", threads=1, texts=5, characters=50)))) as client:
         yield client
@@ -145,20 +145,20 @@ def asked(bundle: Path) -> Iterator[TestClient]:
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_body_is_answered_or_refused(asked: TestClient, body: bytes) -> None:
+def test_any_body_is_answered_or_refused(in_process: TestClient, body: bytes) -> None:
     """Whatever the bytes, either there are texts in them or there is a sentence."""
     for path in ("/classify", "/article", "/events"):
-        _answered_or_refused(asked.post(path, content=body), (413, 422))
+        _answered_or_refused(in_process.post(path, content=body), (413, 422))
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(INFERENCE, st.binary(max_size=40), st.none() | st.text(max_size=6) | st.just("fits"))
-def test_any_inference_request_is_answered_or_refused(asked: TestClient, body: Any, behind: bytes, length: str | None) -> None:
+def test_any_inference_request_is_answered_or_refused(in_process: TestClient, body: Any, behind: bytes, length: str | None) -> None:
     """The same for tensors, with bytes behind them that may belong to them or not."""
     head = json.dumps(body).encode()
     given_length = str(len(head)) if length == "fits" else length
     headers = {} if given_length is None else {b"inference-header-content-length": given_length.encode()}
-    _answered_or_refused(asked.post("/v2/models/haltung/infer", content=head + behind, headers=headers), (400, 413, 422))
+    _answered_or_refused(in_process.post("/v2/models/haltung/infer", content=head + behind, headers=headers), (400, 413, 422))
 
 
 def _answered_or_refused(answer: httpx.Response, refusals: tuple[int, ...]) -> None:
@@ -179,9 +179,9 @@ def _answered_or_refused(answer: httpx.Response, refusals: tuple[int, ...]) -> N
         '{"inputs": [{"name": "text", "datatype": "SECRET", "shape": ["SECRET"]}]}', f'{{"text": "{"SECRET" * 10}"}}',
     ],
 )  # fmt: skip
-def test_no_refusal_repeats_what_was_sent(asked: TestClient, path: str, body: str) -> None:
+def test_no_refusal_repeats_what_was_sent(in_process: TestClient, path: str, body: str) -> None:
     """Neither a text nor a key: the sentence names fields of ours and what they take."""
-    answer = asked.post(path, content=body)
+    answer = in_process.post(path, content=body)
     assert answer.status_code in (400, 413, 422)
     assert list(answer.json()) == ["error"]
     assert "SECRET" not in answer.text

@@ -68,14 +68,14 @@ def test_the_server_tells_what_it_is(client: httpx.Client) -> None:
 
 def test_the_model_tells_its_tensors(client: httpx.Client) -> None:
     """Inputs, and for each task its labels and its probabilities, whose columns are named."""
-    told = client.get("/v2/models/haltung/versions/1").json()
-    assert [tensor["name"] for tensor in told["inputs"]] == ["text", "context", "target"]
-    shapes = {tensor["name"]: (tensor["datatype"], tensor["shape"]) for tensor in told["outputs"]}
+    described = client.get("/v2/models/haltung/versions/1").json()
+    assert [tensor["name"] for tensor in described["inputs"]] == ["text", "context", "target"]
+    shapes = {tensor["name"]: (tensor["datatype"], tensor["shape"]) for tensor in described["outputs"]}
     assert shapes == {
         "tone": ("BYTES", [-1]), "tone.probabilities": ("FP32", [-1, 2]),
         "themes": ("BYTES", [-1]), "themes.probabilities": ("FP32", [-1, 3]),
     }  # fmt: skip
-    assert json.loads(told["outputs"][3]["parameters"]["labels"]) == ["energy", "trade", "arms"]
+    assert json.loads(described["outputs"][3]["parameters"]["labels"]) == ["energy", "trade", "arms"]
 
 
 def test_texts_as_json_get_their_tensors_as_json(client: httpx.Client, expected: dict[str, np.ndarray]) -> None:
@@ -188,7 +188,7 @@ def test_a_mistake_is_refused_as_the_protocol_has_it(client: httpx.Client, body:
         (b"", 0, "²", "is no length that fits the body"),
     ],
 )
-def test_broken_bytes_are_told(client: httpx.Client, raw: bytes, size: int, length: str | None, sentence: str) -> None:
+def test_broken_bytes_are_refused(client: httpx.Client, raw: bytes, size: int, length: str | None, sentence: str) -> None:
     """Lengths that do not add up, and text that is none."""
     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": size}}
     head = json.dumps({"inputs": [tensor]}).encode()

@@ -131,14 +131,14 @@ def test_a_wrong_date_is_refused(client: httpx.Client, date: object) -> None:
 
 def test_the_model_is_described(client: httpx.Client) -> None:
     """Tasks, labels with both names, limits, and what runs it."""
-    told = client.get("/model").json()
-    assert told["tasks"]["topic"]["labels"]["security"]["de"] == "Sicherheit"
-    assert told["events"] is True
-    assert (told["runtime"], told["format"], told["precisions"]) == ("onnxruntime", "fp32", [0.9])
-    assert told["limits"] == {"texts": 50, "characters": 2000, "bytes": 100_000, "seconds": 30.0}
+    described = client.get("/model").json()
+    assert described["tasks"]["topic"]["labels"]["security"]["de"] == "Sicherheit"
+    assert described["events"] is True
+    assert (described["runtime"], described["format"], described["precisions"]) == ("onnxruntime", "fp32", [0.9])
+    assert described["limits"] == {"texts": 50, "characters": 2000, "bytes": 100_000, "seconds": 30.0}
 
 
-def test_health_is_told(client: httpx.Client) -> None:
+def test_health_is_reported(client: httpx.Client) -> None:
     """A supervisor learns that the server lives and takes requests."""
     assert [client.get(f"/health/{name}").json() for name in ("live", "ready")] == [{"status": "live"}, {"status": "ready"}]
 
@@ -231,7 +231,7 @@ def test_a_mistake_in_an_article_is_one_sentence(client: httpx.Client, path: str
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/classify", 405), ("POST", "/model", 405), ("GET", "/page/x.js", 404)]
 )
-def test_a_wrong_address_is_told(client: httpx.Client, method: str, path: str, status: int) -> None:
+def test_a_wrong_address_is_refused(client: httpx.Client, method: str, path: str, status: int) -> None:
     """Errors have one form, also those of the framework."""
     answer = client.request(method, path)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])

@@ -91,19 +91,19 @@ def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
         ({"origins": ("https://example.org/",)}, "origins has 'https://example.org/'"),
     ],
 )
-def test_what_can_not_be_served_is_told(bundle: Path, given: dict[str, Any], sentence: str) -> None:
+def test_what_can_not_be_served_is_refused(bundle: Path, given: dict[str, Any], sentence: str) -> None:
     """Before anything listens."""
     with pytest.raises(UserError, match=sentence.replace("(", r"\(")):
         open_engine(Settings(bundle, **given))
 
 
-def test_a_folder_that_is_no_bundle_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     """With the way to one."""
     with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle; name a folder that `haltung export` has written"):
         open_engine(Settings(tmp_path))
 
 
-def test_a_graph_that_is_missing_or_broken_is_told(tmp_path: Path) -> None:
+def test_a_graph_that_is_missing_or_broken_is_refused(tmp_path: Path) -> None:
     """Whatever the runtime says of it, it is one sentence."""
     bundle = exported.write(tmp_path / "bundle")
     graph = bundle / "onnx/model.fp32.onnx"
@@ -116,7 +116,7 @@ def test_a_graph_that_is_missing_or_broken_is_told(tmp_path: Path) -> None:
         open_engine(Settings(bundle))
 
 
-def test_a_port_that_is_taken_is_told(bundle: Path, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_refused(bundle: Path, tmp_path: Path) -> None:
     """One sentence and exit code 2, before the model is loaded."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -140,7 +140,7 @@ def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("found", ["", " \n", "schlüssel", "a\tb"])
-def test_a_key_that_no_header_can_hold_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str) -> None:
+def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str) -> None:
     """An empty key would be no lock at all."""
     (tmp_path / "key").write_text(found, encoding="utf-8")
     with pytest.raises(UserError, match="is empty or has other characters"):
