@@ -6,12 +6,18 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra._internal.config_repository import ConfigRepository
+from hydra.plugins.config_source import ConfigResult
 from hydra.utils import get_object
+from omegaconf import DictConfig
 
 from haltung import labels
 from haltung.cli import COMMANDS
@@ -25,6 +31,22 @@ SCHEMES = sorted((CONFIGS / "labels").glob("*.yaml"))  # read by haltung.labels,
 Case = tuple[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A file of a group, and the part of the config that it goes to."""
+
+    group: str
+    package: str
+    file: Path
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return the overrides that choose it, with a value for each key that a user has to give."""
+        name = self.group if self.package == self.group else f"{self.group}@{self.package}"
+        return f"{name}={self.file.stem}", *_unset(_read(self.file), self.package)
+
+
+@cache
 def _read(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
@@ -48,29 +70,54 @@ def _unset(node: dict[str, Any], prefix: str) -> Iterator[str]:
             yield from _unset(value, f"{prefix}.{key}")
 
 
-def _cases() -> Iterator[tuple[Case, Path]]:
-    """Return every command with every choice of its groups, each choice with every choice inside it, and the file that it is about."""
-    within: set[Path] = set()
+def _choices(path: Path, within: str = "") -> list[list[Choice]]:
+    """Return the choices of each group of a file; ``within`` is the package that the file goes to."""
+    groups = [(group, f"{within}.{package}" if within else package) for group, package in _groups(path).items()]
+    return [[Choice(group, package, file) for file in sorted((CONFIGS / group).glob("*.yaml"))] for group, package in groups]
+
+
+def _cases() -> Iterator[tuple[Case, list[Path]]]:
+    """Return cases in which each command has each choice of each group once, and the files that each case is about.
+
+    Choices of different groups share a case, except for experiments, which change the others. What may be chosen inside a corpus
+    (rules, splits) is the same for all commands, which share it out among themselves.
+    """
+    inside: dict[Path, Iterator[tuple[Choice, ...]]] = {}
     for path in sorted(CONFIGS.glob("*.yaml")):
-        yield (path.stem, ()), path
-        for group, package in _groups(path).items():
-            for choice in sorted((CONFIGS / group).glob("*.yaml")):
-                words = (f"{group}={choice.stem}", *_unset(_read(choice), package))
-                yield (path.stem, words), choice
-                # A corpus has its splits inside, whatever the command: one command is enough for those.
-                if choice not in within:
-                    within.add(choice)
-                    yield from (((path.stem, (*words, *more)), file) for more, file in _inner(choice, package))
-
-
-def _inner(path: Path, package: str) -> Iterator[tuple[tuple[str, ...], Path]]:
-    for group, inside in _groups(path).items():
-        place = f"{package}.{inside}"
-        for choice in sorted((CONFIGS / group).glob("*.yaml")):
-            yield (f"{group}@{place}={choice.stem}", *_unset(_read(choice), place)), choice
+        yield (path.stem, ()), [path]
+        groups = _choices(path)
+        rows = [*zip_longest(*(group for group in groups if group[0].group != "experiment"))]
+        rows += [(choice,) for group in groups if group[0].group == "experiment" for choice in group]
+        for row in rows:
+            chosen = [choice for choice in row if choice]
+            for outer in tuple(chosen):
+                rest = inside.setdefault(outer.file, iter([*zip_longest(*_choices(outer.file, outer.package))]))
+                chosen += [choice for choice in next(rest, ()) if choice]
+            yield (path.stem, tuple(word for choice in chosen for word in choice.words)), [choice.file for choice in chosen]
+    assert [file for file, rest in inside.items() if next(rest, None)] == []
 
 
 CASES = list(_cases())
+
+
+@cache
+def _composed(command: str, words: tuple[str, ...]) -> DictConfig:
+    return compose(command, words)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_once() -> Iterator[None]:
+    """Let Hydra read each file once for all cases, as it does for all parts of one config."""
+    load, results = ConfigRepository.load_config, {}
+
+    def load_config(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+        if config_path not in results:
+            results[config_path] = load(self, config_path)
+        return results[config_path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load_config)
+        yield
 
 
 def _bound(node: Any, place: str) -> Iterator[str]:
@@ -93,8 +140,7 @@ def _bound(node: Any, place: str) -> Iterator[str]:
 @pytest.mark.parametrize("case", [case for case, _ in CASES], ids=lambda case: " ".join([case[0], *case[1]]))
 def test_each_choice_composes_and_fits_the_objects_it_describes(case: Case) -> None:
     """Whatever may be chosen can be made: all keys are known to the class that takes them, and none is missing."""
-    command, words = case
-    config = plain(compose(command, list(words)))
+    config = plain(_composed(*case))
     assert [fault for key, node in config.items() for fault in _bound(node, key)] == []
 
 
@@ -106,7 +152,7 @@ def test_each_shipped_label_scheme_is_whole(path: Path) -> None:
 
 def test_no_config_file_is_left_out() -> None:
     """Each file is a command, a choice that some command offers, or a label scheme; none lies there unused."""
-    used = {path for _, path in CASES} | set(SCHEMES)
+    used = {path for _, paths in CASES for path in paths} | set(SCHEMES)
     assert [str(path.relative_to(CONFIGS)) for path in FILES if path not in used] == []
 
 
@@ -123,7 +169,9 @@ def test_each_file_begins_with_a_command_that_works(path: Path) -> None:
         # What the comment leaves out (the path of a user's file) is given here.
         chosen = [CONFIGS / group / f"{name}.yaml" for group, _, name in (word.partition("=") for word in overrides)]
         rest = [word for file in chosen if file.is_file() for word in _unset(_read(file), file.parent.name)]
-        assert compose(command, [*overrides, *(word for word in rest if word.partition("=")[0] not in given)])
+        every = (*overrides, *(word for word in rest if word.partition("=")[0] not in given))
+        # Most are part of a case above, which composes them.
+        assert any(command == case[0] and {*every} <= {*case[1]} for case, _ in CASES) or _composed(command, every)
 
 
 def _first(path: Path) -> str:
@@ -143,4 +191,4 @@ def test_the_first_comment_of_a_choice_names_the_choice(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=lambda path: path.stem)
 def test_an_experiment_changes_the_config(path: Path) -> None:
     """Without its header an experiment would compose, and change nothing."""
-    assert compose("train", [f"experiment={path.stem}"]) != compose("train", [])
+    assert _composed("train", (f"experiment={path.stem}",)) != _composed("train", ())
