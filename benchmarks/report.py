@@ -26,12 +26,10 @@ from rich.table import Table
 from scipy import stats
 
 from haltung.cli.build import scheme_of
-from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
-from haltung.evaluation.error_analysis.mistakes import find_mistakes
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
-from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
-from haltung.evaluation.metrics.calibration import measure
+from haltung.evaluation.metrics.calibration import PRECISIONS, measure, thresholds
 from haltung.evaluation.metrics.classification import Counts, article_counts, evaluate, with_intervals
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page as report

@@ -33,13 +33,13 @@ from haltung.models import bundle
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 from haltung.tracking import Store
-from haltung.training.calibrate import calibrate, calibration_of
+from haltung.training.calibrate import calibrate
 from haltung.training.recipe import Training
 
 PACKAGE = f"{Path(haltung.__file__).parent}/"
 
 # How many files are on each way, at most.
-BUNDLE, TRAINING, PREDICTION, DYADS, REQUEST, REPORT, EVALUATION = 35, 47, 14, 22, 10, 36, 44
+BUNDLE, TRAINING, PREDICTION, DYADS, REQUEST, REPORT, EVALUATION = 35, 47, 14, 22, 10, 30, 44
 
 
 class FileCounter:
@@ -208,7 +208,7 @@ def test_predictions_become_a_report(trained: Trained, counter: FileCounter, tmp
     """Metrics with intervals, calibration, error analysis, and the page."""
     from haltung.evaluation.metrics.classification import evaluate, with_intervals
     from haltung.evaluation.report import page
-    from haltung.experiments.evaluate import analyse_errors
+    from haltung.experiments.evaluate import analyse_errors, calibration_of
 
     model, segments = bundle.load(trained.bundle), trained.corpus.segments("test")
     write_predictions(tmp_path / "test.parquet", score(segments, model.predict(segments), trained.corpus.scheme, "tiny", "test"))

@@ -20,7 +20,6 @@ from haltung.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, Publi
 from haltung.evaluation.metrics.classification import evaluate, with_intervals
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import comparison as tables
-from haltung.evaluation.report import comparison_page
 from haltung.experiments import compare as comparison
 from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 
@@ -161,7 +160,7 @@ class _Page(HTMLParser):
 
 def test_a_folder_holds_page_tables_and_plot(found: Comparison, tmp_path: Path) -> None:
     """The page needs no other file, speaks the language, and says the verdict first."""
-    files = comparison_page.write(tmp_path / "out", found, SCHEME, "de", {"command": "haltung <compare>"})
+    files = tables.write(tmp_path / "out", found, SCHEME, "de", {"command": "haltung <compare>"})
     assert sorted(files) == sorted((tmp_path / "out").iterdir())
     text = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
     page = _Page(text)
@@ -174,12 +173,12 @@ def test_a_folder_holds_page_tables_and_plot(found: Comparison, tmp_path: Path) 
 
 def test_a_comparison_replaces_an_older_one_and_nothing_else(found: Comparison, tmp_path: Path) -> None:
     """A folder with other things in it is left alone."""
-    comparison_page.write(tmp_path / "out", found, SCHEME)
-    comparison_page.write(tmp_path / "out", found, SCHEME)
+    tables.write(tmp_path / "out", found, SCHEME)
+    tables.write(tmp_path / "out", found, SCHEME)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(UserError, match="is not empty and no comparison"):
-        comparison_page.write(tmp_path / "mine", found, SCHEME)
+        tables.write(tmp_path / "mine", found, SCHEME)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
 
 
@@ -216,7 +215,7 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
     """With its difference beside it."""
     from matplotlib.text import Text
 
-    figure = comparison_page.forest(found, "stance", SCHEME, "de")
+    figure = tables.forest(found, "stance", SCHEME, "de")
     figure.draw_without_rendering()
     output = {text.get_text() for text in figure.findobj(Text)}
     assert "good\ngegen poor_one" in output
@@ -253,7 +252,7 @@ def test_a_result_for_a_split_of_another_size_is_left_out_by_name(published: Com
 
 def test_each_format_shows_published_results(published: Comparison, tmp_path: Path) -> None:
     """Page, Markdown, LaTeX, CSV and JSON."""
-    comparison_page.write(tmp_path / "out", published, SCHEME)
+    tables.write(tmp_path / "out", published, SCHEME)
     texts = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir() if path.suffix != ".png"}
     assert '<tr class="published"><th scope="row">M-BERT (published)</th>' in texts["comparison.html"]
     assert _Page(texts["comparison.html"]).open == []

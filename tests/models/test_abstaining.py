@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tiny
-from haltung.evaluation.metrics.abstention import thresholds
+from haltung.evaluation.metrics.calibration import thresholds
 from haltung.evaluation.predictions import score
 from haltung.models import bundle
 from haltung.models.calibration import Calibration

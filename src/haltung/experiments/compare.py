@@ -12,7 +12,8 @@ from haltung import tracking
 from haltung.errors import UserError
 from haltung.evaluation.comparison import Comparison, System
 from haltung.evaluation.predictions import ScoredSplit, read_predictions
-from haltung.evaluation.report import comparison_page, page
+from haltung.evaluation.report import comparison as report
+from haltung.evaluation.report import page
 from haltung.tracking import RunRecord, Store
 
 # What a cross-validation calls the predictions of all its held-out parts together.
@@ -109,11 +110,11 @@ def save(
     }
     with tempfile.TemporaryDirectory() as scratch:
         target = folder or Path(scratch) / "comparison"
-        comparison_page.write(target, comparison, systems[0].runs[0].scheme, language, details)
+        report.write(target, comparison, systems[0].runs[0].scheme, language, details)
         run = _track(store, comparison, systems, target, command) if store is not None else ""
     if folder is None and store is not None:
-        return tracking.artifact(tracking.find(store, run), f"comparison/{comparison_page.PAGE}"), run
-    return target / comparison_page.PAGE, run
+        return tracking.artifact(tracking.find(store, run), f"comparison/{report.PAGE}"), run
+    return target / report.PAGE, run
 
 
 def recipe_of(config: Mapping[str, object]) -> dict[str, object]:

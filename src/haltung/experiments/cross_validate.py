@@ -17,7 +17,7 @@ from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Sprea
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
-from haltung.experiments.train import Plan, directory_of, mean_and_deviation, tracked, train
+from haltung.experiments.train import Plan, directory_of, tracked, train
 from haltung.tracking import Store
 
 # The name of the joined predictions' split: evaluation/folds/predictions.parquet.
@@ -85,7 +85,7 @@ def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int,
         summary = over_folds([fold.result for fold in folds])
         details = {"run": parent.id, "command": tags["haltung.command"], "folds": str(len(plans))}
         page.write(directory / KEY, result, scored, language=first.language, title=name, details=details)
-        parent.metrics({KEY: {**result.headline(), **mean_and_deviation(summary)}})
+        parent.metrics({KEY: {**result.headline(), **summary.metrics()}})
         parent.artifact(directory / KEY, f"evaluation/{KEY}")
     return CrossValidation(parent.id, parent.name, parent.where, directory / KEY, result, summary)
 

@@ -11,24 +11,23 @@ from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.comparison import with_intervals_of_means
-from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
-from haltung.evaluation.error_analysis.mistakes import Mistake, Mistakes, Word, find_mistakes
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Mistake, Mistakes, Word, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics import classification, minimal_pairs
+from haltung.evaluation.metrics.calibration import CalibrationReport, measure
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
 from haltung.experiments.primer import TASK, PrimerResult, primer_of
-from haltung.experiments.train import mean_and_deviation
 from haltung.labels import Scheme
 from haltung.models import bundle
+from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
 from haltung.models.exported import ExportedModel
 from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord
-from haltung.training.calibrate import calibration_of
 
 SPLITS = ("dev", "test")
 
@@ -114,7 +113,7 @@ def evaluate(
         return Evaluation(tuple(done), None)
     summary = with_intervals_of_means(classification.summary([model.result for model in done]), [model.scored for model in done])
     run, key = tracking.attach(group), f"{corpus.name}.{split}"
-    run.metrics({key: mean_and_deviation(summary)})
+    run.metrics({key: summary.metrics()})
     run.text(summary.to_json(), f"evaluation/{key}/summary.json")
     return Evaluation(tuple(done), summary)
 
@@ -169,6 +168,13 @@ def evaluate_model(
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
         run.artifact(folder, f"evaluation/{key}")
     return ModelEvaluation(trained.name, folder, result, scored, primer)
+
+
+def calibration_of(model: Predictor, scored: ScoredSplit) -> CalibrationReport:
+    """Return the calibration metrics of a model on a split, with and without its temperatures."""
+    calibration = model.calibration
+    before = replace(scored, probabilities=uncalibrated(scored.probabilities, scored.scheme, calibration))
+    return measure(scored, calibration.temperatures, calibration.thresholds, before)
 
 
 def analyse_errors(

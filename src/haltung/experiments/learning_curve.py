@@ -12,7 +12,7 @@ from haltung.corpus.store import Prepared
 from haltung.corpus.stratify import subsample
 from haltung.evaluation.metrics.classification import summary
 from haltung.evaluation.metrics.results import Spread
-from haltung.evaluation.report import plots, style
+from haltung.evaluation.report import style, training_plots
 from haltung.evaluation.report.i18n import count, word
 from haltung.evaluation.report.tables import Grid, spread
 from haltung.experiments.train import Plan, directory_of, tracked, train
@@ -83,7 +83,9 @@ def learning_curve(
             ]
             for task in last
         }
-        plot = style.save(plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language), directory / "learning_curve.png")
+        plot = style.save(
+            training_plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language), directory / "learning_curve.png"
+        )
         parent.artifact(plot, "curve")
         parent.text(json.dumps([asdict(point) for point in points], indent=2) + "\n", "curve/points.json")
     return LearningCurve(parent.id, parent.name, parent.where, plot, tuple(points))

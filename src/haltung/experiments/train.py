@@ -24,6 +24,7 @@ from haltung.evaluation.metrics import classification, results
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import score, write_predictions
 from haltung.evaluation.report import page
+from haltung.experiments.evaluate import calibration_of
 from haltung.experiments.primer import PrimerResult, primer_of
 from haltung.files import write_text
 from haltung.models import bundle
@@ -31,7 +32,7 @@ from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
-from haltung.training.calibrate import calibrate, calibration_of
+from haltung.training.calibrate import calibrate
 from haltung.training.recipe import Training
 
 if TYPE_CHECKING:
@@ -248,20 +249,9 @@ def train_seeds(
             run.tags({tracking.MEMBERS: " ".join(outcome.run for outcome in outcomes)})
             callback(outcomes[-1])
         summary = classification.summary([outcome.evaluation for outcome in outcomes])
-        run.metrics({"dev": mean_and_deviation(summary)})
+        run.metrics({"dev": summary.metrics()})
         run.text(summary.to_json(), "dev/summary.json")
     return SeedsOutcome(run.id, summary, tuple(outcomes))
-
-
-def mean_and_deviation(summary: Summary) -> dict[str, dict[str, dict[str, float]]]:
-    """Return a summary as metrics, ``{"stance": {"macro_f1": {"mean": …, "sd": …}}}``."""
-    return {
-        task: {
-            metric: {"mean": value.mean} | ({"sd": value.deviation} if value.deviation is not None else {})
-            for metric, value in values.items()
-        }
-        for task, values in summary.tasks.items()
-    }
 
 
 def tags_of(corpus: Prepared, kind: str, command: Sequence[str], share: float = 1.0) -> dict[str, str]:

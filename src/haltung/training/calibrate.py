@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from haltung.evaluation.metrics.abstention import PRECISIONS, thresholds
-from haltung.evaluation.metrics.calibration import CalibrationReport, measure
+from haltung.evaluation.metrics.calibration import PRECISIONS, thresholds
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.models.calibration import Calibration, calibrated, fitted, uncalibrated
-from haltung.models.predictor import Model, Predictor
+from haltung.models.calibration import Calibration, calibrated, fitted
+from haltung.models.predictor import Model
 
 
 def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> ScoredSplit:
@@ -30,10 +29,3 @@ def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = P
     after = replace(scored, probabilities=calibrated(scored.probabilities, scored.scheme, Calibration(temperatures)))
     model.calibration = Calibration(temperatures, thresholds(after, precisions))
     return after
-
-
-def calibration_of(model: Predictor, scored: ScoredSplit) -> CalibrationReport:
-    """Return the calibration metrics of a model on a split, with and without its temperatures."""
-    calibration = model.calibration
-    before = replace(scored, probabilities=uncalibrated(scored.probabilities, scored.scheme, calibration))
-    return measure(scored, calibration.temperatures, calibration.thresholds, before)

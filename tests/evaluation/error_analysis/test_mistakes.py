@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.mistakes import Mistake, confusions, find_mistakes, label_issues, mistakes
+from haltung.evaluation.error_analysis.analysis import Mistake, confusions, find_mistakes, label_issues, mistakes
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 from haltung.records import Segment

@@ -8,8 +8,7 @@ import pytest
 
 from haltung.actors.states import state_mentions, states
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.masking import masked, swapped
-from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
+from haltung.evaluation.error_analysis.name_sensitivity import masked, name_sensitivity, swapped
 from haltung.evaluation.predictions import score
 from haltung.evaluation.report import tables
 from haltung.labels import parse

@@ -15,7 +15,7 @@ import tiny
 from command_line import find_run, haltung, recipe, write_corpus
 from haltung.cli import main
 from haltung.errors import UserError
-from haltung.evaluation.metrics.abstention import abstention, threshold, thresholds
+from haltung.evaluation.metrics.calibration import abstention, threshold, thresholds
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 from haltung.models import bundle

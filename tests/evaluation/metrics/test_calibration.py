@@ -17,8 +17,9 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.calibration import brier_parts, calibration, measure
 from haltung.evaluation.metrics.classification import outcomes
 from haltung.evaluation.predictions import ScoredSplit, score
-from haltung.evaluation.report import calibration as tables
+from haltung.evaluation.report import plots, tables
 from haltung.evaluation.report.i18n import number, word
+from haltung.experiments.evaluate import calibration_of
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.calibration import Calibration, fitted, tempered
@@ -27,7 +28,7 @@ from haltung.models.neural import build
 from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.training.calibrate import calibrate, calibration_of
+from haltung.training.calibrate import calibrate
 
 AB = parse({"name": "ab", "tasks": {"stance": {"labels": ["a", "b"]}}})
 FIVE = parse({"name": "five", "tasks": {"stance": {"labels": list("abcde")}}})
@@ -303,13 +304,13 @@ def test_calibration_has_tables_and_plots(language: str) -> None:
     """In both languages; they show the metrics of the report."""
     split, before = simulated(300, 4, 2.0, articles=30), simulated(300, 4, articles=30)
     report = measure(split, {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}}, before=before)
-    (row,) = tables.overview(report, FIVE, language).rows
+    (row,) = tables.calibration(report, FIVE, language).rows
     assert (row[1], row[4]) == (number(1.25, language, 2), number(report.tasks["stance"].ece, language))
     rows = tables.abstention(report.abstention["stance"], FIVE.stance, language).rows
     assert [row[:2] for row in rows] == [
         (number(0.8, language, 2), number(0.6, language)), (number(0.95, language, 2), word("unreached", language))
     ]  # fmt: skip
-    for plot in (tables.reliability, tables.coverage_risk):
+    for plot in (plots.reliability, plots.coverage_risk):
         plot(report, FIVE.stance, language).draw_without_rendering()
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from haltung.evaluation.error_analysis.analysis import ErrorAnalysis
-from haltung.evaluation.error_analysis.mistakes import Word, find_mistakes
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Word, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics.classification import evaluate

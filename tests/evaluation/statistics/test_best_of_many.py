@@ -23,7 +23,7 @@ import simulated
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import Counts, TaskMean, mean_over_tasks
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.evaluation.statistics.best_of_many import Gain, gain
+from haltung.evaluation.statistics.significance import Gain, gain
 from haltung.labels import parse
 from simulated import articles
 

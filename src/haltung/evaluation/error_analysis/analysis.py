@@ -1,17 +1,111 @@
-"""The record of an error analysis: slices, sensitivity to names, and errors to read."""
+"""An error analysis: slices, sensitivity to names, and errors to read.
+
+These are confident mistakes, confused labels, and gold labels that may be wrong.
+"""
 
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from haltung.evaluation.error_analysis.mistakes import Mistakes
+import numpy as np
+
+from haltung.errors import UserError
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity
 from haltung.evaluation.error_analysis.slices import Slices
+from haltung.evaluation.metrics.classification import confusion
+from haltung.evaluation.predictions import Floats, ScoredSplit
+from haltung.labels import Task
+from haltung.records import Segment
 
 FORMAT = 1
 ERROR_ANALYSIS = "examination.json"
+
+
+@dataclass(frozen=True)
+class Word:
+    """The attribution of one word, from -1 (against the label) to 1 (for it).
+
+    The word is at ``[start, end)`` of ``part`` (text, target or context).
+    """
+
+    part: str
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A segment that was predicted wrongly.
+
+    ``gold`` and ``predicted`` are label ids, one of each for a single-label task. ``probability``
+    is that of ``label``, the predicted one, and ``gold_probability`` that of the gold label. For a
+    multi-label task ``label`` is the one with the most confident wrong decision, ``probability``
+    its confidence (in its absence, where it is missed), and ``gold_probability`` the rest to 1.
+    ``words`` are the attributions for ``label``, empty where none were computed.
+    """
+
+    task: str
+    id: str
+    article: str
+    gold: tuple[str, ...]
+    predicted: tuple[str, ...]
+    label: str
+    probability: float
+    gold_probability: float
+    text: str
+    target: str
+    context: str
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often ``gold`` was predicted as ``predicted``.
+
+    ``share`` is relative to the segments with that gold label; ``examples`` are the ids of the most
+    confident ones.
+    """
+
+    task: str
+    gold: str
+    predicted: str
+    count: int
+    share: float
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelIssue:
+    """A gold label that may be wrong.
+
+    The model, which was not trained on this segment, confidently predicts ``suggested``.
+    ``quality`` is cleanlab's score of the gold label, 0 (likely wrong) to 1. Some issues are the
+    model's errors; it is a list to read, not to apply.
+    """
+
+    task: str
+    id: str
+    article: str
+    gold: str
+    suggested: str
+    quality: float
+    text: str
+    context: str
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The errors of all tasks; ``wrong`` counts them by task, whether or not they are listed."""
+
+    wrong: Mapping[str, int]
+    mistakes: tuple[Mistake, ...]
+    confusions: tuple[Confusion, ...]
+    issues: tuple[LabelIssue, ...]
 
 
 @dataclass(frozen=True)
@@ -48,3 +142,131 @@ class ErrorAnalysis:
         # The key that files have had from the first version on.
         data: dict[str, Any] = {("reliance" if name == "name_sensitivity" else name): value for name, value in asdict(self).items()}
         return json.dumps({"format": FORMAT, **data}, ensure_ascii=False) + "\n"
+
+
+def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issue_limit: int = 50) -> Mistakes:
+    """Return the errors of all tasks: up to ``limit`` mistakes and ``issue_limit`` issues each.
+
+    Raises:
+        UserError: cleanlab is not installed, and ``issue_limit`` is not 0.
+    """
+    tasks = [task for task in split.scheme if split.labelled(task.name).any()]
+    return Mistakes(
+        {task.name: len(wrong_rows(split, task)) for task in tasks},
+        tuple(mistake for task in tasks for mistake in mistakes(split, segments, task, limit)),
+        tuple(pair for task in tasks for pair in confusions(split, task)),
+        tuple(issue for task in tasks for issue in label_issues(split, segments, task, issue_limit)) if issue_limit else (),
+    )
+
+
+def wrong_rows(split: ScoredSplit, task: Task) -> list[int]:
+    """Return the rows that are predicted wrongly, the most confident first."""
+    gold, decided = split.gold[task.name], split.decided(task.name)
+    wrong = gold != decided if gold.ndim == 1 else (gold != decided).any(axis=1)
+    rows = np.flatnonzero(wrong & split.labelled(task.name))
+    confidence = _confidence(split, task)[rows].max(axis=1)
+    return [int(row) for row in rows[np.argsort(-confidence, kind="stable")]]
+
+
+def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
+    """Return the most confident errors of a task, the most confident first.
+
+    Args:
+        split: predictions and gold.
+        segments: the same segments, in the same order.
+        task: of the scheme.
+        limit: how many at most.
+    """
+    confidence, out = _confidence(split, task), []
+    gold, decided = split.gold[task.name], split.decided(task.name)
+    for row in wrong_rows(split, task)[:limit]:
+        label, segment = int(confidence[row].argmax()), segments[row]
+        probability = float(confidence[row, label])
+        of_gold = float(split.probabilities[task.name][row, gold[row]]) if task.kind == "single" else 1 - probability
+        out.append(
+            Mistake(
+                task.name, segment.id, segment.article, _ids(gold[row], task), _ids(decided[row], task), task.ids[label],
+                probability, of_gold, segment.text, segment.target, segment.context,
+            )
+        )  # fmt: skip
+    return out
+
+
+def confusions(split: ScoredSplit, task: Task, examples: int = 5) -> list[Confusion]:
+    """Return the pairs of gold and predicted label that occur, the most frequent first.
+
+    There are none for a multi-label task.
+    """
+    if task.kind == "multi":
+        return []
+    rows = split.labelled(task.name)
+    gold, decided = split.gold[task.name], split.decided(task.name)
+    counts = confusion(gold[rows], decided[rows], len(task))
+    ids: dict[tuple[int, int], list[str]] = {}
+    for row in wrong_rows(split, task):
+        ids.setdefault((int(gold[row]), int(decided[row])), []).append(split.ids[row])
+    return [
+        Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / int(counts[a].sum()), tuple(ids[a, b][:examples]))
+        for a, b in sorted(ids, key=lambda pair: (-counts[pair], pair))
+    ]
+
+
+def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
+    """Return the gold labels that are likely wrong, the likeliest first.
+
+    There are none for a multi-label task. Confident learning (Northcutt, Jiang and Chuang 2021,
+    "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label is an issue
+    where another one is more probable than it is for those who have it. It needs predictions for
+    segments that the model was not trained on, which ``split`` has for dev, test, and out-of-fold.
+
+    Raises:
+        UserError: cleanlab is not installed.
+    """
+    if task.kind == "multi":
+        return []
+    rows = np.flatnonzero(split.labelled(task.name))
+    gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
+    if len(np.unique(gold)) < 2:
+        return []
+    is_issue, quality = _cleanlab(gold, probabilities)
+    out = []
+    for index in sorted(np.flatnonzero(is_issue), key=lambda index: (quality[index], index))[:limit]:
+        segment, best = segments[rows[index]], int(probabilities[index].argmax())
+        if best != gold[index]:
+            labels = (task.ids[gold[index]], task.ids[best])
+            out.append(LabelIssue(task.name, segment.id, segment.article, *labels, float(quality[index]), segment.text, segment.context))
+    return out
+
+
+def _confidence(split: ScoredSplit, task: Task) -> Floats:
+    """Return the confidence of each decision that may be a mistake, ``[n, labels]``, elsewhere -1.
+
+    These are the predicted label, or each wrong decision of a multi-label task.
+    """
+    values, decided = split.probabilities[task.name], split.decided(task.name)
+    if task.kind == "single":
+        return np.where(np.eye(len(task), dtype=np.bool_)[decided], values, -1.0)
+    return np.where(split.gold[task.name] != decided, np.where(decided == 1, values, 1 - values), -1.0)
+
+
+def _ids(gold: Any, task: Task) -> tuple[str, ...]:
+    if task.kind == "single":
+        return (task.ids[int(gold)],)
+    return tuple(label for label, has in zip(task.ids, gold, strict=True) if has == 1)
+
+
+def _cleanlab(gold: np.ndarray, probabilities: Floats) -> tuple[np.ndarray, np.ndarray]:
+    """Return which labels are issues, and the quality of each, ``[n]`` both."""
+    try:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+    except ImportError:
+        raise UserError("label issues need cleanlab, which is not installed; pip install cleanlab, or say error_analysis=false") from None
+    probabilities = np.clip(probabilities, 1e-12, 1.0)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    with warnings.catch_warnings():
+        # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
+        warnings.simplefilter("ignore")
+        is_issue = find_label_issues(gold, probabilities, n_jobs=1)
+        quality = get_label_quality_scores(gold, probabilities)
+    return np.asarray(is_issue), np.asarray(quality)

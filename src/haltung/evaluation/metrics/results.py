@@ -218,6 +218,14 @@ class Summary:
     runs: int
     tasks: Mapping[str, Mapping[str, Spread]]
 
+    def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return the summary for a tracker, ``{"stance": {"macro_f1": {"mean": …, "sd": …}}}``."""
+        out: dict[str, dict[str, dict[str, float]]] = {}
+        for task, values in self.tasks.items():
+            deviations = {name: {} if value.deviation is None else {"sd": value.deviation} for name, value in values.items()}
+            out[task] = {name: {"mean": value.mean, **deviations[name]} for name, value in values.items()}
+        return out
+
     def to_json(self) -> str:
         """Return the summary as JSON text."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from haltung.errors import UserError
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, PublishedResult, SystemPair, TaskComparison
-from haltung.evaluation.report import tables
-from haltung.evaluation.report.i18n import count, estimate, number, p_value, split_title, word
-from haltung.evaluation.report.tables import Grid
+from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
+from haltung.evaluation.report.page import inlined, rendered
+from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, canvas, finish, localise, save
+from haltung.evaluation.report.tables import Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
+from haltung.files import atomic_folder
 from haltung.labels import Scheme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DATA, PAGE, MARKDOWN, LATEX = "comparison.json", "comparison.html", "comparison.md", "comparison.tex"
+LEADERBOARD, PAIRS = "leaderboard.csv", "pairs.csv"
 
 # With fewer articles the tests find differences a little too easily (see ``significance``).
 _FEW_ARTICLES = 20
@@ -49,7 +62,7 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
         if one.task == task
     ]
     columns = ("system", "macro_f1", "seeds_deviation", "accuracy", "runs")
-    return tables.grid(_title(comparison, result, scheme, language), columns, rows + published, language, foot=len(published))
+    return grid(_title(comparison, result, scheme, language), columns, rows + published, language, foot=len(published))
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
@@ -75,7 +88,7 @@ def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en
             del cells["verdict"]
         rows.append(cells)
     title = f"{scheme[task].title(language)}, {word('pairs_compared', language)}"
-    return tables.grid(title, rows[0], (tuple(cells.values()) for cells in rows), language, left=2 if verdicts else 1)
+    return grid(title, rows[0], (tuple(cells.values()) for cells in rows), language, left=2 if verdicts else 1)
 
 
 def verdict(pair: SystemPair, comparison: Comparison, language: str = "en") -> str:
@@ -131,7 +144,7 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
 
 def markdown(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
     """Return all tables as Markdown, each under its title, with the notes below."""
-    text = "\n".join(f"**{grid.title}**\n\n{grid.markdown()}" for grid in _grids(comparison, scheme, language))
+    text = "\n".join(f"**{table.title}**\n\n{table.markdown()}" for table in _grids(comparison, scheme, language))
     return text + "".join(f"\n{note}\n" for note in notes(comparison, language))
 
 
@@ -140,7 +153,7 @@ def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
 
     A comment at the top names the packages that they need.
     """
-    return "\n".join([_PACKAGES, *(_tabular(grid) for grid in _grids(comparison, scheme, language))])
+    return "\n".join([_PACKAGES, *(_tabular(table) for table in _grids(comparison, scheme, language))])
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
@@ -174,6 +187,92 @@ def pairs_csv(comparison: Comparison) -> str:
     ]  # fmt: skip
     columns = ("task", "first", "second", "macro_f1_difference", "low", "high", "p", "p_corrected", "p_randomisation")
     return _csv((*columns, "accuracy_difference", "accuracy_low", "accuracy_high", "p_mcnemar", "verdict", "articles_needed"), rows)
+
+
+def write(
+    folder: Path, comparison: Comparison, scheme: Scheme, language: str = "en", details: Mapping[str, str] | None = None
+) -> list[Path]:
+    """Write the comparison and return its files.
+
+    The folder appears whole or not at all, and replaces an older comparison there.
+
+    Args:
+        folder: becomes the page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task.
+        comparison: the systems' results and their tests.
+        scheme: names tasks.
+        language: of page, Markdown, LaTeX and plots, ``en`` or ``de``.
+        details: facts to list at the foot of the page, such as the command and the runs' ids.
+
+    Raises:
+        UserError: the language is unknown, or the folder has something other than a comparison in
+            it.
+    """
+    checked(language)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / DATA).is_file()):
+        raise UserError(f"{folder} is not empty and no comparison; nothing was written there, choose another folder with output=FOLDER")
+    with atomic_folder(folder) as scratch:
+        plots = {task: save(forest(comparison, task, scheme, language), scratch / f"{task}_forest") for task in comparison.tasks}
+        texts = {
+            DATA: comparison.to_json(),
+            LEADERBOARD: leaderboard_csv(comparison),
+            PAIRS: pairs_csv(comparison),
+            MARKDOWN: markdown(comparison, scheme, language),
+            LATEX: latex(comparison, scheme, language),
+            PAGE: _page(comparison, scheme, plots, language, details or {}),
+        }
+        for name, text in texts.items():
+            (scratch / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in (*texts, *(plot.name for plot in plots.values()))]
+
+
+def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Figure:
+    """Draw each pair's difference of macro-F1 as a mark with its 95 % interval.
+
+    Marks are filled and blue where the pair differs after correction, hollow and grey where it is
+    undecided. An interval is that of the pair by itself: with many pairs one may exclude 0 and the
+    pair be undecided all the same.
+    """
+    compared = comparison.tasks[task].pairs
+    figure = canvas(7.6, 1.75 + 0.42 * len(compared))
+    axes = figure.add_subplot()
+    axes.axvline(0, color=INK, linewidth=1, zorder=1)
+    for row, pair in enumerate(compared):
+        difference, is_decided = pair.macro_f1, pair.verdict != OPEN
+        colour = BLUE if is_decided else SOFT
+        axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
+        fill = colour if is_decided else "white"
+        axes.plot([difference.value], [row], marker="o", markersize=7, color=colour, markerfacecolor=fill, zorder=3)
+        beside(axes, row, signed(difference.value, language, zero="+"))
+    axes.set_yticks(np.arange(len(compared)), [f"{pair.first}\n{word('against', language)} {pair.second}" for pair in compared])
+    axes.set_ylim(len(compared) - 0.4, -0.6)
+    axes.set_xlabel(word("difference", language))
+    localise(axes, "x", language)
+    subtitle = f"{split_title(comparison.corpus, comparison.split, language)} · {word('interval_95', language)}"
+    finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, grid="x")
+    return figure
+
+
+def _page(comparison: Comparison, scheme: Scheme, plots: Mapping[str, Path], language: str, details: Mapping[str, str]) -> str:
+    sections = [
+        {
+            "name": task,
+            "title": scheme[task].title(language),
+            "leaderboard": leaderboard(comparison, task, scheme, language),
+            "pairs": pairs(comparison, task, scheme, language),
+            "verdicts": [(pair.verdict != OPEN, sentence(pair, comparison, language)) for pair in result.pairs],
+            "plot": inlined(plots[task]),
+        }
+        for task, result in comparison.tasks.items()
+    ]
+    return rendered(
+        "comparison.html.j2",
+        language,
+        title=" · ".join(comparison.systems),
+        split_title=split_title(comparison.corpus, comparison.split, language),
+        sections=sections,
+        notes=notes(comparison, language),
+        details={**details, word("scheme", language): f"{comparison.scheme} ({comparison.scheme_digest})"},
+    )
 
 
 def _grids(comparison: Comparison, scheme: Scheme, language: str) -> list[Grid]:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis
+from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistakes, Word
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
-from haltung.evaluation.report import calibration as calibration_report
-from haltung.evaluation.report import cards, plots, style, tables
-from haltung.evaluation.report.i18n import brackets, checked, number, split_title, word
+from haltung.evaluation.report import plots, style, tables, training_plots
+from haltung.evaluation.report.i18n import brackets, checked, count, number, split_title, word
 from haltung.files import atomic_folder
-from haltung.labels import Scheme
+from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +58,7 @@ def write(
         result: the metrics of the split.
         split: the predictions and gold labels that they were computed from.
         language: of the page and the plots, ``en`` or ``de``.
-        history: of the training (see ``plots.curves``); without one there is no plot of it.
+        history: of the training (see ``training_plots.curves``); none: there is no plot of it.
         title: what was evaluated, such as the run's name.
         details: facts to list at the foot of the page, such as commit, encoder, seed.
         calibration: adds reliability, coverage against risk, and ``calibration.json``.
@@ -77,7 +76,7 @@ def write(
         for task, kind, figure in _figures(content):
             saved[task, kind] = style.save(figure, scratch / f"{task}_{kind}")
         if history:
-            saved["", "curves"] = style.save(plots.curves(history, title, language, split.scheme), scratch / "curves")
+            saved["", "curves"] = style.save(training_plots.curves(history, title, language, split.scheme), scratch / "curves")
         names = [PAGE, METRICS, PREDICTIONS]
         (scratch / PAGE).write_text(_page(content, saved, title, details or {}), encoding="utf-8")
         (scratch / METRICS).write_text(result.to_json(), encoding="utf-8")
@@ -117,9 +116,9 @@ def _figures(content: _Content) -> Iterator[tuple[str, str, Figure]]:
         if name in result.phenomena:
             yield name, "phenomena", plots.phenomena(result, task, language)
         if calibration is not None and name in calibration.tasks:
-            yield name, "reliability", calibration_report.reliability(calibration, task, language)
+            yield name, "reliability", plots.reliability(calibration, task, language)
             if name in calibration.abstention:
-                yield name, "coverage_risk", calibration_report.coverage_risk(calibration, task, language)
+                yield name, "coverage_risk", plots.coverage_risk(calibration, task, language)
         if analysis is not None and any(row.verdict != "few" for row in analysis.slices.tasks.get(name, ())):
             yield name, "slices", plots.slices(analysis.slices, content.scheme, task, language)
 
@@ -137,7 +136,7 @@ def _page(content: _Content, saved: Mapping[tuple[str, str], Path], title: str, 
         warnings=tables.warnings(result, language),
         headline=tables.headline(result, scheme, language),
         sections=[_section(content, saved, name) for name in result.tasks],
-        calibration=calibration_report.overview(content.calibration, scheme, language) if content.calibration else None,
+        calibration=tables.calibration(content.calibration, scheme, language) if content.calibration else None,
         gap=number(analysis.explanation_gap, language, 2) if analysis and analysis.explanation_gap is not None else "",
         masking=tables.name_sensitivity(analysis.name_sensitivity, scheme, language) if analysis else None,
         curves=(inlined(curves), word("curves", language)) if curves else None,
@@ -150,7 +149,7 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
     result, scheme, language = content.result, content.scheme, content.language
     task, metrics = scheme[name], result.tasks[name]
     mistakes = content.analysis.mistakes if content.analysis else None
-    mistake_cards = cards.mistake_cards(mistakes.mistakes, task, language) if mistakes else []
+    cards = _mistake_cards(mistakes, task, language) if mistakes else []
     abstention = content.calibration.abstention.get(name) if content.calibration else None
     slices = content.analysis.slices if content.analysis else None
     inline = {kind: (inlined(path), word(kind, language)) for (task_, kind), path in saved.items() if task_ == name}
@@ -163,14 +162,14 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
         "phenomena": tables.phenomena(result.phenomena[name], task, language) if name in result.phenomena else None,
         "plots": [inline[kind] for kind in ("phenomena", "confusion", "per_label", "distribution") if kind in inline],
         "calibration": [inline[kind] for kind in ("reliability", "coverage_risk") if kind in inline],
-        "abstention": calibration_report.abstention(abstention, task, language) if abstention and abstention.points else None,
+        "abstention": tables.abstention(abstention, task, language) if abstention and abstention.points else None,
         "slices": tables.slices(slices, scheme, task, language) if slices and name in slices.tasks else None,
         "slice_plot": inline.get("slices"),
         "wrong": mistakes.wrong.get(name, 0) if mistakes else 0,
-        "cards": mistake_cards,
-        "filters": cards.filters(scheme, mistake_cards),
-        "confusions": cards.confusion_buttons(mistakes.confusions, task, language) if mistakes else [],
-        "issues": cards.issue_cards(mistakes.issues, task, language) if mistakes else [],
+        "cards": cards,
+        "filters": {side: _options(scheme, cards, side) for side in ("gold", "predicted")},
+        "confusions": _confusion_buttons(mistakes, task, language) if mistakes else [],
+        "issues": _issue_cards(mistakes, task, language) if mistakes else [],
     }
 
 
@@ -179,3 +178,70 @@ def _tile(title: str, metric: str, metrics: TaskMetrics, language: str) -> tuple
     value, baseline = number(getattr(metrics, metric), language), number(getattr(metrics.majority, metric), language)
     interval = metrics.intervals.get(metric)
     return word(title, language), value, brackets(interval, language) if interval else "", baseline
+
+
+def _mistake_cards(mistakes: Mistakes, task: Task, language: str) -> list[dict[str, Any]]:
+    """Return the task's errors in order, to be filtered by ``gold`` and ``predicted``."""
+    return [
+        {
+            "id": one.id, "target": one.target, "probability": number(one.probability, language, 2),
+            "gold": " ".join(one.gold), "gold_name": _names(one.gold, task, language),
+            "predicted": " ".join(one.predicted), "predicted_name": _names(one.predicted, task, language),
+            "context": list(_coloured(one.context, [span for span in one.words if span.part == "context"])),
+            "text": list(_coloured(one.text, [span for span in one.words if span.part == "text"])),
+        }
+        for one in mistakes.mistakes
+        if one.task == task.name
+    ]  # fmt: skip
+
+
+def _confusion_buttons(mistakes: Mistakes, task: Task, language: str) -> list[dict[str, str]]:
+    """Return the task's most frequent confusions; a click on one filters the cards."""
+    names = {label.id: label.name(language) for label in task.labels}
+    rows = [row for row in mistakes.confusions if row.task == task.name][:12]
+    return [
+        {
+            "gold": row.gold, "predicted": row.predicted, "name": f"{names[row.gold]} → {names[row.predicted]}",
+            "count": count(row.count, language),
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def _issue_cards(mistakes: Mistakes, task: Task, language: str) -> list[dict[str, str]]:
+    """Return the task's gold labels that may be wrong."""
+    return [
+        {
+            "id": one.id, "text": one.text, "context": one.context, "quality": number(one.quality, language, 2),
+            "gold_name": _names((one.gold,), task, language), "suggested_name": _names((one.suggested,), task, language),
+        }
+        for one in mistakes.issues
+        if one.task == task.name
+    ]  # fmt: skip
+
+
+def _options(scheme: Scheme, cards: Sequence[Mapping[str, Any]], side: str) -> list[tuple[str, str]]:
+    """Return the options of a filter as id and name: the labels that some card has."""
+    order = {label: position for position, label in enumerate(label for task in scheme for label in task.ids)}
+    options = {card[side]: card[f"{side}_name"] for card in cards}
+    return sorted(options.items(), key=lambda option: order.get(option[0], len(order)))
+
+
+def _coloured(text: str, words: Sequence[Word]) -> Iterator[tuple[str, float]]:
+    """Cut a text at its weighted words; the text between them has the weight 0."""
+    end = 0
+    for span in sorted(words, key=lambda span: span.start):
+        start = max(end, span.start)
+        if start > end:
+            yield text[end:start], 0.0
+        if span.end > start:
+            yield text[start : span.end], span.weight
+        end = max(end, span.end)
+    if end < len(text):
+        yield text[end:], 0.0
+
+
+def _names(labels: Sequence[str], task: Task, language: str) -> str:
+    """Return the labels' names, "–" where there is none."""
+    names = {label.id: label.name(language) for label in task.labels}
+    return ", ".join(names.get(label, label) for label in labels) or "–"

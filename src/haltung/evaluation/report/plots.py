@@ -1,13 +1,13 @@
-"""Plots of an evaluation, of a training, and of many trainings, as matplotlib ``Figure`` objects."""
+"""Plots of an evaluation as matplotlib ``Figure`` objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from haltung.evaluation.error_analysis.slices import Slices
+from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.report.i18n import count, number, percent, split_title, word
@@ -15,8 +15,8 @@ from haltung.evaluation.report.style import (
     BLUE,
     DASHED,
     FAINT,
+    GREEN,
     INK,
-    LINES,
     ORANGE,
     SKY,
     SOFT,
@@ -26,12 +26,12 @@ from haltung.evaluation.report.style import (
     finish,
     integers,
     legend_below,
-    line,
     localise,
     marks,
+    reach,
     whiskers,
 )
-from haltung.evaluation.report.tables import slice_title
+from haltung.evaluation.report.tables import ends, slice_title
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
@@ -163,52 +163,6 @@ def distribution(result: EvaluationResult, task: Task, language: str = "en") -> 
     return figure
 
 
-def curves(history: Sequence[Mapping[str, float]], title: str = "", language: str = "en", scheme: Scheme | None = None) -> Figure:
-    """Draw the training loss, and each task's macro-F1 on dev, over the epochs.
-
-    Args:
-        history: points such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0,
-            "dev_stance_macro_f1": …, "dev_score": …}``; the epoch with the highest ``dev_score`` is
-            marked, and the score is drawn where it differs from each of the tasks'.
-        title: the plot's second line, such as the run's name.
-        language: ``en`` or ``de``.
-        scheme: gives the tasks' names in that language; without it their ids are written.
-    """
-    figure = canvas(7.6, 5.2)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.25])
-    above.plot(*_points(history, "loss"), color=INK, linewidth=1.6)
-    above.set_ylabel(word("training_loss", language))
-    above.set_ylim(bottom=0)
-    names = list(dict.fromkeys(name for point in history for name in point if name.startswith("dev_") and name.endswith("_macro_f1")))
-    for index, name in enumerate(names):
-        task = name.removeprefix("dev_").removesuffix("_macro_f1")
-        label = scheme[task].title(language) if scheme and task in scheme.names else task
-        line(below, index, *_points(history, name), label=label, markersize=5)
-    epochs, scores = _points(history, "dev_score")
-    if scores:
-        if scores not in [_points(history, name)[1] for name in names]:
-            below.plot(epochs, scores, color=SOFT, linestyle=DASHED, linewidth=1.2, label=word("score", language))
-        best = max(scores)
-        epoch = epochs[scores.index(best)]
-        for axes in (above, below):
-            axes.axvline(epoch, color=SOFT, linewidth=0.9, linestyle=":", zorder=1)
-        text = f"{word('chosen', language)}: {epoch:g} ({number(best, language)})"
-        is_early = epoch < max(point["epoch"] for point in history) / 2
-        style: dict[str, Any] = {"textcoords": "offset points", "ha": "left" if is_early else "right", "va": "top", "fontsize": 8.5}
-        above.annotate(text, (epoch, 1), (4 if is_early else -4, -4), xycoords=("data", "axes fraction"), **style)
-    below.set_ylabel(word("dev_macro_f1", language))
-    below.set_ylim(0, 1)
-    below.set_xlabel(word("epoch", language))
-    integers(below)
-    if names:
-        below.legend(frameon=False, fontsize=9, loc="best")
-    for axes in (above, below):
-        localise(axes, "y", language)
-    finish(above, word("curves", language)[0].upper() + word("curves", language)[1:], title, grid="both")
-    finish(below, grid="both")
-    return figure
-
-
 def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", limit: int = 30) -> Figure:
     """Draw each judged slice's difference in accuracy to the rest, worse ones first.
 
@@ -230,9 +184,9 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", l
         indices = [index for index, row in enumerate(rows) if row.verdict == verdict]
         if indices:
             values = np.array([rows[index].difference for index in indices])
-            ends = np.array([(rows[index].low, rows[index].high) for index in indices], dtype=np.float64).T
+            reached = np.array([(rows[index].low, rows[index].high) for index in indices], dtype=np.float64).T
             style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 6, "elinewidth": 1.4, "zorder": 3}
-            axes.errorbar(values, indices, xerr=np.abs(ends - values), label=word(f"slice_{verdict}", language), **style)
+            axes.errorbar(values, indices, xerr=np.abs(reached - values), label=word(f"slice_{verdict}", language), **style)
     axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
     for index, row in enumerate(rows):
         beside(axes, index, number(row.accuracy, language, 2), x=1.02, fontsize=8.5, color=SOFT)
@@ -246,86 +200,75 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", l
     return figure
 
 
-def sweep_history(
-    finished: Sequence[tuple[int, float]],
-    pruned: Sequence[tuple[int, float]],
-    subtitle: str,
-    language: str = "en",
-    start: float | None = None,
-) -> Figure:
-    """Draw each trial's score over its number, and the best so far as a line.
+def reliability(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
+    """Draw the share of right answers over their probability, above the answers' density.
 
-    Args:
-        finished: number and score of the trials that were finished, in order.
-        pruned: number and last score of those that were stopped early.
-        subtitle: the second line of the title.
-        language: ``en`` or ``de``.
-        start: the score of the recipe before the sweep, drawn across.
+    There is one mark with its interval for each bin.
     """
-    figure = canvas(7.6, 4.0)
-    axes = figure.add_subplot()
-    if start is not None:
-        axes.axhline(start, color=SOFT, linewidth=1.2, linestyle=DASHED, label=word("as_it_stands", language), zorder=1)
-    numbers, scores = zip(*finished, strict=True) if finished else ((), ())
-    axes.scatter(numbers, scores, s=34, color=BLUE, edgecolor="white", linewidth=0.7, label=word("finished", language), zorder=4)
-    if pruned:
-        x, y = zip(*pruned, strict=True)
-        axes.scatter(x, y, s=30, color=SOFT, marker="x", linewidth=1.2, label=word("pruned", language), zorder=3)
-    axes.step(numbers, np.maximum.accumulate(scores), where="post", color=VERMILION, linewidth=1.6, label=word("best_so_far", language))
-    axes.set_xlabel(word("trial", language))
-    axes.set_ylabel(word("dev_macro_f1", language))
-    integers(axes)
-    # Below, since trials may lie anywhere inside.
-    axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
-    localise(axes, "y", language)
-    finish(axes, word("sweep_history", language), subtitle, grid="y")
+    metrics = report.tasks[task.name]
+    figure = canvas(6.4, 6.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    above.plot([0, 1], [0, 1], color=SOFT, linestyle=DASHED, linewidth=1, label=word("perfect", language), zorder=1)
+    accuracy = [bin_.accuracy for bin_ in metrics.bins]
+    style: dict[str, Any] = {"fmt": "o-", "color": BLUE, "ecolor": SKY, "elinewidth": 1.4, "linewidth": 1.2, "markersize": 5, "zorder": 3}
+    bars = reach(accuracy, [bin_.interval for bin_ in metrics.bins])
+    above.errorbar([bin_.confidence for bin_ in metrics.bins], accuracy, yerr=bars, label=word("bins", language), **style)
+    above.set(xlim=(0, 1), ylim=(0, 1))
+    above.set_ylabel(word("hit_rate", language))
+    above.legend(frameon=False, fontsize=9, loc="upper left")
+    # The bins hold equally many answers: where many lie, bins are narrow and their bars high.
+    edges = np.array([bin_.low for bin_ in metrics.bins] + [metrics.bins[-1].high])
+    widths = np.maximum(np.diff(edges), 1e-3)
+    density = np.array([bin_.n for bin_ in metrics.bins]) / widths / sum(bin_.n for bin_ in metrics.bins)
+    below.bar(edges[:-1], density, width=widths, align="edge", color=SKY, edgecolor="white", linewidth=0.4)
+    below.set_yticks([])
+    below.set_ylabel(word("density", language))
+    below.set_xlabel(word("confidence", language))
+    localise(above, "y", language)
+    localise(below, "x", language)
+    ece = f"ECE {number(metrics.ece, language)}"
+    if metrics.ece_interval:
+        ece += f" ({ends(metrics.ece_interval, language)})"
+    parts = [split_title(report.corpus, report.split, language), f"n = {count(metrics.n, language)}", ece]
+    if task.name in report.temperatures:
+        parts.append(f"{word('temperature', language)} {number(report.temperatures[task.name], language, 2)}")
+    finish(above, f"{task.title(language)}: {word('reliability', language)}", " · ".join(parts), grid="both")
+    finish(below, grid="both")
+    for axes in (above, below):
+        axes.set_axisbelow(True)
     return figure
 
 
-def importance(shares: Mapping[str, float], subtitle: str, language: str = "en") -> Figure:
-    """Draw how much of the scores' variance each key explains (fANOVA), the largest share above."""
-    names = sorted(shares, key=shares.__getitem__, reverse=True)
-    figure = canvas(7.6, 1.6 + 0.38 * len(names))
-    axes = figure.add_subplot()
-    bars = axes.barh(range(len(names)), [shares[name] for name in names], height=0.62, color=SKY, zorder=2)
-    axes.bar_label(bars, [number(shares[name], language, 2) for name in names], padding=3, fontsize=9, color=INK)
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(1e-9, *shares.values()) * 1.12)
-    axes.set_xlabel(word("importance_share", language))
-    localise(axes, "x", language)
-    finish(axes, word("importance", language), subtitle, grid="x")
-    return figure
+def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
+    """Draw the share of mistakes among the surest segments over the share that those are.
 
-
-def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | None]]], subtitle: str, language: str = "en") -> Figure:
-    """Draw macro-F1 on dev over the number of training segments, on a logarithmic axis.
-
-    Args:
-        points: for each task its points of size, mean and standard deviation (None for a single
-            seed).
-        subtitle: the second line of the title.
-        language: ``en`` or ``de``.
+    Marks show the thresholds chosen on dev.
     """
-    figure = canvas(7.6, 4.4)
+    metrics = report.abstention[task.name]
+    figure = canvas(6.4, 4.4)
     axes = figure.add_subplot()
-    for index, (name, rows) in enumerate(points.items()):
-        sizes, means = [row[0] for row in rows], np.array([row[1] for row in rows])
-        deviations = np.array([row[2] or 0.0 for row in rows])
-        line(axes, index, sizes, means, label=name, markersize=5.5, zorder=3)
-        if deviations.any():
-            colour = LINES[index % len(LINES)]
-            axes.fill_between(sizes, means - deviations, means + deviations, color=colour, alpha=0.15, linewidth=0, zorder=2)
-    ticks = sorted({row[0] for rows in points.values() for row in rows})
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(word("train_segments", language))
-    axes.set_ylabel(word("dev_macro_f1", language))
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
-    localise(axes, "y", language)
-    finish(axes, word("learning_curve", language), subtitle, grid="y")
+    coverage, right = np.array(metrics.coverage), 1 - metrics.error
+    best = np.divide(np.maximum(coverage - right, 0), coverage)
+    axes.plot(coverage, best, color=GREEN, linewidth=1, linestyle=":", label=word("best_order", language), zorder=2)
+    label = f"{word('error_rate', language)} {number(metrics.error, language)}"
+    axes.axhline(metrics.error, color=SOFT, linestyle=DASHED, linewidth=1, label=label, zorder=1)
+    axes.plot(coverage, metrics.risk, color=BLUE, linewidth=1.8, label=word("surest_first", language), zorder=3)
+    points = [(point.coverage, 1 - point.precision, point.wished) for point in metrics.points if point.precision is not None]
+    if points:
+        x, y, _ = zip(*points, strict=True)
+        axes.scatter(x, y, s=38, color=VERMILION, edgecolor="white", linewidth=0.7, label=word("thresholds", language), zorder=4)
+    for at, risk, wanted in points:
+        style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8.5, "color": INK}
+        axes.annotate(number(wanted, language, 2), (at, risk), (0, 7), **style)
+    axes.set(xlim=(0, 1), ylim=(0, max(0.05, 1.15 * max(*metrics.risk, metrics.error))))
+    axes.set_xlabel(word("coverage", language))
+    axes.set_ylabel(word("risk", language))
+    for axis in "xy":
+        localise(axes, axis, language)
+    axes.legend(frameon=False, fontsize=8.5, loc="best")
+    title = split_title(report.corpus, report.split, language)
+    subtitle = f"{title} · n = {count(metrics.n, language)} · AURC {number(metrics.aurc, language)}"
+    finish(axes, f"{task.title(language)}: {word('coverage_risk', language)}", subtitle, grid="both")
     return figure
 
 
@@ -334,8 +277,3 @@ def _subtitle(result: EvaluationResult, metrics: TaskMetrics, language: str, wit
     if with_f1:
         parts.append(f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}")
     return " · ".join(parts)
-
-
-def _points(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[float], list[float]]:
-    points = [(point["epoch"], point[name]) for point in history if name in point]
-    return [x for x, _ in points], [y for _, y in points]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
 from haltung.evaluation.error_analysis.slices import Slice, Slices
+from haltung.evaluation.metrics.calibration import CalibrationReport, TaskAbstention
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import (
     COLLAPSED,
@@ -22,6 +23,7 @@ from haltung.evaluation.metrics.results import (
     TaskMetrics,
 )
 from haltung.evaluation.report.i18n import brackets, count, estimate, number, signed, split_title, word
+from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
@@ -219,6 +221,53 @@ def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = 
     return grid(word("masking", language), columns, rows, language)
 
 
+def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en") -> Grid:
+    """Return one row for each task: temperature, confidence, accuracy, ECE and Brier score.
+
+    ECE is also given without temperatures, and by chance.
+    """
+    rows = []
+    for name, metrics in report.tasks.items():
+        before = report.before.get(name)
+        rows.append(
+            (
+                scheme[name].title(language),
+                number(report.temperatures.get(name, 1.0), language, 2),
+                number(metrics.confidence, language),
+                number(metrics.accuracy, language),
+                number(metrics.ece, language),
+                ends(metrics.ece_interval, language),
+                "–" if before is None else number(before.ece, language),
+                number(metrics.ece_by_chance, language),
+                number(metrics.brier, language),
+                ends(metrics.brier_interval, language),
+                number(metrics.log_loss, language),
+            )
+        )
+    errors = ("ece", "interval", "ece_before", "ece_by_chance", "brier", "interval", "log_loss")
+    title = f"{split_title(report.corpus, report.split, language)}: {word('calibration', language)}"
+    return grid(title, ("task", "temperature", "confidence", "hit_rate", *errors), rows, language)
+
+
+def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Grid:
+    """Return one row for each wanted precision: its threshold, coverage and precision."""
+    rows = (
+        (
+            number(point.wished, language, 2),
+            word("unreached", language) if point.threshold is None else number(point.threshold, language),
+            count(point.kept, language),
+            number(point.coverage, language),
+            ends(point.coverage_interval, language),
+            "–" if point.precision is None else number(point.precision, language),
+            ends(point.precision_interval, language),
+        )
+        for point in metrics.points
+    )
+    columns = ("wished", "threshold", "answered", "coverage", "interval", "precision", "interval")
+    title = f"{task.title(language)}: {word('abstention', language)} (AURC {number(metrics.aurc, language)})"
+    return grid(title, columns, rows, language, left=0)
+
+
 def spread(value: Spread, language: str = "en") -> str:
     """Return ``0.531 ± 0.012``, or the mean alone for a single run, with the mean's interval."""
     deviation = "" if value.deviation is None else f" ± {number(value.deviation, language)}"
@@ -284,3 +333,8 @@ def _fitting(console: Console, *grids: Grid) -> Table:
 
 def _escaped(cell: str) -> str:
     return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def ends(interval: Interval | None, language: str) -> str:
+    """Return ``0.512–0.570``, or "–" where there is none."""
+    return "–" if interval is None else f"{number(interval.low, language)}–{number(interval.high, language)}"

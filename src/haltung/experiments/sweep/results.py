@@ -12,10 +12,10 @@ from haltung.errors import UserError, listed
 from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
 from haltung.evaluation.predictions import read_predictions
-from haltung.evaluation.report import page, plots, style
+from haltung.evaluation.report import page, style, training_plots
 from haltung.evaluation.report.i18n import number, p_value, word
 from haltung.evaluation.report.tables import Grid
-from haltung.evaluation.statistics.best_of_many import Gain, gain
+from haltung.evaluation.statistics.significance import Gain, gain
 from haltung.experiments.sweep.spaces import Space, Value
 from haltung.experiments.sweep.trials import STATES, Trial
 from haltung.experiments.train import TrainingOutcome
@@ -88,9 +88,9 @@ def log_results(
 ) -> None:  # fmt: skip
     """Write plots and ``trials.json`` into the sweep's folder, and track them with its metrics."""
     before = None if start is None else start.score
-    figures = {"history": plots.sweep_history(_scores(trials, "finished"), _scores(trials, "pruned"), name, language, before)}
+    figures = {"history": training_plots.sweep_history(_scores(trials, "finished"), _scores(trials, "pruned"), name, language, before)}
     if importance:
-        figures["importance"] = plots.importance(importance, name, language)
+        figures["importance"] = training_plots.importance(importance, name, language)
     for title, figure in figures.items():
         run.artifact(style.save(figure, folder / f"{title}.png"), "sweep")
     content = {

@@ -14,12 +14,12 @@ from haltung import tracking
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import summary
 from haltung.evaluation.metrics.results import EvaluationResult
-from haltung.evaluation.statistics.best_of_many import Gain
+from haltung.evaluation.statistics.significance import Gain
 from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.results import SweepResult, gain_over_start, log_results, start_of
 from haltung.experiments.sweep.spaces import PlanFactory
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
-from haltung.experiments.train import Plan, TrainingOutcome, mean_and_deviation, read_state, train, train_seeds, train_trial, write_state
+from haltung.experiments.train import Plan, TrainingOutcome, read_state, train, train_seeds, train_trial, write_state
 from haltung.tracking import Run, Store
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable
         outcomes = _train_best(plans, store, parent)
         final = summary([outcome.evaluation for outcome in outcomes]) if outcomes else None
         if final is not None:
-            parent.metrics({"dev": mean_and_deviation(final)})
+            parent.metrics({"dev": final.metrics()})
     return SweepResult(parent.id, parent.where, tuple(trials), best, importance, start, gain, no_gain, final, outcomes)
 
 
