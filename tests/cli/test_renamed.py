@@ -66,7 +66,7 @@ def test_a_stored_config_makes_the_objects_that_todays_makes(stored: dict[str, A
     """Reader, cleaning, split, encoder, model, training, tracking; without a word."""
     today = plain(compose("train"))
     stored["corpus"]["reader"]["path"] = today["corpus"]["reader"]["path"]
-    old = renamed.stored_config(stored)
+    old = renamed.targets(stored)
     for key in ("encoder", "model", "training", "tracking"):
         assert make(old[key], key) == make(today[key], key)
     for key in ("reader", "rules", "split"):

@@ -1,4 +1,4 @@
-"""The command line: ``haltung COMMAND key=value …``.
+"""The command line: ``haltung COMMAND key=value …``, its help, and shell completion.
 
 Nothing heavy is imported before the command is known.
 """
@@ -9,8 +9,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from haltung import __version__
+from haltung import __version__, files
 from haltung.errors import UserError, listed, nearest
 
 # Each command is a module of this package with `run(arguments)`; the text is what `haltung` lists.
@@ -36,6 +37,7 @@ COMMANDS = {
 }
 
 _HELP = ("--help", "-h", "help")
+_SHELLS = ("bash", "zsh", "fish")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,39 +72,72 @@ def _run(words: list[str]) -> int:
         return 0
     command, rest = words[0], words[1:]
     if command == "__complete":
-        from haltung.cli.help import complete
-
-        print("\n".join(complete(rest)))
+        print("\n".join(_candidates(rest[0] if rest else "")), flush=True)
         return 0
     if command not in COMMANDS:
         raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; the commands are {listed(COMMANDS)}")
     if any(word in _HELP for word in rest):
-        from haltung.cli.help import manual
-
-        print(manual(command))
+        print(_manual(command))
         return 0
     if command == "completion":
-        from haltung.cli.help import completion
-
-        print(completion(rest))
+        if len(rest) != 1 or rest[0] not in _SHELLS:
+            fault = f"unknown shell '{rest[0]}'{nearest(rest[0], _SHELLS)}" if rest else "no shell named"
+            raise UserError(f"{fault}; use one of {listed(_SHELLS)}, as in: haltung completion bash")
+        print(Path(__file__).with_name(f"completion.{rest[0]}").read_text(encoding="utf-8"), end="")
         return 0
     return int(importlib.import_module(f"haltung.cli.{command}").run(rest) or 0)
 
 
 def _listing() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "haltung: topics, stances and dyads in German political news",
-            "",
-            "usage: haltung COMMAND [key=value …]   (haltung COMMAND --help lists its keys and choices)",
-            "",
-            *lines,
-            "",
-            "options of every command: --config-dir DIR (your own configs beside ours), --cfg (print the resolved config)",
-        ]
-    )
+    commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return f"""haltung: topics, stances and dyads in German political news
+
+usage: haltung COMMAND [key=value …]   (haltung COMMAND --help lists its keys and choices)
+
+{commands}
+
+options of every command: --config-dir DIR (your own configs beside ours), --cfg (print the resolved config)"""
+
+
+def _manual(command: str) -> str:
+    """Return the help text of a command, read from its config."""
+    title = f"haltung {command}: {COMMANDS[command]}"
+    path = files.shipped("configs") / f"{command}.yaml"
+    if not path.is_file():
+        return f"{title}\n\nusage: haltung {command} {'|'.join(_SHELLS)}"
+    import yaml
+
+    from haltung.cli.config import choices
+
+    text = path.read_text(encoding="utf-8")
+    comment = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
+    groups = [pair for item in yaml.safe_load(text).get("defaults", []) if item != "_self_" for pair in item.items()]
+    lines = [title, "", *comment, "", f"usage: haltung {command} [key=value …]"]
+    if groups:
+        lines += ["", "choices (group=NAME; the keys of a group are given as group.key=value):"]
+        lines += [f"  {group:<11} {', '.join(choices(group)) or '-'}  (default: {choice or 'none'})" for group, choice in groups]
+    keys = [line for line in text.splitlines() if line and line[0] not in "# -" and not line.startswith("defaults")]
+    return "\n".join([*lines, "", "keys:", *(f"  {key}" for key in keys), "", f"haltung {command} --cfg prints every key with its value."])
+
+
+def _candidates(line: str) -> list[str]:
+    """Return what may stand at the end of a command line such as ``haltung train corpus=x``."""
+    _, *words = line.split(" ")
+    if len(words) < 2 or words[0] == "completion":
+        offered = COMMANDS if len(words) < 2 else _SHELLS
+        return [name for name in offered if name.startswith(words[-1] if words else "")]
+    if not (files.shipped("configs") / f"{words[0]}.yaml").is_file():
+        return []
+    from hydra import initialize_config_dir
+    from hydra._internal.core_plugins.bash_completion import BashCompletion
+    from hydra.core.global_hydra import GlobalHydra
+
+    import haltung.cli.config  # noqa: F401 -- for its resolver
+
+    with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        return list(BashCompletion(loader)._query(config_name=words[0], line=" ".join(words[1:])))
 
 
 def _silence_libraries() -> None:

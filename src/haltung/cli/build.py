@@ -195,7 +195,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     from haltung.corpus.prepare import fingerprint, is_current, prepare
     from haltung.corpus.store import load
 
-    settings = renamed.stored_config(settings)
+    settings = renamed.targets(settings)
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
     options = typed(CorpusOptions, corpus, "corpus")
     name, out = options.name, corpus_folder(options.name, options.split, Path(folders.prepared))

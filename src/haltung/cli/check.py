@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from haltung.cli.build import CorpusOptions, make, scheme_of, typed
-from haltung.cli.config import Request, each
+from haltung.cli.config import Request, command
 
 
 @dataclass(frozen=True)
@@ -20,13 +19,9 @@ class CheckOptions:
     shown: Annotated[int, Field(ge=0)]
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Hold each corpus against its limits; return 1 if one of them is not met."""
-    results = [_check(request) for request in each("check", arguments)]
-    return 0 if all(results) else 1
-
-
-def _check(request: Request) -> bool:
+@command("check")
+def run(request: Request) -> int:
+    """Hold a corpus against its limits; return 1 if one of them is not met."""
     settings = request.settings
     options, corpus = typed(CheckOptions, settings), typed(CorpusOptions, settings["corpus"], "corpus")
     limits, reader = make(settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
@@ -61,4 +56,4 @@ def _check(request: Request) -> bool:
     if limits.spelling is not None and not spells:
         why = "switched off" if options.spelling == "off" else f"hunspell is not installed; {INSTALL_HUNSPELL}"
         console.print(Text(f"Note: spelling was not checked: {why}.", "yellow"))
-    return all(measure.holds for measure in measures)
+    return 0 if all(measure.holds for measure in measures) else 1

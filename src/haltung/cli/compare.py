@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
 from pydantic import Field
 
 from haltung.cli import hint
 from haltung.cli.build import Language, Seed, make, typed
-from haltung.cli.config import each, shipped_or_own
+from haltung.cli.config import Request, command, shipped_or_own
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
     from haltung.evaluation.comparison import PublishedResult
-
-
-_REFERENCE = "haltung.evaluation.comparison.PublishedResult"
 
 
 @dataclass(frozen=True)
@@ -37,16 +34,11 @@ class CompareOptions:
     track: bool
 
 
-def run(arguments: Sequence[str]) -> int:
+# Of a corpus only the name is needed, so that its files need not be named (corpus.reader.path).
+@command("compare", lists=("runs",), optional=("corpus",))
+def run(request: Request) -> None:
     """Compare runs; print leaderboard, pairs and verdicts, track them, write them to ``output``."""
-    # Of a corpus only the name is needed, so that its files need not be named (corpus.reader.path).
-    for request in each("compare", arguments, lists=("runs",), optional=("corpus",)):
-        _compare(request.settings, request.command, request.config_dir)
-    return 0
-
-
-def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Path | None) -> None:
-    options = typed(CompareOptions, settings)
+    settings, options = request.settings, typed(CompareOptions, request.settings)
     store = make(settings["tracking"], "tracking")
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
 
@@ -61,7 +53,7 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     systems = read(store, options.runs, options.split, corpus)
     scheme = systems[0].runs[0].scheme
     result = compare(systems, [options.task] if options.task else [], options.correction, options.draws, options.seed)
-    result = with_published(result, _references(result.corpus, config_dir))
+    result = with_published(result, _references(result.corpus, request.config_dir))
     for task, pairs in result.tasks.items():
         console.print(comparison.leaderboard(result, task, scheme, options.language).rich())
         for pair in pairs.pairs:
@@ -72,7 +64,7 @@ def _compare(settings: Mapping[str, Any], command: Sequence[str], config_dir: Pa
     for note in comparison.notes(result, options.language):
         console.print(Text(note, "dim"))
     page, run_id = save(
-        result, systems, command, language=options.language, folder=Path(options.output) if options.output else None,
+        result, systems, request.command, language=options.language, folder=Path(options.output) if options.output else None,
         store=store if options.track else None,
     )  # fmt: skip
     if run_id:
@@ -91,4 +83,5 @@ def _references(corpus: str, config_dir: Path | None) -> list[PublishedResult]:
     declared = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("references") or [] if path else []
     if not isinstance(declared, list) or not all(isinstance(one, Mapping) for one in declared):
         raise UserError(f"{path}: references is no list of mappings; see configs/corpus/xstance.yaml for their form")
-    return [make({"_target_": _REFERENCE, **one}, f"corpus.references.{number}") for number, one in enumerate(declared)]
+    target = {"_target_": "haltung.evaluation.comparison.PublishedResult"}
+    return [make(target | one, f"corpus.references.{number}") for number, one in enumerate(declared)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,13 @@ _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.read
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
+# ``${shipped:data/diplomacy}`` is a folder in the checkout or in the wheel.
+OmegaConf.register_new_resolver("shipped", lambda path: str(files.shipped(path.partition("/")[0]) / path.partition("/")[2]), replace=True)
+
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line taken apart.
-
-    ``combinations`` has a list of overrides for each combination of the values that were given with
-    commas, ``show`` says that configs are to be printed (``--cfg``).
-    """
+    """The overrides of each combination of the values given with commas; ``show`` is ``--cfg``."""
 
     combinations: tuple[tuple[str, ...], ...]
     show: bool = False
@@ -45,10 +44,7 @@ class CommandLine:
 
 @dataclass(frozen=True)
 class Request:
-    """One combination of a command line: its config as plain data, and what it was composed from.
-
-    ``command`` holds the command and its arguments as they were typed, for the record of a run.
-    """
+    """The plain config of one combination, its overrides, and the command line as it was typed."""
 
     settings: dict[str, Any]
     overrides: tuple[str, ...]
@@ -56,21 +52,24 @@ class Request:
     config_dir: Path | None = None
 
 
+def command(name: str, **reading: Any) -> Callable[[Callable[[Request], int | None]], Callable[[Sequence[str]], int]]:
+    """Make a command of a function that runs one request; ``reading`` is passed on to ``each``."""
+
+    def decorated(run: Callable[[Request], int | None]) -> Callable[[Sequence[str]], int]:
+        return lambda arguments: max([run(request) or 0 for request in each(name, arguments, **reading)], default=0)
+
+    return decorated
+
+
 def each(
-    name: str,
-    arguments: Sequence[str],
-    *,
-    texts: Sequence[str] = (),
-    lists: Sequence[str] = (),
-    verbatim: Sequence[str] = (),
-    optional: Sequence[str] = (),
-    single: str = "",
-) -> Iterator[Request]:
+    name: str, arguments: Sequence[str], *, texts: Sequence[str] = (), lists: Sequence[str] = (), verbatim: Sequence[str] = (),
+    optional: Sequence[str] = (), single: str = "",
+) -> Iterator[Request]:  # fmt: skip
     """Yield a request for each combination of values; with ``--cfg`` print the configs instead.
 
     Args:
-        name: of the command.
-        arguments: what stands behind it on the command line.
+        name: the command.
+        arguments: its arguments on the command line.
         texts: keys whose value is one text, such as a date, which Hydra would read as a number.
         lists: keys whose value is a list of texts; its brackets may be left out.
         verbatim: keys whose value is used literally, whatever characters it holds.
@@ -82,8 +81,7 @@ def each(
     """
     current = renamed.arguments(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in current) if sign and key in verbatim}
-    rest = [_as_text(word, texts, lists) for word in current if word.partition("=")[0] not in literal]
-    line = parse(rest)
+    line = parse([_as_text(word, texts, lists) for word in current if word.partition("=")[0] not in literal])
     if single and len(line.combinations) != 1:
         raise UserError(single)
     for overrides in line.combinations:
@@ -91,19 +89,15 @@ def each(
         if line.show:
             print(OmegaConf.to_yaml(config))
             continue
-        settings = renamed.own_config(plain(config)) | literal
-        yield Request(settings, overrides, (name, *arguments), line.config_dir)
+        yield Request(renamed.own_config(plain(config)) | literal, overrides, (name, *arguments), line.config_dir)
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return the config of a command with these overrides.
-
-    Keys of the ``optional`` groups may lack a value.
+    """Return the config of a command; keys of the ``optional`` groups may lack a value.
 
     Raises:
         UserError: an override is malformed, or names an unknown key or choice.
     """
-    register_resolvers()
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
         words.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
@@ -156,7 +150,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except OverrideParseException as error:
         raise UserError(_malformed(error)) from None
-    combinations = tuple(_combinations(parsed, overrides))
+    combinations = tuple(itertools.product(*map(_values, parsed, overrides)))
     if len(combinations) > _MOST_COMBINATIONS:
         raise UserError(f"these overrides ask for {len(combinations)} runs, at most {_MOST_COMBINATIONS} are allowed in one command")
     return CommandLine(combinations, show, config_dir)
@@ -164,9 +158,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """Return the resolved config as plain data, with strings for keys."""
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]  # a mapping
 
 
 def quote(value: Any) -> str:
@@ -194,20 +186,13 @@ def shipped_or_own(group: str, name: str, config_dir: Path | None = None) -> Pat
     return next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
 
 
-def keys(config: DictConfig) -> list[str]:
+def keys(node: Any, prefix: str = "") -> list[str]:
     """Return all keys of a config in dotted form."""
-    return list(_flat(OmegaConf.to_container(config, resolve=False), ""))
-
-
-def register_resolvers() -> None:
-    """Register ``${shipped:data/diplomacy}``, a folder in the checkout or in the wheel."""
-    if not OmegaConf.has_resolver("shipped"):
-        OmegaConf.register_new_resolver("shipped", _shipped)
-
-
-def _shipped(path: str) -> str:
-    top, _, rest = path.partition("/")
-    return str(files.shipped(top) / rest)
+    node = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else node
+    names: list[str] = []
+    for key, child in node.items() if isinstance(node, dict) else ():
+        names += [f"{prefix}{key}", *keys(child, f"{prefix}{key}.")]
+    return names
 
 
 def _as_text(word: str, texts: Sequence[str], lists: Sequence[str]) -> str:
@@ -236,16 +221,13 @@ def _with_run_id(word: str) -> str:
     return f"run={','.join(_quoted(id) if id[0].isdigit() else id for id in ids)}"
 
 
-def _combinations(parsed: Iterable[Override], overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    options: list[list[str]] = []
-    for override, word in zip(parsed, overrides, strict=True):
-        if override.is_sweep_override() and (not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP):
-            raise UserError(f"'{word}' sweeps over values that are not named; name the values, as in {override.key_or_group}=1,2,3")
-        if override.is_sweep_override():
-            options.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-        else:
-            options.append([word])
-    yield from itertools.product(*options)
+def _values(override: Override, word: str) -> list[str]:
+    """Return an override for each of the values that a word names."""
+    if not override.is_sweep_override():
+        return [word]
+    if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        raise UserError(f"'{word}' sweeps over values that are not named; name the values, as in {override.key_or_group}=1,2,3")
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _malformed(error: OverrideParseException) -> str:
@@ -257,8 +239,7 @@ def _missing(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file or "")
     group, _, name = missing.rpartition("/")
     if not options:
-        groups = [path.name for path in files.shipped("configs").iterdir() if path.is_dir()]
-        return f"there is no group '{group or missing}'{nearest(group or missing, groups)}; the groups are {listed(sorted(groups))}"
+        return f"there is no group '{group or missing}'{nearest(group or missing, _groups())}; the groups are {listed(_groups())}"
     return f"there is no {group} '{name}'{nearest(name, options)}; the choices are {listed(options)}"
 
 
@@ -266,8 +247,7 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
     text = _first(error)
     if isinstance(error, ConfigCompositionException) and "Could not override" in text:
         unknown = text.split("'")[1]
-        config = _with_groups(command, overrides)
-        known = keys(config) if config is not None else []
+        known = _known_keys(command, overrides)
         owner, _, name = unknown.rpartition(".")
         siblings = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == owner]
         # The same key one level deeper (corpus.path for corpus.reader.path) is the nearest,
@@ -283,22 +263,16 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
     return f"the config can't be composed: {text}"
 
 
-def _with_groups(command: str, overrides: Sequence[str]) -> DictConfig | None:
-    """Compose with the choices of groups alone, to learn which keys there are."""
-    groups = {path.name for path in files.shipped("configs").iterdir() if path.is_dir()}
-    chosen = [word for word in overrides if word.partition("=")[0] in groups]
+def _known_keys(command: str, overrides: Sequence[str]) -> list[str]:
+    """Return the keys of a command with the chosen groups, [] where these don't compose."""
     try:
-        return hydra_compose(command, chosen)
+        return keys(hydra_compose(command, [word for word in overrides if word.partition("=")[0] in _groups()]))
     except (HydraException, OmegaConfBaseException):
-        return None
+        return []
 
 
-def _flat(value: Any, prefix: str) -> Iterator[str]:
-    for key, child in value.items():
-        name = f"{prefix}{key}"
-        yield name
-        if isinstance(child, dict):
-            yield from _flat(child, f"{name}.")
+def _groups() -> list[str]:
+    return sorted(path.name for path in files.shipped("configs").iterdir() if path.is_dir())
 
 
 def _first(error: Exception) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from haltung.cli.build import Language, corpus_of, typed
-from haltung.cli.config import Request, each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError, listed
 
 
@@ -24,14 +23,9 @@ class DyadsOptions:
     language: Language
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("dyads")
+def run(request: Request) -> None:
     """Score dyads on a split, or tune the thresholds on dev."""
-    for request in each("dyads", arguments):
-        _dyads(request)
-    return 0
-
-
-def _dyads(request: Request) -> None:
     options = typed(DyadsOptions, request.settings)
     if options.bundle is None:
         raise UserError("name the model of stances: bundle=DIR, a folder that haltung train or haltung export has written")

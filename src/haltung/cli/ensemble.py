@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from haltung.cli import hint
 from haltung.cli.build import Language, corpus_of, make, typed
-from haltung.cli.config import Request, each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 
@@ -22,14 +21,9 @@ class EnsembleOptions:
     runs: str
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("ensemble", lists=("members",))
+def run(request: Request) -> None:
     """Make one model of several runs; print its weights, its metrics on dev and its run."""
-    for request in each("ensemble", arguments, lists=("members",)):
-        _ensemble(request)
-    return 0
-
-
-def _ensemble(request: Request) -> None:
     settings, options = request.settings, typed(EnsembleOptions, request.settings)
     if not options.members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")

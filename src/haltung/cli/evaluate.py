@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from haltung.cli.build import Language, corpus_of, make, typed
-from haltung.cli.config import Request, each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 
@@ -25,14 +24,9 @@ class EvaluateOptions:
     seen: Literal["refuse", "allow"]
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("evaluate")
+def run(request: Request) -> None:
     """Score a run's model, or each seed's, on a split; print the tables and write the reports."""
-    for request in each("evaluate", arguments):
-        _evaluate(request)
-    return 0
-
-
-def _evaluate(request: Request) -> None:
     settings, options = request.settings, typed(EvaluateOptions, request.settings)
     if (options.run is None) == (options.bundle is None):
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")

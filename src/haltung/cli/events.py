@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from haltung.cli.build import Language, output_file, typed, written
-from haltung.cli.config import each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 from haltung.labels import Scheme
 
@@ -39,16 +39,16 @@ class EventsOptions:
     language: Language
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("events")
+def run(request: Request) -> int:
     """Read the events of an input; return 1 if a part of it could not be read."""
-    return max([_events(typed(EventsOptions, request.settings)) for request in each("events", arguments)], default=0)
-
-
-def _events(options: EventsOptions) -> int:
+    options = typed(EventsOptions, request.settings)
     if options.bundle is None:
         raise UserError("name the classifier: bundle=DIR, a folder that haltung train or haltung export has written")
     if options.input is None:
         raise UserError("name what to read: input=FILE, a folder, or input=- for standard input")
+
+    from tqdm import tqdm
 
     from haltung.actors.finder import Actors
     from haltung.events.archive.write import ArchiveWriter
@@ -60,7 +60,9 @@ def _events(options: EventsOptions) -> int:
 
     files = find(options.input)
     outputs = [output_file(given or None) for given in (options.output, options.table, options.page)]
-    _check_different([path for path in outputs if path])
+    paths = [path for path in outputs if path]
+    if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
+        raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
     predictor = load_predictor(Path(options.bundle))
     dyads = dyad_model.load(Path(options.dyads)) if options.dyads else WordOrder()
     actors = Actors.load(extra=Path(options.actors) if options.actors else None)
@@ -72,7 +74,9 @@ def _events(options: EventsOptions) -> int:
     with ExitStack() as stack:
         lines, table, page = (stack.enter_context(written(path)) if path else None for path in outputs)
         archive = ArchiveWriter(lines, table)
-        for result in events_of(_with_progress(read(files, options.max_characters)), predictor, actors, dyads):
+        # The bar appears where reading takes longer than two seconds.
+        bar = tqdm(read(files, options.max_characters), unit=" articles", delay=2, file=sys.stderr, disable=not sys.stderr.isatty())
+        for result in events_of(iter(bar), predictor, actors, dyads):
             if isinstance(result, Failure):
                 failures.append(result)
                 continue
@@ -86,7 +90,7 @@ def _events(options: EventsOptions) -> int:
             page.write(article_page.page(on_page, predictor.scheme, options.language, articles))
     if not any(outputs):
         _show(shown, total, predictor.scheme, options.language)
-    names = " and ".join(str(path) for path in outputs if path)
+    names = " and ".join(map(str, paths))
     print(f"{_counted(total, 'event')} in {_counted(articles, 'article')}" + (f" written to {names}" if names else ""))
     if options.page and articles > article_page.MOST:
         notes.insert(0, f"{options.page} shows the first {article_page.MOST} of {articles:,} articles; output=FILE.jsonl has all")
@@ -94,22 +98,8 @@ def _events(options: EventsOptions) -> int:
     return 1 if failures else 0
 
 
-def _with_progress(articles: Iterator[Any]) -> Iterator[Any]:
-    """Show a progress bar where reading takes longer than two seconds."""
-    from tqdm import tqdm
-
-    return iter(tqdm(articles, unit=" articles", delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))
-
-
 def _counted(count: int, name: str) -> str:
     return f"{count:,} {name}{'' if count == 1 else 's'}"
-
-
-def _check_different(paths: Sequence[Path]) -> None:
-    """Refuse one file for two outputs, of which only the last would be left."""
-    for number, path in enumerate(paths):
-        if path.resolve() in (other.resolve() for other in paths[:number]):
-            raise UserError(f"{path} is named for two outputs; give each of output=, table= and page= a file of its own")
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:
@@ -150,5 +140,4 @@ def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Fail
     lines += [f"{failure.where}: {failure.reason}" for failure in failures]
     if failures:
         lines.append(f"{len(failures)} failed, as listed above; what else there is was read")
-    for line in lines:
-        print(f"haltung: {line}", file=sys.stderr)
+    print("".join(f"haltung: {line}\n" for line in lines), end="", file=sys.stderr)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haltung.cli.build import Language, corpus_of, make, typed
-from haltung.cli.config import Request, each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,12 +32,9 @@ class ExportOptions:
     language: Language
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("export")
+def run(request: Request) -> int:
     """Export and print the table of formats; return 1 if fp32 or a requested format is refused."""
-    return max([_export(request) for request in each("export", arguments)], default=0)
-
-
-def _export(request: Request) -> int:
     settings, options = request.settings, typed(ExportOptions, request.settings)
     own_corpus = not settings.get("corpus")
     if (options.run is None) == (options.bundle is None):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from haltung.cli.build import Language, output_file, scheme_of, typed, written
-from haltung.cli.config import each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 # Values that hold commas or digits alone, which Hydra would take for a sweep or a number.
 _TEXTS = ("input", "output", "series", "pair", "since", "until", "topic", "stance")
-
-# The scheme whose stances events have, for the names of its labels.
-_SCHEME = "diplomacy"
 
 
 @dataclass(frozen=True)
@@ -45,19 +42,14 @@ class NetworkOptions:
     language: Language
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("network", texts=_TEXTS)
+def run(request: Request) -> None:
     """Draw an archive."""
-    for request in each("network", arguments, texts=_TEXTS):
-        _draw(typed(NetworkOptions, request.settings), scheme_of(_SCHEME, request.config_dir))
-    return 0
-
-
-def _draw(options: NetworkOptions, scheme: Scheme) -> None:
+    # Events have the stances of this scheme, whose labels have names.
+    options, scheme = typed(NetworkOptions, request.settings), scheme_of("diplomacy", request.config_dir)
     page, files, pair = _page(options), _series_files(options), _pair(options)
     if options.input is None:
-        raise UserError(
-            "name the archive: input=FILE, what haltung events wrote with output=FILE.jsonl or table=FILE.csv, or a folder of these"
-        )
+        raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl or table=FILE.csv), or a folder")
 
     from haltung.events.archive import read as archives
     from haltung.events.archive.i18n import counted, say
@@ -69,7 +61,8 @@ def _draw(options: NetworkOptions, scheme: Scheme) -> None:
     events = archives.folded(selected) if options.inside == "merge" else selected
     incomplete = len(archive.events) - sum(map(archives.is_whole, archive.events))
     notes = [say(options.language, "incomplete", events=counted(options.language, "events", incomplete))] if incomplete else []
-    if filters := _filters(options):
+    names = ("since", "until", "min_probability", "topic", "stance")
+    if filters := ", ".join(f"{name}={value}" for name in names if (value := getattr(options, name))):
         notes.append(say(options.language, "chosen", filters=filters))
     if options.inside == "merge":
         notes.append(say(options.language, "merged"))
@@ -115,11 +108,8 @@ def _series(
 
 
 def _page(options: NetworkOptions) -> Path | None:
-    """Return the page to write."""
     if options.output is None and options.series is None and options.pair is None:
-        raise UserError(
-            "name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png (or .html) for a series"
-        )
+        raise UserError("name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png (or .html)")
     page = output_file(options.output)
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"output is '{options.output}'; network and matrix are one HTML page, name it output=FILE.html")
@@ -160,9 +150,3 @@ def _selection(options: NetworkOptions) -> Selection:
 
 def _several(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _filters(options: NetworkOptions) -> str:
-    """Return the filters as they were given, "" for none."""
-    names = ("since", "until", "min_probability", "topic", "stance")
-    return ", ".join(f"{name}={value}" for name in names if (value := getattr(options, name)))

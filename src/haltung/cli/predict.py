@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haltung.cli.build import Language, make, output_file, typed, written
-from haltung.cli.config import each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
-
-# A sentence may hold commas, quotes and brackets, which mean something in an override.
-_VERBATIM = ("text", "context", "target")
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,11 @@ class PredictOptions:
     abstain: float | None = None
 
 
-def run(arguments: Sequence[str]) -> int:
+# A sentence may hold commas, quotes and brackets, which mean something in an override.
+@command("predict", verbatim=("text", "context", "target"))
+def run(request: Request) -> None:
     """Label a text or a file of texts."""
-    for request in each("predict", arguments, verbatim=_VERBATIM):
-        _predict(typed(PredictOptions, request.settings))
-    return 0
-
-
-def _predict(options: PredictOptions) -> None:
+    options = typed(PredictOptions, request.settings)
     if (options.text is None) == (options.input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 

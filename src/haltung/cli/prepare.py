@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from haltung.cli.build import corpus_of, typed
-from haltung.cli.config import each
+from haltung.cli.config import Request, command
 
 
 @dataclass(frozen=True)
@@ -16,15 +15,14 @@ class PrepareOptions:
     force: bool
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Prepare each corpus and print its table."""
-    for request in each("prepare", arguments):
-        prepared = corpus_of(request.settings, request.config_dir, typed(PrepareOptions, request.settings).force)
+@command("prepare")
+def run(request: Request) -> None:
+    """Prepare a corpus and print its table."""
+    prepared = corpus_of(request.settings, request.config_dir, typed(PrepareOptions, request.settings).force)
 
-        from rich.console import Console
+    from rich.console import Console
 
-        from haltung.corpus.store import table
+    from haltung.corpus.store import table
 
-        Console().print(table(prepared))
-        print(f"written to {prepared.folder}")
-    return 0
+    Console().print(table(prepared))
+    print(f"written to {prepared.folder}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from haltung.cli.build import Language, make, typed
-from haltung.cli.config import Request, each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 
@@ -21,13 +20,9 @@ class PromoteOptions:
     language: Language
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("promote")
+def run(request: Request) -> int:
     """Move the alias to the run's exported version; return 1 if the run is worse."""
-    results = [_promote(request) for request in each("promote", arguments)]
-    return 0 if all(results) else 1
-
-
-def _promote(request: Request) -> bool:
     settings, options = request.settings, typed(PromoteOptions, request.settings)
     if not options.run:
         raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
@@ -49,13 +44,13 @@ def _promote(request: Request) -> bool:
     if not plan.allowed:
         refusal = f"{options.alias}: {before} stays; {plan.record.name} is worse in {worse} (force=true promotes it all the same)"
         console.print(Text(refusal, "bold red"))
-        return False
+        return 1
     if not plan.changes:
         console.print(Text(f"{options.alias}: {before}, nothing changed"))
-        return True
+        return 0
     if not options.dry:
         promotions.carry_out(plan, request.command)
     although = f", although worse in {worse}" if worse else ""
     dry = " (dry=true, so nothing was changed)" if options.dry else ""
     console.print(Text(f"{options.alias}: {before} -> {plan.new} ({plan.record.name}){although}{dry}"))
-    return True
+    return 0

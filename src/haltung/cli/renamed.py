@@ -1,13 +1,13 @@
-"""Old names that stay valid for one release: keys that users type, and the ``_target_`` of configs.
+"""Old keys and ``_target_`` that stay valid for one release.
 
-Old names in stored runs pass silently; for those that a user types, or has in a config, one line on
-standard error gives the new name.
+They pass silently in stored runs; where a user gives one, a line on standard error says the new name.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Old module of a ``_target_`` → the module that holds the class today; see also ``CLASSES``.
@@ -45,10 +45,7 @@ _REAL_NEWS_PARTS = (
     ("wikinews_stance/annotations.jsonl", "wikinews/articles.jsonl", "wikinews"),
 )
 
-# Old key → new key, in every command; the keys below it move along.
-KEYS: dict[str, str] = {}
-
-# The same for keys of one corpus config; a key may have become several.
+# Old key of one corpus config → new keys; a key may have become several.
 CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
     "diplomacy": {"corpus.reader.most": ("corpus.reader.max_segments",)},
     "real_news": {
@@ -58,7 +55,7 @@ CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _DEFAULT_CORPUS = "diplomacy"
 
-# The same for keys of single commands.
+# Command → old key → new key.
 COMMAND_KEYS: dict[str, dict[str, str]] = {
     "evaluate": {"examine": "error_analysis"},
     "events": {"longest": "max_characters"},
@@ -67,28 +64,35 @@ COMMAND_KEYS: dict[str, dict[str, str]] = {
 
 
 def target(name: str) -> str:
-    """Return today's name of a ``_target_``; a name that was never changed comes back as it is."""
+    """Return today's name of a ``_target_``."""
     module, _, cls = name.rpartition(".")
     moved = f"{MODULES.get(module, module)}.{cls}"
     return CLASSES.get(moved, moved)
 
 
-def targets(node: Any) -> Any:
-    """Return a config node with today's name and arguments for every ``_target_``, at any depth."""
-    if isinstance(node, Mapping):
-        if node.get("_target_") == _REAL_NEWS:
-            return {"_target_": target(_REAL_NEWS), "parts": _real_news(node)}
-        current = {key: target(str(value)) if key == "_target_" else targets(value) for key, value in node.items()}
-        arguments = ARGUMENTS.get(str(current.get("_target_")), {})
-        return {arguments.get(key, key): value for key, value in current.items()}
+def targets(node: Any, old: set[str] | None = None) -> Any:
+    """Return a config node with today's name and arguments for every ``_target_``, at any depth.
+
+    Old names are added to ``old``.
+    """
     if isinstance(node, list | tuple):
+        current = [targets(item, old) for item in node]
         # As a part of a Union, RealNews became two parts.
-        return [
-            child
-            for item in node
-            for child in (_real_news(item) if isinstance(item, Mapping) and item.get("_target_") == _REAL_NEWS else [targets(item)])
-        ]
-    return node
+        parts = (new["parts"] if _is_real_news(item) else [new] for item, new in zip(node, current, strict=True))
+        return [*itertools.chain(*parts)]
+    if not isinstance(node, Mapping):
+        return node
+    name = str(node.get("_target_", ""))
+    if name and old is not None and target(name) != name:
+        old.add(name)
+    if _is_real_news(node):
+        return {"_target_": target(_REAL_NEWS), "parts": _real_news(node)}
+    arguments = ARGUMENTS.get(target(name), {})
+    return {arguments.get(key, key): target(name) if key == "_target_" else targets(value, old) for key, value in node.items()}
+
+
+def _is_real_news(node: Any) -> bool:
+    return isinstance(node, Mapping) and node.get("_target_") == _REAL_NEWS
 
 
 def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -96,37 +100,24 @@ def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     common = {key: node[key] for key in ("before", "lead", "on_error") if key in node}
     annotations = node.get("annotations") or shipped("data")
+    reader, folder = {"_target_": "haltung.corpus.readers.standoff.Standoff"}, node.get("sources", ".")
     return [
-        {
-            "_target_": "haltung.corpus.readers.standoff.Standoff",
-            "annotations": f"{annotations}/{file}",
-            "texts": f"{node.get('sources', '.')}/{texts}",
-            "kind": kind,
-            **common,
-        }
+        {**reader, "annotations": f"{annotations}/{file}", "texts": f"{folder}/{texts}", "kind": kind, **common}
         for file, texts, kind in _REAL_NEWS_PARTS
     ]
-
-
-def key(name: str, command: str = "") -> str:
-    """Return today's name of a dotted key."""
-    for old, new in {**KEYS, **COMMAND_KEYS.get(command, {})}.items():
-        if name == old or name.startswith(f"{old}."):
-            return new + name[len(old) :]
-    return name
 
 
 def arguments(command: str, given: Sequence[str]) -> list[str]:
     """Return the arguments of a command with today's keys; announce old ones on standard error."""
     chosen = [value for name, _, value in (argument.partition("=") for argument in given) if name == "corpus"]
-    by_corpus = CORPUS_KEYS.get(chosen[-1] if chosen else _DEFAULT_CORPUS, {})
+    keys = CORPUS_KEYS.get([_DEFAULT_CORPUS, *chosen][-1], {}) | {old: (new,) for old, new in COMMAND_KEYS.get(command, {}).items()}
     current = []
     for argument in given:
         name, sign, value = argument.partition("=")
         prefix = name[: len(name) - len(name.lstrip("+~"))]
         old = name[len(prefix) :]
-        new = by_corpus.get(old, (key(old, command),))
-        if new != (old,):
+        new = keys.get(old, (old,))
+        if old in keys:
             _announce(old, " and ".join(new))
         current += [f"{prefix}{name}{sign}{value}" for name in new]
     return current
@@ -134,41 +125,11 @@ def arguments(command: str, given: Sequence[str]) -> list[str]:
 
 def own_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a composed config with today's ``_target_``; announce old ones on standard error."""
-    for old in dict.fromkeys(_targets_in(settings)):
-        if target(old) != old:
-            _announce(f"_target_: {old}", f"_target_: {target(old)}")
-    return dict(targets(settings))
-
-
-def stored_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a stored run with today's keys and ``_target_``."""
-    settings = dict(targets(config))
-    for old, new in KEYS.items():
-        *parents, last = old.split(".")
-        *new_parents, new_last = new.split(".")
-        source, goal = _node(settings, parents), _node(settings, new_parents)
-        if source is not None and goal is not None and last in source and new_last not in goal:
-            goal[new_last] = source.pop(last)
-    return settings
-
-
-def _node(settings: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
-    node: Any = settings
-    for name in path:
-        node = node.get(name) if isinstance(node, dict) else None
-    return node if isinstance(node, dict) else None
-
-
-def _targets_in(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        for name, child in node.items():
-            if name == "_target_":
-                yield str(child)
-            else:
-                yield from _targets_in(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _targets_in(child)
+    old: set[str] = set()
+    current = dict(targets(settings, old))
+    for name in sorted(old):
+        _announce(f"_target_: {name}", f"_target_: {target(name)}")
+    return current
 
 
 def _announce(old: str, new: str) -> None:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from haltung.cli.build import Language, make, typed
-from haltung.cli.config import each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError, one_of
 
 if TYPE_CHECKING:
     from haltung.experiments.runs import RunRow
-    from haltung.tracking import Store
 
 KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
 
@@ -43,15 +42,11 @@ class RunsOptions:
     language: Language
 
 
-def run(arguments: Sequence[str]) -> int:
+# Hydra takes `corpus` for a group, whose choices are files; here it is any name.
+@command("runs", verbatim=("corpus",), single="each filter takes one value; leave it out to list all")
+def run(request: Request) -> None:
     """Print the runs that pass the filters."""
-    # Hydra takes `corpus` for a group, whose choices are files; here it is any name.
-    for request in each("runs", arguments, verbatim=("corpus",), single="each filter takes one value; leave it out to list all"):
-        _list(typed(RunsOptions, request.settings), make(request.settings["tracking"], "tracking"))
-    return 0
-
-
-def _list(options: RunsOptions, store: Store) -> None:
+    options, store = typed(RunsOptions, request.settings), make(request.settings["tracking"], "tracking")
     since = _since(options.since, datetime.now(UTC)) if options.since else None
 
     from haltung.experiments.runs import STATUSES, list_runs

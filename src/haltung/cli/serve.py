@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from haltung.cli.build import typed
-from haltung.cli.config import each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
@@ -42,15 +41,10 @@ class ServeOptions:
     key_file: str | None
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("serve", single="one bundle at a time; start haltung serve again for another one, with another port")
+def run(request: Request) -> None:
     """Serve a bundle until a signal comes."""
-    single = "one bundle at a time; start haltung serve again for another one, with another port"
-    for request in each("serve", arguments, single=single):
-        _serve(typed(ServeOptions, request.settings))
-    return 0
-
-
-def _serve(options: ServeOptions) -> None:
+    options = typed(ServeOptions, request.settings)
     if options.bundle is None:
         raise UserError("name the bundle to serve, as in bundle=DIR; haltung export run=RUN to=DIR writes one")
     try:
@@ -61,5 +55,4 @@ def _serve(options: ServeOptions) -> None:
 
     others = {name: value for name, value in vars(options).items() if name not in ("bundle", "dyads", "origins", "key_file")}
     dyads = Path(options.dyads) if options.dyads else None
-    key = secret(options.key_file)
-    serve(Settings(bundle=Path(options.bundle), dyads=dyads, origins=tuple(options.origins), key=key, **others))
+    serve(Settings(Path(options.bundle), dyads=dyads, origins=tuple(options.origins), key=secret(options.key_file), **others))

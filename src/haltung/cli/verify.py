@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from haltung.cli.build import typed
-from haltung.cli.config import each
+from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 
@@ -20,12 +19,10 @@ class VerifyOptions:
     threads: int | None
 
 
-def run(arguments: Sequence[str]) -> int:
+@command("verify")
+def run(request: Request) -> int:
     """Replay the golden answers and print the table; return 1 if a file or an answer differs."""
-    return max([_verify(typed(VerifyOptions, request.settings)) for request in each("verify", arguments)], default=0)
-
-
-def _verify(options: VerifyOptions) -> int:
+    options = typed(VerifyOptions, request.settings)
     if options.bundle is None:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
 
@@ -44,12 +41,9 @@ def _verify(options: VerifyOptions) -> int:
         verdict = Text(check.fault or "agrees", style="bold red" if check.fault else "green")
         table.add_row(check.format, check.runtime, str(check.inputs), difference, f"{check.tolerance:.1e}", str(check.differing), verdict)
     Console().print(table)
-    for runtime in result.absent:
-        print(f"{runtime} is not installed here, so it was left out", file=sys.stderr)
-    for sentence in result.broken:
-        print(sentence, file=sys.stderr)
-    for check in result.checks:
-        if check.fault:
-            print(f"{check.format} by {check.runtime}: {check.fault}", file=sys.stderr)
+    lines = [f"{runtime} is not installed here, so it was left out" for runtime in result.absent]
+    lines += [*result.broken, *(f"{check.format} by {check.runtime}: {check.fault}" for check in result.checks if check.fault)]
+    for line in lines:
+        print(line, file=sys.stderr)
     print(f"{folder} {'is as it was exported' if result.agrees else 'is NOT as it was exported'}")
     return 0 if result.agrees else 1

@@ -1,0 +1,1 @@
+complete -c haltung -f -a '(haltung __complete (commandline -cp) 2>/dev/null)'
