@@ -129,15 +129,9 @@ def _candidates(line: str) -> list[str]:
         return [name for name in offered if name.startswith(words[-1] if words else "")]
     if not (files.shipped("configs") / f"{words[0]}.yaml").is_file():
         return []
-    from hydra import initialize_config_dir
-    from hydra._internal.core_plugins.bash_completion import BashCompletion
-    from hydra.core.global_hydra import GlobalHydra
+    from haltung.cli.config import candidates
 
-    import haltung.cli.config  # noqa: F401 -- for its resolver
-
-    with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        return list(BashCompletion(loader)._query(config_name=words[0], line=" ".join(words[1:])))
+    return candidates(words[0], " ".join(words[1:]))
 
 
 def _silence_libraries() -> None:

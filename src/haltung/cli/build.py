@@ -1,7 +1,4 @@
-"""From a config as plain data to objects.
-
-Below the command line nothing sees Hydra or a ``_target_``.
-"""
+"""From a config as plain data to objects; below, nothing sees Hydra or a ``_target_``."""
 
 from __future__ import annotations
 
@@ -119,7 +116,7 @@ class Recipe:
 
 
 def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Options:
-    """Return an object of ``cls``, a dataclass, from the keys of a config that are its fields.
+    """Return an object of the dataclass ``cls`` from the config's keys that are its fields.
 
     ``key`` is the path of ``settings`` in the config, for messages.
 
@@ -134,11 +131,9 @@ def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Opt
 
 
 def make(node: Mapping[str, Any], key: str) -> Any:
-    """Return the object that a config node with ``_target_`` describes, its values checked.
+    """Return the object that a plain config node with ``_target_`` describes, its values checked.
 
-    Args:
-        node: plain data.
-        key: the path of the node in the config, for messages.
+    ``key`` is the path of the node in the config, for messages.
 
     Raises:
         UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
@@ -154,17 +149,10 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     if not is_dataclass(cls):
         raise UserError(f"{key}._target_ names {target}, which is no dataclass")
     names = [field.name for field in fields(cls) if field.init]
-    values: dict[str, Any] = {}
-    for name, value in node.items():
-        if name == "_target_":
-            continue
-        if name not in names:
-            raise UserError(f"there is no key '{key}.{name}'{nearest(name, names)}; {key} has {listed(names)}")
-        values[name] = _value(value, f"{key}.{name}")
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        raise UserError(_invalid(error, key, names)) from None
+    values = {name: _value(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
+    if unknown := [name for name in values if name not in names]:
+        raise UserError(f"there is no key '{key}.{unknown[0]}'{nearest(unknown[0], names)}; {key} has {listed(names)}")
+    return typed(cls, values, key)
 
 
 def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
@@ -185,9 +173,7 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
 
 
 def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool = False) -> Prepared:
-    """Return the corpus of a config.
-
-    It is prepared first if it is new, or if its config or its files have changed.
+    """Return the corpus of a config, prepared if it is new or its config or files have changed.
 
     Raises:
         UserError: the source is missing or broken.
@@ -198,7 +184,9 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     settings = renamed.targets(settings)
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
     options = typed(CorpusOptions, corpus, "corpus")
-    name, out = options.name, corpus_folder(options.name, options.split, Path(folders.prepared))
+    name, out, split = options.name, Path(folders.prepared), options.split
+    if {"folds", "fold"} <= split.keys():
+        out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
     scheme = scheme_of(options.labels, config_dir)
     # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
@@ -208,15 +196,8 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     mark = fingerprint({**content, "scheme": scheme.to_dict()}, reader.files() if hasattr(reader, "files") else ())
     if not force and is_current(out / name, mark):
         return load(out / name).only(tasks)
-    rules, split = make(options.rules, "corpus.rules"), make(options.split, "corpus.split")
-    return prepare(name, reader, scheme, rules, split, out, fingerprint=mark).only(tasks)
-
-
-def corpus_folder(name: str, split: Mapping[str, Any], prepared: Path) -> Path:
-    """Return the folder that holds a prepared corpus; each fold has one of its own."""
-    if {"folds", "fold"} <= split.keys():
-        return prepared / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"
-    return prepared
+    rules, splitter = make(options.rules, "corpus.rules"), make(split, "corpus.split")
+    return prepare(name, reader, scheme, rules, splitter, out, fingerprint=mark).only(tasks)
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:

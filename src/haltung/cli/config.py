@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -123,6 +124,14 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     if missing:
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
     return config
+
+
+def candidates(command: str, line: str) -> list[str]:
+    """Return what may stand at the end of the arguments of a command."""
+    from hydra._internal.core_plugins.bash_completion import BashCompletion
+
+    with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
+        return list(BashCompletion(GlobalHydra.instance().config_loader())._query(config_name=command, line=line))
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
