@@ -12,7 +12,7 @@ import tiny
 from command_line import CORPUS, LINEAR, SCHEME, run_here, store_in
 from haltung import tracking
 from haltung.evaluation.predictions import read_predictions
-from haltung.experiments.evaluate import evaluate, models_of
+from haltung.experiments.evaluate import TrainedModel, evaluate, models_of
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
@@ -86,6 +86,26 @@ def test_what_was_scored_is_what_is_stored(linear_home: Path) -> None:
     for task, values in done.scored.probabilities.items():
         assert (stored.probabilities[task] == values).all()
         assert (stored.gold[task] == done.scored.gold[task]).all()
+
+
+@pytest.mark.slow
+def test_an_exported_bundle_is_evaluated_by_its_weights(linear_home: Path, tmp_path: Path) -> None:
+    """Its probabilities are those of the run to the last digit, which those of its graph are not."""
+    from haltung.corpus.store import load
+    from haltung.export.write import ReferenceSplit, export
+
+    (run,) = models_of(tracking.find(store_in(linear_home), "plain-1"))
+    corpus = load(linear_home / "data/prepared/jsonl")
+    reference = ReferenceSplit("jsonl", "dev", corpus.segments("dev"))
+    folder = export(bundle.load_trained(run.bundle), tmp_path / "bundle", reference, {}, ()).folder
+    assert folder is not None
+    scored = []
+    for model in (run, TrainedModel("exported", folder)):
+        (done,) = evaluate([model], corpus, "dev", own_corpus=False, folder=tmp_path / "reports", errors=False).models
+        scored.append(done.scored.probabilities)
+    graph = bundle.load(folder, graph=True).probabilities(corpus.segments("dev"))
+    assert all((scored[1][task] == values).all() for task, values in scored[0].items())
+    assert any((graph[task] != values).any() for task, values in scored[0].items())
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import tiny
+from haltung import cli
 from haltung.export import golden
 from haltung.export import write as writing
 from haltung.export.formats import largest_difference
@@ -22,9 +24,8 @@ from haltung.inference import sessions
 from haltung.inference.client import Classifier
 from haltung.inference.sessions import Graph
 from haltung.labels import parse
-from haltung.models import bundle
+from haltung.models import bundle, neural
 from haltung.models.calibration import Calibration
-from haltung.models.exported import ExportedModel
 from haltung.models.neural import NeuralModel, build
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
@@ -152,13 +153,38 @@ def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path
 
 
 def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: Path) -> None:
-    """``bundle.load`` gives the graph of an exported folder behind the models' one interface."""
+    """``bundle.load`` gives the graph of an exported folder, if preferred, behind the models' one interface."""
     segments = labelled(10, 3)
-    exported_model = bundle.load(folder)
-    assert isinstance(exported_model, ExportedModel)
+    exported_model = bundle.load(folder, graph=True)
+    assert isinstance(exported_model, bundle.ExportedModel)
     assert exported_model.calibration == model.calibration
     assert largest_difference(exported_model.probabilities(segments), model.probabilities(segments, precision="fp32")) < 1e-5
     assert [one.id for one in exported_model.predict(segments)] == [one.id for one in segments]
+
+
+def test_an_exported_bundle_predicts_by_its_weights(
+    model: NeuralModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``predict`` gives the figures of the training to the last digit, in bfloat16 where the processor has that."""
+    monkeypatch.setattr(neural, "has_bf16", lambda device: True)
+    (tmp_path / "in.jsonl").write_text('{"text": "Chile warnt die Bank in Malta ."}\n', encoding="utf-8")
+    assert cli.main(["predict", f"bundle={folder}", f"input={tmp_path / 'in.jsonl'}"]) == 0
+    predicted = json.loads(capsys.readouterr().out)["probabilities"]
+    segment = Segment("1", "Chile warnt die Bank in Malta .")
+    assert predicted == model.predict([segment])[0].probabilities
+    assert predicted != bundle.load(folder, graph=True).predict([segment])[0].probabilities
+
+
+@pytest.mark.parametrize("missing", ["torch", "weights"])
+def test_without_torch_or_weights_the_graph_predicts(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """An exported bundle needs neither."""
+    if missing == "torch":
+        installed = bundle.is_installed
+        monkeypatch.setattr(bundle, "is_installed", lambda name: name != "torch" and installed(name))
+    else:
+        folder = Path(shutil.copytree(folder, tmp_path / "copy"))
+        (folder / "model.safetensors").unlink()
+    assert isinstance(bundle.load(folder), bundle.ExportedModel)
 
 
 def test_the_bundle_verifies_in_every_runtime(folder: Path) -> None:
@@ -177,8 +203,6 @@ def test_golden_answers_are_those_of_fp32(model: NeuralModel, folder: Path) -> N
 
 def test_a_changed_weight_makes_verify_fail(folder: Path, tmp_path: Path) -> None:
     """One head's bias is enough, with every digest made to fit."""
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))

@@ -16,7 +16,6 @@ from haltung.export.verify import verify
 from haltung.inference.client import Classifier
 from haltung.models import bundle
 from haltung.models.calibration import Calibration
-from haltung.models.exported import ExportedModel
 from haltung.models.linear import LinearModel
 from haltung.models.predictor import Predictor
 
@@ -38,8 +37,8 @@ def test_an_old_bundle_verifies(old: Path) -> None:
 
 def test_an_old_bundle_predicts_as_it_did(old: Path) -> None:
     """By its graph, by its weights, and by the client."""
-    exported, trained = bundle.load(old), bundle.load_trained(old)
-    assert isinstance(exported, ExportedModel)
+    exported, trained = bundle.load(old, graph=True), bundle.load(old)
+    assert isinstance(exported, bundle.ExportedModel)
     assert isinstance(trained, LinearModel)
     answers = golden.read(old, tiny.scheme())
     segments, expected = [answer.segment for answer in answers], golden.expected(answers, tiny.scheme())

@@ -134,9 +134,9 @@ def test_an_unknown_label_is_refused(bert: Path) -> None:
 
 def test_normalised_shares_end_at_one() -> None:
     """The largest in size is 1 or -1, and the signs stay."""
-    from haltung.models.explain import Attribution, WordShare
+    from haltung.models.explain import Attribution, SpanShare
 
-    found = Attribution("stance", "a", (WordShare("text", 0, 1, 2.0), WordShare("text", 2, 3, -4.0)), 0.5, 1.0, 2.5)
+    found = Attribution("stance", "a", (SpanShare("text", 0, 1, 2.0), SpanShare("text", 2, 3, -4.0)), 0.5, 1.0, 2.5)
     assert [word.value for word in found.normalised()] == [0.5, -1.0]
     assert found.gap == 0.0
 

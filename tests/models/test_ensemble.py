@@ -21,7 +21,7 @@ from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member, pool
-from haltung.models.explain import Attribution, WordShare, pooled
+from haltung.models.explain import Attribution, SpanShare, pooled
 from haltung.models.spec import LinearSpec
 from haltung.records import Prediction, Segment
 
@@ -189,10 +189,10 @@ def test_network_and_linear_model_explain_together(bert: Path) -> None:
 
 def test_shares_of_words_are_added_up_by_weight() -> None:
     """A word that one member alone has read keeps that one's share."""
-    first = Attribution("t", "x", (WordShare("text", 0, 2, 1.0), WordShare("context", 0, 3, 5.0)), rest=0.5, logit=7.0, baseline=0.5)
-    second = Attribution("t", "x", (WordShare("text", 3, 5, 2.0), WordShare("text", 0, 2, -1.0)), rest=0.0, logit=1.0, baseline=0.0)
+    first = Attribution("t", "x", (SpanShare("text", 0, 2, 1.0), SpanShare("context", 0, 3, 5.0)), rest=0.5, logit=7.0, baseline=0.5)
+    second = Attribution("t", "x", (SpanShare("text", 3, 5, 2.0), SpanShare("text", 0, 2, -1.0)), rest=0.0, logit=1.0, baseline=0.0)
     both = pooled([first, second], [0.5, 2.0])
-    assert both.words == (WordShare("text", 0, 2, -1.5), WordShare("text", 3, 5, 4.0), WordShare("context", 0, 3, 2.5))
+    assert both.words == (SpanShare("text", 0, 2, -1.5), SpanShare("text", 3, 5, 4.0), SpanShare("context", 0, 3, 2.5))
     assert (both.rest, both.logit, both.baseline) == (0.25, 5.5, 0.25)
     assert both.gap == pytest.approx(0.0)
 

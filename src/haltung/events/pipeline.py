@@ -70,7 +70,7 @@ def load_predictor(folder: Path) -> Predictor:
     Raises:
         UserError: it is no bundle, is broken, or has no stance or one that is not in the crosswalk.
     """
-    predictor = bundle.load(folder)
+    predictor = bundle.load(folder, graph=True)
     scheme = predictor.scheme
     if "stance" not in scheme.names:
         raise UserError(

@@ -24,7 +24,6 @@ from haltung.labels import Scheme
 from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
-from haltung.models.exported import ExportedModel
 from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord
@@ -253,9 +252,8 @@ def _scheme_hint(model: Scheme, corpus: Scheme) -> str:
 
 def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
     """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
-    if explain and isinstance(model, ExportedModel):
-        # A graph has no gradients; the weights are in the same bundle.
-        model = bundle.load_trained(model.folder)
+    if isinstance(model, bundle.ExportedModel):
+        return mistakes, None  # a graph, of a bundle without weights, has no gradients
     by_id = {segment.id: segment for segment in segments}
     tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
     out, attributions = list(mistakes.mistakes), list[Attribution]()

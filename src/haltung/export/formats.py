@@ -28,11 +28,8 @@ MAX_LOSS = 0.005
 class FormatComparison:
     """A format compared with the trained model on a split.
 
-    Attributes:
-        difference: the largest difference of a probability.
-        flips: for each task the share of segments whose label (or set of labels) differs.
-        macro_f1: of each task with gold labels.
-        documents_per_second: on one thread.
+    ``difference`` is the largest of a probability; ``flips`` the share of segments whose label (or
+    set of labels) differs, for each task; the speed is that of one thread.
     """
 
     difference: float
@@ -46,11 +43,9 @@ class FormatComparison:
 
 
 def write_graph(model: Model, path: Path) -> dict[str, Any]:
-    """Write the model's graph in fp32.
+    """Write the model's graph in fp32, and return its part of ``haltung.json``.
 
-    Returns:
-        The graph's part of ``haltung.json``: ``views``, what its passes read, and ``input``, how a
-        text becomes what it takes.
+    These are ``views``, what its passes read, and ``input``, how a text becomes what it takes.
     """
     from haltung.models.linear import LinearModel
 
@@ -78,21 +73,17 @@ def obstacle(name: str) -> str:
 
 
 def make(name: str, folder: Path) -> dict[str, Any]:
-    """Make a format of the fp32 graph and return its entry; bf16 needs no file of its own.
-
-    Raises:
-        UserError: there is no such format.
-    """
+    """Make a format of the fp32 graph and return its entry; ``UserError`` if there is none such."""
     from haltung.export.graphs import reduced
 
     source = graph_path(folder, "fp32")
-    if name == "bf16":
-        return {**entry(source, folder), "runtime": "openvino", "hint": "bf16"}
+    if name == "bf16":  # needs no file of its own
+        return {**entry(folder, "fp32"), "runtime": "openvino", "hint": "bf16"}
     makers = {"fp16": reduced.halved, "int8": reduced.quantised}
     if name not in makers:
         raise UserError(f"unknown format '{name}'; allowed are fp32, {listed(makers)}, bf16")
     makers[name](source, graph_path(folder, name))
-    return entry(graph_path(folder, name), folder)
+    return entry(folder, name)
 
 
 def graph_path(folder: Path, name: str) -> Path:
@@ -100,8 +91,9 @@ def graph_path(folder: Path, name: str) -> Path:
     return folder / "onnx" / f"model.{name}.onnx"
 
 
-def entry(path: Path, folder: Path) -> dict[str, Any]:
-    """Return the entry of a graph in ``haltung.json``."""
+def entry(folder: Path, name: str) -> dict[str, Any]:
+    """Return a graph's entry in ``haltung.json``."""
+    path = graph_path(folder, name)
     return {"file": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
@@ -128,10 +120,7 @@ def macro_f1(scored: ScoredSplit) -> dict[str, float]:
 def objections(comparison: FormatComparison, reference: Mapping[str, float], exact: bool) -> list[str]:
     """Return a sentence for each limit that a format exceeds.
 
-    Args:
-        comparison: of the format.
-        reference: the trained model's macro-F1 of each task.
-        exact: whether it computes in fp32 with weights in fp32.
+    ``reference`` is the model's macro-F1 of each task. An ``exact`` format is in fp32 throughout.
     """
     out = []
     if not np.isfinite(comparison.difference):
@@ -144,10 +133,9 @@ def objections(comparison: FormatComparison, reference: Mapping[str, float], exa
             out.append(f"{task}: {share:.2%} of the labels flip, allowed {'are none' if exact else f'is {allowed:.0%}'}")
     if not exact:
         for task, value in comparison.macro_f1.items():
-            # A rounding error beyond the limit is no loss.
-            if reference[task] - value > MAX_LOSS + 1e-12:
-                lost = 100 * (reference[task] - value)
-                out.append(f"{task}: macro-F1 falls by {lost:.2f} points to {value:.3f}, allowed is {100 * MAX_LOSS:g}")
+            lost = reference[task] - value
+            if lost > MAX_LOSS + 1e-12:  # a rounding error beyond the limit is no loss
+                out.append(f"{task}: macro-F1 falls by {100 * lost:.2f} points to {value:.3f}, allowed is {100 * MAX_LOSS:g}")
     return out
 
 

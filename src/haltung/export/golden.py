@@ -42,14 +42,7 @@ def inputs() -> list[tuple[Segment, str]]:
 
 
 def write(path: Path, segments: Sequence[tuple[Segment, str]], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> None:
-    """Write the golden answers as JSON Lines.
-
-    Args:
-        path: of the file.
-        segments: the inputs, and what each tests.
-        probabilities: of the trained model, for each task ``[inputs, labels]``.
-        scheme: names tasks and labels.
-    """
+    """Write as JSON Lines the inputs, what each tests, and the model's ``[inputs, labels]``."""
     lines = []
     predicted = predictions([segment.id for segment, _ in segments], probabilities, scheme)
     for (segment, note), prediction in zip(segments, predicted, strict=True):
@@ -61,18 +54,13 @@ def write(path: Path, segments: Sequence[tuple[Segment, str]], probabilities: Ma
 
 
 def read(folder: Path, scheme: Scheme) -> list[Golden]:
-    """Read a bundle's golden answers.
-
-    Raises:
-        UserError: the file is missing or broken, or has other tasks or labels than the scheme.
-    """
+    """Read the golden answers; ``UserError`` if they are missing, broken, or of other labels."""
     path = folder / FILE
     try:
         lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing, so there is nothing to verify the bundle by; export it again") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read ({error}); export the bundle again") from None
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error})"
+        raise UserError(f"{path} {what}, so there is nothing to verify the bundle by; export it again") from None
     out = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -18,22 +18,16 @@ from haltung.files import sha256
 from haltung.inference.sessions import RUNTIMES, Graph, is_installed
 from haltung.labels import Scheme, parse
 from haltung.models import bundle
-from haltung.models.exported import ExportedModel
 from haltung.models.predictor import predictions
 
 
 @dataclass(frozen=True)
 class FormatCheck:
-    """One format in one runtime, on all golden inputs.
+    """One format (or ``weights``) in one runtime (or the weights' library), on golden inputs.
 
-    Attributes:
-        format: of the graph, or ``weights``.
-        runtime: ``onnxruntime``, ``openvino``, or what the weights were trained with.
-        inputs: how many there are.
-        difference: the largest difference of a probability; None if the format did not run.
-        tolerance: how large it may be.
-        differing: how many inputs get other labels.
-        fault: what is wrong; "" if the format agrees.
+    ``difference`` is the largest of a probability, None if the format did not run, and may be up to
+    ``tolerance``; ``differing`` of the ``inputs`` get other labels. ``fault`` says what is wrong,
+    "" if the format agrees.
     """
 
     format: str
@@ -47,13 +41,7 @@ class FormatCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome of a verification.
-
-    Attributes:
-        broken: a sentence for each file that is missing or was changed.
-        checks: of each format in each runtime.
-        absent: the runtimes that are not installed.
-    """
+    """A sentence for each broken file, a check of each format and runtime, and absent runtimes."""
 
     broken: tuple[str, ...]
     checks: tuple[FormatCheck, ...]
@@ -68,13 +56,8 @@ class Verification:
 def verify(folder: Path, threads: int | None = None, callback: Callable[[str], None] = lambda step: None) -> Verification:
     """Check every file's SHA-256, and replay the golden answers in every installed runtime.
 
-    Args:
-        folder: of an exported bundle.
-        threads: of each runtime; None leaves their number to it.
-        callback: gets the name of each step before it begins.
-
-    Raises:
-        UserError: it is no exported bundle, or so broken that nothing can be replayed.
+    ``threads`` None leaves their number to the runtime; ``callback`` gets each step's name before.
+    ``UserError`` is raised if the bundle is not exported, or too broken to replay anything.
     """
     description = bundle.describe(folder)
     if not bundle.is_exported(description):
@@ -83,12 +66,10 @@ def verify(folder: Path, threads: int | None = None, callback: Callable[[str], N
     broken = _broken_files(folder, description, scheme)
     answers = golden.read(folder, scheme)
     broken += _contradictions(answers, scheme)
+    formats = {**description["formats"], "weights": {"runtime": "scikit-learn" if description["kind"] == "linear" else "torch"}}
     runs = [
-        (name, runtime, entry)
-        for name, entry in description["formats"].items()
-        for runtime in ([entry["runtime"]] if "runtime" in entry else RUNTIMES)
+        (name, runtime, entry) for name, entry in formats.items() for runtime in ([entry["runtime"]] if "runtime" in entry else RUNTIMES)
     ]
-    runs.append(("weights", "scikit-learn" if description["kind"] == "linear" else "torch", {}))
     checks = []
     for name, runtime, entry in runs:
         if is_installed(runtime):
@@ -110,7 +91,7 @@ def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], thre
         if name == "weights":
             probabilities = bundle.load_trained(folder).probabilities(segments, precision="fp32")
         else:
-            probabilities = ExportedModel(folder, Graph.of_entry(folder, name, entry, runtime, threads)).probabilities(segments)
+            probabilities = bundle.ExportedModel(folder, Graph.of_entry(folder, name, entry, runtime, threads)).probabilities(segments)
     except UserError as error:
         return failed(str(error))
     except Exception as error:  # noqa: BLE001 -- a graph that was changed can make a runtime raise anything
@@ -157,6 +138,5 @@ def _contradictions(answers: Sequence[Golden], scheme: Scheme) -> list[str]:
     """Return a sentence if the labels of golden answers are not those of their probabilities."""
     predicted = predictions([answer.segment.id for answer in answers], golden.expected(answers, scheme), scheme)
     wrong = [answer.segment.id for answer, one in zip(answers, predicted, strict=True) if dict(answer.labels) != dict(one.labels)]
-    if not wrong:
-        return []
-    return [f"{golden.FILE}: the labels of {', '.join(wrong[:5])} are not those of their probabilities; export the bundle again"]
+    sentence = f"{golden.FILE}: the labels of {', '.join(wrong[:5])} are not those of their probabilities; export the bundle again"
+    return [sentence] if wrong else []

@@ -14,12 +14,11 @@ from haltung import __version__
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit, score
-from haltung.export import card, formats, golden, schemas
+from haltung.export import documents, formats, golden
 from haltung.export.formats import FormatComparison
 from haltung.files import atomic_folder, sha256
 from haltung.inference.sessions import Graph, library
-from haltung.models.bundle import DESCRIPTION, FORMAT
-from haltung.models.exported import ExportedModel
+from haltung.models.bundle import DESCRIPTION, FORMAT, ExportedModel
 from haltung.models.predictor import Model, predictions
 from haltung.records import Segment
 
@@ -43,14 +42,10 @@ class ReferenceSplit:
 class ExportResult:
     """The outcome of an export.
 
-    Attributes:
-        folder: of the bundle; None if fp32 was refused, so that nothing was written.
-        formats: that stayed within the limits.
-        refused: why other formats did not.
-        skipped: why formats could not be measured on this machine.
-        comparisons: of all formats that were measured.
-        reference: the trained model's macro-F1 of each task.
-        bytes: the size of each format.
+    ``folder`` is None if fp32 was refused, so that nothing was written. ``formats`` stayed within
+    the limits; others were ``refused``, or ``skipped`` since this machine can't measure them.
+    ``comparisons`` are of all that were measured, ``reference`` is the trained model's macro-F1 of
+    each task, and ``bytes`` the size of each format.
     """
 
     folder: Path | None
@@ -66,27 +61,22 @@ def export(
     model: Model, folder: Path, reference: ReferenceSplit, provenance: Mapping[str, Any], wanted: Sequence[str] = ("fp16", "bf16"),
     callback: Callable[[str], None] = lambda step: None,
 ) -> ExportResult:  # fmt: skip
-    """Write a bundle atomically, replacing an older one.
+    """Write a bundle atomically into a folder that is new, empty, or holds an older bundle.
 
-    Args:
-        model: trained and calibrated.
-        folder: new, empty, or with an exported bundle.
-        reference: the split on which formats are compared with the model.
-        provenance: where the model comes from.
-        wanted: the formats to try besides fp32.
-        callback: gets the name of each step before it begins.
+    ``wanted`` are the formats to try besides fp32; ``callback`` gets each step's name before.
 
-    Raises:
-        UserError: the folder holds something else, a task has the name of a graph's input, the
-            split is empty, or a library is not installed.
+    ``UserError`` is raised if the folder holds something else, a task has the name of a graph's
+    input, the split is empty, or a library is not installed.
     """
-    _check_folder(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder to write the bundle into: to=DIR")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():
+        raise UserError(f"{folder} holds something that is no bundle, which would be lost; name an empty folder, or a new one: to=DIR")
     if clash := set(_INPUTS) & set(model.scheme.names):
         raise UserError(f"the task '{min(clash)}' has the name of an input of the graph, so it can't be exported; rename it")
     if not reference.segments:
-        raise UserError(
-            f"the {reference.split} split of the corpus '{reference.corpus}' is empty, so no format can be compared with the model"
-        )
+        empty = f"the {reference.split} split of the corpus '{reference.corpus}' is empty"
+        raise UserError(f"{empty}, so no format can be compared with the model")
     for name in ("onnx", "onnxscript", "onnxruntime"):
         library(name)
     callback("the trained model's own predictions")
@@ -109,6 +99,7 @@ class _Export:
     def __init__(self, model: Model, reference: ReferenceSplit, callback: Callable[[str], None]) -> None:
         self.model, self.reference, self.callback = model, reference, callback
         self.inputs = golden.inputs()
+        self.golden_segments = [segment for segment, _ in self.inputs]
         probabilities = model.probabilities([*reference.segments, *self.golden_segments], progress=True, precision="fp32")
         rows = len(reference.segments)
         self.golden = {task: values[rows:] for task, values in probabilities.items()}
@@ -117,25 +108,16 @@ class _Export:
         self.scored: ScoredSplit = score(reference.segments, predicted, model.scheme, reference.corpus, reference.split)
         self.macro_f1 = formats.macro_f1(self.scored)
         self.formats: dict[str, dict[str, Any]] = {}
-        self.refused: dict[str, str] = {}
-        self.skipped: dict[str, str] = {}
+        self.refused, self.skipped = dict[str, str](), dict[str, str]()
         self.comparisons: dict[str, FormatComparison] = {}
-
-    @property
-    def golden_segments(self) -> list[Segment]:
-        return [segment for segment, _ in self.inputs]
 
     def result(self, folder: Path | None) -> ExportResult:
         sizes = {name: entry["bytes"] for name, entry in self.formats.items()}
         return ExportResult(folder, tuple(self.formats), self.refused, self.skipped, self.comparisons, self.macro_f1, sizes)
 
     def write(self, folder: Path, provenance: Mapping[str, Any], wanted: Sequence[str]) -> None:
-        """Write all files into an empty folder.
-
-        Raises:
-            _Fp32Refused: fp32 does not agree with the trained model.
-        """
-        model, scheme = self.model, self.model.scheme
+        """Write all files into an empty folder, or raise ``_Fp32Refused``."""
+        model, scheme, reference = self.model, self.model.scheme, self.reference
         parts = model.write(folder)
         if parts.get("encoder", {}).get("origin") == "folder":
             # The encoder's path on this machine is private.
@@ -143,14 +125,12 @@ class _Export:
         golden.write(folder / golden.FILE, self.inputs, self.golden, scheme)
         self.callback("fp32")
         graph = formats.write_graph(model, formats.graph_path(folder, "fp32"))
-        self.formats["fp32"] = formats.entry(formats.graph_path(folder, "fp32"), folder)
+        self.formats["fp32"] = formats.entry(folder, "fp32")
         content: dict[str, Any] = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
             "scheme": scheme.to_dict(), "scheme_digest": scheme.digest(), "outputs": {task.name: list(task.ids) for task in scheme},
             **parts, **graph, "calibration": model.calibration.to_dict(), "formats": self.formats, "refused": self.refused,
-            "reference": {
-                "corpus": self.reference.corpus, "split": self.reference.split, "segments": len(self.scored), "macro_f1": self.macro_f1,
-            },
+            "reference": {"corpus": reference.corpus, "split": reference.split, "segments": len(self.scored), "macro_f1": self.macro_f1},
             "provenance": dict(provenance),
         }  # fmt: skip
         write_description(folder, content)
@@ -164,8 +144,8 @@ class _Export:
             self.callback(name)
             self.formats[name] = formats.make(name, folder)
             self.admit(folder, name)
-        schemas.write(folder, scheme, model.calibration)
-        card.write(folder, content, evaluate(self.scored) if self.macro_f1 else None)
+        documents.write_schemas(folder, scheme, model.calibration)
+        documents.write_card(folder, content, evaluate(self.scored) if self.macro_f1 else None)
         write_description(folder, content)
         for path in folder.rglob("*"):
             # Weights are written for their owner only; a service often runs as another user.
@@ -205,11 +185,3 @@ def digest(description: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a description without its ``digest``, with keys in the given order."""
     rest = {key: value for key, value in description.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, ensure_ascii=True).encode()).hexdigest()
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder whose content would be lost."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder to write the bundle into: to=DIR")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():
-        raise UserError(f"{folder} holds something that is no bundle, which would be lost; name an empty folder, or a new one: to=DIR")

@@ -62,22 +62,17 @@ class EncodedSegment:
 class Classifier:
     """An exported bundle, ready to label.
 
-    Attributes:
-        description: the content of ``haltung.json``.
-        tasks: the labels of each task, in the order of the graph's outputs.
-        kind: of the graph's inputs, ``tokens`` or ``ngrams``.
-        views: what its passes read: ``text``, ``context``, ``target`` or ``target+context``.
-        run: runs the graph.
+    ``description`` is the content of ``haltung.json``; ``tasks`` has the labels of each task, in
+    the order of the graph's outputs; ``kind`` is that of its inputs, ``tokens`` or ``ngrams``;
+    ``views`` is what its passes read: ``text``, ``context``, ``target`` or ``target+context``; and
+    ``run`` runs it.
     """
 
     def __init__(self, folder: str | Path, format: str | None = "fp32", threads: int | None = None) -> None:  # noqa: A002 -- the bundle's word
-        """Read the bundle.
+        """Read a folder written by ``haltung export``.
 
-        Args:
-            folder: written by ``haltung export``.
-            format: of the graph, as in the bundle's ``formats``; None loads none, so that a caller
-                can set ``run``.
-            threads: None lets onnxruntime choose.
+        ``format`` is one of the bundle's ``formats``; None loads no graph, so that a caller can set
+        ``run``. ``threads`` None lets onnxruntime choose.
 
         Raises:
             BundleError: it is no exported bundle, has another format, is incomplete, or a library
@@ -346,8 +341,7 @@ def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: flo
 def session(path: Path, threads: int | None = None, spinning: bool = True) -> Run:
     """Load a graph with onnxruntime; idle threads that spin are faster, but keep the cores busy.
 
-    Raises:
-        BundleError: onnxruntime is missing or can't load the file.
+    Raises ``BundleError`` if onnxruntime is missing or can't load the file.
     """
     runtime = _library("onnxruntime")
     options = runtime.SessionOptions()

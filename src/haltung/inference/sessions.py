@@ -25,8 +25,7 @@ RUNTIMES = ("onnxruntime", "openvino")
 # The graph's inputs, int64 [rows, tokens] each.
 Feeds = Mapping[str, np.ndarray]
 
-# The module of a library, where it has another name.
-_MODULES = {"scikit-learn": "sklearn"}
+_MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 
 
 @dataclass(frozen=True)
@@ -46,20 +45,13 @@ class Graph:
     spinning: bool = True
 
     @classmethod
-    def of_entry(
-        cls,
-        folder: Path,
-        format: str,  # noqa: A002 -- the bundle's word
-        entry: Mapping[str, Any],
-        runtime: str | None = None,
-        threads: int | None = None,
-    ) -> Graph:
+    def of_entry(cls, folder: Path, name: str, entry: Mapping[str, Any], runtime: str | None = None, threads: int | None = None) -> Graph:
         """Return the graph of an entry of ``formats`` in ``haltung.json``.
 
         ``runtime`` None takes the one that the format needs, or else ONNX Runtime.
         """
         runtime = runtime or entry.get("runtime", "onnxruntime")
-        return cls(runtime, format, folder / str(entry["file"]), threads, bf16=entry.get("hint") == "bf16")
+        return cls(runtime, name, folder / str(entry["file"]), threads, bf16=entry.get("hint") == "bf16")
 
     def __str__(self) -> str:
         """Return runtime and format."""
@@ -83,8 +75,7 @@ class FastestGraph:
 def load(graph: Graph) -> Run:
     """Load a graph; what is returned may be called from one thread only.
 
-    Raises:
-        UserError: the runtime is unknown or not installed, or can't load the graph.
+    ``UserError`` is raised if the runtime is unknown, not installed, or can't load the graph.
     """
     if one_of("runtime", graph.runtime, RUNTIMES) == "openvino":
         return _openvino(graph)
@@ -101,11 +92,7 @@ def is_installed(name: str) -> bool:
 
 
 def library(name: str) -> ModuleType:
-    """Return the module of a library.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Return the module of a library; ``UserError`` if it is not installed."""
     if not is_installed(name):
         extra = "serve" if name == "openvino" else "export"
         raise UserError(f"the library {name} is not installed; install it with: pip install 'haltung[{extra}]'")
@@ -113,15 +100,10 @@ def library(name: str) -> ModuleType:
 
 
 def installed_runtimes() -> list[str]:
-    """Return the runtimes that are installed.
-
-    Raises:
-        UserError: none is.
-    """
-    names = [name for name in RUNTIMES if is_installed(name)]
-    if not names:
-        raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
-    return names
+    """Return the runtimes that are installed; ``UserError`` if none is."""
+    if names := [name for name in RUNTIMES if is_installed(name)]:
+        return names
+    raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
 
 
 def has_bf16() -> bool:
@@ -139,13 +121,8 @@ def has_bf16() -> bool:
 def fastest(graphs: Sequence[Graph], trials: Sequence[Feeds], seconds: float) -> FastestGraph:
     """Run each graph on the same inputs and return the one that takes the least time for a text.
 
-    Args:
-        graphs: at least one.
-        trials: typical inputs: a single text, and a batch.
-        seconds: for all runs together; loading comes on top.
-
-    Raises:
-        UserError: a graph can't be loaded.
+    ``trials`` are typical inputs: a single text, and a batch. All runs together take about
+    ``seconds``; loading comes on top. Raises ``UserError`` if a graph can't be loaded.
     """
     milliseconds: dict[str, float] = {}
     run: Run | None = None
@@ -181,17 +158,15 @@ def _milliseconds(run: Run, trials: Sequence[Feeds], seconds: float) -> float:
 def _openvino(graph: Graph) -> Run:
     openvino = library("openvino")
     # Without a hint OpenVINO would take bf16 wherever the processor has it.
-    settings: dict[str, object] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "bf16" if graph.bf16 else "f32",
-    }
+    precision = "bf16" if graph.bf16 else "f32"
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
     if graph.threads:
         settings["INFERENCE_NUM_THREADS"] = graph.threads
     try:
         compiled = openvino.Core().compile_model(str(graph.path), "CPU", settings)
     except Exception as error:  # noqa: BLE001 -- OpenVINO's errors share no class of their own
-        raise UserError(f"openvino can't load {graph.path} ({_first_line(error)}); export the bundle again or update openvino") from None
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"openvino can't load {graph.path} ({first}); export the bundle again or update openvino") from None
     request = compiled.create_infer_request()
     # Where OpenVINO drops a step that changes nothing, an output has several names, any of which
     # may be the task's.
@@ -202,7 +177,3 @@ def _openvino(graph: Graph) -> Run:
         return {name: answers[output] for name, output in outputs}
 
     return run
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import numpy as np
+
 from haltung import __version__
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder
+from haltung.inference import sessions
+from haltung.inference.client import BundleError, Classifier
 from haltung.inference.sessions import Graph, is_installed
 from haltung.labels import parse
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.exported import ExportedModel
 from haltung.models.predictor import Model, Predictor
 from haltung.records import Segment
 
@@ -27,15 +30,42 @@ KINDS = ("network", "linear", "ensemble")
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 _MEMBERS = "members"
 
+# The weights of each kind that can be exported, and the library that reads them.
+_WEIGHTS = {"network": ("model.safetensors", "torch"), "linear": ("linear.safetensors", "scikit-learn")}
+
+
+class ExportedModel(Predictor):
+    """An exported bundle whose graph is run by ONNX Runtime or OpenVINO; torch is not needed."""
+
+    def __init__(self, folder: Path, graph: Graph) -> None:
+        """Load a graph; ``UserError`` if it or the bundle is broken, or the runtime is missing."""
+        try:
+            self._classifier = Classifier(folder, format=None)
+        except BundleError as error:
+            raise UserError(str(error)) from None
+        self._classifier.run = sessions.load(graph)
+        description = self._classifier.description
+        self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
+        self.calibration = Calibration.from_dict(description.get("calibration", {}))
+
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
+        from tqdm import tqdm
+
+        parts = [{"text": segment.text, "context": segment.context, "target": segment.target} for segment in segments]
+        out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
+        with tqdm(total=len(parts), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+            for rows, answers in self._classifier.batches(parts):
+                for task, values in out.items():
+                    values[rows] = answers[task]
+                bar.update(len(rows))
+        return out
+
 
 def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:
     """Write a bundle atomically, replacing an older one, and return its folder.
 
-    Args:
-        model: to write.
-        folder: of the bundle.
-        provenance: where the model comes from.
-        learned_from: train and dev segments, whose hashes are written (see ``known_segments``).
+    ``learned_from`` are the train and dev segments; their hashes are for ``known_segments``.
     """
     with atomic_folder(folder) as scratch:
         parts = model.write(scratch)
@@ -59,11 +89,7 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Return the description of a bundle.
-
-    Raises:
-        UserError: it is no bundle, is broken, or has another format.
-    """
+    """Return a bundle's description; ``UserError`` if it is none, broken, or of another format."""
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -72,8 +98,8 @@ def describe(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} {what}; expected a folder written by haltung train or export") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is broken ({error}); export or train the bundle again") from None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        version = description.get("format") if isinstance(description, dict) else None
+    version = description.get("format") if isinstance(description, dict) else None
+    if version != FORMAT:
         raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
     if description.get("kind") not in KINDS:
         raise UserError(f"{path} is of kind '{description.get('kind')}', allowed are {listed(KINDS)}")
@@ -85,27 +111,24 @@ def is_exported(description: Mapping[str, Any]) -> bool:
     return "formats" in description and "input" in description
 
 
-def load(folder: Path) -> Predictor:
-    """Load the model of a trained or exported bundle.
+def load(folder: Path, graph: bool = False) -> Predictor:
+    """Load a trained or exported bundle by its weights, which predict as after the training.
 
-    An exported bundle is run by its fp32 graph, or by its weights if ONNX Runtime is missing.
-
-    Raises:
-        UserError: it is no bundle, or a part of it is missing or broken.
+    An exported bundle is run by its fp32 graph if its weights, or the library that reads them, are
+    missing; or if a ``graph`` is preferred and ONNX Runtime is installed. ``UserError`` is raised
+    if it is no bundle, or a part of it is missing or broken.
     """
     description = describe(folder)
     if is_exported(description) and is_installed("onnxruntime"):
-        with _broken_parts(folder):
-            return ExportedModel(folder, Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
+        weights, library = _WEIGHTS[description["kind"]]
+        if graph or not (is_installed(library) and (folder / weights).is_file()):
+            with _broken_parts(folder):
+                return ExportedModel(folder, Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
     return load_trained(folder)
 
 
 def load_trained(folder: Path) -> Model:
-    """Load the weights of a trained or exported bundle.
-
-    Raises:
-        UserError: it is no bundle, or a part of it is missing or broken.
-    """
+    """Load the weights of a trained or exported bundle; ``UserError`` as ``load``."""
     description = describe(folder)
     with _broken_parts(folder):
         scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
@@ -128,10 +151,8 @@ def load_trained(folder: Path) -> Model:
 def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | None:
     """Return the ids of segments that the model, or a member of it, was trained or chosen on.
 
-    Segments are the same if text and target are, apart from spaces and case.
-
-    Returns:
-        None if the bundle has no list of hashes, as those of older versions.
+    Segments are the same if text and target are, apart from spaces and case. None is returned for a
+    bundle of an older version, which has no list of hashes.
     """
     files = sorted(folder.rglob(LEARNED))
     if not files:

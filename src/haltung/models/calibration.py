@@ -13,22 +13,17 @@ from haltung.errors import UserError, listed
 from haltung.labels import Scheme
 from haltung.records import MULTI_THRESHOLD
 
-# At the lower bound dev can't tell; at the upper one the probabilities say nothing.
-BOUNDS = (0.1, 10.0)
-
-# A smaller gain in log loss (nats) is no reason to leave 1.
-_GAIN = 1e-9
+BOUNDS = (0.1, 10.0)  # at the lower one dev can't tell; at the upper one probabilities say nothing
+_GAIN = 1e-9  # a smaller one in log loss (nats) is no reason to leave 1
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What is fitted on dev after a training and written to the bundle's ``haltung.json``.
 
-    Attributes:
-        temperatures: a number above 0 for each task, by which its logits are divided; 1 for a task
-            without one.
-        thresholds: for each single-label task and precision the lowest probability from which on
-            predictions reach that precision on dev; None where they never do.
+    The logits of a task are divided by its temperature, 1 where it has none. A single-label task
+    has a threshold for each precision: the lowest probability from which on predictions reach that
+    precision on dev; None where they never do.
     """
 
     temperatures: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
@@ -41,8 +36,7 @@ class Calibration:
     def abstaining(self, precision: float) -> dict[str, float | None]:
         """Return each single-label task's threshold for a precision; None if dev never reaches it.
 
-        Raises:
-            UserError: no task has a threshold for it.
+        Raises ``UserError`` if no task has a threshold for it.
         """
         thresholds = {task: values[precision] for task, values in self.thresholds.items() if precision in values}
         if any(value is not None for value in thresholds.values()):
@@ -50,9 +44,8 @@ class Calibration:
         known = sorted({one for values in self.thresholds.values() for one, value in values.items() if value is not None})
         if not known:
             raise UserError("the bundle has no thresholds to abstain by; train it again, and see which precision it reaches on dev")
-        raise UserError(
-            f"the bundle has no threshold for the precision {precision:g}; it has those for {listed(f'{one:g}' for one in known)}"
-        )
+        has = listed(f"{one:g}" for one in known)
+        raise UserError(f"the bundle has no threshold for the precision {precision:g}; it has those for {has}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, the inverse of ``from_dict``."""
@@ -60,11 +53,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Read plain data; missing parts are empty.
-
-        Raises:
-            ValueError: a temperature is not above 0, or something is not a number.
-        """
+        """Read plain data, some of it missing; ``ValueError`` if a temperature is not above 0."""
         return _ADAPTER.validate_python(data)
 
 
@@ -82,7 +71,7 @@ def uncalibrated(probabilities: Mapping[str, np.ndarray], scheme: Scheme, calibr
 
 
 def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.ndarray:
-    """Return the probabilities whose logits are divided by ``temperature`` (above 1: less certain).
+    """Return probabilities ``[n, labels]`` with logits divided by ``temperature`` (above 0).
 
     For a single-label task this is softmax(log p / T), which is softmax(logits / T), since a
     softmax ignores what is added to all of its logits; for a multi-label task it is the sigmoid of
@@ -90,11 +79,6 @@ def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.nda
     labels from 0.5 on) never changes, not even where rounding would make two probabilities equal.
 
     Source: Guo et al. (2017), "On Calibration of Modern Neural Networks", section 4.2.
-
-    Args:
-        probabilities: ``[n, labels]``.
-        temperature: above 0; 1 returns the probabilities themselves.
-        kind: of the task, ``single`` or ``multi``.
     """
     if temperature == 1:
         return probabilities
@@ -102,7 +86,11 @@ def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.nda
         if kind == "single":
             logs = np.log(probabilities) / temperature
             values = np.exp(logs - logs.max(axis=1, keepdims=True))
-            return _same_argmax(values / values.sum(axis=1, keepdims=True), probabilities)
+            values /= values.sum(axis=1, keepdims=True)
+            first = probabilities.argmax(axis=1)
+            rows = np.flatnonzero(values.argmax(axis=1) != first)
+            values[rows, first[rows]] = np.nextafter(values[rows].max(axis=1), 2)
+            return np.asarray(values)
         from scipy.special import expit
 
         odds = expit((np.log(probabilities) - np.log1p(-probabilities)) / temperature)
@@ -114,17 +102,13 @@ def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.nda
 def fitted(probabilities: np.ndarray, gold: np.ndarray, kind: str) -> float:
     """Return the temperature with the smallest log loss, by a bounded search.
 
+    ``probabilities`` are uncalibrated, ``[n, labels]``; ``gold`` has label indices, ``[n]``, or for
+    a multi-label task 0 and 1, ``[n, labels]``.
+
     The log loss is convex in 1/T, so it has one minimum. If that is at the lower bound, every
     prediction was right and the loss falls without end: dev can't tell, and the temperature is 1.
     It is 1 as well if there is no row, or no other temperature is better. A gold label with a
-    probability of 0 (one that a linear model never saw) is left out, since no temperature changes
-    it.
-
-    Args:
-        probabilities: uncalibrated, ``[n, labels]``.
-        gold: ``[n]`` label indices, or ``[n, labels]`` of 0 and 1 for a multi-label task; every row
-            is labelled.
-        kind: of the task, ``single`` or ``multi``.
+    probability of 0 (one that a linear model never saw) is left out; no temperature changes it.
     """
     from scipy.optimize import minimize_scalar
 
@@ -148,11 +132,3 @@ def fitted(probabilities: np.ndarray, gold: np.ndarray, kind: str) -> float:
     minimum = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     undecided = minimum.x < low + 0.01 or loss(0.0) - minimum.fun < _GAIN
     return 1.0 if undecided else float(np.exp(minimum.x))
-
-
-def _same_argmax(values: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Raise the value at the argmax of ``before`` in rows where another one is the highest."""
-    first = before.argmax(axis=1)
-    rows = np.flatnonzero(values.argmax(axis=1) != first)
-    values[rows, first[rows]] = np.nextafter(values[rows].max(axis=1), 2)
-    return values

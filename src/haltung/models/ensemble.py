@@ -15,11 +15,8 @@ from haltung.models.calibration import Calibration, calibrated
 from haltung.models.predictor import Model, indicators, predictions
 from haltung.records import Prediction, Segment
 
-# Where every prediction on dev is right, the loss falls without end.
-_MAX_WEIGHT = 10.0
-
-# No probability counts as less, so that a member that excludes a label can be overruled.
-_MIN_PROBABILITY = 1e-6
+_MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
+_MIN_PROBABILITY = 1e-6  # so that a member that excludes a label can be overruled
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,8 @@ class EnsembleModel(Model):
 
     def __init__(self, members: Sequence[Member], weights: Mapping[str, Sequence[float]], scheme: Scheme) -> None:
         """Pool the members; ``weights`` has a number of at least 0 per task and member."""
-        self.members = tuple(members)
+        self.members, self.scheme, self.calibration = tuple(members), scheme, Calibration()
         self.weights = {task: tuple(values) for task, values in weights.items()}
-        self.scheme = scheme
-        self.calibration = Calibration()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, ``[segments, labels]``."""
@@ -61,18 +56,14 @@ class EnsembleModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Return the model's part of the description; the members are bundles of their own."""
-        weights = {task: list(values) for task, values in self.weights.items()}
-        return {"members": [member.name for member in self.members], "weights": weights}
+        return {"members": [member.name for member in self.members], "weights": self.weights}
 
 
 def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool = False) -> tuple[EnsembleModel, list[Prediction]]:
     """Fit the weights with the smallest log loss on segments; return also the predictions for them.
 
-    Args:
-        members: at least two models of one scheme.
-        segments: the dev split, on which no member was fitted; the members get equal weights for a
-            task without a label there.
-        progress: show a bar for each member.
+    The segments are the dev split, on which no member was fitted. For a task without a label there
+    the members get equal weights.
 
     Raises:
         UserError: there are fewer than two members, or their schemes differ.
@@ -82,10 +73,9 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
     scheme = members[0].model.scheme
     for member in members[1:]:
         if member.model.scheme.digest() != scheme.digest():
-            raise UserError(
-                f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()}), but "
-                f"{members[0].name} '{scheme.name}' ({scheme.digest()}); an ensemble is made of models of one scheme"
-            )
+            knows = f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()})"
+            other = f"{members[0].name} '{scheme.name}' ({scheme.digest()})"
+            raise UserError(f"{knows}, but {other}; an ensemble is made of models of one scheme")
     probabilities = [member.model.probabilities(segments, progress) for member in members]
     weights = {}
     for task in scheme:
@@ -110,10 +100,7 @@ def _normalised(logits: np.ndarray, task: Task) -> np.ndarray:
 
 
 def _fitted(member_logits: np.ndarray, segments: Sequence[Segment], task: Task) -> list[float]:
-    """Return the weights with the smallest log loss, at least 0.
-
-    The loss is convex in them, so there is one minimum.
-    """
+    """Return the weights, at least 0, with the smallest log loss, which is convex in them."""
     from scipy.optimize import minimize
     from scipy.special import log_expit, log_softmax
 

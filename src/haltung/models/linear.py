@@ -25,16 +25,13 @@ from haltung.records import Segment
 
 WEIGHTS = "linear.safetensors"
 VOCABULARY = "vocabulary.json"
-
-# Log odds of a label that all training rows have, or none; far enough from 0 to be certain.
-_CERTAIN = 30.0
+_CERTAIN = 30.0  # log odds of a label that all training rows have, or none
 
 
 @dataclass(frozen=True)
 class LinearWeights:
-    """The classifiers of one task, one for each label.
+    """The classifiers of one task: ``expit(scale · (x · coefficients + intercept) + shift)``.
 
-    The probability of a label is ``expit(scale · (x · coefficients + intercept) + shift)``.
     ``coefficients`` is ``[labels, features]``, the others are ``[labels]``; ``seen`` is 1 for
     labels that occur in training.
     """
@@ -53,10 +50,7 @@ class LinearModel(Model):
 
     def __init__(self, features: Mapping[str, Features], weights: Mapping[str, LinearWeights], scheme: Scheme, spec: LinearSpec) -> None:
         """Assemble the parts that ``fit`` makes; ``features`` by view, ``weights`` by task."""
-        self.features = dict(features)
-        self.weights = dict(weights)
-        self.scheme = scheme
-        self.spec = spec
+        self.features, self.weights, self.scheme, self.spec = dict(features), dict(weights), scheme, spec
         self.calibration = Calibration()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
@@ -86,17 +80,14 @@ class LinearModel(Model):
         for task, weights in self.weights.items():
             numbers |= {f"{task}.{name}": np.ascontiguousarray(value) for name, value in vars(weights).items()}
         save_file(numbers, folder / WEIGHTS)
-        terms = {view: {name: _terms(part) for name, part in has.parts.items()} for view, has in self.features.items()}
+        numbered = {view: {name: vocabulary(part) for name, part in has.parts.items()} for view, has in self.features.items()}
+        terms = {view: {name: sorted(known, key=known.__getitem__) for name, known in parts.items()} for view, parts in numbered.items()}
         (folder / VOCABULARY).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
         return {"model": {**asdict(self.spec), "reads": dict(self.spec.reads)}}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> LinearModel:
-        """Read what ``write`` writes.
-
-        Raises:
-            UserError: a file is missing or does not match the description.
-        """
+        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -108,9 +99,8 @@ class LinearModel(Model):
             numbers = load_file(folder / WEIGHTS)
         except SafetensorError as error:
             raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({error}); export or train it again") from None
-        terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         features = {}
-        for view, parts in terms.items():
+        for view, parts in json.loads((folder / VOCABULARY).read_text(encoding="utf-8")).items():
             features[view] = Features(spec, view)
             for name, ngrams in parts.items():
                 vectorizer = features[view].parts[name]
@@ -131,17 +121,13 @@ class Features:
         self.parts: dict[str, TfidfVectorizer] = {}
         for source in ("text",) if view == "text" else ("text", "before"):
             # The default pattern leaves out words of one letter.
-            words = TfidfVectorizer(ngram_range=(1, spec.words), token_pattern=r"(?u)\b\w+\b", **shared)
-            self.parts[f"{source}.words"] = words
+            self.parts[f"{source}.words"] = TfidfVectorizer(ngram_range=(1, spec.words), token_pattern=r"(?u)\b\w+\b", **shared)
             self.parts[f"{source}.characters"] = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, spec.characters), **shared)
 
-    def fit_transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
-        """Fit the vocabularies and return ``[segments, features]``."""
-        return sparse.hstack([part.fit_transform(self._column(name, segments)) for name, part in self.parts.items()], format="csr")
-
-    def transform(self, segments: Sequence[Segment]) -> sparse.csr_matrix:
-        """Return ``[segments, features]``."""
-        return sparse.hstack([part.transform(self._column(name, segments)) for name, part in self.parts.items()], format="csr")
+    def transform(self, segments: Sequence[Segment], fit: bool = False) -> sparse.csr_matrix:
+        """Return ``[segments, features]``; ``fit`` the vocabularies first."""
+        transforms = {name: part.fit_transform if fit else part.transform for name, part in self.parts.items()}
+        return sparse.hstack([transform(self._column(name, segments)) for name, transform in transforms.items()], format="csr")
 
     def _column(self, name: str, segments: Sequence[Segment]) -> list[str]:
         if name.startswith("text"):
@@ -153,8 +139,7 @@ class Features:
 def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int) -> LinearModel:
     """Fit one classifier per label (one against the rest) to the rows labelled for its task.
 
-    Raises:
-        UserError: a task has no labelled row, or no word in the texts is frequent enough.
+    ``UserError`` is raised if a task has no labelled row, or no word is frequent enough.
     """
     spec.checked(scheme)
     features: dict[str, Features] = {}
@@ -162,7 +147,7 @@ def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int
     for view in {spec.reads_of(task.name) for task in scheme}:
         features[view] = Features(spec, view)
         try:
-            tables[view] = features[view].fit_transform(segments)
+            tables[view] = features[view].transform(segments, fit=True)
         except ValueError as error:
             # scikit-learn's words for an empty vocabulary, or for fewer rows than min_count
             raise UserError(f"no features can be made of {len(segments)} training rows that read '{view}': {error}") from None
@@ -189,7 +174,7 @@ def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int
         coefficients[label] = classifier.coef_[0]
         intercept[label] = classifier.intercept_[0]
         if labels == 2 and (gold.sum(axis=1) == 1).all():
-            # The other of two labels is the same question reversed; a second fit would add nothing.
+            # The other of two labels is the same question reversed.
             coefficients[1], intercept[1], scale[1], shift[1] = -coefficients[0], -intercept[0], scale[0], -shift[0]
             break
     return LinearWeights(coefficients, intercept, scale, shift, (gold.sum(axis=0) > 0).astype(np.float64))
@@ -213,7 +198,7 @@ def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: 
     return calibrated.estimator, -float(platt.a_), -float(platt.b_)
 
 
-def _terms(vectorizer: TfidfVectorizer) -> list[str]:
-    """Return the n-grams in the order of their numbers."""
-    numbers: Mapping[str, int] = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
-    return sorted(numbers, key=numbers.__getitem__)
+def vocabulary(vectorizer: TfidfVectorizer) -> dict[str, int]:
+    """Return the number of each n-gram of a vectorizer that was fitted, or read from a bundle."""
+    numbers: dict[str, int] = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
+    return numbers

@@ -33,15 +33,11 @@ class _Heads(nn.ModuleDict):
 
 
 class MultiTaskNetwork(nn.Module):
-    """One encoder and a linear head per task, trained together.
+    """One encoder of transformers and a linear head per task, trained together.
 
-    Args:
-        encoder: a transformers encoder whose output has ``last_hidden_state``, of shape
-            ``[batch, tokens, width]``.
-        heads: the number of labels of each task.
-        views: the view that each task reads, as an index into the views given to ``forward``.
-        poolings: ``mean``, ``cls`` or ``text`` for each task.
-        dropout: of the pooled vector, while training.
+    ``heads`` gives each task's number of labels, ``views`` the view that it reads, as an index into
+    the views given to ``forward``, and ``poolings`` is ``mean``, ``cls`` or ``text``. While it is
+    trained, the pooled vector has ``dropout``.
     """
 
     def __init__(
@@ -53,15 +49,14 @@ class MultiTaskNetwork(nn.Module):
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         self.heads = _Heads({task: nn.Linear(width, size) for task, size in heads.items()})
-        self.views = dict(views)
-        self.poolings = dict(poolings)
+        self.views, self.poolings = dict(views), dict(poolings)
         for head in self.heads.values():
             nn.init.normal_(head.weight, std=0.02)  # type: ignore[arg-type]
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(self, views: Sequence[Batch]) -> dict[str, Tensor]:
         """Return the logits of each task, ``[batch, labels]`` in float32."""
-        states = [self._encode(view) for view in views]
+        states = [hidden_states(self.encoder, view) for view in views]
         logits = {}
         for task, head in self.heads.items():
             index = self.views[task]
@@ -77,12 +72,12 @@ class MultiTaskNetwork(nn.Module):
     # Its name in releases of transformers before 5.2x.
     gradient_checkpointing_enable = activation_checkpointing_enable
 
-    def _encode(self, view: Batch) -> Tensor:
-        arguments: dict[str, Tensor] = {"input_ids": view.ids, "attention_mask": view.mask}
-        if view.types is not None:
-            arguments["token_type_ids"] = view.types
-        states: Tensor = self.encoder(**arguments).last_hidden_state
-        return states
+
+def hidden_states(encoder: nn.Module, view: Batch) -> Tensor:
+    """Return the encoder's last states of a view, ``[batch, tokens, width]``."""
+    types = {} if view.types is None else {"token_type_ids": view.types}
+    states: Tensor = encoder(input_ids=view.ids, attention_mask=view.mask, **types).last_hidden_state
+    return states
 
 
 def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:

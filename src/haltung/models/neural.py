@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,25 +38,12 @@ class NeuralModel(Model):
     kind = "network"
 
     def __init__(
-        self,
-        network: MultiTaskNetwork,
-        tokenizer: PreTrainedTokenizerBase,
-        scheme: Scheme,
-        spec: NetworkSpec,
-        encoder: Encoder,
+        self, network: MultiTaskNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder,
         views: Sequence[str],
-    ) -> None:
-        """Assemble the parts.
-
-        ``views`` is what each pass of the encoder reads, in the order that the network expects.
-        """
-        self.network = network
-        self.tokenizer = tokenizer
-        self.scheme = scheme
-        self.spec = spec
-        self.encoder = encoder
-        self.views = tuple(views)
-        self.calibration = Calibration()
+    ) -> None:  # fmt: skip
+        """Assemble the parts; ``views`` is what each pass of the encoder reads, in order."""
+        self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
+        self.views, self.calibration = tuple(views), Calibration()
 
     @property
     def device(self) -> torch.device:
@@ -75,8 +63,7 @@ class NeuralModel(Model):
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
 
-        They are a softmax, or sigmoids where the task is multi-label. ``precision`` is ``fp32``,
-        which exports are compared with, or ``auto``: bfloat16 where the processor has it.
+        They are a softmax, or sigmoids where the task is multi-label.
         """
         from tqdm import tqdm
 
@@ -93,8 +80,8 @@ class NeuralModel(Model):
             ):
                 for rows in batches(lengths):
                     for name, logits in self.network(self.batch(encoded, rows)).items():
-                        single = self.scheme[name].kind == "single"
-                        values = logits.double().softmax(dim=-1) if single else logits.double().sigmoid()
+                        values = logits.double()
+                        values = values.softmax(dim=-1) if self.scheme[name].kind == "single" else values.sigmoid()
                         out[name][rows] = values.cpu().numpy()
                     bar.update(len(rows))
         finally:
@@ -113,17 +100,12 @@ class NeuralModel(Model):
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
-        # Of the encoder the bundle needs no more than name and prefix.
         spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(self.spec).items()}
         return {"model": spec, "encoder": asdict(self.encoder), "views": list(self.views)}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NeuralModel:
-        """Read what ``write`` writes.
-
-        Raises:
-            UserError: a file is missing, or the weights do not match the description.
-        """
+        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
         from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -134,13 +116,12 @@ class NeuralModel(Model):
             # Without it transformers makes an empty tokenizer, to which every word is unknown.
             raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
         config = AutoConfig.from_pretrained(folder)
-        body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention_of(spec, _device())))
+        body = AutoModel.from_config(config, attn_implementation=sources.able(config, _attention(spec)))
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
         network = _network(body, scheme, spec, description["views"])
         try:
-            state = load_file(folder / WEIGHTS)
-            network.load_state_dict(state, strict=True)
+            network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
         except FileNotFoundError:
             raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
         except (SafetensorError, RuntimeError) as error:
@@ -153,12 +134,11 @@ class NeuralModel(Model):
 def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     """Return a model to train: the pretrained encoder, new heads, and frozen parts as in ``spec``.
 
-    Raises:
-        UserError: the encoder can't be loaded, or has fewer layers or tokens than ``spec`` needs.
+    ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
     """
     spec.checked(scheme)
     encoder = sources.inherited(encoder)
-    body, tokenizer = sources.load(encoder, attention_of(spec, _device()), spec.encoder_dropout)
+    body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
     # RoBERTa's positions begin after the padding's id.
     offset = int(body.config.pad_token_id) + 1 if "roberta" in body.config.model_type or "camembert" in body.config.model_type else 0
@@ -172,9 +152,8 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     if spec.tune == "lora":
         from peft import LoraConfig, get_peft_model
 
-        body = get_peft_model(  # type: ignore[assignment]  # it answers as the encoder does
-            body, LoraConfig(r=spec.lora_rank, lora_alpha=spec.lora_alpha, lora_dropout=0.05, target_modules="all-linear")
-        )
+        updates = LoraConfig(r=spec.lora_rank, lora_alpha=spec.lora_alpha, lora_dropout=0.05, target_modules="all-linear")
+        body = get_peft_model(body, updates)  # type: ignore[assignment]  # it answers as the encoder does
         # The low-rank updates of frozen layers stay at their start, which changes nothing.
         freeze(body, spec)
     views = sorted({spec.reads_of(task.name) for task in scheme})
@@ -193,21 +172,8 @@ def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:
 
 def layer_of(name: str) -> int | None:
     """Return the layer in a parameter's name (``encoder.layer.3.…``), None outside the layers."""
-    parts = name.split(".")
-    for before, part in pairwise(parts):
-        if before in ("layer", "layers") and part.isdigit():
-            return int(part)
-    return None
-
-
-def attention_of(spec: NetworkSpec, device: torch.device) -> str:
-    """Return the attention implementation.
-
-    For short inputs on a processor ``eager`` is faster than the fused kernel's backward pass.
-    """
-    if spec.attention != "auto":
-        return spec.attention
-    return "eager" if device.type == "cpu" and spec.max_length <= 160 else "sdpa"
+    match = re.search(r"(?:^|\.)layers?\.(\d+)(?:\.|$)", name)
+    return int(match[1]) if match else None
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -226,8 +192,6 @@ def merged(network: MultiTaskNetwork) -> MultiTaskNetwork:
     """Return the network with LoRA's low-rank updates, if any, added to its weights."""
     if not hasattr(network.encoder, "merge_and_unload"):
         return network
-    import copy
-
     plain = copy.deepcopy(network)
     plain.encoder = plain.encoder.merge_and_unload()  # type: ignore[operator]
     return plain
@@ -241,6 +205,13 @@ def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec, views: Se
         poolings={task.name: spec.pooling_of(task.name) for task in scheme},
         dropout=spec.dropout,
     )
+
+
+def _attention(spec: NetworkSpec) -> str:
+    if spec.attention != "auto":
+        return spec.attention
+    # For short inputs on a processor the fused kernel's backward pass is the slower one.
+    return "eager" if _device().type == "cpu" and spec.max_length <= 160 else "sdpa"
 
 
 def _device() -> torch.device:

@@ -24,7 +24,6 @@ class Predictor(Protocol):
 
         With ``progress`` a bar is shown where this takes over two seconds.
         """
-        ...
 
     def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
         """Return a prediction for each segment, in order."""
@@ -42,32 +41,22 @@ class Model(Predictor, Protocol):
         ``precision`` is ``fp32``, which exports are compared with, or ``auto``: bfloat16 where that
         is faster.
         """
-        ...
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write all files but the description into ``folder``; return the model's part of that."""
-        ...
 
 
 def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[Prediction]:
-    """Return a prediction for each id.
-
-    Args:
-        ids: of the segments, in order.
-        probabilities: of each task, ``[segments, labels]``.
-        scheme: names the tasks and labels.
-    """
+    """Return a prediction for each segment's id, given each task's ``[segments, labels]``."""
     out = []
     for row, name in enumerate(ids):
         labels: dict[str, str | tuple[str, ...]] = {}
-        values: dict[str, dict[str, float]] = {}
+        values = {task.name: dict(zip(task.ids, map(float, probabilities[task.name][row]), strict=True)) for task in scheme}
         for task in scheme:
-            line = probabilities[task.name][row]
-            values[task.name] = {label: float(value) for label, value in zip(task.ids, line, strict=True)}
             if task.kind == "single":
-                labels[task.name] = task.ids[int(np.argmax(line))]
+                labels[task.name] = task.ids[int(np.argmax(probabilities[task.name][row]))]
             else:
-                labels[task.name] = tuple(label for label, value in zip(task.ids, line, strict=True) if value >= MULTI_THRESHOLD)
+                labels[task.name] = tuple(label for label, value in values[task.name].items() if value >= MULTI_THRESHOLD)
         out.append(Prediction(name, labels, values))
     return out
 
@@ -82,9 +71,7 @@ def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:
     """Return the tasks whose prediction is too uncertain, as ``{"stance": True}``.
 
-    Args:
-        prediction: of one segment.
-        thresholds: the lowest sufficient probability for each single-label task (see
-            ``Calibration.abstaining``); None where no probability suffices.
+    ``thresholds`` has the lowest sufficient probability for each single-label task, None where no
+    probability suffices (see ``Calibration.abstaining``).
     """
     return {task: True for task, least in thresholds.items() if least is None or max(prediction.probabilities[task].values()) < least}

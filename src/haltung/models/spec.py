@@ -10,11 +10,6 @@ from haltung.encoders.tokens import READS
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
-POOLINGS = ("mean", "cls", "text")
-TUNINGS = ("full", "frozen", "lora")
-ATTENTIONS = ("auto", "eager", "sdpa")
-KINDS = ("logistic", "svc")
-
 
 @dataclass(frozen=True)
 class _Spec:
@@ -30,7 +25,11 @@ class _Spec:
 
     def checked(self, scheme: Scheme) -> Self:
         """Return itself, or raise ``UserError`` if the scheme lacks a task that it names."""
-        _check_tasks(self.reads, "model.reads", scheme)
+        for key in ("pooling", "reads"):
+            for task in getattr(self, key, {}):
+                if task != "default" and task not in scheme.names:
+                    has = f"the scheme {scheme.name} has {listed(scheme.names)}"
+                    raise UserError(f"model.{key} names the task '{task}'{nearest(task, scheme.names)}; {has}")
         return self
 
 
@@ -45,14 +44,12 @@ class NetworkSpec(_Spec):
             mean over the tokens of the segment's own text, with its context still attended to.
         max_length: in tokens.
         tune: ``full``, ``frozen`` (heads only) or ``lora``.
-        freeze_embeddings: whether the embeddings stay as they are.
-        freeze_layers: how many of the lowest layers stay as they are.
-        dropout: before the heads.
-        encoder_dropout: inside the encoder; None leaves it as it was pretrained.
+        freeze_embeddings: whether the embeddings stay as they are; ``freeze_layers``: how many of
+            the lowest layers do.
+        dropout: before the heads; ``encoder_dropout``: inside the encoder, None as pretrained.
         attention: the implementation, which changes no result: ``auto`` takes ``eager`` for short
             inputs on a processor, where it is faster, and ``sdpa`` otherwise.
-        lora_rank: of the low-rank updates.
-        lora_alpha: their scale.
+        lora_rank: of the low-rank updates; ``lora_alpha``: their scale.
     """
 
     pooling: Mapping[str, str] = field(default_factory=lambda: {"default": "mean"})
@@ -70,9 +67,9 @@ class NetworkSpec(_Spec):
         """Raise ``UserError`` for an unknown or impossible value."""
         super().__post_init__()
         for pooling in self.pooling.values():
-            one_of("model.pooling", pooling, POOLINGS)
-        one_of("model.tune", self.tune, TUNINGS)
-        one_of("model.attention", self.attention, ATTENTIONS)
+            one_of("model.pooling", pooling, ("mean", "cls", "text"))
+        one_of("model.tune", self.tune, ("full", "frozen", "lora"))
+        one_of("model.attention", self.attention, ("auto", "eager", "sdpa"))
         for name in ("dropout", "encoder_dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
@@ -87,11 +84,6 @@ class NetworkSpec(_Spec):
         """Return how the task pools."""
         return self.pooling.get(task, self.pooling.get("default", "mean"))
 
-    def checked(self, scheme: Scheme) -> Self:
-        """Return itself, or raise ``UserError`` if the scheme lacks a task that it names."""
-        _check_tasks(self.pooling, "model.pooling", scheme)
-        return super().checked(scheme)
-
 
 @dataclass(frozen=True)
 class LinearSpec(_Spec):
@@ -103,10 +95,8 @@ class LinearSpec(_Spec):
             become probabilities by Platt scaling.
         C: the inverse regularisation.
         class_weight: ``balanced`` or ``none``.
-        words: the longest word n-gram.
-        characters: the longest character n-gram.
-        min_count: of the texts with an n-gram.
-        max_features: of each TF-IDF.
+        words: the longest word n-gram; ``characters``: the longest character n-gram.
+        min_count: of the texts with an n-gram; ``max_features``: of each TF-IDF.
     """
 
     kind: str = "logistic"
@@ -120,15 +110,7 @@ class LinearSpec(_Spec):
     def __post_init__(self) -> None:
         """Raise ``UserError`` for an unknown or impossible value."""
         super().__post_init__()
-        one_of("model.kind", self.kind, KINDS)
+        one_of("model.kind", self.kind, ("logistic", "svc"))
         one_of("model.class_weight", self.class_weight, ("balanced", "none"))
         if self.C <= 0:
             raise UserError(f"model.C is {self.C}, expected a number above 0")
-
-
-def _check_tasks(mapping: Mapping[str, str], key: str, scheme: Scheme) -> None:
-    for task in mapping:
-        if task != "default" and task not in scheme.names:
-            raise UserError(
-                f"{key} names the task '{task}'{nearest(task, scheme.names)}; the scheme {scheme.name} has {listed(scheme.names)}"
-            )

@@ -103,7 +103,7 @@ def load(folder: Path, predictor: Predictor | None = None) -> DyadModel:
     Raises:
         UserError: it is no bundle, is broken, or has other tasks or labels.
     """
-    predictor = predictor or bundle.load(folder)
+    predictor = predictor or bundle.load(folder, graph=True)
     scheme = predictor.scheme
     if not set(SIDES) <= set(scheme.names):
         raise UserError(

@@ -18,9 +18,7 @@ from haltung.labels import Task
 from haltung.models.linear import VOCABULARY, LinearModel, LinearWeights
 
 OPSET = 18
-
-# The logit of a label that does not occur in training: its probability is 0, without infinities.
-_NEVER = -1e30
+_NEVER = -1e30  # the logit of a label that does not occur in training, without infinities
 
 
 def described(model: LinearModel) -> dict[str, Any]:

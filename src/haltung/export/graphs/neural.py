@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,9 @@ class Calibrated(nn.Module):
     def __init__(self, network: MultiTaskNetwork, scheme: Scheme, calibration: Calibration, with_types: bool, views: int) -> None:
         """Wrap a network with ``views`` views of three tensors each, or four ``with_types``."""
         super().__init__()
-        self.network = network
+        self.network, self.views, self.size = network, views, 4 if with_types else 3
         self.kinds = {task.name: task.kind for task in scheme}
         self.temperatures = {task.name: calibration.temperature(task.name) for task in scheme}
-        self.size = 4 if with_types else 3
-        self.views = views
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the probabilities of each task of the scheme, float32 ``[batch, labels]``."""
@@ -59,12 +57,7 @@ def names(views: Sequence[str], with_types: bool) -> list[str]:
 
 
 def write(model: NeuralModel, path: Path) -> None:
-    """Write the graph in float32; batch and tokens are dynamic.
-
-    Args:
-        model: with its calibration, which becomes a part of the graph.
-        path: of the file, which contains the weights.
-    """
+    """Write the graph, calibrated, in float32 with its weights; batch and tokens are dynamic."""
     with_types = "token_type_ids" in model.tokenizer.model_input_names
     wrapper = Calibrated(plain(model), model.scheme, model.calibration, with_types, len(model.views)).eval()
     inputs = names(model.views, with_types)
@@ -90,21 +83,15 @@ def write(model: NeuralModel, path: Path) -> None:
 def described(model: NeuralModel) -> dict[str, Any]:
     """Return the bundle's ``input``: how a text becomes token ids (``docs/bundle.md``).
 
-    Raises:
-        UserError: the tokenizer does more than to put special ids around one text or two.
+    ``UserError`` is raised if the tokenizer does more than to put special ids around texts.
     """
     around = template(model.tokenizer)
     with_types = "token_type_ids" in model.tokenizer.model_input_names
+    types = {"single": around.single_types, "pair": around.pair_types} if with_types else None
     return {
-        "kind": "tokens",
-        "tokenizer": "tokenizer.json",
-        "prefix": model.encoder.prefix,
-        "max_length": model.spec.max_length,
-        "pad": model.tokenizer.pad_token_id,
-        "single": list(around.single),
-        "pair": list(around.pair),
-        "types": {"single": around.single_types, "pair": around.pair_types} if with_types else None,
-    }
+        "kind": "tokens", "tokenizer": "tokenizer.json", "prefix": model.encoder.prefix, "max_length": model.spec.max_length,
+        "pad": model.tokenizer.pad_token_id, "single": list(around.single), "pair": list(around.pair), "types": types,
+    }  # fmt: skip
 
 
 def plain(model: NeuralModel) -> MultiTaskNetwork:
@@ -130,14 +117,13 @@ def _example(tokens: int, with_types: bool) -> list[Tensor]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hide the exporter's warnings about its future and about nodes that it left unchanged."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels: Mapping[str, int] = {logger.name: logger.level for logger in loggers}
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "onnxscript", "onnx_ir"))}
+    for logger in levels:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger in loggers:
-            logger.setLevel(levels[logger.name])
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# Smaller weights would save next to nothing.
-_MIN_SIZE = 1024
-
 # How many weights share a scale; fewer take more space and are no better, and every width of an
 # encoder is a multiple of it.
 _BLOCK = 32
-
-# The largest number in half precision; a larger weight would become infinite.
-_MAX_HALF = 65504.0
+_MAX_HALF = 65504.0  # a larger weight would become infinite in half precision
 
 
 def halved(source: Path, path: Path) -> None:
@@ -29,7 +26,7 @@ def halved(source: Path, path: Path) -> None:
     model = onnx.load(source)
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _MIN_SIZE:
+        if not _is_large(tensor):
             continue
         value = numpy_helper.to_array(tensor)
         if np.abs(value).max(initial=0.0) > _MAX_HALF:
@@ -37,19 +34,23 @@ def halved(source: Path, path: Path) -> None:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}/half"))
         casts.append(helper.make_node("Cast", [f"{name}/half"], [name], name=f"{name}/cast", to=TensorProto.FLOAT))
-    _forget_shapes(model, {cast.output[0] for cast in casts})
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*casts, *nodes])
+    # Other nodes compute these values now, so that their shapes have to go.
+    computed = {cast.output[0] for cast in casts}
+    _replace(model.graph.value_info, [value for value in model.graph.value_info if value.name not in computed])
+    _replace(model.graph.node, [*casts, *model.graph.node])
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
-def _forget_shapes(model: onnx.ModelProto, names: set[str]) -> None:
-    """Remove the shapes of values that other nodes compute now."""
-    others = [value for value in model.graph.value_info if value.name not in names]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(others)
+def _is_large(tensor: onnx.TensorProto) -> bool:
+    """Return whether smaller weights would save space; fewer would save next to nothing."""
+    return bool(tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= 1024)
+
+
+def _replace(field: Any, values: Sequence[Any]) -> None:
+    """Set a repeated field, to which protobuf allows no assignment."""
+    del field[:]
+    field.extend(values)
 
 
 def quantised(source: Path, path: Path) -> None:
@@ -61,13 +62,13 @@ def quantised(source: Path, path: Path) -> None:
     All else that was tried flips too many labels: ``experiments/2026-11-25-export.md``.
     """
     model = onnx.load(source)
-    _tables(model)
+    _quantise_tables(model)
     if any(node.op_type == "MatMul" for node in model.graph.node):
-        model = _matrices(model)
+        model = _with_quantised_matrices(model)
     onnx.save(model, path)
 
 
-def _matrices(model: onnx.ModelProto) -> onnx.ModelProto:
+def _with_quantised_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     # When imported, the module configures the root logger, and it logs each matrix.
@@ -87,28 +88,21 @@ def _matrices(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-def _tables(model: onnx.ModelProto) -> None:
+def _quantise_tables(model: onnx.ModelProto) -> None:
     """Store tables in 8 bits, in place, with operators that every runtime knows."""
-    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes: list[onnx.NodeProto] = []
-    done: set[str] = set()
     # A table with other uses has to stay as it is.
     elsewhere = {name for node in model.graph.node for number, name in enumerate(node.input) if (node.op_type, number) != ("Gather", 0)}
+    tables = {tensor.name: tensor for tensor in model.graph.initializer if _is_large(tensor) and len(tensor.dims) == 2}
+    nodes: list[onnx.NodeProto] = []
+    done: set[str] = set()
     for node in model.graph.node:
-        tensor = initializers.get(node.input[0]) if node.op_type == "Gather" else None
-        if (
-            tensor is None
-            or tensor.data_type != TensorProto.FLOAT
-            or len(tensor.dims) != 2
-            or np.prod(tensor.dims) < _MIN_SIZE
-            or tensor.name in elsewhere
-        ):
+        if node.op_type != "Gather" or node.input[0] not in tables or node.input[0] in elsewhere:
             nodes.append(node)
             continue
-        name, out = tensor.name, node.output[0]
+        name, out = node.input[0], node.output[0]
         if name not in done:
             done.add(name)
-            value = numpy_helper.to_array(tensor)
+            value = numpy_helper.to_array(tables[name])
             scale = np.abs(value).max(axis=1, keepdims=True) / 127
             scale[scale == 0] = 1
             model.graph.initializer.append(numpy_helper.from_array(np.rint(value / scale).astype(np.int8), f"{name}/eighth"))
@@ -117,8 +111,5 @@ def _tables(model: onnx.ModelProto) -> None:
         nodes.append(helper.make_node("Gather", [f"{name}/scale", node.input[1]], [f"{out}/scale"], axis=0))
         nodes.append(helper.make_node("Cast", [f"{out}/picked"], [f"{out}/cast"], to=TensorProto.FLOAT))
         nodes.append(helper.make_node("Mul", [f"{out}/cast", f"{out}/scale"], [out]))
-    others = [tensor for tensor in model.graph.initializer if tensor.name not in done]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(others)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    _replace(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name not in done])
+    _replace(model.graph.node, nodes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PARTS = ("text", "target", "context")
 
@@ -13,8 +13,8 @@ _WORD = re.compile(r"\w+(?:[-’'.]\w+)*|[^\w\s]")
 
 
 @dataclass(frozen=True)
-class WordShare:
-    """What the word at ``[start, end)`` of a part (text, target or context) adds to a logit."""
+class SpanShare:
+    """What a span ``[start, end)`` of a part, such as a word or a token, adds to a logit."""
 
     part: str
     start: int
@@ -27,13 +27,12 @@ class Attribution:
     """What the words of one segment add to the logit of ``label``.
 
     The shares of ``words`` (those that the model reads) and ``rest`` (special tokens, a prefix) add
-    up to ``logit`` minus ``baseline``, the logit of an input without words, except for ``gap``, the
-    error of the method.
+    up to ``logit`` minus ``baseline``, the logit of an input without words, up to ``gap``.
     """
 
     task: str
     label: str
-    words: tuple[WordShare, ...]
+    words: tuple[SpanShare, ...]
     rest: float
     logit: float
     baseline: float
@@ -43,10 +42,10 @@ class Attribution:
         """The difference between logit and baseline that no share accounts for."""
         return self.logit - self.baseline - self.rest - sum(word.value for word in self.words)
 
-    def normalised(self) -> tuple[WordShare, ...]:
+    def normalised(self) -> tuple[SpanShare, ...]:
         """Return the words with values from -1 to 1, divided by the largest absolute value."""
         largest = max((abs(word.value) for word in self.words), default=0.0) or 1.0
-        return tuple(WordShare(word.part, word.start, word.end, word.value / largest) for word in self.words)
+        return tuple(replace(word, value=word.value / largest) for word in self.words)
 
 
 def pooled(attributions: Sequence[Attribution], weights: Sequence[float]) -> Attribution:
@@ -56,7 +55,7 @@ def pooled(attributions: Sequence[Attribution], weights: Sequence[float]) -> Att
         for word in attribution.words:
             span = (word.part, word.start, word.end)
             shares[span] = shares.get(span, 0.0) + weight * word.value
-    words = [WordShare(*span, shares[span]) for span in sorted(shares, key=lambda span: (PARTS.index(span[0]), *span[1:]))]
+    words = [SpanShare(*span, shares[span]) for span in sorted(shares, key=lambda span: (PARTS.index(span[0]), *span[1:]))]
 
     def total(name: str) -> float:
         return float(sum(weight * getattr(attribution, name) for attribution, weight in zip(attributions, weights, strict=True)))
@@ -65,17 +64,7 @@ def pooled(attributions: Sequence[Attribution], weights: Sequence[float]) -> Att
     return Attribution(first.task, first.label, tuple(words), total("rest"), total("logit"), total("baseline"))
 
 
-@dataclass(frozen=True)
-class SpanShare:
-    """What a span of a part at ``[start, end)``, such as a token or an n-gram, adds to a logit."""
-
-    part: str
-    start: int
-    end: int
-    value: float
-
-
-def by_word(pieces: Iterable[SpanShare], texts: Mapping[str, str]) -> tuple[tuple[WordShare, ...], float]:
+def by_word(pieces: Iterable[SpanShare], texts: Mapping[str, str]) -> tuple[tuple[SpanShare, ...], float]:
     """Sum the shares of spans by word; return the words in order, and the share outside of words.
 
     A span over several words is divided among them in proportion to the characters it covers.
@@ -84,25 +73,20 @@ def by_word(pieces: Iterable[SpanShare], texts: Mapping[str, str]) -> tuple[tupl
     totals: dict[tuple[str, int], float] = {}
     rest = 0.0
     for piece in pieces:
-        overlaps = _overlaps(piece, spans.get(piece.part, []))
+        words = spans.get(piece.part, [])
+        overlaps = []
+        for word in range(max(0, bisect_right(words, (piece.start, 1 << 60)) - 1), len(words)):
+            start, end = words[word]
+            if start >= piece.end:
+                break
+            if (size := min(piece.end, end) - max(piece.start, start)) > 0:
+                overlaps.append((word, size))
         reach = sum(size for _, size in overlaps)
         if not reach:
             rest += piece.value
         for word, size in overlaps:
             totals[piece.part, word] = totals.get((piece.part, word), 0.0) + piece.value * size / reach
     shares = (
-        WordShare(part, *span, totals[part, word]) for part in texts for word, span in enumerate(spans[part]) if (part, word) in totals
+        SpanShare(part, *span, totals[part, word]) for part in texts for word, span in enumerate(spans[part]) if (part, word) in totals
     )
     return tuple(shares), rest
-
-
-def _overlaps(piece: SpanShare, words: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the indices of the words that the span touches, and by how many characters."""
-    out = []
-    for word in range(max(0, bisect_right(words, (piece.start, 1 << 60)) - 1), len(words)):
-        start, end = words[word]
-        if start >= piece.end:
-            break
-        if (size := min(piece.end, end) - max(piece.start, start)) > 0:
-            out.append((word, size))
-    return out

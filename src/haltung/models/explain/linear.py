@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from itertools import accumulate
 
 import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from haltung.models.explain import Attribution, SpanShare, WordShare, by_word
+from haltung.models.explain import Attribution, SpanShare, by_word
+from haltung.models.linear import Features, LinearModel, vocabulary
 from haltung.records import Segment
-
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    from haltung.models.linear import Features, LinearModel
-
-_TOKEN = re.compile(r"(?u)\b\w+\b")
-_CHUNK = re.compile(r"\S+")
 
 
 def contributions(model: LinearModel, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:
     """Return what each word adds to the log odds of the given label (one against the rest).
 
     The baseline is the intercept. A feature's share is its TF-IDF value times its coefficient,
-    divided evenly among its occurrences, and there among the words that it spans.
-
-    Raises:
-        UserError: the scheme has no such task or label.
+    divided evenly among its occurrences, and there among the words that it spans. ``UserError`` is
+    raised if the scheme has no such task or label.
     """
     features, weights = model.features[model.spec.reads_of(task)], model.weights[task]
     out = []
@@ -41,7 +33,7 @@ def contributions(model: LinearModel, segments: Sequence[Segment], task: str, la
     return out
 
 
-def _words(features: Features, segment: Segment, values: np.ndarray) -> tuple[tuple[WordShare, ...], float]:
+def _words(features: Features, segment: Segment, values: np.ndarray) -> tuple[tuple[SpanShare, ...], float]:
     """Divide ``values``, ``[features]``, among words; return also the share outside of words."""
     texts = {"text": segment.text, **{part: getattr(segment, part) for part in ("target", "context") if part in features.view}}
     before = [(part, text) for part, text in texts.items() if part != "text" and text]
@@ -51,8 +43,11 @@ def _words(features: Features, segment: Segment, values: np.ndarray) -> tuple[tu
         size = len(vectorizer.idf_)
         shares = values[start : start + size]
         start += size
+        # The model joins the parts with spaces: here with where each begins and ends
         parts = [("text", segment.text)] if name.startswith("text") else before
-        joined, starts = _joined(parts)
+        ends = list(accumulate((len(text) + 1 for _, text in parts), initial=0))
+        starts = [(part, first, first + len(text)) for (part, text), first in zip(parts, ends, strict=False)]
+        joined = " ".join(text for _, text in parts)
         occurrences = list(_occurrences(vectorizer, joined, is_words=name.endswith("words")))
         counts = np.bincount([feature for feature, _, _ in occurrences], minlength=size)
         for feature, low, high in occurrences:
@@ -61,27 +56,18 @@ def _words(features: Features, segment: Segment, values: np.ndarray) -> tuple[tu
     return by_word(pieces, texts)
 
 
-def _joined(parts: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[str, int, int]]]:
-    """Join the parts with spaces, as the model does; return also where each begins and ends."""
-    starts, start = [], 0
-    for part, text in parts:
-        starts.append((part, start, start + len(text)))
-        start += len(text) + 1
-    return " ".join(text for _, text in parts), starts
-
-
 def _occurrences(vectorizer: TfidfVectorizer, text: str, is_words: bool) -> Iterator[tuple[int, int, int]]:
     """Yield each occurrence of a known feature: its number, start and end."""
-    known = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
+    known = vocabulary(vectorizer)
     if not is_words:
         analyse = vectorizer.build_analyzer()
-        for chunk in _CHUNK.finditer(text):
+        for chunk in re.finditer(r"\S+", text):
             # A character n-gram stays within a word, which gets its whole share.
             yield from ((known[gram], *chunk.span()) for gram in analyse(chunk[0]) if gram in known)
         return
     lowered = text.lower()
     # Some letters become two in lower case (İ), which would shift positions.
-    tokens = list(_TOKEN.finditer(lowered if len(lowered) == len(text) else text))
+    tokens = list(re.finditer(r"\b\w+\b", lowered if len(lowered) == len(text) else text))
     shortest, longest = vectorizer.ngram_range
     for size in range(shortest, longest + 1):
         for first in range(len(tokens) - size + 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,9 @@ from haltung.encoders.tokens import Tokens, template
 from haltung.errors import UserError
 from haltung.inference.client import batches
 from haltung.models.explain import PARTS, Attribution, SpanShare, by_word
-from haltung.models.network import Batch, MultiTaskNetwork, pool
+from haltung.models.network import Batch, MultiTaskNetwork, hidden_states, pool
 from haltung.models.neural import NeuralModel, autocast, merged
 from haltung.records import Segment
-
-if TYPE_CHECKING:
-    pass
 
 # Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
 STEPS = 16
@@ -44,9 +41,8 @@ class _Logits(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor) -> Tensor:
         """Return ``[batch, labels]`` of ids, masks and types ``[batch, tokens]``."""
-        arguments = {"input_ids": ids, "attention_mask": mask} | ({} if types is None else {"token_type_ids": types})
-        states = self.encoder(**arguments).last_hidden_state
-        logits: Tensor = self.head(pool(states, Batch(ids, mask, types, own), self.pooling)).float()
+        view = Batch(ids, mask, types, own)
+        logits: Tensor = self.head(pool(hidden_states(self.encoder, view), view, self.pooling)).float()
         return logits
 
 
@@ -59,23 +55,15 @@ def attribute(
     Attribution for Deep Networks", ICML), by captum. The baseline has padding instead of words and
     the same special tokens. Dropout is off, and gradients have the precision of predictions.
 
-    Args:
-        model: a network; LoRA's updates are merged first.
-        segments: to explain.
-        task: of the logit.
-        labels: the label to explain for each segment.
-        steps: points on the path.
-        exact: compute gradients in float32, which takes twice as long.
-
-    Raises:
-        UserError: captum is not installed, or the scheme has no such task or label.
+    ``labels`` has the label to explain for each segment, ``steps`` is the number of points on the
+    path. LoRA's updates are merged first. ``exact`` gradients are in float32, in twice the time.
+    ``UserError`` is raised if captum is not installed, or the scheme has no such task or label.
     """
     try:
         from captum.attr import LayerIntegratedGradients
     except ImportError:
-        raise UserError(
-            "word importances are made by captum, which is not installed; pip install captum, or say error_analysis=false"
-        ) from None
+        missing = "word importances are made by captum, which is not installed; pip install captum, or say error_analysis=false"
+        raise UserError(missing) from None
     numbers = [model.scheme[task].index(label) for label in labels]
     network = merged(model.network)
     view = network.views[task]
@@ -88,7 +76,10 @@ def attribute(
         out: dict[int, Attribution] = {}
         for rows in batches([steps * len(tokens) for tokens in encoded]):
             (batch,) = model.batch([encoded], rows)
-            baseline = torch.where(_is_word([spans[row] for row in rows], batch.ids), pad, batch.ids)
+            is_word = torch.zeros_like(batch.ids, dtype=torch.bool)
+            for position, row in enumerate(rows):
+                is_word[position, : len(spans[row])] = torch.tensor([bool(span.part) for span in spans[row]])
+            baseline = torch.where(is_word, pad, batch.ids)
             others = (batch.mask, batch.types, batch.own)
             target = torch.tensor([numbers[row] for row in rows], device=batch.ids.device)
             with nullcontext() if exact else autocast(batch.ids.device):
@@ -118,14 +109,6 @@ def _evaluating(network: MultiTaskNetwork) -> Iterator[None]:
         network.train(was_training)
 
 
-def _is_word(spans: Sequence[Sequence[_TokenSpan]], like: Tensor) -> Tensor:
-    """Return a mask of words, ``[batch, tokens]``, of the shape and on the device of ``like``."""
-    out = torch.zeros_like(like, dtype=torch.bool)
-    for row, tokens in enumerate(spans):
-        out[row, : len(tokens)] = torch.tensor([bool(span.part) for span in tokens])
-    return out
-
-
 def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_TokenSpan]]:
     """Return what each token covers, ``[segments][tokens]``: the inverse of ``tokens.encode``."""
     specials = template(model.tokenizer)
@@ -135,20 +118,20 @@ def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[To
         own = sum(tokens.own)
         spans = [_TokenSpan()] * len(tokens)
         if len(tokens) - own == sum(map(len, specials.single)):
-            _fill(spans, len(specials.single[0]), _pieces(backend, "text", segment.text, prefix)[:own])
+            filled = [(len(specials.single[0]), _pieces(backend, "text", segment.text, prefix)[:own])]
         else:
             # In a pair, target and context precede the text; a context is cut on its left.
             before = len(tokens) - own - sum(map(len, specials.pair))
             targets = _pieces(backend, "target", segment.target, prefix)[:before] if "target" in reads else []
             contexts = _pieces(backend, "context", segment.context, prefix) if "context" in reads else []
-            _fill(spans, len(specials.pair[0]), targets + contexts[len(contexts) - (before - len(targets)) :])
-            _fill(spans, tokens.own.index(1) if own else 0, _pieces(backend, "text", segment.text, "")[:own])
+            filled = [
+                (len(specials.pair[0]), targets + contexts[len(contexts) - (before - len(targets)) :]),
+                (tokens.own.index(1) if own else 0, _pieces(backend, "text", segment.text, "")[:own]),
+            ]
+        for start, pieces in filled:
+            spans[start : start + len(pieces)] = pieces
         out.append(spans)
     return out
-
-
-def _fill(spans: list[_TokenSpan], start: int, values: Sequence[_TokenSpan]) -> None:
-    spans[start : start + len(values)] = values
 
 
 def _pieces(backend: Any, part: str, text: str, prefix: str) -> list[_TokenSpan]:

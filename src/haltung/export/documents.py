@@ -1,0 +1,160 @@
+"""What describes a bundle to its readers: the model card, and JSON Schemas of its predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from haltung.evaluation.metrics.results import EvaluationResult
+from haltung.evaluation.report.tables import warning_sentences
+from haltung.export import golden
+from haltung.labels import Scheme, Task, parse
+from haltung.models.calibration import Calibration
+
+
+def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None) -> None:
+    """Write the card, as the Hugging Face hub reads it, into a bundle with its golden answers.
+
+    ``description`` is the content of ``haltung.json``; ``evaluation`` that of the trained model on
+    the reference split, None if that has no labels.
+    """
+    import jinja2
+
+    # Markdown needs no escapes.
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
+    template = environment.from_string(files("haltung.export").joinpath("card.md.j2").read_text(encoding="utf-8"))
+    scheme = parse(description["scheme"])
+    tasks = evaluation.tasks if evaluation else {}
+    by_label = {task.name: {label.label: label for label in tasks[task.name].labels} if task.name in tasks else None for task in scheme}
+    provenance, reference = description["provenance"], description["reference"]
+    licences = provenance.get("licences", {})
+    facts = {key: value for key, value in provenance.items() if key != "licences" and value not in (None, "")}
+    facts |= {f"licence of the {what}": value for what, value in licences.items()}
+    text = template.render(
+        header=_header(description, evaluation), title=_title(description), version=description["haltung"], kind=description["kind"],
+        tasks=list(scheme), scheme=scheme.name, scheme_digest=description["scheme_digest"], views=description["views"],
+        max_length=description["input"].get("max_length"),
+        corpus=provenance.get("corpus", "unknown"), split=reference["split"], reference_corpus=reference["corpus"],
+        segments=reference["segments"], warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)],
+        metrics=list(tasks.values()), formats=description["formats"], refused=description["refused"], by_label=by_label,
+        golden=len(golden.read(folder, scheme)), provenance=facts,
+    )  # fmt: skip
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _header(description: Mapping[str, Any], evaluation: EvaluationResult | None) -> str:
+    """Return language, licence, tags, and metrics as a ``model-index``, in YAML."""
+    import yaml
+
+    encoder, reference = description.get("encoder", {}), description["reference"]
+    data = description["provenance"].get("licences", {})
+    results = [
+        {
+            "task": {"type": "text-classification", "name": name},
+            "dataset": {"name": reference["corpus"], "type": reference["corpus"], "split": reference["split"]},
+            "metrics": [
+                {"type": "f1", "name": "macro-F1", "value": round(metrics.macro_f1, 4)},
+                {"type": "accuracy", "name": "accuracy", "value": round(metrics.accuracy, 4)},
+            ],
+        }
+        for name, metrics in (evaluation.tasks if evaluation else {}).items()
+    ]
+    content: dict[str, Any] = {
+        "language": ["de"],
+        # On the hub a licence beyond its list, or several, is "other" with a name.
+        "license": "other",
+        "license_name": "; ".join(f"{what}: {value}" for what, value in data.items()) or "unknown",
+        "library_name": "haltung",
+        "pipeline_tag": "text-classification",
+        "tags": ["German", "news", "politics", "stance", "topic", "onnx"],
+    }
+    if encoder.get("origin") == "hub":
+        content["base_model"] = encoder["path"]
+    if results:
+        content["model-index"] = [{"name": _title(description), "results": results}]
+    return str(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+
+
+def _title(description: Mapping[str, Any]) -> str:
+    name = description.get("encoder", {}).get("name") or description["kind"]
+    return f"Haltung: {description['scheme']['name']} ({name})"
+
+
+def write_schemas(folder: Path, scheme: Scheme, calibration: Calibration) -> None:
+    """Write JSON Schemas (draft 2020-12) of ``POST /classify``, with the labels of the bundle."""
+    for name, schema in (("request", _request(calibration)), ("response", _response(scheme))):
+        text = json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, ensure_ascii=False, indent=2)
+        (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _request(calibration: Calibration) -> dict[str, Any]:
+    """Return the schema of a request: one segment, or a list of them under ``segments``."""
+    precisions = sorted({one for values in calibration.thresholds.values() for one, threshold in values.items() if threshold is not None})
+    # If dev reaches no precision, none can be requested.
+    abstain = {"type": "number", "enum": precisions, "description": "The required precision; a task that is too uncertain abstains."}
+    options = {"abstain": abstain} if precisions else {}
+    return {
+        "title": "Request",
+        "description": "A German news text to label, or several.",
+        "oneOf": [
+            {**_object({**_segment()["properties"], **options}, ["text"]), "title": "One segment"},
+            {**_object({"segments": _list_of("segment"), **options}, ["segments"]), "title": "Several segments"},
+        ],
+        "$defs": {"segment": _segment()},
+    }
+
+
+def _response(scheme: Scheme) -> dict[str, Any]:
+    """Return the schema of a response: one prediction, or a list under ``predictions``."""
+    several = _object({"predictions": _list_of("prediction")}, ["predictions"])
+    return {
+        "title": "Response",
+        "oneOf": [{"$ref": "#/$defs/prediction"}, {**several, "title": "Several predictions"}],
+        "$defs": {"prediction": _prediction(scheme)},
+    }
+
+
+def _segment() -> dict[str, Any]:
+    text = {"type": "string", "pattern": r"\S", "description": "The segment: a sentence, or a few."}
+    context = {"type": ["string", "null"], "description": "What stands before it in its article, the headline first."}
+    target = {"type": ["string", "null"], "description": "The question or entity that the stance is towards."}
+    name = {"type": ["string", "null"], "description": "Comes back with the prediction."}
+    return _object({"text": text, "context": context, "target": target, "id": name}, ["text"])
+
+
+def _prediction(scheme: Scheme) -> dict[str, Any]:
+    answers = {task.name: _answer(task) for task in scheme}
+    abstained = {
+        "type": "object",
+        "description": "The tasks that are too uncertain for the required precision.",
+        "properties": {task.name: {"const": True} for task in scheme if task.kind == "single"},
+        "additionalProperties": False,
+    }
+    # Rounding may take a probability slightly above 1.
+    number = {"type": "number", "minimum": 0, "maximum": 1.000001}
+    values = {
+        task.name: _object({label.id: {**number, "title": f"{label.en} / {label.de}"} for label in task.labels}, list(task.ids))
+        for task in scheme
+    }
+    probabilities = _object(values, list(scheme.names))
+    return _object(
+        {"id": {"type": "string"}, **answers, "probabilities": probabilities, "abstained": abstained}, [*scheme.names, "probabilities"]
+    )
+
+
+def _answer(task: Task) -> dict[str, Any]:
+    one = {"enum": list(task.ids)}
+    title = f"{task.en} / {task.de}"
+    return {"title": title, **one} if task.kind == "single" else {"title": title, "type": "array", "items": one, "uniqueItems": True}
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
