@@ -103,7 +103,7 @@ def describe(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
     if description.get("kind") not in KINDS:
         raise UserError(f"{path} is of kind '{description.get('kind')}', allowed are {listed(KINDS)}")
-    return description
+    return dict(description)
 
 
 def is_exported(description: Mapping[str, Any]) -> bool:
