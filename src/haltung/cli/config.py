@@ -63,8 +63,8 @@ def command(name: str, **reading: Any) -> Callable[[Callable[[Request], int | No
 
 
 def each(
-    name: str, arguments: Sequence[str], *, texts: Sequence[str] = (), lists: Sequence[str] = (), verbatim: Sequence[str] = (),
-    optional: Sequence[str] = (), single: str = "",
+    name: str, arguments: Sequence[str], *, texts: Sequence[str] = (), lists: Sequence[str] = (), numbers: Sequence[str] = (),
+    verbatim: Sequence[str] = (), optional: Sequence[str] = (), single: str = "",
 ) -> Iterator[Request]:  # fmt: skip
     """Yield a request for each combination of values; with ``--cfg`` print the configs instead.
 
@@ -73,6 +73,7 @@ def each(
         arguments: its arguments on the command line.
         texts: keys whose value is one text, such as a date, which Hydra would read as a number.
         lists: keys whose value is a list of texts; its brackets may be left out.
+        numbers: the same for lists of whole numbers.
         verbatim: keys whose value is used literally, whatever characters it holds.
         optional: groups whose keys may be left without a value.
         single: the error message for more than one combination; "" allows several.
@@ -82,7 +83,7 @@ def each(
     """
     current = renamed.arguments(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in current) if sign and key in verbatim}
-    line = parse([_as_text(word, texts, lists) for word in current if word.partition("=")[0] not in literal])
+    line = parse([_as_value(word, texts, lists, numbers) for word in current if word.partition("=")[0] not in literal])
     if single and len(line.combinations) != 1:
         raise UserError(single)
     for overrides in line.combinations:
@@ -204,8 +205,10 @@ def keys(node: Any, prefix: str = "") -> list[str]:
     return names
 
 
-def _as_text(word: str, texts: Sequence[str], lists: Sequence[str]) -> str:
+def _as_value(word: str, texts: Sequence[str], lists: Sequence[str], numbers: Sequence[str]) -> str:
     key, sign, value = word.partition("=")
+    if key in numbers and re.fullmatch(r"[0-9,]+", value):
+        return f"{key}=[{value}]"
     if not sign or key not in (*texts, *lists):
         return word
     if key in lists:

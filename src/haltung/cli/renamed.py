@@ -1,6 +1,6 @@
 """Old keys and ``_target_`` that stay valid for one release.
 
-They pass silently in stored runs; where a user gives one, a line on standard error says the new name.
+They pass silently in stored runs; where a user gives one, a line on standard error names the new.
 """
 
 from __future__ import annotations

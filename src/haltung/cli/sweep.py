@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from haltung.cli import hint
 from haltung.cli.build import Seed, corpus_of, make, recipe_of, typed
-from haltung.cli.config import Request, compose, each, keys, plain, quote
+from haltung.cli.config import Request, command, compose, keys, plain, quote
 from haltung.errors import UserError
 from haltung.experiments.sweep.results import brief
 from haltung.experiments.sweep.search import Sweep, search
@@ -48,69 +47,59 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Composed:
-    """The recipe that the command line composes, with other values; a ``sweep.spaces.PlanFactory``."""
+    """The recipe of a request with other values; a ``sweep.spaces.PlanFactory``."""
 
-    words: tuple[str, ...]
-    config_dir: Path | None
-    command: tuple[str, ...]
+    request: Request
 
     def settings(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Return the config with these values, as plain data."""
-        return plain(compose("sweep", [*self.words, *(f"{key}={quote(value)}" for key, value in values.items())], self.config_dir))
+        return plain(compose("sweep", [*self.request.overrides, *_words(values)], self.request.config_dir))
 
     def check(self, values: Mapping[str, Value]) -> None:
         """Raise ``UserError`` if the config does not accept these values."""
         recipe_of(self.settings(values))
 
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
-        """Return what is to be trained.
-
-        Raises:
-            UserError: the config does not take a value.
-        """
+        """Return the training with these values; raise ``UserError`` as ``check``."""
         recipe = recipe_of({**self.settings(values), "seed": seed, "resume": resume})
-        return recipe.plan(self._corpus, self.command, name)
+        return recipe.plan(self.corpus, self.request.command, name)
 
     def training(self, values: Mapping[str, Value]) -> str:
         """Return the command that trains this recipe with these values."""
-        words = [word for word in self.words if word.partition("=")[0].lstrip("+") not in _SWEEP_KEYS]
-        folder = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
-        return shlex.join(["haltung", "train", *words, *(f"{key}={quote(value)}" for key, value in values.items()), *folder])
+        words = [word for word in self.request.overrides if word.partition("=")[0].lstrip("+") not in _SWEEP_KEYS]
+        folder = [] if self.request.config_dir is None else ["--config-dir", str(self.request.config_dir)]
+        return shlex.join(["haltung", "train", *words, *_words(values), *folder])
 
     @cached_property
-    def _corpus(self) -> Prepared:
-        return corpus_of(self.settings({}), self.config_dir)
+    def corpus(self) -> Prepared:
+        """The corpus that the recipe learns from."""
+        return corpus_of(self.settings({}), self.request.config_dir)
 
     def __reduce__(self) -> tuple[type[Composed], tuple[Any, ...]]:
         # A worker opens the corpus itself.
-        return Composed, (self.words, self.config_dir, self.command)
+        return Composed, (self.request,)
 
 
-def run(arguments: Sequence[str]) -> int:
+_SINGLE = "a sweep draws its values from search/NAME.yaml; give each key one value, and lists in brackets"
+
+
+@command("sweep", numbers=("final_seeds",), single=_SINGLE)
+def run(request: Request) -> None:
     """Search, print trials and importances, and the metrics of the best recipe."""
-    single = "a sweep draws its values from search/NAME.yaml; give each key one value, and lists in brackets"
-    for request in each("sweep", [_bracketed(word) for word in arguments], single=single):
-        _sweep(request, arguments)
-    return 0
-
-
-def _sweep(request: Request, arguments: Sequence[str]) -> None:
     settings = request.settings
     options, recipe = typed(SweepOptions, settings), recipe_of(settings)
-    composed = Composed(request.overrides, request.config_dir, ("sweep", *arguments))
-    spaces = spaces_of(options.search)
+    composed, spaces = Composed(request), spaces_of(options.search)
     given = {word.partition("=")[0].lstrip("+") for word in request.overrides}
     check_spaces(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), given)
     if len(set(options.final_seeds)) < len(options.final_seeds):
         raise UserError(f"final_seeds is {list(options.final_seeds)}: one stands twice, and would count twice in mean and spread")
     store = make(settings["tracking"], "tracking")
-    corpus = composed._corpus
     common = recipe.options
-    name = common.name or f"{recipe.name(corpus.name)}-sweep"
+    name = common.name or f"{recipe.name(composed.corpus.name)}-sweep"
     start = start_values(spaces, composed)
     trials = Trials(Path(options.sweeps) / name, spaces, options.trials, common.seed, options.startup, options.warmup, start)
     sweep = Sweep(
-        name, trials, options.workers, common.seed, options.final_seeds, common.resume, settings, _FREE, composed.command, common.language
+        name, trials, options.workers, common.seed, options.final_seeds, common.resume, settings, _FREE, request.command, common.language
     )
 
     from rich.console import Console
@@ -131,7 +120,7 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
     from haltung.evaluation.report import tables
     from haltung.experiments.sweep.results import table, verdict
 
-    corpus = recipe._corpus
+    corpus = recipe.corpus
     console.print(table(result, language).rich())
     console.print(verdict(result, language), highlight=False, markup=False)
     if result.importance:
@@ -157,7 +146,5 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
     hint("look at it", result.where)
 
 
-def _bracketed(word: str) -> str:
-    """Make a list of ``final_seeds=1,2,3``, which would otherwise ask for three sweeps."""
-    key, _, value = word.partition("=")
-    return f"{key}=[{value}]" if key == "final_seeds" and re.fullmatch(r"[0-9,]+", value) else word
+def _words(values: Mapping[str, Value]) -> list[str]:
+    return [f"{key}={quote(value)}" for key, value in values.items()]

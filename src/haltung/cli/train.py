@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from haltung.cli import hint
-from haltung.cli.build import Recipe, corpus_of, make, recipe_of, typed
+from haltung.cli.build import corpus_of, make, recipe_of, typed
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from haltung.experiments.train import Plan, TrainingOutcome
+    from haltung.tracking import Store
 
 # The config group that says how a corpus is split.
 _SPLIT = "splits@corpus.split"
@@ -30,9 +31,13 @@ class TrainOptions:
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> None:
     """Train; print the metrics on dev and the run's id."""
-    for requests in _by_recipe(list(each("train", arguments))):
+    groups: dict[tuple[str, ...], list[Request]] = {}
+    for request in each("train", arguments):
+        # Requests that differ in nothing but the seed are one recipe.
+        groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
+    for requests in groups.values():
         options = typed(TrainOptions, requests[0].settings)
         if options.folds and options.shares:
             raise UserError("folds and shares ask for two different experiments; give one of the two")
@@ -40,34 +45,26 @@ def run(arguments: Sequence[str]) -> int:
         seeds = [recipe.options.seed for recipe in recipes]
         if len(set(seeds)) < len(seeds):
             raise UserError(f"seed is {','.join(map(str, seeds))}: one is given twice, and would count twice in mean and spread")
+        store = make(requests[0].settings["tracking"], "tracking")
         if options.folds:
             for request in requests:
-                _cross_validate(request, options.folds)
-        elif options.shares:
-            _learning_curve(recipes, options.shares, requests[0])
+                _cross_validate(request, options.folds, store)
+            continue
+        corpus = corpus_of(requests[0].settings, requests[0].config_dir)
+        plans = [recipe.plan(corpus, requests[0].command) for recipe in recipes]
+        if options.shares:
+            _learning_curve(plans, options.shares, store)
         else:
-            _train(recipes, requests[0])
-    return 0
+            _train(plans, store)
 
 
-def _by_recipe(requests: Sequence[Request]) -> list[list[Request]]:
-    """Put the requests that differ in nothing but the seed together."""
-    groups: dict[tuple[str, ...], list[Request]] = {}
-    for request in requests:
-        groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
-    return list(groups.values())
-
-
-def _train(recipes: Sequence[Recipe], request: Request) -> None:
-    store, corpus = make(request.settings["tracking"], "tracking"), corpus_of(request.settings, request.config_dir)
-    plans = [recipe.plan(corpus, request.command) for recipe in recipes]
-
+def _train(plans: Sequence[Plan], store: Store) -> None:
     from rich.console import Console
 
     from haltung.evaluation.report import tables
     from haltung.experiments.train import train, train_seeds
 
-    console, language, name = Console(), plans[0].language, plans[0].name
+    console, corpus, language, name = Console(), plans[0].corpus, plans[0].language, plans[0].name
     _announce(plans, console)
 
     def show(outcome: TrainingOutcome) -> None:
@@ -93,9 +90,8 @@ def _train(recipes: Sequence[Recipe], request: Request) -> None:
     hint("try it", f"haltung predict run={outcome.run[:8]} text='Die USA warnen Russland vor einem Angriff.'")
 
 
-def _cross_validate(request: Request, folds: int) -> None:
+def _cross_validate(request: Request, folds: int, store: Store) -> None:
     settings = _folds(request, folds)
-    store = make(request.settings["tracking"], "tracking")
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
@@ -124,20 +120,16 @@ def _folds(request: Request, folds: int) -> list[dict[str, Any]]:
     return [plain(compose("train", one, request.config_dir)) for one in words]
 
 
-def _learning_curve(recipes: Sequence[Recipe], shares: Sequence[float], request: Request) -> None:
-    store, corpus = make(request.settings["tracking"], "tracking"), corpus_of(request.settings, request.config_dir)
-    plans = [recipe.plan(corpus, request.command) for recipe in recipes]
-
+def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
     from rich.console import Console
 
     from haltung.experiments.learning_curve import learning_curve, table
 
     console, language = Console(), plans[0].language
     _announce(plans, console)
-    done = learning_curve(
-        plans, shares, store, lambda point: console.print(f"share {point.share:g}: {point.segments} segments", highlight=False)
-    )
-    console.print(table(done.points, corpus, language).rich())
+    progress = "share {0.share:g}: {0.segments} segments"
+    done = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
+    console.print(table(done.points, plans[0].corpus, language).rich())
     console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
     hint("plot", str(done.plot))
     hint("look at it", done.where)
