@@ -1,11 +1,15 @@
-"""Speed of finding actors: sentences per second of process time, against two plain ways to find the same forms, in one interleaved run.
+"""Speed of finding actors: sentences per second of process time, against two plain ways to find the
+same forms, in one interleaved run.
 
     .venv/bin/python benchmarks/actors.py                      # the written corpus, 5 rounds
-    .venv/bin/python benchmarks/actors.py --texts FILE.jsonl   # sentences of a JSONL file with a field `text`
+    # sentences of a JSONL file with a field `text`
+    .venv/bin/python benchmarks/actors.py --texts FILE.jsonl
 
-Ours is `Actors.find`: all forms by one Aho-Corasick automaton, then phrases, places and codes. The peers only list where a form stands as a
-whole word, and tell nothing of it: one compiled regular expression with all forms as alternatives, and a scan of words with a look-up in
-a dictionary by first word (as gazetteers usually do it). The regular expression is measured on fewer sentences, since it is slow.
+Ours is `Actors.find`: all forms by one Aho-Corasick automaton, then phrases, places and codes. The
+peers only list where a form stands as a whole word, and tell nothing of it: one compiled regular
+expression with all forms as alternatives, and a scan of words with a look-up in a dictionary by
+first word (as gazetteers usually do it). The regular expression is measured on fewer sentences,
+since it is slow.
 """
 
 from __future__ import annotations
@@ -72,7 +76,9 @@ def alternation(written: list[str]) -> Callable[[str], object]:
 
 
 def dictionary(written: list[str]) -> Callable[[str], object]:
-    """Return a search that looks up each word and compares the forms that begin with it, the longest first."""
+    """Return a search that looks up each word and compares the forms that begin with it, the
+    longest first.
+    """
     by_word: dict[str, list[str]] = {}
     for form in sorted(written, key=len, reverse=True):
         first = _WORD.search(form)
@@ -96,7 +102,9 @@ def dictionary(written: list[str]) -> Callable[[str], object]:
 
 
 def rate(find: Callable[[str], object], texts: list[str]) -> float:
-    """Return sentences per second of this process's own time: what else the machine does counts little."""
+    """Return sentences per second of this process's own time: what else the machine does counts
+    little.
+    """
     began = time.process_time()
     for text in texts:
         find(text)

@@ -1,10 +1,14 @@
-"""Training speed: our default against the Trainer's own defaults, as a ratio of real tokens per second in one interleaved run.
+"""Training speed: our default against the Trainer's own defaults, as a ratio of real tokens per
+second in one interleaved run.
 
-    .venv/bin/python benchmarks/training.py                                             # the embedded corpus, 3 pairs
-    .venv/bin/python benchmarks/training.py --pairs 5 corpus=real_news sources=FOLDER   # overrides as in haltung train
+    # the embedded corpus, 3 pairs
+    .venv/bin/python benchmarks/training.py
+    # overrides as in haltung train
+    .venv/bin/python benchmarks/training.py --pairs 5 corpus=real_news sources=FOLDER
 
-Both train the same encoder on the same segments with batches of the same size, one pass over them for each figure, in turns. Real tokens
-are those that are no padding, counted as each side feeds them, so that what it cuts off does not count for it.
+Both train the same encoder on the same segments with batches of the same size, one pass over them
+for each figure, in turns. Real tokens are those that are no padding, counted as each side feeds
+them, so that what it cuts off does not count for it.
 """
 
 from __future__ import annotations
@@ -72,7 +76,9 @@ class Pass:
 
 
 class _Clock(TrainerCallback):
-    """Measures from the first batch to the last step; building the Trainer and its optimizer is not training."""
+    """Measures from the first batch to the last step; building the Trainer and its optimizer is not
+    training.
+    """
 
     began = ended = 0.0
 
@@ -84,13 +90,16 @@ class _Clock(TrainerCallback):
 
 
 def ours(setting: Setting, folder: Path) -> Callable[[], Pass]:
-    """Return what trains one pass by the recipe of `haltung train`, without the evaluation and the checkpoint at its end."""
+    """Return what trains one pass by the recipe of `haltung train`, without the evaluation and the
+    checkpoint at its end.
+    """
     model = build(setting.encoder, setting.spec, setting.scheme)
     rows = finetune._Rows(model, setting.segments, setting.scheme)
     training = replace(setting.training, epochs=1, patience=0)
 
     def train() -> Pass:
-        # New arguments each time: they also reset the precision, which is kept globally, from what the other side has set.
+        # New arguments each time: they also reset the precision, which is kept globally, from what
+        # the other side has set.
         arguments = replace(
             finetune._arguments(training, folder, 1, len(rows)),
             eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
@@ -102,7 +111,9 @@ def ours(setting: Setting, folder: Path) -> Callable[[], Pass]:
 
 
 class _PlainTrainer(Trainer):
-    """The Trainer as it is; only the loss is told, since two heads have more than the one that it knows."""
+    """The Trainer as it is; only the loss is told, since two heads have more than the one that it
+    knows.
+    """
 
     scheme: Scheme
     tokens = 0
@@ -116,10 +127,13 @@ class _PlainTrainer(Trainer):
 
 
 def plainly(setting: Setting, folder: Path) -> Callable[[], Pass]:
-    """Return what trains one pass by the Trainer's defaults: float32, random batches, everything padded to 256 tokens and trained."""
+    """Return what trains one pass by the Trainer's defaults: float32, random batches, everything
+    padded to 256 tokens and trained.
+    """
     spec = replace(setting.spec, max_length=PLAIN_LENGTH, tune="full", freeze_embeddings=False, freeze_layers=0)
     model = build(setting.encoder, spec, setting.scheme)
-    # As from_pretrained gives it: its own attention, and dropout wherever it was pretrained with it. Its parameters come as trainable.
+    # As from_pretrained gives it: its own attention, and dropout wherever it was pretrained with
+    # it. Its parameters come as trainable.
     model.network.encoder = AutoModel.from_pretrained(locate(setting.encoder), dtype=torch.float32)
     model.network.encoder.pooler = None
     encoded = model.encode(setting.segments)

@@ -15,7 +15,9 @@ from haltung.records import Prediction, Segment
 def events_of(
     article: Article, classify: Callable[[Sequence[Segment]], list[Prediction]], dyads: DyadFinder | None = None
 ) -> ArticleEvents:
-    """Return what happens in an article whose segments ``classify`` labels; dyads by word order where none are given."""
+    """Return what happens in an article whose segments ``classify`` labels; dyads by word order
+    where none are given.
+    """
     prepared = prepare(article, Actors.load())
     labelled = prepared.labelled(classify(prepared.segments))
     return finish(prepared, labelled.predictions, (dyads or WordOrder()).find(labelled))

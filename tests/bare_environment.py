@@ -1,4 +1,6 @@
-"""A virtual environment that has some packages, what they require, and nothing else; made of links in a second."""
+"""A virtual environment that has some packages, what they require, and nothing else; made of links
+in a second.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from packaging.requirements import Requirement
 def make(folder: Path, packages: Iterable[str]) -> Path:
     """Make the environment and return its Python.
 
-    ``packages`` are requirements as pip takes them; each has to fit the version that is installed here, which is linked to.
+    ``packages`` are requirements as pip takes them; each has to fit the version that is installed
+    here, which is linked to.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = (folder / "lib").glob("python*/site-packages")

@@ -1,4 +1,6 @@
-"""Exported bundles for the tests of the clients: every kind of input there is, untrained, in seconds."""
+"""Exported bundles for the tests of the clients: every kind of input there is, untrained, in
+seconds.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def segments(count: int, seed: int = 0) -> list[Segment]:
 
 
 def write_multilingual(folder: Path, cache: Path) -> Path:
-    """Write a BERT of two layers, 32 wide, that reads what the embedded encoder's own tokenizer (a Unigram one) gives it."""
+    """Write a BERT of two layers, 32 wide, that reads what the embedded encoder's own tokenizer (a
+    Unigram one) gives it.
+    """
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -51,7 +55,9 @@ def write_multilingual(folder: Path, cache: Path) -> Path:
 
 
 def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
-    """An untrained network whose tasks read two views, and whose answers are as different as a trained one's."""
+    """An untrained network whose tasks read two views, and whose answers are as different as a
+    trained one's.
+    """
     import torch
 
     from haltung.models.neural import build

@@ -65,7 +65,9 @@ def recipe(bert: Path, *more: str) -> tuple[str, ...]:
 
 
 def store_in(home: Path) -> Store:
-    """Return the local store of a folder, as the default config has it for that working directory."""
+    """Return the local store of a folder, as the default config has it for that working
+    directory.
+    """
     from haltung.tracking import Store
 
     return Store(uri=f"sqlite:///{home / 'experiments/mlflow.db'}", artifacts=str(home / "experiments/artifacts"))

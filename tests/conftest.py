@@ -1,4 +1,6 @@
-"""What all tests share: where the real data lies, and a home of their own for caches and databases."""
+"""What all tests share: where the real data lies, and a home of their own for caches and
+databases.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the real texts; they may not be committed, so a checkout alone does not have them."""
+    """The folder with the real texts; they may not be committed, so a checkout alone does not have
+    them.
+    """
     folder = Path(os.environ.get("HALTUNG_SHARED", ROOT.parent / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip(
@@ -82,7 +86,9 @@ def new_store(mlflow_database: Path) -> Callable[[Path], Store]:
 
 @pytest.fixture(scope="session")
 def client_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Model, Path]]:
-    """A function from ``bert``, ``multilingual`` or ``linear`` to a model and its exported bundle, made once."""
+    """A function from ``bert``, ``multilingual`` or ``linear`` to a model and its exported bundle,
+    made once.
+    """
     import client_bundles
 
     folder = tmp_path_factory.mktemp("client_bundles")

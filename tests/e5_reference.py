@@ -1,4 +1,6 @@
-"""Two computations that share no code with ours: the package's own C program, and the encoder written out in NumPy."""
+"""Two computations that share no code with ours: the package's own C program, and the encoder
+written out in NumPy.
+"""
 
 from __future__ import annotations
 
@@ -47,20 +49,26 @@ class CProgram:
         return list(ids[:count])
 
     def keep(self, pieces: Iterable[int]) -> None:
-        """Take all pieces but these from the vocabulary; ids and the score of an unknown character stay as they are."""
+        """Take all pieces but these from the vocabulary; ids and the score of an unknown character
+        stay as they are.
+        """
         kept = set(pieces)
         for piece in range(_PIECES):
             if piece not in kept:
                 self._c.shim_forbid(self._model, piece)
 
     def hidden(self, ids: Sequence[int]) -> np.ndarray:
-        """Return the last hidden states, ``[tokens, 384]``. The program rounds activations to 8 bits, so they are near, not equal."""
+        """Return the last hidden states, ``[tokens, 384]``. The program rounds activations to 8
+        bits, so they are near, not equal.
+        """
         out = np.zeros((len(ids), 384), np.float32)
         self._c.shim_hidden(self._model, (ctypes.c_int * len(ids))(*ids), len(ids), out.ctypes.data_as(ctypes.c_void_p))
         return out
 
     def query_embedding(self, text: str) -> np.ndarray:
-        """Return the normalised mean of the hidden states of ``query: text``, through the program's public function."""
+        """Return the normalised mean of the hidden states of ``query: text``, through the program's
+        public function.
+        """
         out = np.zeros(384, np.float32)
         assert self._c.e5_embed(self._model, text.encode(), 1, out.ctypes.data_as(ctypes.c_void_p)) == 0
         return out
@@ -77,7 +85,8 @@ def hidden_states(
 ) -> np.ndarray:
     """Return the last hidden states of a BERT in double precision, ``[tokens, hidden]``.
 
-    ``tensors`` are named as in the package's file, matrices as ``[out, in]``; ``emb.word`` is indexed by ``ids``.
+    ``tensors`` are named as in the package's file, matrices as ``[out, in]``; ``emb.word`` is
+    indexed by ``ids``.
     """
 
     def normed(x: np.ndarray, name: str) -> np.ndarray:

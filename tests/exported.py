@@ -1,6 +1,8 @@
-"""An exported bundle made by hand from its contract (docs/bundle.md), for tests of those who read one: a second's work, and no torch.
+"""An exported bundle made by hand from its contract (docs/bundle.md), for tests of those who read
+one: a second's work, and no torch.
 
-Its graph is a real one, though it has learned nothing: an embedding that is averaged over the tokens, and one layer for each task.
+Its graph is a real one, though it has learned nothing: an embedding that is averaged over the
+tokens, and one layer for each task.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ _SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
 def write(folder: Path, scheme: dict[str, Any] | None = None, run: str = "", seed: int = 0) -> Path:
-    """Write the bundle of a scheme given as plain data (that of ``tiny`` unless another is) and return its folder."""
+    """Write the bundle of a scheme given as plain data (that of ``tiny`` unless another is) and
+    return its folder.
+    """
     described = scheme or tiny.scheme().to_dict()
     (folder / "onnx").mkdir(parents=True)
     size = _tokenizer(folder / "tokenizer.json")

@@ -1,4 +1,6 @@
-"""Small repositories in the shape of those on the hub: the same files, columns and configs, with content of our own."""
+"""Small repositories in the shape of those on the hub: the same files, columns and configs, with
+content of our own.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,15 @@ GBERT_SENTENCES = [
 
 GNAD10_LABELS = ["Web", "Panorama", "International", "Wirtschaft", "Sport", "Inland", "Etat", "Wissenschaft", "Kultur"]
 
-# A loading script is all that the main branch of x-stance has; datasets refuses to run one since version 4.
+# A loading script is all that the main branch of x-stance has; datasets refuses to run one since
+# version 4.
 _SCRIPT = "import datasets\n\n\nclass XStance(datasets.GeneratorBasedBuilder):\n    pass\n"
 
 
 def write_gbert(folder: Path) -> Path:
-    """Write a tiny BERT as deepset/gbert-base is written: a masked language model, ``vocab.txt`` and no ``tokenizer.json``."""
+    """Write a tiny BERT as deepset/gbert-base is written: a masked language model, ``vocab.txt``
+    and no ``tokenizer.json``.
+    """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import BertConfig, BertForMaskedLM
@@ -59,7 +64,9 @@ def x_stance_rows(split: str) -> list[dict[str, Any]]:
 
 
 def write_x_stance(folder: Path) -> dict[str, Path]:
-    """Write the two revisions of ZurichNLP/x_stance: the script on ``main``, and the hub's own conversion to Parquet."""
+    """Write the two revisions of ZurichNLP/x_stance: the script on ``main``, and the hub's own
+    conversion to Parquet.
+    """
     from datasets import Dataset, Features, Value
 
     strings = dict.fromkeys(("question", "language", "comment", "label", "author", "topic"), Value("string"))
@@ -82,7 +89,9 @@ def gnad10_rows(split: str) -> list[dict[str, Any]]:
 
 
 def write_gnad10(folder: Path) -> dict[str, Path]:
-    """Write community-datasets/gnad10: Parquet in ``data/`` and a README that says which file is which split."""
+    """Write community-datasets/gnad10: Parquet in ``data/`` and a README that says which file is
+    which split.
+    """
     from datasets import ClassLabel, Dataset, Features, Value
 
     features = Features({"text": Value("string"), "label": ClassLabel(names=GNAD10_LABELS)})

@@ -1,7 +1,9 @@
-"""A local HTTP server that answers like the Hugging Face hub, as far as transformers and datasets ask it.
+"""A local HTTP server that answers like the Hugging Face hub, as far as transformers and datasets
+ask it.
 
-Metadata, file lists and redirects have the hub's own addresses, headers and error codes; a large file is redirected to another address, as
-the hub does. A client finds it by ``HF_ENDPOINT`` (see ``Hub.environment``), which is read at import: use it in a process of its own.
+Metadata, file lists and redirects have the hub's own addresses, headers and error codes; a large
+file is redirected to another address, as the hub does. A client finds it by ``HF_ENDPOINT`` (see
+``Hub.environment``), which is read at import: use it in a process of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ LARGE = (".safetensors", ".parquet", ".bin")
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of ``models`` or ``datasets``: for each revision, the folder that holds its files."""
+    """A repository of ``models`` or ``datasets``: for each revision, the folder that holds its
+    files.
+    """
 
     kind: str
     name: str
@@ -42,9 +46,11 @@ class Repository:
 
 @dataclass
 class Hub:
-    """A running server; ``storage`` is the address, another than its own, that large files are redirected to.
+    """A running server; ``storage`` is the address, another than its own, that large files are
+    redirected to.
 
-    ``requests`` are those it has had, as ``HEAD /path``; a ``status`` other than 200 is its answer to everything.
+    ``requests`` are those it has had, as ``HEAD /path``; a ``status`` other than 200 is its answer
+    to everything.
     """
 
     repositories: tuple[Repository, ...]
@@ -54,7 +60,9 @@ class Hub:
     status: int = 200
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Return the environment of a process that knows no other hub, with its cache in ``home``."""
+        """Return the environment of a process that knows no other hub, with its cache in
+        ``home``.
+        """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))}
         return {**kept, "HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*", "no_proxy": "*"}
 
@@ -74,7 +82,8 @@ def serve(*repositories: Repository) -> Iterator[Hub]:
     """Run a hub with these repositories on a free port of this machine."""
     hub = Hub(repositories)
     handler = type("Handler", (_Handler,), {"hub": hub})
-    # Two servers, since clients go after a redirect to the same address already when they ask for the headers.
+    # Two servers, since clients go after a redirect to the same address already when they ask for
+    # the headers.
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
     hub.url, hub.storage = (f"http://127.0.0.1:{server.server_address[1]}" for server in servers)
     threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
@@ -139,10 +148,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, "", "not found")
 
     def _revision(self, kind: str, name: str, revision: str) -> tuple[Path, str] | None:
-        """Return a revision's folder and commit; answer with the hub's error where there is none."""
+        """Return a revision's folder and commit; answer with the hub's error where there is
+        none.
+        """
         repository = self.hub.find(kind, name)
         if repository is None:
-            # To someone without a token the hub does not say whether a repository is private or missing.
+            # To someone without a token the hub does not say whether a repository is private or
+            # missing.
             self._error(401, "RepoNotFound", "Repository not found")
             return None
         folder = repository.folder(revision)

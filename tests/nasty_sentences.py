@@ -1,4 +1,6 @@
-"""German sentences as awkward as news texts get: the tokenizer of the embedded encoder is compared on them."""
+"""German sentences as awkward as news texts get: the tokenizer of the embedded encoder is compared
+on them.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ _EXTREMES = [
 
 
 def sentences() -> list[str]:
-    """Each plain sentence in seven shapes (as it is, decomposed, with odd spaces, shouted, ...), and the extremes."""
+    """Each plain sentence in seven shapes (as it is, decomposed, with odd spaces, shouted, ...),
+    and the extremes.
+    """
     return [shape for sentence in _PLAIN for shape in _disfigured(sentence)] + _EXTREMES
 
 

@@ -23,7 +23,9 @@ OTHER_SCHEME = parse(
 
 
 def scored_split(accuracy: float, seed: int = 0, articles: int = 40, split: str = "test") -> ScoredSplit:
-    """Ten segments an article; the gold labels are always the same, and this share of them is predicted."""
+    """Ten segments an article; the gold labels are always the same, and this share of them is
+    predicted.
+    """
     size = articles * 10
     gold = np.random.default_rng(99).integers(0, 3, size)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,6 @@
-"""Servers on a bundle that is made in the test, asked over real HTTP: ``haltung serve`` in a process of its own, or one in a thread."""
+"""Servers on a bundle that is made in the test, asked over real HTTP: ``haltung serve`` in a
+process of its own, or one in a thread.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def served(bundle: Path, scratch: Path, *words: str, key: str | None = None, run
 
 @contextmanager
 def served_in_thread(settings: Settings) -> Iterator[str]:
-    """Serve in a thread of this process, which starts faster, and yield the address, which ends with a slash."""
+    """Serve in a thread of this process, which starts faster, and yield the address, which ends
+    with a slash.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(application(Service(settings)), log_config=None, access_log=False, ws="none"))

@@ -1,4 +1,6 @@
-"""``@pytest.mark.system("cc")``: a test that needs a program of the system; skipped at home, failed in CI (``make system``)."""
+"""``@pytest.mark.system("cc")``: a test that needs a program of the system; skipped at home, failed
+in CI (``make system``).
+"""
 
 from __future__ import annotations
 

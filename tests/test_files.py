@@ -1,4 +1,6 @@
-"""Files and folders are written whole or not at all, and what a killed process leaves does no harm."""
+"""Files and folders are written whole or not at all, and what a killed process leaves does no
+harm.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def test_a_failing_block_leaves_the_old_file(tmp_path):
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two renames"])
 def test_a_folder_is_replaced_whole(tmp_path, monkeypatch, exchange):
-    """With the system's exchange and without it: only the new files are there, with the rights of an ordinary folder."""
+    """With the system's exchange and without it: only the new files are there, with the rights of
+    an ordinary folder.
+    """
     if not exchange:
         monkeypatch.setattr(files, "_exchanged", lambda first, second: False)
     folder = tmp_path / "corpus"
@@ -87,7 +91,9 @@ def test_two_processes_that_write_one_folder_leave_one(tmp_path, keep, expected)
 
 
 def test_a_killed_process_leaves_the_old_folder(tmp_path):
-    """SIGKILL in the middle of writing: the scratch folder is hidden, and it is removed a day later, not before."""
+    """SIGKILL in the middle of writing: the scratch folder is hidden, and it is removed a day
+    later, not before.
+    """
     folder = tmp_path / "corpus"
     with atomic_folder(folder) as scratch:
         write_text(scratch / "old", "old")
@@ -111,7 +117,9 @@ def test_a_killed_process_leaves_the_old_folder(tmp_path):
 
 
 def test_a_kill_between_two_renames_is_recovered(tmp_path):
-    """The old folder is found under its hidden name and put back; a folder that is there is not touched."""
+    """The old folder is found under its hidden name and put back; a folder that is there is not
+    touched.
+    """
     (tmp_path / ".corpus.x.old").mkdir()
     recover(tmp_path / "corpus")
     recover(tmp_path / "corpus")

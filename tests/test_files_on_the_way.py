@@ -1,8 +1,10 @@
-"""How many files of the package a reader has to open to follow a text on its way: those in which a function runs.
+"""How many files of the package a reader has to open to follow a text on its way: those in which a
+function runs.
 
-Each way begins after the command line has parsed. Before the package was rebuilt (commit c9bc5e9) these numbers were 37 for a bundle,
-54 for a tracked training with its report, 10 for a prediction, 24 for the dyads of an article, 12 for a request, 34 for a report, and
-49 for an evaluation from finding the run to its tracked report.
+Each way begins after the command line has parsed. Before the package was rebuilt (commit c9bc5e9)
+these numbers were 37 for a bundle, 54 for a tracked training with its report, 10 for a prediction,
+24 for the dyads of an article, 12 for a request, 34 for a report, and 49 for an evaluation from
+finding the run to its tracked report.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ BUNDLE, TRAINING, PREDICTION, DYADS, REQUEST, REPORT, EVALUATION = 35, 47, 14, 2
 
 
 class FileCounter:
-    """Notes the package's files in which a function runs, in all threads that are started after it was made."""
+    """Notes the package's files in which a function runs, in all threads that are started after it
+    was made.
+    """
 
     def __init__(self) -> None:
         self.files: set[str] = set()
@@ -94,7 +98,9 @@ def counter() -> Iterator[FileCounter]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A tiny BERT trained on a tiny corpus, its run, and the files on the way of its tracked training."""
+    """A tiny BERT trained on a tiny corpus, its run, and the files on the way of its tracked
+    training.
+    """
 
     corpus: Prepared
     store: Store
@@ -166,7 +172,9 @@ def test_a_text_is_predicted_from_a_bundle(trained: Trained, counter: FileCounte
 
 
 def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
-    """Cut into sentences, its actors found, labelled by a linear model, and each stance given its source and target."""
+    """Cut into sentences, its actors found, labelled by a linear model, and each stance given its
+    source and target.
+    """
     from haltung.actors.finder import Actors
     from haltung.events.dyads.rules import WordOrder
     from haltung.events.pipeline import events_of, load_predictor
@@ -188,7 +196,9 @@ def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
 
 
 def test_a_request_is_answered(counter: FileCounter, tmp_path: Path) -> None:
-    """``POST /classify``, from the application's entrance to its answer, on a server that is warm."""
+    """``POST /classify``, from the application's entrance to its answer, on a server that is
+    warm.
+    """
     from starlette.testclient import TestClient
 
     from haltung.serving.app import application
@@ -221,7 +231,9 @@ def test_predictions_become_a_report(trained: Trained, counter: FileCounter, tmp
 
 
 def test_a_run_is_evaluated(trained: Trained, counter: FileCounter, tmp_path: Path) -> None:
-    """As ``haltung evaluate`` does: found, loaded, its test split predicted, reported, and tracked."""
+    """As ``haltung evaluate`` does: found, loaded, its test split predicted, reported, and
+    tracked.
+    """
     from haltung import tracking
     from haltung.experiments.evaluate import evaluate, models_of
 

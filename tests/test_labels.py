@@ -40,7 +40,9 @@ def test_a_shipped_scheme_loads_with_its_labels(root: Path, name: str, sizes: di
 
 
 def test_every_shipped_label_has_a_german_and_an_english_name(root: Path) -> None:
-    """No name is left to be the bare id of a lower-case label, so tables read well in both languages."""
+    """No name is left to be the bare id of a lower-case label, so tables read well in both
+    languages.
+    """
     for path in sorted((root / "configs" / "labels").glob("*.yaml")):
         for task in labels.load(path):
             for label in task.labels:
@@ -110,7 +112,9 @@ def test_an_unknown_task_is_answered_with_the_nearest(diplomacy: Scheme) -> None
 
 
 def test_a_scheme_can_be_cut_to_some_of_its_tasks(diplomacy: Scheme) -> None:
-    """In its own order, with another digest; what it has not, or nothing at all, can't be chosen."""
+    """In its own order, with another digest; what it has not, or nothing at all, can't be
+    chosen.
+    """
     stance = diplomacy.only(["stance"])
     assert (stance.names, stance.name, stance.stance) == (("stance",), "diplomacy", diplomacy.stance)
     assert stance.digest() != diplomacy.digest()
@@ -171,7 +175,9 @@ tasks:
     ("written", "read"), [("no", "False"), ("yes", "True"), ("1", "1"), ("null", "None"), ("2024-01-01", "datetime.date")]
 )
 def test_a_label_that_yaml_reads_as_something_else_must_be_quoted(tmp_path: Path, written: str, read: str) -> None:
-    """YAML makes false of an unquoted no, and a number of 1; that is reported instead of becoming a label 'False'."""
+    """YAML makes false of an unquoted no, and a number of 1; that is reported instead of becoming a
+    label 'False'.
+    """
     with pytest.raises(UserError, match=rf"label {read}.* write it in quotes"):
         labels.load(broken(tmp_path, f"name: x\ntasks:\n  stance:\n    labels: [{written}, maybe]\n"))
 

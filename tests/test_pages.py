@@ -1,7 +1,9 @@
-"""README and docs: every command that they show is run, in the order of the page, or at least composed where it takes long.
+"""README and docs: every command that they show is run, in the order of the page, or at least
+composed where it takes long.
 
-A block marked ``sh`` is run, line by line; one marked ``sh composed`` needs the hub, real texts or much time, so its commands are
-only composed. Pages run on a tenth of the written corpus, in one folder, as a reader would who goes through them in turn.
+A block marked ``sh`` is run, line by line; one marked ``sh composed`` needs the hub, real texts or
+much time, so its commands are only composed. Pages run on a tenth of the written corpus, in one
+folder, as a reader would who goes through them in turn.
 """
 
 from __future__ import annotations
@@ -97,7 +99,9 @@ def _workspace(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder with a tenth of the written corpus, which ``${shipped:data/diplomacy}`` stands for meanwhile."""
+    """The folder with a tenth of the written corpus, which ``${shipped:data/diplomacy}`` stands for
+    meanwhile.
+    """
     corpus = _workspace(tmp_path_factory.mktemp("pages"))
 
     def resolve(path: str) -> str:

@@ -1,4 +1,6 @@
-"""The comparison with other tools: what they are given, how their runs are measured and kept, and who scores them."""
+"""The comparison with other tools: what they are given, how their runs are measured and kept, and
+who scores them.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def peers(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
 
 @pytest.fixture
 def work(tmp_path: Path, peers: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A work folder with a tiny corpus, exported, whose peers run in the environment of the tests."""
+    """A work folder with a tiny corpus, exported, whose peers run in the environment of the
+    tests.
+    """
     peers["export"].write_splits(_prepared(tmp_path, _segments()), tmp_path / "splits" / "tiny")
     monkeypatch.setattr(peers["run"], "environment", lambda peer, work: Path(sys.executable))
     return tmp_path
@@ -135,7 +139,9 @@ def test_all_systems_are_scored_by_the_same_figures(done: Path, peers: dict[str,
 
 
 def test_a_peer_that_says_the_same_is_not_told_apart(done: Path, peers: dict[str, ModuleType]) -> None:
-    """Haltung against its own answers: no difference, and the missing seeds are named with their command."""
+    """Haltung against its own answers: no difference, and the missing seeds are named with their
+    command.
+    """
     results = done / "results"
     ours, theirs = (peers["run"].Job(*words, 1).result(results) for words in (("haltung", "tiny", "all"), ("sklearn", "tiny", "stance")))
     peers["results"].write(ours, peers["results"].read(theirs))
@@ -179,7 +185,9 @@ def test_a_finished_run_is_held_against_always_saying_the_commonest_label(peers:
 
 
 def test_a_result_is_kept_whole_in_a_small_file(done: Path, peers: dict[str, ModuleType]) -> None:
-    """One sign for each answer, and what is read back is what the peer said; a file that isn't one is refused by name."""
+    """One sign for each answer, and what is read back is what the peer said; a file that isn't one
+    is refused by name.
+    """
     path = done / "results" / "tiny" / "stance" / "sklearn-1.json"
     kept = peers["results"].read(path)
     rows = _rows(done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl")
@@ -226,7 +234,9 @@ def test_haltung_learns_all_tasks_in_one_training_and_a_peer_one_in_each(peers: 
 
 
 def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: dict[str, ModuleType]) -> None:
-    """Peers get the articles that ``haltung train shares=`` draws with the same seed; dev and test stay whole."""
+    """Peers get the articles that ``haltung train shares=`` draws with the same seed; dev and test
+    stay whole.
+    """
     from haltung.corpus.store import load
     from haltung.corpus.stratify import subsample
 
@@ -240,7 +250,9 @@ def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: 
 
 
 def test_runs_on_a_share_have_a_table_of_their_own(done: Path, peers: dict[str, ModuleType]) -> None:
-    """They are not mixed with those on the whole train split, and what is missing is named with its share."""
+    """They are not mixed with those on the whole train split, and what is missing is named with its
+    share.
+    """
     from haltung.corpus.store import load
 
     run, table = peers["run"], peers["table"]

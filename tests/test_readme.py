@@ -21,7 +21,9 @@ PRIMER = re.compile(r"the linear model (\d+), (\d\.\d{3}) \[")
 def test_the_linear_model_says_what_the_readme_shows(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Trained by the README's own words: label and two decimals of each sentence, and the primer."""
+    """Trained by the README's own words: label and two decimals of each sentence, and the
+    primer.
+    """
     text = (root / "README.md").read_text(encoding="utf-8")
     rows = ROW.findall(text)
     assert len(rows) >= 6

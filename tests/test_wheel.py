@@ -1,4 +1,6 @@
-"""The wheel: installed into an empty environment, used from an empty folder, it has all that it needs with it."""
+"""The wheel: installed into an empty environment, used from an empty folder, it has all that it
+needs with it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def _done(command: Sequence[str | Path], **options: object) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel as pip builds it, without fetching the build tool where it is installed (as ``make setup`` does)."""
+    """The wheel as pip builds it, without fetching the build tool where it is installed (as
+    ``make setup`` does).
+    """
     folder = tmp_path_factory.mktemp("wheel")
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
     _done([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *isolation, "--wheel-dir", folder, ROOT])
@@ -37,8 +41,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an environment's programs: Haltung from the wheel, its dependencies borrowed.
 
-    Installing gigabytes of dependencies once more would test pip, not us; a path file lets the environment see ours, after its packages.
-    Path files inside a folder that is borrowed like this are not read, so that an editable Haltung is not borrowed with it.
+    Installing gigabytes of dependencies once more would test pip, not us; a path file lets the
+    environment see ours, after its packages. Path files inside a folder that is borrowed like this
+    are not read, so that an editable Haltung is not borrowed with it.
     """
     folder = tmp_path_factory.mktemp("environment")
     _done([sys.executable, "-m", "venv", "--without-pip", folder])
@@ -65,7 +70,9 @@ def _shipped(folder: str, place: str) -> set[str]:
 
 
 def test_the_wheel_holds_the_package_the_configs_and_the_data(wheel: Path) -> None:
-    """Each file of the package, each config and each shipped corpus is in it, and nothing that a command has left in the checkout."""
+    """Each file of the package, each config and each shipped corpus is in it, and nothing that a
+    command has left in the checkout.
+    """
     expected = _shipped("src/haltung", "haltung") | _shipped("configs", "haltung/_configs")
     for corpus in ("diplomacy", "challenge", "primer", "gnad10_stance", "wikinews_stance", "actors", "crosswalk"):
         expected |= _shipped(f"data/{corpus}", f"haltung/_data/{corpus}")
@@ -76,7 +83,9 @@ def test_the_wheel_holds_the_package_the_configs_and_the_data(wheel: Path) -> No
 
 
 def test_the_installed_package_is_the_wheels(environment: Path, elsewhere: dict[str, object]) -> None:
-    """The tests below would prove nothing if the checkout were imported; configs and data are inside the package."""
+    """The tests below would prove nothing if the checkout were imported; configs and data are
+    inside the package.
+    """
     program = "import haltung; from haltung.files import shipped; print(haltung.__file__, shipped('configs'), shipped('data'), sep='\\n')"
     package, configs, data = (Path(line) for line in _done([environment / "python", "-c", program], **elsewhere).split())
     assert package.is_relative_to(environment.parent)
@@ -93,7 +102,9 @@ def test_the_installed_command_lists_the_commands(environment: Path, elsewhere: 
 
 
 def test_the_installed_command_prepares_the_shipped_corpus(environment: Path, elsewhere: dict[str, object]) -> None:
-    """The embedded corpus comes with the wheel, and what is made of it goes to the working directory."""
+    """The embedded corpus comes with the wheel, and what is made of it goes to the working
+    directory.
+    """
     _done([environment / "haltung", "prepare", "corpus=diplomacy"], **elsewhere)
     prepared = Path(str(elsewhere["cwd"])) / "data" / "prepared" / "diplomacy"
     assert json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))

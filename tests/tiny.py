@@ -1,4 +1,6 @@
-"""A German BERT and a corpus that are small enough to be trained in a test, and real all the same."""
+"""A German BERT and a corpus that are small enough to be trained in a test, and real all the
+same.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
 
 
 def write_bert(folder: Path, seed: int = 0) -> Path:
-    """Write a BERT of two layers, 32 wide, with a WordPiece vocabulary trained on the sentences above."""
+    """Write a BERT of two layers, 32 wide, with a WordPiece vocabulary trained on the sentences
+    above.
+    """
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

@@ -1,10 +1,12 @@
-"""Write what every peer is given: the prepared splits as JSON Lines, and the embedded encoder as a plain Hugging Face folder.
+"""Write what every peer is given: the prepared splits as JSON Lines, and the embedded encoder as a
+plain Hugging Face folder.
 
-    python benchmarks/peers/export.py WORK real_news xstance      # HALTUNG_SOURCES names the folder with the original texts
+    # HALTUNG_SOURCES names the folder with the original texts
+    python benchmarks/peers/export.py WORK real_news xstance
     python benchmarks/peers/export.py WORK real_news --share 0.125 --seeds 1 2 3
 
-It is a program of its own so that ``run.py`` stays small: Linux counts the memory of the process that starts a child towards the
-child's peak.
+It is a program of its own so that ``run.py`` stays small: Linux counts the memory of the process
+that starts a child towards the child's peak.
 """
 
 from __future__ import annotations
@@ -30,17 +32,22 @@ TOKENIZER = "tokenizer_config.json"
 
 
 def prepared(work: Path, name: str) -> Prepared:
-    """Return a corpus as ``haltung prepare`` leaves it, in the folder where ``haltung train`` will look for it."""
+    """Return a corpus as ``haltung prepare`` leaves it, in the folder where ``haltung train`` will
+    look for it.
+    """
     return corpus_of(plain(compose("prepare", [f"corpus={name}", f"prepared={work / 'data' / 'prepared'}"])), None)
 
 
 def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int = 0) -> None:
-    """Write ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``: a segment a line, its labels beside its texts, in the split's order.
+    """Write ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``: a segment a line, its labels beside
+    its texts, in the split's order.
 
-    A ``share`` below 1 writes that part of train, drawn with ``seed`` as ``haltung train shares=`` draws it.
+    A ``share`` below 1 writes that part of train, drawn with ``seed`` as ``haltung train shares=``
+    draws it.
 
     Raises:
-        UserError: a segment is not labelled for some task; a peer would have to be told to leave it out.
+        UserError: a segment is not labelled for some task; a peer would have to be told to leave it
+            out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
@@ -51,7 +58,8 @@ def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int =
             if bare:
                 raise UserError(f"{corpus.name}, {split}: the segment {segment.id} has no {bare[0]}; the peers need every label")
             row = {name: getattr(segment, name) for name in COLUMNS} | dict(segment.labels)
-            # Escaped, so that no separator of lines inside a text (U+2028) can be taken for the end of a row.
+            # Escaped, so that no separator of lines inside a text (U+2028) can be taken for the end
+            # of a row.
             lines.append(json.dumps(row) + "\n")
         scratch = folder / f".{split}.jsonl"
         scratch.write_text("".join(lines), encoding="utf-8")
@@ -59,7 +67,8 @@ def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int =
 
 
 def write_encoder(folder: Path) -> None:
-    """Copy the embedded encoder, weights and tokenizer as ``from_pretrained`` reads them; it is built now if it isn't yet.
+    """Copy the embedded encoder, weights and tokenizer as ``from_pretrained`` reads them; it is
+    built now if it isn't yet.
 
     The tokenizer's class gets the name that transformers 4 knows too, which Flair needs.
     """

@@ -1,7 +1,8 @@
-"""Flair: its ``TextClassifier`` on the fine-tuned encoder, as in its tutorial on text classification; more epochs over a few rows.
+"""Flair: its ``TextClassifier`` on the fine-tuned encoder, as in its tutorial on text
+classification; more epochs over a few rows.
 
-Where a text is read towards a target (x-stance), the rate is that of transformers' recipe, which is Flair's own too, with its batches and
-epochs: at 2e-4 the loss stayed where it began.
+Where a text is read towards a target (x-stance), the rate is that of transformers' recipe, which is
+Flair's own too, with its batches and epochs: at 2e-4 the loss stayed where it began.
 """
 
 # A script as a user of the tool writes one.

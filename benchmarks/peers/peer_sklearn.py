@@ -1,6 +1,7 @@
 """scikit-learn: TF-IDF of words and characters and a linear classifier.
 
-What stands before a text is joined with it, or has features of its own; which of the two is better on dev is kept.
+What stands before a text is joined with it, or has features of its own; which of the two is better
+on dev is kept.
 """
 
 # A script as a user of the tool writes one.

@@ -1,4 +1,6 @@
-"""spaCy: the default ``textcat`` (a bag of words and a small CNN together), the best epoch chosen on dev."""
+"""spaCy: the default ``textcat`` (a bag of words and a small CNN together), the best epoch chosen
+on dev.
+"""
 
 # A script as a user of the tool writes one.
 # ruff: noqa: ANN001, ANN201, B905, D103, SIM115

@@ -1,7 +1,9 @@
-"""transformers: the recipe of its example ``run_classification``, text pairs of at most 128 tokens, the Trainer's defaults.
+"""transformers: the recipe of its example ``run_classification``, text pairs of at most 128 tokens,
+the Trainer's defaults.
 
-Changed is what a user without a GPU would find: bfloat16, and batches of like lengths padded to their longest instead of to 128. The
-learning rate is the Trainer's 5e-5: at 2e-4, which other recipes for this encoder take, it learned nothing of stances (without a warm-up).
+Changed is what a user without a GPU would find: bfloat16, and batches of like lengths padded to
+their longest instead of to 128. The learning rate is the Trainer's 5e-5: at 2e-4, which other
+recipes for this encoder take, it learned nothing of stances (without a warm-up).
 """
 
 # A script as a user of the tool writes one.
@@ -24,7 +26,8 @@ model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=l
 def encoded(rows):
     pairs = [(row["context"] or row["target"], row["text"]) for row in rows]
     inputs = [tokenizer(*pair, truncation=True, max_length=128) for pair in pairs]
-    # A label that occurs in test alone can't be learned; its number is not looked at when predicting.
+    # A label that occurs in test alone can't be learned; its number is not looked at when
+    # predicting.
     return [{**one, "labels": labels.index(row[task]) if row[task] in labels else 0} for one, row in zip(inputs, rows)]
 
 

@@ -1,4 +1,5 @@
-"""What a run of a peer came to: its label for each test segment and its cost, in a file small enough to be kept beside the table.
+"""What a run of a peer came to: its label for each test segment and its cost, in a file small
+enough to be kept beside the table.
 
 Standard library alone, since ``run.py`` reads it.
 """
@@ -20,8 +21,9 @@ SIGNS = string.digits + string.ascii_letters
 class Cost:
     """What a run took from its start to its last prediction, the children of its process included.
 
-    ``cpu_seconds`` is user plus system time, ``peak_bytes`` the largest resident set of one process. ``load`` is the machine's load
-    average when it began and when it ended: with other work beside it, ``wall_seconds`` says little.
+    ``cpu_seconds`` is user plus system time, ``peak_bytes`` the largest resident set of one
+    process. ``load`` is the machine's load average when it began and when it ended: with other work
+    beside it, ``wall_seconds`` says little.
     """
 
     cpu_seconds: float
@@ -34,7 +36,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Result:
-    """``said`` has for each task one label for each test segment, in the split's order; ``ids`` is the digest of that order."""
+    """``said`` has for each task one label for each test segment, in the split's order; ``ids`` is
+    the digest of that order.
+    """
 
     ids: str
     said: dict[str, tuple[str, ...]]
@@ -47,11 +51,12 @@ def digest(ids: Iterable[str]) -> str:
 
 
 def answers(path: Path, ids: Sequence[str], tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the labels in a file of predictions (JSON Lines), for each task one for each of ``ids``.
+    """Return the labels in a file of predictions (JSON Lines), for each task one for each of
+    ``ids``.
 
     Raises:
-        ValueError: a line lacks its id or a task, an id comes twice, or a segment is not answered; a peer can't better its figure by
-            leaving hard ones out.
+        ValueError: a line lacks its id or a task, an id comes twice, or a segment is not answered;
+            a peer can't better its figure by leaving hard ones out.
     """
     found: dict[str, dict[str, str]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):

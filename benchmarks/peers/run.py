@@ -1,13 +1,19 @@
-"""Train Haltung and its peers on the same splits, each in an environment of its own; what has been done is not done again.
+"""Train Haltung and its peers on the same splits, each in an environment of its own; what has been
+done is not done again.
 
-    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py                                    # everything: many hours on two cores
-    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --peers sklearn spacy --seeds 1    # a part of it
-    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --share 0.125                      # trained on an eighth of the train split
-    python benchmarks/peers/table.py                                                         # the table of what is there
+    # everything: many hours on two cores
+    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py
+    # a part of it
+    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --peers sklearn spacy --seeds 1
+    # trained on an eighth of the train split
+    HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --share 0.125
+    # the table of what is there
+    python benchmarks/peers/table.py
 
-A run leaves its output and its predictions in ``WORK/runs/PEER/CORPUS/TASK/SEED``, with a share in ``CORPUS-SHARE``, and what it came to
-in ``RESULTS/CORPUS/TASK/PEER-SEED.json``; the results of the published tables are in ``experiments/peers``. This program uses the standard
-library alone and so stays small: Linux counts the memory of the process that starts a child towards the child's peak.
+A run leaves its output and its predictions in ``WORK/runs/PEER/CORPUS/TASK/SEED``, with a share in
+``CORPUS-SHARE``, and what it came to in ``RESULTS/CORPUS/TASK/PEER-SEED.json``; the results of the
+published tables are in ``experiments/peers``. This program uses the standard library alone and so
+stays small: Linux counts the memory of the process that starts a child towards the child's peak.
 """
 
 from __future__ import annotations
@@ -42,7 +48,8 @@ SEEDS = (1, 2, 3)
 # Haltung learns all tasks of a corpus in one training.
 ALL = "all"
 
-# What Haltung is told beyond its defaults: for each system and corpus what its experiments have found to be good on dev.
+# What Haltung is told beyond its defaults: for each system and corpus what its experiments have
+# found to be good on dev.
 SETTINGS = {
     ("haltung", "real_news"): (),
     ("haltung", "xstance"): ("training.encoder_rate=1e-4", "corpus.max_length=112"),
@@ -50,7 +57,8 @@ SETTINGS = {
     ("haltung_linear", "xstance"): ("model=linear",),
 }
 
-# With little to learn from, twice as many epochs are about as many steps as the peers take; the best epoch is chosen on dev.
+# With little to learn from, twice as many epochs are about as many steps as the peers take; the
+# best epoch is chosen on dev.
 FEW = {"haltung": ("training.epochs=8",)}
 
 PREDICTIONS = "predictions.jsonl"
@@ -68,7 +76,9 @@ class Job:
 
     @property
     def given(self) -> str:
-        """What it is trained on: the corpus, with its share where that is a part, as ``real_news-0.125``."""
+        """What it is trained on: the corpus, with its share where that is a part, as
+        ``real_news-0.125``.
+        """
         return self.corpus if self.share == 1 else f"{self.corpus}-{self.share:g}"
 
     def splits(self, work: Path) -> Path:
@@ -109,9 +119,11 @@ def script(peer: str) -> Path:
 
 
 def lines(peer: str) -> int:
-    """Return how many lines a user of the peer writes: those of its script that are neither empty, comment nor docstring.
+    """Return how many lines a user of the peer writes: those of its script that are neither empty,
+    comment nor docstring.
 
-    Of Haltung's script its commands alone count; the others are there to give them other names in each run.
+    Of Haltung's script its commands alone count; the others are there to give them other names in
+    each run.
     """
     text = script(peer).read_text(encoding="utf-8")
     if text.startswith('"""'):
@@ -121,7 +133,9 @@ def lines(peer: str) -> int:
 
 
 def environment(peer: str, work: Path) -> Path:
-    """Return the Python of the peer's virtual environment; it is made now, or anew where its requirements have changed."""
+    """Return the Python of the peer's virtual environment; it is made now, or anew where its
+    requirements have changed.
+    """
     if peer in OURS:
         return Path(sys.executable)
     wanted = HERE / f"requirements-{peer}.txt"
@@ -146,7 +160,9 @@ def command(job: Job, python: Path, work: Path) -> list[str]:
 
 
 def measured(words: Sequence[str], cwd: Path, log: Path, threads: int) -> tuple[int, Cost]:
-    """Run a command to its end and return its exit code and what it took; its output goes to ``log``."""
+    """Run a command to its end and return its exit code and what it took; its output goes to
+    ``log``.
+    """
     quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TOKENIZERS_PARALLELISM": "false"}
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     # `haltung` is beside the Python that runs this.
@@ -206,16 +222,20 @@ def tested(splits: Path) -> list[dict[str, str]]:
 
 
 def sanity(task: str, said: Sequence[str], gold: Sequence[str]) -> str:
-    """Return the accuracy beside that of always saying the commonest label: where a peer is below it, its script wants a second look.
+    """Return the accuracy beside that of always saying the commonest label: where a peer is below
+    it, its script wants a second look.
 
-    It has found predictions that came in another order than the rows; a head that weighs rare labels highly may be below it all the same.
+    It has found predictions that came in another order than the rows; a head that weighs rare
+    labels highly may be below it all the same.
     """
     right = sum(one == other for one, other in zip(said, gold, strict=True)) / len(gold)
     return f"{task} {right:.3f} right, always the commonest label {Counter(gold).most_common(1)[0][1] / len(gold):.3f}"
 
 
 def main() -> int:
-    """Export once, then do what is asked for; a job that fails does not keep the others from being done."""
+    """Export once, then do what is asked for; a job that fails does not keep the others from being
+    done.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=WORK, help="where everything goes (default: .work beside this file)")
     parser.add_argument(

@@ -1,9 +1,14 @@
-"""Score what ``run.py`` has left, every system by Haltung's own metrics, intervals and tests, and write the tables.
+"""Score what ``run.py`` has left, every system by Haltung's own metrics, intervals and tests, and
+write the tables.
 
-    python benchmarks/peers/table.py                                                   # Markdown to the terminal
-    python benchmarks/peers/table.py --results experiments/peers                       # of the results that are kept with the project
-    python benchmarks/peers/table.py --page experiments/2026-11-25-peers.md            # into a page, between its two marks
-    python benchmarks/peers/table.py --json figures.json                               # and every digit, for machines
+    # Markdown to the terminal
+    python benchmarks/peers/table.py
+    # of the results that are kept with the project
+    python benchmarks/peers/table.py --results experiments/peers
+    # into a page, between its two marks
+    python benchmarks/peers/table.py --page experiments/2026-11-25-peers.md
+    # and every digit, for machines
+    python benchmarks/peers/table.py --json figures.json
 
 Runs that are missing are named with the command that makes them.
 """
@@ -40,7 +45,9 @@ BEGIN, END = "<!-- peers: table -->", "<!-- peers: end -->"
 
 @dataclass(frozen=True)
 class Against:
-    """One of our systems minus a peer; ``corrected`` is p after Holm's correction over the task's peers, on which ``verdict`` rests."""
+    """One of our systems minus a peer; ``corrected`` is p after Holm's correction over the task's
+    peers, on which ``verdict`` rests.
+    """
 
     ours: str
     peer: str
@@ -51,7 +58,9 @@ class Against:
 
 @dataclass(frozen=True)
 class Row:
-    """One system on one task: macro-F1 on each part of the test split and on all of it, and the cost of the cheapest of its runs."""
+    """One system on one task: macro-F1 on each part of the test split and on all of it, and the
+    cost of the cheapest of its runs.
+    """
 
     system: str
     seeds: tuple[int, ...]
@@ -63,7 +72,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All systems on one task of one corpus, with the pairs of Haltung and each peer on the whole test split.
+    """All systems on one task of one corpus, with the pairs of Haltung and each peer on the whole
+    test split.
 
     ``share`` is that of the train split that they were given.
     """
@@ -80,7 +90,8 @@ class Table:
 
 
 def scored(segments: Sequence[Segment], said: Sequence[str], scheme: Scheme, task: str, corpus: str) -> ScoredSplit:
-    """Put a system's labels beside the gold ones; the label that is said has the whole probability, since labels alone are compared.
+    """Put a system's labels beside the gold ones; the label that is said has the whole probability,
+    since labels alone are compared.
 
     Raises:
         UserError: a label is not one of the task's.
@@ -154,7 +165,8 @@ def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1
                 seeds=tuple(job.seed for job in finished),
                 macro_f1={part: mean(sample) for part, sample in found.items()},
                 accuracy=float(found[corpus].values[:, 1].mean()),
-                # Machines differ in speed, and other work beside a run makes it dearer, never cheaper.
+                # Machines differ in speed, and other work beside a run makes it dearer, never
+                # cheaper.
                 cost=min((one.cost for one in kept), key=lambda cost: cost.cpu_seconds),
                 lines=lines(peer),
             )

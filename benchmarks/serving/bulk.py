@@ -1,9 +1,12 @@
-"""Documents per second of the chosen runtime against transformers' pipeline at batch 1 and 32, in turns, in one process each.
+"""Documents per second of the chosen runtime against transformers' pipeline at batch 1 and 32, in
+turns, in one process each.
 
-.venv/bin/python benchmarks/serving/bulk.py BUNDLE                          # 3 rounds of 256 documents
+# 3 rounds of 256 documents
+.venv/bin/python benchmarks/serving/bulk.py BUNDLE
 .venv/bin/python benchmarks/serving/bulk.py BUNDLE --rounds 1 --documents 64 --format bf16
 
-Both read the same sentences behind their contexts; the pipeline answers one task, Haltung all. The last line is the same as JSON.
+Both read the same sentences behind their contexts; the pipeline answers one task, Haltung all. The
+last line is the same as JSON.
 """
 
 from __future__ import annotations

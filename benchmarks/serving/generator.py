@@ -1,8 +1,11 @@
-"""A load generator in a process of its own: CLIENTS connections, each with one request after the other; prints what came of it as JSON.
+"""A load generator in a process of its own: CLIENTS connections, each with one request after the
+other; prints what came of it as JSON.
 
-.venv/bin/python benchmarks/serving/generator.py URL FORM CLIENTS SECONDS      (FORM: haltung, mlflow, pipeline)
+# FORM is haltung, mlflow or pipeline
+.venv/bin/python benchmarks/serving/generator.py URL FORM CLIENTS SECONDS
 
-It speaks HTTP on bare asyncio streams: a full client would take more of the processor than some of the servers do.
+It speaks HTTP on bare asyncio streams: a full client would take more of the processor than some of
+the servers do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""A load test: 64 clients for a minute, each with texts of its own; every answer is held against the client that has the bundle itself.
+"""A load test: 64 clients for a minute, each with texts of its own; every answer is held against
+the client that has the bundle itself.
 
 .venv/bin/python benchmarks/serving/load.py BUNDLE                                # 60 s, 64 clients
 .venv/bin/python benchmarks/serving/load.py BUNDLE --seconds 10 --clients 16
 
-It fails where a request is lost or fails, an answer is another's, or memory grows by more than a tenth after the first third.
+It fails where a request is lost or fails, an answer is another's, or memory grows by more than a
+tenth after the first third.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from haltung.inference.client import Classifier
 # One pass over so many different texts; what is expected of them is computed before the load.
 _TEXTS = 192
 
-# How far a probability may be from that of the client: rounding, and what the export allows a reduced format.
+# How far a probability may be from that of the client: rounding, and what the export allows a
+# reduced format.
 _APART, _APART_REDUCED = 1e-3, 0.1
 
 

@@ -1,9 +1,10 @@
-"""What one would write in an afternoon: transformers' pipeline behind FastAPI, with the bundle's own encoder and one task.
+"""What one would write in an afternoon: transformers' pipeline behind FastAPI, with the bundle's
+own encoder and one task.
 
 BUNDLE=DIR .venv/bin/python -m uvicorn --app-dir benchmarks/serving pipeline_app:app
 
-The head is a fresh one, since the architecture knows one task and another pooling; the speed does not depend on its weights. One task
-where Haltung answers all of them is in the pipeline's favour.
+The head is a fresh one, since the architecture knows one task and another pooling; the speed does
+not depend on its weights. One task where Haltung answers all of them is in the pipeline's favour.
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ _PATIENCE = 300.0
 
 @dataclass(frozen=True)
 class Side:
-    """A running server: its name, where it takes requests and in which form, its process, and how long it took to answer first."""
+    """A running server: its name, where it takes requests and in which form, its process, and how
+    long it took to answer first.
+    """
 
     name: str
     url: str
@@ -37,8 +39,9 @@ NAMES = ("haltung", "mlflow", "mlflow-torch", "pipeline")
 def running(names: Sequence[str], bundle: Path, scratch: Path, words: Sequence[str] = ()) -> Iterator[list[Side]]:
     """Start the named servers one after the other, and stop them in the end.
 
-    ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` the same on that of the trained one, and
-    ``pipeline`` is ``pipeline_app.py``; ``words`` go to `haltung serve`.
+    ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` the
+    same on that of the trained one, and ``pipeline`` is ``pipeline_app.py``; ``words`` go to
+    `haltung serve`.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(_side(name, bundle, scratch, words)) for name in names]
@@ -94,12 +97,15 @@ def memory(process: subprocess.Popen[bytes]) -> tuple[int, int]:
 
 
 def processor(side: Side) -> float:
-    """Return the processor time, in seconds, that a server has taken so far with all its processes (Linux)."""
+    """Return the processor time, in seconds, that a server has taken so far with all its processes
+    (Linux).
+    """
     total = 0
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                # Behind the name, which may have blanks: state, parent, group, session, …, user time, system time.
+                # Behind the name, which may have blanks: state, parent, group, session, …, user
+                # time, system time.
                 told = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # it has ended meanwhile

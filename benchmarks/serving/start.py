@@ -1,4 +1,5 @@
-"""From nothing to the first answer: seconds, processor seconds and memory of `haltung serve`, with the trial and with its kept verdict.
+"""From nothing to the first answer: seconds, processor seconds and memory of `haltung serve`, with
+the trial and with its kept verdict.
 
 .venv/bin/python benchmarks/serving/start.py BUNDLE                # 3 starts of each kind
 """

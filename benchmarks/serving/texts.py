@@ -1,4 +1,6 @@
-"""Real requests: sentences of the embedded corpus behind headline, lead and the sentence before, as models are trained on them."""
+"""Real requests: sentences of the embedded corpus behind headline, lead and the sentence before, as
+models are trained on them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _DATA = Path(__file__).resolve().parents[2] / "data" / "diplomacy"
 
 
 def segments(count: int, seed: int = 0) -> list[dict[str, str]]:
-    """Return ``count`` segments, drawn without repetition as long as there are enough, ``{"text", "context"}`` each."""
+    """Return ``count`` segments, drawn without repetition as long as there are enough,
+    ``{"text", "context"}`` each.
+    """
     found = []
     for path in sorted(_DATA.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,11 +1,14 @@
-"""Requests per second and latency of `haltung serve` against `mlflow models serve` and a FastAPI around transformers' pipeline.
+"""Requests per second and latency of `haltung serve` against `mlflow models serve` and a FastAPI
+around transformers' pipeline.
 
-.venv/bin/python benchmarks/serving/throughput.py BUNDLE                             # 3 rounds of 10 s for each number of clients
+# 3 rounds of 10 s for each number of clients
+.venv/bin/python benchmarks/serving/throughput.py BUNDLE
 .venv/bin/python benchmarks/serving/throughput.py BUNDLE --rounds 1 --seconds 3 --clients 1 32
 
-All servers run the whole time; in each round they are asked in turns, so that whatever else the machine does falls on all. The processor
-time of a request is the server's own, with all its threads: where other programs take the processor, it says more than the clock. The last
-line is the same as JSON. BUNDLE is a folder written by `haltung export` of a model of the kind `network`.
+All servers run the whole time; in each round they are asked in turns, so that whatever else the
+machine does falls on all. The processor time of a request is the server's own, with all its
+threads: where other programs take the processor, it says more than the clock. The last line is the
+same as JSON. BUNDLE is a folder written by `haltung export` of a model of the kind `network`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Who is named in a sentence, with which code; the traps of German names; what an article carries along."""
+"""Who is named in a sentence, with which code; the traps of German names; what an article carries
+along.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ def test_what_is_only_called_like_a_place_is_nobody(actors: Actors, text: str) -
     ],
 )
 def test_a_place_is_marked_and_a_government_is_not(actors: Actors, text: str, place: bool) -> None:
-    """A capital is a place behind "in", "nach" and in a dateline, and a government as subject or partner."""
+    """A capital is a place behind "in", "nach" and in a dateline, and a government as subject or
+    partner.
+    """
     mentions = actors.find(text)
     assert mentions
     assert {mention.place for mention in mentions} == {place}
@@ -145,7 +149,9 @@ def test_a_place_is_marked_and_a_government_is_not(actors: Actors, text: str, pl
     ],
 )
 def test_what_stands_together_is_one_mention(actors: Actors, text: str, expected: list[tuple[str, str]]) -> None:
-    """An office takes the state of its adjective, genitive, or first part, and coordinated adjectives keep their own states."""
+    """An office takes the state of its adjective, genitive, or first part, and coordinated
+    adjectives keep their own states.
+    """
     assert _found(actors, text) == expected
 
 
@@ -182,7 +188,9 @@ def test_what_stands_together_is_one_mention(actors: Actors, text: str, expected
     ],
 )
 def test_roles_have_their_suffix(actors: Actors, text: str, code: str) -> None:
-    """Opposition, courts, people, media, companies, regions and armed groups are not the state itself."""
+    """Opposition, courts, people, media, companies, regions and armed groups are not the state
+    itself.
+    """
     assert codes(actors.find(f"{text} warnte.")) == (code,)
 
 
@@ -236,7 +244,9 @@ def test_organisations_have_one_code(actors: Actors, name: str, code: str) -> No
     ],
 )
 def test_the_date_tells_who_somebody_is(actors: Actors, text: str, date: str, expected: tuple[str, ...]) -> None:
-    """Offices and parties change: before, during and after a term, father and son, government and opposition."""
+    """Offices and parties change: before, during and after a term, father and son, government and
+    opposition.
+    """
     assert codes(actors.find(text, date)) == expected
 
 
@@ -246,7 +256,9 @@ def test_without_a_date_the_latest_office_counts(actors: Actors) -> None:
 
 
 def test_a_date_may_be_a_month_or_a_time(actors: Actors) -> None:
-    """What ISO writes shorter or longer than a day is read as its first day; what is no ISO date is told."""
+    """What ISO writes shorter or longer than a day is read as its first day; what is no ISO date is
+    told.
+    """
     assert codes(actors.find("Merkel warnte.", "2005-11")) == ("DEU-OPP",)
     assert codes(actors.find("Merkel warnte.", "2005-11-22T08:00")) == ("DEU",)
     with pytest.raises(UserError, match=r"the date is '22\.11\.2005'; expected YYYY-MM-DD"):
@@ -264,7 +276,9 @@ def test_another_first_name_is_another_person(actors: Actors) -> None:
 
 
 def test_an_article_carries_its_persons_on(actors: Actors) -> None:
-    """Whom an article introduces by an office is found by the surname alone from then on, and not before."""
+    """Whom an article introduces by an office is found by the surname alone from then on, and not
+    before.
+    """
     text = [
         "Kowaltschenko schweigt.",
         "Der georgische Verteidigungsminister Lewan Kowaltschenko drohte.",
@@ -334,7 +348,9 @@ def test_codes_leave_places_out_where_an_actor_is_named() -> None:
 
 
 def test_heads_name_what_a_mention_is_about(actors: Actors) -> None:
-    """The noun behind an adjective, the last part of a compound, and the office are given as head."""
+    """The noun behind an adjective, the last part of a compound, and the office are given as
+    head.
+    """
     mentions = actors.find("Die russische Gaspolitik, die Nordkorea-Frage, der türkische Außenminister.")
     assert [mention.head for mention in mentions] == ["Gaspolitik", "Frage", "Außenminister"]
 
@@ -370,7 +386,9 @@ def test_heads_name_what_a_mention_is_about(actors: Actors) -> None:
     | st.text(max_size=40)
 )
 def test_mentions_are_in_order_and_say_what_stands_there(text: str) -> None:
-    """Whatever the text: spans are ordered, do not overlap, hold their text, and have a kind and a code that exist."""
+    """Whatever the text: spans are ordered, do not overlap, hold their text, and have a kind and a
+    code that exist.
+    """
     from haltung.actors.tables import is_code
 
     for mentions in (Actors.load().find(text, "2015-01-01"), *Actors.load().article([text, text], headline=text)):

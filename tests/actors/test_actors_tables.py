@@ -1,4 +1,6 @@
-"""The tables of actors: what the shipped ones hold, how a name is spelled out, and how a mistake in a user's own is told."""
+"""The tables of actors: what the shipped ones hold, how a name is spelled out, and how a mistake in
+a user's own is told.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,17 @@ def _own(folder: Path, table: str, *lines: str) -> Path:
 
 
 def test_the_shipped_tables_are_sound(rows: list[ActorRow]) -> None:
-    """Keys are unique, codes known, dates ISO and in order, choices allowed: reading them checks all this."""
+    """Keys are unique, codes known, dates ISO and in order, choices allowed: reading them checks
+    all this.
+    """
     assert {row.table for row in rows} == set(actors_tables.TABLES)
     assert all(is_code(code) for row in rows if "code" in row.cells for code in row.many("code"))
 
 
 def test_every_state_of_the_united_nations_has_a_row(rows: list[ActorRow]) -> None:
-    """Babel's states with a German name are all there by their two-letter code; territories without a government of their own may lack."""
+    """Babel's states with a German name are all there by their two-letter code; territories without
+    a government of their own may lack.
+    """
     from babel.core import get_global
 
     twos = {code: aliases[0] for code, aliases in get_global("territory_aliases").items() if len(code) == 3 and len(aliases) == 1}
@@ -50,7 +56,9 @@ def test_every_state_of_the_united_nations_has_a_row(rows: list[ActorRow]) -> No
 
 
 def test_one_person_has_one_office_at_a_time(rows: list[ActorRow]) -> None:
-    """Two terms of one surname in one office of one state do not overlap, or the surname alone would say nothing."""
+    """Two terms of one surname in one office of one state do not overlap, or the surname alone
+    would say nothing.
+    """
     terms = defaultdict(list)
     for row in rows:
         if row.table == "persons":
@@ -112,7 +120,9 @@ def test_own_persons_have_dates(tmp_path: Path) -> None:
 
 
 def test_the_first_and_the_last_day_of_a_period_belong_to_it(tmp_path: Path) -> None:
-    """In office on both days, unknown the day before, and one of the people the day after; a party changes its role overnight."""
+    """In office on both days, unknown the day before, and one of the people the day after; a party
+    changes its role overnight.
+    """
     _own(tmp_path, "persons", "Ada Quint,,LUX,minister,2030-05-04,2031-10,yes")
     _own(tmp_path, "parties", "Kressepartei,LUX-GOVPARTY,2030-05-04,2031-10-31", "Kressepartei,LUX-OPP,2031-11-01,")
     actors = Actors.load(extra=tmp_path)

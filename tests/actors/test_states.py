@@ -36,7 +36,9 @@ def test_every_form_of_every_state_is_found_as_a_whole() -> None:
     ],
 )
 def test_a_mention_has_its_form(text: str, forms: list[StateForm]) -> None:
-    """A swap has to find the same form of another state; a name of another gender than its state's has its own."""
+    """A swap has to find the same form of another state; a name of another gender than its state's
+    has its own.
+    """
     assert [mention.form for mention in state_mentions(text)] == forms
 
 

@@ -1,4 +1,6 @@
-"""The command line as a person uses it: what it lists, what it refuses, and the whole way from a file of texts to a tracked classifier."""
+"""The command line as a person uses it: what it lists, what it refuses, and the whole way from a
+file of texts to a tracked classifier.
+"""
 
 from __future__ import annotations
 
@@ -195,7 +197,9 @@ def test_a_run_holds_curves_metrics_plots_and_predictions(trained: Path) -> None
 
 
 def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, tmp_path: Path) -> None:
-    """``mlflow.pyfunc.load_model`` answers as the run's bundle does, without that bundle and without the corpus."""
+    """``mlflow.pyfunc.load_model`` answers as the run's bundle does, without that bundle and
+    without the corpus.
+    """
     record = find_run(trained, "tiny-1")
     text = "Chile warnt die Marine ."
     (trained / "in.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
@@ -230,7 +234,9 @@ def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
 
 
 def test_nothing_is_left_outside_the_folders_of_data_and_experiments(trained: Path) -> None:
-    """Data under ``data``, runs and models under ``experiments``, and what the test itself has written."""
+    """Data under ``data``, runs and models under ``experiments``, and what the test itself has
+    written.
+    """
     left = {path.name for path in trained.iterdir()} - {"texts.jsonl", "scheme.yaml", "train.txt", "evaluate.txt", "in.jsonl", "out.jsonl"}
     assert left == {"data", "experiments"}
 
@@ -268,7 +274,9 @@ def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) ->
 
 
 def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
-    """The model knows these only, is scored on its corpus with them, and elsewhere the message says how."""
+    """The model knows these only, is scored on its corpus with them, and elsewhere the message says
+    how.
+    """
     write_corpus(tmp_path, 80)
     done = run_here("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -316,7 +324,9 @@ def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(bert: Path, tmp_path: Path) -> None:
-    """SIGKILL after the second epoch; ``resume=true`` ends with the unbroken training's figures, curve and run id."""
+    """SIGKILL after the second epoch; ``resume=true`` ends with the unbroken training's figures,
+    curve and run id.
+    """
     write_corpus(tmp_path)
     words = [sys.executable, "-m", "haltung", *recipe(bert, "seed=3", "training.patience=0")]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

@@ -1,4 +1,6 @@
-"""Every config file: each command composes with each choice of each group, and what a ``_target_`` is given is what it takes."""
+"""Every config file: each command composes with each choice of each group, and what a ``_target_``
+is given is what it takes.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Choice:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Return the overrides that choose it, with a value for each key that a user has to give."""
+        """Return the overrides that choose it, with a value for each key that a user has to
+        give.
+        """
         name = self.group if self.package == self.group else f"{self.group}@{self.package}"
         return f"{name}={self.file.stem}", *_unset(_read(self.file), self.package)
 
@@ -52,7 +56,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _groups(path: Path) -> dict[str, str]:
-    """Return the groups in a file's defaults list, with the package that each one goes to (``/splits@split`` goes to ``split``)."""
+    """Return the groups in a file's defaults list, with the package that each one goes to
+    (``/splits@split`` goes to ``split``).
+    """
     found = {}
     for item in _read(path).get("defaults", []):
         for key in item if isinstance(item, dict) else []:
@@ -71,16 +77,20 @@ def _unset(node: dict[str, Any], prefix: str) -> Iterator[str]:
 
 
 def _choices(path: Path, within: str = "") -> list[list[Choice]]:
-    """Return the choices of each group of a file; ``within`` is the package that the file goes to."""
+    """Return the choices of each group of a file; ``within`` is the package that the file goes
+    to.
+    """
     groups = [(group, f"{within}.{package}" if within else package) for group, package in _groups(path).items()]
     return [[Choice(group, package, file) for file in sorted((CONFIGS / group).glob("*.yaml"))] for group, package in groups]
 
 
 def _cases() -> Iterator[tuple[Case, list[Path]]]:
-    """Return cases in which each command has each choice of each group once, and the files that each case is about.
+    """Return cases in which each command has each choice of each group once, and the files that
+    each case is about.
 
-    Choices of different groups share a case, except for experiments, which change the others. What may be chosen inside a corpus
-    (rules, splits) is the same for all commands, which share it out among themselves.
+    Choices of different groups share a case, except for experiments, which change the others. What
+    may be chosen inside a corpus (rules, splits) is the same for all commands, which share it out
+    among themselves.
     """
     inside: dict[Path, Iterator[tuple[Choice, ...]]] = {}
     for path in sorted(CONFIGS.glob("*.yaml")):
@@ -139,7 +149,9 @@ def _bound(node: Any, place: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("case", [case for case, _ in CASES], ids=lambda case: " ".join([case[0], *case[1]]))
 def test_each_choice_composes_and_fits_the_objects_it_describes(case: Case) -> None:
-    """Whatever may be chosen can be made: all keys are known to the class that takes them, and none is missing."""
+    """Whatever may be chosen can be made: all keys are known to the class that takes them, and none
+    is missing.
+    """
     config = plain(_composed(*case))
     assert [fault for key, node in config.items() for fault in _bound(node, key)] == []
 
@@ -151,7 +163,9 @@ def test_each_shipped_label_scheme_is_whole(path: Path) -> None:
 
 
 def test_no_config_file_is_left_out() -> None:
-    """Each file is a command, a choice that some command offers, or a label scheme; none lies there unused."""
+    """Each file is a command, a choice that some command offers, or a label scheme; none lies there
+    unused.
+    """
     used = {path for _, paths in CASES for path in paths} | set(SCHEMES)
     assert [str(path.relative_to(CONFIGS)) for path in FILES if path not in used] == []
 
@@ -181,7 +195,9 @@ def _first(path: Path) -> str:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent != CONFIGS], ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_the_first_comment_of_a_choice_names_the_choice(path: Path) -> None:
-    """Whoever copies the line gets this file and no other; label schemes and rules are chosen by way of a corpus."""
+    """Whoever copies the line gets this file and no other; label schemes and rules are chosen by
+    way of a corpus.
+    """
     first = _first(path)
     group, name = path.parent.name, path.stem
     ways = {"labels": r"corpus=\w+", "rules": r"corpus\.rules\.\w+="}

@@ -1,4 +1,6 @@
-"""Old names stay valid for one release: in stored runs silently, where a user gives them with one line that says the new one."""
+"""Old names stay valid for one release: in stored runs silently, where a user gives them with one
+line that says the new one.
+"""
 
 from __future__ import annotations
 

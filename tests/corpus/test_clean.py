@@ -173,7 +173,9 @@ def test_duplicates_stay_where_the_user_wants_them():
 
 
 def test_a_formulaic_sentence_may_recur_in_another_article():
-    """A sentence such as "Das teilte er mit." is no copy, unless in the same article and context."""
+    """A sentence such as "Das teilte er mit." is no copy, unless in the same article and
+    context.
+    """
     short = "Das teilte er mit."
     segments = [segment(1, short), segment(2, short), segment(3, short, article="a1"), segment(4, short, article="a1", context="Gas.")]
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s3": "duplicate"}
@@ -181,7 +183,9 @@ def test_a_formulaic_sentence_may_recur_in_another_article():
 
 
 def test_the_same_text_towards_another_target_is_another_row():
-    """In corpora with targets, text and target together are the key, for duplicates and for conflicts."""
+    """In corpora with targets, text and target together are the key, for duplicates and for
+    conflicts.
+    """
     segments = [segment(1, target="Gas"), segment(2, target="Öl"), segment(3, stance="threat", target="Kohle"), segment(4, target="Gas")]
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s4": "duplicate"}
 
@@ -197,7 +201,9 @@ def test_near_duplicates_with_the_same_labels_are_dropped():
 
 
 def test_near_duplicates_towards_another_target_stay():
-    """A question that differs makes another row, however similar the answers; the same holds across splits."""
+    """A question that differs makes another row, however similar the answers; the same holds across
+    splits.
+    """
     one, two = segment(1, target="Gas"), segment(2, LONG.replace("Dienstag", "Dienstag,"), target="Öl")
     assert why(clean_segments([one, two], CleaningRules(), SCHEME)) == {}
     assert separate({"train": [one], "dev": [], "test": [two]}, CleaningRules()).dropped == ()
@@ -213,7 +219,9 @@ def test_near_duplicates_with_other_labels_stay():
 
 
 def test_a_conflict_drops_all_its_sides():
-    """The same text with different labels: nobody knows which is right; the list names both labels."""
+    """The same text with different labels: nobody knows which is right; the list names both
+    labels.
+    """
     checked = clean_segments([segment(1), segment(2, stance="threat"), segment(3)], CleaningRules(), SCHEME)
     assert why(checked) == {"s1": "conflict", "s2": "conflict", "s3": "conflict"}
     assert "stance 'threat' against 'warning'" in checked.dropped[1].detail
@@ -227,13 +235,17 @@ def test_a_conflict_can_keep_the_first_or_all():
 
 
 def test_rows_labelled_for_different_tasks_complete_each_other():
-    """A copy that adds a label is neither a duplicate nor a conflict; several labels are compared as a set."""
+    """A copy that adds a label is neither a duplicate nor a conflict; several labels are compared
+    as a set.
+    """
     segments = [segment(1, stance=None), segment(2, labels={"tags": ("a", "b")}), segment(3, labels={"tags": ("b", "a")})]
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s3": "duplicate"}
 
 
 def test_a_given_test_split_is_kept_whole():
-    """Metrics on a published test split must stay comparable, so its faults are noted and only empty texts are dropped."""
+    """Metrics on a published test split must stay comparable, so its faults are noted and only
+    empty texts are dropped.
+    """
     segments = [segment(number, split="test") for number in (1, 2)] + [
         segment(3, "a <b>c</b>", split="test"),
         segment(4, " ", split="test"),
@@ -248,7 +260,9 @@ def test_a_given_test_split_is_kept_whole():
 
 
 def test_leakage_leaves_train_and_dev_but_never_test():
-    """A copy in test costs the copy in train or dev, whatever their labels; every loss names its twin."""
+    """A copy in test costs the copy in train or dev, whatever their labels; every loss names its
+    twin.
+    """
     near = LONG.replace("Dienstag", "Dienstag,")
     splits = {
         "train": [segment(1, stance="threat"), segment(2, near), segment(3, "Ganz andere Worte über einen Hafen im Süden des Landes.")],
@@ -262,7 +276,9 @@ def test_leakage_leaves_train_and_dev_but_never_test():
 
 
 def test_what_dev_holds_leaves_train():
-    """Early stopping on a sentence that was trained on would flatter it; the nearest twin that is named is dev's."""
+    """Early stopping on a sentence that was trained on would flatter it; the nearest twin that is
+    named is dev's.
+    """
     splits = {
         "train": [segment(1), segment(2, article="a9", text="Kurz.")],
         "dev": [segment(3), segment(4, "Kürzer.", article="a9")],
@@ -333,7 +349,9 @@ def test_nothing_leaves_in_silence():
 
 @given(st.text(max_size=80))
 def test_cleaning_survives_any_text(text):
-    """Whatever Unicode comes, nothing fails, and a second cleaning of the encoding finds nothing new to lose."""
+    """Whatever Unicode comes, nothing fails, and a second cleaning of the encoding finds nothing
+    new to lose.
+    """
     made = clean_segments([Segment("x", text)], CleaningRules(markup="strip"), SCHEME)
     assert len(made.segments) + len(made.dropped) == 1
 

@@ -98,7 +98,9 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_goes_in_comes_out(tmp_path):
-    """Every field of a segment survives the way to Parquet and back; a missing label stays apart from an empty list."""
+    """Every field of a segment survives the way to Parquet and back; a missing label stays apart
+    from an empty list.
+    """
     prepared = made(tmp_path)
     back = [segment for name in ("train", "dev", "test") for segment in prepared.segments(name)]
     assert sorted(back, key=lambda s: s.id) == list(SEGMENTS)
@@ -139,7 +141,9 @@ def test_a_split_has_the_declared_columns(tmp_path):
 
 
 def test_the_manifest_counts(tmp_path):
-    """Segments, articles and labels per split, unlabelled rows under an empty name; digests per split; the whole scheme."""
+    """Segments, articles and labels per split, unlabelled rows under an empty name; digests per
+    split; the whole scheme.
+    """
     manifest = json.loads((made(tmp_path).folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["segments"] == {"train": 6, "dev": 2, "test": 2}
     assert manifest["articles"] == {"train": 6, "dev": 2, "test": 2}
@@ -172,7 +176,9 @@ def test_a_split_that_ignores_the_source_checks_across_its_splits(tmp_path):
 
 
 def test_the_split_digest_knows_ids_texts_and_labels_only():
-    """Neither the order of rows nor the context matters: a model with context is compared with one without."""
+    """Neither the order of rows nor the context matters: a model with context is compared with one
+    without.
+    """
     first = split_digest(SEGMENTS, SCHEME)
     assert split_digest([replace(s, context="", where="") for s in reversed(SEGMENTS)], SCHEME) == first
     for other in ({"id": "x"}, {"text": "x"}, {"labels": {"stance": "neutral"}}):
@@ -214,7 +220,9 @@ def test_the_table_shows_labels_and_losses(tmp_path):
 
 
 def test_a_failing_run_leaves_the_old_corpus(tmp_path):
-    """Whatever fails, reading, checking or splitting, the old folder is as it was and nothing lies beside it."""
+    """Whatever fails, reading, checking or splitting, the old folder is as it was and nothing lies
+    beside it.
+    """
     old = snapshot(made(tmp_path).folder)
     for segments, split in (((), Given()), ((replace(SEGMENTS[0], labels={"stance": "x"}),), Given()), (SEGMENTS[:1], ByGroup())):
         with pytest.raises(UserError):
@@ -234,7 +242,9 @@ def test_a_failing_write_leaves_the_old_corpus(tmp_path):
 
 
 def test_a_corpus_is_read_after_a_kill_between_two_renames(tmp_path):
-    """The old folder is found under its hidden name and put back by the next reader, or replaced by the next writer."""
+    """The old folder is found under its hidden name and put back by the next reader, or replaced by
+    the next writer.
+    """
     old = snapshot(made(tmp_path).folder)
     (tmp_path / "tiny").rename(tmp_path / ".tiny.x.old")
     assert snapshot(load(tmp_path / "tiny").folder) == old
@@ -312,7 +322,9 @@ def test_a_file_in_the_way_is_named(tmp_path):
 
 
 def test_a_corpus_is_current_while_config_files_and_haltung_are_the_same(tmp_path, monkeypatch):
-    """The fingerprint knows the content of the source files, not their dates, and not the order of keys."""
+    """The fingerprint knows the content of the source files, not their dates, and not the order of
+    keys.
+    """
     source = tmp_path / "news.jsonl"
     source.write_text("one", encoding="utf-8")
     first = fingerprint({"name": "tiny", "split": {"seed": 42}}, [source])

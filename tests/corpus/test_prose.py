@@ -1,4 +1,6 @@
-"""Whether a written corpus reads like prose: each fault is found, real news sets the measure, and the shipped corpora hold."""
+"""Whether a written corpus reads like prose: each fault is found, real news sets the measure, and
+the shipped corpora hold.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def test_two_segments_that_are_nearly_the_same_are_found() -> None:
 
 
 def test_a_phrase_that_recurs_is_found() -> None:
-    """Six words in a row in three segments, where two are allowed; a phrase twice in one segment counts once."""
+    """Six words in a row in three segments, where two are allowed; a phrase twice in one segment
+    counts once.
+    """
     phrase = "wie ein Sprecher am Montag sagte"
     texts = [f"Man ziehe ab, {phrase}, {phrase}.", f"Der Zoll falle, {phrase}.", f"Es regne, {phrase}."]
     assert measure(corpus(*texts), sequence=2).faults == ("3 ×  wie ein sprecher am montag sagte",)
@@ -106,7 +110,9 @@ def test_each_fault_of_typography_is_found(texts: list[str], country: str, found
     ],
 )
 def test_good_typography_has_no_fault(texts: list[str], country: str) -> None:
-    """A quotation may run on over sentences; a route has a dash; apostrophes are no quotation marks."""
+    """A quotation may run on over sentences; a route has a dash; apostrophes are no quotation
+    marks.
+    """
     assert list(typography_faults(texts, country)) == []
 
 

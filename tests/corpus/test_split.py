@@ -29,7 +29,9 @@ STANCES = ("warning", "threat", "neutral", None)
 
 @st.composite
 def corpora(draw: st.DrawFn) -> list[Segment]:
-    """Articles of one to six segments, some segments without an article, some without a label; splits and dates by article."""
+    """Articles of one to six segments, some segments without an article, some without a label;
+    splits and dates by article.
+    """
     sizes = draw(st.lists(st.integers(1, 6), min_size=12, max_size=40))
     made: list[Segment] = []
     for number, size in enumerate(sizes):
@@ -129,7 +131,9 @@ def test_a_number_of_segments_is_met_exactly():
 
 
 def test_a_number_is_met_with_articles_of_many_sizes_where_they_allow_it():
-    """Also where handing them out one by one gives 13: they are exchanged until the sum is right."""
+    """Also where handing them out one by one gives 13: they are exchanged until the sum is
+    right.
+    """
     sizes = (6, 5, 3, 4, 2, 2, 2, 3, 7, 6, 8)
     corpus = [Segment(f"{article}-{n}", "x", article=str(article)) for article, size in enumerate(sizes) for n in range(size)]
     assert len(Stratified(test=14, dev=0).split(corpus, SCHEME)["test"]) == 14

@@ -1,14 +1,16 @@
 """The embedded encoder against computations that share no code with it.
 
-The package's C program tokenizes and encodes like ours, with these differences, each of which the comparison undoes or names:
+The package's C program tokenizes and encodes like ours, with these differences, each of which the
+comparison undoes or names:
 
-- it maps code point by code point and composes nothing, so that ``u`` + U+0308 stays two unknown signs; ours composes (NFKC). It is
-  given composed text.
-- it writes each unknown character as one ``<unk>``; ours (like XLM-R's) writes a run of them as one.
+- it maps code point by code point and composes nothing, so that ``u`` + U+0308 stays two unknown
+  signs; ours composes (NFKC). It is given composed text.
+- it writes each unknown character as one ``<unk>``; ours (like XLM-R's) writes a run of them as
+  one.
 - of a text without any visible character it leaves one lone ``▁``; ours leaves nothing.
 - ``<s>``, ``</s>`` and ``<unk>`` written out in a text are specials to ours.
-- it rounds activations to 8 bits, so that its hidden states are near ours, not equal. Exact equality is required of the blocks it decodes,
-  and of the same layers written out in NumPy.
+- it rounds activations to 8 bits, so that its hidden states are near ours, not equal. Exact
+  equality is required of the blocks it decodes, and of the same layers written out in NumPy.
 """
 
 from __future__ import annotations
@@ -87,7 +89,9 @@ def _as_ours(ids: list[int], new_ids: dict[int, int]) -> list[int]:
 
 
 def _given(text: str) -> str:
-    """Return what the C program is given of a text: composed, without the space around it, which ours strips."""
+    """Return what the C program is given of a text: composed, without the space around it, which
+    ours strips.
+    """
     return unicodedata.normalize("NFC", text).strip()
 
 
@@ -157,7 +161,9 @@ def test_the_vocabulary_is_the_specials_the_german_pieces_and_the_mask(tokenizer
 
 
 def test_the_piece_with_the_lowest_score_is_kept(weights) -> None:
-    """The score of an unknown character is reckoned from it: without it, rare words would be cut otherwise."""
+    """The score of an unknown character is reckoned from it: without it, rare words would be cut
+    otherwise.
+    """
     assert weights.scores[embedded.selected_ids(weights)].min() == weights.scores.min()
 
 
@@ -193,7 +199,9 @@ def test_every_matrix_is_decoded_as_by_the_c_program(program, weights) -> None:
 
 
 def test_hidden_states_are_those_of_the_layers_written_out(model, tokenizer, weights) -> None:
-    """The same weights through a BERT of forty lines in double precision: every number within a hundred-thousandth."""
+    """The same weights through a BERT of forty lines in double precision: every number within a
+    hundred-thousandth.
+    """
     rows = embedded.selected_ids(weights)
     tensors = {name: weights.tensor(name) for name in weights.directory if name != "emb.word"}
     for name, values in tensors.items():
@@ -215,7 +223,8 @@ def test_sentence_embeddings_are_those_of_the_c_program(program, model, tokenize
     theirs = np.stack([program.query_embedding(text) for text in texts])
     assert (ours * theirs).sum(1).min() > 0.9998
     assert np.abs(ours - theirs).max() < 0.005
-    # A bound that any two sentences would meet says little: the nearest other sentence is a hundred times as far away.
+    # A bound that any two sentences would meet says little: the nearest other sentence is a hundred
+    # times as far away.
     others = max(float(one @ two) for one, two in itertools.combinations(ours, 2))
     assert others < 0.98
 

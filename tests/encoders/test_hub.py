@@ -1,4 +1,6 @@
-"""Encoders and corpora by their hub names, from a local server that answers like the hub, through the real client libraries."""
+"""Encoders and corpora by their hub names, from a local server that answers like the hub, through
+the real client libraries.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from hub_server import Hub, Repository, serve
 
 GBERT = "deepset/gbert-base"
 
-# Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `shown` is the message that a user gets.
+# Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `shown` is
+# the message that a user gets.
 _BEGIN = """
 import json, sys
 from pathlib import Path
@@ -152,7 +155,8 @@ def corpora(hub: Hub, home: Path, root: Path, tmp_path_factory: pytest.TempPathF
 def waiting(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[Client]]]:
     """An address where no hub answers, and the processes that ask it.
 
-    They try six times, which takes half a minute; started first, they wait while the other tests run.
+    They try six times, which takes half a minute; started first, they wait while the other tests
+    run.
     """
     with serve() as gone:
         pass
@@ -201,7 +205,9 @@ def test_weights_are_fetched_from_the_hub_once(encoder: Client, hub: Hub, gbert:
 def test_a_fetched_encoder_needs_the_hub_no_more(
     encoder: Client, hub: Hub, home: Path, root: Path, tmp_path: Path, expected: np.ndarray
 ) -> None:
-    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request; a missing one is reported at once."""
+    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request; a missing one is
+    reported at once.
+    """
     before = len(hub.requests)
     client = Client(_OFFLINE, root, tmp_path, {**hub.environment(home), "HF_HUB_OFFLINE": "1"})
     report = client.report()
@@ -211,7 +217,9 @@ def test_a_fetched_encoder_needs_the_hub_no_more(
 
 
 def test_the_umlauts_of_a_wordpiece_vocabulary_stay(gbert: Path) -> None:
-    """The ``vocab.txt`` of gbert has umlauts; a tokenizer that took their dots away would find none of these words."""
+    """The ``vocab.txt`` of gbert has umlauts; a tokenizer that took their dots away would find none
+    of these words.
+    """
     from transformers import AutoTokenizer
 
     assert AutoTokenizer.from_pretrained(gbert).tokenize("Österreich begrüßt Küste") == ["Österreich", "begrüßt", "Küste"]
@@ -219,7 +227,9 @@ def test_the_umlauts_of_a_wordpiece_vocabulary_stay(gbert: Path) -> None:
 
 @pytest.mark.parametrize("case", ["missing", "revision", "malformed"])
 def test_an_encoder_that_the_hub_lacks_is_named_with_the_ways_out(encoder: Client, hub: Hub, case: str) -> None:
-    """One sentence: the encoder, its hub name, the hub's address, a local folder or the embedded encoder instead."""
+    """One sentence: the encoder, its hub name, the hub's address, a local folder or the embedded
+    encoder instead.
+    """
     text = encoder.report()[case]
     path = {"missing": "deepset/gbert-bass", "revision": GBERT, "malformed": "deepset/gbert base"}[case]
     assert f"'gbert_base' ({path}, revision {'v9' if case == 'revision' else 'main'})" in text

@@ -1,4 +1,6 @@
-"""Comparing runs: the verdict, the tables, the page, and what is refused, down to the command a person types."""
+"""Comparing runs: the verdict, the tables, the page, and what is refused, down to the command a
+person types.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,9 @@ def test_other_segments_gold_or_scheme_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("label", [-1, 1])
 def test_other_gold_labels_of_the_same_segments_are_refused(label: int) -> None:
-    """One segment with another gold label, or none, is enough, in another system or another seed."""
+    """One segment with another gold label, or none, is enough, in another system or another
+    seed.
+    """
     same = scored_split(0.8, 3)
     gold = same.gold["stance"].copy()
     gold[np.flatnonzero(gold == 0)[0]] = label
@@ -122,7 +126,9 @@ def test_other_gold_labels_of_the_same_segments_are_refused(label: int) -> None:
 
 
 def test_systems_with_other_tasks_are_compared_on_those_they_share() -> None:
-    """Whether a second task helps or harms is a question to ask; with other labels, or no task in common, it is none."""
+    """Whether a second task helps or harms is a question to ask; with other labels, or no task in
+    common, it is none.
+    """
     alone = System("alone", (scored_split(0.7, 5).only(["stance"]),))
     found = compare([GOOD, alone])
     assert (list(found.tasks), found.unshared) == (["stance"], ("themes",))
@@ -266,7 +272,9 @@ def test_each_format_shows_published_results(published: Comparison, tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs in MLflow, as ``train`` and ``evaluate`` leave them, but without any model."""
+    """A folder with runs in MLflow, as ``train`` and ``evaluate`` leave them, but without any
+    model.
+    """
     folder = tmp_path_factory.mktemp("home")
     store = _store(folder)
     _run(store, folder, "good", scored_split(0.85, 1))
@@ -349,7 +357,9 @@ def test_folds_want_cross_validations(home: Path) -> None:
 
 
 def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Leaderboard and verdicts in the terminal, the page in a folder, a run of the kind compare in MLflow."""
+    """Leaderboard and verdicts in the terminal, the page in a folder, a run of the kind compare in
+    MLflow.
+    """
     monkeypatch.chdir(home)
     assert main(["compare", "runs=[good,like,poor]", "output=out"]) == 0
     output = " ".join(capsys.readouterr().out.split())
@@ -363,7 +373,9 @@ def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.Mo
 
 
 def test_without_a_folder_the_page_is_in_the_run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command says where it can be opened; ``track=false`` prints the same and leaves nothing behind."""
+    """The command says where it can be opened; ``track=false`` prints the same and leaves nothing
+    behind.
+    """
     monkeypatch.chdir(home)
     assert main(["compare", "runs=[poor,like]"]) == 0
     output = capsys.readouterr().out.splitlines()

@@ -15,7 +15,9 @@ from haltung.cli import main
 
 @pytest.fixture
 def haltung(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command in a folder and return its exit code and output, without a process of its own."""
+    """Run a command in a folder and return its exit code and output, without a process of its
+    own.
+    """
 
     def run(*words: str, cwd: Path, given: bytes = b"") -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(cwd)

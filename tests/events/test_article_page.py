@@ -1,4 +1,6 @@
-"""Articles with arrows as one HTML file: what it holds, what it leaves out, and what the command refuses."""
+"""Articles with arrows as one HTML file: what it holds, what it leaves out, and what the command
+refuses.
+"""
 
 from __future__ import annotations
 

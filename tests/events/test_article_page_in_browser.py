@@ -1,4 +1,6 @@
-"""The file of articles with arrows in a real browser: from the right words to the right words, on every screen, whatever the text is."""
+"""The file of articles with arrows in a real browser: from the right words to the right words, on
+every screen, whatever the text is.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ LONG = (
     "viele Beobachter teilnahmen, die Regierungen von Peru und Nepal sowie alle anderen, die an der Küste bauen wollen, vor Island."
 )
 
-# Where an arrow's line runs, but for its ends, and the words of its sentence, each smaller than its box by the space around letters.
+# Where an arrow's line runs, but for its ends, and the words of its sentence, each smaller than its
+# box by the space around letters.
 CROSSED = """sentence => {
   const words = [], walker = document.createTreeWalker(sentence.querySelector('.words'), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) for (const word of walker.currentNode.data.matchAll(/\\S+/g)) {
@@ -121,7 +124,9 @@ Opened = Callable[..., Page]
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
-    """What opens a page of articles from the disk; at the end nothing was asked for, and nothing has complained."""
+    """What opens a page of articles from the disk; at the end nothing was asked for, and nothing
+    has complained.
+    """
     contexts, asked, complaints = [], [], []
     path = tmp_path / "page.html"
 
@@ -268,7 +273,9 @@ def test_a_headline_in_the_text_is_not_shown_twice(opened: Opened) -> None:
 
 
 def test_the_table_tells_what_the_arrows_show(opened: Opened) -> None:
-    """Sentence, source, target, stance, probability and event; a click on the sentence's number chooses it."""
+    """Sentence, source, target, stance, probability and event; a click on the sentence's number
+    chooses it.
+    """
     page = opened(read("Es regnet. Chile warnt Peru."))
     page.get_by_text("1 Dyade als Tabelle").click()
     row = page.locator("haltung-dyads tbody tr")
@@ -300,7 +307,9 @@ def test_the_page_speaks_german_and_english(opened: Opened) -> None:
 
 
 def test_a_phone_says_in_words_what_arrows_would_show(opened: Opened) -> None:
-    """Below the sentence, without sideways scrolling; turned to the side there is room for arrows."""
+    """Below the sentence, without sideways scrolling; turned to the side there is room for
+    arrows.
+    """
     page = opened(read(LONG, dyads=Every()), viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     assert page.locator(".arrow").count() == 0
     expect(page.locator(".towards").first).to_have_text("CHL → GHA: Warnung, 50\u00a0%")

@@ -1,4 +1,6 @@
-"""Candidates: who may act in a sentence, how one is marked, and its rows in the dataset ``dyads``."""
+"""Candidates: who may act in a sentence, how one is marked, and its rows in the dataset
+``dyads``.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def test_an_actor_named_twice_is_one_candidate():
 
 
 def test_those_named_before_the_sentence_come_last():
-    """From the nearest on: the sentence before, the lead, what stands between; and no more than there is room for."""
+    """From the nearest on: the sentence before, the lead, what stands between; and no more than
+    there is room for.
+    """
     lead, middle, before = [found("USA", "FRA")], [found("USA", "ITA")], [named(0, "China", "CHN"), named(6, "Japan", "JPN")]
     article = [lead, middle, before, OWN]
     assert [one.code for one in of(article, 3, most=9)] == ["USA", "RUS", "JPN", "CHN", "FRA", "ITA"]
@@ -76,7 +80,9 @@ def test_a_mere_place_gives_way_to_an_actor():
 
 
 def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
-    """What is known of it and the stance are the text, the sentence is the target; the context stays, the labels go."""
+    """What is known of it and the stance are the text, the sentence is the target; the context
+    stays, the labels go.
+    """
     segment = Segment("s", TEXT, {"stance": "warning"}, context="Streit", dyads=(Dyad("USA", "RUS", "warning"),))
     row = question(segment, of([OWN], 0)[1], "warning")
     assert row.text.startswith("Russland (RUS), im Satz, Rang 2 von 2, 2 von 2 im Satz, state, danach genannt, warning, hinter_")
@@ -85,7 +91,9 @@ def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
 
 
 def test_the_stance_is_joined_with_what_is_known():
-    """Who stands behind "gegen" has another part in a criticism than in a cooperation, which no bag of single words tells."""
+    """Who stands behind "gegen" has another part in a criticism than in a cooperation, which no bag
+    of single words tells.
+    """
     text = "Der Protest gegen Russland wächst."
     segment = Segment(id="s", text=text)
     row = question(segment, of([[found("Russland", "RUS", text)]], 0, texts=[text])[0], "criticism")
@@ -110,7 +118,9 @@ def test_what_word_order_and_the_sentence_before_say_is_a_hint():
 
 
 def test_who_acts_inside_a_state_is_told_by_its_candidate():
-    """Itself, the opposition, and the state of a group; a second one that it would have to tell, and a stranger, are missed."""
+    """Itself, the opposition, and the state of a group; a second one that it would have to tell,
+    and a stranger, are missed.
+    """
     usa, hamas = Candidate("USA", "USA", "im Satz", ((0, 3),)), Candidate("PSE-REB", "Hamas", "davor")
     assert gold_labels([usa, hamas], ["USA", "PSE"]) == (["itself", "state"], [])
     assert gold_labels([usa, hamas], ["USA-OPP", "PSE-REB"]) == (["opposition", "itself"], [])
@@ -206,7 +216,9 @@ def test_the_splits_of_another_corpus_can_be_taken_over(tmp_path: Path) -> None:
 
 
 def test_other_tables_make_another_corpus(tmp_path: Path) -> None:
-    """The shipped tables, one's own and the scheme count among the files that a prepared corpus is made of."""
+    """The shipped tables, one's own and the scheme count among the files that a prepared corpus is
+    made of.
+    """
     own = tmp_path / "persons.csv"
     own.write_text("", encoding="utf-8")
     names = [file.name for file in replace(dataset(WARNING), tables=str(tmp_path)).files()]

@@ -37,7 +37,9 @@ def roles(given: Mapping[str, float]) -> dict[str, float]:
 
 
 class FixedRoles:
-    """A model with fixed roles for each candidate, as source and as target; it records the questions."""
+    """A model with fixed roles for each candidate, as source and as target; it records the
+    questions.
+    """
 
     def __init__(self, **roles: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
         self.roles = roles

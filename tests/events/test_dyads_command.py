@@ -27,7 +27,9 @@ STATES = {"Chile": "CHL", "Peru": "PER", "Ghana": "GHA", "Kuba": "CUB", "Japan":
 
 
 def texts() -> list[tuple[str, str, str, str]]:
-    """Sentences of each state towards each other: who, whom, stance, text; in half of them the target comes first."""
+    """Sentences of each state towards each other: who, whom, stance, text; in half of them the
+    target comes first.
+    """
     pairs = [(one, other) for one in STATES for other in STATES if one != other]
     return [
         (
@@ -42,7 +44,9 @@ def texts() -> list[tuple[str, str, str, str]]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a corpus, a model of stances, and one of dyads that has learned these sentences."""
+    """A folder with a corpus, a model of stances, and one of dyads that has learned these
+    sentences.
+    """
     folder = tmp_path_factory.mktemp("dyads")
     rows = []
     for number, (source, target, stance, text) in enumerate(texts()):
@@ -129,7 +133,8 @@ def test_the_rules_can_be_scored_alone_in_german(haltung: Command, place: Path) 
     assert done.returncode == 0, done.stderr
     assert "Regeln" in done.stdout
     assert "wer, wen, Haltung" in done.stdout
-    # The two ends are parted by a semicolon, since they have commas in them; a narrow terminal breaks the line there.
+    # The two ends are parted by a semicolon, since they have commas in them; a narrow terminal
+    # breaks the line there.
     assert re.search(r"\[\d,\d+;", done.stdout)
 
 

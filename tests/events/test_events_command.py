@@ -58,7 +58,9 @@ def test_rules_of_word_order_tell_who_acts_towards_whom(stance: str, text: str, 
 
 
 def test_an_event_leads_back_to_its_words() -> None:
-    """Places are those of the article's text, also of the actors' names, behind a headline and advertising."""
+    """Places are those of the article's text, also of the actors' names, behind a headline and
+    advertising.
+    """
     text = "Streit am Meer\n\nAnzeige\n\nEs regnet heute.\n\nChile warnt Peru."
 
     def classify(segments: Sequence[Segment]) -> list[Prediction]:
@@ -86,7 +88,9 @@ def test_an_article_becomes_a_table(haltung: Command, tmp_path: Path, model: Pat
 
 
 def test_a_batch_goes_on_and_ends_with_what_failed(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """An empty file, one in English, one of 5 MB, one with no actor, a page with no text, mixed encodings: each told, exit code 1."""
+    """An empty file, one in English, one of 5 MB, one with no actor, a page with no text, mixed
+    encodings: each told, exit code 1.
+    """
     folder = tmp_path / "texte"
     folder.mkdir()
     german = "Belgien lobt den Zoll in Peru . Ghana mahnt die Bank in Laos . Nepal kennt den Haushalt in Malta . "

@@ -142,7 +142,9 @@ def test_months_have_no_gap() -> None:
 
 
 def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> None:
-    """A month with articles and no event is zero, one without an article is a gap; a warning has no class and no intensity."""
+    """A month with articles and no event is zero, one without an article is a gap; a warning has no
+    class and no intensity.
+    """
     archive = read([lines(tmp_path / "e.jsonl")])
     found = series(folded(select(archive.events, Selection())), archive, ("USA", "RUS"))
     assert found.months == ("2020-01", "2020-02", "2020-03", "2020-04", "2020-05", "2020-06")

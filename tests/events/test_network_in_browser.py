@@ -1,4 +1,6 @@
-"""The pages of an archive in a real browser: arrows, actors, slider, filters, matrix and table, by hand and by keyboard."""
+"""The pages of an archive in a real browser: arrows, actors, slider, filters, matrix and table, by
+hand and by keyboard.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ EVENTS = (
 
 
 class Visit:
-    """Somebody who opens a file from the disk; what goes wrong behind the page and what it asks for is kept."""
+    """Somebody who opens a file from the disk; what goes wrong behind the page and what it asks for
+    is kept.
+    """
 
     def __init__(self, browser: Browser, file: Path, **options: Any) -> None:
         self.context = browser.new_context(**{"locale": "de-DE", "viewport": {"width": 1280, "height": 1000}, **options})
@@ -273,7 +277,9 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, folder: Path) -> 
 
 
 def test_the_series_tells_each_month(browser: Browser, folder: Path) -> None:
-    """By keyboard and pointer, with its sentences; both directions together or apart, and as a table."""
+    """By keyboard and pointer, with its sentences; both directions together or apart, and as a
+    table.
+    """
     visit = Visit(browser, folder / "series.html")
     page = visit.page
     month = page.locator("#month")
@@ -298,7 +304,9 @@ def test_the_series_tells_each_month(browser: Browser, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["network.html", "series.html"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Browser, folder: Path, name: str, scheme: str) -> None:
-    """Neither at first nor with something chosen, filtered, and the table open; contrast included."""
+    """Neither at first nor with something chosen, filtered, and the table open; contrast
+    included.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     visit = Visit(browser, folder / name, color_scheme=scheme, reduced_motion="reduce")
@@ -323,7 +331,9 @@ def test_axe_finds_no_fault(browser: Browser, folder: Path, name: str, scheme: s
 
 
 def test_five_thousand_events_of_a_hundred_and_fifty_actors_stay_fluent(browser: Browser, tmp_path: Path) -> None:
-    """The forty heaviest are drawn and the rest is told; a step of the slider takes a fraction of a second even on a busy machine."""
+    """The forty heaviest are drawn and the rest is told; a step of the slider takes a fraction of a
+    second even on a busy machine.
+    """
     chance = random.Random(1)
     codes = [f"{first}{second}X" for first in "ABCDEFGHIJKLMNO" for second in "ABCDEFGHIJ"]
     weights = [1 / (place + 1) ** 0.7 for place in range(150)]

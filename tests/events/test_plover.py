@@ -11,7 +11,8 @@ from haltung.errors import UserError
 from haltung.events import plover as crosswalk
 from haltung.events.plover import Plover, event
 
-# The conflict and cooperation scores of the PLOVER manual (draft 2.0, February 2024) by quad class, event and mode.
+# The conflict and cooperation scores of the PLOVER manual (draft 2.0, February 2024) by quad class,
+# event and mode.
 SCORES = {
     (1, "AGREE"): {"": 2.5},
     (1, "CONCEDE"): {"": 4.5},
@@ -43,7 +44,9 @@ def scheme_stances() -> dict[str, tuple[str, ...]]:
 
 
 def test_every_stance_maps_to_exactly_the_events_of_its_label() -> None:
-    """The label scheme says which events a stance may be; the crosswalk leaves none out and adds none."""
+    """The label scheme says which events a stance may be; the crosswalk leaves none out and adds
+    none.
+    """
     rules = crosswalk.load().rules
     found = {stance: {rule.plover.event for rule in of_stance} - {""} for stance, of_stance in rules.items()}
     assert found == {stance: set(events) for stance, events in scheme_stances().items()}

@@ -90,7 +90,9 @@ def test_what_was_scored_is_what_is_stored(linear_home: Path) -> None:
 
 @pytest.mark.slow
 def test_an_exported_bundle_is_evaluated_by_its_weights(linear_home: Path, tmp_path: Path) -> None:
-    """Its probabilities are those of the run to the last digit, which those of its graph are not."""
+    """Its probabilities are those of the run to the last digit, which those of its graph are
+    not.
+    """
     from haltung.corpus.store import load
     from haltung.export.write import ReferenceSplit, export
 

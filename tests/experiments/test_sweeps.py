@@ -184,7 +184,9 @@ def test_more_trials_go_on_where_a_sweep_has_ended(tmp_path: Path):
 
 
 def test_a_sweep_of_the_version_before_goes_on(tmp_path: Path):
-    """Its config has the old paths of classes, and old keys of the corpus's reader, which the digest covers."""
+    """Its config has the old paths of classes, and old keys of the corpus's reader, which the
+    digest covers.
+    """
     before = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "stored_config.yaml"))
     now = json.loads(json.dumps(before).replace("haltung.model.spec", "haltung.models.spec").replace('"max_line_bytes"', '"max_bytes"'))
     assert now != before

@@ -1,4 +1,6 @@
-"""A linear model as a bundle: the graph, read by a client that knows n-grams from docs/bundle.md alone, answers as the model does."""
+"""A linear model as a bundle: the graph, read by a client that knows n-grams from docs/bundle.md
+alone, answers as the model does.
+"""
 
 from __future__ import annotations
 
@@ -104,14 +106,18 @@ def test_the_graph_answers_as_the_trained_model(model: LinearModel, client: Clas
 )
 @settings(max_examples=60, deadline=None)
 def test_any_text_at_all_is_read_as_scikit_learn_reads_it(model: LinearModel, client: Classifier, rows: list[tuple[str, str, str]]) -> None:
-    """Whatever Unicode holds: words, characters, blanks and cases are distinguished as the vectorizers do."""
+    """Whatever Unicode holds: words, characters, blanks and cases are distinguished as the
+    vectorizers do.
+    """
     segments = [Segment(str(number), text, context=context, target=target) for number, (text, context, target) in enumerate(rows)]
     found = client.probabilities([{"text": text, "context": context, "target": target} for text, context, target in rows])
     assert largest_difference(found, model.probabilities(segments)) < 1e-5
 
 
 def test_a_row_does_not_depend_on_its_neighbours(client: Classifier) -> None:
-    """Padding adds nothing: alone or beside a text of 1,000 words, a text has the same probabilities."""
+    """Padding adds nothing: alone or beside a text of 1,000 words, a text has the same
+    probabilities.
+    """
     short, long = "Chile warnt die Bank.", "Peru lobt das Heer in Malta . " * 200
     alone, beside = client.probabilities([short]), client.probabilities([short, long])
     assert largest_difference({task: values[:1] for task, values in beside.items()}, alone) < 1e-6
@@ -157,7 +163,9 @@ def test_no_file_is_a_pickle(folder: Path) -> None:
 
 
 def test_outputs_repeat_the_labels_in_order(folder: Path) -> None:
-    """A label called 10 stands where it was declared, for languages whose objects would put it first."""
+    """A label called 10 stands where it was declared, for languages whose objects would put it
+    first.
+    """
     assert json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["outputs"]["actors"] == ["Chile", "Peru", "10"]
 
 
@@ -169,7 +177,9 @@ def test_golden_answers_are_the_trained_models(model: LinearModel, folder: Path)
 
 
 def test_fp16_is_smaller(folder: Path) -> None:
-    """Weights in half precision take half the room; of a tiny model's graph the nodes are a good part."""
+    """Weights in half precision take half the room; of a tiny model's graph the nodes are a good
+    part.
+    """
     formats = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["formats"]
     assert formats["fp16"]["bytes"] < 0.85 * formats["fp32"]["bytes"]
 
@@ -195,7 +205,9 @@ def test_a_folder_with_something_else_is_left_alone(model: LinearModel, tmp_path
 def test_a_graph_that_disagrees_is_refused_and_nothing_is_written(
     model: LinearModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An fp32 graph without its temperature exceeds the limit, so that the folder stays as it was."""
+    """An fp32 graph without its temperature exceeds the limit, so that the folder stays as it
+    was.
+    """
     right = formats.write_graph
 
     def wrong(model: LinearModel, path: Path) -> dict[str, Any]:
@@ -235,7 +247,9 @@ def test_a_format_that_flips_labels_is_left_out_with_the_reason(
 
 
 def test_limits_are_those_that_are_stated() -> None:
-    """Exact: 1e-4 and no flip; reduced: 1 % flips and half a point of macro-F1, each task by itself."""
+    """Exact: 1e-4 and no flip; reduced: 1 % flips and half a point of macro-F1, each task by
+    itself.
+    """
     near = FormatComparison(1e-4, {"stance": 0.0}, {"stance": 0.7}, 1.0)
     assert formats.objections(near, {"stance": 0.7}, exact=True) == []
     assert len(formats.objections(FormatComparison(1.1e-4, {"stance": 0.001}, {}, 1.0), {}, exact=True)) == 2
@@ -267,7 +281,9 @@ def test_the_model_card_holds_figures_labels_and_header(folder: Path) -> None:
 
 
 def test_answers_fit_the_schema_of_the_response(client: Classifier, folder: Path) -> None:
-    """What the client says is what the schema promises; a label that there isn't, is refused by it."""
+    """What the client says is what the schema promises; a label that there isn't, is refused by
+    it.
+    """
     validators = pytest.importorskip("jsonschema_rs")
     schema = validators.Draft202012Validator(json.loads((folder / "response.schema.json").read_text(encoding="utf-8")))
     (answer,) = client.classify([{"text": "Chile warnt die Bank.", "id": "a"}])

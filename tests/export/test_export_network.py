@@ -1,4 +1,6 @@
-"""A network as a bundle: the ONNX graph answers as the trained network does, whatever the batch, the lengths and the views."""
+"""A network as a bundle: the ONNX graph answers as the trained network does, whatever the batch,
+the lengths and the views.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ SCHEME = {
 
 
 def made(bert: Path) -> NeuralModel:
-    """Two views, three tasks, three poolings; the heads are drawn wide, so that probabilities are far from even."""
+    """Two views, three tasks, three poolings; the heads are drawn wide, so that probabilities are
+    far from even.
+    """
     spec = NetworkSpec(
         reads={"topic": "text", "default": "target+context"}, pooling={"topic": "cls", "stance": "text", "default": "mean"}, max_length=32
     )
@@ -130,7 +134,9 @@ def test_what_stands_in_padding_is_not_read(client: Classifier, folder: Path) ->
 
 
 def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None:
-    """VIEW.input_ids and so on, batch and tokens dynamic; one output for each task, in the scheme's order."""
+    """VIEW.input_ids and so on, batch and tokens dynamic; one output for each task, in the scheme's
+    order.
+    """
     made = onnx.load(folder / "onnx" / "model.fp32.onnx").graph
     views, parts = ("target+context", "text"), ("input_ids", "attention_mask", "own_mask", "token_type_ids")
     assert [value.name for value in made.input] == [f"{view}.{part}" for view in views for part in parts]
@@ -139,7 +145,9 @@ def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None
 
 
 def test_exporting_leaves_the_model_as_it_was(model: NeuralModel, exported: ExportResult, bert: Path) -> None:
-    """Neither training mode (the exporter brings it back) nor attention changes, so that a prediction after is one before."""
+    """Neither training mode (the exporter brings it back) nor attention changes, so that a
+    prediction after is one before.
+    """
     assert not any(module.training for module in model.network.modules())
     assert model.network.encoder.config._attn_implementation == made(bert).network.encoder.config._attn_implementation
 
@@ -153,7 +161,9 @@ def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path
 
 
 def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: Path) -> None:
-    """``bundle.load`` gives the graph of an exported folder, if preferred, behind the models' one interface."""
+    """``bundle.load`` gives the graph of an exported folder, if preferred, behind the models' one
+    interface.
+    """
     segments = labelled(10, 3)
     exported_model = bundle.load(folder, graph=True)
     assert isinstance(exported_model, bundle.ExportedModel)
@@ -165,7 +175,9 @@ def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: 
 def test_an_exported_bundle_predicts_by_its_weights(
     model: NeuralModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``predict`` gives the figures of the training to the last digit, in bfloat16 where the processor has that."""
+    """``predict`` gives the figures of the training to the last digit, in bfloat16 where the
+    processor has that.
+    """
     monkeypatch.setattr(neural, "has_bf16", lambda device: True)
     (tmp_path / "in.jsonl").write_text('{"text": "Chile warnt die Bank in Malta ."}\n', encoding="utf-8")
     assert cli.main(["predict", f"bundle={folder}", f"input={tmp_path / 'in.jsonl'}"]) == 0
@@ -219,7 +231,9 @@ def test_the_encoders_path_is_not_written(folder: Path, bert: Path) -> None:
 
 
 def test_eight_bits_are_near_and_small(exported: ExportResult, folder: Path, tmp_path: Path) -> None:
-    """Tables and matrices lose three quarters of their size, and no probability goes far; whether it is near enough, the export decides."""
+    """Tables and matrices lose three quarters of their size, and no probability goes far; whether
+    it is near enough, the export decides.
+    """
     from haltung.export.graphs import reduced
 
     assert exported.comparisons["int8"].difference < 0.1

@@ -41,5 +41,7 @@ def test_mending_twice_changes_nothing_more(text: str) -> None:
     ],
 )
 def test_halves_become_what_javascript_makes_of_them(text: str, expected: str) -> None:
-    """One U+FFFD for each lone half; two that belong together are their character (``String.prototype.toWellFormed``)."""
+    """One U+FFFD for each lone half; two that belong together are their character
+    (``String.prototype.toWellFormed``).
+    """
     assert well_formed(text) == expected

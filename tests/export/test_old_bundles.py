@@ -1,6 +1,8 @@
-"""A bundle that version 0.1.0 exported before the rebuild: it loads, predicts, abstains and verifies as it did.
+"""A bundle that version 0.1.0 exported before the rebuild: it loads, predicts, abstains and
+verifies as it did.
 
-It was written by that version's own code: a linear model of ``tiny`` with few features, its fp32 graph, and eight golden inputs.
+It was written by that version's own code: a linear model of ``tiny`` with few features, its fp32
+graph, and eight golden inputs.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def test_an_old_bundle_predicts_as_it_did(old: Path) -> None:
 
 
 def test_old_import_paths_still_work() -> None:
-    """Cards of old bundles name ``haltung.client``; the code of old MLflow models imports ``haltung.model``."""
+    """Cards of old bundles name ``haltung.client``; the code of old MLflow models imports
+    ``haltung.model``.
+    """
     from haltung import client, model
 
     assert client.Classifier is Classifier

@@ -53,7 +53,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["trained", "exported"])
 def loaded(request: pytest.FixtureRequest, folder: Path, shipped: Path, tmp_path: Path) -> BundleModel:
-    """A model as MLflow loads it: a trained bundle within this project, and an exported one with its own client."""
+    """A model as MLflow loads it: a trained bundle within this project, and an exported one with
+    its own client.
+    """
     if request.param == "trained":
         return _loaded(folder)
     return _loaded(shipped, shutil.copy(Path(__file__).resolve().parents[2] / "src/haltung/inference/client.py", tmp_path / "client.py"))
@@ -158,7 +160,8 @@ def test_the_requirements_name_this_project_and_no_local_build() -> None:
     assert not any("+" in line for line in found)
 
 
-# What a process without this project says: nothing of it, nor torch, is there, and each form of input is answered.
+# What a process without this project says: nothing of it, nor torch, is there, and each form of
+# input is answered.
 _ELSEWHERE = """
 import importlib.util, json, sys
 import mlflow, pandas as pd
@@ -195,7 +198,9 @@ def _expected(shipped: Path) -> list[dict[str, Any]]:
 
 
 def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Store, LoggedModel]) -> None:
-    """Form, scheme, corpus, run, and the metrics on dev; the run names it, and it needs neither torch nor this project."""
+    """Form, scheme, corpus, run, and the metrics on dev; the run names it, and it needs neither
+    torch nor this project.
+    """
     store, logged = registered
     record = tracking.find(store, "one")
     version = record.connection.client.get_model_version(logged.name, logged.version)
@@ -220,7 +225,9 @@ def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Sto
 
 @pytest.mark.slow
 def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.Store, LoggedModel], shipped: Path, tmp_path: Path) -> None:
-    """A fresh environment with the model's own requirements: no torch, no Haltung; and the same answers for each form of input."""
+    """A fresh environment with the model's own requirements: no torch, no Haltung; and the same
+    answers for each form of input.
+    """
     store, logged = registered
     location = tracking.open_store(store).client.get_logged_model(logged.model_id).artifact_location.removeprefix("file://")
     python = bare_environment.make(tmp_path / "venv", Path(location, "requirements.txt").read_text(encoding="utf-8").split())
@@ -240,7 +247,9 @@ def _bare() -> dict[str, str]:
 
 @pytest.mark.slow
 def test_mlflow_serves_it_over_http(registered: tuple[tracking.Store, LoggedModel], shipped: Path, tmp_path: Path) -> None:
-    """Each form of a request that has rows with names; a mistake in the input is answered with 400 and its sentence."""
+    """Each form of a request that has rows with names; a mistake in the input is answered with 400
+    and its sentence.
+    """
     store, logged = registered
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -296,7 +305,9 @@ def _asked(port: int, given: dict[str, Any]) -> tuple[int, str]:
 
 
 def test_spark_can_hold_the_answers() -> None:
-    """Strings in; strings and lists of strings out. ``spark_udf`` turns each column's type into one of Spark's, and knows these."""
+    """Strings in; strings and lists of strings out. ``spark_udf`` turns each column's type into one
+    of Spark's, and knows these.
+    """
     from mlflow.types import DataType
     from mlflow.types.schema import Array
 

@@ -1,4 +1,6 @@
-"""A bundle that is not as it was exported fails the verification: each change with a sentence, and with exit code 1."""
+"""A bundle that is not as it was exported fails the verification: each change with a sentence, and
+with exit code 1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The standalone client: the trained model's own answers from the exported folder alone, and one sentence for a mistake of the caller."""
+"""The standalone client: the trained model's own answers from the exported folder alone, and one
+sentence for a mistake of the caller.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_golden_answers_are_met(pair: tuple[Model, Classifier]) -> None:
 
 
 def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Model, Classifier]) -> None:
-    """Long and short texts mixed, more than one batch, labels and probabilities of both kinds of task."""
+    """Long and short texts mixed, more than one batch, labels and probabilities of both kinds of
+    task.
+    """
     model, classifier = pair
     segments = [
         Segment(f"n{place}", text, context=one.context, target=one.target)
@@ -208,7 +212,9 @@ def test_verify_fails_where_an_answer_differs(bundle: Path, tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has the client's wheel and what the client needs, and nothing else."""
+    """The Python of an environment that has the client's wheel and what the client needs, and
+    nothing else.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
     pip = [sys.executable, "-m", "pip"]

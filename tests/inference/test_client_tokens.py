@@ -1,4 +1,6 @@
-"""The standalone client reads a text exactly as the training did, for any text, context, target and length."""
+"""The standalone client reads a text exactly as the training did, for any text, context, target and
+length.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The JavaScript client under Node and in a real browser: the trained model's own answers, nasty inputs and all, from files alone."""
+"""The JavaScript client under Node and in a real browser: the trained model's own answers, nasty
+inputs and all, from files alone.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ KINDS = ("bert", "multilingual", "linear")
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the clients with what they need from npm, and nothing of npm's left in the checkout."""
+    """A copy of the clients with what they need from npm, and nothing of npm's left in the
+    checkout.
+    """
     folder = tmp_path_factory.mktemp("clients") / "clients"
     shutil.copytree(ROOT / "clients", folder, ignore=shutil.ignore_patterns("node_modules"))
     command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
@@ -64,7 +68,9 @@ def _largest(text: str) -> float:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], kind: str) -> None:
-    """Decomposed umlauts, emoji, joiners, tabs, half a character, 100 kB: each probability, and no label differs."""
+    """Decomposed umlauts, emoji, joiners, tabs, half a character, 100 kB: each probability, and no
+    label differs.
+    """
     done = _replay(clients, str(bundles[kind]))
     assert (done.returncode, done.stderr) == (0, "")
     assert "labels that differ: 0" in done.stdout
@@ -72,7 +78,9 @@ def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], 
 
 
 def test_replay_fails_where_an_answer_differs(clients: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
-    """By more than a thousandth, in a single probability; and a wrong folder is reported without a traceback."""
+    """By more than a thousandth, in a single probability; and a wrong folder is reported without a
+    traceback.
+    """
     folder = tmp_path / "changed"
     shutil.copytree(bundles["linear"], folder)
     rows = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n") if line]
@@ -96,7 +104,9 @@ console.log(JSON.stringify(JSON.parse(readFileSync(texts, "utf8")).map(ids)));
 
 @pytest.mark.parametrize("kind", ["bert", "multilingual"])
 def test_ids_are_those_of_the_rust_library(clients: Path, bundles: dict[str, Path], tmp_path: Path, kind: str) -> None:
-    """Nasty sentences, and each of the first characters that Unicode has known alike for long, at the edge, in the middle and by itself."""
+    """Nasty sentences, and each of the first characters that Unicode has known alike for long, at
+    the edge, in the middle and by itself.
+    """
     from tokenizers import Tokenizer
 
     # Of younger ones the engine and the Rust library may know different things (see tokenizer.mjs).
@@ -179,7 +189,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.system("chromium")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_meets_the_golden_answers(bundles: dict[str, Path], address: str, browser: Any, kind: str) -> None:
-    """The model runs in the page, in half precision; nothing is requested of any other server, and nothing goes wrong behind it."""
+    """The model runs in the page, in half precision; nothing is requested of any other server, and
+    nothing goes wrong behind it.
+    """
     page = browser.new_page()
     page.set_default_timeout(120_000)
     requested: list[str] = []

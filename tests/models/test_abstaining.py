@@ -1,4 +1,6 @@
-"""Abstention goes by calibrated probabilities: in the thresholds that dev gives, and in predictions."""
+"""Abstention goes by calibrated probabilities: in the thresholds that dev gives, and in
+predictions.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from haltung.training.calibrate import calibrate
 
 
 def _noisy(count: int, seed: int) -> list[Segment]:
-    """Sentences of which a third has a wrong stance, so that a model that trusts its words is too certain."""
+    """Sentences of which a third has a wrong stance, so that a model that trusts its words is too
+    certain.
+    """
     rng = random.Random(seed)
     return [
         replace(row, labels={**row.labels, "stance": rng.choice(["warning", "support", "neutral"])}) if rng.random() < 0.3 else row
@@ -36,7 +40,9 @@ def _linear() -> LinearModel:
 
 
 def test_thresholds_are_fitted_to_calibrated_probabilities() -> None:
-    """They differ from those of uncalibrated ones, and keep the precision with what the model predicts from then on."""
+    """They differ from those of uncalibrated ones, and keep the precision with what the model
+    predicts from then on.
+    """
     model, dev = _linear(), _noisy(200, 2)
     raw = score(dev, model.predict(dev), model.scheme)
     calibrate(model, raw, precisions=(0.7, 0.75))

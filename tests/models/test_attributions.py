@@ -1,4 +1,6 @@
-"""Word importances: they add up to what they explain, they stand at the right words, and an examination has them."""
+"""Word importances: they add up to what they explain, they stand at the right words, and an
+examination has them.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +153,9 @@ def test_a_piece_over_two_words_is_divided() -> None:
 @pytest.mark.parametrize("kind", ["logistic", "svc"])
 @pytest.mark.parametrize("reads", ["text", "context", "target+context"])
 def test_a_linear_models_shares_are_exact(kind: str, reads: str) -> None:
-    """Words and intercept are the log odds that its probability comes from, and the places are right."""
+    """Words and intercept are the log odds that its probability comes from, and the places are
+    right.
+    """
     model = fit(tiny.segments(80), tiny.scheme(), LinearSpec(kind=kind, reads={"default": reads}), 0)
     rows = [*tiny.segments(6, seed=3), Segment("x", "Chile  warnt Chile, die Marine!", context="Peru", target="Laos")]
     for label in tiny.scheme()["stance"].ids:

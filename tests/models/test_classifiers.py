@@ -1,4 +1,6 @@
-"""The classifier: masks, pooling, frozen parts, LoRA, and a bundle that predicts as the model did."""
+"""The classifier: masks, pooling, frozen parts, LoRA, and a bundle that predicts as the model
+did.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def test_tasks_that_read_the_same_share_a_pass(bert: Path) -> None:
 
 
 def test_each_task_reads_its_own_view(bert: Path) -> None:
-    """With the context for the topic alone, another context changes the topic's probabilities and no others."""
+    """With the context for the topic alone, another context changes the topic's probabilities and
+    no others.
+    """
     model = _model(bert, reads={"default": "text", "topic": "context"})
     one = Segment("1", "Chile warnt die Marine .", context="Peru lobt den Zoll .")
     other = Segment("1", one.text, context="Ghana Ghana Ghana")
@@ -91,7 +95,9 @@ def test_a_prediction_does_not_depend_on_its_neighbours(bert: Path) -> None:
 
 
 def test_predictions_come_in_the_order_of_the_segments(bert: Path) -> None:
-    """Though the longest are computed first: each id has the probabilities that its segment has alone."""
+    """Though the longest are computed first: each id has the probabilities that its segment has
+    alone.
+    """
     model, rows = tiny.network(bert, reads={"default": "context"}), _unequal(12)
     predicted = model.predict(rows)
     together = np.log([list(one.probabilities["stance"].values()) for one in predicted])
@@ -202,7 +208,9 @@ def test_the_linear_model_knows_multi_label_tasks_and_missing_labels(kind: str) 
 
 @pytest.mark.parametrize("kind", ["logistic", "svc"])
 def test_two_labels_are_fitted_once_whichever_comes_first(kind: str) -> None:
-    """Words that decide in two cases of three: each label's probability is the same when the scheme names the other one first."""
+    """Words that decide in two cases of three: each label's probability is the same when the scheme
+    names the other one first.
+    """
     rng = np.random.default_rng(1)
     rows = [Segment(str(i), f"alpha{tone if rng.random() < 0.67 else 1 - tone} beta{i % 7}", {"tone": "xy"[tone]})
             for i, tone in enumerate(rng.choice(2, 300, p=(0.7, 0.3)))]  # fmt: skip
@@ -292,7 +300,9 @@ def test_a_task_that_the_scheme_lacks_gets_the_nearest_suggested() -> None:
 
 
 def test_a_training_goes_on_from_the_encoder_of_a_bundle(bert: Path, tmp_path: Path) -> None:
-    """Its weights and its prefix are taken over, its heads are not; a bundle without an encoder is refused."""
+    """Its weights and its prefix are taken over, its heads are not; a bundle without an encoder is
+    refused.
+    """
     from haltung.encoders.load import Encoder
 
     first = _model(bert)

@@ -1,4 +1,6 @@
-"""Ensembles: how probabilities are pooled, how weights are fitted, and the command that makes one."""
+"""Ensembles: how probabilities are pooled, how weights are fitted, and the command that makes
+one.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Fixed:
 
 
 def stances(*rows: Sequence[float] | np.ndarray) -> Fixed:
-    """A model of the tiny scheme with these probabilities of its stances; it knows nothing of topics."""
+    """A model of the tiny scheme with these probabilities of its stances; it knows nothing of
+    topics.
+    """
     return Fixed({"stance": np.array(rows, dtype=float), "topic": np.full((len(rows), 2), 0.5)})
 
 

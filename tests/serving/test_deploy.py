@@ -1,4 +1,6 @@
-"""The deployment files: as far as they can be held against their formats without an engine that runs them."""
+"""The deployment files: as far as they can be held against their formats without an engine that
+runs them.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,16 @@ def _instructions(dockerfile: Path) -> list[tuple[str, str]]:
 
 
 def _keys(words: list[str]) -> dict[str, Any]:
-    """Return what ``haltung serve`` makes of the words; a key that it does not know is a UserError."""
+    """Return what ``haltung serve`` makes of the words; a key that it does not know is a
+    UserError.
+    """
     return plain(compose("serve", words))
 
 
 def test_the_image_runs_as_nobody_and_tells_its_health(deploy: Path) -> None:
-    """Not as root, with a check that asks whether requests are taken, and with words that the command knows."""
+    """Not as root, with a check that asks whether requests are taken, and with words that the
+    command knows.
+    """
     instructions = _instructions(deploy / "Dockerfile")
     last = dict(instructions)
     assert last["USER"].split(":")[0] not in ("", "0", "root")
@@ -54,7 +60,9 @@ def test_the_image_has_what_the_extra_serve_has(deploy: Path, root: Path) -> Non
 
 
 def test_kserve_gets_an_inference_service_that_may_do_little(deploy: Path) -> None:
-    """Its kind, its probes at our paths, a read-only file system, no root, and words that the command knows."""
+    """Its kind, its probes at our paths, a read-only file system, no root, and words that the
+    command knows.
+    """
     service = yaml.safe_load((deploy / "kserve.yaml").read_text(encoding="utf-8"))
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     predictor = service["spec"]["predictor"]
@@ -75,7 +83,9 @@ def test_kserve_gets_an_inference_service_that_may_do_little(deploy: Path) -> No
 
 
 def test_systemd_keeps_the_service_in_a_cage(deploy: Path) -> None:
-    """A user of its own, a file system that can't be written to, no privileges, and enough time to answer what was taken."""
+    """A user of its own, a file system that can't be written to, no privileges, and enough time to
+    answer what was taken.
+    """
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their capitals
     parser.read(deploy / "haltung.service", encoding="utf-8")

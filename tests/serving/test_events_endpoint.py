@@ -1,4 +1,6 @@
-"""``POST /events`` with a dyad model: the answers of ``haltung events``, from the same queue, thread and limits as all texts."""
+"""``POST /events`` with a dyad model: the answers of ``haltung events``, from the same queue,
+thread and limits as all texts.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def test_the_dyads_are_those_of_the_model_itself(bundles: tuple[Path, Path]) -> 
 
 
 def test_both_models_work_in_one_thread_and_wait_for_each_other(bundles: tuple[Path, Path], held: threading.Event) -> None:
-    """While the dyad model works no sentence is labelled, so that never more threads compute than were set."""
+    """While the dyad model works no sentence is labelled, so that never more threads compute than
+    were set.
+    """
 
     async def ask() -> None:
         service = _service(bundles)

@@ -1,4 +1,6 @@
-"""Callers who mean no good or make mistakes: no request gets a 500, none gets in without the key, none from a page that was not named."""
+"""Callers who mean no good or make mistakes: no request gets a 500, none gets in without the key,
+none from a page that was not named.
+"""
 
 from __future__ import annotations
 
@@ -197,7 +199,9 @@ def test_no_body_gets_a_500(client: httpx.Client, path: str, body: Any) -> None:
 
 
 def test_the_description_of_the_interface_holds(server: Served) -> None:
-    """Schemathesis asks what OpenAPI allows, and what it does not: no 500, and answers as they are described."""
+    """Schemathesis asks what OpenAPI allows, and what it does not: no 500, and answers as they are
+    described.
+    """
     schemathesis = pytest.importorskip("schemathesis", reason="it is in the extra dev")
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance

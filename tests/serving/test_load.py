@@ -1,4 +1,6 @@
-"""Many callers at once: everyone gets their own answer, a full server says so, and a stopping one answers what it has taken."""
+"""Many callers at once: everyone gets their own answer, a full server says so, and a stopping one
+answers what it has taken.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _texts(client: int, turn: int) -> list[str]:
-    """Return texts that no other client sends: numbers whose digits are words of the tiny corpus."""
+    """Return texts that no other client sends: numbers whose digits are words of the tiny
+    corpus.
+    """
     words = sorted({word for segment in tiny.segments(60) for word in segment.text.split()})
     number, out = client * 1000 + turn, []
     for index in range(1 + (client + turn) % 4):
@@ -75,7 +79,9 @@ def test_each_of_many_clients_gets_its_own_answers(bundle: Path, tmp_path: Path)
 
 
 def test_a_stopping_server_answers_all_that_it_has_taken(bundle: Path, tmp_path: Path) -> None:
-    """SIGTERM under load: whoever is let in gets the right answer, the others are told 503 or find no server; nobody is cut off."""
+    """SIGTERM under load: whoever is let in gets the right answer, the others are told 503 or find
+    no server; nobody is cut off.
+    """
     classifier = Classifier(bundle)
     outcomes: list[str] = []
 

@@ -1,4 +1,6 @@
-"""The page of the server where its model knows stances: arrows, who acts towards whom, and dyads as a table (``POST /events``)."""
+"""The page of the server where its model knows stances: arrows, who acts towards whom, and dyads as
+a table (``POST /events``).
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def pairs(segment: dict[str, Any]) -> list[str]:
 
 
 def test_dyads_are_shown_where_the_server_finds_them(visit: Visit) -> None:
-    """Who towards whom, with the stance: an arrow from word to word, a row of the table, and the chosen sentence's panel."""
+    """Who towards whom, with the stance: an arrow from word to word, a row of the table, and the
+    chosen sentence's panel.
+    """
     visit.page.route("**/events", warned)
     page = visit.read(TEXT, HEADLINE)
     sentence = page.locator(".sentence").first
@@ -81,7 +85,9 @@ def test_dyads_are_shown_where_the_server_finds_them(visit: Visit) -> None:
 
 
 def test_who_acts_towards_whom_is_counted_and_filters(visit: Visit, address: str) -> None:
-    """Beside the labels, the most frequent first; a pressed pair leaves its sentences alone in colour."""
+    """Beside the labels, the most frequent first; a pressed pair leaves its sentences alone in
+    colour.
+    """
     page = visit.read(TEXT, HEADLINE)
     found = segments(address)
     counted = Counter(pair for segment in found for pair in pairs(segment)).most_common()
@@ -94,7 +100,9 @@ def test_who_acts_towards_whom_is_counted_and_filters(visit: Visit, address: str
 
 
 def test_the_dyads_can_be_saved_as_event_data(visit: Visit, address: str) -> None:
-    """A row each, in the columns of ``haltung events``, but for those that a pasted text does not have."""
+    """A row each, in the columns of ``haltung events``, but for those that a pasted text does not
+    have.
+    """
     page = visit.read(TEXT, HEADLINE)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Dyaden (CSV)").click()

@@ -1,4 +1,6 @@
-"""The page in a real browser against the real server: what a person pastes is read, shown, filtered, walked through and saved."""
+"""The page in a real browser against the real server: what a person pastes is read, shown,
+filtered, walked through and saved.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    """A German's visit, which ends without an error in the console and without a request to elsewhere."""
+    """A German's visit, which ends without an error in the console and without a request to
+    elsewhere.
+    """
     visit = Visit(browser, address)
     yield visit
     visit.context.close()
@@ -131,7 +135,9 @@ def test_the_panel_tells_every_task_with_probabilities_and_context(visit: Visit,
 
 
 def test_the_legend_filters(visit: Visit, address: str) -> None:
-    """A pressed label leaves its sentences alone in colour, and says how many they are; a topic narrows it further."""
+    """A pressed label leaves its sentences alone in colour, and says how many they are; a topic
+    narrows it further.
+    """
     page = visit.read()
     segments = answer(address)
     stance, topic = segments[0]["stance"], segments[0]["topic"]
@@ -147,7 +153,9 @@ def test_the_legend_filters(visit: Visit, address: str) -> None:
 
 
 def test_the_text_can_be_walked_through_by_keyboard(visit: Visit) -> None:
-    """One stop of the tabulator; arrows, J and K, Home and End move; Escape lets go and keeps the place."""
+    """One stop of the tabulator; arrows, J and K, Home and End move; Escape lets go and keeps the
+    place.
+    """
     page = visit.read()
     assert page.locator(".sentence[tabindex='0']").count() == 1
     page.locator(".entry").last.focus()
@@ -215,7 +223,9 @@ def test_the_json_is_the_servers_answer(visit: Visit, address: str) -> None:
 
 
 def test_the_csv_opens_as_a_table(visit: Visit, address: str) -> None:
-    """A byte order mark for Excel, a row per sentence, quotes and commas kept, and no cell that begins as a formula does."""
+    """A byte order mark for Excel, a row per sentence, quotes and commas kept, and no cell that
+    begins as a formula does.
+    """
     text = f'=2+3 sagte Peru, "so" nicht .\n\n{TEXT}'
     page = visit.read(text)
     with page.expect_download() as saved:
@@ -283,7 +293,9 @@ def test_a_lost_network_is_told(visit: Visit) -> None:
 
 
 def test_a_key_is_asked_for_only_where_the_server_wants_one(browser: Browser, visit: Visit, serve: Callable[..., str]) -> None:
-    """The field appears with the first 401; with the key in it the text is read, and the key is kept nowhere."""
+    """The field appears with the first 401; with the key in it the text is read, and the key is
+    kept nowhere.
+    """
     assert visit.page.get_by_label("Schlüssel").is_hidden()
     context = browser.new_context(locale="de-DE")
     page = context.new_page()
@@ -297,7 +309,9 @@ def test_a_key_is_asked_for_only_where_the_server_wants_one(browser: Browser, vi
 
 
 def test_markup_and_rare_characters_in_a_text_stay_text(visit: Visit) -> None:
-    """A text from the net can't become a part of the page, and characters beyond 16 bits do not shift the sentences."""
+    """A text from the net can't become a part of the page, and characters beyond 16 bits do not
+    shift the sentences.
+    """
     text = "Peru 🎉🎉 lobt <img src=x onerror=alert(1)> den Zoll . Chile kennt die Bank ."
     page = visit.read(text, "<b>fett</b>")
     assert page.locator(".text").locator("img, b").count() == 0
@@ -306,7 +320,9 @@ def test_markup_and_rare_characters_in_a_text_stay_text(visit: Visit) -> None:
 
 
 def test_another_scheme_is_shown_by_its_last_task(browser: Browser, serve: Callable[..., str]) -> None:
-    """Several labels for a sentence or none, colours for labels that nobody has chosen one for, and where there is no stance, no dyads."""
+    """Several labels for a sentence or none, colours for labels that nobody has chosen one for, and
+    where there is no stance, no dyads.
+    """
     address = serve("themes", THEMES)
     visit = Visit(browser, address)
     page = visit.read()
@@ -343,7 +359,9 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Browser, address: str, scheme: str) -> None:
-    """Neither in the empty page nor in the result, with a sentence chosen, filtered or with an alert; contrast included."""
+    """Neither in the empty page nor in the result, with a sentence chosen, filtered or with an
+    alert; contrast included.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     visit = Visit(browser, address, color_scheme=scheme, reduced_motion="reduce")

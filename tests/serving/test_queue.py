@@ -1,4 +1,6 @@
-"""The batcher: own answers for each caller, turns for all, room for so many, and an end that forgets nobody."""
+"""The batcher: own answers for each caller, turns for all, room for so many, and an end that
+forgets nobody.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class _Metrics:
 
 
 class _Work:
-    """Doubles numbers, backwards and in two parts; waits for ``go`` before each batch, and remembers what it was given."""
+    """Doubles numbers, backwards and in two parts; waits for ``go`` before each batch, and
+    remembers what it was given.
+    """
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -138,7 +142,9 @@ def test_who_gives_up_makes_room() -> None:
 
 
 def test_nobody_fails_for_anothers_text() -> None:
-    """Where a batch fails, each request is tried by itself; the cause is told without its message."""
+    """Where a batch fails, each request is tried by itself; the cause is told without its
+    message.
+    """
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([0]))
@@ -174,7 +180,9 @@ def test_closing_answers_what_was_taken_and_takes_nothing_more() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 400))
 def test_groups_have_each_text_once_and_keep_to_the_limit(lengths: list[int], tokens: int) -> None:
-    """Padding is little and bounded: a group's texts are of like length, and only a single text may be above the limit."""
+    """Padding is little and bounded: a group's texts are of like length, and only a single text may
+    be above the limit.
+    """
     groups = list(batches(lengths, tokens, similar=0.8))
     assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
     for group in groups:

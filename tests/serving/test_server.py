@@ -95,7 +95,9 @@ def test_what_is_not_sure_enough_abstains(client: httpx.Client) -> None:
 
 
 def test_an_article_comes_back_in_sentences_with_their_places(client: httpx.Client, classifier: Classifier) -> None:
-    """Each sentence stands where it says, and is read behind headline, lead and the sentence before, as in training."""
+    """Each sentence stands where it says, and is read behind headline, lead and the sentence
+    before, as in training.
+    """
     segments = client.post("/article", json={"text": ARTICLE, "headline": "Streit um die Marine"}).json()["segments"]
     texts = [segment["text"] for segment in segments]
     assert texts == [ARTICLE[segment["start"] : segment["end"]] for segment in segments]
@@ -108,7 +110,9 @@ def test_an_article_comes_back_in_sentences_with_their_places(client: httpx.Clie
 
 
 def test_an_article_comes_back_with_dyads_and_events(client: httpx.Client) -> None:
-    """The sentences are those of `/article`; each stance that is not neutral has a dyad, and each dyad an event where it stands."""
+    """The sentences are those of `/article`; each stance that is not neutral has a dyad, and each
+    dyad an event where it stands.
+    """
     body = {"text": ARTICLE, "headline": "Streit um die Marine", "date": "2024-05-01"}
     answer, plain = client.post("/events", json=body).json(), client.post("/article", json=body).json()
     shared = ("start", "end", "text", "context", "topic", "stance")
@@ -238,7 +242,9 @@ def test_a_wrong_address_is_refused(client: httpx.Client, method: str, path: str
 
 
 def test_a_body_in_pieces_is_read_and_limited_too(client: httpx.Client) -> None:
-    """Without Content-Length nobody knows how long a body will be; it is cut off where it is too large."""
+    """Without Content-Length nobody knows how long a body will be; it is cut off where it is too
+    large.
+    """
     assert client.post("/classify", content=iter([b'{"text": "Peru', b' lobt"}'])).status_code == 200
     answer = client.post("/classify", content=iter([b'{"text": "', *[b"x" * 50_000] * 5, b'"}']))
     assert (answer.status_code, "100,000 bytes" in answer.json()["error"]) == (413, True)
@@ -270,7 +276,9 @@ def test_every_answer_says_what_a_browser_may_do_with_it(client: httpx.Client) -
 
 
 def test_no_text_stands_in_the_log(server: Served, client: httpx.Client) -> None:
-    """A line has method, route, status and time; not the query, the address as it was sent, or the body."""
+    """A line has method, route, status and time; not the query, the address as it was sent, or the
+    body.
+    """
     client.post("/classify?secretquery", json={"text": "geheimertext"})
     client.post("/classify", json={"text": "geheimertext", "geheimerschluessel": 1})
     client.get("/geheimeradresse")
@@ -282,7 +290,9 @@ def test_no_text_stands_in_the_log(server: Served, client: httpx.Client) -> None
 
 
 def test_the_server_imports_nothing_that_training_needs() -> None:
-    """No torch, transformers, MLflow or Hydra: a server starts in seconds and fits into little memory."""
+    """No torch, transformers, MLflow or Hydra: a server starts in seconds and fits into little
+    memory.
+    """
     program = "import sys, haltung.serving.server; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"torch", "transformers", "mlflow", "sklearn", "pandas", "scipy", "datasets", "hydra", "omegaconf"}

@@ -1,4 +1,6 @@
-"""How a server starts: which runtime it takes, what it refuses to start with, and whose cores it counts."""
+"""How a server starts: which runtime it takes, what it refuses to start with, and whose cores it
+counts.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def _answers(engine: Engine, texts: list[dict[str, str]]) -> dict[int, Any]:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_each_runtime_answers_as_the_client_does(bundle: Path, runtime: str) -> None:
-    """Which one is faster decides nothing but the speed; texts of all lengths, alone and in groups."""
+    """Which one is faster decides nothing but the speed; texts of all lengths, alone and in
+    groups.
+    """
     texts = [{"text": "Peru lobt den Zoll . " * (number % 7 + 1), "context": "Nepal " * (number % 3)} for number in range(30)]
     found = _answers(open_engine(Settings(bundle, runtime=runtime, threads=1)), texts)
     expected = Classifier(bundle).probabilities(texts)
@@ -71,7 +75,9 @@ def test_a_cache_that_cannot_be_written_is_no_hindrance(bundle: Path, tmp_path: 
 
 
 def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
-    """bf16 is OpenVINO's alone; asked for by name, it is taken also where the processor would be slow with it."""
+    """bf16 is OpenVINO's alone; asked for by name, it is taken also where the processor would be
+    slow with it.
+    """
     copy = exported.write(tmp_path / "own")
     description = json.loads((copy / "haltung.json").read_text(encoding="utf-8"))
     description["formats"]["bf16"] = {"runtime": "openvino", "file": "onnx/model.fp32.onnx", "hint": "bf16"}
@@ -161,7 +167,9 @@ def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, monkeypatch: p
     ],
 )
 def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
-    """Both versions of Linux' control groups; more threads than the quota allows would be stopped in turns."""
+    """Both versions of Linux' control groups; more threads than the quota allows would be stopped
+    in turns.
+    """
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
@@ -170,7 +178,9 @@ def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], 
 
 
 def test_a_served_bundle_needs_no_writable_place(bundle: Path, tmp_path: Path) -> None:
-    """As in a container with a read-only file system: nothing is written beside the bundle, and a cache is not needed."""
+    """As in a container with a read-only file system: nothing is written beside the bundle, and a
+    cache is not needed.
+    """
     before = sorted(path.name for path in bundle.rglob("*"))
     scratch = tmp_path / "scratch"
     scratch.mkdir()

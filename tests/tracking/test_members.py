@@ -49,7 +49,9 @@ def test_a_group_of_an_older_version_is_its_children(store: Store) -> None:
 
 
 def test_an_incomplete_group_is_refused(store: Store) -> None:
-    """One that was stopped after its first seed, and one whose seed was deleted; the rest is named."""
+    """One that was stopped after its first seed, and one whose seed was deleted; the rest is
+    named.
+    """
     with suppress(KeyboardInterrupt), tracking.run(store, "stopped", tags={"haltung.kind": "seeds"}) as stopped:
         stopped.tags({tracking.MEMBERS: trained(store, "s-1", stopped)})
         raise KeyboardInterrupt

@@ -120,7 +120,9 @@ def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> N
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    """The state file is written last; where it is missing or cut, the checkpoint before it counts."""
+    """The state file is written last; where it is missing or cut, the checkpoint before it
+    counts.
+    """
     for step, text in ((10, "{}"), (20, '{"cut'), (30, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()

@@ -75,7 +75,9 @@ def dropped(reading: Reading) -> list[tuple[str, str]]:
 
 
 def test_label_studio_json_is_read_with_its_data(tmp_path: Path, scheme: Scheme) -> None:
-    """Each choice goes to the task of its name; what was imported beside the text comes along under the mapped columns."""
+    """Each choice goes to the task of its name; what was imported beside the text comes along under
+    the mapped columns.
+    """
     path = export(
         tmp_path / "a.json", [item(5, annotation(choice("topic", "security"), choice("stance", "neutral")), doc="d1", key="mine")]
     )
@@ -87,7 +89,9 @@ def test_label_studio_json_is_read_with_its_data(tmp_path: Path, scheme: Scheme)
 
 
 def test_label_studio_json_and_json_min_give_the_same(tmp_path: Path, scheme: Scheme) -> None:
-    """JSON-MIN is the same with less around it: one item per annotation, a lone choice as a string."""
+    """JSON-MIN is the same with less around it: one item per annotation, a lone choice as a
+    string.
+    """
     whole = export(
         tmp_path / "a.json",
         [
@@ -205,7 +209,9 @@ def test_a_broken_label_studio_export_is_reported(tmp_path: Path, scheme: Scheme
 
 
 def test_doccano_lines_are_read_with_labels_of_both_tasks(tmp_path: Path, scheme: Scheme) -> None:
-    """One flat list serves both tasks; a label that only one task has needs no mapping, and meta data come along."""
+    """One flat list serves both tasks; a label that only one task has needs no mapping, and meta
+    data come along.
+    """
     path = jsonl(
         tmp_path / "a.jsonl",
         {"id": 1, "text": "Satz 1.", "label": ["security", "warning"], "Comments": [], "article": "d1"},
@@ -288,7 +294,9 @@ def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme:
     ],
 )
 def test_a_broken_doccano_line_is_refused_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
-    """Whatever is not as doccano writes it ends in one sentence, or in the list of what was dropped."""
+    """Whatever is not as doccano writes it ends in one sentence, or in the list of what was
+    dropped.
+    """
     path = jsonl(tmp_path / "a.jsonl", {"id": 0, "text": "Gut.", "label": ["threat"]}, row)
     with pytest.raises(UserError, match=message):
         Doccano(path).read(scheme)
@@ -297,7 +305,9 @@ def test_a_broken_doccano_line_is_refused_or_dropped(tmp_path: Path, scheme: Sch
 
 
 def test_prodigy_lines_are_read(tmp_path: Path, scheme: Scheme) -> None:
-    """Chosen options and binary answers are read; what was rejected or ignored is dropped with its reason."""
+    """Chosen options and binary answers are read; what was rejected or ignored is dropped with its
+    reason.
+    """
     options = [{"id": "warning", "text": "Warnung"}, {"id": "threat", "text": "Drohung"}]
     path = jsonl(
         tmp_path / "a.jsonl",
@@ -313,7 +323,9 @@ def test_prodigy_lines_are_read(tmp_path: Path, scheme: Scheme) -> None:
 
 
 def test_two_questions_to_one_annotator_make_one_segment(tmp_path: Path, scheme: Scheme) -> None:
-    """Topic and stance may be annotated one after the other; the input hash shows that the text is the same."""
+    """Topic and stance may be annotated one after the other; the input hash shows that the text is
+    the same.
+    """
     path = jsonl(
         tmp_path / "a.jsonl",
         {"text": "Satz.", "_input_hash": 1, "accept": ["security"], "answer": "accept", "_session_id": "news-anna"},
@@ -347,7 +359,9 @@ def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
     ],
 )
 def test_a_broken_prodigy_line_is_refused_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
-    """Whatever is not as Prodigy writes it ends in one sentence, or in the list of what was dropped."""
+    """Whatever is not as Prodigy writes it ends in one sentence, or in the list of what was
+    dropped.
+    """
     path = jsonl(tmp_path / "a.jsonl", {"text": "Gut.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"}, row)
     with pytest.raises(UserError, match=message):
         Prodigy(path).read(scheme)

@@ -1,4 +1,6 @@
-"""Every reader is tried with every way in which a file can be broken: one sentence each, and never a traceback."""
+"""Every reader is tried with every way in which a file can be broken: one sentence each, and never
+a traceback.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ STEM = "quelle"
 
 @dataclass(frozen=True)
 class Case:
-    """A reader's file: its ending, how a reader of a file is made, and one good row with a slot for the text and the label."""
+    """A reader's file: its ending, how a reader of a file is made, and one good row with a slot for
+    the text and the label.
+    """
 
     ending: str
     reader: Callable[..., Reader]
@@ -204,7 +208,9 @@ def test_a_directory_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> 
 @every_reader
 @pytest.mark.parametrize("on_error", ["stop", "drop"])
 def test_a_latin_1_file_is_named_with_line_and_byte(tmp_path: Path, scheme: Scheme, case: Case, on_error: str) -> None:
-    """Half a file in the wrong encoding is no row-level fault: it is refused even where faulty rows are dropped."""
+    """Half a file in the wrong encoding is no row-level fault: it is refused even where faulty rows
+    are dropped.
+    """
     path = case.write(tmp_path, ("1", "Grüße.", case.label))
     path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
     message = refused(case.reader(str(path), on_error=on_error), scheme, rf"{STEM}{case.ending}, line [12]: not utf-8 \(byte 0xfc at \d+\)")
@@ -304,7 +310,9 @@ def test_an_unknown_label_is_named_with_position_and_nearest(tmp_path: Path, sch
     ids=[n for n in CASES if n not in ("gnad10", "prodigy")],
 )
 def test_a_duplicate_id_is_named_with_both_positions(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """Two rows under one id would be one row in every later table. 10kGNAD has no ids, Prodigy's own are hashes."""
+    """Two rows under one id would be one row in every later table. 10kGNAD has no ids, Prodigy's
+    own are hashes.
+    """
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("1", "Es schneit.", case.label))
     message = refused(
         case.reader(str(path)),
@@ -320,7 +328,9 @@ def test_a_duplicate_id_is_named_with_both_positions(tmp_path: Path, scheme: Sch
     ids=[n for n in CASES if n not in ("csv", "gnad10", "standoff")],
 )
 def test_a_text_that_is_a_number_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A shifted column is seen at its first row. In CSV everything is text; stand-off annotations hold none."""
+    """A shifted column is seen at its first row. In CSV everything is text; stand-off annotations
+    hold none.
+    """
     path = case.write(tmp_path, ("1", "42", case.label))
     path.write_text(path.read_text(encoding="utf-8").replace('"42"', "42"), encoding="utf-8")
     refused(case.reader(str(path)), scheme, r"is a number \(42\); expected text")

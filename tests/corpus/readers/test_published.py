@@ -70,7 +70,9 @@ def test_a_row_without_id_and_author_has_a_stable_id_and_its_question_as_group(t
 
 
 def hub(folder: Path) -> str:
-    """A folder that ``datasets`` reads like a data set on the hub: without the column test_set, as the hub's copy is."""
+    """A folder that ``datasets`` reads like a data set on the hub: without the column test_set, as
+    the hub's copy is.
+    """
     jsonl(folder / "train.jsonl", comment(1), comment(2, language="fr"))
     jsonl(folder / "validation.jsonl", comment(3))
     jsonl(folder / "test.jsonl", comment(4), comment(5, question_id=9), comment(6, question_id=8, topic="Healthcare"))
@@ -191,7 +193,9 @@ def test_the_targets_of_one_sentence_are_one_group(tmp_path: Path, schemes: dict
 
 
 def test_one_text_twice_under_one_id_is_read_twice(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """The source has such a pair, with two polarities: the checks settle it; the same id on another text is a fault."""
+    """The source has such a pair, with two polarities: the checks settle it; the same id on another
+    text is a fault.
+    """
     path = tmp_path / "a.json"
     path.write_text(
         json.dumps([opinion("1", "Ada lobt Bo.", "Bo", "neutral"), opinion("1", "Ada lobt Bo.", "Bo", "positive")]), encoding="utf-8"
@@ -266,7 +270,9 @@ def test_articles_are_spread_over_the_splits_as_promised() -> None:
 
 
 def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """For a learning curve: at most so many segments, no article torn, the smaller part inside the larger."""
+    """For a learning curve: at most so many segments, no article torn, the smaller part inside the
+    larger.
+    """
     jsonl(tmp_path / "a.jsonl", *(article(f"d{number:04d}", *[labelled(f"Es regnet {number}.")] * 3) for number in range(40)))
     small, large = (Articles(str(tmp_path), max_segments=limit).read(schemes["diplomacy"]).segments for limit in (10, 50))
     assert [len(small), len(large)] == [9, 48]
@@ -307,7 +313,9 @@ def test_a_folder_without_articles_is_reported(tmp_path: Path, schemes: dict[str
 
 
 def test_the_embedded_corpus_is_read_whole(root: Path, schemes: dict[str, Scheme]) -> None:
-    """At least 4,000 segments in at least 450 articles, every label of the stance among them, nothing dropped."""
+    """At least 4,000 segments in at least 450 articles, every label of the stance among them,
+    nothing dropped.
+    """
     reading = Articles(str(root / "data" / "diplomacy")).read(schemes["diplomacy"])
     assert len(reading.segments) >= 4000
     assert len({segment.article for segment in reading.segments}) >= 450

@@ -76,7 +76,9 @@ def gnad10(path: Path, *texts: str) -> str:
 
 
 def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Text by position; the headline without number and date is the context of the first segment."""
+    """Text by position; the headline without number and date is the context of the first
+    segment.
+    """
     text = " ".join(SENTENCES)
     annotations = jsonl(tmp_path / "a.jsonl", mark(text, SENTENCES[0]))
     (segment,) = Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"]).segments
@@ -95,7 +97,9 @@ def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: di
     ],
 )
 def test_the_context_is_what_precedes_annotated_or_not(tmp_path: Path, schemes: dict[str, Scheme], before: int, expected: str) -> None:
-    """A sentence nobody annotated is context too; its line breaks become spaces, and no more than ``before`` pieces are taken."""
+    """A sentence nobody annotated is context too; its line breaks become spaces, and no more than
+    ``before`` pieces are taken.
+    """
     text = "Bern warnt Rom.\nRom winkt ab.\n\nEs regnet. Die Bahn fährt."
     annotations = jsonl(tmp_path / "a.jsonl", *(mark(text, SENTENCES[index]) for index in (3, 0, 2)))
     segments = Standoff(annotations, wikinews(tmp_path, text), "wikinews", before=before).read(schemes["diplomacy"]).segments
@@ -165,7 +169,9 @@ def test_missing_texts_are_named_with_their_public_source(tmp_path: Path, root: 
 
 
 def test_a_broken_texts_file_is_never_read_past(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """A text left out would shift all rows behind it, so it stops the reading even where faults are dropped."""
+    """A text left out would shift all rows behind it, so it stops the reading even where faults are
+    dropped.
+    """
     annotations = jsonl(tmp_path / "a.jsonl", mark(SENTENCES[0], SENTENCES[0]))
     texts = tmp_path / "articles.jsonl"
     texts.write_text('{"title": "a"\n', encoding="utf-8")
@@ -188,7 +194,9 @@ WIKINEWS = (("7 - Öl 🚢 wird knapp (2005-08-05)", "Teheran schließt den Hafe
 
 
 def test_two_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """All that the published ones need: both formats, several articles, contexts, dates, splits, dyads."""
+    """All that the published ones need: both formats, several articles, contexts, dates, splits,
+    dyads.
+    """
     gnad10(tmp_path / "texts/gnad10/test.csv", *GNAD10)
     jsonl(tmp_path / "texts/wikinews/articles.jsonl", *({"title": title, "text": text} for title, text in WIKINEWS))
     jsonl(
@@ -229,7 +237,9 @@ def test_the_shipped_annotations_are_sound(root: Path, schemes: dict[str, Scheme
 
 
 def test_all_real_annotations_match_their_texts(root: Path, shared: Path, schemes: dict[str, Scheme]) -> None:
-    """Every SHA-1 matches, every segment but the first of a gnad10 article has a context, and no article is in two splits."""
+    """Every SHA-1 matches, every segment but the first of a gnad10 article has a context, and no
+    article is in two splits.
+    """
     reading = real_news(root, shared).read(schemes["diplomacy"])
     counts = Counter((segment.source, segment.split) for segment in reading.segments)
     assert counts == {

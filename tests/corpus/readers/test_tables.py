@@ -187,7 +187,9 @@ def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> Non
     ],
 )
 def test_a_row_of_the_wrong_kind_is_named_with_its_line(tmp_path: Path, scheme: Scheme, row: object, message: str) -> None:
-    """Each mistake has one sentence with file, line, what was found and what is allowed; dropping takes out that row alone."""
+    """Each mistake has one sentence with file, line, what was found and what is allowed; dropping
+    takes out that row alone.
+    """
     path = tmp_path / "a.jsonl"
     good = {"text": "Gut.", "stance": "neutral"}
     path.write_text("".join(json.dumps(entry) + "\n" for entry in (good, row, good)), encoding="utf-8")

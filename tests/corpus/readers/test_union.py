@@ -71,7 +71,9 @@ PARTS = (
 
 
 def test_the_reader_of_real_news_in_a_stored_config_is_a_union_today() -> None:
-    """By itself, and as a part of another union; without a folder of annotations it reads the shipped ones."""
+    """By itself, and as a part of another union; without a folder of annotations it reads the
+    shipped ones.
+    """
     articles = {"_target_": "haltung.corpus.readers.articles.Articles", "path": "/a", "most": 9}
     assert make(OLD, "reader") == Union(list(PARTS))
     inside = make({"_target_": "haltung.corpus.readers.union.Union", "parts": [OLD, articles]}, "reader")

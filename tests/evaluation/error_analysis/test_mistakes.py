@@ -1,4 +1,6 @@
-"""Errors to read: the most confident ones first, pairs that are confused, and gold labels that may be wrong."""
+"""Errors to read: the most confident ones first, pairs that are confused, and gold labels that may
+be wrong.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def test_the_most_confident_error_comes_first() -> None:
 
 
 def test_a_multi_label_error_is_ranked_by_its_most_confident_label() -> None:
-    """A label that is missed with certainty counts as much as one that is predicted with certainty."""
+    """A label that is missed with certainty counts as much as one that is predicted with
+    certainty.
+    """
     gold = np.array([[1, 0], [1, 1], [0, 0]], dtype=np.int64)
     values = np.array([[0.05, 0.7], [0.9, 0.9], [0.6, 0.1]])
     scored = ScoredSplit(("1", "2", "3"), ("1", "2", "3"), MULTI, {"themes": values}, {"themes": gold})

@@ -57,7 +57,9 @@ def test_what_is_no_name_stays(text: str) -> None:
 
 
 def test_letters_are_the_same_in_text_and_context() -> None:
-    """Who is A in the text is A in what stands before it, and a last name alone is known from there."""
+    """Who is A in the text is A in what stands before it, and a last name alone is known from
+    there.
+    """
     segment = Segment("1", "Maurer warnt Peking.", context="China und Chile: Kanzlerin Eva Maurer reist nach Peking.")
     changed = masked(segment)
     assert changed.text == "Person A warnt Hauptstadt A."
@@ -72,7 +74,9 @@ def test_nothing_of_a_masked_text_names_a_state() -> None:
 
 
 def test_a_swap_keeps_articles_and_endings() -> None:
-    """Names of another gender are no counterpart; the same state gets the same counterpart throughout."""
+    """Names of another gender are no counterpart; the same state gets the same counterpart
+    throughout.
+    """
     text = "Die Türkei warnt Russland: Russlands Flotte und die russischen Häfen, so Ankara, mieden türkische Gewässer."
     changed = swapped(Segment("1", text), 3).text
     feminine, neuter = ([s for s in states().values() if s.gender == kind and s.is_regular] for kind in "fn")

@@ -26,7 +26,9 @@ SCHEME = parse(
 
 
 def split(right: Sequence[bool], segments: Sequence[Segment]) -> ScoredSplit:
-    """A split whose stance is ``a`` throughout, predicted right where ``right`` says so; topics are always right."""
+    """A split whose stance is ``a`` throughout, predicted right where ``right`` says so; topics are
+    always right.
+    """
     topic = np.array([0 if segment.labels.get("topic") == "war" else 1 for segment in segments])
     stance = np.where(np.array(right)[:, None], [0.9, 0.1], [0.2, 0.8])
     return ScoredSplit(
@@ -103,7 +105,9 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_is_in_the_slices_that_it_should_be_in(text: str) -> None:
-    """Names of states, quotation marks, words that deny (whole ones) and the number of words decide."""
+    """Names of states, quotation marks, words that deny (whole ones) and the number of words
+    decide.
+    """
     segments = [Segment("one", text), *(Segment(f"o{row}", other) for row, other in enumerate(TEXTS) if other != text)]
     right = [False] + [True] * (len(segments) - 1)
     # Only the slices of this text have an error in them.
@@ -130,7 +134,9 @@ def test_segments_without_a_label_are_in_no_slice_of_the_task() -> None:
 
 
 def test_p_values_of_a_task_are_corrected_together() -> None:
-    """Each judged slice has the p-value that Benjamini and Hochberg's correction gives it among all judged ones."""
+    """Each judged slice has the p-value that Benjamini and Hochberg's correction gives it among all
+    judged ones.
+    """
     segments = written(60, source="dpa", date="2026-01-01") + written(60, source="apa", date="2027-01-01") + written(5, source="kna")
     rows = slices(split([row % 3 > 0 or row < 60 for row in range(125)], segments), segments).tasks["stance"]
     judged = sorted((row for row in rows if row.p is not None), key=lambda row: row.p or 0)
@@ -162,7 +168,9 @@ def test_slices_have_a_table_and_a_plot(language: str) -> None:
 
 
 def test_equal_slices_are_seldom_called_worse() -> None:
-    """In 60 samples with no difference, articles that differ much, and six sources: any verdict in at most 8 %."""
+    """In 60 samples with no difference, articles that differ much, and six sources: any verdict in
+    at most 8 %.
+    """
     rng = np.random.default_rng(5)
     false = 0
     segments = [Segment(f"{row}", "Ja.", article=f"{row // 6}", source=f"s{row // 6 % 6}") for row in range(480)]

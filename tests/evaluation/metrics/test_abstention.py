@@ -29,7 +29,9 @@ AB = parse({"name": "ab", "tasks": {"stance": {"labels": ["a", "b"]}}})
 
 
 def answers(confidence: Sequence[float], right: Sequence[int], articles: int = 0) -> ScoredSplit:
-    """A split in which label a is always predicted, with these probabilities, and is right or wrong."""
+    """A split in which label a is always predicted, with these probabilities, and is right or
+    wrong.
+    """
     sure = np.asarray(confidence, dtype=np.float64)
     n = len(sure)
     groups = tuple(f"a{row * articles // n}" if articles else f"s{row}" for row in range(n))
@@ -60,7 +62,9 @@ def test_the_order_among_equals_does_not_count() -> None:
 
 
 def test_a_threshold_has_the_largest_coverage_that_keeps_the_precision() -> None:
-    """Of ten, the surest five have four right, all ten have eight: both are 0.8, and all are answered."""
+    """Of ten, the surest five have four right, all ten have eight: both are 0.8, and all are
+    answered.
+    """
     split = answers([0.99, 0.98, 0.97, 0.96, 0.95, 0.8, 0.79, 0.78, 0.77, 0.76], [1, 1, 1, 1, 0, 1, 1, 0, 1, 1])
     assert threshold(split, AB.stance, 0.8, min_answered=2) == 0.76
     assert threshold(split, AB.stance, 0.85, min_answered=2) == 0.79
@@ -82,7 +86,9 @@ def test_equal_probabilities_are_answered_or_not_together() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 120), st.sampled_from([0.6, 0.8, 0.9]))
 def test_a_threshold_keeps_its_promise_where_it_was_chosen(seed: int, n: int, wished: float) -> None:
-    """On any split it has at least the precision, and no other probability has it with more coverage."""
+    """On any split it has at least the precision, and no other probability has it with more
+    coverage.
+    """
     split = drawn(n, seed)
     least = threshold(split, AB.stance, wished)
     confidence, right = split.probabilities["stance"][:, 0], split.gold["stance"] == 0
@@ -93,7 +99,9 @@ def test_a_threshold_keeps_its_promise_where_it_was_chosen(seed: int, n: int, wi
 
 
 def test_coverage_and_precision_on_another_split_are_told_with_intervals() -> None:
-    """Chosen on one split, on 4,000 others the precision is about what was wished, and the interval holds its true value."""
+    """Chosen on one split, on 4,000 others the precision is about what was wished, and the interval
+    holds its true value.
+    """
     chosen = thresholds(drawn(4000, 1), (0.8, 0.9))
     points = abstention(drawn(4000, 2, articles=400), AB.stance, chosen["stance"]).points
     assert [point.wished for point in points] == [0.8, 0.9]
@@ -133,7 +141,9 @@ HELD = Calibration({}, {"topic": {0.8: 0.5, 0.9: 0.7, 0.95: None}, "stance": {0.
 
 
 def test_thresholds_are_asked_for_by_precision() -> None:
-    """A task without one abstains always; a precision that no task reaches is refused, with those there are."""
+    """A task without one abstains always; a precision that no task reaches is refused, with those
+    there are.
+    """
     assert HELD.abstaining(0.9) == {"topic": 0.7, "stance": None}
     for precision in (0.95, 0.85):
         with pytest.raises(UserError, match=rf"no threshold for the precision {precision}; it has those for 0\.8, 0\.9"):
@@ -209,7 +219,9 @@ def test_a_training_stores_what_it_fitted_in_the_bundle(trained: Path) -> None:
 
 @pytest.mark.parametrize(("split", "folder"), [("dev", "dev"), ("test", "evaluation/test")])
 def test_a_run_stores_its_calibration(trained: Path, split: str, folder: str) -> None:
-    """As ``calibration.json`` beside the metrics, and as metrics of the run; the thresholds are those of dev on either split."""
+    """As ``calibration.json`` beside the metrics, and as metrics of the run; the thresholds are
+    those of dev on either split.
+    """
     from haltung import tracking
 
     record = find_run(trained, "tiny-1")

@@ -1,4 +1,6 @@
-"""Calibration: metrics by hand and against scikit-learn, intervals that cover, and temperatures that the bundle stores."""
+"""Calibration: metrics by hand and against scikit-learn, intervals that cover, and temperatures
+that the bundle stores.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def scored_split(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, sc
 
 
 def simulated(n: int, seed: int, temperature: float = 1.0, articles: int = 0) -> ScoredSplit:
-    """Five labels, drawn from the very probabilities; then these are made too sure (a temperature above 1 mends that)."""
+    """Five labels, drawn from the very probabilities; then these are made too sure (a temperature
+    above 1 mends that).
+    """
     rng = np.random.default_rng(seed)
     true = np.exp(rng.normal(0, 1.5, (n, 5)))
     true /= true.sum(axis=1, keepdims=True)
@@ -60,7 +64,9 @@ def random_probabilities(seed: int, n: int = 60, sharpness: float = 0.3) -> np.n
 
 
 def test_the_error_is_worked_out_by_hand() -> None:
-    """Two bins: 0.6 is right in 1 of 2 (0.1 away), 0.9 in 2 of 2 (0.1 away); Brier from the squares."""
+    """Two bins: 0.6 is right in 1 of 2 (0.1 away), 0.9 in 2 of 2 (0.1 away); Brier from the
+    squares.
+    """
     metrics = calibration(scored_split([0, 1, 0, 0], np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.9, 0.1]])), AB.stance, bins=2)
     assert [(part.n, part.confidence, part.accuracy) for part in metrics.bins] == [(2, 0.6, 0.5), (2, 0.9, 1.0)]
     assert metrics.ece == pytest.approx(0.1)
@@ -69,7 +75,9 @@ def test_the_error_is_worked_out_by_hand() -> None:
 
 
 def test_the_error_by_chance_is_worked_out_by_hand() -> None:
-    """One bin of 100 at 0.5: the share has the deviation 0.05, whose mean absolute value is 0.05 · √(2/π)."""
+    """One bin of 100 at 0.5: the share has the deviation 0.05, whose mean absolute value is 0.05 ·
+    √(2/π).
+    """
     metrics = calibration(scored_split([0, 1] * 50, np.full((100, 2), 0.5)), AB.stance)
     assert (metrics.ece, metrics.ece_by_chance) == pytest.approx((0.0, 0.05 * np.sqrt(2 / np.pi)))
 
@@ -138,7 +146,9 @@ def test_a_model_that_is_too_sure_has_an_error_beyond_chance() -> None:
 @pytest.mark.parametrize(("samples", "low"), [(50, 0.84), pytest.param(400, 0.9, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("temperature", [1.0, 1.5, 2.5])
 def test_the_interval_of_the_error_covers_the_truth(temperature: float, samples: int, low: float) -> None:
-    """In 90 to 99 % of 400 samples of 1,000 segments in 200 articles; the truth is that of 400,000 segments, and 0 where calibrated."""
+    """In 90 to 99 % of 400 samples of 1,000 segments in 200 articles; the truth is that of 400,000
+    segments, and 0 where calibrated.
+    """
     large = calibration(simulated(400_000, 0, temperature), FIVE.stance, draws=0).ece if temperature > 1 else 0.0
     found = [calibration(simulated(1000, seed, temperature, articles=200), FIVE.stance, draws=500) for seed in range(1, samples + 1)]
     covered = [one.ece_interval is not None and one.ece_interval.low <= large <= one.ece_interval.high for one in found]
@@ -146,7 +156,9 @@ def test_the_interval_of_the_error_covers_the_truth(temperature: float, samples:
 
 
 def test_the_interval_of_the_brier_score_knows_articles() -> None:
-    """Segments that are all alike within their article say no more than one of them, and the interval is wider than of as many alone."""
+    """Segments that are all alike within their article say no more than one of them, and the
+    interval is wider than of as many alone.
+    """
     rng = np.random.default_rng(0)
     gold = np.repeat(rng.integers(0, 2, 40), 10)
     values = np.tile([0.7, 0.3], (400, 1))
@@ -238,7 +250,9 @@ KINDS = pytest.mark.parametrize("kind", ["network", "linear"])
 
 @KINDS
 def test_a_bundle_stores_its_calibration(bert: Path, tmp_path: Path, kind: str) -> None:
-    """Saved and loaded, temperatures, thresholds and every probability are the same, and labels those without them."""
+    """Saved and loaded, temperatures, thresholds and every probability are the same, and labels
+    those without them.
+    """
     model, rows = _model(kind, bert), tiny.segments(40, seed=3)
     labels, plain = [prediction.labels for prediction in model.predict(rows)], model.probabilities(rows)
     model.calibration = Calibration({"topic": 1.5, "stance": 0.7}, {"stance": {0.9: 0.123456789, 0.95: None}})

@@ -129,7 +129,9 @@ def test_multi_label_metrics_are_scikit_learns(rows: list[list[tuple[bool, float
 
 
 def test_counts_of_many_samples_give_the_metrics_of_each() -> None:
-    """The arithmetic takes leading axes: a bootstrap's samples are one array, with no loop over them."""
+    """The arithmetic takes leading axes: a bootstrap's samples are one array, with no loop over
+    them.
+    """
     rng = np.random.default_rng(0)
     gold, decided = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
     draws = rng.integers(0, 50, (7, 50))
@@ -286,7 +288,9 @@ def _predicted(ids: Sequence[str], values: dict[str, float]) -> list[Prediction]
 
 
 def test_a_scored_split_takes_gold_labels_and_articles_from_the_segments() -> None:
-    """A segment without an article is a group by itself; probabilities are in the scheme's order."""
+    """A segment without an article is a group by itself; probabilities are in the scheme's
+    order.
+    """
     rows = [Segment("1", "x", {"stance": "b"}, article="k"), Segment("2", "x", {}, article="k"), Segment("3", "x", {"stance": "a"})]
     split = score(rows, _predicted("123", {"c": 0.1, "a": 0.7, "b": 0.2}), ABC)
     assert split.gold["stance"].tolist() == [1, -1, 0]

@@ -58,7 +58,9 @@ def test_the_interval_contains_f1_and_needs_ten_articles():
 
 
 def test_a_better_system_differs_from_an_equal_one():
-    """Nine tenths right against six tenths differ beyond chance; a system against itself does not."""
+    """Nine tenths right against six tenths differ beyond chance; a system against itself does
+    not.
+    """
     gold, good, articles = many(0.9, 2)
     _, poor, _ = many(0.6, 2)
     poor = [row if row[0].source == "FRA" else gold[index] for index, row in enumerate(poor)]

@@ -73,7 +73,9 @@ def test_both_segments_of_a_pair_share_article_phenomenon_and_context(segments: 
 
 
 def test_metrics_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment, ...]) -> None:
-    """One pair both right; one told apart and half right; one whose stance does not differ, half right."""
+    """One pair both right; one told apart and half right; one whose stance does not differ, half
+    right.
+    """
     split = score(segments, predicted(segments, "warning", "neutral", "warning", "neutral", "threat", "neutral"), SCHEME)
     rows = phenomena(split, segments)["stance"]
     assert [replace(row, intervals={}) for row in rows] == [

@@ -105,7 +105,9 @@ def test_a_multi_label_task_has_bars_too() -> None:
 
 
 def test_a_saved_plot_is_the_same_file_each_time(tmp_path: Path) -> None:
-    """It has no date in it, so that an unchanged plot makes no difference in git; nothing is left beside it."""
+    """It has no date in it, so that an unchanged plot makes no difference in git; nothing is left
+    beside it.
+    """
     paths = [style.save(plots.confusion(GOOD, SCHEME.stance), tmp_path / folder / "plot") for folder in ("a", "b")]
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["a/plot.png", "b/plot.png"]
     assert paths[0].read_bytes() == paths[1].read_bytes()

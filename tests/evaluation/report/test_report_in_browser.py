@@ -1,4 +1,6 @@
-"""The report in a real browser: a click on a confusion leaves its errors alone on the page, and nothing is fetched."""
+"""The report in a real browser: a click on a confusion leaves its errors alone on the page, and
+nothing is fetched.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ LABELS = SCHEME.stance.ids
 
 
 def split() -> tuple[list[Segment], ScoredSplit]:
-    """Sixty segments of twelve articles; each fifth warning is taken for a threat, each seventh neutral for a warning."""
+    """Sixty segments of twelve articles; each fifth warning is taken for a threat, each seventh
+    neutral for a warning.
+    """
     segments, predictions = [], []
     for number in range(60):
         gold = LABELS[number % 3]
@@ -115,7 +119,9 @@ class _Cards(HTMLParser):
 
 
 def _opened(page: Path, script: str) -> _Cards:
-    """Open a copy of the page in Chromium, run the script as a person's hand, and read the page as it stands then."""
+    """Open a copy of the page in Chromium, run the script as a person's hand, and read the page as
+    it stands then.
+    """
     copy = page.with_name(f"{page.stem}-{abs(hash(script))}.html")
     copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'profile'}", "--dump-dom"]

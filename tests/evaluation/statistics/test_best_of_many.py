@@ -1,6 +1,8 @@
-"""The best of several trials against the first: by hand, against the exact test, and over many simulated searches.
+"""The best of several trials against the first: by hand, against the exact test, and over many
+simulated searches.
 
-How often the best of equal trials is called better than the first at 5 %, in % of 2,000 simulated samples::
+How often the best of equal trials is called better than the first at 5 %, in % of 2,000 simulated
+samples::
 
     articles    other trials    given up    this test    the best, as if nobody had chosen it
     20                     5           0          5.1                                  15.4
@@ -44,7 +46,9 @@ def gained(first: TaskMean, others: list[TaskMean], given_up: int = 0, draws: in
 
 
 def test_two_trials_are_tested_as_by_going_through_all_swaps():
-    """With one other trial nothing is chosen: p is that of all 64 ways to swap six articles, of which those count that gain as much."""
+    """With one other trial nothing is chosen: p is that of all 64 ways to swap six articles, of
+    which those count that gain as much.
+    """
     first, other = (
         articles(rights) for rights in ([[2, 1], [1, 1], [2, 0], [1, 2], [0, 1], [2, 2]], [[2, 2], [2, 1], [1, 1], [2, 2], [1, 1], [2, 1]])
     )
@@ -62,7 +66,9 @@ def test_two_trials_are_tested_as_by_going_through_all_swaps():
 
 
 def test_the_choice_among_several_counts():
-    """The best of three is the same one, with the same p by itself, and a larger one among the three; given-up trials raise it further."""
+    """The best of three is the same one, with the same p by itself, and a larger one among the
+    three; given-up trials raise it further.
+    """
     first, *others = (trial(runs[0]) for runs in simulated.sample(np.random.default_rng(3), 60, [[ZERO], [ZERO + 0.4], [ZERO], [ZERO]]))
     best = max(others, key=macro_f1)
     single, chosen, more = gained(first, [best]), gained(first, others), gained(first, others, given_up=3)
@@ -84,7 +90,9 @@ def test_the_same_trial_gains_nothing():
 
 
 def test_several_tasks_count_the_same_and_swap_together():
-    """The score is the mean over tasks; twice the same task is as once, and a task that nobody gains in halves the gain."""
+    """The score is the mean over tasks; twice the same task is as once, and a task that nobody
+    gains in halves the gain.
+    """
     first, other = (runs[0] for runs in simulated.sample(np.random.default_rng(5), 50, [[ZERO], [ZERO + 0.4]]))
     once, twice = gained(trial(first), [trial(other)]), gained(trial(first, first), [trial(other, other)])
     assert (twice.value, twice.p) == pytest.approx((once.value, once.p))
@@ -120,7 +128,9 @@ def test_too_few_articles_are_refused():
 
 
 def searched(rng: np.random.Generator, count: int, others: int, given_up: int, seed: int, better: float = 0.0):
-    """A search among trials that are equal, or of which one is better: the worst of them are given up."""
+    """A search among trials that are equal, or of which one is better: the worst of them are given
+    up.
+    """
     systems = [[ZERO]] * (others + given_up) + [[ZERO + better]]
     first, *rest = (trial(runs[0]) for runs in simulated.sample(rng, count, systems))
     rest.sort(key=macro_f1, reverse=True)
@@ -138,7 +148,9 @@ def searched(rng: np.random.Generator, count: int, others: int, given_up: int, s
     ],
 )
 def test_the_best_of_equal_trials_is_seldom_called_better(count: int, others: int, given_up: int, searches: int, most: float):
-    """In at most 6 % of 2,000 searches, however many were tried; as if nobody had chosen, up to six times as often."""
+    """In at most 6 % of 2,000 searches, however many were tried; as if nobody had chosen, up to six
+    times as often.
+    """
     rng = np.random.default_rng(11)
     results = [searched(rng, count, others, given_up, trial) for trial in range(searches)]
     share, alone = (np.mean([p <= 0.05 for p in ps]) for ps in ([one.p for one in results], [one.alone for one in results]))

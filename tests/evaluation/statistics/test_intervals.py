@@ -1,7 +1,8 @@
 """Intervals: by article, the same as scipy's, quick, and covering the truth as often as they claim.
 
-Coverage of nominal 95 % intervals in 2,000 simulated samples, 1,000 draws each, in %: 11 labels, the rarest on 1.5 % of the sentences,
-12 sentences an article, and articles that differ in their mix of labels and in how hard they are::
+Coverage of nominal 95 % intervals in 2,000 simulated samples, 1,000 draws each, in %: 11 labels,
+the rarest on 1.5 % of the sentences, 12 sentences an article, and articles that differ in their mix
+of labels and in how hard they are::
 
                  macro-F1                          accuracy
     articles     percentile   BCa   widened BCa    percentile   BCa   widened BCa
@@ -83,7 +84,8 @@ def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.Monke
     articles = article_counts(scored_split(90, 30), SCHEME.topic)
     whole = resampled(articles.sums, draws=50)
     monkeypatch.setattr("haltung.evaluation.statistics.bootstrap._BLOCK", 210)
-    # To the last digit but one: a matrix product may add losses in another order where it has other rows, on some processors.
+    # To the last digit but one: a matrix product may add losses in another order where it has other
+    # rows, on some processors.
     np.testing.assert_allclose(resampled(articles.sums, draws=50), whole, rtol=1e-12)
 
 
@@ -106,7 +108,9 @@ def test_ends_are_those_of_scipy() -> None:
 
 
 def test_the_level_is_widened_as_published() -> None:
-    """The quantile of t with articles - 1 degrees, and the factor for the draws' narrowness; for many articles nothing is left of it."""
+    """The quantile of t with articles - 1 degrees, and the factor for the draws' narrowness; for
+    many articles nothing is left of it.
+    """
     from scipy.stats import norm, t
 
     assert widened(0.025, 20) == pytest.approx(norm.cdf(np.sqrt(20 / 19) * t.ppf(0.025, 19)))
@@ -133,7 +137,9 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 
 
 def test_articles_that_resemble_themselves_widen_the_interval() -> None:
-    """Ten copies of each sentence are no more evidence than one, if they are in one article; a bootstrap by sentence would not see it."""
+    """Ten copies of each sentence are no more evidence than one, if they are in one article; a
+    bootstrap by sentence would not see it.
+    """
     once = scored_split(60, 60)
     tenfold = once.subset(np.repeat(np.arange(60), 10))
     apart = dataclasses.replace(tenfold, groups=tuple(map(str, range(600))))
@@ -160,7 +166,9 @@ def test_few_articles_get_no_interval() -> None:
 
 
 def test_where_all_is_right_a_share_has_wilsons_interval_and_f1_none() -> None:
-    """No draw has a mistake in it, and an interval from 1 to 1 would claim to know; articles count, where a label has some."""
+    """No draw has a mistake in it, and an interval from 1 to 1 would claim to know; articles count,
+    where a label has some.
+    """
     given = scored_split(50, 25)
     right = dataclasses.replace(given, gold={task: given.decided(task) for task in ("topic", "stance")})
     task = with_intervals(evaluate(right), right).tasks["topic"]
@@ -240,7 +248,9 @@ def test_twelve_thousand_predictions_take_less_than_three_seconds(articles: int)
     [(40, 100, 0.88, 1.0), *(pytest.param(count, 1000, 0.93, 0.97, marks=pytest.mark.slow) for count in (40, 100, 400))],
 )
 def test_intervals_cover_the_truth_as_often_as_they_claim(articles: int, trials: int, low: float, high: float) -> None:
-    """In 93 to 97 % of 1,000 samples, for macro-F1 and accuracy; a hundred samples say so less exactly."""
+    """In 93 to 97 % of 1,000 samples, for macro-F1 and accuracy; a hundred samples say so less
+    exactly.
+    """
     rng = np.random.default_rng(20)
     truth = _metrics(sum(simulated.sample(rng, 20 * trials)[0][0].sums.sum(axis=0) for _ in range(20)))
     covered = np.zeros(2)

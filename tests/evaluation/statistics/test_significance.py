@@ -18,8 +18,9 @@ How often two equal systems are called different at 5 %, in % of 2,000 simulated
     100        5 and 5    0.058                   4.3                   56.4            55.1
     40         1 and 1    0.058 (unseen)         37.6                   39.5            37.5
 
-The last two columns count articles alone; the last row is why one run each can't tell recipes apart. On accuracy, which no
-verdict rests on, the main test calls 1.1 to 6.0 % different, 6.5 with 2 and 1 seeds, 48.9 in the last row.
+The last two columns count articles alone; the last row is why one run each can't tell recipes
+apart. On accuracy, which no verdict rests on, the main test calls 1.1 to 6.0 % different, 6.5 with
+2 and 1 seeds, 48.9 in the last row.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def p_randomised(first: Counts, second: Counts, draws: int = 2000) -> float:
 
 
 def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
-    """Its standard error is that of the draws, made good for few articles; t has articles - 1 degrees."""
+    """Its standard error is that of the draws, made good for few articles; t has articles - 1
+    degrees.
+    """
     from scipy.stats import t
 
     draws = np.random.default_rng(0).normal(0.1, 0.04, 2000)
@@ -72,7 +75,9 @@ def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
 
 
 def test_seeds_alone_give_the_test_of_welch() -> None:
-    """Where articles don't matter, what is left is the t-test for two samples of unequal variance, as scipy has it."""
+    """Where articles don't matter, what is left is the t-test for two samples of unequal variance,
+    as scipy has it.
+    """
     from scipy.stats import ttest_ind
 
     first, second = [0.61, 0.64, 0.58, 0.66], [0.52, 0.5, 0.6]
@@ -96,7 +101,9 @@ def test_articles_and_seeds_add_up() -> None:
 
 
 def test_seeds_that_do_not_differ_lend_no_spread() -> None:
-    """A linear model's three seeds give the same predictions, which says nothing about how an encoder's would differ."""
+    """A linear model's three seeds give the same predictions, which says nothing about how an
+    encoder's would differ.
+    """
     draws = np.random.default_rng(2).normal(0.1, 0.04, 1000)
     alone = difference(spread([0.6], draws), spread([0.5], np.zeros(1000)))
     assert difference(spread([0.6], draws), spread([0.5, 0.5, 0.5], np.zeros(1000))) == alone
@@ -138,7 +145,9 @@ def test_a_system_against_itself_does_not_differ() -> None:
 
 
 def test_both_systems_are_drawn_with_the_same_articles() -> None:
-    """A system that is better by the same amount in every article is better in every draw, however much articles differ."""
+    """A system that is better by the same amount in every article is better in every draw, however
+    much articles differ.
+    """
     worse = articles([[0, 1], [1, 0], [1, 1], [1, 0], [0, 1], [1, 1]] * 5)
     better = articles([[1, 2], [2, 1], [2, 2], [2, 1], [1, 2], [2, 2]] * 5)
     estimate = difference(sample_metrics([better]), sample_metrics([worse]), ACCURACY)
@@ -148,13 +157,17 @@ def test_both_systems_are_drawn_with_the_same_articles() -> None:
 
 
 def test_randomisation_is_the_exact_test_worked_out_by_hand() -> None:
-    """Three articles, each better by as much: of the eight ways to change sides, two are as far apart."""
+    """Three articles, each better by as much: of the eight ways to change sides, two are as far
+    apart.
+    """
     p = p_randomised(articles([[2, 2]] * 3), articles([[1, 1]] * 3))
     assert p == pytest.approx(0.25, abs=0.03)
 
 
 def test_randomisation_agrees_with_scipy() -> None:
-    """``permutation_test`` with permutations of samples, on the accuracies of the articles, all articles being of one length."""
+    """``permutation_test`` with permutations of samples, on the accuracies of the articles, all
+    articles being of one length.
+    """
     from scipy.stats import permutation_test
 
     rng = np.random.default_rng(2)
@@ -195,7 +208,9 @@ def test_holm_is_that_of_statsmodels() -> None:
 
 
 def test_articles_needed_are_worked_out_by_hand() -> None:
-    """Power 80 % at 5 % wants a difference of 2.80 standard errors: half of that asks for four times the articles."""
+    """Power 80 % at 5 % wants a difference of 2.80 standard errors: half of that asks for four
+    times the articles.
+    """
     estimate = Estimate(0.028, -0.01, 0.07, 0.16, 0.02, 0.0, 99)
     assert articles_needed(estimate, 100, 0.05) == 410
     assert articles_needed(estimate, 100, 0.05 / 3) > 410
@@ -226,7 +241,9 @@ def test_the_needed_articles_find_the_difference_four_times_in_five() -> None:
 @pytest.mark.parametrize(("trials", "most"), [(100, 12), pytest.param(1000, 60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("count", "seeds", "shift"), [(40, (1, 1), 0.0), (100, (3, 3), 0.1), (40, (3, 3), 0.3), (40, (3, 1), 0.3)])
 def test_equal_systems_are_seldom_called_different(count: int, seeds: tuple[int, int], shift: float, trials: int, most: int) -> None:
-    """In at most 6 % of 1,000 trials, for single runs and with seeds that differ in what they have learned."""
+    """In at most 6 % of 1,000 trials, for single runs and with seeds that differ in what they have
+    learned.
+    """
     rng = np.random.default_rng(31)
     called = 0
     for trial in range(trials):
