@@ -142,15 +142,10 @@ class Comparison:
 def compare(
     systems: Sequence[System], tasks: Sequence[str] = (), correction: str = "holm", draws: int = DRAWS, seed: int = SEED
 ) -> Comparison:
-    """Compare systems by macro-F1, in each task by itself.
+    """Compare two or more systems on the same segments by macro-F1, in each task by itself.
 
-    Args:
-        systems: two or more, all on the same segments; where one has learned fewer tasks than
-            another, those that all have learned are compared.
-        tasks: by name; none: all that the split is labelled for.
-        correction: ``holm`` over all pairs of a task, or ``none``.
-        draws: of the bootstrap and of the randomisation.
-        seed: of these draws.
+    These are ``tasks``, or all that the split is labelled for and every system has learned. The
+    correction is ``holm`` over all pairs of a task, or ``none``.
 
     Raises:
         UserError: there are fewer than two systems, two of one name, other segments, gold labels or
@@ -245,14 +240,13 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
     right = [segment_counts(system.runs[0], task).exact == 1 for system in systems]
     pairs = []
     for index, (a, b) in enumerate(order):
-        one, other = systems[a], systems[b]
         level = (1 - LEVEL) / (len(order) - ranks[index] if correction == "holm" else 1)
         sums = [np.mean([run.sums for run in counts[side]], axis=0) for side in (a, b)]
         pair = SystemPair(
-            first=one.name, second=other.name, macro_f1=differences[index], corrected=corrected[index],
+            first=systems[a].name, second=systems[b].name, macro_f1=differences[index], corrected=corrected[index],
             accuracy=significance.difference(samples[a], samples[b], _ACCURACY),
             randomisation=significance.randomisation(sums[0], sums[1], lambda part: counts[0][0].of(part).macro_f1(), draws, seed),
-            mcnemar=significance.mcnemar(right[a], right[b]) if len(one.runs) == len(other.runs) == 1 else None,
+            mcnemar=significance.mcnemar(right[a], right[b]) if len(counts[a]) == len(counts[b]) == 1 else None,
             verdict=OPEN if corrected[index] > 1 - LEVEL else BETTER if differences[index].value > 0 else WORSE,
             needed=significance.articles_needed(differences[index], articles, level),
         )  # fmt: skip
@@ -267,11 +261,10 @@ def _metrics(system: System, runs: Sequence[Counts], sample: Sampled, draws: int
     if len(runs) == 1:
         # A single run has the interval that haltung evaluate gives it.
         ends = runs[0].intervals(draws, seed)
-        macro_f1, accuracy = _with_ends(macro_f1, ends[_MACRO_F1]), _with_ends(accuracy, ends[_ACCURACY])
+        macro_f1, accuracy = (
+            replace(one, low=end.low, high=end.high) if end else one
+            for one, end in ((macro_f1, ends[_MACRO_F1]), (accuracy, ends[_ACCURACY]))
+        )
         return SystemMetrics(system.name, 1, macro_f1, accuracy, None, None)
     deviations = sample.values.std(axis=0, ddof=1)
     return SystemMetrics(system.name, len(runs), macro_f1, accuracy, float(deviations[_MACRO_F1]), float(deviations[_ACCURACY]))
-
-
-def _with_ends(estimate: Estimate, interval: Interval | None) -> Estimate:
-    return replace(estimate, low=interval.low, high=interval.high) if interval else estimate

@@ -60,21 +60,14 @@ class ScoredSplit:
         return out
 
     def decided(self, task: str) -> Ints:
-        """Return the predicted labels.
-
-        The most probable label's index, ``[n]``; for a multi-label task 0 and 1, ``[n, labels]``.
-        """
+        """Return the likeliest label's index, ``[n]``; multi-label: 0 and 1, ``[n, labels]``."""
         values = self.probabilities[task]
         single = self.scheme[task].kind == "single"
         out: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
         return out
 
     def only(self, tasks: Sequence[str]) -> ScoredSplit:
-        """Return these tasks alone.
-
-        Raises:
-            UserError: there is no such task.
-        """
+        """Return these tasks alone; ``UserError`` if there is no such task."""
         scheme = self.scheme.only(tasks)
         probabilities = {name: self.probabilities[name] for name in scheme.names}
         return replace(self, scheme=scheme, probabilities=probabilities, gold={name: self.gold[name] for name in scheme.names})
@@ -92,18 +85,10 @@ class ScoredSplit:
 
 
 def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme: Scheme, corpus: str = "", split: str = "") -> ScoredSplit:
-    """Put predictions beside the gold labels of the same segments.
-
-    Args:
-        segments: the split, in order.
-        predictions: one for each segment, in the same order.
-        scheme: names the tasks and the order of their labels.
-        corpus: the corpus's name, for titles.
-        split: the split's name, for titles.
+    """Put predictions beside the gold labels of the same segments, in the same order.
 
     Raises:
-        UserError: predictions and segments don't belong together, a label or probability is
-            missing, or a probability is not a number between 0 and 1.
+        UserError: predictions and segments differ, a probability is missing or not in [0, 1].
     """
     if len(segments) != len(predictions):
         raise UserError(f"{len(predictions)} predictions for {len(segments)} segments; predict the same split that is evaluated")
@@ -122,7 +107,7 @@ def gold(segments: Sequence[Segment], task: Task) -> Ints:
     """Return the gold labels of one task, as ``ScoredSplit`` has them.
 
     Raises:
-        UserError: a segment has a label that the task lacks, or not as many as the task's kind.
+        UserError: a label is unknown to the task, or there are not as many as its kind has.
     """
     return _encode([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
 

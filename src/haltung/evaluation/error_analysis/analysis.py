@@ -1,7 +1,4 @@
-"""An error analysis: slices, sensitivity to names, and errors to read.
-
-These are confident mistakes, confused labels, and gold labels that may be wrong.
-"""
+"""An error analysis, with its errors to read: confident mistakes, confusions, label issues."""
 
 from __future__ import annotations
 
@@ -126,10 +123,7 @@ class ErrorAnalysis:
     explanation_gap: float | None
 
     def metrics(self) -> dict[str, float]:
-        """Return the changes by masked names and the shares of flips flat, for a tracker.
-
-        ``{"stance_macro_f1_masked_change": …, "stance_flips": …}``.
-        """
+        """Return ``{"stance_macro_f1_masked_change": …, "stance_flips": …}`` for a tracker."""
         out: dict[str, float] = {}
         for name, row in self.name_sensitivity.tasks.items():
             out[f"{name}_macro_f1_masked_change"] = row.macro_f1_change.value
@@ -169,14 +163,7 @@ def wrong_rows(split: ScoredSplit, task: Task) -> list[int]:
 
 
 def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
-    """Return the most confident errors of a task, the most confident first.
-
-    Args:
-        split: predictions and gold.
-        segments: the same segments, in the same order.
-        task: of the scheme.
-        limit: how many at most.
-    """
+    """Return up to ``limit`` errors of a task, the most confident first."""
     confidence, out = _confidence(split, task), []
     gold, decided = split.gold[task.name], split.decided(task.name)
     for row in wrong_rows(split, task)[:limit]:
@@ -193,10 +180,7 @@ def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit:
 
 
 def confusions(split: ScoredSplit, task: Task, examples: int = 5) -> list[Confusion]:
-    """Return the pairs of gold and predicted label that occur, the most frequent first.
-
-    There are none for a multi-label task.
-    """
+    """Return the confused labels, the most frequent first; none for a multi-label task."""
     if task.kind == "multi":
         return []
     rows = split.labelled(task.name)
@@ -239,10 +223,7 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
 
 
 def _confidence(split: ScoredSplit, task: Task) -> Floats:
-    """Return the confidence of each decision that may be a mistake, ``[n, labels]``, elsewhere -1.
-
-    These are the predicted label, or each wrong decision of a multi-label task.
-    """
+    """Return the confidence of the predicted label or wrong decisions, ``[n, labels]``; else -1."""
     values, decided = split.probabilities[task.name], split.decided(task.name)
     if task.kind == "single":
         return np.where(np.eye(len(task), dtype=np.bool_)[decided], values, -1.0)

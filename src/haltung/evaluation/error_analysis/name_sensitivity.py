@@ -38,9 +38,8 @@ Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 # The fields of a segment that a model may read, in the order in which letters are assigned.
 _FIELDS = ("text", "target", "context")
 
-# A person follows one of these: one to three capitalised words, with particles between them. A
-# person found in this way is also found by the last of the words alone, in text, target and
-# context.
+# A person follows one of these: one to three capitalised words, with particles between them. The
+# last of the words alone is then also found, in text, target and context.
 _OFFICES = (
     r"(?:\w+-)?\w*(?:[Pp]räsident|[Kk]anzler|[Mm]inister|[Ss]precher|[Cc]hef|[Ss]ekretär|[Ff]ührer|[Mm]achthaber|[Kk]ommissar|[Bb]otschafter|"
     r"[Pp]remier|[Kk]önig|[Ss]enator|[Gg]ouverneur|[Mm]eister|[Gg]eneral|[Kk]andidat|[Dd]irektor|[Dd]iplomat|[Pp]olitiker)"
@@ -63,10 +62,7 @@ _NO_NAME = re.compile(
 
 @dataclass(frozen=True)
 class ValueWithInterval:
-    """A value and its 95 % interval by article.
-
-    The ends are None for fewer than ``bootstrap.MIN_ARTICLES`` articles.
-    """
+    """A value and its 95 % interval by article, None for fewer than ``bootstrap.MIN_ARTICLES``."""
 
     value: float
     low: float | None
@@ -112,14 +108,7 @@ def name_sensitivity(
 
     Intervals are percentiles of a bootstrap over articles, the same articles before and after.
     Where no prediction flips, or every one does, all draws agree, and the interval is Wilson's with
-    the articles for its n.
-
-    Args:
-        split: predictions and gold of the unchanged segments.
-        segments: these segments, in the same order.
-        predict: the model that ``split`` is of.
-        draws: of the bootstrap.
-        seed: of the draws, and of the states that replace others.
+    the articles for its n. ``seed`` is that of the draws, and of the states that replace others.
 
     Raises:
         UserError: no segment is labelled for any task.
@@ -192,9 +181,8 @@ def _share(flags: Bools, articles: Ints, draws: int, seed: int) -> ValueWithInte
 
 def _estimate(value: float, interval: Interval | None, articles: int) -> ValueWithInterval:
     """Return the value with its interval, without it where there are too few articles."""
-    if interval is None or articles < MIN_ARTICLES:
-        return ValueWithInterval(value, None, None)
-    return ValueWithInterval(value, interval.low, interval.high)
+    ends = (None, None) if interval is None or articles < MIN_ARTICLES else (interval.low, interval.high)
+    return ValueWithInterval(value, *ends)
 
 
 @dataclass
@@ -247,8 +235,7 @@ def swapped(segment: Segment, seed: int) -> Segment:
     mentions = {name: state_mentions(text) for name, text in texts.items()}
     genders: dict[str, str] = {}
     for mention in (mention for name in _FIELDS for mention in mentions[name]):
-        # The first name that has a gender decides; a state named by adjective or capital alone may
-        # become any neuter one.
+        # The first name with a gender decides; a state without one may become any neuter one.
         genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
     others: dict[str, State] = {}
     for code, gender in genders.items():
@@ -303,10 +290,7 @@ def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
 
 
 def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: _Letters) -> list[tuple[int, int, str]]:
-    """Return start, end and placeholder of each person.
-
-    Full names are replaced after their office, last names anywhere.
-    """
+    """Return start, end and placeholder: of full names after an office, of last names anywhere."""
     if not letters.persons:
         return []
     replacements = []
@@ -325,17 +309,11 @@ def _overlaps(start: int, end: int, mentions: Sequence[StateMention]) -> bool:
 
 @cache
 def _counterparts(gender: str) -> tuple[State, ...]:
-    """Return the states that decline as a name of this gender does.
-
-    Of plural names only those in -n (and the USA) are among them, since others have a different
-    dative.
-    """
+    """Return the states that decline as a name of this gender does."""
     kind = "n" if gender == "x" else gender
-    return tuple(
-        state
-        for state in states().values()
-        if state.is_regular and state.gender == kind and (kind != "p" or state.name.endswith(("n", "USA")))
-    )
+    alike = (state for state in states().values() if state.is_regular and state.gender == kind)
+    # Of plural names only those in -n (and the USA), since others have a different dative.
+    return tuple(state for state in alike if kind != "p" or state.name.endswith(("n", "USA")))
 
 
 def _other_form(mention: StateMention, other: State, text: str) -> str:

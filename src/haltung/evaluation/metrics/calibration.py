@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from haltung.evaluation.metrics.classification import losses, outcomes
+from haltung.evaluation.metrics.classification import losses, outcomes, ratio
 from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics import bootstrap
 from haltung.evaluation.statistics.bootstrap import DRAWS, Interval
@@ -164,24 +164,19 @@ def measure(
     thresholds: Mapping[str, Mapping[float, float | None]] | None = None,
     before: ScoredSplit | None = None,
 ) -> CalibrationReport:
-    """Return the calibration and abstention of a split.
+    """Return the calibration and abstention of a split, its temperatures applied.
 
-    Args:
-        split: gold labels beside the model's probabilities, its temperatures applied.
-        temperatures: of the tasks, as the bundle has them.
-        thresholds: of the single-label tasks for each wanted precision, as chosen on dev.
-        before: the same split with the probabilities without temperatures, to compare with.
+    ``thresholds`` are those of the single-label tasks for each wanted precision, as chosen on dev;
+    ``before`` is the same split without temperatures, to compare with.
     """
     tasks = [task for task in split.scheme if split.labelled(task.name).any()]
     bare = {task.name: calibration(before, task, draws=0) for task in tasks} if before is not None else {}
     return CalibrationReport(
-        corpus=split.corpus,
-        split=split.split,
-        temperatures=dict(temperatures or {}),
+        split.corpus, split.split, dict(temperatures or {}),
         tasks={task.name: calibration(split, task) for task in tasks},
         abstention={task.name: abstention(split, task, (thresholds or {}).get(task.name, {})) for task in tasks if task.kind == "single"},
         before={name: UncalibratedMetrics(metrics.ece, metrics.brier, metrics.log_loss) for name, metrics in bare.items()},
-    )
+    )  # fmt: skip
 
 
 def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = DRAWS) -> TaskCalibration:
@@ -213,10 +208,8 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
         many, drawn_off, drawn_hits = np.moveaxis(drawn[:, :-2].reshape(draws, 3, -1), 1, 0)
         ece_interval = _ece_interval(drawn_off / many.sum(axis=1, keepdims=True), gaps)
         # An empty bin of a draw says nothing about its accuracy; the percentiles leave it out.
-        accuracy = np.divide(drawn_hits, many, out=np.full(many.shape, np.nan), where=many > 0)
-        present = (counts > 0).sum(axis=0)
-        shares = zip(accuracy.T, (hits / n).tolist(), present.tolist(), strict=True)
-        ends = [bootstrap.share_interval(draws_, share, size) for draws_, share, size in shares]
+        shares = zip(ratio(drawn_hits, many, np.nan).T, (hits / n).tolist(), (counts > 0).sum(axis=0).tolist(), strict=True)
+        ends = [bootstrap.share_interval(accuracy, share, size) for accuracy, share, size in shares]
     return TaskCalibration(
         task=task.name, kind=task.kind, n=len(gold), groups=len(counts),
         confidence=float(confidence.mean()), accuracy=float(right.mean()),
@@ -256,11 +249,8 @@ def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
     too high in a sample, and higher still in a sample of it, so that its percentiles never reach
     the 0 of a perfectly calibrated model. The interval has instead those true gaps, a multiple of
     the observed ones, for which the observed ECE is among the middle 95 %, when the noise is that
-    of the draws around the observed gaps.
-
-    Args:
-        drawn: confidence minus accuracy of each bin, times its share, ``[draws, bins]``.
-        gaps: the same in the sample, ``[bins]``.
+    of the draws around the observed gaps. ``drawn`` is confidence minus accuracy of each bin, times
+    its share, ``[draws, bins]``; ``gaps`` the same in the sample, ``[bins]``.
     """
     noise, observed = drawn - gaps, float(np.abs(gaps).sum())
     scales = np.linspace(0, 2, 41)
@@ -281,14 +271,9 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
 
     The area under the curve of risk against coverage: Geifman, Uziel and El-Yaniv (2019),
     "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers". Intervals are percentiles of
-    the bootstrap over articles, with the thresholds as they are.
-
-    Args:
-        split: at least one labelled segment; on dev, which chose the thresholds, the precision is
-            too high.
-        task: which one.
-        thresholds: for each wanted precision, as chosen on dev (see ``threshold``).
-        draws: of the bootstrap; none: no intervals.
+    the bootstrap over articles, with the thresholds as they are; without ``draws`` there are none.
+    ``thresholds`` are by wanted precision, as chosen on dev (see ``threshold``), where the
+    precision is too high for that reason.
     """
     rows = split.labelled(task.name)
     confidence, right = outcomes(split.gold[task.name][rows], split.probabilities[task.name][rows])
@@ -310,8 +295,8 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
     def statistic(sums: Floats) -> Floats:
         many, mistakes, kept, hits = np.split(sums, np.cumsum([part[-1] + 1, part[-1] + 1, len(levels)]), axis=1)
         total = many.sum(axis=1, keepdims=True)
-        area = (_ratio(np.cumsum(mistakes, axis=1), np.cumsum(many, axis=1), 0.0) * many).sum(axis=1, keepdims=True) / total
-        return np.hstack([area, kept / total, _ratio(hits, kept, np.nan)])
+        area = (ratio(np.cumsum(mistakes, axis=1), np.cumsum(many, axis=1)) * many).sum(axis=1, keepdims=True) / total
+        return np.hstack([area, kept / total, ratio(hits, kept, np.nan)])
 
     sample = statistic(bootstrap.resampled(sums, draws)) if draws and len(sums) >= bootstrap.MIN_ARTICLES else None
     points = []
@@ -363,11 +348,6 @@ def _operating(wished: float, threshold: float | None, answered: Floats, right: 
         sizes = len(np.unique(articles)), len(np.unique(articles[rows]))
         ends = [bootstrap.share_interval(draws[:, index], share, sizes[index]) for index, share in enumerate((coverage, precision))]
     return Operating(wished, threshold, int(answered.sum()), coverage, ends[0], precision, ends[1])
-
-
-def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
-    out: Floats = np.divide(above, below, out=np.full(above.shape, otherwise), where=below > 0)
-    return out
 
 
 def _expected(wrong: Floats, confidence: Floats) -> Floats:

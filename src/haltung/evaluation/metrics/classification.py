@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import fmean, stdev
 
 import numpy as np
@@ -51,13 +52,13 @@ class Counts:
 
     def accuracy(self) -> Floats:
         """Return the share of segments with all labels right, ``[...]``."""
-        return _ratio(self.exact, self.sums[..., -2])
+        return ratio(self.exact, self.sums[..., -2])
 
     def macro_f1(self) -> Floats:
         """Return the mean F1 of the labels that count, ``[...]``."""
         correct, predicted, support = self.by_label()
-        f1, weights = _ratio(2 * correct, predicted + support), self.averaged()
-        return _ratio((f1 * weights).sum(axis=-1), weights.sum(axis=-1))
+        f1, weights = ratio(2 * correct, predicted + support), self.averaged()
+        return ratio((f1 * weights).sum(axis=-1), weights.sum(axis=-1))
 
     def averaged(self) -> Floats:
         """Return the weight of each label in macro-F1, 0 or 1, ``[..., labels]``."""
@@ -70,8 +71,8 @@ class Counts:
         The shape is ``[..., 5 + 3 * labels]``; nan stands where nothing can be divided by.
         """
         correct, predicted, support = self.by_label()
-        micro = _ratio(2 * correct.sum(axis=-1), (predicted + support).sum(axis=-1))
-        weighted = _ratio((_ratio(2 * correct, predicted + support) * support).sum(axis=-1), support.sum(axis=-1))
+        micro = ratio(2 * correct.sum(axis=-1), (predicted + support).sum(axis=-1))
+        weighted = ratio((ratio(2 * correct, predicted + support) * support).sum(axis=-1), support.sum(axis=-1))
         with np.errstate(invalid="ignore", divide="ignore"):
             heads = [self.macro_f1(), self.accuracy(), micro, weighted, self.sums[..., -1] / self.sums[..., -2]]
             by_label = [correct / predicted, correct / support, 2 * correct / (predicted + support)]
@@ -86,8 +87,7 @@ class Counts:
         ends = bootstrap.bca_intervals(self.sums, lambda sums: self.of(sums).metrics(), draws, seed)
         if len(self.sums) < bootstrap.MIN_ARTICLES:
             return ends
-        # Accuracy is a share of all articles, precision of those where the label is predicted,
-        # recall of those where it is gold.
+        # Accuracy is a share of all articles; precision, recall of those with the label.
         _, predicted, support = ((part > 0).sum(axis=0) for part in self.by_label())
         every = len(self.sums)
         articles = [0, every, 0 if self.all_labels else every, 0, 0, *predicted, *support]
@@ -114,11 +114,8 @@ class TaskMean:
 def tally(gold: Ints, decided: Ints, labels: int, loss: Floats | None = None) -> Counts:
     """Return the counts of each segment by itself, ``[n, columns]``.
 
-    Args:
-        gold: ``[n]`` label indices, or ``[n, labels]`` of 0 and 1; no row unlabelled.
-        decided: the same for the predictions.
-        labels: how many labels the task has.
-        loss: the log loss of each segment, ``[n]``; 0 where it is not given.
+    ``gold`` and ``decided`` are ``[n]`` label indices, or ``[n, labels]`` of 0 and 1, with no row
+    unlabelled; ``loss`` is the log loss of each segment, ``[n]``, 0 where it is not given.
     """
     single = gold.ndim == 1
     has, given = (np.eye(labels, dtype=np.int64)[part] if single else part for part in (gold, decided))
@@ -234,14 +231,15 @@ def summary(results: Sequence[EvaluationResult]) -> Summary:
     for other in results[1:]:
         for name in ("corpus", "split", "n", "groups", "scheme", "scheme_digest"):
             if getattr(other, name) != getattr(first, name):
-                raise UserError(
-                    f"evaluations of different {name.replace('_', ' ')} can't be averaged: {getattr(first, name)!r} and "
-                    f"{getattr(other, name)!r}; evaluate all runs on the same split with the same scheme"
-                )
+                found = f"{getattr(first, name)!r} and {getattr(other, name)!r}; evaluate all runs on the same split with the same scheme"
+                raise UserError(f"evaluations of different {name.replace('_', ' ')} can't be averaged: {found}")
         if {name: task.n for name, task in other.tasks.items()} != {name: task.n for name, task in first.tasks.items()}:
             why = "their segments are labelled for different tasks; evaluate all runs on the same split"
             raise UserError(f"evaluations can't be averaged: {why}")
-    tasks = {name: {metric: _spread([run.tasks[name].value(metric) for run in results]) for metric in HEADLINE} for name in first.tasks}
+    tasks: dict[str, dict[str, Spread]] = {name: {} for name in first.tasks}
+    for name, metric in product(tasks, HEADLINE):
+        values = [run.tasks[name].value(metric) for run in results]
+        tasks[name][metric] = Spread(fmean(values), stdev(values) if len(values) > 1 else None, tuple(values))
     return Summary(first.corpus, first.split, first.n, len(results), tasks)
 
 
@@ -274,14 +272,10 @@ def _majority(gold: Ints, task: Task) -> Baseline:
     return Baseline(labels, float(counts.accuracy()), float(counts.macro_f1()))
 
 
-def _spread(values: list[float]) -> Spread:
-    return Spread(fmean(values), stdev(values) if len(values) > 1 else None, tuple(values))
-
-
 def _named(names: Sequence[str], ends: Sequence[Interval | None]) -> dict[str, Interval]:
     return {name: interval for name, interval in zip(names, ends, strict=True) if interval is not None}
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    out: Floats = np.divide(above, below, out=np.zeros(np.shape(above)), where=below > 0)
-    return out
+def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
+    """Return the ratio, ``otherwise`` where nothing can be divided by."""
+    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), otherwise), where=below > 0))

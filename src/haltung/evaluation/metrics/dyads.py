@@ -100,15 +100,9 @@ def evaluate_dyads(
     gold: DyadSets, predicted: DyadSets, articles: Sequence[str], candidates: Sequence[Collection[str]] | None = None,
     draws: int = DRAWS, seed: int = SEED,
 ) -> DyadMetrics:  # fmt: skip
-    """Return how well the predicted dyads agree with the gold ones.
+    """Return how well the predicted dyads of each segment agree with the gold ones.
 
-    Args:
-        gold: the dyads of each segment.
-        predicted: the same, in the same order.
-        articles: the article of each segment.
-        candidates: the codes that could be chosen in each segment.
-        draws: of the bootstrap by article.
-        seed: of the draws.
+    ``candidates`` are the codes that could be chosen in each segment.
 
     Raises:
         UserError: there is no segment, or the lists are not equally long.
@@ -127,12 +121,9 @@ def evaluate_dyads(
 def precisions(
     gold: DyadSets, predicted: Sequence[Collection[tuple[float, Dyad]]], levels: Sequence[float] = LEVELS
 ) -> tuple[Precision, ...]:
-    """Return how many dyads have at least a probability, and how many of those are right.
+    """Return how many dyads have at least a probability, and the share of those that is right.
 
-    Args:
-        gold: the dyads of each segment.
-        predicted: the same, each with its probability.
-        levels: the probabilities; one that no dyad has is left out.
+    A level that no dyad reaches is left out.
     """
     rows = [(probability, dyad in wanted) for wanted, answered in zip(gold, predicted, strict=True) for probability, dyad in answered]
     remaining = {level: [right for probability, right in rows if probability >= level] for level in levels}

@@ -30,11 +30,8 @@ def are_minimal_pairs(segments: Sequence[Segment]) -> bool:
 def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tuple[PhenomenonMetrics, ...]]:
     """Return the metrics by phenomenon, that of all pairs first.
 
-    Tasks are the single-label ones whose gold labels differ within at least one pair.
-
-    Args:
-        split: predictions and gold of the minimal pairs.
-        segments: the same segments, in the same order (see ``are_minimal_pairs``).
+    Tasks are the single-label ones whose gold labels differ within at least one pair. The segments
+    are those of the split, in the same order (see ``are_minimal_pairs``).
     """
     rows = {segment.id: row for row, segment in enumerate(segments)}
     kinds = {segment.article: segment.genre for segment in segments}

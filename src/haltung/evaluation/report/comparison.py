@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haltung.errors import UserError
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, PublishedResult, SystemPair, TaskComparison
 from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
-from haltung.evaluation.report.page import inlined, rendered
+from haltung.evaluation.report.page import check_replaceable, inlined, rendered
 from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, canvas, finish, localise, save
 from haltung.evaluation.report.tables import Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
@@ -48,14 +47,12 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
     result = comparison.tasks[task]
     rows = [
         (
-            row.system,
-            _estimate(row.macro_f1, language),
+            row.system, _estimate(row.macro_f1, language),
             "–" if row.macro_f1_deviation is None else number(row.macro_f1_deviation, language),
-            _estimate(row.accuracy, language),
-            str(row.runs),
+            _estimate(row.accuracy, language), str(row.runs),
         )
         for row in result.standings
-    ]
+    ]  # fmt: skip
     published = [
         (f"{one.system} ({word('published', language)})", number(one.macro_f1, language), "–", "–", "–")
         for one in comparison.references
@@ -92,10 +89,7 @@ def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en
 
 
 def verdict(pair: SystemPair, comparison: Comparison, language: str = "en") -> str:
-    """Return the verdict in words.
-
-    ``better``, ``worse`` or ``not distinguishable with these data (it would take about 410 …)``.
-    """
+    """Return ``better``, ``worse`` or ``not distinguishable with these data (it would take …)``."""
     if pair.verdict != OPEN:
         return word("compared_better" if pair.verdict == BETTER else "compared_worse", language)
     unit = _unit(comparison, language)
@@ -149,10 +143,7 @@ def markdown(comparison: Comparison, scheme: Scheme, language: str = "en") -> st
 
 
 def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
-    """Return all tables as LaTeX, each a ``table`` no wider than a line.
-
-    A comment at the top names the packages that they need.
-    """
+    """Return all tables as LaTeX, each a ``table`` no wider than a line, with the packages."""
     return "\n".join([_PACKAGES, *(_tabular(table) for table in _grids(comparison, scheme, language))])
 
 
@@ -192,24 +183,16 @@ def pairs_csv(comparison: Comparison) -> str:
 def write(
     folder: Path, comparison: Comparison, scheme: Scheme, language: str = "en", details: Mapping[str, str] | None = None
 ) -> list[Path]:
-    """Write the comparison and return its files.
+    """Write page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task; return these files.
 
-    The folder appears whole or not at all, and replaces an older comparison there.
-
-    Args:
-        folder: becomes the page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task.
-        comparison: the systems' results and their tests.
-        scheme: names tasks.
-        language: of page, Markdown, LaTeX and plots, ``en`` or ``de``.
-        details: facts to list at the foot of the page, such as the command and the runs' ids.
+    The folder appears whole or not at all, and replaces an older comparison there. ``details`` are
+    facts to list at the foot of the page, such as the command and the runs' ids.
 
     Raises:
-        UserError: the language is unknown, or the folder has something other than a comparison in
-            it.
+        UserError: the language is unknown, or the folder has something else in it.
     """
     checked(language)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / DATA).is_file()):
-        raise UserError(f"{folder} is not empty and no comparison; nothing was written there, choose another folder with output=FOLDER")
+    check_replaceable(folder, DATA, "comparison")
     with atomic_folder(folder) as scratch:
         plots = {task: save(forest(comparison, task, scheme, language), scratch / f"{task}_forest") for task in comparison.tasks}
         texts = {
@@ -265,14 +248,10 @@ def _page(comparison: Comparison, scheme: Scheme, plots: Mapping[str, Path], lan
         for task, result in comparison.tasks.items()
     ]
     return rendered(
-        "comparison.html.j2",
-        language,
-        title=" · ".join(comparison.systems),
+        "comparison.html.j2", language, title=" · ".join(comparison.systems), sections=sections, notes=notes(comparison, language),
         split_title=split_title(comparison.corpus, comparison.split, language),
-        sections=sections,
-        notes=notes(comparison, language),
         details={**details, word("scheme", language): f"{comparison.scheme} ({comparison.scheme_digest})"},
-    )
+    )  # fmt: skip
 
 
 def _grids(comparison: Comparison, scheme: Scheme, language: str) -> list[Grid]:

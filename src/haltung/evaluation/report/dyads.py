@@ -18,47 +18,36 @@ if TYPE_CHECKING:
 
 
 def tables(
-    systems: Mapping[str, DyadMetrics],
-    differences: Mapping[str, Difference],
-    swaps: Mapping[str, Mapping[str, Any] | None],
-    precisions: Sequence[Precision] = (),
-    language: str = "en",
-) -> list[Grid]:
-    """Return the tables of one or more systems.
-
-    They show F1 of each part, its components, each stance, the difference, and role swaps.
+    systems: Mapping[str, DyadMetrics], differences: Mapping[str, Difference], swaps: Mapping[str, Mapping[str, Any] | None],
+    precisions: Sequence[Precision] = (), language: str = "en",
+) -> list[Grid]:  # fmt: skip
+    """Return the tables: F1 of each part, its components, each stance, the difference, role swaps.
 
     Args:
-        systems: metrics by name, ``model`` or ``rules``; the first one is also shown by stance and
-            by probability.
+        systems: metrics by name, ``model`` or ``rules``; the first one is also shown by stance.
         differences: of the first to the second, by part; empty for a single system.
         swaps: for each system its metrics on role swaps (see ``events.dyads.scoring.swapped``).
-        precisions: of the first system, by the probability of its dyads; empty where it has no
-            probabilities.
+        precisions: of the first system, by the probability of its dyads, where it has any.
         language: ``en`` or ``de``.
     """
     name, first = next(iter(systems.items()))
     title = f"{word('dyads', language)}: {first.segments} {word('segments', language)}, {first.articles} {word('articles', language)}"
     rows: list[tuple[str, ...]] = [
         (
-            word(system, language),
-            _part(part, language),
-            estimate(match.f1, match.interval, language),
-            number(match.precision, language),
-            number(match.recall, language),
+            word(system, language), _part(part, language), estimate(match.f1, match.interval, language),
+            number(match.precision, language), number(match.recall, language),
         )
         for system, metrics in systems.items()
         for part, match in metrics.parts.items()
-    ]
+    ]  # fmt: skip
     out = [grid(title, ("system", "dyads_right", "f1_interval", "precision", "recall"), rows, language, left=2)]
     rows = [
         (
-            word(system, language),
-            number(metrics.actors.recall, language) if metrics.actors else "–",
+            word(system, language), number(metrics.actors.recall, language) if metrics.actors else "–",
             number(metrics.stance_given_pair, language),
         )
         for system, metrics in systems.items()
-    ]
+    ]  # fmt: skip
     out.append(grid(word("dyads_parts", language), ("system", "dyads_actor_recall", "dyads_stance_given_pair"), rows, language))
     rows = [(stance, str(match.gold), str(match.found), number(match.f1, language)) for stance, match in first.stances.items()]
     title = f"{word(name, language)}, {word('dyads_by_stance', language)}"
@@ -107,28 +96,23 @@ def plot(systems: Mapping[str, DyadMetrics], subtitle: str, language: str = "en"
 
 
 def plain(
-    systems: Mapping[str, DyadMetrics],
-    differences: Mapping[str, Difference],
-    swaps: Mapping[str, Mapping[str, Any] | None],
+    systems: Mapping[str, DyadMetrics], differences: Mapping[str, Difference], swaps: Mapping[str, Mapping[str, Any] | None],
     precisions: Sequence[Precision] = (),
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Return everything as plain data for ``dyads.json``."""
     return {
         "systems": {
             name: {
-                "segments": metrics.segments,
-                "articles": metrics.articles,
+                "segments": metrics.segments, "articles": metrics.articles,
                 "parts": {part: _match(match) for part, match in metrics.parts.items()},
                 "stances": {stance: _match(match) for stance, match in metrics.stances.items()},
-                "stance_given_pair": metrics.stance_given_pair,
-                "actor_recall": metrics.actors.recall if metrics.actors else None,
+                "stance_given_pair": metrics.stance_given_pair, "actor_recall": metrics.actors.recall if metrics.actors else None,
                 "role_swaps": dict(swap) if (swap := swaps.get(name)) else None,
             }
             for name, metrics in systems.items()
         },
-        "precisions": [asdict(one) for one in precisions],
-        "differences": {part: asdict(one) for part, one in differences.items()},
-    }
+        "precisions": [asdict(one) for one in precisions], "differences": {part: asdict(one) for part, one in differences.items()},
+    }  # fmt: skip
 
 
 def _part(part: str, language: str) -> str:

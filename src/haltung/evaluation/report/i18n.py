@@ -21,13 +21,10 @@ def word(key: str, language: str = "en", **values: object) -> str:
 
 @cache
 def words(package: str, language: str, *path: str) -> Mapping[str, str]:
-    """Return the words of one language by key.
+    """Return the words of one language by key, from ``words.tsv`` or ``path`` in the package.
 
-    Args:
-        package: has the table, a TSV file with a header and the columns key, English, German. Lines
-            that begin with ``#`` are comments.
-        language: ``en`` or ``de``.
-        path: of the table inside the package; ``words.tsv`` by default.
+    The table is a TSV file with a header and the columns key, English, German. Lines that begin
+    with ``#`` are comments.
     """
     text = resources.files(package).joinpath(*(path or ("words.tsv",))).read_text(encoding="utf-8")
     _, *rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
@@ -36,11 +33,7 @@ def words(package: str, language: str, *path: str) -> Mapping[str, str]:
 
 
 def checked(language: str) -> str:
-    """Return the language.
-
-    Raises:
-        UserError: it is neither ``en`` nor ``de``.
-    """
+    """Return the language; ``UserError`` if it is neither ``en`` nor ``de``."""
     if language not in LANGUAGES:
         raise UserError(f"unknown language '{language}'; allowed are {listed(LANGUAGES)}")
     return language

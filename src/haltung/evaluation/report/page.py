@@ -37,28 +37,20 @@ class _Content:
 
 
 def write(
-    folder: Path,
-    result: EvaluationResult,
-    split: ScoredSplit,
-    *,
-    language: str = "en",
-    history: Sequence[Mapping[str, float]] = (),
-    title: str = "",
-    details: Mapping[str, str] | None = None,
-    calibration: CalibrationReport | None = None,
+    folder: Path, result: EvaluationResult, split: ScoredSplit, *, language: str = "en", history: Sequence[Mapping[str, float]] = (),
+    title: str = "", details: Mapping[str, str] | None = None, calibration: CalibrationReport | None = None,
     analysis: ErrorAnalysis | None = None,
-) -> list[Path]:
-    """Write the report and return its files.
+) -> list[Path]:  # fmt: skip
+    """Write the report and return its files: page, metrics, predictions, and plots as PNG.
 
     The folder appears whole or not at all, and replaces an older report there.
 
     Args:
-        folder: becomes ``evaluation.json``, ``predictions.parquet``, ``report.html`` and the plots
-            as PNG.
+        folder: of the report.
         result: the metrics of the split.
         split: the predictions and gold labels that they were computed from.
         language: of the page and the plots, ``en`` or ``de``.
-        history: of the training (see ``training_plots.curves``); none: there is no plot of it.
+        history: adds the training's curves (see ``training_plots.curves``).
         title: what was evaluated, such as the run's name.
         details: facts to list at the foot of the page, such as commit, encoder, seed.
         calibration: adds reliability, coverage against risk, and ``calibration.json``.
@@ -68,8 +60,7 @@ def write(
         UserError: the language is unknown, or the folder has something other than a report in it.
     """
     checked(language)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / METRICS).is_file()):
-        raise UserError(f"{folder} is not empty and no report; nothing was written there, choose another folder with output=FOLDER")
+    check_replaceable(folder, METRICS, "report")
     with atomic_folder(folder) as scratch:
         content = _Content(result, split.scheme, calibration, analysis, language)
         saved: dict[tuple[str, str], Path] = {}
@@ -77,17 +68,19 @@ def write(
             saved[task, kind] = style.save(figure, scratch / f"{task}_{kind}")
         if history:
             saved["", "curves"] = style.save(training_plots.curves(history, title, language, split.scheme), scratch / "curves")
-        names = [PAGE, METRICS, PREDICTIONS]
-        (scratch / PAGE).write_text(_page(content, saved, title, details or {}), encoding="utf-8")
-        (scratch / METRICS).write_text(result.to_json(), encoding="utf-8")
+        texts = {PAGE: _page(content, saved, title, details or {}), METRICS: result.to_json()}
+        texts |= {CALIBRATION: calibration.to_json()} if calibration else {}
+        texts |= {ERROR_ANALYSIS: analysis.to_json()} if analysis else {}
+        for name, text in texts.items():
+            (scratch / name).write_text(text, encoding="utf-8")
         write_predictions(scratch / PREDICTIONS, split)
-        if calibration is not None:
-            (scratch / CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
-            names.append(CALIBRATION)
-        if analysis is not None:
-            (scratch / ERROR_ANALYSIS).write_text(analysis.to_json(), encoding="utf-8")
-            names.append(ERROR_ANALYSIS)
-    return [folder / name for name in (*names, *(path.name for path in saved.values()))]
+    return [folder / name for name in (*texts, PREDICTIONS, *(path.name for path in saved.values()))]
+
+
+def check_replaceable(folder: Path, file: str, content: str) -> None:
+    """Raise ``UserError`` if a folder has anything but a report, known by its ``file``, in it."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / file).is_file()):
+        raise UserError(f"{folder} is not empty and no {content}; nothing was written there, choose another folder with output=FOLDER")
 
 
 def rendered(template: str, language: str, **values: Any) -> str:
@@ -128,20 +121,15 @@ def _page(content: _Content, saved: Mapping[tuple[str, str], Path], title: str, 
     subtitle = split_title(result.corpus, result.split, language)
     curves = saved.get(("", "curves"))
     return rendered(
-        "report.html.j2",
-        language,
-        title=title or subtitle,
-        split_title=subtitle,
-        size=tables.size(result, language),
-        warnings=tables.warnings(result, language),
-        headline=tables.headline(result, scheme, language),
+        "report.html.j2", language, title=title or subtitle, split_title=subtitle, size=tables.size(result, language),
+        warnings=tables.warnings(result, language), headline=tables.headline(result, scheme, language),
         sections=[_section(content, saved, name) for name in result.tasks],
         calibration=tables.calibration(content.calibration, scheme, language) if content.calibration else None,
         gap=number(analysis.explanation_gap, language, 2) if analysis and analysis.explanation_gap is not None else "",
         masking=tables.name_sensitivity(analysis.name_sensitivity, scheme, language) if analysis else None,
         curves=(inlined(curves), word("curves", language)) if curves else None,
         details={**details, word("scheme", language): f"{result.scheme} ({result.scheme_digest})"},
-    )
+    )  # fmt: skip
 
 
 def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str) -> dict[str, Any]:

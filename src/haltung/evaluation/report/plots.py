@@ -42,10 +42,7 @@ _VERDICTS = {"worse": (VERMILION, "v"), "better": (BLUE, "^"), "level": (SKY, "o
 
 
 def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw a single-label task's confusion matrix.
-
-    It shows counts, coloured by their share of the row (the gold label).
-    """
+    """Draw a single-label task's confusion matrix, coloured by the share of the row (gold)."""
     metrics = result.tasks[task.name]
     counts = np.array(metrics.confusion)
     support = counts.sum(axis=1, keepdims=True)
@@ -80,10 +77,7 @@ def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Fig
 
 
 def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw F1 of each label as a bar with its interval, precision and recall as marks.
-
-    Macro-F1 is a line across.
-    """
+    """Draw F1 of each label as a bar with its interval, precision and recall as marks."""
     metrics = result.tasks[task.name]
     names = {label.id: label.name(language) for label in task.labels}
     rows = np.arange(len(task))
@@ -94,8 +88,7 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     intervals = [label.intervals.get("f1") for label in metrics.labels]
     if any(intervals):
         whiskers(axes, f1, rows, intervals, SOFT)
-    # A label that is never predicted has no precision, one that never occurs no recall; a mark at 0
-    # would be misleading.
+    # A label never predicted has no precision, one that never occurs no recall: no mark at 0.
     precision = [label.precision if label.predicted else np.nan for label in metrics.labels]
     recall = [label.recall if label.support else np.nan for label in metrics.labels]
     marks(axes, precision, rows, "D", BLUE, word("precision", language))
@@ -166,14 +159,7 @@ def distribution(result: EvaluationResult, task: Task, language: str = "en") -> 
 def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", limit: int = 30) -> Figure:
     """Draw each judged slice's difference in accuracy to the rest, worse ones first.
 
-    Each is a mark with its 95 % interval.
-
-    Args:
-        analysis: the slices.
-        scheme: names the labels of the other tasks.
-        task: the task whose slices are drawn.
-        language: ``en`` or ``de``.
-        limit: how many at most; the ones that differ least are left out.
+    Each is a mark with its 95 % interval. Beyond ``limit``, those that differ least are left out.
     """
     judged = [row for row in analysis.tasks.get(task.name, ()) if row.verdict != "few"]
     largest = sorted(judged, key=lambda row: (row.verdict == "level", -abs(row.difference)))[:limit]
@@ -201,10 +187,7 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en", l
 
 
 def reliability(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
-    """Draw the share of right answers over their probability, above the answers' density.
-
-    There is one mark with its interval for each bin.
-    """
+    """Draw each bin's share of right answers over its probability, above the answers' density."""
     metrics = report.tasks[task.name]
     figure = canvas(6.4, 6.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
@@ -240,10 +223,7 @@ def reliability(report: CalibrationReport, task: Task, language: str = "en") -> 
 
 
 def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
-    """Draw the share of mistakes among the surest segments over the share that those are.
-
-    Marks show the thresholds chosen on dev.
-    """
+    """Draw the share of mistakes among the surest segments, with the thresholds chosen on dev."""
     metrics = report.abstention[task.name]
     figure = canvas(6.4, 4.4)
     axes = figure.add_subplot()

@@ -1,8 +1,4 @@
-"""How plots look: colours, frame, legend, and the way they are saved.
-
-Colour-blind readers can distinguish the colours. Figures are made without pyplot and its global
-state.
-"""
+"""How plots look: colours, frame, legend; without pyplot and its global state."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito (2008), "Color Universal Design"; used in this order.
+# For colour-blind readers: Okabe and Ito (2008), "Color Universal Design"; used in this order.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 INK, SOFT, FAINT = "#222222", "#666666", "#DDDDDD"
 LINES, _MARKERS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", "D", "v", "P")
@@ -66,13 +62,9 @@ def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: S
 
 
 def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> list[list[float]]:
-    """Return how far each interval extends below and above its value, ``[2][n]``.
-
-    It is 0 where there is no interval.
-    """
+    """Return how far each interval, if any, extends below and above its value, ``[2][n]``."""
     ends = [(end.low, end.high) if end else (value, value) for value, end in zip(values, intervals, strict=True)]
-    # Rounding may put an end on the other side of the value, and matplotlib refuses a negative
-    # length.
+    # Rounding may put an end on the other side; matplotlib refuses a negative length.
     below = [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)]
     above = [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)]
     return [below, above]

@@ -57,8 +57,7 @@ class Grid:
             # In a narrow terminal words may wrap, but never break.
             longest = max((len(part) for cell in (column, *(row[index] for row in self.rows)) for part in cell.split()), default=0)
             is_left = index < self.left
-            # A value with its interval is long: in a narrow terminal the interval wraps below it,
-            # rather than be cut off.
+            # In a narrow terminal an interval wraps below its value, rather than be cut off.
             no_wrap = not is_left and not any(" [" in row[index] for row in self.rows)
             table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=no_wrap, min_width=longest)
         body = len(self.rows) - self.foot
@@ -93,8 +92,7 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
         base = metrics.majority
         intervals = {metric: interval for metric, interval in metrics.intervals.items() if not brief or metric in ("macro_f1", "accuracy")}
         texts = {metric: estimate(getattr(metrics, metric), intervals.get(metric), language) for metric in HEADLINE}
-        # For a single-label task micro-F1 equals accuracy; the same number twice would look like
-        # two results.
+        # Where it equals accuracy, the same number twice would look like two results.
         micro = [texts["micro_f1"] if metrics.kind == "multi" else ""] if multi else []
         values = [texts["macro_f1"], number(base.macro_f1, language), texts["accuracy"], number(base.accuracy, language)]
         rows.append((scheme[name].title(language), *values, *micro, texts["log_loss"], count(metrics.n, language)))
@@ -122,15 +120,11 @@ def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: boo
 
     rows = (
         (
-            names[label.label],
-            cell(label, "precision", label.predicted > 0),
-            cell(label, "recall", label.support > 0),
-            cell(label, "f1", label.predicted + label.support > 0),
-            count(label.support, language),
-            count(label.predicted, language),
+            names[label.label], cell(label, "precision", label.predicted > 0), cell(label, "recall", label.support > 0),
+            cell(label, "f1", label.predicted + label.support > 0), count(label.support, language), count(label.predicted, language),
         )
         for label in metrics.labels
-    )
+    )  # fmt: skip
     columns = ("label", "precision", "recall", "f1", "support", "predicted")
     return grid(f"{task.title(language)} {word('per_label', language)}", columns, rows, language)
 
@@ -139,14 +133,12 @@ def phenomena(metrics: Sequence[PhenomenonMetrics], task: Task, language: str = 
     """Return one row for each phenomenon of a corpus of minimal pairs."""
     rows = (
         (
-            word("all", language) if row.phenomenon == ALL else row.phenomenon,
-            count(row.pairs, language),
-            estimate(row.accuracy, row.intervals.get("accuracy"), language),
-            estimate(row.both, row.intervals.get("both"), language),
-            "–" if row.apart is None else estimate(row.apart, row.intervals.get("apart"), language),
+            word("all", language) if row.phenomenon == ALL else row.phenomenon, count(row.pairs, language),
+            *("–" if value is None else estimate(value, row.intervals.get(metric), language) for metric, value in
+              (("accuracy", row.accuracy), ("both", row.both), ("apart", row.apart))),
         )
         for row in metrics
-    )
+    )  # fmt: skip
     title = f"{task.title(language)} {word('phenomena', language)}"
     return grid(title, ("phenomenon", "pairs", "accuracy", "both", "apart"), rows, language)
 
@@ -166,18 +158,14 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en") -
     """Return one row for each slice of the task."""
     rows = (
         (
-            slice_title(row, scheme, language),
-            count(row.n, language),
-            count(row.articles, language),
-            number(row.accuracy, language),
-            number(row.macro_f1, language),
-            signed(row.difference, language, zero="±"),
+            slice_title(row, scheme, language), count(row.n, language), count(row.articles, language),
+            number(row.accuracy, language), number(row.macro_f1, language), signed(row.difference, language, zero="±"),
             "–" if row.low is None or row.high is None else " … ".join(signed(end, language, zero="±") for end in (row.low, row.high)),
             "–" if row.adjusted is None else number(row.adjusted, language),
             word(f"slice_{row.verdict}", language),
         )
         for row in analysis.tasks.get(task.name, ())
-    )
+    )  # fmt: skip
     columns = ("slice", "segments", "articles", "accuracy", "macro_f1", "to_the_rest", "interval_95", "adjusted_p", "verdict")
     return grid(f"{task.title(language)} {word('by_slice', language)}", columns, rows, language)
 
@@ -194,56 +182,37 @@ def slice_title(row: Slice, scheme: Scheme, language: str = "en") -> str:
 def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = "en") -> Grid:
     """Return one row for each task: macro-F1 before and after masking, and the share of flips."""
 
-    def change(value: float) -> str:
-        return signed(value, language)
-
-    def share(value: float) -> str:
-        return number(value, language)
-
-    def cell(value: ValueWithInterval, written: Callable[[float], str]) -> str:
-        ends = "" if value.low is None or value.high is None else f" ({written(value.low)} … {written(value.high)})"
-        return written(value.value) + ends
+    def cell(value: ValueWithInterval, written: Callable[[float, str], str]) -> str:
+        between = "" if value.low is None or value.high is None else f" ({written(value.low, language)} … {written(value.high, language)})"
+        return written(value.value, language) + between
 
     rows = (
         (
-            scheme[row.task].title(language),
-            number(row.macro_f1_before, language),
-            number(row.macro_f1_after, language),
-            cell(row.macro_f1_change, change),
-            cell(row.accuracy_change, change),
+            scheme[row.task].title(language), number(row.macro_f1_before, language), number(row.macro_f1_after, language),
+            cell(row.macro_f1_change, signed), cell(row.accuracy_change, signed),
             f"{count(row.changed, language)}/{count(row.n, language)}",
-            "–" if row.flips is None else cell(row.flips, share),
-            count(row.swapped, language),
+            "–" if row.flips is None else cell(row.flips, number), count(row.swapped, language),
         )
         for row in analysis.tasks.values()
-    )
+    )  # fmt: skip
     columns = ("task", "macro_f1", "macro_f1_masked", "change", "accuracy_change", "masked_segments", "flips", "swapped_segments")
     return grid(word("masking", language), columns, rows, language)
 
 
 def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each task: temperature, confidence, accuracy, ECE and Brier score.
-
-    ECE is also given without temperatures, and by chance.
-    """
+    """Return a row for each task; ECE is also given without temperatures, and by chance."""
     rows = []
     for name, metrics in report.tasks.items():
         before = report.before.get(name)
         rows.append(
             (
-                scheme[name].title(language),
-                number(report.temperatures.get(name, 1.0), language, 2),
-                number(metrics.confidence, language),
-                number(metrics.accuracy, language),
-                number(metrics.ece, language),
-                ends(metrics.ece_interval, language),
-                "–" if before is None else number(before.ece, language),
-                number(metrics.ece_by_chance, language),
-                number(metrics.brier, language),
-                ends(metrics.brier_interval, language),
-                number(metrics.log_loss, language),
+                scheme[name].title(language), number(report.temperatures.get(name, 1.0), language, 2),
+                number(metrics.confidence, language), number(metrics.accuracy, language),
+                number(metrics.ece, language), ends(metrics.ece_interval, language),
+                "–" if before is None else number(before.ece, language), number(metrics.ece_by_chance, language),
+                number(metrics.brier, language), ends(metrics.brier_interval, language), number(metrics.log_loss, language),
             )
-        )
+        )  # fmt: skip
     errors = ("ece", "interval", "ece_before", "ece_by_chance", "brier", "interval", "log_loss")
     title = f"{split_title(report.corpus, report.split, language)}: {word('calibration', language)}"
     return grid(title, ("task", "temperature", "confidence", "hit_rate", *errors), rows, language)
@@ -255,14 +224,11 @@ def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Gri
         (
             number(point.wished, language, 2),
             word("unreached", language) if point.threshold is None else number(point.threshold, language),
-            count(point.kept, language),
-            number(point.coverage, language),
-            ends(point.coverage_interval, language),
-            "–" if point.precision is None else number(point.precision, language),
-            ends(point.precision_interval, language),
+            count(point.kept, language), number(point.coverage, language), ends(point.coverage_interval, language),
+            "–" if point.precision is None else number(point.precision, language), ends(point.precision_interval, language),
         )
         for point in metrics.points
-    )
+    )  # fmt: skip
     columns = ("wished", "threshold", "answered", "coverage", "interval", "precision", "interval")
     title = f"{task.title(language)}: {word('abstention', language)} (AURC {number(metrics.aurc, language)})"
     return grid(title, columns, rows, language, left=0)
@@ -292,10 +258,7 @@ def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
 
 
 def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | None:
-    """Return the warnings in a red panel, or None where there are none.
-
-    The frame is heavy where a task has collapsed.
-    """
+    """Return the warnings in a red panel, heavy where a task has collapsed, or None."""
     lines = warnings(result, language)
     if not lines:
         return None
@@ -309,10 +272,7 @@ def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | Non
 
 
 def show(result: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
-    """Print the warnings, the headline table, and a table per task.
-
-    In a narrow terminal some intervals are left out.
-    """
+    """Print the warnings, the headline and a table per task; some intervals only if they fit."""
     parts: list[RenderableType | None] = [warning_panel(result, language)]
     parts.append(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
     for name, metrics in result.tasks.items():

@@ -18,13 +18,9 @@ if TYPE_CHECKING:
 def curves(history: Sequence[Mapping[str, float]], title: str = "", language: str = "en", scheme: Scheme | None = None) -> Figure:
     """Draw the training loss, and each task's macro-F1 on dev, over the epochs.
 
-    Args:
-        history: points such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0,
-            "dev_stance_macro_f1": …, "dev_score": …}``; the epoch with the highest ``dev_score`` is
-            marked, and the score is drawn where it differs from each of the tasks'.
-        title: the plot's second line, such as the run's name.
-        language: ``en`` or ``de``.
-        scheme: gives the tasks' names in that language; without it their ids are written.
+    Points are such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0, "dev_stance_macro_f1": …,
+    "dev_score": …}``; the epoch with the highest ``dev_score`` is marked, and the score is drawn
+    where it differs from each of the tasks'. Without a scheme the tasks' ids are written.
     """
     figure = canvas(7.6, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.25])
@@ -62,20 +58,13 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
 
 
 def sweep_history(
-    finished: Sequence[tuple[int, float]],
-    pruned: Sequence[tuple[int, float]],
-    subtitle: str,
-    language: str = "en",
+    finished: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, float]], subtitle: str, language: str = "en",
     start: float | None = None,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Draw each trial's score over its number, and the best so far as a line.
 
-    Args:
-        finished: number and score of the trials that were finished, in order.
-        pruned: number and last score of those that were stopped early.
-        subtitle: the second line of the title.
-        language: ``en`` or ``de``.
-        start: the score of the recipe before the sweep, drawn across.
+    Trials are number and score, of those ``pruned`` the last one. ``start`` is the score of the
+    recipe before the sweep, drawn across.
     """
     figure = canvas(7.6, 4.0)
     axes = figure.add_subplot()
@@ -116,11 +105,7 @@ def importance(shares: Mapping[str, float], subtitle: str, language: str = "en")
 def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | None]]], subtitle: str, language: str = "en") -> Figure:
     """Draw macro-F1 on dev over the number of training segments, on a logarithmic axis.
 
-    Args:
-        points: for each task its points of size, mean and standard deviation (None for a single
-            seed).
-        subtitle: the second line of the title.
-        language: ``en`` or ``de``.
+    A task's points are size, mean and standard deviation (None for a single seed).
     """
     figure = canvas(7.6, 4.4)
     axes = figure.add_subplot()

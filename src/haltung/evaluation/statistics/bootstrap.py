@@ -69,10 +69,7 @@ def per_bin(values: Floats, articles: Ints, bins: Ints) -> Floats:
 
 
 def weights(articles: int, draws: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each article is drawn, in blocks of ``[some draws, articles]``.
-
-    The same seed gives the same draws.
-    """
+    """Yield how often each article is drawn, in blocks of ``[some draws, articles]``."""
     rng = np.random.default_rng(seed)
     step = max(1, _BLOCK // articles)
     for start in range(0, draws, step):
@@ -108,16 +105,10 @@ def bca_intervals(sums: Floats, statistic: Statistic, draws: int = DRAWS, seed: 
 
 
 def bca(draws: Floats, observed: float, jackknife: Floats, tail: float) -> Interval | None:
-    """Return the BCa interval of one value.
+    """Return the BCa interval of one value; None where the draws don't differ.
 
-    Args:
-        draws: the value in each bootstrap draw; nan where it is undefined.
-        observed: the value itself.
-        jackknife: the value without each of the articles in turn; nan where it is undefined.
-        tail: the nominal probability below each end.
-
-    Returns:
-        None where the draws don't differ, so that they say nothing: all right, or all wrong.
+    ``draws`` and ``jackknife`` (without each article in turn) are nan where the value is undefined;
+    ``tail`` is the nominal probability below each end.
     """
     from scipy.special import ndtr, ndtri
 

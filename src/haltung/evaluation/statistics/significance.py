@@ -94,13 +94,9 @@ class McNemar:
 
 
 def sampled(runs: Sequence[Floats], statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> Sampled:
-    """Return a system's metrics and draws; a seed gives every system the same draws of articles.
+    """Return a system's metrics and draws; ``seed`` gives every system the same draws of articles.
 
-    Args:
-        runs: for each training seed the sums by article, ``[articles, columns]``.
-        statistic: makes metrics of sums.
-        draws: of the bootstrap.
-        seed: of these draws.
+    ``runs`` are the sums by article of each training seed, ``[articles, columns]``.
     """
     sums = np.stack(runs, axis=1)
     return Sampled(statistic(sums.sum(axis=0)), statistic(resampled(sums, draws, seed)).mean(axis=1), len(sums))
@@ -110,8 +106,7 @@ def difference(first: Sampled, second: Sampled, metric: int = 0) -> Estimate:
     """Return the first system's metric, a share, minus the second's: the main test (see above)."""
     value = float(first.values[:, metric].mean() - second.values[:, metric].mean())
     parts = first.of_seeds(metric) + second.of_seeds(metric)
-    # Seeds that don't differ at all, as those of a linear model, say nothing about how others
-    # would.
+    # Seeds that don't differ at all (a linear model's) say nothing about how others would.
     borrowed = len(parts) == 1 and parts[0][0] > _NOTHING
     if borrowed:
         # The side that was trained once is taken to vary as the other one does: s²/seeds + s².
@@ -124,8 +119,7 @@ def difference(first: Sampled, second: Sampled, metric: int = 0) -> Estimate:
 def mean(system: Sampled, metric: int = 0) -> Estimate:
     """Return a metric, a share, as the mean over seeds; the interval counts articles and seeds.
 
-    Where all is right, or nothing, no draw differs from another; the interval is then Wilson's,
-    with the articles for its n.
+    Where all is right, or nothing, it is Wilson's, with the articles for its n.
     """
     out = _estimate(float(system.values[:, metric].mean()), system.draws[:, metric], system.articles, system.of_seeds(metric))
     ends = wilson(out.value, system.articles) if out.value in (0.0, 1.0) else Interval(out.low, out.high)
@@ -135,15 +129,9 @@ def mean(system: Sampled, metric: int = 0) -> Estimate:
 def randomisation(first: Floats, second: Floats, statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> float:
     """Return the p of a difference by approximate randomisation.
 
+    The two systems are sums by article, ``[articles, columns]``, of several seeds their mean.
     Noreen, "Computer-intensive methods for testing hypotheses" (1989); Yeh, "More accurate tests
     for the statistical significance of result differences" (COLING 2000).
-
-    Args:
-        first: the sums by article, ``[articles, columns]``; of several seeds their mean.
-        second: those of the other system.
-        statistic: makes one value ``[...]`` of sums ``[..., columns]``.
-        draws: of the randomisation.
-        seed: of these draws.
     """
     observed = abs(float(statistic(first.sum(axis=0)) - statistic(second.sum(axis=0))))
     swapped = np.abs(swapped_differences(first, second, statistic, draws, seed))
@@ -180,11 +168,7 @@ def mcnemar(first: Bools, second: Bools) -> McNemar:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Return p values corrected for being several.
-
-    Holm, "A simple sequentially rejective multiple test procedure" (Scandinavian Journal of
-    Statistics 6, 1979).
-    """
+    """Return p values corrected for being several (Holm, Scand. J. of Statistics 6, 1979)."""
     out, least = [0.0] * len(values), 0.0
     for rank, index in enumerate(np.argsort(values, kind="stable").tolist()):
         least = max(least, min(1.0, (len(values) - rank) * values[index]))
@@ -199,15 +183,10 @@ def articles_needed(observed: Estimate, articles: int, level: float) -> int | No
     root, that from seeds does not. What is observed is itself uncertain, so that this is an order
     of magnitude and no plan (Hoenig and Heisey, "The abuse of power", The American Statistician 55,
     2001). In simulation about 80 % were reached where it said 280 articles, 67 % where it said 93.
-
-    Args:
-        observed: the difference.
-        articles: how many there are.
-        level: the p at which the test, after correction, calls a difference real.
+    ``level`` is the p at which the test, after correction, calls a difference real.
 
     Returns:
-        two leading digits; None where no number of articles would do: it takes more seeds, or there
-        is no difference to be seen.
+        two leading digits; None where no number would do: it takes more seeds, or nothing differs.
     """
     from scipy.special import ndtri
 
@@ -285,13 +264,8 @@ def gain(first: Floats, others: Sequence[Floats], statistic: Statistic, given_up
     recipes. And a search that learns from its trials goes where dev, too, was favourable by chance;
     only a split that the search has not used tells the rest.
 
-    Args:
-        first: the trial that the search began with, as sums by article, ``[articles, columns]``.
-        others: the same of the trials that were finished, at least one.
-        statistic: makes a trial's score ``[...]`` of sums ``[..., columns]``.
-        given_up: how many were not finished.
-        draws: of the randomisation.
-        seed: of these draws.
+    ``first`` is the trial that the search began with, ``others`` are the finished ones (at least
+    one), all as sums by article, ``[articles, columns]``; ``given_up`` counts the unfinished.
     """
     start = statistic(first.sum(axis=0))
     values = np.array([float(statistic(other.sum(axis=0)) - start) for other in others])
