@@ -12,11 +12,7 @@ from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 from haltung.records import Segment, label_ids, well_formed
 
-_CHOICES = {
-    "markup": ("drop", "strip", "keep"),
-    "conflicts": ("drop", "keep_first", "keep"),
-    "shared_articles": ("drop", "keep"),
-}
+_CHOICES = {"markup": ("drop", "strip", "keep"), "conflicts": ("drop", "keep_first", "keep"), "shared_articles": ("drop", "keep")}
 
 # The tags of scraped news; a closed list, because "<Name>" or "a < b" in a text is no markup.
 _TAGS = (

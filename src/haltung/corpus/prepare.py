@@ -39,14 +39,7 @@ class CleanedSegments:
 
 
 def prepare(
-    name: str,
-    reader: Reader,
-    scheme: Scheme,
-    rules: CleaningRules,
-    split: Split,
-    out: Path,
-    progress: bool = True,
-    fingerprint: str = "",
+    name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, split: Split, out: Path, progress: bool = True, fingerprint: str = ""
 ) -> Prepared:
     """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 

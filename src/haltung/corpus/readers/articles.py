@@ -84,13 +84,7 @@ class Articles:
         if not isinstance(segments, list) or not segments:
             found = "an empty list" if segments == [] else kind(segments)
             raise Fault("wrong_type", f"'segments' is {found}; expected a list of at least one segment", id)
-        common = {
-            "article": id,
-            "date": article.date(),
-            "genre": article.text("genre"),
-            "source": self.source,
-            "split": split_of(id),
-        }
+        common = {"article": id, "date": article.date(), "genre": article.text("genre"), "source": self.source, "split": split_of(id)}
         title = article.text("title").strip()
         earlier: list[str] = []
         for number, segment in enumerate(segments):
