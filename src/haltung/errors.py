@@ -26,11 +26,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def one_of(key: str, found: str, allowed: Iterable[str]) -> str:
-    """Return ``found`` if it is one of ``allowed``.
-
-    Raises:
-        UserError: it is not; ``key`` names the setting.
-    """
+    """Return ``found``, or raise ``UserError`` with the setting's ``key`` if it is not allowed."""
     names = tuple(allowed)
     if found not in names:
         raise UserError(f"{key} is '{found}'{nearest(found, names)}; allowed are {listed(names)}")

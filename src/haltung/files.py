@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_CHECKOUT = _PACKAGE.parents[1]
-
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2)
 _STALE_S = 24 * 3600.0
 
@@ -23,11 +21,10 @@ _STALE_S = 24 * 3600.0
 def shipped(name: str) -> Path:
     """Return the folder of the shipped ``configs`` or ``data``.
 
-    In a wheel they are at ``haltung/_configs`` and ``haltung/_data``; in a checkout (an editable
-    install) at top level.
+    In a wheel they are at ``haltung/_configs`` and ``haltung/_data``; in a checkout at top level.
     """
     inside = _PACKAGE / f"_{name}"
-    return inside if inside.is_dir() else _CHECKOUT / name
+    return inside if inside.is_dir() else _PACKAGE.parents[1] / name
 
 
 def cache() -> Path:
@@ -71,12 +68,8 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
     If the block raises, the hidden folder is removed and ``folder`` stays as it was. Files are
     synchronised to the disk first. On Linux the replacement is one step. Elsewhere (and on file
     systems that lack the exchange) it takes two renames; a process killed between them leaves the
-    old folder under a hidden name, and ``recover`` puts it back.
-
-    Args:
-        folder: is created or replaced; its parents are created.
-        keep: if it returns true for ``folder`` at the end of the block, that folder stays: another
-            process has written the same.
+    old folder under a hidden name, and ``recover`` puts it back. Parents are created. If ``keep``
+    is true of ``folder`` at the end of the block, that folder stays: another process wrote it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
@@ -100,9 +93,8 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
 def recover(folder: Path) -> None:
     """Put an old folder back if its replacement was killed between the two renames."""
     if not folder.exists():
-        for old in sorted(folder.parent.glob(f".{folder.name}.*.old")):
+        for old in sorted(folder.parent.glob(f".{folder.name}.*.old"))[:1]:
             old.rename(folder)
-            return
 
 
 def _replace(scratch: Path, folder: Path) -> None:
@@ -111,12 +103,11 @@ def _replace(scratch: Path, folder: Path) -> None:
     if not folder.exists():
         try:
             scratch.rename(folder)
+            return
         except OSError:
             # Another process may have written the folder since; then it is replaced.
             if not folder.exists():
                 raise
-        else:
-            return
     if _exchanged(scratch, folder):
         return
     old = scratch.with_suffix(".old")
@@ -137,8 +128,7 @@ def _exchanged(first: Path, second: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):  # a C library without it
         return False
-    done: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-    return done == 0
+    return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
 
 
 def _remove_stale(folder: Path) -> None:

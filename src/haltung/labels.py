@@ -1,7 +1,6 @@
 """Label schemes: the tasks, and the labels of each task in order.
 
-Labels are declared in YAML and never inferred from data, so that a model, a report and a service
-agree on the meaning of index 3.
+Labels are declared and never inferred, so that all agree on the meaning of index 3.
 """
 
 from __future__ import annotations
@@ -26,6 +25,9 @@ RESERVED = ("id", "text", "context", "target", "article", "date", "source", "gen
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
+# Our largest scheme has 10,000 bytes; YAML takes minutes for a file of 50 MB.
+_MAX_BYTES = 1_000_000
+
 
 @dataclass(frozen=True)
 class Label:
@@ -44,10 +46,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Task:
-    """One question about every segment.
-
-    ``kind`` is ``single`` (exactly one label) or ``multi`` (any number of labels).
-    """
+    """One question about every segment, of kind ``single`` (exactly one label) or ``multi``."""
 
     name: str
     kind: str
@@ -65,15 +64,10 @@ class Task:
         return len(self.labels)
 
     def index(self, label: str) -> int:
-        """Return the index of a label.
-
-        Raises:
-            UserError: the task has no such label.
-        """
-        try:
-            return self.ids.index(label)
-        except ValueError:
-            raise UserError(f"unknown {self.name} '{label}'{nearest(label, self.ids)}; this scheme has {listed(self.ids)}") from None
+        """Return the index of a label, or raise ``UserError`` if the task has no such label."""
+        if label not in self.ids:
+            raise UserError(f"unknown {self.name} '{label}'{nearest(label, self.ids)}; this scheme has {listed(self.ids)}")
+        return self.ids.index(label)
 
     def title(self, language: str = "en") -> str:
         """Return the task's name in ``de`` or ``en``."""
@@ -100,11 +94,7 @@ class Scheme:
         return iter(self.tasks)
 
     def __getitem__(self, name: str) -> Task:
-        """Return the task called ``name``.
-
-        Raises:
-            UserError: the scheme has no such task.
-        """
+        """Return the task called ``name``, or raise ``UserError`` if there is none."""
         for task in self.tasks:
             if task.name == name:
                 return task
@@ -119,8 +109,7 @@ class Scheme:
     def only(self, names: Sequence[str]) -> Scheme:
         """Return the scheme with only these tasks, in the order of the scheme.
 
-        Raises:
-            UserError: no task is named, or one twice, or one that the scheme lacks.
+        Raises ``UserError`` if none is named, or one twice, or one that the scheme lacks.
         """
         chosen = {self[name].name for name in names}
         if not names or len(chosen) < len(names):
@@ -129,36 +118,22 @@ class Scheme:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scheme as plain data, the inverse of ``parse``."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "description": self.description,
-            "tasks": {
-                task.name: {
-                    "kind": task.kind,
-                    "de": task.de,
-                    "en": task.en,
-                    "labels": {
-                        label.id: {"de": label.de, "en": label.en, "definition": label.definition, "plover": list(label.plover)}
-                        for label in task.labels
-                    },
-                }
-                for task in self.tasks
-            },
-        }
+        tasks = {}
+        for task in self.tasks:
+            labels = {
+                label.id: {"de": label.de, "en": label.en, "definition": label.definition, "plover": list(label.plover)}
+                for label in task.labels
+            }
+            tasks[task.name] = {"kind": task.kind, "de": task.de, "en": task.en, "labels": labels}
+        return {"name": self.name, "version": self.version, "description": self.description, "tasks": tasks}
 
     def digest(self) -> str:
         """Return 16 hex digits of what decides comparability: task names, kinds and label ids.
 
-        Names and definitions are left out, so that correcting a translation does not make old runs
-        incomparable.
+        Without names and definitions: correcting a translation leaves old runs comparable.
         """
         core = [[task.name, task.kind, list(task.ids)] for task in self.tasks]
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:16]
-
-
-# Our largest scheme has 10,000 bytes; YAML takes minutes for a file of 50 MB.
-_MAX_BYTES = 1_000_000
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -177,8 +152,7 @@ class _StrictLoader(yaml.SafeLoader):
 def load(path: Path) -> Scheme:
     """Read a scheme from a YAML file.
 
-    Raises:
-        UserError: the file cannot be read or is not YAML, or the scheme has faults (all at once).
+    Raises ``UserError`` if it cannot be read, is not YAML, or has faults (all at once).
     """
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
@@ -202,10 +176,7 @@ def parse(data: object, source: str = "scheme") -> Scheme:
 
     Expected is ``{"name": …, "tasks": {NAME: {"kind": "single" | "multi", "de": …, "en": …,
     "labels": {ID: {"de": …, "en": …}}}}}``. A label may also be just its id (``labels: [FAVOR,
-    AGAINST]``); ``kind`` defaults to ``single``.
-
-    Raises:
-        UserError: the data have faults (all at once).
+    AGAINST]``); ``kind`` defaults to ``single``. ``UserError`` names all faults at once.
     """
     if not isinstance(data, Mapping):
         raise UserError(f"{source}: a label scheme is a mapping with 'name' and 'tasks', found {_kind(data)}")
@@ -264,8 +235,7 @@ def _label(task: str, id: object, body: object, faults: list[str]) -> Label:
         faults.append(f"task '{task}': label {id!r} is {_kind(id)}; write it in quotes")
     name = str(id)
     where = f"task '{task}', label '{name}': "
-    if body is None:
-        return Label(name, name, name)
+    body = {} if body is None else body
     if not isinstance(body, Mapping):
         faults.append(f"{where}expected a mapping with 'de' and 'en', found {_kind(body)}")
         return Label(name, name, name)
@@ -278,13 +248,5 @@ def _label(task: str, id: object, body: object, faults: list[str]) -> Label:
 
 
 def _kind(value: object) -> str:
-    names = {
-        dict: "a mapping",
-        list: "a list",
-        str: "text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        type(None): "nothing",
-    }
-    return names.get(type(value), type(value).__name__)
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

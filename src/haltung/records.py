@@ -23,37 +23,21 @@ MULTI_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Dyad:
-    """Who (``source``) takes which ``stance`` towards whom (``target``).
-
-    Source and target are codes of the label standard, "" if there is none.
-    """
+    """Who (``source``) takes which ``stance`` towards whom: codes of the label standard, or ""."""
 
     source: str
     target: str
     stance: str
 
-    def to_dict(self) -> dict[str, str]:
-        """Return the dyad as plain data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Segment:
-    """One labelled (or unlabelled) unit of text.
+    """One labelled (or unlabelled) unit of text, with an id unique in its corpus.
 
-    Attributes:
-        id: unique in its corpus.
-        text: what is classified.
-        labels: answer of each task by its name.
-        context: what precedes it in its article (the headline first), see ``context``.
-        target: question or entity that the stance is towards.
-        article: group that a split must not tear apart.
-        date: ISO date or "".
-        source: corpus or medium.
-        genre: kind of text.
-        dyads: who takes which stance towards whom.
-        split: as given by the source, "" if it gives none.
-        where: file and line, for messages.
+    ``labels`` has each task's answer, ``context`` what precedes the text in its article (headline
+    first, see ``context``). ``target`` is the question or entity that the stance is towards,
+    ``article`` a group that a split must not tear apart, ``date`` an ISO date, ``source`` a corpus
+    or medium, ``split`` as given by the source, ``where`` file and line for messages; "" is none.
     """
 
     id: str
@@ -81,7 +65,7 @@ class Segment:
         for task in scheme:
             answer = self.labels.get(task.name)
             row[task.name] = list(answer) if isinstance(answer, tuple) else answer
-        row["dyads"] = [dyad.to_dict() for dyad in self.dyads]
+        row["dyads"] = [asdict(dyad) for dyad in self.dyads]
         return row
 
 
@@ -91,15 +75,10 @@ def label_ids(answer: Answer) -> tuple[str, ...]:
 
 
 def context(headline: str, earlier: Sequence[str], before: int, lead: bool) -> str:
-    """Return the headline, the lead, and the last texts before a segment.
+    """Return the headline, the lead, and the last ``before`` texts before a segment, none twice.
 
-    They are in the order of the article, none of them twice.
-
-    Args:
-        headline: of the article, or what stands in for it; "" if it has none.
-        earlier: all texts of the article before the segment; the first one is its lead.
-        before: how many of the last texts are included.
-        lead: whether the first is included too, however far away it is.
+    ``earlier`` are all texts of the article before the segment, in order; with ``lead`` the first
+    one is included however far away it is. A ``headline`` may be "".
     """
     window = list(earlier[-before:]) if before else []
     first = [earlier[0]] if lead and len(earlier) > len(window) else []
@@ -131,8 +110,8 @@ class Prediction:
 def features(scheme: Scheme) -> Features:
     """Return the columns of a corpus, as declared to ``datasets`` and written to Parquet.
 
-    Text columns are strings, never null; a single-label task is a string or null, a multi-label
-    task a list of strings or null.
+    Text columns are never null; a single-label task is a string or null, a multi-label task a list
+    of strings or null.
     """
     from datasets import Features, List, Value
 

@@ -178,6 +178,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     Raises:
         UserError: the source is missing or broken.
     """
+    from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
     from haltung.corpus.store import load
 
@@ -193,7 +194,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     reader = make(options.reader, "corpus.reader")
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.
     content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
-    mark = fingerprint({**content, "scheme": scheme.to_dict()}, reader.files() if hasattr(reader, "files") else ())
+    mark = fingerprint({**content, "scheme": scheme.to_dict()}, source_files(reader))
     if not force and is_current(out / name, mark):
         return load(out / name).only(tasks)
     rules, splitter = make(options.rules, "corpus.rules"), make(split, "corpus.split")

@@ -38,19 +38,18 @@ class CleaningRules:
     """What is dropped and what is repaired.
 
     Attributes:
-        min_chars: shortest text allowed, without invisible characters at its ends.
-        max_chars: longest text allowed, likewise.
+        min_chars, max_chars: lengths allowed, without invisible characters at the ends.
         repair_mojibake: repair "fÃ¼r" to "für"; if false, the segment is dropped. Characters that
             are lost for good (U+FFFD) are always a reason to drop.
         markup: HTML tags, entities and wiki markup in text or target: ``drop`` the segment,
-            ``strip`` the markup, or ``keep`` it. In the context markup is stripped under both
-            ``drop`` and ``strip``: one bad sentence should not cost the three that follow it.
+            ``strip`` it, or ``keep`` it. In the context ``drop`` strips too: one bad sentence
+            should not cost the three that follow it.
         exact: drop the later of two segments with the same text (and target) if it adds no label.
         near: likewise for near duplicates: the lowest Jaccard index of character 5-grams that
             counts as one; 0 switches it off. Near duplicates with other labels stay: "lehnt ab"
             and "lehnt nicht ab" are what a model learns from.
-        formulaic: texts shorter than this ("Das teilte er mit.") recur in news by nature; they are
-            compared only inside one article and with the same context.
+        formulaic: shorter texts ("Das teilte er mit.") recur in news by nature; they are compared
+            only inside one article and with the same context.
         conflicts: the same text (and target) with different labels, whatever the context: ``drop``
             all, ``keep_first``, or ``keep``. Rows labelled for different tasks do not contradict
             each other, and dyads are not compared.
@@ -74,11 +73,7 @@ class CleaningRules:
     keep_test: bool = True
 
     def __post_init__(self) -> None:
-        """Check choices and ranges.
-
-        Raises:
-            UserError: a choice is unknown, or a number is out of its range.
-        """
+        """Raise ``UserError`` if a choice is unknown or a number is out of its range."""
         for key, allowed in _CHOICES.items():
             one_of(f"rules: {key}", str(getattr(self, key)), allowed)
         if not 1 <= self.min_chars <= self.max_chars:
@@ -137,11 +132,9 @@ def faults(segment: Segment, rules: CleaningRules) -> Iterator[tuple[str, str]]:
 
 
 def verify(segments: Sequence[Segment], scheme: Scheme) -> None:
-    """Check ids and labels against the scheme, for segments that no reader has checked.
+    """Check ids, labels and dyads' stances, for segments that no reader has checked.
 
-    Raises:
-        UserError: an id is missing or used twice, or a label or a dyad's stance is not in the
-            scheme.
+    Raises ``UserError`` if an id is missing or used twice, or a label is not in the scheme.
     """
     seen: dict[str, Segment] = {}
     for segment in segments:
@@ -166,10 +159,8 @@ def verify(segments: Sequence[Segment], scheme: Scheme) -> None:
             allowed = scheme["stance"].ids
             for dyad in segment.dyads:
                 if dyad.stance not in allowed:
-                    raise UserError(
-                        f"{here}: unknown stance '{dyad.stance}' in the dyad {dyad.source or '?'} > {dyad.target or '?'}"
-                        f"{nearest(dyad.stance, allowed)}; this scheme has {listed(allowed)}"
-                    )
+                    found = f"unknown stance '{dyad.stance}' in the dyad {dyad.source or '?'} > {dyad.target or '?'}"
+                    raise UserError(f"{here}: {found}{nearest(dyad.stance, allowed)}; this scheme has {listed(allowed)}")
 
 
 def repair_encoding(text: str) -> str:
@@ -193,17 +184,13 @@ def find_markup(text: str) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Remove HTML and wiki markup but not its words.
-
-    ``[[Bonn|in Bonn]]`` becomes ``in Bonn``, ``&amp;`` becomes ``&``.
-    """
+    """Remove HTML and wiki markup but not its words: ``[[Bonn|in Bonn]]`` becomes ``in Bonn``."""
     for pattern in (_COMMENT, _SILENT):
         text = pattern.sub(" ", text)
     before = None
     while before != text:  # templates and links are nested
         before = text
-        text = _TEMPLATE.sub(" ", text)
-        text = _WIKI_LINK.sub(r"\1", text)
+        text = _WIKI_LINK.sub(r"\1", _TEMPLATE.sub(" ", text))
     text = _WEB_LINK.sub(lambda match: match.group(1) or "", text)
     text = _HEADING.sub(r"\2", _EMPHASIS.sub("", text))
     text = _TAG.sub(lambda match: " " if _BREAKS.match(match["name"]) else "", text)

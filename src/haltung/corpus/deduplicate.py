@@ -1,9 +1,8 @@
 """Duplicate texts: exact and near ones, contradicting labels, and leakage across splits.
 
 Texts are near duplicates if the Jaccard index of their character 5-grams reaches a threshold.
-MinHash with locality-sensitive hashing (datasketch) finds candidates; each is then verified by the
-true index, so that there are no false positives. Of the true pairs at the threshold, fewer than one
-in a thousand is missed, and fewer still above it.
+MinHash with locality-sensitive hashing (datasketch) finds candidates, and the true index verifies
+each. Of the true pairs at the threshold, fewer than one in a thousand is missed.
 """
 
 from __future__ import annotations
@@ -62,10 +61,7 @@ def sketches(texts: Sequence[str]) -> list[MinHash]:
 
 @dataclass
 class NearIndex:
-    """An index of texts that finds near duplicates among those added so far.
-
-    Texts of different ``pool`` (say, another target) are never compared.
-    """
+    """Finds near duplicates among the texts of the same ``pool`` (say, a target) added so far."""
 
     threshold: float
     _pools: dict[object, MinHashLSH] = field(default_factory=dict, repr=False)
@@ -82,18 +78,13 @@ class NearIndex:
 
     def find(self, text: str, sketch: MinHash, pool: object) -> list[tuple[int, float]]:
         """Return key and Jaccard index of all near duplicates, the earliest key first."""
-        lsh = self._pools.get(pool)
-        if lsh is None:
-            return []
-        candidates = ((key, jaccard(text, self._texts[key])) for key in sorted(lsh.query(sketch)))
+        keys = sorted(self._pools[pool].query(sketch)) if pool in self._pools else []
+        candidates = ((key, jaccard(text, self._texts[key])) for key in keys)
         return [(key, index) for key, index in candidates if index >= self.threshold]
 
 
 def bands(threshold: float) -> tuple[int, int]:
-    """Return the number of bands and of rows in each.
-
-    It is the most rows (fewest false candidates) that miss fewer than 1 in 1,000 pairs.
-    """
+    """Return the number of bands, and the most rows in each that miss fewer than 1 in 1,000 pairs."""
     fit = [rows for rows in range(1, _PERMUTATIONS + 1) if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= _MISSED]
     rows = max(fit, default=1)
     return _PERMUTATIONS // rows, rows
@@ -104,7 +95,7 @@ class Separated:
     """Splits that share no text any more, and the segments dropped for it."""
 
     splits: Mapping[str, tuple[Segment, ...]]
-    dropped: tuple[Dropped, ...] = ()
+    dropped: tuple[Dropped, ...]
 
 
 def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
@@ -120,7 +111,6 @@ def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: 
 
 
 def _drop_copies(copies: Sequence[tuple[int, Segment]], rules: CleaningRules, scheme: Scheme) -> Drops:
-    """Return which of the copies of one text are dropped."""
     drops: Drops = {}
     # A boilerplate sentence may occur ten thousand times; its different labellings are few.
     kinds = list({_labelling(segment, scheme): segment for _, segment in reversed(copies)}.values())[::-1]
@@ -162,22 +152,21 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
 def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> Separated:
     """Drop from train what dev or test contains too, and from dev what test contains.
 
-    Compared are articles and exact and near duplicates. Test is never changed.
+    Compared are articles, exact and near duplicates. Test is never changed.
     """
     dropped: list[Dropped] = []
-    left: dict[str, tuple[Segment, ...]] = {"test": tuple(splits.get("test", ()))}
-    later: list[tuple[str, Segment]] = [("test", segment) for segment in left["test"]]
-    for name in ("dev", "train"):
-        segments = list(splits.get(name, ()))
+    later: list[tuple[str, Segment]] = []
+    left: dict[str, tuple[Segment, ...]] = {}
+    for name in ("test", "dev", "train"):
+        segments = splits.get(name, ())
         drops = _leaks(segments, later, rules)
-        dropped += [Dropped(segments[index].id, segments[index].where, reason, detail) for index, (reason, detail) in sorted(drops.items())]
+        dropped += [Dropped(segments[index].id, segments[index].where, *drops[index]) for index in sorted(drops)]
         left[name] = tuple(segment for index, segment in enumerate(segments) if index not in drops)
         later += [(name, segment) for segment in left[name]]
     return Separated({name: left[name] for name in ("train", "dev", "test")}, tuple(dropped))
 
 
 def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], rules: CleaningRules) -> Drops:
-    """Return which segments share an article or a text with those of a later split."""
     drops: Drops = {}
     if rules.shared_articles == "drop":
         split_of = {segment.group: split for split, segment in reversed(later)}
@@ -209,7 +198,6 @@ def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], ru
 
 
 def _key(segment: Segment, rules: CleaningRules) -> object:
-    """Return what two exact duplicates have in common."""
     local = (segment.group, normal(segment.context)) if _is_formulaic(segment, rules) else ()
     return (normal(segment.text), normal(segment.target), *local)
 
@@ -226,15 +214,11 @@ def _labelling(segment: Segment, scheme: Scheme) -> tuple[frozenset[str] | None,
 def _difference(first: Segment, second: Segment, scheme: Scheme) -> str:
     """Return the tasks that both label differently ("stance 'threat' against 'warning'")."""
     pairs = zip(scheme.names, _labelling(first, scheme), _labelling(second, scheme), strict=True)
-    return ", ".join(
-        f"{name} '{'+'.join(sorted(one))}' against '{'+'.join(sorted(two))}'"
-        for name, one, two in pairs
-        if one is not None and two is not None and one != two
-    )
+    both = [(name, one, two) for name, one, two in pairs if one is not None and two is not None and one != two]
+    return ", ".join(f"{name} '{'+'.join(sorted(one))}' against '{'+'.join(sorted(two))}'" for name, one, two in both)
 
 
 def _adds_nothing(later: Segment, earlier: Segment, scheme: Scheme) -> bool:
-    """Return whether the earlier segment has each label of the later one."""
     pairs = zip(_labelling(later, scheme), _labelling(earlier, scheme), strict=True)
     return all(one is None or one == two for one, two in pairs)
 

@@ -17,7 +17,7 @@ import haltung
 from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
 from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates, separate
-from haltung.corpus.parsing.rows import Dropped, Reader
+from haltung.corpus.parsing.rows import Dropped, Reader, source_files
 from haltung.corpus.split import SPLITS, Given, Split, TestOnly
 from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed
@@ -43,20 +43,17 @@ def prepare(
 ) -> Prepared:
     """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 
-    The manifest records the reader's files with their digests, and ``fingerprint`` for
-    ``is_current``.
+    The manifest records the digests of the reader's files, and ``fingerprint`` for ``is_current``.
 
     Raises:
         UserError: the name is no name of a folder; the source is broken, or nothing of it remains;
-            it cannot be split like this; the folder cannot be written. A corpus that was prepared
-            earlier stays unchanged.
+            it cannot be split like this; the folder cannot be written, so an earlier one stays.
     """
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
     with _status(name, "reading", progress):
         reading = reader.read(scheme)
-        # A reader of the user's need not name its files.
-        sources = tuple(store.source(Path(path)) for path in (reader.files() if hasattr(reader, "files") else ()))
+        sources = tuple(store.source(path) for path in source_files(reader))
     segments = reading.segments if isinstance(split, Given) else tuple(replace(segment, split="") for segment in reading.segments)
     if not segments:
         raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
@@ -77,7 +74,7 @@ def prepare(
         scheme=scheme.to_dict(),
         scheme_digest=scheme.digest(),
         segments={part: len(splits[part]) for part in SPLITS},
-        articles={part: store.article_count(splits[part]) for part in SPLITS},
+        articles={part: len({segment.group for segment in splits[part]}) for part in SPLITS},
         labels=store.label_counts(splits, scheme),
         dropped=dict(sorted(Counter(item.reason for item in dropped).items())),
         repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())),
@@ -98,12 +95,9 @@ def prepare(
 
 
 def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> CleanedSegments:
-    """Repair the segments and drop faulty ones and duplicates.
+    """Repair the segments, drop faulty ones and duplicates inside each split of the source.
 
-    Duplicates are compared inside each split that the source gives.
-
-    Raises:
-        UserError: an id is used twice, or a label or a dyad's stance is not in the scheme.
+    Raises ``UserError`` if an id is used twice, or a label or a dyad's stance is not in the scheme.
     """
     clean.verify(segments, scheme)
     dropped: list[Dropped] = []
@@ -142,13 +136,10 @@ def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:
     """Return a SHA-256 of what a corpus is prepared from.
 
     It covers the resolved config, the content of the source files, and the versions of Haltung and
-    of the folder's format. Of a ``_target_`` only the class counts, so that moving a class to
-    another module keeps every corpus current.
-
-    Raises:
-        UserError: a source file is missing.
+    of the folder's format. Of a ``_target_`` only the class counts, so that moving it to another
+    module keeps every corpus current. Raises ``UserError`` if a source file is missing.
     """
-    sources = [[item.path, item.sha256] for item in (store.source(Path(path)) for path in files)]
+    sources = [[str(path), store.source(path).sha256] for path in files]
     what = {"config": _without_modules(config), "files": sources, "haltung": haltung.__version__, "format": store.FORMAT}
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -187,30 +178,24 @@ def _write(
             for part in SPLITS:
                 rows = [segment.to_row(scheme) for segment in splits[part]]
                 pq.write_table(pa.Table.from_pylist(rows, schema=schema), scratch / f"{part}.parquet")
-            _write_lines(scratch / "dropped.jsonl", dropped)
-            _write_lines(scratch / "repaired.jsonl", repaired)
+            for name, items in (("dropped", dropped), ("repaired", repaired)):
+                lines = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items)
+                (scratch / f"{name}.jsonl").write_text(lines, encoding="utf-8", newline="\n")
             (scratch / "README.md").write_text(store.card(manifest, scheme), encoding="utf-8")
             files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
-            (scratch / "manifest.json").write_text(replace(manifest, files=files).to_json(), encoding="utf-8")
+            text = json.dumps(asdict(replace(manifest, files=files)), ensure_ascii=False, indent=2) + "\n"
+            (scratch / "manifest.json").write_text(text, encoding="utf-8")
     except UnicodeEncodeError as error:
-        raise UserError(
-            f"{folder}: an id, article, source or label has half a surrogate pair ({error.reason}), which no file can hold"
-        ) from None
+        found = f"an id, article, source or label has half a surrogate pair ({error.reason})"
+        raise UserError(f"{folder}: {found}, which no file can hold") from None
     except OSError as error:
         raise UserError(f"{folder}: cannot write the prepared corpus ({error.strerror or error}); an earlier one stays unchanged") from None
-
-
-def _write_lines(path: Path, items: Sequence[Dropped] | Sequence[Repaired]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for item in items:
-            file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:
     if not dropped:
         return "; check the path and the column mapping"
-    counts = Counter(item.reason for item in dropped)
-    first = dropped[0]
+    first, counts = dropped[0], Counter(item.reason for item in dropped)
     reasons = listed(f"{reason} {count}" for reason, count in counts.most_common())
     return f"; reasons: {reasons} (the first: {first.where or first.id}: {first.detail})"
 

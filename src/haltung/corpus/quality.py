@@ -1,7 +1,4 @@
-"""Whether a written corpus reads like real news: repetition, variety, typography, spelling, labels.
-
-These are the faults of texts that were written in series; a corpus of real texts has hardly any.
-"""
+"""Whether a written corpus reads like real news: repetition, variety, typography, spelling, labels."""
 
 from __future__ import annotations
 
@@ -31,9 +28,6 @@ BLOCK_WORDS, BLOCK_BYTES = 1_000, 100_000
 # Words with their hyphens and apostrophes.
 _WORD = re.compile(r"\w+(?:[-’']\w+)*")
 
-# Separates state and role in a code of the label standard.
-_ROLE = "-"
-
 # What never occurs in a well-set German text, with the correct form.
 _NEVER = (
     (re.compile(r'["”]'), "a straight or English quotation mark; German has „…“"),
@@ -59,17 +53,15 @@ class QualityLimits:
         jaccard: the highest Jaccard index of two segments' character 5-grams.
         sequence: in how many segments the same six words in a row may occur.
         opening: the largest share of segments that may begin with the same three words.
-        type_token: of real news (see ``Variety``).
-        compression: of real news (see ``Variety``).
-        tolerance: by which share ``type_token`` and ``compression`` may differ from real news.
-        typography: whether typography is checked.
+        type_token, compression: of real news (see ``Variety``).
+        tolerance: by which share the two may differ from real news.
+        typography: whether it is checked.
         spelling: a file of allowed words, one per line.
         labels: the fewest segments of each label of a task.
         pairs: the fewest segments (``least``) of each pair of a label of its ``rows`` task with the
             ``largest`` labels of its ``columns`` task.
-        states: the fewest different states in the dyads.
-        organisations: the fewest different organisations in the dyads.
-        organisation_codes: the codes that are organisations, not states.
+        states, organisations: the fewest different ones in the dyads; ``organisation_codes`` are
+            the codes that are not states.
     """
 
     jaccard: float | None = None
@@ -117,12 +109,8 @@ def inspect(
 ) -> Iterator[Measure]:
     """Check a corpus against its limits, one measure at a time.
 
-    Args:
-        segments: the corpus, in its order.
-        limits: what it has to fulfil.
-        scheme: of its labels.
-        countries: ``DE``, ``AT`` or ``CH`` by article, which decides the spelling; default ``DE``.
-        spells: whether spelling is checked.
+    ``countries`` has ``DE``, ``AT`` or ``CH`` by article, which decides the spelling (default
+    ``DE``); ``spells`` says whether that is checked.
 
     Raises:
         UserError: a task or label of the limits is not in the scheme, or spelling can't be checked.
@@ -144,12 +132,11 @@ def inspect(
                 low, high = real * (1 - limits.tolerance), real * (1 + limits.tolerance)
                 yield Measure(name, f"{value:.3f}", f"{low:.3f} to {high:.3f} (real news: {real:.3f})", low <= value <= high)
     if limits.typography:
-        yield _none("faults of typography", _typography(segments, countries))
+        yield _none("faults of typography", list(_typography(segments, countries)))
     if limits.spelling is not None and spells:
-        unknown = unknown_words(((segment, countries.get(segment.article, "DE")) for segment in segments), read_words(limits.spelling))
-        yield _none(
-            "unknown words", [f"{word}  in {segment.id}: {excerpt(segment.text, segment.text.find(word))}" for word, segment in unknown]
-        )
+        spelt = ((segment, countries.get(segment.article, "DE")) for segment in segments)
+        found = [(word, one.id, excerpt(one.text, one.text.find(word))) for word, one in unknown_words(spelt, read_words(limits.spelling))]
+        yield _none("unknown words", [f"{word}  in {id}: {text}" for word, id, text in found])
     yield from _coverage(segments, limits, scheme)
 
 
@@ -164,7 +151,7 @@ def variety(segments: Iterable[Segment]) -> Variety:
 
 
 def _blocks(whole: _Block, size: int) -> list[_Block]:
-    starts = range(0, len(whole) - size + 1, size) if len(whole) > size else range(min(1, len(whole)))
+    starts = range(0, max(1, len(whole) - size + 1), size) if whole else ()
     return [whole[start : start + size] for start in starts]
 
 
@@ -176,20 +163,18 @@ def _none(name: str, faults: Sequence[str], allowed: str = "0") -> Measure:
 def _similar(segments: Sequence[Segment], limit: float) -> Measure:
     near = NearIndex(limit)
     pairs: list[str] = []
+    names = [f"{segment.id} {excerpt(segment.text)}" for segment in segments]
     for index, sketch in enumerate(sketches([segment.text for segment in segments])):
         text = segments[index].text
-        for other, similarity in near.find(text, sketch, None):
-            if similarity > limit:
-                first = f"{segments[other].id} {excerpt(segments[other].text)}"
-                pairs.append(f"{similarity:.2f}  {first} and {segments[index].id} {excerpt(text)}")
+        found = near.find(text, sketch, None)
+        pairs += [f"{similarity:.2f}  {names[other]} and {names[index]}" for other, similarity in found if similarity > limit]
         near.add(index, text, sketch, None)
     return _none("pairs of segments that are too similar", pairs, f"none above {limit}")
 
 
 def _sequences(words: Sequence[Sequence[str]], limit: int, length: int = 6) -> Measure:
-    counts = Counter(
-        gram for row in words for gram in {tuple(word.lower() for word in row[i : i + length]) for i in range(len(row) - length + 1)}
-    )
+    lower = [[word.lower() for word in row] for row in words]
+    counts = Counter(gram for row in lower for gram in {tuple(row[i : i + length]) for i in range(len(row) - length + 1)})
     faults = tuple(f"{count} ×  {' '.join(gram)}" for gram, count in counts.most_common() if count > limit)
     highest = max(counts.values(), default=0)
     return Measure("segments with the same six words in a row", str(highest), f"at most {limit}", not faults, faults)
@@ -213,7 +198,7 @@ def _coverage(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme
         yield _pairs(segments, limits, scheme)
     codes = {code for segment in segments for dyad in segment.dyads for code in (dyad.source, dyad.target) if code}
     organisations = codes & set(limits.organisation_codes)
-    states = {code.split(_ROLE)[0] for code in codes} - set(limits.organisation_codes)
+    states = {code.split("-")[0] for code in codes} - set(limits.organisation_codes)
     for name, actors, least in (("states", states, limits.states), ("organisations", organisations, limits.organisations)):
         if least:
             yield Measure(f"different {name} in dyads", str(len(actors)), f"at least {least}", len(actors) >= least)
@@ -225,30 +210,27 @@ def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -
         largest, least = int(limits.pairs["largest"]), int(limits.pairs["least"])
     except KeyError as error:
         raise UserError(f"limits.pairs lacks {error}; it has the keys rows, columns, largest, least") from None
+    counts = Counter((segment.labels.get(rows.name), segment.labels.get(columns.name)) for segment in segments)
     sizes = Counter(segment.labels.get(columns.name) for segment in segments)
     top = sorted(columns.ids, key=lambda label: -sizes[label])[:largest]
-    counts = Counter((segment.labels.get(rows.name), segment.labels.get(columns.name)) for segment in segments)
     cells = {(row, column): counts[row, column] for row in rows.ids for column in top}
     faults = tuple(f"{row} × {column}: {count}" for (row, column), count in cells.items() if count < least)
     name = f"segments of the rarest {rows.name} within the {largest} largest {columns.name}s"
     return Measure(name, str(min(cells.values())), f"at least {least}", not faults, faults)
 
 
-def _typography(segments: Sequence[Segment], countries: Mapping[str, str]) -> list[str]:
-    faults = []
+def _typography(segments: Sequence[Segment], countries: Mapping[str, str]) -> Iterator[str]:
     for article, members in groupby(segments, key=lambda segment: segment.article or segment.id):
         rows = list(members)
         for index, fault in typography_faults([row.text for row in rows], countries.get(article, "DE")):
-            faults.append(f"{rows[index].id}: {fault}: {excerpt(rows[index].text)}")
-    return faults
+            yield f"{rows[index].id}: {fault}: {excerpt(rows[index].text)}"
 
 
 def typography_faults(texts: Sequence[str], country: str = "DE") -> Iterator[tuple[int, str]]:
     """Yield the faults of an article's sentences, each with the index of its sentence.
 
-    Checked are quotation marks, dashes, ellipses, spaces, and the Swiss spelling without ß. A
-    quotation may continue over several sentences; it has to be closed within the article.
-    ``country`` is ``DE``, ``AT`` or ``CH``.
+    Checked are quotation marks (to be closed within the article), dashes, ellipses, spaces, and the
+    Swiss spelling without ß. ``country`` is ``DE``, ``AT`` or ``CH``.
     """
     opened: list[tuple[str, int]] = []
     for index, text in enumerate(texts):
@@ -277,24 +259,16 @@ def has_hunspell() -> bool:
 
 
 def read_words(path: str | Path) -> frozenset[str]:
-    """Read a file with one word per line; lines that begin with # are comments.
-
-    Raises:
-        UserError: the file is missing or not UTF-8.
-    """
+    """Read a file with one word per line, # begins a comment; raise ``UserError`` if unreadable."""
     words = (line.text.strip() for line in lines(existing(Path(path))))
     return frozenset(word for word in words if word and not word.startswith("#"))
 
 
 def unknown_words(texts: Iterable[tuple[Segment, str]], allowed: frozenset[str]) -> list[tuple[str, Segment]]:
-    """Return misspelt words, each once, with the first segment that has it.
+    """Return misspelt words that are not ``allowed``, each with the first segment that has it.
 
-    Args:
-        texts: segments with ``DE``, ``AT`` or ``CH``, which decides the dictionary.
-        allowed: names and other words that the dictionaries lack.
-
-    Raises:
-        UserError: hunspell or one of its dictionaries is not installed.
+    ``texts`` are segments with ``DE``, ``AT`` or ``CH``, which decides the dictionary. Raises
+    ``UserError`` if hunspell or one of its dictionaries is not installed.
     """
     by_country: dict[str, list[Segment]] = {}
     for segment, country in texts:

@@ -1,7 +1,4 @@
-"""Splits of a corpus into train, dev and test.
-
-No split tears an article apart, unless the source or a held-out target does.
-"""
+"""Splits into train, dev and test; only the source or a held-out target tears articles apart."""
 
 from __future__ import annotations
 
@@ -9,14 +6,14 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+import numpy as np
+
+from haltung.corpus.stratify import assign, label_counts
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 from haltung.records import Segment
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SPLITS = ("train", "dev", "test")
 
@@ -29,9 +26,8 @@ class Split(Protocol):
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return train, dev and test: each segment in exactly one, in the order of the source.
 
-        Raises:
-            UserError: the segments cannot be split like this: sizes do not fit together, a
-                required date, target or split is missing, or there are too few articles.
+        Raises ``UserError`` if sizes do not fit together, a required date, target or split is
+        missing, or there are too few articles.
         """
         ...
 
@@ -40,8 +36,7 @@ class Split(Protocol):
 class Given:
     """The splits of the source.
 
-    If it gives no dev, ``dev`` (a share of train, or a number of segments) is cut from train by
-    article, stratified.
+    Without a dev, ``dev`` (a share of train or a number of segments) is cut from it, stratified.
     """
 
     dev: int | float = 0.1
@@ -51,20 +46,14 @@ class Given:
         """Return the given splits, with dev cut from train if there is none (see ``Split``)."""
         counts = Counter(segment.split for segment in segments)
         if missing := counts.get("", 0):
-            raise UserError(
-                f"split=given: {missing} of {len(segments)} segments have no split; choose split=group, stratified, date or target"
-            )
-        for name in counts:
-            if name not in SPLITS:
-                one = next(segment for segment in segments if segment.split == name)
-                raise UserError(
-                    f"split=given: {one.where or one.id} is of split '{name}'{nearest(name, SPLITS)}; allowed are {listed(SPLITS)}"
-                )
+            found = f"split=given: {missing} of {len(segments)} segments have no split"
+            raise UserError(f"{found}; choose split=group, stratified, date or target")
+        if one := next((segment for segment in segments if segment.split not in SPLITS), None):
+            found = f"split=given: {one.where or one.id} is of split '{one.split}'"
+            raise UserError(f"{found}{nearest(one.split, SPLITS)}; allowed are {listed(SPLITS)}")
         split_of = {segment.id: segment.split for segment in segments}
         if self.dev and counts["train"] and not counts["dev"]:
-            train = [segment for segment in segments if segment.split == "train"]
-            sizes = _sizes("given", len(train), None, self.dev, 0)
-            split_of |= _stratified("given", train, scheme, sizes, self.seed, strict=_whole(self.dev))
+            _cut_dev("given", segments, split_of, scheme, self.dev, self.seed)
         return _parts("given", segments, split_of, ("train",))
 
 
@@ -79,10 +68,7 @@ class TestOnly:
 
 @dataclass(frozen=True)
 class ByGroup:
-    """Articles drawn at random.
-
-    Each size is a share of all segments or a number of them; without ``train`` it is the rest.
-    """
+    """Articles drawn at random; sizes are shares or numbers of segments, ``train`` is the rest."""
 
     train: int | float | None = None
     dev: int | float = 0.1
@@ -91,8 +77,6 @@ class ByGroup:
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits of shuffled articles, each cut nearest to its size (see ``Split``)."""
-        import numpy as np
-
         wanted = _sizes("group", len(segments), self.train, self.dev, self.test)
         groups = _groups(segments)
         names = _enough("group", groups, wanted)
@@ -115,9 +99,8 @@ class ByGroup:
 class ByDate:
     """Train before ``dev_from``, dev before ``test_from``, test from then on (ISO dates).
 
-    This measures how well a model does on the news of tomorrow. An article whose segments have
-    several dates belongs where its last date belongs, so that no split contains anything from after
-    its border.
+    This measures how well a model does on the news of tomorrow. An article belongs where its last
+    date belongs, so that no split contains anything from after its border.
     """
 
     dev_from: str | dt.date
@@ -128,12 +111,7 @@ class ByDate:
         dev, test = _date(str(self.dev_from), "dev_from"), _date(str(self.test_from), "test_from")
         if dev >= test:
             raise UserError(f"split=date: dev_from is {dev} and test_from {test}; dev must begin before test")
-        missing = [segment for segment in segments if not segment.date]
-        if missing:
-            raise UserError(
-                f"split=date: {len(missing)} of {len(segments)} segments have no date (the first: {missing[0].where or missing[0].id}); "
-                "map a date column, or choose split=group or stratified"
-            )
+        _require("date", segments)
         split_of: dict[str, str] = {}
         for members in _groups(segments).values():
             last = max(_date(segment.date, segment.where or segment.id) for segment in members)
@@ -146,10 +124,9 @@ class ByDate:
 class ByTarget:
     """Targets (questions, entities) that training never sees.
 
-    ``dev`` and ``test`` are shares or numbers of targets, or the targets themselves. An article
-    with several targets may be in several splits; the rule ``shared_articles`` then decides
-    (``drop`` it from train, or ``keep`` it, as for x-stance, whose "articles" are authors who each
-    answer many questions).
+    ``dev`` and ``test`` are shares or numbers of targets, or the targets themselves. An article may
+    then be in several splits; the rule ``shared_articles`` decides (``drop`` it from train, or
+    ``keep`` it, as for x-stance, whose "articles" are authors who each answer many questions).
     """
 
     dev: int | float | Sequence[str] = 0.1
@@ -158,22 +135,14 @@ class ByTarget:
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits by target (see ``Split``)."""
-        import numpy as np
-
-        if missing := [segment for segment in segments if not segment.target]:
-            raise UserError(
-                f"split=target: {len(missing)} of {len(segments)} segments have no target "
-                f"(the first: {missing[0].where or missing[0].id}); "
-                "map a target column, or choose split=group or stratified"
-            )
+        _require("target", segments)
         targets = sorted({segment.target for segment in segments})
         split_of: dict[str, str] = {}
         for name, wish in (("test", self.test), ("dev", self.dev)):
             for target in () if isinstance(wish, int | float) else wish:
                 if target not in targets:
-                    raise UserError(
-                        f"split=target: no segment has the target '{target}'{nearest(target, targets)}; {name} needs targets that occur"
-                    )
+                    found = f"split=target: no segment has the target '{target}'"
+                    raise UserError(f"{found}{nearest(target, targets)}; {name} needs targets that occur")
                 if target in split_of:
                     raise UserError(f"split=target: the target '{target}' is named twice; it can be in one split only")
                 split_of[target] = name
@@ -204,8 +173,7 @@ class Stratified:
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return stratified splits (see ``Split``).
 
-        Raises:
-            UserError: whole articles cannot add up to a requested number.
+        Raises ``UserError`` too if whole articles cannot add up to a requested number.
         """
         wanted = _sizes("stratified", len(segments), self.train, self.dev, self.test)
         strict = any(_whole(size) for size in (self.train, self.dev, self.test))
@@ -219,10 +187,8 @@ class KFold:
 
     Part ``fold`` (from 1 on) is test; ``dev`` (a share of the rest, or a number of segments) is cut
     from the rest, stratified too. The parts depend on ``seed`` alone, so that the tests of all
-    folds together are the whole corpus, whatever splits its source gives.
-
-    The parts come from ``stratify.assign`` and not from scikit-learn's StratifiedGroupKFold, which
-    handles one label per row: here a row has one for each task, or several.
+    folds together are the whole corpus. They do not come from scikit-learn's StratifiedGroupKFold,
+    which handles one label per row: here a row has one for each task, or several.
     """
 
     folds: int = 5
@@ -231,15 +197,7 @@ class KFold:
     seed: int = 42
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
-        """Return the splits of one fold (see ``Split``).
-
-        Raises:
-            UserError: there are fewer than two folds, or there is no such fold.
-        """
-        import numpy as np
-
-        from haltung.corpus.stratify import assign, label_counts
-
+        """Return the splits of one fold (see ``Split``)."""
         if self.folds < 2:
             raise UserError(f"split=kfold: folds is {self.folds}; expected a whole number of at least 2")
         if not 1 <= self.fold <= self.folds:
@@ -250,44 +208,37 @@ class KFold:
         sizes = np.array([len(members) for members in groups.values()])
         counts = label_counts(list(groups.values()), scheme)
         part = assign(counts, sizes, [len(segments) / self.folds] * self.folds, np.random.default_rng(self.seed))
-        split_of = {
-            segment.id: "test" if part[index] == self.fold - 1 else "train"
-            for index, members in enumerate(groups.values())
-            for segment in members
-        }
+        in_test = {group for group, index in zip(groups, part, strict=True) if index == self.fold - 1}
+        split_of = {segment.id: "test" if segment.group in in_test else "train" for segment in segments}
         if self.dev:
-            rest = [segment for segment in segments if split_of[segment.id] == "train"]
-            wanted = _sizes("kfold", len(rest), None, self.dev, 0)
-            split_of |= _stratified("kfold", rest, scheme, wanted, self.seed, strict=_whole(self.dev))
+            _cut_dev("kfold", segments, split_of, scheme, self.dev, self.seed)
         return _parts("kfold", segments, split_of, ("train", "test"))
+
+
+def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], scheme: Scheme, dev: float, seed: int) -> None:
+    """Cut dev from train, stratified; a number of segments is met exactly."""
+    train = [segment for segment in segments if split_of[segment.id] == "train"]
+    split_of |= _stratified(kind, train, scheme, _sizes(kind, len(train), None, dev, 0), seed, strict=_whole(dev))
 
 
 def _stratified(
     kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: Mapping[str, int], seed: int, strict: bool
 ) -> dict[str, str]:
-    import numpy as np
-
-    from haltung.corpus.stratify import assign, label_counts
-
     groups = _groups(segments)
     names = _enough(kind, groups, wanted)
     sizes = np.array([len(members) for members in groups.values()])
-    rng: np.random.Generator = np.random.default_rng(seed)
-    assigned = assign(label_counts(list(groups.values()), scheme), sizes, [wanted[name] for name in names], rng, strict)
+    counts, rng = label_counts(list(groups.values()), scheme), np.random.default_rng(seed)
+    assigned = assign(counts, sizes, [wanted[name] for name in names], rng, strict)
     got = {name: int(sizes[assigned == index].sum()) for index, name in enumerate(names)}
     if strict and any(got[name] != wanted[name] for name in names):
         found = ", ".join(f"{name} {got[name]} instead of {wanted[name]}" for name in names if got[name] != wanted[name])
-        raise UserError(
-            f"split={kind}: whole articles do not add up to the requested numbers (nearest: {found}); give shares such as 0.2 instead"
-        )
+        wrong = f"split={kind}: whole articles do not add up to the requested numbers (nearest: {found})"
+        raise UserError(f"{wrong}; give shares such as 0.2 instead")
     return {segment.id: names[assigned[index]] for index, members in enumerate(groups.values()) for segment in members}
 
 
 def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, unit: str = "segments") -> dict[str, int]:
-    """Return the number of segments (or targets) of each split.
-
-    A fraction is a share of ``total``, a whole number is a count.
-    """
+    """Return the size of each split; a fraction is a share of ``total``, a whole number a count."""
     requested = {"train": train, "dev": dev, "test": test}
     shown = ", ".join(f"{name} {size}" for name, size in requested.items() if size is not None)
     for name, size in requested.items():
@@ -296,11 +247,8 @@ def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, 
     shares = [size for size in requested.values() if size is not None and not _whole(size)]
     if sum(shares) > 1 + 1e-9 or (train is not None and len(shares) == 3 and abs(sum(shares) - 1) > 1e-6):
         raise UserError(f"split={kind}: the shares ({shown}) add up to {sum(shares):g}, not to 1; leave out train to give it the rest")
-    sizes = {
-        name: (int(size) if _whole(size) else max(1, round(size * total)) if size else 0)
-        for name, size in requested.items()
-        if size is not None
-    }
+    given = {name: size for name, size in requested.items() if size is not None}
+    sizes = {name: int(size) if _whole(size) or not size else max(1, round(size * total)) for name, size in given.items()}
     rest = total - sizes["dev"] - sizes["test"]
     # Shares are rounded, so train gets the remainder; a number of train segments is exact.
     if not (train is not None and _whole(train)):
@@ -326,11 +274,16 @@ def _groups(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
 def _enough(kind: str, groups: Mapping[str, Sequence[Segment]], wanted: Mapping[str, int]) -> list[str]:
     names = [name for name in SPLITS if wanted[name]]
     if len(groups) < len(names):
-        raise UserError(
-            f"split={kind}: {len(groups)} articles are too few for {listed(names)}; every split needs at least one "
-            "(is the column 'article' the same in all rows?)"
-        )
+        found = f"split={kind}: {len(groups)} articles are too few for {listed(names)}"
+        raise UserError(f"{found}; every split needs at least one (is the column 'article' the same in all rows?)")
     return names
+
+
+def _require(name: str, segments: Sequence[Segment]) -> None:
+    """Raise ``UserError`` if a segment lacks the field that the split of this name cuts by."""
+    if missing := [segment for segment in segments if not getattr(segment, name)]:
+        found = f"{len(missing)} of {len(segments)} segments have no {name} (the first: {missing[0].where or missing[0].id})"
+        raise UserError(f"split={name}: {found}; map a {name} column, or choose split=group or stratified")
 
 
 def _parts(kind: str, segments: Sequence[Segment], split_of: Mapping[str, str], needed: Sequence[str]) -> Splits:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.files import recover, sha256
 from haltung.labels import Scheme, Task
-from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment, features, label_ids
+from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, label_ids
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -56,10 +56,9 @@ class SourceFile:
 class Manifest:
     """The content of ``manifest.json``.
 
-    ``segments``, ``articles`` and ``digests`` map a split to a value; ``labels`` maps task, split
-    and label to a count, with "" for rows without a label. ``digests`` cover ids, texts and labels;
-    ``digest`` covers the rows with all their columns. ``files`` maps a file of the folder to its
-    SHA-256.
+    ``segments``, ``articles`` and ``digests`` (of ids, texts and labels) map a split to a value;
+    ``labels`` maps task, split and label to a count, "" being no label. ``digest`` covers the rows
+    with all columns; ``files`` maps a file of the folder to its SHA-256.
     """
 
     format: int
@@ -82,10 +81,6 @@ class Manifest:
     haltung: str
     created: str
 
-    def to_json(self) -> str:
-        """Return the manifest as indented JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -101,11 +96,7 @@ class Prepared:
         return self.manifest.name
 
     def only(self, tasks: Sequence[str]) -> Prepared:
-        """Return the corpus with only these tasks; its splits and their digests stay the same.
-
-        Raises:
-            UserError: there is no such task.
-        """
+        """Return the corpus with only these tasks; its splits and their digests stay the same."""
         return replace(self, scheme=self.scheme.only(tasks))
 
     def whole(self) -> Prepared:
@@ -115,8 +106,7 @@ class Prepared:
     def segments(self, split: str) -> list[Segment]:
         """Return the segments of a split.
 
-        Raises:
-            UserError: there is no such split, or its file was replaced since the corpus was opened.
+        Raises ``UserError`` if there is no such split, or its file was replaced meanwhile.
         """
         import pyarrow.parquet as pq
 
@@ -125,22 +115,18 @@ class Prepared:
         if not path.is_file() or sha256(path) != self.manifest.files[path.name]:
             raise UserError(f"{path} has been prepared anew while it was in use; run the command again")
         rows = pq.read_table(path, schema=features(self.scheme).arrow_schema).to_pylist()
-        return [self._segment(row, split) for row in rows]
-
-    def _segment(self, row: dict[str, Any], split: str) -> Segment:
-        answers: dict[str, Answer] = {}
-        for name in self.scheme.names:
-            answers[name] = tuple(row[name]) if isinstance(row[name], list) else row[name]
-        dyads = tuple(Dyad(**dyad) for dyad in row["dyads"])
-        return Segment(**{name: row[name] for name in TEXT_COLUMNS}, labels=answers, dyads=dyads, split=split)
+        segments = []
+        for row in rows:
+            answers = {name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in self.scheme.names}
+            dyads = tuple(Dyad(**dyad) for dyad in row["dyads"])
+            segments.append(Segment(**{name: row[name] for name in TEXT_COLUMNS}, labels=answers, dyads=dyads, split=split))
+        return segments
 
 
 def load(folder: Path) -> Prepared:
     """Open a prepared corpus and verify all its files.
 
-    Raises:
-        UserError: there is none, or it is of another format version, or a file is missing or was
-            changed.
+    Raises ``UserError`` if there is none, or it has another format, or a file is missing or changed.
     """
     remedy = f"run haltung prepare corpus={folder.name}"
     recover(folder)
@@ -178,19 +164,13 @@ def _read_manifest(path: Path) -> Manifest:
 
 def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dict[str, dict[str, dict[str, int]]]:
     """Return the count of each label by task, split and label, 0 included."""
-    counts: dict[str, dict[str, dict[str, int]]] = {}
+    counts: dict[str, dict[str, dict[str, int]]] = {task.name: {} for task in scheme}
     for task in scheme:
-        counts[task.name] = {}
         for split, segments in splits.items():
             answers = [segment.labels.get(task.name) for segment in segments]
             count = Counter(label for answer in answers for label in ([UNLABELLED] if answer is None else label_ids(answer)))
             counts[task.name][split] = {label: count[label] for label in (*task.ids, UNLABELLED)}
     return counts
-
-
-def article_count(segments: Iterable[Segment]) -> int:
-    """Return the number of articles; a segment without one counts as an article."""
-    return len({segment.group for segment in segments})
 
 
 def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
@@ -211,20 +191,13 @@ def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
 
 def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> str:
     """Return a SHA-256 of the scheme and all rows with all their columns, in any order."""
-    lines = [
-        json.dumps([split, segment.to_row(scheme)], ensure_ascii=True, sort_keys=True)
-        for split, segments in splits.items()
-        for segment in segments
-    ]
+    rows = [[split, segment.to_row(scheme)] for split, segments in splits.items() for segment in segments]
+    lines = [json.dumps(row, ensure_ascii=True, sort_keys=True) for row in rows]
     return hashlib.sha256("\n".join([scheme.digest(), *sorted(lines)]).encode()).hexdigest()
 
 
 def source(path: Path) -> SourceFile:
-    """Return path, SHA-256 and size of a source file.
-
-    Raises:
-        UserError: the file is missing or cannot be read.
-    """
+    """Return path, SHA-256 and size of a source file, or raise ``UserError`` if it is unreadable."""
     try:
         return SourceFile(str(path), sha256(path), path.stat().st_size)
     except OSError as error:
@@ -262,47 +235,53 @@ def card(manifest: Manifest, scheme: Scheme) -> str:
         parts.append("`repaired.jsonl` lists each of them before and after.")
     if manifest.notes:
         parts += ["## Remarks", "\n".join(f"- {note}" for note in manifest.notes)]
-    parts += ["## Rules", f"{_settings(manifest.rules)}."]
-    parts += ["## Digests", "Runs are comparable if they have the same digests of the scheme and of the test split."]
+    parts += ["## Rules", f"{_settings(manifest.rules)}.", "## Digests"]
+    parts.append("Runs are comparable if they have the same digests of the scheme and of the test split.")
     digests = [(f"split {name}", manifest.digests[name]) for name in SPLITS]
     parts.append(_markdown(("of", "SHA-256"), [("scheme", manifest.scheme_digest), *digests, ("corpus", manifest.digest)]))
     if manifest.sources:
-        parts.append("## Sources")
-        parts.append(_markdown(("file", "bytes", "SHA-256"), [(item.path, str(item.bytes), item.sha256) for item in manifest.sources]))
+        sources = [(item.path, str(item.bytes), item.sha256) for item in manifest.sources]
+        parts += ["## Sources", _markdown(("file", "bytes", "SHA-256"), sources)]
     return "\n\n".join(parts) + "\n"
 
 
 def table(prepared: Prepared, language: str = "en") -> Group:
     """Return the terminal's tables: counts of the labels by split, then dropped segments."""
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
     manifest = prepared.manifest
     parts: list[Any] = [Text(prepared.name, style="bold")]
     parts += [Text(f"  {part}: {manifest.segments[part]:,} segments of {manifest.articles[part]:,} articles") for part in SPLITS]
-    parts += [_label_table(task, manifest, language) for task in prepared.scheme]
-    if manifest.dropped or manifest.repaired:
-        parts.append(_losses(manifest))
+
+    def grid(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+        made = Table(title=title, title_justify="left")
+        for heading in (*texts, *numbers):
+            made.add_column(heading, justify="left" if heading in texts else "right")
+        for row in rows:
+            made.add_row(*map(Text, row))  # text, not markup: a label may be called "[b]"
+        return made
+
+    for task in prepared.scheme:
+        counts, whole = manifest.labels[task.name], max(1, manifest.segments["train"])
+        rows = [
+            (
+                id,
+                german if language == "de" else english,
+                *(f"{counts[part][key]:,}" for part in SPLITS),
+                f"{counts['train'][key] / whole:.1%}",
+            )
+            for id, german, english, key in _label_rows(task, manifest)
+        ]
+        head = ("label", "Deutsch" if language == "de" else "English")
+        parts.append(grid(task.title(language), head, (*SPLITS, "share of train"), rows))
+    losses = [(reason, REASONS.get(reason, "see dropped.jsonl"), f"{count:,}") for reason, count in sorted(manifest.dropped.items())]
+    losses += [(f"repaired: {what}", "see repaired.jsonl", f"{count:,}") for what, count in sorted(manifest.repaired.items())]
+    if losses:
+        parts.append(grid("Dropped and repaired", ("reason", "meaning"), ("segments",), losses))
     parts += [Text(f"Note: {note}.", style="yellow") for note in manifest.notes]
     return Group(*parts)
-
-
-def _label_table(task: Task, manifest: Manifest, language: str) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(title=task.title(language), title_justify="left")
-    grid.add_column("label")
-    grid.add_column("Deutsch" if language == "de" else "English")
-    for heading in (*SPLITS, "share of train"):
-        grid.add_column(heading, justify="right")
-    counts = manifest.labels[task.name]
-    for id, german, english, key in _label_rows(task, manifest):
-        share = counts["train"][key] / max(1, manifest.segments["train"])
-        # Text, not markup: a label may be called "[b]".
-        name = Text(german if language == "de" else english)
-        grid.add_row(Text(id), name, *(f"{counts[part][key]:,}" for part in SPLITS), f"{share:.1%}")
-    return grid
 
 
 def _label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, str]]:
@@ -311,21 +290,6 @@ def _label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, str
     if any(manifest.labels[task.name][part][UNLABELLED] for part in SPLITS):
         rows.append(("–", "ohne Angabe", "unlabelled", UNLABELLED))
     return rows
-
-
-def _losses(manifest: Manifest) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(title="Dropped and repaired", title_justify="left")
-    grid.add_column("reason")
-    grid.add_column("meaning")
-    grid.add_column("segments", justify="right")
-    for reason, count in sorted(manifest.dropped.items()):
-        grid.add_row(Text(reason), Text(REASONS.get(reason, "see dropped.jsonl")), f"{count:,}")
-    for what, count in sorted(manifest.repaired.items()):
-        grid.add_row(Text(f"repaired: {what}"), Text("see repaired.jsonl"), f"{count:,}")
-    return grid
 
 
 def _with_sum(counts: Mapping[str, int]) -> tuple[str, ...]:

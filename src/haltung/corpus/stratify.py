@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,7 @@ _PARTNERS = 2000  # partners compared for each of them
 
 def label_counts(groups: Sequence[Sequence[Segment]], scheme: Scheme) -> Counts:
     """Count each label of each task in each group: [groups, labels of all tasks]."""
-    keys = [(task.name, label) for task in scheme for label in task.ids]
-    columns = {key: column for column, key in enumerate(keys)}
+    columns = {key: column for column, key in enumerate((task.name, label) for task in scheme for label in task.ids)}
     counts = np.zeros((len(groups), len(columns)))
     for row, members in enumerate(groups):
         for segment in members:
@@ -44,15 +44,10 @@ def assign(
     times closer than scikit-learn's StratifiedGroupKFold over the joint labels, and the sizes
     exactly.
 
-    Args:
-        counts: of the labels, [groups, labels].
-        sizes: number of segments of each group, [groups].
-        wanted: number of segments for each split.
-        rng: source of the random order.
-        strict: whether the sizes weigh far more than the labels.
+    ``counts`` is of the labels, [groups, labels], ``sizes`` of the segments, [groups], ``wanted`` of
+    the segments for each split; if ``strict``, sizes weigh far more than labels.
     """
-    total = float(sizes.sum())
-    shares = np.asarray(wanted, dtype=float) / total
+    shares = np.asarray(wanted, dtype=float) / float(sizes.sum())
     rows = np.column_stack([counts, sizes]).astype(float)
     wish = np.outer(shares, rows.sum(axis=0))
     weight = 1.0 / np.maximum(wish, 1.0)
@@ -66,16 +61,14 @@ def _assign_rarest_first(rows: Counts, wish: Counts, weight: Counts, rng: np.ran
     frequency = rows[:, :-1].sum(axis=0)
     has = np.where(rows[:, :-1] > 0, frequency, np.inf)
     rarest = has.min(axis=1) if has.shape[1] else np.zeros(len(rows))
-    # Among equals big groups come first: small ones can still fill the rest. The shuffle decides
-    # ties.
+    # Among equals big groups come first: small ones can fill the rest. The shuffle decides ties.
     order = rng.permutation(len(rows))
     order = order[np.lexsort((-rows[order, -1], rarest[order]))]
     assigned = np.zeros(len(rows), dtype=np.int64)
     have = np.zeros_like(wish)
     for index in order:
         row = rows[index]
-        cost = (weight * (2 * (have - wish) * row + row**2)).sum(axis=1)
-        split = int(np.argmin(cost))
+        split = int(np.argmin((weight * (2 * (have - wish) * row + row**2)).sum(axis=1)))
         assigned[index] = split
         have[split] += row
     return assigned
@@ -94,8 +87,7 @@ def _exchange(assigned: NDArray[np.int64], rows: Counts, wish: Counts, weight: C
         partners = np.flatnonzero(assigned != here)
         if len(partners) > _PARTNERS:
             partners = rng.choice(partners, _PARTNERS, replace=False)
-        theirs = rows[partners]
-        others = assigned[partners]
+        theirs, others = rows[partners], assigned[partners]
         if movable and (assigned == here).sum() > 1:
             empty = np.array([split for split in range(splits) if split != here and wish[split, -1] > 0], dtype=np.int64)
             theirs = np.vstack([theirs, np.zeros((len(empty), rows.shape[1]))])
@@ -119,17 +111,12 @@ def subsample(segments: Sequence[Segment], share: float, seed: int) -> list[Segm
     """Return about ``share`` of the segments in their order, as whole articles, at least one.
 
     Articles are drawn in an order that depends on the seed alone, until the number of segments
-    comes nearest to the share. So a smaller subsample of the same seed is part of a larger one, and
-    another seed draws another subsample.
-
-    Raises:
-        UserError: the share is not above 0 and at most 1.
+    comes nearest to the share, so a smaller subsample of the same seed is part of a larger one.
+    Raises ``UserError`` unless the share is above 0 and at most 1.
     """
     if not 0 < share <= 1:
         raise UserError(f"a share of train is {share:g}; expected a number above 0 and at most 1")
-    sizes: dict[str, int] = {}
-    for segment in segments:
-        sizes[segment.group] = sizes.get(segment.group, 0) + 1
+    sizes = Counter(segment.group for segment in segments)
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
     wanted, filled, chosen = share * len(segments), 0, set[str]()

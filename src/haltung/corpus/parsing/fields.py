@@ -19,11 +19,10 @@ SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "valid
 
 @dataclass(frozen=True)
 class Fields:
-    """The data of one row by our field names.
+    """The data of one row by our field names; methods raise ``Fault`` if a value is invalid.
 
     ``columns`` maps our name to that of the source if they differ. ``list_separator`` separates the
-    labels of a multi-label cell in formats without lists; there a dyads cell contains JSON. All
-    methods raise ``Fault`` if the value is invalid.
+    labels of a multi-label cell in formats without lists; there a dyads cell contains JSON.
     """
 
     data: Mapping[str, object]
@@ -72,10 +71,6 @@ class Fields:
             raise Fault("unknown_split", f"unknown split '{found}'{nearest(found.lower(), allowed)}; allowed are {listed(allowed)}")
         return SPLITS[found.lower()]
 
-    def labels(self, scheme: Scheme) -> dict[str, Answer]:
-        """Return each task's answer, None if the row has no label for the task."""
-        return {task.name: self._answer(task) for task in scheme}
-
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
         """Return the row's dyads."""
         value = self.get("dyads")
@@ -89,17 +84,13 @@ class Fields:
     def segment(self, scheme: Scheme, where: str, made_id: str, split: str = "", labels: Mapping[str, Answer] | None = None) -> Segment:
         """Return the row as a segment.
 
-        Args:
-            scheme: of the labels.
-            where: position of the row, for messages.
-            made_id: its id if the row has none.
-            split: its split if the row names none.
-            labels: replace those of the row.
+        ``where`` is its position, for messages; ``made_id`` and ``split`` are for rows that have
+        none; ``labels`` replace those of the row.
         """
         return Segment(
             id=self.word("id") or made_id,
             text=self.text("text", required=True),
-            labels=self.labels(scheme) if labels is None else labels,
+            labels={task.name: self._answer(task) for task in scheme} if labels is None else labels,
             context=self.text("context"),
             target=self.text("target"),
             article=self.word("article"),
@@ -114,17 +105,15 @@ class Fields:
     def _answer(self, task: Task) -> Answer:
         value = self.get(task.name)
         if task.kind == "multi" and isinstance(value, str) and self.list_separator:
-            parts = [part.strip() for part in value.split(self.list_separator)]
             # An empty cell may mean "none applies" or "not annotated"; it counts as the latter.
-            return answer(task, [part for part in parts if part] or None)
+            value = [part for part in map(str.strip, value.split(self.list_separator)) if part] or None
         return answer(task, value)
 
 
 def answer(task: Task, value: object) -> Answer:
     """Return the answer that a source's value is: a label, a list of them, None or "".
 
-    Raises:
-        Fault: a label is not in the task, or is not text, or a single-label task has several.
+    Raises ``Fault`` if a label is not in the task or no text, or a single-label task has several.
     """
     if value is None or value == "":
         return None
@@ -141,11 +130,7 @@ def answer(task: Task, value: object) -> Answer:
 
 
 def known(task: Task, label: str) -> str:
-    """Return the label if the task has it.
-
-    Raises:
-        Fault: it does not.
-    """
+    """Return the label, or raise a ``Fault`` if the task lacks it."""
     try:
         task.index(label)
     except UserError as error:
@@ -156,8 +141,7 @@ def known(task: Task, label: str) -> str:
 def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
     """Return the dyads of a list of ``{"source", "target", "stance"}``, none for None and "".
 
-    Raises:
-        Fault: it is not such a list, or a stance is not in the scheme's task ``stance``.
+    Raises ``Fault`` if it is no such list, or a stance is not in the scheme's task ``stance``.
     """
     if value is None or value == "":
         return ()
@@ -168,23 +152,18 @@ def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
         if not isinstance(entry, Mapping) or set(entry) != {"source", "target", "stance"}:
             found = listed(str(key) for key in entry) if isinstance(entry, Mapping) else kind(entry)
             raise Fault("wrong_type", f"a dyad has source, target and stance; found {found}")
-        texts = {}
         for key in ("source", "target", "stance"):
             if not isinstance(entry[key], str):
                 raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" if there is none)')
-            texts[key] = sound(entry[key], f"dyads.{key}")
+            sound(entry[key], f"dyads.{key}")
         if "stance" not in scheme.names:
             raise Fault("unknown_label", f"a dyad needs a task 'stance'; the scheme {scheme.name} has {listed(scheme.names)}")
-        made.append(Dyad(texts["source"], texts["target"], known(scheme["stance"], texts["stance"])))
+        made.append(Dyad(entry["source"], entry["target"], known(scheme["stance"], entry["stance"])))
     return tuple(made)
 
 
 def iso_date(text: str) -> str:
-    """Return the day of an ISO date or time, as ``2024-05-31``.
-
-    Raises:
-        Fault: it is not an ISO date.
-    """
+    """Return the day of an ISO date or time as ``2024-05-31``, or raise a ``Fault`` if it is none."""
     try:
         return datetime.datetime.fromisoformat(text).date().isoformat()
     except ValueError:
@@ -192,42 +171,32 @@ def iso_date(text: str) -> str:
 
 
 def sound(text: str, column: str) -> str:
-    """Return the text if it can be stored and read again.
-
-    Raises:
-        Fault: it has a NUL, half a surrogate pair, or more characters than any text.
-    """
+    """Return the text, or raise a ``Fault`` for a NUL, half a surrogate pair or excessive length."""
     if "\0" in text:
-        raise Fault(
-            "nul_byte", f"'{column}' has a NUL byte at character {text.index(chr(0)) + 1}; remove it (is the file damaged, or UTF-16?)"
-        )
+        found = f"'{column}' has a NUL byte at character {text.index(chr(0)) + 1}"
+        raise Fault("nul_byte", f"{found}; remove it (is the file damaged, or UTF-16?)")
     if len(text) > MAX_LINE_BYTES:
         raise Fault("over_long", f"'{column}' has {len(text):,} characters, which no text has; the limit is {MAX_LINE_BYTES:,}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Fault(
-            "broken_unicode", f"'{column}' has half a surrogate pair at character {error.start + 1}; it is no valid Unicode"
-        ) from None
+        found = f"'{column}' has half a surrogate pair at character {error.start + 1}"
+        raise Fault("broken_unicode", f"{found}; it is no valid Unicode") from None
     return text
 
 
 def kind(value: object) -> str:
     """Return the type of a value for a message."""
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
     if isinstance(value, Mapping):
         return "an object"
-    return {str: "text", list: "a list", tuple: "a list", type(None): "null"}.get(type(value), f"a {type(value).__name__}")
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", tuple: "a list", type(None): "null"}
+    return names.get(type(value), f"a {type(value).__name__}")
 
 
 def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str, str]:
     """Return the mapping from our fields to a source's columns, without null ones.
 
-    Raises:
-        UserError: a key is neither a field nor a task of the scheme.
+    Raises ``UserError`` if a key is neither a field nor a task of the scheme.
     """
     fields = (*TEXT_COLUMNS, *scheme.names, "dyads", "split")
     for name, column in columns.items():
@@ -239,19 +208,11 @@ def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str
 
 
 def check_header(path: object, found: Sequence[str], columns: Mapping[str, str]) -> None:
-    """Check that the text and each mapped column are among the source's columns.
-
-    Raises:
-        UserError: one is missing.
-    """
+    """Raise ``UserError`` if the text or a mapped column is not among the source's columns."""
     for name, column in {"text": "text", **columns}.items():
         if column not in found:
-            mapped = f" (for {name})" if column != name else ""
-            near = nearest(column, found)
-            raise UserError(
-                f"{path}: no column '{column}'{mapped}{near}; the columns are: {listed(found)}; "
-                f"map one with corpus.reader.columns.{name}=NAME"
-            )
+            missing = f"no column '{column}'" + (f" (for {name})" if column != name else "") + nearest(column, found)
+            raise UserError(f"{path}: {missing}; the columns are: {listed(found)}; map one with corpus.reader.columns.{name}=NAME")
 
 
 def _short(value: object) -> str:

@@ -31,14 +31,9 @@ class Line:
 
 
 def existing(path: str | Path, hint: str = "") -> Path:
-    """Return the path of a file that exists and is not empty.
+    """Return the path (``~`` allowed) of a file that exists and is not empty.
 
-    Args:
-        path: of the file, ``~`` allowed.
-        hint: where to get the file, for the message.
-
-    Raises:
-        UserError: there is no such file, it is a directory, or it is empty.
+    Raises ``UserError`` if it does not; ``hint`` says where to get the file.
     """
     path = Path(path).expanduser()
     more = f"; {hint}" if hint else ""
@@ -46,10 +41,9 @@ def existing(path: str | Path, hint: str = "") -> Path:
         if path.is_dir():
             raise UserError(f"{path} is a directory; expected a file{more}")
         if not path.exists():
-            folder = path.parent
-            if not folder.is_dir():
-                raise UserError(f"{path}: no such file, and no folder {folder}{more}")
-            raise UserError(f"{path}: no such file{nearest(path.name, sorted(other.name for other in folder.iterdir()))}{more}")
+            if not path.parent.is_dir():
+                raise UserError(f"{path}: no such file, and no folder {path.parent}{more}")
+            raise UserError(f"{path}: no such file{nearest(path.name, sorted(other.name for other in path.parent.iterdir()))}{more}")
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty; expected at least one row")
     except OSError as error:
@@ -60,12 +54,7 @@ def existing(path: str | Path, hint: str = "") -> Path:
 def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
     """Return the file, or the files ``*.jsonl`` of a folder by name.
 
-    Args:
-        path: of a file or folder.
-        expected: what each line should contain, for the message.
-
-    Raises:
-        UserError: there is none, or one is empty.
+    Raises ``UserError`` if there is none, or one is empty; ``expected`` is what lines contain.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -79,30 +68,21 @@ def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
 def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Line]:
     """Yield the file's lines, each with its line end, without a byte order mark.
 
-    Args:
-        path: of the file.
-        encoding: of the file, one that contains ASCII.
-        max_line_bytes: length of the longest line allowed.
-        has_encoding: whether the user can set another encoding, for the message.
-
-    Raises:
-        UserError: the file cannot be read, has another encoding, or has a line that is too long.
+    ``encoding`` has to contain ASCII; ``has_encoding`` says whether the user can set it. Raises
+    ``UserError`` if the file cannot be read, has another encoding, or a line is too long.
     """
     encoding = _checked(encoding)
     try:
         with path.open("rb") as file:
-            number = 0
             # One byte more than allowed: an endless line is refused without reading it to its end.
-            while raw := file.readline(max_line_bytes + 1):
-                number += 1
+            for number, raw in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), 1):
                 where = f"{path}, line {number}"
                 if len(raw) > max_line_bytes:
                     found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
                     raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
-                if number == 1 and encoding == "utf-8" and raw.startswith(codecs.BOM_UTF8):
-                    raw = raw[len(codecs.BOM_UTF8) :]
+                mark = codecs.BOM_UTF8 if number == 1 and encoding == "utf-8" else b""
                 try:
-                    text = raw.decode(encoding)
+                    text = raw.removeprefix(mark).decode(encoding)
                 except UnicodeDecodeError as error:
                     raise UserError(_undecodable(where, raw, error, has_encoding)) from None
                 yield Line(number, text, where)
@@ -113,21 +93,17 @@ def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE
 def json_rows(
     path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False
 ) -> Iterator[SourceRow]:
-    """Yield the rows of a file with one JSON object per line, without blank lines.
+    """Yield the rows of a file with one JSON object per line; a broken line is a row with a fault.
 
-    A broken line is a row with a fault.
-
-    Raises:
-        UserError: as ``lines``; or the file is one JSON array.
+    Raises ``UserError`` as ``lines``, or if the file is one JSON array. Blank lines are skipped.
     """
-    stem = path.stem
     for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes, has_encoding=has_encoding):
         text = line.text.strip()
         if not text:
             continue
         if line.number == 1 and text in ("[", "[{"):
             raise UserError(f"{path} is one JSON array; expected JSONL, one object per line (jq -c '.[]' turns the one into the other)")
-        made = f"{stem}-{line.number}"
+        made = f"{path.stem}-{line.number}"
         try:
             yield SourceRow(line.where, made, _object(text))
         except Fault as fault:
@@ -135,19 +111,12 @@ def json_rows(
 
 
 def csv_rows(
-    path: Path,
-    *,
-    separator: str = ",",
-    quotechar: str = '"',
-    encoding: str = "utf-8",
-    max_line_bytes: int = MAX_LINE_BYTES,
-    has_encoding: bool = False,
+    path: Path, *, separator: str, quotechar: str, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's first line, and its cells, without blank lines.
 
-    Raises:
-        UserError: as ``lines``; the separator or quote is not one character, or the quoting is
-            broken.
+    Raises ``UserError`` as ``lines``, or if a separator or quote is not one character, or the
+    quoting is broken.
     """
     for key, value in (("separator", separator), ("quotechar", quotechar)):
         if len(value) != 1:
@@ -162,26 +131,18 @@ def csv_rows(
                 yield first, cells
             first = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(
-            f"{path}, line {first}: not CSV with separator {separator!r} and quote {quotechar!r} ({error}); "
-            "a quote inside a quoted cell is written twice"
-        ) from None
+        found = f"{path}, line {first}: not CSV with separator {separator!r} and quote {quotechar!r} ({error})"
+        raise UserError(f"{found}; a quote inside a quoted cell is written twice") from None
 
 
 def document(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
-    """Return a whole JSON document.
-
-    Raises:
-        UserError: the file is larger than ``max_bytes``, is not UTF-8, or is not JSON.
-    """
+    """Return a JSON document; raise ``UserError`` if it is over ``max_bytes``, no UTF-8 or no JSON."""
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
+        if (size := path.stat().st_size) > max_bytes:
             raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
-        raw = path.read_bytes()
+        raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -208,22 +169,18 @@ def _object(text: str) -> Mapping[str, object]:
     except RecursionError:
         raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object per line") from None
     if not isinstance(data, dict):
-        raise Fault("broken_json", f"the line is a JSON {_json_kind(data)}; expected one object per line, {{…}}")
+        kinds = {list: "array", str: "string", bool: "true or false", int: "number", float: "number"}
+        raise Fault("broken_json", f"the line is a JSON {kinds.get(type(data), 'null')}; expected one object per line, {{…}}")
     return data
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return the object, with each key once; JSON by itself takes the last one silently."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    if len(made := dict(pairs)) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Fault("broken_json", f"the key '{twice}' occurs twice; expected each key once")
     return made
-
-
-def _json_kind(value: object) -> str:
-    return {list: "array", str: "string", bool: "true or false", int: "number", float: "number"}.get(type(value), "null")
 
 
 def _checked(encoding: str) -> str:
@@ -250,16 +207,10 @@ def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding
 
 
 def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, SourceRow]]:
-    """Yield all rows of a data set on the hub with the name of their split.
+    """Yield all rows of a data set on the hub with the name of their split, classes by name.
 
-    Class numbers are replaced by their names.
-
-    Args:
-        name: as on the hub, or a folder that ``datasets.load_dataset`` reads.
-        revision: branch, tag or commit.
-
-    Raises:
-        UserError: it cannot be loaded.
+    ``name`` may be a folder that ``datasets.load_dataset`` reads, too; ``revision`` is a branch, tag
+    or commit. Raises ``UserError`` if it cannot be loaded.
     """
     import datasets
 
@@ -267,9 +218,8 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, Sour
         loaded = datasets.load_dataset(name, revision=revision)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"the data set {name} could not be loaded from the hub ({reason}); go online, or read local files with reader.path"
-        ) from None
+        found = f"the data set {name} could not be loaded from the hub ({reason})"
+        raise UserError(f"{found}; go online, or read local files with reader.path") from None
     for split, dataset in loaded.items():
         classes = {column: feature for column, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}
         for number, data in enumerate(dataset):

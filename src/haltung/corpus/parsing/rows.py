@@ -19,8 +19,8 @@ ON_ERROR = ("stop", "drop")
 class Dropped:
     """A row that does not reach the corpus.
 
-    ``id`` may be "", ``where`` is its position ("file, line 3"), ``reason`` a short fixed name that
-    is counted (``duplicate``, ``empty_text``, ``mojibake``), ``detail`` what exactly is wrong.
+    ``where`` is its position ("file, line 3"), ``reason`` a fixed name that is counted
+    (``empty_text``), ``detail`` what exactly is wrong; ``id`` may be "".
     """
 
     id: str
@@ -43,19 +43,30 @@ class Reader(Protocol):
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read; none for a data set of the hub.
 
-        Raises:
-            UserError: a file is missing or empty.
+        They decide whether a prepared corpus is current. ``UserError``: one is missing or empty.
         """
         ...
 
     def read(self, scheme: Scheme) -> Reading:
         """Read everything.
 
-        Raises:
-            UserError: a setting is invalid, a file is missing or broken, a row is broken (with
-                ``on_error="stop"``), an id is used twice, or a label is not in the scheme.
+        Raises ``UserError`` if a setting is invalid, a file is missing or broken, a row is broken
+        (with ``on_error="stop"``), an id is used twice, or a label is not in the scheme.
         """
         ...
+
+
+def source_files(reader: Reader) -> tuple[Path, ...]:
+    """Return the files of a reader, which may be the user's own class.
+
+    Raises ``UserError`` if it has no ``files()``: a change of its source would go unnoticed.
+    """
+    if not callable(getattr(reader, "files", None)):
+        name = type(reader).__name__
+        raise UserError(
+            f"the reader {name} has no method files(); let it return the paths of the files that it reads, () if there are none"
+        )
+    return tuple(Path(path) for path in reader.files())
 
 
 class Fault(Exception):
@@ -63,9 +74,7 @@ class Fault(Exception):
 
     def __init__(self, reason: str, detail: str, id: str = "") -> None:
         super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.id = id
+        self.reason, self.detail, self.id = reason, detail, id
 
 
 class Skip(Fault):
@@ -82,24 +91,14 @@ class SourceRow:
     fault: Fault | None = None
 
     def fields(self) -> Mapping[str, object]:
-        """Return the row's data.
-
-        Raises:
-            Fault: they could not be read.
-        """
+        """Return the row's data, or raise the ``Fault`` for which they could not be read."""
         if self.fault is not None:
             raise self.fault
         return self.data
 
 
 class Intake:
-    """Collects the segments of one source; a faulty row stops the reading or is dropped.
-
-    Args:
-        scheme: of the labels.
-        source: name of the source, for messages.
-        on_error: ``stop`` or ``drop``, for faulty rows.
-    """
+    """Collects the segments of a source (named for messages); faulty rows ``stop`` it or ``drop``."""
 
     def __init__(self, scheme: Scheme, source: str, on_error: str = "stop") -> None:
         self.scheme = scheme
@@ -111,11 +110,7 @@ class Intake:
 
     @contextmanager
     def row(self, where: str, id: str = "") -> Iterator[None]:
-        """Handle a ``Fault`` raised while one row is processed.
-
-        Raises:
-            UserError: the row is faulty, and faulty rows stop the reading.
-        """
+        """Record a ``Fault`` of one row, or raise it as ``UserError`` if faults stop the reading."""
         try:
             yield
         except Fault as fault:
@@ -124,39 +119,25 @@ class Intake:
             self._dropped.append(Dropped(fault.id or id, where, fault.reason, fault.detail))
 
     def add(self, segment: Segment) -> None:
-        """Add a segment.
-
-        Raises:
-            Fault: its id has been used before.
-        """
+        """Add a segment, or raise a ``Fault`` if its id has been used before."""
         check_unique("id", segment.id, segment.where, self._seen, "every row needs a unique id, or none at all")
         self._segments.append(segment)
 
     def reading(self, hint: str = "") -> Reading:
         """Return all segments and dropped rows.
 
-        Args:
-            hint: what to do if no task has a label at all.
-
-        Raises:
-            UserError: there was no row at all, or no segment has a label for any task.
+        Raises ``UserError`` if there was no row, or (with ``hint``) no label for any task.
         """
         if not self._segments and not self._dropped:
             raise UserError(f"{self._source} has no rows; expected at least one")
         if self._segments and not any(answer is not None for segment in self._segments for answer in segment.labels.values()):
-            raise UserError(
-                f"{self._source} has no label for any task of the scheme {self.scheme.name} ({listed(self.scheme.names)})"
-                + (hint and f"; {hint}")
-            )
+            found = f"{self._source} has no label for any task of the scheme {self.scheme.name} ({listed(self.scheme.names)})"
+            raise UserError(found + (hint and f"; {hint}"))
         return Reading(tuple(self._segments), tuple(self._dropped))
 
 
 def check_unique(what: str, id: str, where: str, seen: dict[str, str], hint: str) -> None:
-    """Record ``where`` an id is used.
-
-    Raises:
-        Fault: it has been used elsewhere.
-    """
+    """Record ``where`` an id is used, or raise a ``Fault`` if it has been used elsewhere."""
     first = seen.setdefault(id, where)
     if first != where:
         raise Fault("duplicate_id", f"the {what} '{id}' is already used at {first}; {hint}", id)

@@ -24,25 +24,21 @@ class LabelNames:
     """
 
     def __init__(self, scheme: Scheme, labels: Mapping[str, str] | None) -> None:
-        """Check the mapping.
-
-        Raises:
-            UserError: it maps a name to something that is not a ``TASK/LABEL`` of the scheme.
-        """
+        """Raise ``UserError`` if a name is mapped to what is no ``TASK/LABEL`` of the scheme."""
         self._scheme = scheme
         self._mapped: dict[str, tuple[str, str]] = {}
         for name, meant in (labels or {}).items():
             task, slash, label = str(meant).partition("/")
             if not slash:
-                raise UserError(f"labels: '{name}' is mapped to '{meant}'; expected TASK/LABEL, such as {self._example()}")
+                example = f"{scheme.tasks[0].name}/{scheme.tasks[0].ids[0]}"
+                raise UserError(f"labels: '{name}' is mapped to '{meant}'; expected TASK/LABEL, such as {example}")
             scheme[task].index(label)
             self._mapped[str(name)] = (task, label)
 
     def answers(self, names: Iterable[object]) -> dict[str, Answer]:
         """Return the answers in one annotator's flat list of labels, None for tasks without any.
 
-        Raises:
-            Fault: a name is unknown or ambiguous, or a single-label task has several.
+        Raises ``Fault`` if a name is unknown or ambiguous, or a single-label task has several.
         """
         labels: dict[str, list[str]] = {}
         for name in names:
@@ -51,11 +47,7 @@ class LabelNames:
         return {task.name: answer(task, labels.get(task.name)) for task in self._scheme}
 
     def within(self, task: str, names: Iterable[object]) -> Answer:
-        """Return the answer in names that are known to be labels of ``task``.
-
-        Raises:
-            Fault: a name is no label of the task, or a single-label task has several.
-        """
+        """Return the answer in names of labels of ``task``; raise ``Fault`` as ``answer`` does."""
         meant = []
         for name in names:
             mapped = self._mapped.get(name) if isinstance(name, str) else None
@@ -69,29 +61,19 @@ class LabelNames:
         if name in self._mapped:
             return self._mapped[name]
         task, slash, label = name.partition("/")
-        if slash and task in self._scheme.names and label in self._scheme[task].ids:
-            return task, label
         if slash and task in self._scheme.names:
-            ids = self._scheme[task].ids
-            raise Fault("unknown_label", f"unknown {task} '{label}'{nearest(label, ids)}; allowed after '{task}/' are {listed(ids)}")
+            if label not in (ids := self._scheme[task].ids):
+                raise Fault("unknown_label", f"unknown {task} '{label}'{nearest(label, ids)}; allowed after '{task}/' are {listed(ids)}")
+            return task, label
         owners = [task.name for task in self._scheme if name in task.ids]
         if len(owners) > 1:
-            raise Fault(
-                "ambiguous_label",
-                f"the label '{name}' is in several tasks ({listed(owners)}); say which one with labels: {{{name}: {owners[0]}/{name}}}",
-            )
+            found = f"the label '{name}' is in several tasks ({listed(owners)})"
+            raise Fault("ambiguous_label", f"{found}; say which one with labels: {{{name}: {owners[0]}/{name}}}")
         if not owners:
             allowed = [label for task in self._scheme for label in task.ids]
-            more = "; map another name with labels: {NAME: TASK/LABEL}"
-            raise Fault(
-                "unknown_label",
-                f"unknown label '{name}'{nearest(name, allowed)}; the scheme {self._scheme.name} has {listed(allowed)}{more}",
-            )
+            found = f"unknown label '{name}'{nearest(name, allowed)}; the scheme {self._scheme.name} has {listed(allowed)}"
+            raise Fault("unknown_label", f"{found}; map another name with labels: {{NAME: TASK/LABEL}}")
         return owners[0], name
-
-    def _example(self) -> str:
-        task = self._scheme.tasks[0]
-        return f"{task.name}/{task.ids[0]}"
 
 
 def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -> dict[str, Answer]:
