@@ -18,6 +18,7 @@ from rich.console import Console
 from haltung.corpus.clean import CleaningRules
 from haltung.corpus.parsing.rows import Dropped, Reading
 from haltung.corpus.prepare import fingerprint, is_current, prepare
+from haltung.corpus.readers.union import Union
 from haltung.corpus.split import ByGroup, Given, Split
 from haltung.corpus.store import Prepared, corpus_digest, load, split_digest, table
 from haltung.errors import UserError
@@ -363,6 +364,19 @@ def test_progress_goes_to_stderr(tmp_path, capsys):
     """Standard output belongs to the table."""
     prepare("tiny", Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path, progress=True)
     assert capsys.readouterr().out == ""
+
+
+def test_a_reader_without_files_is_refused_by_one_sentence(tmp_path: Path) -> None:
+    """A reader of the user's own that names no files could not tell when its source changes."""
+
+    class Nameless:
+        def read(self, scheme: Scheme) -> Reading:
+            return Reading(SEGMENTS)
+
+    with pytest.raises(UserError, match=r"Nameless has no method files\(\).*\(\) if there are none"):
+        prepare("tiny", Nameless(), SCHEME, CleaningRules(), Given(), tmp_path, progress=False)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="Nameless has no method files"):
+        Union([Nameless()]).files()
 
 
 def test_the_command_line_can_import_without_heavy_libraries():

@@ -15,6 +15,7 @@ MODULES = {
     "haltung.corpus.checks": "haltung.corpus.clean",
     "haltung.corpus.prose": "haltung.corpus.quality",
     "haltung.corpus.quality.prose": "haltung.corpus.quality",
+    "haltung.corpus.readers.pairs": "haltung.corpus.readers.articles",
     "haltung.corpus.rules": "haltung.corpus.clean",
     "haltung.corpus.splits": "haltung.corpus.split",
     "haltung.encoders.sources": "haltung.encoders.load",

@@ -84,7 +84,7 @@ class NearIndex:
 
 
 def bands(threshold: float) -> tuple[int, int]:
-    """Return the number of bands, and the most rows in each that miss fewer than 1 in 1,000 pairs."""
+    """Return the number of bands, and the most rows of each that miss under 1 in 1,000 pairs."""
     fit = [rows for rows in range(1, _PERMUTATIONS + 1) if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= _MISSED]
     rows = max(fit, default=1)
     return _PERMUTATIONS // rows, rows

@@ -1,4 +1,4 @@
-"""Whether a written corpus reads like real news: repetition, variety, typography, spelling, labels."""
+"""Whether a corpus reads like real news: repetition, variety, typography, spelling, labels."""
 
 from __future__ import annotations
 

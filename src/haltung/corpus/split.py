@@ -6,14 +6,15 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from haltung.corpus.stratify import assign, label_counts
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 from haltung.records import Segment
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SPLITS = ("train", "dev", "test")
 
@@ -77,11 +78,12 @@ class ByGroup:
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits of shuffled articles, each cut nearest to its size (see ``Split``)."""
+        import numpy as np
+
         wanted = _sizes("group", len(segments), self.train, self.dev, self.test)
         groups = _groups(segments)
         names = _enough("group", groups, wanted)
-        keys = list(groups)
-        order = [keys[index] for index in np.random.default_rng(self.seed).permutation(len(keys))]
+        order = _shuffled(list(groups), self.seed)
         filled = np.cumsum([len(groups[key]) for key in order])
         split_of: dict[str, str] = {}
         start, total = 0, 0
@@ -147,7 +149,7 @@ class ByTarget:
                     raise UserError(f"split=target: the target '{target}' is named twice; it can be in one split only")
                 split_of[target] = name
         free = [target for target in targets if target not in split_of]
-        order = [free[index] for index in np.random.default_rng(self.seed).permutation(len(free))]
+        order = _shuffled(free, self.seed)
         dev, test = (wish if isinstance(wish, int | float) else len(wish) for wish in (self.dev, self.test))
         sizes = _sizes("target", len(targets), None, dev, test, "targets")
         for name, wish in (("test", self.test), ("dev", self.dev)):
@@ -205,14 +207,29 @@ class KFold:
         groups = _groups(segments)
         if len(groups) < self.folds + 1:
             raise UserError(f"split=kfold: {len(groups)} articles are too few for {self.folds} folds; choose fewer folds")
-        sizes = np.array([len(members) for members in groups.values()])
-        counts = label_counts(list(groups.values()), scheme)
-        part = assign(counts, sizes, [len(segments) / self.folds] * self.folds, np.random.default_rng(self.seed))
+        part = _assigned(groups, scheme, [len(segments) / self.folds] * self.folds, self.seed)
         in_test = {group for group, index in zip(groups, part, strict=True) if index == self.fold - 1}
         split_of = {segment.id: "test" if segment.group in in_test else "train" for segment in segments}
         if self.dev:
             _cut_dev("kfold", segments, split_of, scheme, self.dev, self.seed)
         return _parts("kfold", segments, split_of, ("train", "test"))
+
+
+def _shuffled(names: Sequence[str], seed: int) -> list[str]:
+    import numpy as np
+
+    return [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
+
+
+def _assigned(
+    groups: Mapping[str, Sequence[Segment]], scheme: Scheme, wanted: Sequence[float], seed: int, strict: bool = False
+) -> NDArray[np.int64]:
+    import numpy as np
+
+    from haltung.corpus.stratify import assign, label_counts
+
+    sizes = np.array([len(members) for members in groups.values()])
+    return assign(label_counts(list(groups.values()), scheme), sizes, wanted, np.random.default_rng(seed), strict)
 
 
 def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], scheme: Scheme, dev: float, seed: int) -> None:
@@ -226,15 +243,14 @@ def _stratified(
 ) -> dict[str, str]:
     groups = _groups(segments)
     names = _enough(kind, groups, wanted)
-    sizes = np.array([len(members) for members in groups.values()])
-    counts, rng = label_counts(list(groups.values()), scheme), np.random.default_rng(seed)
-    assigned = assign(counts, sizes, [wanted[name] for name in names], rng, strict)
-    got = {name: int(sizes[assigned == index].sum()) for index, name in enumerate(names)}
+    assigned = _assigned(groups, scheme, [wanted[name] for name in names], seed, strict)
+    split_of = {segment.id: names[index] for index, members in zip(assigned, groups.values(), strict=True) for segment in members}
+    got = Counter(split_of.values())
     if strict and any(got[name] != wanted[name] for name in names):
         found = ", ".join(f"{name} {got[name]} instead of {wanted[name]}" for name in names if got[name] != wanted[name])
         wrong = f"split={kind}: whole articles do not add up to the requested numbers (nearest: {found})"
         raise UserError(f"{wrong}; give shares such as 0.2 instead")
-    return {segment.id: names[assigned[index]] for index, members in enumerate(groups.values()) for segment in members}
+    return split_of
 
 
 def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, unit: str = "segments") -> dict[str, int]:

@@ -126,7 +126,7 @@ class Prepared:
 def load(folder: Path) -> Prepared:
     """Open a prepared corpus and verify all its files.
 
-    Raises ``UserError`` if there is none, or it has another format, or a file is missing or changed.
+    Raises ``UserError`` if there is none, or of another format, or a file is missing or changed.
     """
     remedy = f"run haltung prepare corpus={folder.name}"
     recover(folder)
@@ -197,7 +197,7 @@ def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> st
 
 
 def source(path: Path) -> SourceFile:
-    """Return path, SHA-256 and size of a source file, or raise ``UserError`` if it is unreadable."""
+    """Return path, SHA-256 and size of a source file; raise ``UserError`` if unreadable."""
     try:
         return SourceFile(str(path), sha256(path), path.stat().st_size)
     except OSError as error:

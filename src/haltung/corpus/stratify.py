@@ -44,8 +44,8 @@ def assign(
     times closer than scikit-learn's StratifiedGroupKFold over the joint labels, and the sizes
     exactly.
 
-    ``counts`` is of the labels, [groups, labels], ``sizes`` of the segments, [groups], ``wanted`` of
-    the segments for each split; if ``strict``, sizes weigh far more than labels.
+    ``counts`` is of labels, [groups, labels], ``sizes`` of segments, [groups], ``wanted`` of
+    segments for each split; if ``strict``, sizes weigh far more than labels.
     """
     shares = np.asarray(wanted, dtype=float) / float(sizes.sum())
     rows = np.column_stack([counts, sizes]).astype(float)

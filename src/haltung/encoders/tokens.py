@@ -21,10 +21,7 @@ _MIN_CONTEXT = 4
 
 @dataclass(frozen=True)
 class Tokens:
-    """One input of the encoder.
-
-    ``own`` is 1 at the tokens of the segment's text, 0 at special tokens and those before the text.
-    """
+    """One input of the encoder; ``own`` is 1 at the tokens of the segment's text, else 0."""
 
     ids: list[int]
     types: list[int]
@@ -42,14 +39,8 @@ def encode(
 
     The segment's text is cut, on its right, only if it alone is too long. The context is cut first,
     on its left, so that the sentences next to the text stay; a target stays whole up to half of
-    ``max_length``, before text and context. Lone surrogates are read as U+FFFD.
-
-    Args:
-        segments: to be encoded.
-        tokenizer: a fast one.
-        reads: what precedes the text, one of ``READS``.
-        max_length: of each input, in tokens.
-        prefix: begins every input, as some encoders require.
+    ``max_length``, before text and context. Lone surrogates are read as U+FFFD. ``reads`` is one of
+    ``READS``; ``prefix`` begins every input, as some encoders require; the tokenizer is a fast one.
     """
     around = template(tokenizer)
     backend = tokenizer.backend_tokenizer
@@ -104,9 +95,7 @@ def template(tokenizer: PreTrainedTokenizerBase) -> Template:
 
     Ids are joined by this template and not by the library, whose ``truncate`` returns what it cuts
     off and whose ``post_process`` pairs all of that: memory that grows with the square of a text.
-
-    Raises:
-        UserError: it does more than putting special ids around the texts.
+    Raises ``UserError`` if the tokenizer does more than putting special ids around the texts.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from haltung import labels
-from haltung.corpus.readers.pairs import Pairs
+from haltung.corpus.readers.articles import Pairs
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.metrics.minimal_pairs import are_minimal_pairs, flat, phenomena

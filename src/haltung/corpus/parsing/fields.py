@@ -163,7 +163,7 @@ def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
 
 
 def iso_date(text: str) -> str:
-    """Return the day of an ISO date or time as ``2024-05-31``, or raise a ``Fault`` if it is none."""
+    """Return the day of an ISO date or time as ``2024-05-31``; raise a ``Fault`` for others."""
     try:
         return datetime.datetime.fromisoformat(text).date().isoformat()
     except ValueError:
@@ -171,7 +171,7 @@ def iso_date(text: str) -> str:
 
 
 def sound(text: str, column: str) -> str:
-    """Return the text, or raise a ``Fault`` for a NUL, half a surrogate pair or excessive length."""
+    """Return the text; raise a ``Fault`` for a NUL, half a surrogate pair, excessive length."""
     if "\0" in text:
         found = f"'{column}' has a NUL byte at character {text.index(chr(0)) + 1}"
         raise Fault("nul_byte", f"{found}; remove it (is the file damaged, or UTF-16?)")

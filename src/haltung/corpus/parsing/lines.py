@@ -80,11 +80,11 @@ def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE
                 if len(raw) > max_line_bytes:
                     found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
                     raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
-                mark = codecs.BOM_UTF8 if number == 1 and encoding == "utf-8" else b""
+                line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and encoding == "utf-8" else raw
                 try:
-                    text = raw.removeprefix(mark).decode(encoding)
+                    text = line.decode(encoding)
                 except UnicodeDecodeError as error:
-                    raise UserError(_undecodable(where, raw, error, has_encoding)) from None
+                    raise UserError(_undecodable(where, line, error, has_encoding)) from None
                 yield Line(number, text, where)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -136,7 +136,7 @@ def csv_rows(
 
 
 def document(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
-    """Return a JSON document; raise ``UserError`` if it is over ``max_bytes``, no UTF-8 or no JSON."""
+    """Return a JSON document; ``UserError`` if it is over ``max_bytes``, no UTF-8 or no JSON."""
     try:
         if (size := path.stat().st_size) > max_bytes:
             raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
@@ -209,8 +209,8 @@ def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding
 def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, SourceRow]]:
     """Yield all rows of a data set on the hub with the name of their split, classes by name.
 
-    ``name`` may be a folder that ``datasets.load_dataset`` reads, too; ``revision`` is a branch, tag
-    or commit. Raises ``UserError`` if it cannot be loaded.
+    ``name`` may also be a folder that ``datasets.load_dataset`` reads; ``revision`` is a branch,
+    tag or commit. Raises ``UserError`` if it cannot be loaded.
     """
     import datasets
 

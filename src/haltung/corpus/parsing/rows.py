@@ -98,7 +98,7 @@ class SourceRow:
 
 
 class Intake:
-    """Collects the segments of a source (named for messages); faulty rows ``stop`` it or ``drop``."""
+    """Collects the segments of a source; ``on_error``: faulty rows ``stop`` it, or ``drop``."""
 
     def __init__(self, scheme: Scheme, source: str, on_error: str = "stop") -> None:
         self.scheme = scheme
@@ -110,7 +110,7 @@ class Intake:
 
     @contextmanager
     def row(self, where: str, id: str = "") -> Iterator[None]:
-        """Record a ``Fault`` of one row, or raise it as ``UserError`` if faults stop the reading."""
+        """Record a ``Fault`` of one row, or raise ``UserError`` if faults stop the reading."""
         try:
             yield
         except Fault as fault:

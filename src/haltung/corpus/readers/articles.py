@@ -1,11 +1,12 @@
-"""The embedded corpus: invented articles, one per line, each with its labelled segments."""
+"""Our own corpora, JSONL with nested segments: invented articles, and minimal pairs."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
@@ -25,10 +26,9 @@ class Articles:
 
     ``path`` is a file or a folder of files. A segment's ``context`` is the title, with ``lead`` the
     first segment, and up to ``before`` segments before it. The split follows from the article's id
-    alone (70 % train, 10 % dev, 20 % test), so that an article never changes its split when others
-    are added. ``max_segments`` limits the corpus to whole articles with at most so many segments
-    together, in an order that also follows from their ids: a smaller limit gives a part of a
-    larger.
+    alone (70 % train, 10 % dev, 20 % test), so that it never changes when others are added.
+    ``max_segments`` limits the corpus to whole articles with at most so many segments together, in
+    an order that also follows from their ids: a smaller limit gives a part of a larger.
     """
 
     path: str
@@ -50,22 +50,12 @@ class Articles:
         if self.max_segments is not None and self.max_segments < 1:
             raise UserError(f"max_segments is {self.max_segments}; expected at least 1, or null for all")
         intake = Intake(scheme, self.path, self.on_error)
-        seen: dict[str, str] = {}
-        for path in self.files():
-            for row in json_rows(path, max_line_bytes=self.max_line_bytes):
-                with intake.row(row.where, row.made_id):
-                    self._add_article(row, seen, intake)
+        _read_all(self.files(), self.max_line_bytes, intake, self._add_article)
         reading = intake.reading()
         return reading if self.max_segments is None else replace(reading, segments=_first(reading.segments, self.max_segments))
 
     def countries(self) -> dict[str, str]:
-        """Return the country (``DE``, ``AT``, ``CH``) that decides the spelling of an article.
-
-        Articles that name none are left out.
-
-        Raises:
-            UserError: as ``read``.
-        """
+        """Return ``DE``, ``AT`` or ``CH``, which decides spelling, by article if it names one."""
         out: dict[str, str] = {}
         for path in self.files():
             for row in json_rows(path, max_line_bytes=self.max_line_bytes):
@@ -98,16 +88,71 @@ class Articles:
                 intake.add(fields.segment(intake.scheme, where, made))
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Minimal pairs: two segments that differ in one thing and, because of it, in their label.
+
+    JSONL: ``{"pair", "phenomenon", "context", "segments": [{"text", "topic", …}, {…}]}``;
+    ``path`` is a file or a folder of files. A pair's id becomes the ``article`` of its segments and
+    the phenomenon their ``genre``, so that evaluation can count by both. All of it is test.
+    """
+
+    path: str
+    source: str = "challenge"
+    on_error: str = "stop"
+    max_line_bytes: int = MAX_LINE_BYTES
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that are read (see ``Reader``), by name."""
+        return jsonl_files(self.path, "minimal pairs")
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read both segments of all pairs (see ``Reader``)."""
+        intake = Intake(scheme, self.path, self.on_error)
+        _read_all(self.files(), self.max_line_bytes, intake, self._add_pair)
+        return intake.reading()
+
+    def _add_pair(self, row: SourceRow, seen: dict[str, str], intake: Intake) -> None:
+        pair = Fields(row.fields(), {})
+        id, phenomenon = pair.word("pair"), pair.text("phenomenon").strip()
+        if not id:
+            raise Fault("missing_field", "no 'pair'; every pair needs a unique id")
+        check_unique("pair", id, row.where, seen, "every pair needs a unique id")
+        if not phenomenon:
+            raise Fault("missing_field", "no 'phenomenon'; every pair names the difference of its two segments", id)
+        segments = row.data.get("segments")
+        if not isinstance(segments, list) or len(segments) != 2:
+            found = f"a list of {len(segments)}" if isinstance(segments, list) else kind(segments)
+            raise Fault("wrong_type", f"'segments' is {found}; expected a list of two segments", id)
+        both = []
+        for side, segment in zip("ab", segments, strict=True):
+            if not isinstance(segment, Mapping):
+                raise Fault("wrong_type", f"segment {side} is {kind(segment)}; expected an object", id)
+            common = {"id": f"{id}-{side}", "article": id, "genre": phenomenon, "source": self.source, "split": "test"}
+            data = {**segment, **common, "context": pair.text("context").strip()}
+            try:
+                both.append(Fields(data, {}).segment(intake.scheme, f"{row.where}, segment {side}", f"{id}-{side}"))
+            except Fault as fault:
+                raise Fault(fault.reason, f"segment {side}: {fault.detail}", id) from None
+        # Added only now: a pair with one broken segment is dropped as a whole.
+        for made in both:
+            intake.add(made)
+
+
+def _read_all(files: Sequence[Path], max_line_bytes: int, intake: Intake, add: Callable[[SourceRow, dict[str, str], Intake], None]) -> None:
+    seen: dict[str, str] = {}
+    for path in files:
+        for row in json_rows(path, max_line_bytes=max_line_bytes):
+            with intake.row(row.where, row.made_id):
+                add(row, seen, intake)
+
+
 def _first(segments: Sequence[Segment], limit: int) -> tuple[Segment, ...]:
     sizes = Counter(segment.article for segment in segments)
     # Another hash than that of the split, so that each split shrinks alike.
     order = sorted(sizes, key=lambda article: hashlib.sha1(f"most {article}".encode()).hexdigest())
-    total, chosen = 0, set()
-    for article in order:
-        total += sizes[article]
-        if total > limit:
-            break
-        chosen.add(article)
+    totals = accumulate(sizes[article] for article in order)
+    chosen = {article for article, total in zip(order, totals, strict=True) if total <= limit}
     return tuple(segment for segment in segments if segment.article in chosen)
 
 

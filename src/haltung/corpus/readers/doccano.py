@@ -18,12 +18,11 @@ from haltung.labels import Scheme
 class Doccano:
     """JSONL with a flat list of labels: ``{"id": 1, "text": "…", "label": ["stance/warning", …]}``.
 
-    Older exports have ``labels`` or ``cats``, and ``data`` for the text; all are read. A doccano
-    project has one list of labels for all tasks, so a label of two tasks must be mapped
-    (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in doccano. Without
-    collaborative annotation doccano exports one file per annotator: give them all as ``path``, and
-    ``annotators`` decides between them (``first``, ``majority``, ``error``). A line without a label
-    counts as not annotated and is dropped as ``unlabelled``.
+    Older exports (``labels`` or ``cats``, and ``data`` for the text) are read too. All tasks share
+    one list of labels, so a label of two tasks must be mapped (``labels={"neutral":
+    "stance/neutral"}``) or be called ``stance/neutral`` in doccano. Without collaborative
+    annotation there is one file per annotator: give them all as ``path``, and ``annotators``
+    decides (``first``, ``majority``, ``error``). Lines without labels are dropped (``unlabelled``).
     """
 
     path: str | tuple[str, ...] | list[str]
@@ -60,12 +59,10 @@ class Doccano:
             with intake.row(rows[0].where, id):
                 votes = [names.answers(_labels(row.data)) for row in rows]
                 labels = settle(votes, scheme, self.annotators)
-                is_older = "text" not in columns and "text" not in rows[0].data and "data" in rows[0].data
-                intake.add(
-                    Fields(rows[0].data, {**columns, "text": "data"} if is_older else columns).segment(
-                        scheme, rows[0].where, id, labels=labels
-                    )
-                )
+                data = rows[0].data
+                is_older = "text" not in columns and "text" not in data and "data" in data
+                fields = Fields(data, {**columns, "text": "data"} if is_older else columns)
+                intake.add(fields.segment(scheme, rows[0].where, id, labels=labels))
         return intake.reading()
 
 
@@ -74,12 +71,9 @@ def _labels(data: Mapping[str, object]) -> list[object]:
     if key is None:
         raise Skip("unlabelled", "it has no 'label'")
     value = data[key]
-    if value is None:
-        return []
-    found = value if isinstance(value, list) else [value]
-    for label in found:
+    labels = value if isinstance(value, list) else [] if value is None else [value]
+    for label in labels:
         if isinstance(label, list | Mapping):
-            raise Fault(
-                "wrong_type", f"a label is {kind(label)} ({label}); this is an export of spans, expected one of text classification"
-            )
-    return found
+            found = f"a label is {kind(label)} ({label}); this is an export of spans"
+            raise Fault("wrong_type", f"{found}, expected one of text classification")
+    return labels

@@ -20,8 +20,8 @@ _COLUMNS = {"text": "opinion_snippet"}
 class GerNTSA:
     """GerNTSA, from its JSON file.
 
-    There are no article ids, and one text may have several targets: rows with the same text are one
-    group, so that no split sees a test sentence with another target.
+    It has no article ids and texts with several targets: rows with the same text are one group, so
+    that no split sees a test sentence with another target.
     """
 
     path: str

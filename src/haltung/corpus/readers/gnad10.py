@@ -35,11 +35,7 @@ class Gnad10:
         return tuple(path for _, path in split_files(self.path, _PUBLIC)) if self.path is not None else ()
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all articles (see ``Reader``).
-
-        Raises:
-            UserError: the hub cannot be reached.
-        """
+        """Read all articles (see ``Reader``); raise ``UserError`` too if the hub is unreachable."""
         if (self.path is None) == (self.hub is None):
             raise UserError("10kGNAD is read from a file (path) or from the hub (hub); give exactly one of the two")
         intake = Intake(scheme, str(self.path or self.hub), self.on_error)
@@ -57,8 +53,6 @@ class Gnad10:
         for split, path in split_files(self.path or "", _PUBLIC):
             cells_of = csv_rows(path, separator=";", quotechar="'", max_line_bytes=self.max_line_bytes)
             for index, (number, cells) in enumerate(cells_of):
-                where, made = f"{path}, line {number}", f"gnad10-{path.stem}-{index:05d}"
-                if len(cells) == 2:
-                    yield split, SourceRow(where, made, {"label": cells[0], "text": cells[1]})
-                else:
-                    yield split, SourceRow(where, made, {}, Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')"))
+                fault = Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')") if len(cells) != 2 else None
+                data = {} if fault else {"label": cells[0], "text": cells[1]}
+                yield split, SourceRow(f"{path}, line {number}", f"gnad10-{path.stem}-{index:05d}", data, fault)

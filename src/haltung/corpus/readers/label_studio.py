@@ -42,11 +42,7 @@ class LabelStudio:
         return (existing(self.path),)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all items (see ``Reader``).
-
-        Raises:
-            UserError: no ``<Choices>`` belongs to a task.
-        """
+        """Read all items (see ``Reader``); ``UserError`` if no ``<Choices>`` belongs to a task."""
         one_of("annotators", self.annotators, POLICIES)
         names = LabelNames(scheme, self.labels)
         columns = check_columns(self.columns, scheme)
@@ -72,10 +68,7 @@ class LabelStudio:
 
 
 def _grouped(items: list[object]) -> list[tuple[int, list[Mapping[str, object]]]]:
-    """Return groups of items with the number (from 1) of their first.
-
-    JSON-MIN writes one item per annotation, so those with the same id belong together.
-    """
+    """Return items with their number from 1; those of JSON-MIN with the same id are together."""
     groups: dict[object, tuple[int, list[Mapping[str, object]]]] = {}
     for number, item in enumerate(items, 1):
         minimal = isinstance(item, Mapping) and "data" not in item and isinstance(item.get("id"), int | str)
@@ -95,11 +88,7 @@ def _data(item: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str
 
 
 def _annotations(item: Mapping[str, object]) -> list[Chosen]:
-    """Return what each annotation of a JSON item chose.
-
-    Raises:
-        Skip: there is none, or all are cancelled.
-    """
+    """Return what each annotation of a JSON item chose; raise ``Skip`` if none counts."""
     annotations = item.get("annotations", item.get("completions"))
     if annotations is not None and not isinstance(annotations, list):
         raise Fault("wrong_type", f"'annotations' is {kind(annotations)}; expected a list")
@@ -123,10 +112,7 @@ def _results(results: object) -> Chosen:
 
 
 def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
-    """Return what a JSON-MIN item chose.
-
-    A value is a label, or ``{"choices": […]}`` with several labels, or a list of either.
-    """
+    """Return what a JSON-MIN item chose: a label, ``{"choices": […]}``, or a list of either."""
     chosen: dict[str, list[object]] = {}
     for name in tasks.values():
         value = item.get(name)
@@ -140,11 +126,7 @@ def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
 
 
 def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, items: list[object]) -> dict[str, str]:
-    """Return the name of the ``<Choices>`` of each task that has one.
-
-    Raises:
-        UserError: a mapped one is not in the export, or none belongs to a task.
-    """
+    """Return the name of the ``<Choices>`` of each task that has one; a mapped one has to occur."""
     for task in mapped:
         if mapped[task] is not None:
             scheme[task]
@@ -166,8 +148,6 @@ def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, items: 
         elif mapped.get(task):
             raise UserError(f"{path}: no choices called '{name}' (for {task}){nearest(name, found)}; there are {listed(found)}")
     if not tasks and found:
-        raise UserError(
-            f"{path}: no choices are called like a task of the scheme {scheme.name} ({listed(scheme.names)}); there are {listed(found)}; "
-            f"map them with tasks: {{{scheme.names[0]}: NAME}}"
-        )
+        wrong = f"no choices are called like a task of the scheme {scheme.name} ({listed(scheme.names)})"
+        raise UserError(f"{path}: {wrong}; there are {listed(found)}; map them with tasks: {{{scheme.names[0]}: NAME}}")
     return tasks

@@ -23,9 +23,9 @@ class Prodigy:
     The former list the chosen options in ``accept``, the latter has ``label`` and ``answer``. Lines
     with the same ``_input_hash`` are one text: those of one annotator (``_annotator_id`` or
     ``_session_id``) add up, so that topic and stance may be annotated one after the other;
-    ``annotators`` decides between several (``first``, ``majority``, ``error``). Lines with the
-    answer ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is
-    wrong does not say which is right. A label of two tasks must be mapped
+    ``annotators`` decides between several (``first``, ``majority``, ``error``). Lines answered
+    ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is wrong does
+    not say which is right. A label of two tasks must be mapped
     (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in Prodigy.
     """
 
@@ -69,16 +69,10 @@ class Prodigy:
 
 
 def _accepted(data: Mapping[str, object]) -> list[object]:
-    """Return the labels that a line accepts.
-
-    Raises:
-        Skip: the annotator rejected or ignored the text.
-        Fault: the answer is none of Prodigy's, or there is no label.
-    """
+    """Return the labels that a line accepts; raise ``Skip`` if its text was rejected or ignored."""
     given = data.get("answer", "accept")
     if given not in ANSWERS:
-        near = nearest(str(given), ANSWERS)
-        raise Fault("wrong_answer", f"the answer is {given!r}{near}; Prodigy's are {listed(ANSWERS)}")
+        raise Fault("wrong_answer", f"the answer is {given!r}{nearest(str(given), ANSWERS)}; Prodigy's are {listed(ANSWERS)}")
     if given != "accept":
         raise Skip("rejected" if given == "reject" else "ignored", f"the annotator's answer is {given}")
     if "accept" in data:

@@ -56,11 +56,7 @@ class Standoff:
         return existing(self.annotations), existing(self.texts, hint)
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all annotations with their texts (see ``Reader``).
-
-        Raises:
-            UserError: a text is not the one that was annotated.
-        """
+        """Read all annotations (see ``Reader``); texts other than those annotated are faults."""
         one_of("kind", self.kind, PUBLIC)
         if self.before < 0:
             raise UserError(f"before is {self.before}; expected 0 or more")
@@ -127,11 +123,7 @@ def _wikinews(path: Path, max_line_bytes: int) -> list[_Article]:
 
 
 def _annotation(row: SourceRow, articles: Sequence[_Article], texts: Path) -> _Annotation:
-    """Return the part of an article that is annotated.
-
-    Raises:
-        Fault: there is no such part, or it is not the text that was annotated.
-    """
+    """Return the part of an article, or raise a ``Fault`` if it is not what was annotated."""
     data = row.fields()
     id = Fields(data, {}).word("id")
     article, start, end = (_whole(data, name, id) for name in ("row", "start", "end"))
@@ -139,18 +131,13 @@ def _annotation(row: SourceRow, articles: Sequence[_Article], texts: Path) -> _A
         raise Fault("no_such_text", f"row is {article}; {texts} has the rows 0 to {len(articles) - 1}", id)
     text = articles[article].text
     if not 0 <= start < end <= len(text):
-        raise Fault(
-            "no_such_text", f"start {start} and end {end} are no part of row {article} of {texts}, which has {len(text)} characters", id
-        )
+        wrong = f"start {start} and end {end} are no part of row {article} of {texts}"
+        raise Fault("no_such_text", f"{wrong}, which has {len(text)} characters", id)
     expected = Fields(data, {}).text("sha1", required=True)
     found = hashlib.sha1(text[start:end].encode("utf-8", "surrogatepass")).hexdigest()[:10]
     if found != expected:
-        raise Fault(
-            "other_text",
-            f"the SHA-1 of characters {start} to {end} of row {article} of {texts} is {found}, expected {expected or '(none)'}; "
-            "this is not the version of the text that was annotated",
-            id,
-        )
+        wrong = f"the SHA-1 of characters {start} to {end} of row {article} of {texts} is {found}, expected {expected or '(none)'}"
+        raise Fault("other_text", f"{wrong}; this is not the version of the text that was annotated", id)
     return _Annotation(article, start, end, row)
 
 
@@ -169,17 +156,15 @@ def _contexts(annotated: Sequence[_Annotation], articles: Sequence[_Article], be
     contexts = {}
     for number, group in grouped.items():
         article = articles[number]
-        earlier: list[str] = []
-        end = 0
+        earlier, end = list[str](), 0
         for span in group:
             gap = " ".join(article.text[end : span.start].split())
             if 0 < len(gap) < GAP:
                 earlier.append(gap)
-            window = earlier[-before:] if before else []
             headline = article.headline
             if not headline and span is not group[0]:
                 first = article.text[group[0].start : group[0].end]
-                headline = "" if first in window else first
+                headline = "" if before and first in earlier[-before:] else first
             # If the lead stands in for the headline, it is already included.
             contexts[span.start, span.end, number] = context(headline, earlier, before, lead and bool(article.headline))
             earlier.append(article.text[span.start : span.end])

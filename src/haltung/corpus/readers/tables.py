@@ -18,11 +18,7 @@ Paths = str | Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Table:
-    """Files with one segment per row.
-
-    ``path`` is a file, or a file for each split. ``columns`` maps our fields to those of the file
-    if they differ.
-    """
+    """Files with one segment per row; ``columns`` maps our fields to theirs if they differ."""
 
     path: Paths
     columns: Mapping[str, str | None] = field(default_factory=dict)
@@ -90,14 +86,8 @@ class Csv(_Table):
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         # A shell passes \t as two characters.
         separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
-        rows = csv_rows(
-            path,
-            separator=separator,
-            quotechar=self.quotechar,
-            encoding=self.encoding,
-            max_line_bytes=self.max_line_bytes,
-            has_encoding=True,
-        )
+        limit, encoding = self.max_line_bytes, self.encoding
+        rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=encoding, max_line_bytes=limit, has_encoding=True)
         names = list(self.names) if self.names else None
         for number, cells in rows:
             where = f"{path}, line {number}"
@@ -138,12 +128,8 @@ class Parquet(_Table):
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
     """Return each file with its split, "" if the rows name it or nothing does.
 
-    Args:
-        path: of one file, or of one for each split.
-        hint: where to get the files, for the message.
-
-    Raises:
-        UserError: a file is missing or empty, or a split is unknown.
+    Raises ``UserError`` if a file is missing or empty (``hint`` says where it is), or a split is
+    unknown.
     """
     if not isinstance(path, Mapping):
         return [("", existing(path, hint))]
@@ -159,8 +145,7 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
 
 
 def _check_names(where: str, names: list[str], separator: str) -> None:
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
+    if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{where}: the column '{twice[0]}' occurs twice in the header ({listed(names)}); every column needs a unique name")
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from haltung.corpus.parsing.rows import Reading
+from haltung.corpus.parsing.rows import Reading, source_files
 from haltung.errors import UserError
 from haltung.labels import Scheme
 
@@ -24,14 +24,10 @@ class Union:
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of all parts (see ``Reader``)."""
-        return tuple(file for part in self.parts for file in part.files())
+        return tuple(file for part in self.parts for file in source_files(part))
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all parts (see ``Reader``).
-
-        Raises:
-            UserError: there are none, or two parts share an id.
-        """
+        """Read all parts (see ``Reader``); ``UserError`` if there are none, or two share an id."""
         if not self.parts:
             raise UserError("corpus.reader.parts is empty; a union needs at least one reader")
         readings = [part.read(scheme) for part in self.parts]

@@ -28,11 +28,10 @@ class XStance:
     """x-stance, from a folder of JSONL files (``path``) or from the hub (``hub``).
 
     ``split_files`` names the files of each split. The question is the ``target``, the comment the
-    text. The group that no split tears apart is the author, who comments on many questions; rows
-    without an author (``train_fewshot``) are grouped by their question. For held-out questions,
-    split by ``target``. ``test_set`` selects the part of the published test split; the hub's copy
-    lacks that column, so there it follows from the training split: a new topic is one that training
-    does not have, a new question likewise.
+    text. Rows are grouped by their author, who comments on many questions, or (``train_fewshot``)
+    by their question; for held-out questions, split by ``target``. ``test_set`` selects the part of
+    the published test split; the hub's copy lacks that column, so there it follows from training: a
+    new topic is one that training does not have, a new question likewise.
     """
 
     path: str | None = None
@@ -49,11 +48,7 @@ class XStance:
         return tuple(path for _, path in self._local()) if self.path is not None else ()
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all rows of the language (see ``Reader``).
-
-        Raises:
-            UserError: the hub cannot be reached.
-        """
+        """Read all rows of the language (see ``Reader``); ``UserError`` if the hub fails."""
         if (self.path is None) == (self.hub is None):
             raise UserError("x-stance is read from a folder (path) or from the hub (hub); give exactly one of the two")
         one_of("test_set", self.test_set, TEST_SETS)
@@ -68,7 +63,8 @@ class XStance:
                     continue
                 if split == "test" and self.test_set not in ("all", _test_set(data, questions, topics)):
                     continue
-                fields = Fields({**data, "article": _group(data), "source": "xstance"}, _COLUMNS)
+                group = f"author-{data['author']}" if data.get("author") else f"question-{data.get('question_id')}"
+                fields = Fields({**data, "article": group, "source": "xstance"}, _COLUMNS)
                 intake.add(fields.segment(scheme, row.where, _made_id(data), split))
         return intake.reading(hint=f"is there any row in the language '{self.language}'?")
 
@@ -86,14 +82,9 @@ class XStance:
         if not folder.is_dir():
             names = listed(name for part in self.split_files.values() for name in part)
             raise UserError(f"{folder} is not a folder; expected one with {names}; {_PUBLIC}")
-        unknown = [split for split in self.split_files if split not in SPLITS]
-        if unknown:
+        if unknown := [split for split in self.split_files if split not in SPLITS]:
             raise UserError(f"split_files: unknown split '{unknown[0]}'{nearest(unknown[0], SPLITS)}; allowed are train, dev, test")
         return [(SPLITS[split], existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
-
-
-def _group(data: Mapping[str, object]) -> str:
-    return f"author-{data['author']}" if data.get("author") else f"question-{data.get('question_id')}"
 
 
 def _made_id(data: Mapping[str, object]) -> str:
@@ -102,10 +93,8 @@ def _made_id(data: Mapping[str, object]) -> str:
 
 
 def _test_set(data: Mapping[str, object], questions: set[object], topics: set[object]) -> str:
-    given = data.get("test_set")
-    if isinstance(given, str):
-        # new_comments_defr, new_topics_it, …
-        return given.rpartition("_")[0]
+    if isinstance(given := data.get("test_set"), str):
+        return given.rpartition("_")[0]  # new_comments_defr, new_topics_it, …
     if data.get("topic") not in topics:
         return "new_topics"
     return "new_comments" if data.get("question_id") in questions else "new_questions"

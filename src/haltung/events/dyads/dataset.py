@@ -10,7 +10,7 @@ from typing import Any
 
 from haltung import labels
 from haltung.corpus import store as prepared
-from haltung.corpus.parsing.rows import Dropped, Reading
+from haltung.corpus.parsing.rows import Dropped, Reading, source_files
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed
 from haltung.events.dyads.features import ITSELF, MAX_CANDIDATES, NONE, ROLES, SIDES, STATE, Candidate, candidates, gold_labels, question
@@ -43,7 +43,7 @@ class Dyads:
         folders = [shipped("data") / "actors", *([Path(self.tables)] if self.tables else [])]
         tables = [file for folder in folders for file in sorted(folder.glob("*.csv"))]
         like = [Path(self.like) / "manifest.json"] if self.like else []
-        return (*self.source.files(), Path(self.labels), *tables, *like)
+        return (*source_files(self.source), Path(self.labels), *tables, *like)
 
     def read(self, scheme: Scheme) -> Reading:
         """Read the source and make the questions about its actors.
