@@ -9,9 +9,7 @@ import pytest
 
 from haltung.errors import UserError
 from haltung.events.text import read as reading
-from haltung.events.text.decoding import NoTextError, decode
-from haltung.events.text.language import language
-from haltung.events.text.read import Article, Failure
+from haltung.events.text.read import Article, Failure, NoTextError, decode, language
 from haltung.events.text.sentences import split
 
 TEXT = "Die Türkei warnt Österreich. „Das wäre ein Fehler“, sagte der Außenminister am Freitag in Ankara, wo er Journalisten empfing."

@@ -12,7 +12,6 @@ import pytest
 
 from archives import EVENTS, event, lines
 from haltung import labels
-from haltung.actors import names as actors_names
 from haltung.actors import tables as actors_tables
 from haltung.cli import main
 from haltung.errors import UserError
@@ -115,12 +114,12 @@ def test_the_colours_are_those_of_the_page_of_haltung_serve() -> None:
 def test_every_actor_has_a_name_in_both_languages() -> None:
     """States by CLDR, organisations and roles by ours; an unknown code is its own name."""
     codes = ("USA", "RUS-OPP", "UN", "XYZ")
-    assert list(actors_names.names(codes, "de").values()) == ["USA", "Russland: Opposition", "Vereinte Nationen", "XYZ"]
-    assert list(actors_names.names(codes, "en").values()) == ["United States", "Russia: opposition", "United Nations", "XYZ"]
-    organisations = actors_names.names(actors_tables.ORGANISATIONS, "de")
+    assert list(actors_tables.names(codes, "de").values()) == ["USA", "Russland: Opposition", "Vereinte Nationen", "XYZ"]
+    assert list(actors_tables.names(codes, "en").values()) == ["United States", "Russia: opposition", "United Nations", "XYZ"]
+    organisations = actors_tables.names(actors_tables.ORGANISATIONS, "de")
     assert {code for code, name in organisations.items() if name == code} == {"NATO", "G7"}
     roles = [f"USA-{role}" for role in actors_tables.ROLES]
-    assert not any(name.partition(": ")[2] in actors_tables.ROLES for name in actors_names.names(roles, "de").values())
+    assert not any(name.partition(": ")[2] in actors_tables.ROLES for name in actors_tables.names(roles, "de").values())
 
 
 def test_every_word_is_said_in_both_languages() -> None:

@@ -6,12 +6,13 @@ import calendar
 import csv
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from haltung.errors import UserError, listed, nearest, one_of
+from haltung.files import shipped
 
 # The columns of each table, in order.
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -117,6 +118,37 @@ def is_code(code: str) -> bool:
     """Return whether a code is one of the label standard."""
     state, dash, role = code.partition("-")
     return code in ORGANISATIONS or (state in known_states() and (not dash or role in ROLES))
+
+
+def names(codes: Iterable[str], language: str = "en") -> dict[str, str]:
+    """Return the name of each code, such as ``Russland`` or ``USA: Opposition``.
+
+    An unknown code is its own name. The states are those of the table of actors, with the names of
+    Unicode CLDR unless ``names.tsv`` has another.
+
+    Raises:
+        UserError: a table of actors is missing or broken.
+    """
+    known = _known_names(language)
+    out = {}
+    for code in codes:
+        state, dash, role = code.partition("-")
+        out[code] = known.get(state, state) + (f": {known.get(dash + role, role)}" if dash else "")
+    return out
+
+
+@cache
+def _known_names(language: str) -> dict[str, str]:
+    """Return the names of states, organisations and roles."""
+    from babel import Locale
+
+    territories = Locale(language).territories
+    rows = (row for row in read(shipped("data") / "actors") if row.table == "states" and row["iso2"])
+    known = {row["code"]: str(territories.get(row["iso2"], row["code"])) for row in rows}
+    lines = Path(__file__).with_name("names.tsv").read_text(encoding="utf-8").splitlines()
+    for code, english, german in (line.split("\t") for line in lines[2:]):
+        known[code] = german if language == "de" else english
+    return known
 
 
 def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:

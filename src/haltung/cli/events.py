@@ -51,10 +51,10 @@ def run(request: Request) -> int:
     from tqdm import tqdm
 
     from haltung.actors.finder import Actors
-    from haltung.events.archive.write import ArchiveWriter
     from haltung.events.dyads import model as dyad_model
     from haltung.events.dyads.rules import WordOrder
     from haltung.events.pipeline import events_of, load_predictor
+    from haltung.events.records import ArchiveWriter
     from haltung.events.text.read import Failure, find, read
     from haltung.serving import article_page
 

@@ -17,8 +17,7 @@ from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad, Span
 from haltung.events.text.boilerplate import Removed, clean
-from haltung.events.text.language import Language, language
-from haltung.events.text.read import Article, Failure
+from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
 from haltung.models import bundle
 from haltung.models.predictor import Predictor

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from haltung.actors.finder import Mention
 from haltung.events.text.boilerplate import Removed
-from haltung.events.text.language import Language
-from haltung.events.text.read import Article
+from haltung.events.text.read import Article, Language
 from haltung.records import Dyad, Prediction, Segment
 
 # A stretch of a text: the positions of its first character and behind its last.
@@ -145,3 +146,24 @@ COLUMNS = (
     "start", "end", "medium", "text",
 )  # fmt: skip
 assert {*COLUMNS} <= {field.name for field in fields(Event)}
+
+
+class ArchiveWriter:
+    """Writes the events of articles to files that are open for writing; either may be None."""
+
+    def __init__(self, lines: TextIO | None, table: TextIO | None) -> None:
+        self._lines = lines
+        self._table = csv.writer(table) if table else None
+        if self._table:
+            self._table.writerow(COLUMNS)
+
+    def add(self, events: ArticleEvents) -> None:
+        """Write an article's events."""
+        if self._lines:
+            self._lines.write(json.dumps(events.to_dict(), ensure_ascii=False) + "\n")
+        if self._table:
+            self._table.writerows([_cell(getattr(event, name)) for name in COLUMNS] for event in events.events)
+
+
+def _cell(value: object) -> object:
+    return "" if value is None else round(value, 4) if isinstance(value, float) else value

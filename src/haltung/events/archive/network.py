@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from haltung.actors.names import names
+from haltung.actors.tables import names
 from haltung.errors import UserError
 from haltung.events import plover as crosswalk
 from haltung.events.archive.read import Archive

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from haltung.actors.names import names
+from haltung.actors.tables import names
 from haltung.events.archive.i18n import counted, extent, say, words
 from haltung.events.archive.network import Network, data, month
 from haltung.events.archive.read import Archive

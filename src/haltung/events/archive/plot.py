@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haltung.actors.names import names
+from haltung.actors.tables import names
 from haltung.errors import UserError
 from haltung.evaluation.report import style
 from haltung.evaluation.report.style import BLUE, FAINT, INK, ORANGE, SKY, SOFT, VERMILION

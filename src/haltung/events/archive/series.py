@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from haltung.actors.names import names
+from haltung.actors.tables import names
 from haltung.errors import UserError, listed, nearest
 from haltung.events import plover as crosswalk
 from haltung.events.archive.network import month, months

@@ -7,18 +7,20 @@ Demos).
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from haltung.corpus.clean import find_markup, strip_markup
+from haltung.corpus.clean import find_markup, repair_encoding, strip_markup
 from haltung.corpus.parsing.fields import Fields, kind
 from haltung.corpus.parsing.rows import Fault
 from haltung.errors import UserError, nearest
-from haltung.events.text.decoding import NoTextError, decode
 
 _LINES = (".jsonl", ".ndjson", ".json")
 _PAGES = (".html", ".htm", ".xhtml")
@@ -31,13 +33,37 @@ LONGEST = 500_000
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r'\s*\{\s*"')
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
-
 # Shorter texts on a web page are no article: trafilatura then returns a menu.
 _SHORTEST_PAGE = 50
-
 # A first line that is longer, or ends as a sentence does, is no headline.
 _HEADLINE = 160
 _SENTENCE_END = re.compile(r"[.:;,][\"“”«»)]*$")
+
+# Longer encodings first: the mark of UTF-32 begins like that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"), (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"), (codecs.BOM_UTF8, "utf-8", "UTF-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"), (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+)  # fmt: skip
+# A character of several bytes in UTF-8.
+_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# In a text without a mark, every other byte of UTF-16 is 0 where the text is in Latin letters.
+_UTF16_SHARE = 0.3
+# A file with a larger share of unreadable characters is no text.
+_LOST_SHARE = 0.05
+
+# The candidates: languages of Germany's neighbours and those common in archives beside German.
+# Among all languages, short texts are often taken for Luxembourgish or Low German.
+LANGUAGES = {
+    "de": "German", "en": "English", "fr": "French", "it": "Italian", "es": "Spanish", "pt": "Portuguese", "nl": "Dutch", "da": "Danish",
+    "sv": "Swedish", "pl": "Polish", "cs": "Czech", "hu": "Hungarian", "ro": "Romanian", "hr": "Croatian", "tr": "Turkish", "ru": "Russian",
+    "uk": "Ukrainian", "ar": "Arabic", "zh": "Chinese",
+}  # fmt: skip
+# Fewer letters are not enough: a headline of names looks alike in many languages.
+_LEAST_LETTERS = 80
+# The least probability among the languages above at which an answer counts.
+_SURE = 0.95
+# How many characters are read to find the language; more do not change the answer.
+_ENOUGH = 5000
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,40 @@ class ArticleFiles:
 
     files: tuple[Path, ...]
     others: tuple[str, ...] = ()
+
+
+class NoTextError(Exception):
+    """The bytes are no text; the message says why."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A text, and notes on its encoding; none for plain UTF-8."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language's ISO 639-1 code and its probability among ``LANGUAGES``.
+
+    The code is "" where the text is too short or the answer unsure. The models answer for any text,
+    but know German news only.
+    """
+
+    code: str
+    probability: float
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the text is certainly not German."""
+        return self.code not in ("", "de")
+
+    @property
+    def name(self) -> str:
+        """The language's English name."""
+        return LANGUAGES.get(self.code, self.code)
 
 
 def find(given: str) -> ArticleFiles:
@@ -218,3 +278,77 @@ def _first_line(text: str) -> tuple[str, int]:
     rest = text[match.end() :].partition("\n")[0].strip()
     apart = len(re.findall(r"\r\n|\n|\r", text[match.end(1) : match.end()])) > 1
     return (line, match.end()) if apart or len(rest) > _HEADLINE else ("", 0)
+
+
+def decode(raw: bytes) -> Decoded:
+    """Return the text of a file.
+
+    Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
+    (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
+    pasted together from both. Mojibake ("fÃ¼r") is undone.
+
+    Raises:
+        NoTextError: the bytes are empty, binary, or mostly in another encoding.
+    """
+    text, notes = _decoded(raw)
+    if not text.strip():
+        raise NoTextError("is empty" if not raw else "holds nothing but white space")
+    if "\0" in text:
+        raise NoTextError(f"is no text (a NUL at character {text.index(chr(0)) + 1:,}); expected a text, HTML or JSON Lines")
+    better = repair_encoding(text)
+    if better != text:
+        text = better
+        notes.append("wrongly decoded letters were repaired")
+    lost = text.count("\ufffd")
+    if lost > _LOST_SHARE * len(text):
+        raise NoTextError(f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
+    if lost:
+        notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read, and \ufffd stands for them")
+    return Decoded(text, tuple(notes))
+
+
+def _decoded(raw: bytes) -> tuple[str, list[str]]:
+    for mark, codec, name in _MARKS:
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(codec, "replace"), [] if name == "UTF-8" else [f"read as {name}"]
+    for codec, zeros in (("utf-16-le", raw[1:2000:2]), ("utf-16-be", raw[0:2000:2])):
+        if len(raw) > 1 and zeros.count(0) > _UTF16_SHARE * len(zeros):
+            return raw.decode(codec, "replace"), ["read as UTF-16, though it has no byte order mark"]
+    try:
+        return raw.decode("utf-8"), []
+    except UnicodeDecodeError:
+        whole = _UTF8.search(raw) is not None
+    codecs.register_error("haltung-windows", _windows)
+    text = raw.decode("utf-8", "haltung-windows")
+    return text, ["mixed encodings: read as UTF-8, and as Windows-1252 where that fails" if whole else "read as Windows-1252"]
+
+
+def _windows(error: UnicodeError) -> tuple[str, int]:
+    """Read bytes that are no UTF-8 as Windows-1252."""
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+def language(text: str) -> Language:
+    """Return the language of a text.
+
+    Raises:
+        UserError: py3langid is not installed.
+    """
+    plain = " ".join(text[:_ENOUGH].split())
+    if sum(character.isalpha() for character in plain) < _LEAST_LETTERS:
+        return Language("", 0.0)
+    code, probability = _identifier().classify(plain)
+    return Language(str(code) if probability >= _SURE else "", float(probability))
+
+
+@cache
+def _identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
+    except ImportError:
+        raise UserError("finding an article's language needs py3langid, which is not installed; pip install 'haltung[events]'") from None
+    # A separate instance: the library's is shared, and with it the languages it is set to.
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(list(LANGUAGES))
+    return identifier
