@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ EVENTS = (
 
 def lines(path: Path, events: Sequence[Event] = EVENTS, quiet: Sequence[str] = ("2020-05-01",)) -> Path:
     """Write an archive as ``haltung events`` does; on ``quiet`` days an article has no event."""
-    found: dict[tuple[str, str], list[Event]] = {(f"a-{date}", date): [] for date in quiet}
+    articles: dict[tuple[str, str], list[Event]] = {(f"a-{date}", date): [] for date in quiet}
     for one in events:
-        found.setdefault((one.article, one.date), []).append(one)
+        articles.setdefault((one.article, one.date), []).append(one)
     rows = [
-        {"id": article, "headline": f"Überschrift {date}", "date": date, "events": [one.to_dict() for one in group]}
-        for (article, date), group in found.items()
+        {"id": article, "headline": f"Überschrift {date}", "date": date, "events": [asdict(one) for one in group]}
+        for (article, date), group in articles.items()
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path

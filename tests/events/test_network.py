@@ -160,7 +160,7 @@ def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> N
     ]
     assert [sum(one.counts) for one in found.there] == [2, 0, 0, 1, 0, 0]
     assert [sum(one.counts) for one in found.back] == [0, 1, 0, 1, 0, 0]
-    assert (found.total, found.gaps, found.undated) == (5, 1, 0)
+    assert (len(found.events), found.gaps, found.undated) == (5, 1, 0)
 
 
 def test_a_series_goes_as_far_as_it_was_asked_for(tmp_path: Path) -> None:

@@ -114,23 +114,17 @@ class Actors:
 
 @dataclass
 class _Memory:
-    """What has been read of one article so far.
-
-    ``states`` counts the states named, ``people`` has the codes of the persons introduced, by the
-    last word of their name.
-    """
+    """The states named so far in an article, and the codes of its persons by their last name."""
 
     states: Counter[str] = field(default_factory=Counter)
     people: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def count(self, items: list[Item]) -> None:
-        """Count the states of a sentence."""
         self.states.update(state for item in items if (state := _one_state(item)))
 
     def meet(self, items: list[Item], resolved: Mapping[int, str], text: str) -> None:
-        """Learn the persons that a sentence introduces.
+        """Learn the persons introduced by an office or a party: "Schieder (SPÖ)".
 
-        By an office ("der russische Außenminister Sergej Lawrow") or a party ("Schieder (SPÖ)").
         ``resolved`` has the code of each item by its start.
         """
         for item in items:
@@ -138,13 +132,12 @@ class _Memory:
             if not code:
                 continue
             if _is_office(item, text):
-                name = _AFTER.match(text, item.end) or _BEFORE_COMMA.search(text, max(0, item.start - 60), item.start)
-                if name:
-                    self._learn(name[1], (code,))
+                if name := _AFTER.match(text, item.end) or _BEFORE_COMMA.search(text, max(0, item.start - 60), item.start):
+                    self._learn(name[1], code)
             elif item.kind == "party" and text[item.start - 1 : item.start] == "(":
                 name = _BEFORE_BRACKET.search(text, max(0, item.start - 60), item.start)
                 if name and name[1].rsplit(" ", 1)[-1] not in self.people:
-                    self._learn(name[1], (code,))
+                    self._learn(name[1], code)
 
     def known(self, items: list[Item], text: str) -> list[Item]:
         """Return the items and the introduced persons, who replace those of the table."""
@@ -160,17 +153,15 @@ class _Memory:
                 name = name.split("-", 1)[0]
             if options := self.people.get(name):
                 added.append(Item(word.start(), word.start() + len(name), "person", options, _PERSON, bound=True))
-        others = [
-            item for item in items if item.kind != "person" or not any(one.start < item.end and item.start < one.end for one in added)
-        ]
+        others = [one for one in items if one.kind != "person" or not any(new.start < one.end and one.start < new.end for new in added)]
         return sorted([*others, *added], key=lambda item: item.start)
 
-    def _learn(self, name: str, codes: tuple[str, ...]) -> None:
+    def _learn(self, name: str, code: str) -> None:
         words = [word.rstrip(".,’'") for word in name.split()]
         while words and (words[-1] in _NO_NAMES or _NOUN.match(words[-1]) or words[-1].islower()):
             words.pop()
         if words and words[0] not in _NO_NAMES and len(words[-1]) > 1:
-            self.people[words[-1].removesuffix("’")] = codes
+            self.people[words[-1].removesuffix("’")] = (code,)
 
 
 def _is_office(item: Item, text: str) -> bool:
@@ -182,9 +173,7 @@ def _is_office(item: Item, text: str) -> bool:
 def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> tuple[list[Mention], dict[int, str]]:
     """Return the mentions of a sentence with one code each, and the codes by start.
 
-    Of several possible codes, the one counts whose state the sentence and the article name most. A
-    role without a state gets the state that the article names most, or else the only one of the
-    sentence. Items that stay without a code are left out.
+    Items that stay without a code are left out.
     """
     in_sentence = Counter(state for item in items if (state := _one_state(item)))
     out: list[Mention] = []
@@ -203,14 +192,17 @@ def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> tuple[l
 
 
 def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text: str) -> str:
+    """Return the code whose state the sentence and the article name most."""
     if item.kind == "role" and not item.bound:
         if not item.entry.alone or item.entry.role in ("=", "place"):
             return ""
         # "Präsident der Universität" is nobody of the state.
         if item.entry.noun == "office" and _OF_OTHER.match(text, item.end):
             return ""
-        state = _home(in_sentence, states)
-        return add_role(state, item.entry.role) if state else ""
+        # The state that the article names most, or else the only one of the sentence.
+        if states:
+            return add_role(max(states, key=lambda state: (states[state], in_sentence[state])), item.entry.role)
+        return add_role(next(iter(in_sentence)), item.entry.role) if len(in_sentence) == 1 else ""
     options = item.options
     if len(options) < 2:
         return options[0] if options else ""
@@ -219,12 +211,6 @@ def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text
         # Two bearers of one name and no hint which: nobody. A place or party has its usual code.
         return "" if item.kind == "person" and len({state_of(code) for code in options}) > 1 else options[0]
     return options[weights.index(max(weights))]
-
-
-def _home(in_sentence: Counter[str], states: Mapping[str, int]) -> str:
-    if states:
-        return max(states, key=lambda state: (states[state], in_sentence[state]))
-    return next(iter(in_sentence)) if len(in_sentence) == 1 else ""
 
 
 def _one_state(item: Item) -> str:

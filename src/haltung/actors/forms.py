@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from haltung.actors.tables import FIRST, LAST, ActorRow
 
 ENDINGS = ("e", "er", "en", "em", "es")
-_Writer = Callable[[ActorRow], Iterator[tuple[str, "Entry"]]]
 _TITLES = frozenset({"Papst", "König", "Königin", "Scheich", "Sheikh", "Mullah", "Ajatollah", "Queen", "Kardinal", "Dalai"})
 _QUOTES = ("„“", "“”", '""', "»«", "«»", "‚‘", "''")
 # Newspapers do not use Babel's names of these states; only the names in their rows count.
@@ -46,7 +45,7 @@ def forms(rows: Iterable[ActorRow]) -> dict[str, tuple[Entry, ...]]:
     """Return what each written form stands for; the user's tables win form by form."""
     out: dict[str, dict[Entry, None]] = {}
     for row in rows:
-        for form, entry in _WRITERS[row.table](row):
+        for form, entry in _WRITERS.get(row.table, _named)(row):
             out.setdefault(form, {})[entry] = None
     return {form: _winning(tuple(entries)) for form, entries in out.items()}
 
@@ -58,8 +57,7 @@ def spellings(name: str) -> Iterator[str]:
     any ending of an adjective; a slash before a capital is literal ("CDU/CSU").
     """
     for spelling in name.split("|"):
-        words = [_inflected(word) for word in spelling.split()]
-        yield from (" ".join(form) for form in itertools.product(*words))
+        yield from map(" ".join, itertools.product(*map(_inflected, spelling.split())))
 
 
 def _inflected(word: str) -> tuple[str, ...]:
@@ -91,10 +89,7 @@ def resident(town: str) -> str:
 
 
 def first_names(rows: Iterable[ActorRow]) -> frozenset[str]:
-    """Return the first names of all persons.
-
-    Before a surname, a first name that is not its bearer's means somebody else.
-    """
+    """Return all persons' first names; before a surname, one of another means somebody else."""
     names = (name for row in rows if row.table == "persons" for name in row.many("name"))
     return frozenset(name.split(" ", 1)[0] for name in names if " " in name) - _TITLES
 
@@ -107,7 +102,6 @@ def _winning(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
 
 
 def _declined(forms: tuple[str, ...], entry: Entry) -> Iterator[tuple[str, Entry]]:
-    """Yield the forms of a name, the nominative first."""
     yield forms[0], entry
     genitive = replace(entry, derived=True)
     yield from ((form, genitive) for form in forms[1:])
@@ -142,19 +136,20 @@ def _state(row: ActorRow) -> Iterator[tuple[str, Entry]]:
             # "die Türkei", "die USA" have no genitive form.
             inflected = (form,) if row["class"] in "fp" or form.isupper() else genitives(form)
             yield from _declined(inflected, entry)
-    yield from _adjectives(row, Entry("adjective", code, row["code"], extra=row.extra))
+    yield from _adjectives(row, row["code"])
     citizen = Entry("people", code, row["code"], extra=row.extra)
     for name in row.many("people"):
         yield from ((form, citizen) for form in (spellings(name) if "~" in name else people(name)))
 
 
-def _adjectives(row: ActorRow, entry: Entry) -> Iterator[tuple[str, Entry]]:
+def _adjectives(row: ActorRow, key: str) -> Iterator[tuple[str, Entry]]:
+    entry = Entry("adjective", row.many("code"), key, extra=row.extra)
     yield from ((form, entry) for form, _ in adjectives(row))
 
 
 def _place(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     entry = Entry(row["kind"], row.many("code"), row["name"], extra=row.extra)
-    people_of_town = Entry("resident", row.many("code"), row["kind"], extra=row.extra)
+    people_of_town = replace(entry, kind="resident", key=row["kind"])
     for form in spellings(row["name"]):
         yield from _declined(genitives(form), entry)
         if row["kind"] != "palace" and " " not in form:
@@ -162,25 +157,21 @@ def _place(row: ActorRow) -> Iterator[tuple[str, Entry]]:
 
 
 def _region(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    entry = Entry("region", row.many("code"), row["name"], extra=row.extra)
     for form in spellings(row["name"]):
-        yield from _declined(genitives(form), entry)
-    yield from _adjectives(row, Entry("adjective", row.many("code"), row["name"], extra=row.extra))
+        yield from _declined(genitives(form), Entry("region", row.many("code"), row["name"], extra=row.extra))
+    yield from _adjectives(row, row["name"])
 
 
-def _named(kind: str) -> _Writer:
-    def write(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-        since, until = row.period if "from" in row.cells else (FIRST, LAST)
-        entry = Entry(kind, row.many("code"), row["name"], since, until, extra=row.extra)
-        for form in spellings(row["name"]):
-            if row.cells.get("quoted") == "yes":
-                yield from ((f"{quotes[0]}{form}{quotes[1]}", entry) for quotes in _QUOTES)
-            else:
-                yield from _declined(genitives(form), entry)
-                # At the start of a sentence: "Prorussische Separatisten".
-                yield from _declined(genitives(form[0].upper() + form[1:]), entry)
-
-    return write
+def _named(row: ActorRow) -> Iterator[tuple[str, Entry]]:
+    since, until = row.period if "from" in row.cells else (FIRST, LAST)
+    entry = Entry(_KINDS[row.table], row.many("code"), row["name"], since, until, extra=row.extra)
+    for form in spellings(row["name"]):
+        if row.cells.get("quoted") == "yes":
+            yield from ((f"{quotes[0]}{form}{quotes[1]}", entry) for quotes in _QUOTES)
+        else:
+            yield from _declined(genitives(form), entry)
+            # At the start of a sentence: "Prorussische Separatisten".
+            yield from _declined(genitives(form[0].upper() + form[1:]), entry)
 
 
 def _person(row: ActorRow) -> Iterator[tuple[str, Entry]]:
@@ -204,22 +195,15 @@ def _role(row: ActorRow) -> Iterator[tuple[str, Entry]]:
 
 
 def _lookalike(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    entry = Entry("lookalike", (), row["name"], extra=row.extra)
     for form in spellings(row["name"]):
-        yield from _declined(genitives(form), entry)
+        yield from _declined(genitives(form), Entry("lookalike", (), row["name"], extra=row.extra))
 
 
-_WRITERS: Mapping[str, _Writer] = {
-    "states": _state,
-    "places": _place,
-    "regions": _region,
-    "organisations": _named("organisation"),
-    "institutions": _named("institution"),
-    "groups": _named("group"),
-    "parties": _named("party"),
-    "media": _named("media"),
-    "companies": _named("company"),
-    "persons": _person,
-    "roles": _role,
-    "lookalikes": _lookalike,
-}
+# The kind of what a table's rows name; the tables with writers have several kinds.
+_KINDS = {
+    "organisations": "organisation", "institutions": "institution", "groups": "group", "parties": "party", "media": "media",
+    "companies": "company",
+}  # fmt: skip
+_WRITERS: Mapping[str, Callable[[ActorRow], Iterator[tuple[str, Entry]]]] = {
+    "states": _state, "places": _place, "regions": _region, "persons": _person, "roles": _role, "lookalikes": _lookalike,
+}  # fmt: skip

@@ -1,7 +1,6 @@
 """Where the forms of the tables stand in a text, by one pass of an Aho-Corasick automaton.
 
-The automaton is pyahocorasick's. ``Item`` is a form in a text while phrases and memory work on it,
-``Mention`` is what a caller gets.
+``Item`` is a form in a text while phrases and memory work on it, ``Mention`` what a caller gets.
 """
 
 from __future__ import annotations
@@ -117,17 +116,16 @@ def items(built: Any, text: str, date: str, first_names: frozenset[str] = frozen
             continue
         entry = entries[0]
         if entry.ending and text[start - 1] != "-" and (not out or out[-1].end != start):
-            start = _word_start(text, start, position)
+            while start > position and text[start - 1].isalpha():
+                start -= 1
         if entry.kind == "lookalike":
             position = end
             continue
         options = _options(entries, date)
-        if not options and entry.kind != "role":
-            continue
-        if entry.kind == "person" and not _is_person(out, text, start, end, entries, first_names):
-            continue
-        out.append(Item(start, end, entry.kind, options, entry))
-        position = end
+        known = options and (entry.kind != "person" or _is_person(out, text, start, end, entries, first_names))
+        if known or entry.kind == "role":
+            out.append(Item(start, end, entry.kind, options, entry))
+            position = end
     return out
 
 
@@ -139,15 +137,12 @@ def _candidates(built: Any, text: str) -> list[_Candidate]:
         end = last + 1
         start = end - length
         ending = entries[0].ending
-        if start and text[start - 1].isalnum() != ending:
-            continue
-        if not ending and start and text[start - 1] == "_":
+        if start and (text[start - 1].isalnum() != ending or (not ending and text[start - 1] == "_")):
             continue
         if text[end : end + 1].isalnum():
-            if not ending and not entries[0].role and entries[0].kind in _FIRST_PARTS:
-                longest = first_parts.get(end)
-                if longest is None or longest[0] > start:
-                    first_parts[end] = (start, end, entries)
+            is_first_part = not ending and not entries[0].role and entries[0].kind in _FIRST_PARTS
+            if is_first_part and (end not in first_parts or first_parts[end][0] > start):
+                first_parts[end] = (start, end, entries)
             continue
         whole.append((start, end, entries))
     whole += [first_parts[start] for start, _, entries in whole if entries[0].ending and start in first_parts]
@@ -173,22 +168,14 @@ def _after_office(before: list[Item], text: str, start: int) -> bool:
     return before[-1].entry.noun == "office" or before[-1].kind == "institution"
 
 
-def _word_start(text: str, start: int, position: int) -> int:
-    while start > position and text[start - 1].isalpha():
-        start -= 1
-    return start
-
-
 def _options(entries: tuple[Entry, ...], date: str) -> tuple[str, ...]:
     """Return the codes that the entries of a form may have on a day, the likeliest first.
 
     Whoever has left office is one of the state's people ("-CIV"); whoever has not yet come to it is
     not known. Of a party the nearest period counts. Without a date the latest counts first.
     """
-    if len(entries) == 1:
-        entry = entries[0]
-        if not date or entry.since <= date <= entry.until:
-            return entry.codes
+    if len(entries) == 1 and (not date or entries[0].since <= date <= entries[0].until):
+        return entries[0].codes
     if entries[0].kind not in ("person", "party"):
         return _all_codes(entries)
     latest = sorted(entries, key=lambda entry: entry.since, reverse=True)

@@ -21,11 +21,9 @@ _FIRST_NAMES = re.compile(r" (?:[A-ZÄÖÜ][\w.-]+ ){0,2}")
 _COLLECTIVE = re.compile(r"(?:^|\b)(?:[Dd]ie|[Dd]en|[Dd]er|und|[Mm]it|[Gg]egen|[Zz]wischen|[Vv]on) $")
 _FORMER = re.compile(r"(?:[Ee]hemalige|[Ff]rühere|[Ee]instige|[Vv]ormalige|[Aa]bgesetzte|[Gg]estürzte)[rnms]? (?:[\w-]+ )?$")
 _DATELINE = re.compile(r"(?:/[\w. -]+)*(?:, \d[\w. ]*)?(?: ?\([^)]{0,40}\))? ?[–—-] ?(?=[A-ZÄÖÜ\d„\"(])|, \d{1,2}\.")
-_NAMES = frozenset(
-    {"state", "capital", "palace", "city", "region", "organisation", "institution", "group", "party", "office", "media", "company"}
-)
 _WHERES = frozenset({"state", "capital", "city", "region"})
 _DESCRIBED = frozenset({"group", "party", "media", "company", "institution", "organisation"})
+_NAMES = _WHERES | _DESCRIBED | {"palace", "office"}
 _JOINING = frozenset({"adjective", "resident"})
 
 
@@ -54,10 +52,7 @@ def phrases(items: list[Item], text: str) -> list[Item]:
 
 
 def _agree(before: Item, item: Item, text: str) -> None:
-    """Let a name agree with the item before it.
-
-    A person gets the code of the office, and "Pakistanische Volkspartei" is no party of Austria.
-    """
+    """Let a person have its office's code; "Pakistanische Volkspartei" is no party of Austria."""
     gap = text[before.end : item.start]
     office = before.kind == "office" and before.bound and before.entry.noun == "office" and before.options
     # "Die Rebellengruppe M23": the noun only describes the name.
@@ -72,10 +67,7 @@ def _agree(before: Item, item: Item, text: str) -> None:
 
 
 def _bound(items: list[Item], text: str) -> list[Item]:
-    """Bind roles to their holders.
-
-    From the right: in "Chef der russischen Regierung" the government comes before its chief.
-    """
+    """Bind roles from the right: "Chef der russischen Regierung" needs the government's code."""
     out: list[Item] = []
     for index in range(len(items) - 1, -1, -1):
         item = items[index]
@@ -95,19 +87,14 @@ def _takes_before(before: Item, role: Item, text: str) -> bool:
     gap = text[before.end : role.start]
     if gap in ("-", ""):
         return before.kind not in ("role", "person")
-    if before.kind in _JOINING:
-        return _ADJECTIVES.fullmatch(gap) is not None
     # "Russlands Präsident": a genitive before its noun.
-    if before.kind in ("state", "capital", "region") and text[before.end - 1] in "s’'":
+    if before.kind in _JOINING or (before.kind in ("state", "capital", "region") and text[before.end - 1] in "s’'"):
         return _ADJECTIVES.fullmatch(gap) is not None
     return before.kind in ("state", "organisation") and gap == " " and text[before.start : before.end].isupper()
 
 
 def _bind_before(items: list[Item], index: int, text: str) -> None:
-    """Bind the role at ``index`` to the item before it, and to items coordinated with that one.
-
-    In "türkische und russische Regierung" both adjectives get the role.
-    """
+    """Bind a role to the item before it and to coordinated ones: "türkische und russische …"."""
     role = items[index]
     # The role's mention begins where its modifier begins, so the modifier is no item any more.
     other_index = index - 2
@@ -140,12 +127,10 @@ def _bind_after(role: Item, out: list[Item], text: str) -> None:
             role.options = tuple(dict.fromkeys(_civil(code) if role.former else add_role(code, "") for code in after.options))
             role.bound, role.head, role.kind = True, _word(role, text), "office"
         return
-    name = after.kind in _NAMES and (after.kind != "office" or after.bound)
-    if not name and after.kind != "resident":
+    if after.kind != "resident" and (after.kind not in _NAMES or (after.kind == "office" and not after.bound)):
         return
-    if _OF.fullmatch(gap) and (gap.strip() or text[after.end - 1] == "s"):
-        pass
-    elif not (inside and after.kind in _WHERES and _IN.fullmatch(gap)):
+    of = _OF.fullmatch(gap) and (gap.strip() or text[after.end - 1] == "s")
+    if not of and not (inside and after.kind in _WHERES and _IN.fullmatch(gap)):
         return
     if role.entry.role == "place":
         after.place = True
@@ -167,10 +152,7 @@ def _with(base: Item, role: Item) -> tuple[str, ...]:
 
 
 def add_role(code: str, role: str) -> str:
-    """Return the code of a role in a state: ``RUS`` and ``OPP`` give ``RUS-OPP``.
-
-    A party's minister is the state's.
-    """
+    """Return the code of a role in a state, ``RUS-OPP``; a party's minister is the state's."""
     state, dash, present = code.partition("-")
     if "-" in role:  # "Ministerpräsident" is regional in Germany, the head of government elsewhere
         role = role.partition("-")[2] if role.startswith(state) else ""
@@ -204,9 +186,7 @@ def _is_former(first: Item, role: Item, text: str) -> bool:
 
 
 def _is_place(item: Item, text: str) -> bool:
-    if item.kind == "city":
-        return True
-    if _WHERE.search(text, max(0, item.start - 40), item.start) is not None:
+    if item.kind == "city" or _WHERE.search(text, max(0, item.start - 40), item.start) is not None:
         return True
     if text[item.start - 1 : item.start] == "(" and text[item.end : item.end + 1] == ")":
         return True
@@ -214,10 +194,7 @@ def _is_place(item: Item, text: str) -> bool:
 
 
 def _people(item: Item, text: str) -> tuple[str, ...]:
-    """Return the codes of inhabitants.
-
-    "die Russen" and "Russen und Ukrainer" are the states; one or some Russians are people of it.
-    """
+    """Return the codes of inhabitants: "die Russen" are the state, some Russians its people."""
     if _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und ":
         return item.options
     return tuple(_civil(code) for code in item.options)

@@ -18,17 +18,12 @@ from haltung.files import shipped
 
 # The tables have the EU as an organisation, together with its institutions.
 _EU = "EU"
-_EU_NAMES = ("EU", "Europäische/n Union")
-
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class State:
-    """A state; ``gender`` is the class of its name (see ``data/actors``).
-
-    ``adjective`` and ``capital`` are "" where there is none.
-    """
+    """A state; ``gender`` is its name's class (see ``data/actors``), "" is for what it lacks."""
 
     code: str
     name: str
@@ -68,10 +63,7 @@ class StateMention:
 
 
 def state_mentions(text: str) -> list[StateMention]:
-    """Return where the text names states, in order and without overlap.
-
-    Of two forms that begin at the same word, the longer one counts.
-    """
+    """Return where the text names states, in order; of two that overlap, the longer one."""
     mentions: list[StateMention] = []
     position = 0
     forms = _forms_by_first_word()
@@ -122,7 +114,7 @@ def _forms_by_first_word() -> dict[str, tuple[tuple[str, StateForm | None], ...]
 
 
 def _all_forms() -> Iterator[tuple[str, StateForm]]:
-    for name in _EU_NAMES:
+    for name in (_EU, "Europäische/n Union"):
         yield from _name_forms(name, _EU, "f")
     for row in _rows("states"):
         code = _code(row)

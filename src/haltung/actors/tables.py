@@ -46,7 +46,7 @@ CHOICES = {
 }
 
 FIRST, LAST = "0001-01-01", "9999-12-31"
-_DATES = "YYYY-MM-DD, YYYY-MM, YYYY"
+DATES = "YYYY-MM-DD, YYYY-MM, YYYY"
 _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
@@ -69,7 +69,7 @@ class ActorRow:
     @property
     def period(self) -> tuple[str, str]:
         """First and last day (ISO), inclusive; a year or month means all its days, "" no limit."""
-        return _first(self.cells["from"]), _last(self.cells["to"])
+        return first_day(self.cells["from"]), last_day(self.cells["to"])
 
 
 def read(folder: Path, extra: bool = False) -> list[ActorRow]:
@@ -109,9 +109,9 @@ def day(date: str) -> str:
     """
     if not date:
         return ""
-    if not _is_date(date[:10]):
-        raise UserError(f"the date is '{date}'; expected {_DATES} or nothing")
-    return _first(date[:10])
+    if not is_date(date[:10]):
+        raise UserError(f"the date is '{date}'; expected {DATES} or nothing")
+    return first_day(date[:10])
 
 
 def is_code(code: str) -> bool:
@@ -123,8 +123,8 @@ def is_code(code: str) -> bool:
 def names(codes: Iterable[str], language: str = "en") -> dict[str, str]:
     """Return the name of each code, such as ``Russland`` or ``USA: Opposition``.
 
-    An unknown code is its own name. The states are those of the table of actors, with the names of
-    Unicode CLDR unless ``names.tsv`` has another.
+    An unknown code is its own name. States have the names of Unicode CLDR unless ``names.tsv`` has
+    another.
 
     Raises:
         UserError: a table of actors is missing or broken.
@@ -139,7 +139,6 @@ def names(codes: Iterable[str], language: str = "en") -> dict[str, str]:
 
 @cache
 def _known_names(language: str) -> dict[str, str]:
-    """Return the names of states, organisations and roles."""
     from babel import Locale
 
     territories = Locale(language).territories
@@ -174,7 +173,7 @@ def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
         where = f"{path}, line {rows.line_num}"
         if len(cells) != len(columns):
             raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
-        row = ActorRow(name, where, {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}, extra)
+        row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)), extra)
         _check(row)
         key = tuple(row[column] for column in _KEYS.get(name, ("name",)))
         if key in seen:
@@ -194,8 +193,8 @@ def _check(row: ActorRow) -> None:
             for name in row.many(column):
                 if ":" in name:
                     one_of(f"{row.where}: the class of '{name}'", name.partition(":")[2], CHOICES["states", "class"])
-        if column in ("from", "to") and cell and not _is_date(cell):
-            raise UserError(f"{row.where}: {column} is '{cell}'; expected {_DATES} or nothing")
+        if column in ("from", "to") and cell and not is_date(cell):
+            raise UserError(f"{row.where}: {column} is '{cell}'; expected {DATES} or nothing")
     if row.table != "states" and not row["name"]:
         raise UserError(f"{row.where}: the name is empty")
     for column in ("name", "names", "surname", "adjective", "people"):
@@ -208,30 +207,30 @@ def _check(row: ActorRow) -> None:
 
 def _check_code(row: ActorRow) -> None:
     codes = row.many("code")
-    states = row.table == "states"
-    wrong = next((code for code in codes if not is_code(code) or (states and code not in known_states())), None)
+    wrong = next((code for code in codes if not is_code(code) or (row.table == "states" and code not in known_states())), None)
     if not codes or wrong is not None:
         near = nearest(wrong or row["code"], (*ORGANISATIONS, *known_states()))
         roles = ", ".join(f"-{role}" for role in ROLES)
-        raise UserError(
-            f"{row.where}: code is '{wrong or row['code']}'{near}; allowed are ISO 3166-1 alpha-3 codes (XKX for Kosovo), alone or with "
-            f"{roles}, and {listed(ORGANISATIONS)}"
-        )
+        allowed = f"ISO 3166-1 alpha-3 codes (XKX for Kosovo), alone or with {roles}, and {listed(ORGANISATIONS)}"
+        raise UserError(f"{row.where}: code is '{wrong or row['code']}'{near}; allowed are {allowed}")
 
 
-def _is_date(date: str) -> bool:
+def is_date(date: str) -> bool:
+    """Return whether this is a date as YYYY-MM-DD, YYYY-MM or YYYY."""
     try:
-        datetime.date.fromisoformat(_first(date))
+        datetime.date.fromisoformat(first_day(date))
     except ValueError:
         return False
     return _DATE.fullmatch(date) is not None
 
 
-def _first(date: str) -> str:
+def first_day(date: str) -> str:
+    """Return the first day of a date, month or year."""
     return f"{date}{'-01-01'[len(date) - 10 :] if len(date) < 10 else ''}" if date else FIRST
 
 
-def _last(date: str) -> str:
+def last_day(date: str) -> str:
+    """Return the last day of a date, month or year."""
     if not date:
         return LAST
     if len(date) == 7:

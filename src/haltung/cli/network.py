@@ -103,7 +103,7 @@ def _series(
             continue
         with written(path) as file:
             file.write(series_page(drawn, archive, scheme["stance"], options.language, directions=options.directions, notes=notes))
-    count = f"{drawn.total:,} events between {pair[0]} and {pair[1]} in {len(drawn.months):,} months"
+    count = f"{len(drawn.events):,} events between {pair[0]} and {pair[1]} in {len(drawn.months):,} months"
     print(f"{count}, {drawn.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
 
 

@@ -32,11 +32,7 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class ArticleSegments:
-    """An article cut into segments: its sentences without boilerplate, each with its context.
-
-    ``sentences`` says where each segment stands in the article's text, ``removed`` what was taken
-    out as boilerplate.
-    """
+    """An article's sentences without boilerplate: as segments with context, and where they stand."""
 
     segments: tuple[Segment, ...]
     sentences: tuple[Sentence, ...]
@@ -72,9 +68,8 @@ def load_predictor(folder: Path) -> Predictor:
     predictor = bundle.load(folder, graph=True)
     scheme = predictor.scheme
     if "stance" not in scheme.names:
-        raise UserError(
-            f"{folder} has the tasks {listed(scheme.names)}; events are made of stances, so name a bundle with the task 'stance'"
-        )
+        tasks = listed(scheme.names)
+        raise UserError(f"{folder} has the tasks {tasks}; events are made of stances, so name a bundle with the task 'stance'")
     known = crosswalk.load().rules
     unknown = [label for label in scheme["stance"].ids if label not in known]
     if unknown:
@@ -89,17 +84,15 @@ def segments_of(article: Article) -> ArticleSegments:
         UserError: SoMaJo is not installed.
     """
     offset = article.body
-    sentences = [Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:])]
-    cleaned = clean(sentences)
+    cleaned = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
     segments: list[Segment] = []
     texts: list[str] = []
     for number, sentence in enumerate(cleaned.sentences):
         # One character for one, so that positions in the segment stay those in the sentence.
         text = re.sub(r"\s", " ", sentence.text)
         before = context(article.headline, texts, BEFORE, LEAD)
-        segments.append(
-            Segment(f"{article.id}-{number:02d}", text, context=before, article=article.id, date=article.date, source=article.source)
-        )
+        about = {"context": before, "article": article.id, "date": article.date, "source": article.source}
+        segments.append(Segment(f"{article.id}-{number:02d}", text, **about))
         texts.append(text)
     return ArticleSegments(tuple(segments), cleaned.sentences, cleaned.removed)
 
@@ -121,12 +114,7 @@ def events_of(
     """Yield what happens in each article, and the failures as they are.
 
     Articles are labelled some at a time, which lets a model sort their segments by length.
-
-    Args:
-        articles: such as ``read`` in ``events.text`` yields.
-        predictor: labels topic and stance (``load_predictor``).
-        actors: finds who is named.
-        dyads: finds who takes the stance towards whom.
+    ``predictor`` labels topic and stance (``load_predictor``).
 
     Raises:
         UserError: a library is not installed, or a stance is not in the crosswalk.
@@ -152,12 +140,7 @@ def events_of(
 
 
 def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: Sequence[Sequence[ScoredDyad]]) -> ArticleEvents:
-    """Return what happens in an article whose segments are labelled.
-
-    Args:
-        prepared: from ``prepare``.
-        predictions: for its segments, with the tasks ``topic`` and ``stance``.
-        dyads: of each segment.
+    """Return what happens in an article, given the topics, stances and dyads of its segments.
 
     Raises:
         UserError: a stance is not in the crosswalk.
@@ -170,11 +153,11 @@ def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: 
         labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(scored)))
         for dyad in scored:
             plover = crosswalk.event(dyad.stance, segment.text)
-            source_span, target_span = _moved(dyad.source_span, sentence.start), _moved(dyad.target_span, sentence.start)
             event = Event(
                 article.id, segment.id, article.date, article.source, dyad.source, dyad.target, dyad.stance,
                 str(prediction.labels.get("topic", "")), dyad.probability, plover.event, plover.mode, plover.quad, plover.intensity,
-                sentence.start, sentence.end, source_span, target_span, segment.text,
+                sentence.start, sentence.end, _moved(dyad.source_span, sentence.start), _moved(dyad.target_span, sentence.start),
+                segment.text,
             )  # fmt: skip
             events.append(event)
     return ArticleEvents(article, prepared.language, tuple(labelled), tuple(events), parts.removed, _notes(prepared))
@@ -187,8 +170,8 @@ def _moved(span: Span | None, by: int) -> Span | None:
 def _notes(prepared: PreparedArticle) -> tuple[str, ...]:
     notes = list(prepared.article.notes)
     if prepared.language.is_foreign:
-        name, probability = prepared.language.name, prepared.language.probability
-        notes.append(f"is in {name} (probability {probability:.2f}); the models know German news only, so take its events for guesses")
+        foreign = f"{prepared.language.name} (probability {prepared.language.probability:.2f})"
+        notes.append(f"is in {foreign}; the models know German news only, so take its events for guesses")
     if not prepared.segments:
         notes.append("has no sentence besides boilerplate" if prepared.parts.removed else "has no sentence")
     elif not any(prepared.mentions):

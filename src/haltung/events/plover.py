@@ -24,8 +24,8 @@ QUADS = {1: "verbal cooperation", 2: "material cooperation", 3: "verbal conflict
 class Plover:
     """An event of PLOVER: type, mode ("" if unknown), quad class (1-4), intensity (-10 to 10).
 
-    ``event`` is "" and the numbers are None for stances without an event in PLOVER: ``neutral``,
-    and a warning that threatens no punishment.
+    ``event`` is "" and the numbers are None for ``neutral`` and a warning that threatens no
+    punishment, which are no events in PLOVER.
     """
 
     event: str
@@ -36,10 +36,7 @@ class Plover:
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: ``words`` has to match the sentence, None for the default.
-
-    ``basis`` is the source of the numbers.
-    """
+    """One row: a pattern of words (None for the default), and ``basis``, the numbers' source."""
 
     plover: Plover
     words: re.Pattern[str] | None
@@ -61,7 +58,7 @@ class Crosswalk:
         """
         if stance not in self.rules:
             raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, self.rules)}; it has {listed(self.rules)}")
-        plain = _plain(text)
+        plain = unicodedata.normalize("NFC", text.replace("\u00ad", "")).lower()
         return next(rule.plover for rule in self.rules[stance] if rule.words is None or rule.words.search(plain))
 
 
@@ -93,18 +90,13 @@ def load(path: Path | None = None) -> Crosswalk:
     rules: dict[str, list[Rule]] = {}
     for number, row in enumerate(reader, skipped + 2):
         of_stance = rules.setdefault(row["stance"], [])
+        where, quad, intensity = f"{path}, line {number}", row["quad"], row["intensity"]
         if of_stance and of_stance[-1].words is None:
-            raise UserError(
-                f"{path}, line {number}: the stance '{row['stance']}' goes on after its default; put the row without words last"
-            )
+            raise UserError(f"{where}: the stance '{row['stance']}' goes on after its default; put the row without words last")
         try:
-            plover = Plover(
-                row["event"], row["mode"], int(row["quad"]) if row["quad"] else None, float(row["intensity"]) if row["intensity"] else None
-            )
+            plover = Plover(row["event"], row["mode"], int(quad) if quad else None, float(intensity) if intensity else None)
         except (TypeError, ValueError):
-            raise UserError(
-                f"{path}, line {number}: quad is {row['quad']!r} and intensity {row['intensity']!r}; expected numbers"
-            ) from None
+            raise UserError(f"{where}: quad is {quad!r} and intensity {intensity!r}; expected numbers") from None
         of_stance.append(Rule(plover, _pattern(row["words"]) if row["words"] else None, row["basis"]))
     endless = [stance for stance, of_stance in rules.items() if of_stance[-1].words is not None]
     if endless:
@@ -119,7 +111,3 @@ def _pattern(words: str) -> re.Pattern[str]:
         parts = [r"\s+".join(re.escape(piece).replace(r"\*", r"[\w-]*") for piece in part.split()) for part in word.split("…")]
         alternatives.append(r"\b.*\b".join(parts))
     return re.compile(rf"(?<![\w-])(?:{'|'.join(alternatives)})(?![\w-])", re.DOTALL)
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", text.replace("\u00ad", "")).lower()

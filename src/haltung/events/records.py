@@ -39,10 +39,7 @@ class ScoredDyad:
 
 @dataclass(frozen=True)
 class LabelledArticle:
-    """The segments of an article with their actors and predictions, all in the same order.
-
-    ``headline`` holds the mentions of the article's headline.
-    """
+    """The segments of an article with actors and predictions, and the actors of its headline."""
 
     segments: Sequence[Segment]
     mentions: Sequence[Sequence[Mention]]
@@ -62,8 +59,7 @@ class DyadFinder(Protocol):
 class Event:
     """One dyad of one segment, with its PLOVER event; positions are in the article's text.
 
-    ``quad`` and ``intensity`` are None and ``plover`` is "" for a warning, for which PLOVER has no
-    event (see ``plover``).
+    ``quad`` and ``intensity`` are None and ``plover`` is "" for a warning (see ``plover``).
     """
 
     article: str
@@ -85,10 +81,6 @@ class Event:
     target_span: Span | None
     text: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the event as plain data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class LabelledSegment:
@@ -106,12 +98,10 @@ class LabelledSegment:
 
     def to_dict(self) -> dict[str, Any]:
         """Return id, position, text, labels, probabilities, actors and dyads as plain data."""
-        prediction = self.prediction.to_dict()
-        del prediction["id"]
-        actors = [{"start": one.start, "end": one.end, "text": one.text, "code": one.code, "kind": one.kind} for one in self.mentions]
-        dyads = [{"source": one.source, "target": one.target, "stance": one.stance, "probability": one.probability} for one in self.dyads]
+        actors = [{key: getattr(one, key) for key in ("start", "end", "text", "code", "kind")} for one in self.mentions]
+        dyads = [{key: getattr(one, key) for key in ("source", "target", "stance", "probability")} for one in self.dyads]
         sentence = {"id": self.segment.id, "start": self.start, "end": self.end, "text": self.segment.text}
-        return {**sentence, **prediction, "actors": actors, "dyads": dyads}
+        return {**sentence, **self.prediction.to_dict(), "id": self.segment.id, "actors": actors, "dyads": dyads}
 
 
 @dataclass(frozen=True)
@@ -128,16 +118,10 @@ class ArticleEvents:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, one line of the output file."""
         return {
-            "id": self.article.id,
-            "headline": self.article.headline,
-            "date": self.article.date,
-            "medium": self.article.source,
-            "language": self.language.code,
-            "notes": list(self.notes),
-            "segments": [one.to_dict() for one in self.segments],
-            "events": [event.to_dict() for event in self.events],
-            "removed": [asdict(one) for one in self.removed],
-        }
+            "id": self.article.id, "headline": self.article.headline, "date": self.article.date, "medium": self.article.source,
+            "language": self.language.code, "notes": list(self.notes), "segments": [one.to_dict() for one in self.segments],
+            "events": [asdict(one) for one in self.events], "removed": [asdict(one) for one in self.removed],
+        }  # fmt: skip
 
 
 # The columns of events as CSV: date, actors and event in the order of event data, then the source.

@@ -32,8 +32,7 @@ Point = tuple[float, float]
 class Network:
     """The events of a page and its actors, those with most events with others first.
 
-    ``positions`` has, for each number of actors that may be drawn, the position of each in a square
-    from -1 to 1.
+    ``positions`` has those of the actors in a square from -1 to 1, by the number that is drawn.
     """
 
     events: tuple[Event, ...]
@@ -41,14 +40,9 @@ class Network:
     positions: Mapping[int, tuple[Point, ...]]
 
 
-def month(date: str) -> str:
-    """Return the month of an ISO date: ``2006-03``; "" for ""."""
-    return date[:7]
-
-
 def months(dates: Iterable[str]) -> list[str]:
-    """Return all months from the first date to the last; dates that are "" do not count."""
-    known = sorted({month(date) for date in dates if date})
+    """Return all months from the first ISO date to the last (``2006-03``); "" does not count."""
+    known = sorted({date[:7] for date in dates if date})
     if not known:
         return []
     first, last = (12 * int(name[:4]) + int(name[5:]) - 1 for name in (known[0], known[-1]))
@@ -63,9 +57,8 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
     """
     pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
     if not pairs:
-        raise UserError(
-            f"no event can be drawn: each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"
-        )
+        within_one = f"each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"
+        raise UserError(f"no event can be drawn: {within_one}")
     (source, target), most = pairs.most_common(1)[0]
     if most < fewest:
         raise UserError(f"no arrow can be drawn: none has min_events={fewest} events, the largest, {source} → {target}, has {most}")
@@ -77,10 +70,7 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
 
 
 def layout(actors: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> tuple[Point, ...]:
-    """Return the position of each actor, near to those it has events with (Kamada and Kawai, 1989).
-
-    The same pairs give the same positions.
-    """
+    """Return each actor's position, near those it has events with (Kamada and Kawai, 1989)."""
     import networkx as nx
 
     graph = nx.Graph()
@@ -108,14 +98,7 @@ def _evened(values: Sequence[float]) -> list[float]:
 
 
 def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
-    """Return what the page's script draws: each event is a row of indices into the other lists.
-
-    Args:
-        drawn: from ``network``.
-        archive: gives the articles' headlines.
-        tasks: give the names of topics and stances.
-        language: ``en`` or ``de``.
-    """
+    """Return what the page's script draws: each event is a row of indices into the other lists."""
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load().rules if any(event.stance == stance for event in drawn.events)]
     topics = sorted({event.topic for event in drawn.events if event.topic})
@@ -123,21 +106,20 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     at = {name: index for index, name in enumerate(calendar)}
     sentences: dict[tuple[str, str, str], int] = {}
     articles: dict[tuple[str, str], int] = {}
-    rows = []
-    for event in drawn.events:
-        article = articles.setdefault((event.article, event.medium), len(articles))
-        sentence = sentences.setdefault((event.article, event.segment, event.text), len(sentences))
-        rows.append(
-            [
-                actors[event.source], actors[event.target], stances.index(event.stance), topics.index(event.topic) if event.topic else -1,
-                at.get(month(event.date), -1), round(event.probability, 3), sentence, article, event.date,
-            ]
-        )  # fmt: skip
-    named = names(drawn.actors, language)
+    rows = [
+        [
+            actors[event.source], actors[event.target], stances.index(event.stance), topics.index(event.topic) if event.topic else -1,
+            at.get(event.date[:7], -1), round(event.probability, 3),
+            sentences.setdefault((event.article, event.segment, event.text), len(sentences)),
+            articles.setdefault((event.article, event.medium), len(articles)), event.date,
+        ]
+        for event in drawn.events
+    ]  # fmt: skip
     return {
-        "actors": [[code, named[code]] for code in drawn.actors],
-        "stances": [[stance, *_named(tasks["stance"], stance, language), _family(stance)] for stance in stances],
-        "topics": [_named(tasks["topic"], topic, language)[0] for topic in topics],
+        "actors": [list(pair) for pair in names(drawn.actors, language).items()],
+        # The first three letters differ between stances.
+        "stances": [[stance, name := label_name(tasks["stance"], stance, language), name[:3], _family(stance)] for stance in stances],
+        "topics": [label_name(tasks["topic"], topic, language) for topic in topics],
         "months": calendar,
         "events": rows,
         "sentences": [text for *_, text in sentences],
@@ -146,10 +128,9 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     }
 
 
-def _named(task: Task, label: str, language: str) -> list[str]:
-    """Return a label's name and its first three letters, which differ between stances."""
-    name = next((one.name(language) for one in task.labels if one.id == label), label)
-    return [name, name[:3]]
+def label_name(task: Task, label: str, language: str) -> str:
+    """Return a label's name; an unknown label is its own name."""
+    return next((one.name(language) for one in task.labels if one.id == label), label)
 
 
 def _family(stance: str) -> str:

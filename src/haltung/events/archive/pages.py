@@ -12,7 +12,7 @@ from typing import Any
 
 from haltung.actors.tables import names
 from haltung.events.archive.i18n import counted, extent, say, words
-from haltung.events.archive.network import Network, data, month
+from haltung.events.archive.network import Network, data, label_name
 from haltung.events.archive.read import Archive
 from haltung.events.archive.series import Month, Series
 from haltung.events.records import Event
@@ -26,13 +26,8 @@ def network_page(
 ) -> str:
     """Return the page of a network, with a matrix and a table, as HTML.
 
-    Args:
-        network: the events and the positions of their actors.
-        archive: the archive that the events were selected from.
-        tasks: ``topic`` and ``stance``, for the names of their labels.
-        language: ``en`` or ``de``.
-        fewest: how many events an arrow has at least, at first.
-        notes: what a reader has to know of the selection, besides what the page always says.
+    ``tasks`` are ``topic`` and ``stance``, ``fewest`` is how many events an arrow has at least, at
+    first, and ``notes`` say what a reader has to know of the selection.
     """
     content = data(network, archive, tasks, language) | {"fewest": fewest}
     months = len(content["months"])
@@ -64,13 +59,7 @@ def series_page(
 ) -> str:
     """Return the page of a pair's series, as a plot, to read by month, and as a table, as HTML.
 
-    Args:
-        series: of the pair.
-        archive: gives the articles' headlines.
-        stances: gives the stances' names.
-        language: ``en`` or ``de``.
-        directions: what is drawn at first, ``summed`` or ``apart``; the page has both.
-        notes: what a reader has to know of the selection of events.
+    ``directions`` is drawn at first, ``summed`` or ``apart``; the page has both.
     """
     first, second = series.pair
     named = names(series.pair, language)
@@ -91,7 +80,7 @@ def series_page(
     return _page(
         "series.html.j2", ("page.css", "series.css"), ("words.js", "series.js"), content, language,
         title=say(language, "series_title", first=named[first], second=named[second]),
-        summary=f"{counted(language, 'events', series.total)}, {extent(language, series.months)}",
+        summary=f"{counted(language, 'events', len(series.events))}, {extent(language, series.months)}",
         notes=[*all_notes, *notes, say(language, "machine")],
     )  # fmt: skip
 
@@ -114,10 +103,9 @@ def _rows(months: Sequence[Month]) -> list[list[float | None]]:
 
 
 def _row(event: Event, series: Series, archive: Archive, stances: Task, language: str) -> list[object]:
-    stance = next((one.name(language) for one in stances.labels if one.id == event.stance), event.stance)
     return [
-        series.months.index(month(event.date)), f"{event.source} → {event.target}", event.stance, stance, round(event.probability, 3),
-        event.text, event.date, archive.headline(event.article), event.medium,
+        series.months.index(event.date[:7]), f"{event.source} → {event.target}", event.stance, label_name(stances, event.stance, language),
+        round(event.probability, 3), event.text, event.date, archive.headline(event.article), event.medium,
     ]  # fmt: skip
 
 
@@ -128,11 +116,10 @@ def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content:
 
     # Style and script are our own text, data is escaped by ``inside``.
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    style = "\n".join(_file(name) for name in styles)
-    script = "\n".join(_file(name) for name in scripts)
+    style, script = ("\n".join(map(_file, names)) for names in (styles, scripts))
     # A page has only its own style and script and loads nothing; no article's text can add to it.
-    sources = f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}"
-    policy = f"{sources}; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}"
+    policy += "; base-uri 'none'; form-action 'none'"
     return environment.from_string(_file(template)).render(
         language=language, word=words(language).__getitem__, policy=policy, style=Markup(style), script=Markup(script),
         words=Markup(inside(words(language))), data=Markup(inside(content)), **values,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,8 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
     parts = {"": series.summed} if directions == "summed" else {f"{first} → {second}": series.there, f"{second} → {first}": series.back}
     drawn = style.canvas(9.6, 1.2 + 3.9 * len(parts))
     rows = drawn.subplots(3 * len(parts), 1, sharex=True, height_ratios=[3.2, 0.55, 1.5] * len(parts))
-    highest = max(1, *(month.cooperation for months in parts.values() for month in months))
-    lowest = max(1, *(month.conflict for months in parts.values() for month in months))
+    highest = max(1, *(month.count(1) + month.count(2) for months in parts.values() for month in months))
+    lowest = max(1, *(month.count(3) + month.count(4) for months in parts.values() for month in months))
     for index, (name, months) in enumerate(parts.items()):
         counts, warnings, line = rows[3 * index : 3 * index + 3]
         _counts(counts, months, highest, lowest, name, language)
@@ -61,10 +62,11 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
     _calendar(rows[-1], series.months)
     named = names(series.pair, language)
     title = say(language, "series_title", first=named[first], second=named[second])
-    rows[0].set_title(_under(series, language), loc="left", fontsize=9, color=SOFT, pad=8)
-    rows[0].annotate(
-        title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK
-    )
+    under = [counted(language, "events", len(series.events)), extent(language, series.months)]
+    under += [counted(language, "without", series.gaps)] if series.gaps else []
+    rows[0].set_title(" · ".join(under), loc="left", fontsize=9, color=SOFT, pad=8)
+    at = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    rows[0].annotate(title, (0, 1), (0, 24), **at, fontsize=12.5, fontweight="bold", color=INK)
     # The key has classes that never occur too.
     key: list[Artist] = [Patch(label=say(language, f"quad{quad}"), **_style(quad)) for quad in crosswalk.QUADS]
     drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
@@ -93,15 +95,15 @@ def _counts(axes: Axes, months: Sequence[Month], highest: int, lowest: int, name
     axes.set_ylabel(f"{name}\n{say(language, 'per_month')}" if name else say(language, "per_month"))
 
 
-def _bars(axes: Axes, values: NDArray[np.float64], bottom: NDArray[np.float64] | None = None, **style: Any) -> None:
+def _bars(axes: Axes, values: NDArray[np.float64], bottom: NDArray[np.float64], **style: Any) -> None:
     """Draw a bar for each month with a value; a bar without height would still have an edge."""
     positions = np.flatnonzero(values)
-    axes.bar(positions, values[positions], bottom=0.0 if bottom is None else bottom[positions], width=0.86, zorder=3, **style)
+    axes.bar(positions, values[positions], bottom=bottom[positions], width=0.86, zorder=3, **style)
 
 
 def _warnings(axes: Axes, months: Sequence[Month], language: str) -> None:
     values = [month.count(UNCLASSED) for month in months]
-    _bars(axes, np.array(values, dtype=float), facecolor="white", edgecolor=INK, linewidth=0.8)
+    _bars(axes, np.array(values, dtype=float), np.zeros(len(values)), facecolor="white", edgecolor=INK, linewidth=0.8)
     axes.set_ylim(0, max(1.0, *values) * 1.25)
     axes.set_yticks([0, max(1, *values)])
     axes.set_ylabel(say(language, "warnings"), rotation=0, ha="right", va="center")
@@ -125,28 +127,16 @@ def _gaps(axes: Axes, months: Sequence[Month]) -> None:
 
 def runs(months: Sequence[Month]) -> list[tuple[int, int]]:
     """Return where gaps begin and end, as indices of months, both inclusive."""
-    out: list[tuple[int, int]] = []
-    for index, month in enumerate(months):
-        if month.is_gap and out and out[-1][1] == index - 1:
-            out[-1] = (out[-1][0], index)
-        elif month.is_gap:
-            out.append((index, index))
-    return out
+    groups = (list(group) for is_gap, group in groupby(range(len(months)), lambda index: months[index].is_gap) if is_gap)
+    return [(group[0], group[-1]) for group in groups]
 
 
 def _calendar(axes: Axes, months: Sequence[str]) -> None:
     """Write years under long series, every few months under short ones."""
-    if len(months) > 30:
+    by_year = len(months) > 30
+    if by_year:
         step = max(1, round(len(months) / 12 / 10))
         ticks = [index for index, name in enumerate(months) if name.endswith("-01") and int(name[:4]) % step == 0]
-        axes.set_xticks(ticks, [months[index][:4] for index in ticks])
     else:
         ticks = list(range(0, len(months), max(1, round(len(months) / 8))))
-        axes.set_xticks(ticks, [months[index] for index in ticks])
-
-
-def _under(series: Series, language: str) -> str:
-    parts = [counted(language, "events", series.total), extent(language, series.months)]
-    if series.gaps:
-        parts.append(counted(language, "without", series.gaps))
-    return " · ".join(parts)
+    axes.set_xticks(ticks, [months[index][: 4 if by_year else None] for index in ticks])

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import calendar
+import contextlib
 import csv
 import datetime
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from haltung.actors.tables import DATES, first_day, is_date, last_day
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.events import plover as crosswalk
 from haltung.events.records import COLUMNS, Event
 
 _LINES, _TABLE = ".jsonl", ".csv"
 _CENTURY = 100
+_WORDS = ("article", "segment", "medium", "source", "target", "topic", "plover", "mode", "date", "stance", "text")
 _WRITTEN = "haltung events writes it with output=FILE.jsonl or table=FILE.csv"
 
 
@@ -61,7 +62,7 @@ class Selection:
 
 
 def find(given: Sequence[str]) -> list[Path]:
-    """Return the files of an archive: given files, and ``*.jsonl`` and ``*.csv`` in given folders.
+    """Return the given files, and ``*.jsonl`` and ``*.csv`` in given folders.
 
     Raises:
         UserError: there is no such file or folder, or nothing to read in it.
@@ -153,28 +154,16 @@ def is_whole(event: Event) -> bool:
 
 
 def day(key: str, text: str | None, last: bool = False) -> str:
-    """Return the day of a date given as YYYY-MM-DD, YYYY-MM or YYYY; "" for None and "".
-
-    Args:
-        key: what the date is for, for the message.
-        text: the date; a month or a year stands for its first day.
-        last: whether a month or a year stands for its last day.
+    """Return the first (or ``last``) day of a date as YYYY-MM-DD, YYYY-MM or YYYY; "" for None, "".
 
     Raises:
-        UserError: it is no such date.
+        UserError: it is no such date; the message names ``key``.
     """
     if not text:
         return ""
-    try:
-        if not re.fullmatch(r"\d{4}(-\d{2}){0,2}", text):
-            raise ValueError
-        given = [int(part) for part in text.split("-")]
-        year, month, number = *given, *([12, 31] if last else [1, 1])[len(given) - 1 :]
-        if last and len(given) < 3:
-            number = calendar.monthrange(year, month)[1]
-        return datetime.date(year, month, number).isoformat()
-    except ValueError:
-        raise UserError(f"{key} is '{text}'; expected a date as YYYY-MM-DD, YYYY-MM or YYYY") from None
+    if not is_date(text):
+        raise UserError(f"{key} is '{text}'; expected a date as {DATES}")
+    return last_day(text) if last else first_day(text)
 
 
 def suspicious_dates(events: Sequence[Event]) -> list[str]:
@@ -203,10 +192,8 @@ def _lines(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
             raise UserError(f"{where}: not JSON ({problem}); {_WRITTEN}") from None
         if not isinstance(data, Mapping) or not isinstance(data.get("events"), list) or not isinstance(data.get("id"), str):
             raise UserError(f"{where}: no article with its events (an object with 'id' and 'events'); {_WRITTEN}")
-        yield (
-            ArchivedArticle(data["id"], str(data.get("headline") or ""), _day(str(data.get("date") or ""), where)),
-            [_event(one, where) for one in data["events"]],
-        )
+        article = ArchivedArticle(data["id"], str(data.get("headline") or ""), _day(str(data.get("date") or ""), where))
+        yield article, [_event(one, where) for one in data["events"]]
 
 
 def _table(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
@@ -240,24 +227,17 @@ def _text(path: Path) -> str:
 def _event(fields: Any, where: str) -> Event:
     if not isinstance(fields, Mapping):
         raise UserError(f"{where}: an event is {fields!r:.40}, expected an object; {_WRITTEN}")
-    texts = {name: _word(fields, name, where) for name in ("article", "segment", "medium", "source", "target", "topic", "plover", "mode")}
+    texts = {name: _word(fields, name, where) for name in _WORDS}
+    one_of(f"{where}: stance", texts["stance"], crosswalk.load().rules)
+    texts["date"] = _day(texts["date"], where)
     probability = _number(fields, "probability", where, 0, 1)
     if probability is None:
         raise UserError(f"{where}: an event has no probability; {_WRITTEN}")
-    quad = _number(fields, "quad", where, 1, 4)
+    quad, intensity = _number(fields, "quad", where, 1, 4), _number(fields, "intensity", where, -10, 10)
     return Event(
-        **texts,
-        date=_day(_word(fields, "date", where), where),
-        stance=one_of(f"{where}: stance", _word(fields, "stance", where), crosswalk.load().rules),
-        probability=probability,
-        quad=None if quad is None else int(quad),
-        intensity=_number(fields, "intensity", where, -10, 10),
-        start=0,
-        end=0,
-        source_span=None,
-        target_span=None,
-        text=_word(fields, "text", where),
-    )
+        **texts, probability=probability, quad=None if quad is None else int(quad), intensity=intensity,
+        start=0, end=0, source_span=None, target_span=None,
+    )  # fmt: skip
 
 
 def _word(fields: Mapping[str, Any], name: str, where: str) -> str:
@@ -271,14 +251,12 @@ def _number(fields: Mapping[str, Any], name: str, where: str, low: float, high: 
     value = fields.get(name)
     if value is None or value == "":
         return None
-    try:
-        # A boolean is a number to Python, and none here.
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else float("nan")
-    except ValueError:
-        number = float("nan")
-    if not low <= number <= high:
-        raise UserError(f"{where}: {name} of an event is {value!r:.40}, expected a number from {low} to {high}; {_WRITTEN}")
-    return number
+    # A boolean is a number to Python, and none here.
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            if low <= (number := float(value)) <= high:
+                return number
+    raise UserError(f"{where}: {name} of an event is {value!r:.40}, expected a number from {low} to {high}; {_WRITTEN}")
 
 
 def _day(date: str, where: str) -> str:

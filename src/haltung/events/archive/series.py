@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from haltung.actors.tables import names
 from haltung.errors import UserError, listed, nearest
 from haltung.events import plover as crosswalk
-from haltung.events.archive.network import month, months
+from haltung.events.archive.network import months
 from haltung.events.archive.read import Archive
 from haltung.events.records import Event
 
@@ -37,16 +37,6 @@ class Month:
         """Return how many events have a quad class, or ``UNCLASSED``."""
         return self.counts[CLASSES.index(quad)]
 
-    @property
-    def cooperation(self) -> int:
-        """How many events are cooperative."""
-        return self.count(1) + self.count(2)
-
-    @property
-    def conflict(self) -> int:
-        """How many events are conflictive."""
-        return self.count(3) + self.count(4)
-
 
 @dataclass(frozen=True)
 class Series:
@@ -70,26 +60,15 @@ class Series:
         return tuple(one.name for one in self.summed)
 
     @property
-    def total(self) -> int:
-        """How many events are drawn."""
-        return len(self.events)
-
-    @property
     def gaps(self) -> int:
         """How many months have no article."""
         return sum(one.is_gap for one in self.summed)
 
 
 def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], since: str = "", until: str = "") -> Series:
-    """Return the series of two actors.
+    """Return the series of two actors, from the archive's first month to its last.
 
-    Args:
-        events: the selected events, folded or not.
-        archive: says which months have articles; the series goes from the first to the last,
-            whatever was selected.
-        pair: two codes.
-        since: first day (ISO), "" for the archive's.
-        until: last day (ISO), "" for the archive's.
+    ``since`` and ``until`` are other limits (ISO days, inclusive), ``events`` the selected ones.
 
     Raises:
         UserError: a code is unknown, the pair has no event, or none with a date.
@@ -97,7 +76,9 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     known = {code for event in events for code in (event.source, event.target)}
     for code in pair:
         if code not in known:
-            raise UserError(f"pair: '{code}' is in no selected event{_meant(code, known)}; {_frequent(events)}")
+            counts = Counter(code for event in events for code in dict.fromkeys((event.source, event.target)))
+            frequent = f"the most frequent are {listed(code for code, _ in counts.most_common(8))}"
+            raise UserError(f"pair: '{code}' is in no selected event{_meant(code, known)}; {frequent}")
     first, second = pair
     between = [event for event in events if {event.source, event.target} == {first, second}]
     if not between:
@@ -107,23 +88,17 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
         raise UserError(f"none of the {len(between):,} events between {first} and {second} has a date, so there is no series of months")
     days = [day for day in (origin.date for origin in archive.articles.values()) if day and since <= day and (not until or day <= until)]
     calendar = months([*days, *(event.date for event in dated)])
-    covered = {month(day) for day in days} | {month(event.date) for event in dated}
+    covered = {day[:7] for day in (*days, *(event.date for event in dated))}
 
-    def by_month(part: Sequence[Event]) -> tuple[Month, ...]:
-        grouped: dict[str, list[Event]] = {}
-        for event in part:
-            grouped.setdefault(month(event.date), []).append(event)
-        return tuple(_month(name, grouped.get(name, []), name not in covered) for name in calendar)
+    def by_month(*sources: str) -> tuple[Month, ...]:
+        grouped: dict[str, list[Event]] = {name: [] for name in calendar}
+        for event in dated:
+            if event.source in sources:
+                grouped[event.date[:7]].append(event)
+        return tuple(_month(name, of_month, name not in covered) for name, of_month in grouped.items())
 
-    return Series(
-        pair,
-        summed=by_month(dated),
-        there=by_month([event for event in dated if event.source == first]),
-        back=by_month([event for event in dated if event.source == second]),
-        events=tuple(sorted(dated, key=lambda event: event.date)),
-        undated=len(between) - len(dated),
-        is_whole=archive.is_whole,
-    )
+    in_order = tuple(sorted(dated, key=lambda event: event.date))
+    return Series(pair, by_month(first, second), by_month(first), by_month(second), in_order, len(between) - len(dated), archive.is_whole)
 
 
 def _month(name: str, events: Sequence[Event], is_gap: bool) -> Month:
@@ -138,11 +113,6 @@ def _meant(code: str, known: set[str]) -> str:
     named = {name.upper(): other for language in ("de", "en") for other, name in names(sorted(known), language).items()}
     name = next(iter(difflib.get_close_matches(code, named, n=1, cutoff=0.8)), "")
     return f", did you mean '{named[name]}'?" if name else nearest(code, sorted(known))
-
-
-def _frequent(events: Sequence[Event]) -> str:
-    counts = Counter(code for event in events for code in dict.fromkeys((event.source, event.target)))
-    return f"the most frequent are {listed(code for code, _ in counts.most_common(8))}"
 
 
 def _partners(events: Sequence[Event], pair: tuple[str, str]) -> str:

@@ -61,7 +61,8 @@ class Dyads:
             raise UserError(f"corpus.reader.of_neutral is {self.of_neutral}; expected 0 or more")
         reading = self.source.read(labels.load(Path(self.labels)))
         finder = Actors.load(extra=Path(self.tables) if self.tables else None)
-        splits = _splits(Path(self.like)) if self.like else {}
+        like = prepared.load(Path(self.like)) if self.like else None
+        splits = {one.article: split for split in SPLITS for one in like.segments(split) if one.article} if like else {}
         segments = [replace(segment, split=splits.get(segment.article, segment.split)) for segment in reading.segments]
         rows: list[Segment] = []
         dropped = list(reading.dropped)
@@ -71,7 +72,7 @@ class Dyads:
                 codes = tuple(dict.fromkeys(code for code in (getattr(dyad, side) for dyad in segment.dyads) if code))
                 labels_of[task], missed = gold_labels(named, codes)
                 if missed:
-                    known = listed(one.code for one in named) or "nobody"
+                    known = listed(one.code for one in named)
                     detail = f"the {side} {listed(missed)} is no candidate and no role of one; the candidates are {known}"
                     dropped.append(Dropped(f"{segment.id}:{side}", segment.where, "actor_not_found", detail))
             rows += self._rows(segment, named, labels_of)
@@ -79,19 +80,11 @@ class Dyads:
 
     def _rows(self, segment: Segment, named: Sequence[Candidate], labels_of: dict[str, list[str]]) -> list[Segment]:
         stance = str(segment.labels["stance"])
-        rows = [
-            replace(question(segment, one, stance), labels={task: labels_of[task][index] for task in SIDES})
-            for index, one in enumerate(named)
-        ]
+        labels = [{task: labels_of[task][index] for task in SIDES} for index in range(len(named))]
+        rows = [replace(question(segment, one, stance), labels=given) for one, given in zip(named, labels, strict=True)]
         if segment.split == "test" or segment.dyads:
             return rows
         return sorted(rows, key=lambda row: hashlib.sha1(row.id.encode()).hexdigest())[: self.of_neutral]
-
-
-def _splits(folder: Path) -> dict[str, str]:
-    """Return the split of each article of a prepared corpus."""
-    corpus = prepared.load(folder)
-    return {segment.article: split for split in SPLITS for segment in corpus.segments(split) if segment.article}
 
 
 def candidates_of(segments: Sequence[Segment], finder: Any, most: int = MAX_CANDIDATES) -> list[tuple[Segment, tuple[Candidate, ...]]]:

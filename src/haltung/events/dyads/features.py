@@ -25,7 +25,6 @@ from haltung.records import Segment
 
 # No segment has more candidates.
 MAX_CANDIDATES = 5
-
 MARK = "AKTEUR"
 
 # The tasks of a question, and the side of a dyad that each is about.
@@ -40,23 +39,18 @@ ROLES: Mapping[str, str] = {
 }  # fmt: skip
 _LABELS = {ending: label for label, ending in ROLES.items()}
 
-_SPACE = re.compile(r"\W+")
-
 # Where a candidate is named, in the words of the question.
 _HERE, _BEFORE, _ELSEWHERE = "im Satz", "davor", "im Artikel"
-
 # How many words before a name may hold its preposition and article.
 _WINDOW = 3
 # A name that begins before this character is at the beginning of the sentence.
 _BEGINNING = 30
 
-_PREPOSITIONS = frozenset(
-    re.findall(
-        r"\w+",
-        "von vom durch gegen gegenüber mit an am für vor nach in im aus bei zu zum zur über laut auf um unter zwischen seit wegen trotz",
-    )
+_PREPOSITIONS = re.findall(
+    r"\w+", "von vom durch gegen gegenüber mit an am für vor nach in im aus bei zu zum zur über laut auf um unter zwischen seit wegen trotz"
 )
-_ARTICLES = frozenset(re.findall(r"\w+", "der die das den dem des ein eine einen einem einer eines"))
+_ARTICLES = re.findall(r"\w+", "der die das den dem des ein eine einen einem einer eines")
+_SPACE = re.compile(r"\W+")
 _TOKEN = re.compile(r"[\w-]+|[„“,.:]")
 # Openings that refer to the sentence before.
 _OPENING = re.compile(r"„?(Er|Sie|Es|Dies\w*|Der|Die|Das|Ihr\w*|Sein\w*|Zudem|Auch|Außerdem)\b")
@@ -64,10 +58,9 @@ _OPENING = re.compile(r"„?(Er|Sie|Es|Dies\w*|Der|Die|Das|Ihr\w*|Sein\w*|Zudem|
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible actor by its code.
+    """A possible actor by its code, with its spans in the sentence.
 
-    ``where`` says in words how near it is named, ``spans`` where in the sentence, empty if it is
-    not there. ``hints`` says in words what else is known of it.
+    ``where`` says in words how near it is named, ``hints`` what else is known of it.
     """
 
     code: str
@@ -91,24 +84,17 @@ def base(code: str) -> str:
 def candidates(
     texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int, most: int = MAX_CANDIDATES
 ) -> tuple[Candidate, ...]:
-    """Return who may act in one sentence of an article, the likeliest first.
+    """Return at most ``most`` who may act in sentence ``number`` of an article, the likeliest first.
 
     These are the actors of the sentence in their order, then those of the sentence before, of the
     lead, and of the sentences between, from the nearest on. The last one is the state that the
-    article names most, since many domestic events name no state.
-
-    Args:
-        texts: the sentences of the article; a headline, if any, counts as the first.
-        mentions: of each sentence.
-        number: the index of the sentence in question.
-        most: the highest number of candidates.
+    article names most, since many domestic events name no state. A headline counts as a sentence.
     """
     named: dict[str, list[Mention]] = {}
     for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):
         named.setdefault(mention.code, []).append(mention)
     words = {code: here[0].text for code, here in named.items()}
-    nearest = [number - 1, 0, *range(number - 2, 0, -1)] if number else []
-    for index in nearest:
+    for index in [number - 1, 0, *range(number - 2, 0, -1)] if number else []:
         for mention in reversed(mentions[index]):
             words.setdefault(mention.code, mention.text)
     codes = list(words)[:most]
@@ -143,7 +129,8 @@ def question(segment: Segment, candidate: Candidate, stance: str) -> Segment:
     for start, _ in reversed(candidate.spans):
         text = f"{text[:start]}{MARK} {text[start:]}"
     known = [*(around_name(segment.text, candidate.spans[0]) if candidate.spans else ()), *opening_and_quotes(segment.text)]
-    known += [f"rolle_{_role(candidate.code)}", candidate.where]
+    role = candidate.code.partition("-")[2] or ("staat" if state_of(candidate.code) else "organisation")
+    known += [f"rolle_{role}", candidate.where]
     joined = [f"{stance}_{_SPACE.sub('_', word)}" for word in (*known, *candidate.hints)]
     words = ", ".join((f"{candidate.text} ({candidate.code})", candidate.where, *candidate.hints, stance, *known, *joined))
     return replace(segment, id=f"{segment.id}:{candidate.code}", text=words, target=text, labels={}, dyads=())
@@ -153,8 +140,7 @@ def gold_labels(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[
     """Return the label of each candidate for one side of gold dyads, and the codes left over.
 
     A code that is a candidate is ``itself``; any other is a role of the first candidate of the same
-    state. A candidate has one label, so of two codes with the same candidate the second is left
-    over, as is a code without a candidate.
+    state. A code without a candidate is left over, and the second of two with the same candidate.
     """
     labels, missed = [NONE] * len(named), []
     for code in codes:
@@ -186,14 +172,8 @@ def around_name(text: str, span: Span) -> list[str]:
     return [*words, *(["im_zitat"] if quoted else []), *(["am_anfang"] if start < _BEGINNING else [])]
 
 
-def _nearest(words: list[str], known: frozenset[str]) -> str:
+def _nearest(words: list[str], known: Sequence[str]) -> str:
     return next((word.lower() for word in reversed(words) if word.lower() in known), "nichts")
-
-
-def _role(code: str) -> str:
-    """Return the role in a code; ``staat`` or ``organisation`` where it has none."""
-    ending = code.partition("-")[2]
-    return ending or ("staat" if state_of(code) else "organisation")
 
 
 def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int) -> dict[str, set[str]]:

@@ -62,12 +62,9 @@ class DyadModel:
     def choose(
         self, questions: Sequence[Questions], answers: Sequence[Prediction], predictions: Sequence[Prediction]
     ) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment.
+        """Return the dyads of each segment, given the answers to all questions, in order.
 
-        Args:
-            questions: from ``questions``.
-            answers: the predictions for all questions, in order.
-            predictions: of the segments, by the sentence model.
+        ``predictions`` are those of the segments by the sentence model.
         """
         left = iter(answers)
         return [
@@ -94,11 +91,7 @@ class DyadModel:
 
 
 def load(folder: Path, predictor: Predictor | None = None) -> DyadModel:
-    """Load a model trained on the dataset ``dyads``, with the thresholds tuned for it.
-
-    Args:
-        folder: the bundle.
-        predictor: that of the bundle, where it is loaded already.
+    """Load a bundle trained on the dataset ``dyads`` (its ``predictor``, if loaded already, is used).
 
     Raises:
         UserError: it is no bundle, is broken, or has other tasks or labels.
@@ -106,16 +99,13 @@ def load(folder: Path, predictor: Predictor | None = None) -> DyadModel:
     predictor = predictor or bundle.load(folder, graph=True)
     scheme = predictor.scheme
     if not set(SIDES) <= set(scheme.names):
-        raise UserError(
-            f"{folder} has the tasks {listed(scheme.names)}, so it is no model of dyads; name one with {listed(SIDES)}, "
-            "as haltung train corpus=dyads writes it"
-        )
+        wanted = f"name one with {listed(SIDES)}, as haltung train corpus=dyads writes it"
+        raise UserError(f"{folder} has the tasks {listed(scheme.names)}, so it is no model of dyads; {wanted}")
     known = (NONE, ITSELF, STATE, *ROLES)
     unknown = [label for side in SIDES for label in scheme[side].ids if label not in known]
     if unknown or any(NONE not in scheme[side].ids for side in SIDES):
-        raise UserError(
-            f"{folder} has other roles than a model of dyads ({listed(unknown) or f'{NONE} is missing'}); known are {listed(known)}"
-        )
+        wrong = listed(unknown) if unknown else f"{NONE} is missing"
+        raise UserError(f"{folder} has other roles than a model of dyads ({wrong}); known are {listed(known)}")
     return DyadModel(predictor, thresholds.read(folder))
 
 
@@ -124,11 +114,8 @@ def choose(
 ) -> list[ScoredDyad]:
     """Return the dyads of one segment, the likeliest first.
 
-    Args:
-        named: its candidates.
-        answers: of the model, one for each candidate.
-        stances: the probability of each stance by the sentence model.
-        chosen_by: the thresholds.
+    There is an answer of the model for each candidate; ``stances`` has the probability of each
+    stance by the sentence model.
     """
     weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in stances.items()}
     stance = max(weighted, key=weighted.__getitem__)
@@ -151,17 +138,15 @@ def choose(
             break
         # One code on both sides: its first words act, the others are acted on.
         acted_on = target.spans[1:] if source.code == target.code and len(target.spans) > 1 else target.spans
-        out.append(ScoredDyad(source.code, target.code, stance, min(1.0, probability) * of_stance, _first(source.spans), _first(acted_on)))
+        spans = [next(iter(spans), None) for spans in (source.spans, acted_on)]
+        out.append(ScoredDyad(source.code, target.code, stance, min(1.0, probability) * of_stance, *spans))
     return out
 
 
 def sides(named: Sequence[Candidate], answers: Sequence[Mapping[str, float]], nobody: float = 1.0) -> list[Side]:
     """Return who may be one side, nobody last; of several ways to be one code the likeliest counts.
 
-    Args:
-        named: the candidates.
-        answers: for each, the probability of each label.
-        nobody: the factor of the probability of nobody.
+    ``answers`` has each candidate's probability of each label, ``nobody`` is the factor of nobody's.
     """
     best: dict[str, Side] = {}
     for candidate, answer in zip(named, answers, strict=True):
@@ -172,7 +157,3 @@ def sides(named: Sequence[Candidate], answers: Sequence[Mapping[str, float]], no
                 # The words of somebody inside a state are not known.
                 best[code] = Side(code, probability, candidate.spans if label == ITSELF else ())
     return [*best.values(), Side("", nobody)]
-
-
-def _first(spans: Sequence[Span]) -> Span | None:
-    return spans[0] if spans else None

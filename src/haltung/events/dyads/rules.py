@@ -11,11 +11,9 @@ from haltung.events.records import LabelledArticle, ScoredDyad
 
 NEUTRAL = "neutral"
 _MUTUAL = "cooperation"
-
 # In a passive the actor stands behind "von": "wurde von den USA kritisiert".
 _PASSIVE = re.compile(r"\b(?:wird|werden|wurden?|worden|werde|würden?)\b", re.IGNORECASE)
 _BY = re.compile(r"\b(?:von|vom|durch)\s+(?:(?:de[nrms]|die|das|eine[mnrs]?|seine[mnrs]?|ihre[mnrs]?|\w+e[nrm])\s+){0,3}$", re.IGNORECASE)
-
 # Whoever only reports does not act.
 _REPORTED_BEFORE = re.compile(
     r"\b(?:laut|nach (?:den )?(?:angaben|darstellung|einschätzung|informationen|berichten) (?:von|der|des|aus)?)\s+"
@@ -56,7 +54,8 @@ class WordOrder:
                 continue
             probability = prediction.probabilities["stance"][stance]
             name = source.code if source else last if self.carry else ""
-            there = ScoredDyad(name, target.code if target else "", stance, probability, _span(source), _span(target))
+            spans = [None if one is None else (one.start, one.end) for one in (source, target)]
+            there = ScoredDyad(name, target.code if target else "", stance, probability, *spans)
             out.append([there])
             if stance == _MUTUAL and there.source and there.target:
                 out[-1].append(ScoredDyad(there.target, there.source, stance, probability, there.target_span, there.source_span))
@@ -76,7 +75,3 @@ def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mentio
     if _PASSIVE.search(text):
         source = next((one for one in acting if _BY.search(text[: one.start])), source)
     return source, next((one for one in acting if one.code != source.code), None)
-
-
-def _span(mention: Mention | None) -> tuple[int, int] | None:
-    return None if mention is None else (mention.start, mention.end)

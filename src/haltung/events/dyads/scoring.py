@@ -34,10 +34,7 @@ AIMS = (WHOLE, "source, stance")
 
 @dataclass(frozen=True)
 class GoldArticles:
-    """Segments with gold dyads, and their articles labelled by the sentence model.
-
-    ``indices`` says which of the segments are in each article.
-    """
+    """Segments with gold dyads, their articles labelled, and the indices of each one's segments."""
 
     segments: tuple[Segment, ...]
     articles: tuple[LabelledArticle, ...]
@@ -121,10 +118,8 @@ def chosen(given: Sequence[CandidateAnswers], thresholds: Thresholds) -> list[li
 def tune(gold: GoldArticles, given: Sequence[CandidateAnswers], start: Thresholds | None = None) -> tuple[Thresholds, float]:
     """Return the thresholds with the highest mean F1 of ``AIMS``, and that mean.
 
-    Args:
-        gold: a split that is neither trained on nor reported.
-        given: the model's answers to it.
-        start: where the search begins; it goes number by number over ``GRID``.
+    ``gold`` is a split that is neither trained on nor reported. The search begins at ``start`` and
+    goes number by number over ``GRID``.
     """
     best = start or Thresholds()
     high = _aim(gold.dyads, chosen(given, best))
@@ -138,12 +133,10 @@ def tune(gold: GoldArticles, given: Sequence[CandidateAnswers], start: Threshold
 
 
 def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -> dict[str, Any] | None:
-    """Return how consistent a system is on minimal pairs that exchange source and target.
+    """Return how consistent a system is on minimal pairs that exchange source and target, if any.
 
-    Returns:
-        ``pairs``; ``apart``, the share of them in which the dyads found in one are those of the
-        other, exchanged; and ``both``, the share with (source, target) right in both. None where
-        there is no such pair.
+    Of these ``pairs``, ``apart`` is the share in which the dyads found in one are those of the
+    other, exchanged, and ``both`` the share with (source, target) right in both.
     """
     if not minimal_pairs.are_minimal_pairs(segments):
         return None
@@ -164,7 +157,6 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
 
 
 def _aim(gold: Sequence[Collection[Dyad]], found: Sequence[Collection[ScoredDyad]]) -> float:
-    """Return the mean F1 of ``AIMS``, without intervals."""
     total = 0.0
     for name in AIMS:
         key = PARTS[name]

@@ -67,9 +67,8 @@ def read(folder: Path) -> Thresholds:
     except FileNotFoundError:
         return Thresholds()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"{path(folder)} holds no thresholds of dyads; write it with haltung dyads tune=true split=dev, or remove it"
-        ) from None
+        remedy = "write it with haltung dyads tune=true split=dev, or remove it"
+        raise UserError(f"{path(folder)} holds no thresholds of dyads; {remedy}") from None
 
 
 def copy(folder: Path, to: Path) -> None:

@@ -36,7 +36,7 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class Pattern:
-    """One row of the data file: it removes a whole unit or, with ``at_end``, the end of one."""
+    """A row of the data file: it removes a whole sentence or, with ``at_end``, the end of one."""
 
     kind: str
     at_end: bool
@@ -48,8 +48,8 @@ def clean(sentences: Iterable[Sentence]) -> Cleaned:
     remaining: list[Sentence] = []
     removed: list[Removed] = []
     for sentence in sentences:
-        whole = _kind(sentence.text)
-        if whole:
+        plain = " ".join(sentence.text.split()) if len(sentence.text) <= _LONGEST else ""
+        if whole := next((one.kind for one in patterns() if not one.at_end and one.pattern.fullmatch(plain)), ""):
             removed.append(Removed(sentence.start, sentence.end, sentence.text, whole))
             continue
         for pattern in patterns():
@@ -61,13 +61,6 @@ def clean(sentences: Iterable[Sentence]) -> Cleaned:
         if sentence.text:
             remaining.append(sentence)
     return Cleaned(tuple(remaining), tuple(removed))
-
-
-def _kind(text: str) -> str:
-    if len(text) > _LONGEST:
-        return ""
-    plain = " ".join(text.split())
-    return next((one.kind for one in patterns() if not one.at_end and one.pattern.fullmatch(plain)), "")
 
 
 @cache

@@ -68,11 +68,9 @@ _ENOUGH = 5000
 
 @dataclass(frozen=True)
 class Article:
-    """One article.
+    """An article; ``where`` names file and line, ``notes`` what was odd, ``date`` is ISO or "".
 
-    ``where`` names file and line, ``notes`` says what was odd about it, ``date`` is an ISO date or
-    "". Where the headline is the text's first line, ``body`` is the position behind it, where the
-    sentences to label begin; 0 elsewhere.
+    The sentences to label begin at ``body``: behind the headline where that is the first line.
     """
 
     id: str
@@ -136,7 +134,7 @@ class Language:
 
 
 def find(given: str) -> ArticleFiles:
-    """Return the files of an input: a file, or the texts, pages and JSON Lines of a folder by name.
+    """Return the file given, or the texts, pages and JSON Lines of the folder, by name.
 
     Raises:
         UserError: there is no such file or folder, or nothing to read in it.
@@ -160,11 +158,7 @@ def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Fail
     """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
-    ``source`` (or ``url``).
-
-    Args:
-        files: from ``find``.
-        longest: how many characters an article may have.
+    ``source`` (or ``url``). An article has at most ``longest`` characters.
 
     Raises:
         UserError: there is a web page, and trafilatura is not installed.
@@ -187,11 +181,8 @@ def _file(path: Path) -> Iterator[Article | Failure]:
     where, name, suffix = ("standard input", "input", "") if from_input else (str(path), path.stem, path.suffix.lower())
     try:
         decoded = decode(sys.stdin.buffer.read() if from_input else path.read_bytes())
-    except OSError as error:
-        yield Failure(where, f"can't be read ({error.strerror or error})")
-        return
-    except NoTextError as error:
-        yield Failure(where, str(error))
+    except (OSError, NoTextError) as error:
+        yield Failure(where, f"can't be read ({error.strerror or error})" if isinstance(error, OSError) else str(error))
         return
     text, notes = decoded.text.removeprefix("\ufeff"), decoded.notes
     if suffix in _LINES or (suffix == "" and _ROW.match(text)):
@@ -258,8 +249,7 @@ def _date(fields: Fields) -> tuple[str, tuple[str, ...]]:
         return fields.date(), ()
     except Fault:
         given = fields.text("date").strip()
-    german = _GERMAN_DATE.match(given)
-    if german:
+    if german := _GERMAN_DATE.match(given):
         day, month, year = german.groups()
         given = f"{year}-{month:0>2}-{day:0>2}"
     try:
@@ -295,8 +285,7 @@ def decode(raw: bytes) -> Decoded:
         raise NoTextError("is empty" if not raw else "holds nothing but white space")
     if "\0" in text:
         raise NoTextError(f"is no text (a NUL at character {text.index(chr(0)) + 1:,}); expected a text, HTML or JSON Lines")
-    better = repair_encoding(text)
-    if better != text:
+    if (better := repair_encoding(text)) != text:
         text = better
         notes.append("wrongly decoded letters were repaired")
     lost = text.count("\ufffd")
@@ -324,7 +313,6 @@ def _decoded(raw: bytes) -> tuple[str, list[str]]:
 
 
 def _windows(error: UnicodeError) -> tuple[str, int]:
-    """Read bytes that are no UTF-8 as Windows-1252."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
 

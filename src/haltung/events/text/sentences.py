@@ -15,29 +15,22 @@ from haltung.errors import UserError
 
 # What ends a line, in every notation there is.
 _BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-
 # Characters without width that do not matter for sentence ends. Joiners and variation selectors
 # are not among them, since they hold emojis together.
 _CONTROLS = (*range(0x09), *range(0x0E, 0x1C), *range(0x7F, 0x85), *range(0x86, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _WIDTHLESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\ufff9\ufffa\ufffb"
 _INVISIBLE = frozenset(_WIDTHLESS) | set(map(chr, _CONTROLS))
-
 # The end of a sentence at the end of a line, with quotes and brackets.
 _ENDED = re.compile(r"[.!?…:;][\"'“”‘’«»‹›)\]]*$")
-
 # Hard line breaks give lines of about 70 characters; longer ones are paragraphs, shorter a list.
 _WRAPPED = range(40, 101)
-
 # A full stop after an unabbreviated word and before a capital: where most sentences end. The
 # splitter is called only once for each such word, which makes splitting more than twice as fast.
 _PLAIN_END = re.compile(r"(?<!\S)([^\W\d_]{3,})[.!?] (?=[A-ZÄÖÜ][a-zäöüß])")
-
 # A possible sentence end inside a piece, which the splitter has to decide.
 _DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")
-
 # The splitter's time grows faster than a piece's length, so a longer one is cut at a space.
 _LONGEST_PIECE = 4000
-
 # A token's character that is not found within this distance was made up by the splitter.
 _FAR = 40
 
@@ -115,8 +108,7 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _split_piece(text: str, start: int, end: int) -> Iterator[Sentence]:
     if not _DOUBTFUL.search(text, start, end):
-        if (edges := _trimmed(text, start, end)) is not None:
-            yield Sentence(*edges, text[edges[0] : edges[1]])
+        yield from _sentence(text, start, end)
         return
     plain, positions = _plain(text, start, end)
     begun, cursor = start, 0
@@ -127,16 +119,17 @@ def _split_piece(text: str, start: int, end: int) -> Iterator[Sentence]:
             at = plain.find(character, cursor, cursor + _FAR)
             cursor = at + 1 if at >= 0 else cursor
         stop = end if number == len(sentences) - 1 or cursor >= len(plain) else positions[cursor]
-        if stop > begun and (edges := _trimmed(text, begun, stop)) is not None:
-            yield Sentence(*edges, text[edges[0] : edges[1]])
+        yield from _sentence(text, begun, stop)
         begun = max(begun, stop)
 
 
-def _plain(text: str, start: int, end: int) -> tuple[str, list[int]]:
-    """Return the stretch in composed characters without invisible ones.
+def _sentence(text: str, start: int, end: int) -> Iterator[Sentence]:
+    if (edges := _trimmed(text, start, end)) is not None:
+        yield Sentence(*edges, text[edges[0] : edges[1]])
 
-    And for each of its characters, its position in ``text``.
-    """
+
+def _plain(text: str, start: int, end: int) -> tuple[str, list[int]]:
+    """Return the stretch composed, without invisible characters, and each one's position."""
     characters: list[str] = []
     positions: list[int] = []
     position = start
