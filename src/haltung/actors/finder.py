@@ -3,9 +3,8 @@
     actors = Actors.load()
     actors.find("Der Kreml warf Kiew vor, die US-Außenministerin zu täuschen.")
 
-The tables are data (``data/actors``, see its README.md); a folder in the same format adds to them.
-Only what the tables name is found: an Aho-Corasick automaton over all inflected forms, then rules
-for words that belong together. Codes are those of the label standard.
+Only what the tables name is found (``data/actors``, see its README.md): by an Aho-Corasick
+automaton over all inflected forms, then by rules for words that belong together.
 """
 
 from __future__ import annotations
@@ -39,17 +38,12 @@ _WORD = re.compile(r"[^\W\d_][\w’'-]*")
 _NOUN = re.compile(
     r".*(?:ung|ungen|heit|keit|keiten|schaft|schaften|tion|tionen|ät|tag|tage|nis|isse|woche|jahr|jahre|abend|morgen|mittag)s?$"
 )
-_NO_NAMES = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        Der Die Das Den Dem Des Ein Eine Einen Er Sie Es Wir In Im Am Um Zu Nach Vor Bei Mit Für Gegen Und Aber Auch Als Wie Wenn
-        Ende Anfang Mitte Januar Jänner Februar März April Mai Juni Juli August September Oktober November Dezember Gespräche
-        Vorwürfe Kritik Maßnahmen Truppen Sanktionen Angaben Medien Journalisten Reporter Fragen Pläne Waffen Hilfe Druck
-        Verhandlungen Neuwahlen Ziel Teil Recht Krieg Frieden Ex Nummer Menschen Uhr Geld Zeit Opfer Platz Worte Foto Interview
-        """,
-    )
-)
+_NO_NAMES = frozenset(re.findall(r"\w+", """
+    Der Die Das Den Dem Des Ein Eine Einen Er Sie Es Wir In Im Am Um Zu Nach Vor Bei Mit Für Gegen Und Aber Auch Als Wie Wenn
+    Ende Anfang Mitte Januar Jänner Februar März April Mai Juni Juli August September Oktober November Dezember Gespräche
+    Vorwürfe Kritik Maßnahmen Truppen Sanktionen Angaben Medien Journalisten Reporter Fragen Pläne Waffen Hilfe Druck
+    Verhandlungen Neuwahlen Ziel Teil Recht Krieg Frieden Ex Nummer Menschen Uhr Geld Zeit Opfer Platz Worte Foto Interview
+"""))  # fmt: skip
 
 
 @dataclass(frozen=True)

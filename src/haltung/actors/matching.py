@@ -20,10 +20,10 @@ KINDS = (
     "media", "company", "person", "office", "role",
 )  # fmt: skip
 
+# A form in a text: start, end, and what it may stand for.
+_Candidate = tuple[int, int, tuple[Entry, ...]]
 # A name of these kinds may be the first part of a compound: "Palästinenserpräsident".
 _FIRST_PARTS = ("state", "people", "palace", "capital", "region")
-
-_CAPITAL = re.compile(r" [A-ZÄÖÜ]")
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,6 @@ class Item:
     head: str = ""
     former: bool = False
     bound: bool = False
-
-
-# A form in a text: start, end, and what it may stand for.
-_Candidate = tuple[int, int, tuple[Entry, ...]]
 
 
 def codes(mentions: Iterable[Mention], places: bool | None = None) -> tuple[str, ...]:
@@ -155,17 +151,12 @@ def _is_person(before: list[Item], text: str, start: int, end: int, entries: tup
     A surname that is also a word counts only behind an office, or where the article has introduced
     its bearer. A first name before the surname that is not in the form means somebody else.
     """
-    if not any(entry.alone for entry in entries) and (not _after_office(before, text, start) or _CAPITAL.match(text, end)):
-        return False
-    if " " in text[start:end] or text[start - 1 : start] != " ":
-        return True
-    return text[max(0, start - 20) : start - 1].rsplit(" ", 1)[-1] not in first_names
-
-
-def _after_office(before: list[Item], text: str, start: int) -> bool:
-    if not before or before[-1].end != start - 1 or text[start - 1] != " ":
-        return False
-    return before[-1].entry.noun == "office" or before[-1].kind == "institution"
+    if not any(entry.alone for entry in entries):
+        last = before[-1] if before and before[-1].end == start - 1 and text[start - 1] == " " else None
+        if last is None or not (last.entry.noun == "office" or last.kind == "institution") or re.match(r" [A-ZÄÖÜ]", text[end:]):
+            return False
+    word_before = text[max(0, start - 20) : start - 1].rsplit(" ", 1)[-1]
+    return " " in text[start:end] or text[start - 1 : start] != " " or word_before not in first_names
 
 
 def _options(entries: tuple[Entry, ...], date: str) -> tuple[str, ...]:

@@ -195,6 +195,5 @@ def _is_place(item: Item, text: str) -> bool:
 
 def _people(item: Item, text: str) -> tuple[str, ...]:
     """Return the codes of inhabitants: "die Russen" are the state, some Russians its people."""
-    if _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und ":
-        return item.options
-    return tuple(_civil(code) for code in item.options)
+    collective = _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und "
+    return item.options if collective else tuple(map(_civil, item.options))

@@ -40,11 +40,10 @@ class State:
 
 @dataclass(frozen=True)
 class StateForm:
-    """One way to write a state.
+    """One way to write a state, with the gender of a name or the ending of an adjective.
 
     ``kind`` is ``name``, ``genitive``, ``adjective``, ``capital``, ``capital_genitive`` or
-    ``resident`` (the same in every case: "Moskauer Regierung", "Schweizer Regierung"). ``gender``
-    is that of a name, ``ending`` that of an adjective.
+    ``resident`` (the same in every case: "Moskauer Regierung", "Schweizer Regierung").
     """
 
     code: str
@@ -84,9 +83,8 @@ def state_mentions(text: str) -> list[StateMention]:
 def states() -> dict[str, State]:
     """Return all states by code. Of several names, the first that is a single word is taken."""
     capitals: dict[str, list[str]] = {}
-    for row in _rows("places"):
-        if row["kind"] == "capital":
-            capitals.setdefault(_code(row), []).extend(spellings(row["name"]))
+    for code, town in _capitals():
+        capitals.setdefault(code, []).append(town)
     out = {_EU: State(_EU, _EU, "f", "", "")}
     for row in _rows("states"):
         if len(row.many("code")) == 1:
@@ -123,14 +121,11 @@ def _all_forms() -> Iterator[tuple[str, StateForm]]:
         for written, ending in adjectives(row):
             # "Schweizer" is written as the resident of a capital is.
             yield written, StateForm(code, "resident") if ending is None else StateForm(code, "adjective", ending=ending)
-    for row in _rows("places"):
-        if row["kind"] == "capital":
-            code = _code(row)
-            for town in spellings(row["name"]):
-                yield town, StateForm(code, "capital")
-                yield from ((form, StateForm(code, "capital_genitive")) for form in genitives(town)[1:])
-                if " " not in town:
-                    yield resident(town), StateForm(code, "resident")
+    for code, town in _capitals():
+        yield town, StateForm(code, "capital")
+        yield from ((form, StateForm(code, "capital_genitive")) for form in genitives(town)[1:])
+        if " " not in town:
+            yield resident(town), StateForm(code, "resident")
 
 
 def _name_forms(name: str, code: str, gender: str) -> Iterator[tuple[str, StateForm]]:
@@ -140,6 +135,10 @@ def _name_forms(name: str, code: str, gender: str) -> Iterator[tuple[str, StateF
         yield written, StateForm(code, "genitive" if written in declined else "name", gender)
     if gender in ("n", "m"):
         yield from ((form, StateForm(code, "genitive", gender)) for form in declined)
+
+
+def _capitals() -> list[tuple[str, str]]:
+    return [(_code(row), town) for row in _rows("places") if row["kind"] == "capital" for town in spellings(row["name"])]
 
 
 def _code(row: ActorRow) -> str:

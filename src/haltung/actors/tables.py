@@ -76,8 +76,7 @@ def read(folder: Path, extra: bool = False) -> list[ActorRow]:
     """Read the tables of a folder; of the user's tables (``extra``) some may be missing.
 
     Raises:
-        UserError: the folder or a table is missing, or a line is wrong: the message has file, line,
-            and what is allowed.
+        UserError: the folder, a table or a line is missing or wrong, with what is allowed.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; expected tables of actors: {listed(f'{name}.csv' for name in TABLES)}")
@@ -123,8 +122,7 @@ def is_code(code: str) -> bool:
 def names(codes: Iterable[str], language: str = "en") -> dict[str, str]:
     """Return the name of each code, such as ``Russland`` or ``USA: Opposition``.
 
-    An unknown code is its own name. States have the names of Unicode CLDR unless ``names.tsv`` has
-    another.
+    An unknown code is its own name. ``names.tsv`` comes before the states' names of Unicode CLDR.
 
     Raises:
         UserError: a table of actors is missing or broken.
@@ -161,25 +159,22 @@ def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
     header = tuple(next(rows, ()))
     if header != columns:
         raise UserError(f"{path}, line 1: the columns are {listed(header)}; expected {listed(columns)}")
-    while True:
-        try:
-            cells = next(rows, None)
-        except csv.Error as error:
-            raise UserError(f"{path}, line {rows.line_num}: {error}; put a cell with a comma or quote in double quotes") from None
-        if cells is None:
-            return
-        if not cells or cells[0].startswith("#"):
-            continue
-        where = f"{path}, line {rows.line_num}"
-        if len(cells) != len(columns):
-            raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
-        row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)), extra)
-        _check(row)
-        key = tuple(row[column] for column in _KEYS.get(name, ("name",)))
-        if key in seen:
-            raise UserError(f"{where}: '{listed(key)}' is already in {seen[key]}; remove one of the two")
-        seen[key] = where
-        yield row
+    try:
+        for cells in rows:
+            if not cells or cells[0].startswith("#"):
+                continue
+            where = f"{path}, line {rows.line_num}"
+            if len(cells) != len(columns):
+                raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
+            row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)), extra)
+            _check(row)
+            key = tuple(row[column] for column in _KEYS.get(name, ("name",)))
+            if key in seen:
+                raise UserError(f"{where}: '{listed(key)}' is already in {seen[key]}; remove one of the two")
+            seen[key] = where
+            yield row
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: {error}; put a cell with a comma or quote in double quotes") from None
 
 
 def _check(row: ActorRow) -> None:
@@ -231,8 +226,6 @@ def first_day(date: str) -> str:
 
 def last_day(date: str) -> str:
     """Return the last day of a date, month or year."""
-    if not date:
-        return LAST
     if len(date) == 7:
         return f"{date}-{calendar.monthrange(int(date[:4]), int(date[5:]))[1]}"
-    return f"{date}-12-31" if len(date) == 4 else date
+    return f"{date}-12-31" if len(date) == 4 else date or LAST

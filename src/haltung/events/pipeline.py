@@ -25,14 +25,13 @@ from haltung.records import Prediction, Segment, context
 
 # The context that models are trained with: the headline, the lead, and the sentence before.
 BEFORE, LEAD = 1, True
-
 # How many segments are labelled together: enough to sort them by length, too few to wait for.
 _BATCH = 256
 
 
 @dataclass(frozen=True)
 class ArticleSegments:
-    """An article's sentences without boilerplate: as segments with context, and where they stand."""
+    """An article's sentences without boilerplate, also as segments with context."""
 
     segments: tuple[Segment, ...]
     sentences: tuple[Sentence, ...]
@@ -90,9 +89,8 @@ def segments_of(article: Article) -> ArticleSegments:
     for number, sentence in enumerate(cleaned.sentences):
         # One character for one, so that positions in the segment stay those in the sentence.
         text = re.sub(r"\s", " ", sentence.text)
-        before = context(article.headline, texts, BEFORE, LEAD)
-        about = {"context": before, "article": article.id, "date": article.date, "source": article.source}
-        segments.append(Segment(f"{article.id}-{number:02d}", text, **about))
+        before, name = context(article.headline, texts, BEFORE, LEAD), f"{article.id}-{number:02d}"
+        segments.append(Segment(name, text, context=before, article=article.id, date=article.date, source=article.source))
         texts.append(text)
     return ArticleSegments(tuple(segments), cleaned.sentences, cleaned.removed)
 

@@ -19,10 +19,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class ScoredDyad:
-    """Who takes which stance towards whom, and how probable that is.
-
-    The spans are positions in the segment, None where nobody is named.
-    """
+    """Who takes which stance towards whom, how probably, and where the segment names them."""
 
     source: str
     target: str

@@ -28,7 +28,6 @@ def extent(language: str, months: Sequence[str]) -> str:
     """Return the first and the last month: ``Mar 2006 to May 2007``, ``März 2006 bis Mai 2007``."""
     from babel.dates import format_skeleton
 
-    first, last = (
-        str(format_skeleton("yMMM", datetime.date.fromisoformat(f"{month}-01"), locale=language)) for month in (months[0], months[-1])
-    )
+    days = (datetime.date.fromisoformat(f"{month}-01") for month in (months[0], months[-1]))
+    first, last = (str(format_skeleton("yMMM", day, locale=language)) for day in days)
     return say(language, "span", **{"from": first, "to": last})

@@ -99,8 +99,10 @@ def _evened(values: Sequence[float]) -> list[float]:
 
 def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
     """Return what the page's script draws: each event is a row of indices into the other lists."""
+    families = {stance: family for family, stances in FAMILIES.items() for stance in stances}
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load().rules if any(event.stance == stance for event in drawn.events)]
+    stance_names = {stance: label_name(tasks["stance"], stance, language) for stance in stances}
     topics = sorted({event.topic for event in drawn.events if event.topic})
     actors = {code: index for index, code in enumerate(drawn.actors)}
     at = {name: index for index, name in enumerate(calendar)}
@@ -118,7 +120,7 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     return {
         "actors": [list(pair) for pair in names(drawn.actors, language).items()],
         # The first three letters differ between stances.
-        "stances": [[stance, name := label_name(tasks["stance"], stance, language), name[:3], _family(stance)] for stance in stances],
+        "stances": [[stance, name, name[:3], families.get(stance, "neutral")] for stance, name in stance_names.items()],
         "topics": [label_name(tasks["topic"], topic, language) for topic in topics],
         "months": calendar,
         "events": rows,
@@ -131,7 +133,3 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
 def label_name(task: Task, label: str, language: str) -> str:
     """Return a label's name; an unknown label is its own name."""
     return next((one.name(language) for one in task.labels if one.id == label), label)
-
-
-def _family(stance: str) -> str:
-    return next((family for family, stances in FAMILIES.items() if stance in stances), "neutral")

@@ -56,7 +56,9 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
         _warnings(warnings, months, language)
         _intensity(line, months, language)
         for axes in (counts, warnings, line):
-            _gaps(axes, months)
+            for start, end in runs(months):
+                axes.axvspan(start - 0.5, end + 0.5, facecolor="#F4F4F4", edgecolor="#D8D8D8", hatch="////", linewidth=0, zorder=0)
+            axes.set_xlim(-0.7, len(months) - 0.3)
             style.finish(axes, "", "")
             axes.spines["bottom"].set_visible(False)
     _calendar(rows[-1], series.months)
@@ -117,12 +119,6 @@ def _intensity(axes: Axes, months: Sequence[Month], language: str) -> None:
     axes.set_yticks([-10, 0, 10], ["−10", "0", "10"])
     axes.grid(axis="y", color=FAINT, linewidth=0.7, zorder=0)
     axes.set_ylabel(say(language, "intensity"))
-
-
-def _gaps(axes: Axes, months: Sequence[Month]) -> None:
-    for start, end in runs(months):
-        axes.axvspan(start - 0.5, end + 0.5, facecolor="#F4F4F4", edgecolor="#D8D8D8", hatch="////", linewidth=0, zorder=0)
-    axes.set_xlim(-0.7, len(months) - 0.3)
 
 
 def runs(months: Sequence[Month]) -> list[tuple[int, int]]:

@@ -33,10 +33,9 @@ class ArchivedArticle:
 
 @dataclass(frozen=True)
 class Archive:
-    """Events and the articles they are from.
+    """Events and the articles they are from; ``notes`` say what was odd.
 
-    ``is_whole`` says whether articles without an event are known too, as in JSON Lines but not in
-    CSV. ``notes`` says what was odd.
+    ``is_whole`` says whether articles without an event are known: in JSON Lines but not in CSV.
     """
 
     events: tuple[Event, ...]
@@ -46,8 +45,7 @@ class Archive:
 
     def headline(self, article: str) -> str:
         """Return the headline of an article, its id where it has none."""
-        known = self.articles.get(article)
-        return (known.headline if known else "") or article
+        return (self.articles[article].headline if article in self.articles else "") or article
 
 
 @dataclass(frozen=True)
@@ -123,23 +121,23 @@ def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
     for stance in wanted.stances:
         one_of("stance", stance, crosswalk.load().rules)
-    steps: list[tuple[str, Callable[[Event], bool]]] = [("has both a source and a target", is_whole)]
-    if wanted.since:
-        steps.append((f"is of since={wanted.since} or later", lambda event: event.date >= wanted.since))
-    if wanted.until:
-        steps.append((f"is of until={wanted.until} or before", lambda event: "" < event.date <= wanted.until))
-    if least := wanted.min_probability:
-        steps.append((f"has a probability of min_probability={least:g}", lambda event: event.probability >= least))
-    if wanted.topics:
-        steps.append((f"has topic={','.join(wanted.topics)}", lambda event: event.topic in wanted.topics))
-    if wanted.stances:
-        steps.append((f"has stance={','.join(wanted.stances)}", lambda event: event.stance in wanted.stances))
+    least, topics, stances = wanted.min_probability, wanted.topics, wanted.stances
+    steps: list[tuple[object, str, Callable[[Event], bool]]] = [
+        (True, "has both a source and a target", is_whole),
+        (wanted.since, f"is of since={wanted.since} or later", lambda event: event.date >= wanted.since),
+        (wanted.until, f"is of until={wanted.until} or before", lambda event: "" < event.date <= wanted.until),
+        (least, f"has a probability of min_probability={least:g}", lambda event: event.probability >= least),
+        (topics, f"has topic={','.join(topics)}", lambda event: event.topic in topics),
+        (stances, f"has stance={','.join(stances)}", lambda event: event.stance in stances),
+    ]
     left = list(events)
-    for condition, passes in steps:
-        before, left = left, [event for event in left if passes(event)]
+    for is_wanted, condition, passes in steps:
+        before, left = left, [event for event in left if not is_wanted or passes(event)]
         if not left:
             rest = "" if len(before) == len(events) else f" the {len(before):,} left of"
-            raise UserError(f"no event can be drawn: of{rest} {len(events):,} events none {condition}{_extent(before)}")
+            dates = sorted(event.date for event in before if event.date)
+            extent = f"their dates go from {dates[0]} to {dates[-1]}" if dates else "none of them has a date"
+            raise UserError(f"no event can be drawn: of{rest} {len(events):,} events none {condition}; {extent}")
     return left
 
 
@@ -174,11 +172,6 @@ def suspicious_dates(events: Sequence[Event]) -> list[str]:
     return [f"the dates go from {dates[0]} to {dates[-1]}; since= and until= leave out those that can't be right"]
 
 
-def _extent(events: Sequence[Event]) -> str:
-    dates = sorted(event.date for event in events if event.date)
-    return f"; their dates go from {dates[0]} to {dates[-1]}" if dates else "; none of them has a date"
-
-
 def _lines(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
     # Only \n ends a line here: U+2028 and the like may occur inside a string.
     for number, line in enumerate(_text(path).split("\n"), 1):
@@ -201,18 +194,15 @@ def _table(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
     missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
     if missing:
         raise UserError(f"{path}, line 1: the table has no column {listed(missing)}; {_WRITTEN}, separated by commas")
-    while True:
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise UserError(f"{path}, line {rows.line_num}: {error}; {_WRITTEN}") from None
-        if row is None:
-            return
-        where = f"{path}, line {rows.line_num}"
-        if None in row or None in row.values():
-            raise UserError(f"{where}: not {len(rows.fieldnames or ())} cells, as the first line has; {_WRITTEN}")
-        event = _event({name: row[name] for name in COLUMNS}, where)
-        yield ArchivedArticle(event.article, "", event.date), [event]
+    try:
+        for row in rows:
+            where = f"{path}, line {rows.line_num}"
+            if None in row or None in row.values():
+                raise UserError(f"{where}: not {len(rows.fieldnames or ())} cells, as the first line has; {_WRITTEN}")
+            event = _event({name: row[name] for name in COLUMNS}, where)
+            yield ArchivedArticle(event.article, "", event.date), [event]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: {error}; {_WRITTEN}") from None
 
 
 def _text(path: Path) -> str:

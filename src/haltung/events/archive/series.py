@@ -42,8 +42,7 @@ class Month:
 class Series:
     """All months of a pair, of both directions summed and of each, and its dated ``events``.
 
-    ``undated`` counts the events without. ``is_whole`` says whether the archive knows articles
-    without an event (see ``Archive``).
+    ``undated`` counts the events without; ``is_whole`` is the archive's (see ``Archive``).
     """
 
     pair: tuple[str, str]

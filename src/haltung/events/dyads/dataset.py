@@ -75,20 +75,17 @@ class Dyads:
                     known = listed(one.code for one in named)
                     detail = f"the {side} {listed(missed)} is no candidate and no role of one; the candidates are {known}"
                     dropped.append(Dropped(f"{segment.id}:{side}", segment.where, "actor_not_found", detail))
-            rows += self._rows(segment, named, labels_of)
+            stance = str(segment.labels["stance"])
+            labels_of_each = [{task: labels_of[task][index] for task in SIDES} for index in range(len(named))]
+            questions = [replace(question(segment, one, stance), labels=each) for one, each in zip(named, labels_of_each, strict=True)]
+            if segment.split != "test" and not segment.dyads:
+                questions = sorted(questions, key=lambda row: hashlib.sha1(row.id.encode()).hexdigest())[: self.of_neutral]
+            rows += questions
         return Reading(tuple(rows), tuple(dropped))
-
-    def _rows(self, segment: Segment, named: Sequence[Candidate], labels_of: dict[str, list[str]]) -> list[Segment]:
-        stance = str(segment.labels["stance"])
-        labels = [{task: labels_of[task][index] for task in SIDES} for index in range(len(named))]
-        rows = [replace(question(segment, one, stance), labels=given) for one, given in zip(named, labels, strict=True)]
-        if segment.split == "test" or segment.dyads:
-            return rows
-        return sorted(rows, key=lambda row: hashlib.sha1(row.id.encode()).hexdigest())[: self.of_neutral]
 
 
 def candidates_of(segments: Sequence[Segment], finder: Any, most: int = MAX_CANDIDATES) -> list[tuple[Segment, tuple[Candidate, ...]]]:
-    """Return each segment with its candidates; the segments of an article are read together.
+    """Return each segment with its candidates, reading article by article.
 
     The first segment's context, a headline where there is one, is read before the article.
     """

@@ -39,8 +39,6 @@ ROLES: Mapping[str, str] = {
 }  # fmt: skip
 _LABELS = {ending: label for label, ending in ROLES.items()}
 
-# Where a candidate is named, in the words of the question.
-_HERE, _BEFORE, _ELSEWHERE = "im Satz", "davor", "im Artikel"
 # How many words before a name may hold its preposition and article.
 _WINDOW = 3
 # A name that begins before this character is at the beginning of the sentence.
@@ -84,7 +82,7 @@ def base(code: str) -> str:
 def candidates(
     texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int, most: int = MAX_CANDIDATES
 ) -> tuple[Candidate, ...]:
-    """Return at most ``most`` who may act in sentence ``number`` of an article, the likeliest first.
+    """Return who may act in an article's sentence ``number``: at most ``most``, likeliest first.
 
     These are the actors of the sentence in their order, then those of the sentence before, of the
     lead, and of the sentences between, from the nearest on. The last one is the state that the
@@ -106,7 +104,7 @@ def candidates(
     out = []
     for rank, code in enumerate(codes, start=1):
         here = named.get(code, [])
-        where = _HERE if here else _BEFORE if code in words else _ELSEWHERE
+        where = "im Satz" if here else "davor" if code in words else "im Artikel"
         hints = [f"Rang {rank} von {len(codes)}", f"{rank} von {len(named)} im Satz" if here else f"keiner von {len(named)}"]
         if here:
             hints += [here[0].kind, *(["nur Ort"] if here[0].place else []), *([here[0].head] if here[0].head else [])]

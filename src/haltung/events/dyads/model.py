@@ -18,7 +18,6 @@ from haltung.records import Prediction, Segment
 
 # No questions are asked about a sentence that is neutral with this probability.
 _CERTAIN = 0.95
-
 # Less probable sides are left out; all ways to be a side would make hundreds of pairs.
 _LEAST_SIDE = 0.01
 
@@ -91,7 +90,7 @@ class DyadModel:
 
 
 def load(folder: Path, predictor: Predictor | None = None) -> DyadModel:
-    """Load a bundle trained on the dataset ``dyads`` (its ``predictor``, if loaded already, is used).
+    """Load a bundle trained on the dataset ``dyads``, or use its ``predictor``, loaded already.
 
     Raises:
         UserError: it is no bundle, is broken, or has other tasks or labels.
@@ -146,7 +145,7 @@ def choose(
 def sides(named: Sequence[Candidate], answers: Sequence[Mapping[str, float]], nobody: float = 1.0) -> list[Side]:
     """Return who may be one side, nobody last; of several ways to be one code the likeliest counts.
 
-    ``answers`` has each candidate's probability of each label, ``nobody`` is the factor of nobody's.
+    ``answers`` has each candidate's probability of each label, ``nobody`` the factor of nobody's.
     """
     best: dict[str, Side] = {}
     for candidate, answer in zip(named, answers, strict=True):

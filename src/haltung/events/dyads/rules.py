@@ -16,15 +16,13 @@ _PASSIVE = re.compile(r"\b(?:wird|werden|wurden?|worden|werde|würden?)\b", re.I
 _BY = re.compile(r"\b(?:von|vom|durch)\s+(?:(?:de[nrms]|die|das|eine[mnrs]?|seine[mnrs]?|ihre[mnrs]?|\w+e[nrm])\s+){0,3}$", re.IGNORECASE)
 # Whoever only reports does not act.
 _REPORTED_BEFORE = re.compile(
-    r"\b(?:laut|nach (?:den )?(?:angaben|darstellung|einschätzung|informationen|berichten) (?:von|der|des|aus)?)\s+"
-    r"(?:(?:de[nrms]|die|das|eine[mnrs]?|\w+e[nrs])\s+){0,3}$",
-    re.IGNORECASE,
+    r"(?i)\b(?:laut|nach (?:den )?(?:angaben|darstellung|einschätzung|informationen|berichten) (?:von|der|des|aus)?)\s+"
+    r"(?:(?:de[nrms]|die|das|eine[mnrs]?|\w+e[nrs])\s+){0,3}$"
 )
 # Behind a quotation the subject follows the verb: "…, sagte Merkel".
 _SPEAKER = re.compile(
-    r"\b(?:sagt|sagte|erklärte|erklärt|meinte|meint|betonte|betont|warnte|kritisierte|forderte|so|teilte|schrieb|schreibt|hieß es aus)\s+"
-    r"(?:am \w+ |gestern |heute )?(?:(?:de[rmn]|die|das|ein[e]?)\s+)?(?:\w+e[nrs]?\s+)?$",
-    re.IGNORECASE,
+    r"(?i)\b(?:sagt|sagte|erklärte|erklärt|meinte|meint|betonte|betont|warnte|kritisierte|forderte|so|teilte|schrieb|schreibt|hieß es aus)"
+    r"\s+(?:am \w+ |gestern |heute )?(?:(?:de[rmn]|die|das|ein[e]?)\s+)?(?:\w+e[nrs]?\s+)?$"
 )
 _REPORTED_AFTER = re.compile(r"^\w*(?:\s+\w+)?\s+zufolge\b|^[\w-]*-?angaben\b", re.IGNORECASE)
 

@@ -27,7 +27,6 @@ GRID: Mapping[str, tuple[float, ...]] = {
     "pair": (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8),
 }
 _ROUNDS = 2
-
 # The metrics whose mean is maximised.
 AIMS = (WHOLE, "source, stance")
 
@@ -71,9 +70,7 @@ class CandidateAnswers:
 
 
 def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> GoldArticles:
-    """Label the segments and find their actors.
-
-    The segments of an article are read together, the two of a minimal pair each by itself.
+    """Label the segments and find their actors, article by article (minimal pairs one by one).
 
     Raises:
         UserError: no segment has dyads.

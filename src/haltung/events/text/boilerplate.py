@@ -12,8 +12,7 @@ from pathlib import Path
 from haltung.errors import UserError
 from haltung.events.text.sentences import Sentence
 
-# No line of boilerplate is longer.
-_LONGEST = 300
+_LONGEST = 300  # characters of a line of boilerplate
 
 
 @dataclass(frozen=True)

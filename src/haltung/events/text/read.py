@@ -26,10 +26,8 @@ _LINES = (".jsonl", ".ndjson", ".json")
 _PAGES = (".html", ".htm", ".xhtml")
 _TEXTS = (".txt", ".md", ".text")
 STANDARD_INPUT = "-"
-
 # The longest newspaper articles have some 50,000 characters; longer files are archives.
 LONGEST = 500_000
-
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r'\s*\{\s*"')
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise, repeat
 from typing import Any
 
 from haltung.errors import UserError
@@ -64,19 +64,11 @@ def split(text: str) -> list[Sentence]:
 
 def _units(text: str) -> Iterator[tuple[int, int]]:
     """Yield the stretches that the layout does not break."""
-    lines: list[tuple[int, int]] = []
-    position = 0
-    for start, end in [*(match.span() for match in _BREAK.finditer(text)), (len(text), len(text))]:
-        lines.append((position, start))
-        position = end
-    block: list[tuple[int, int]] = []
-    for line in [*lines, (len(text), len(text))]:
-        edges = _trimmed(text, *line)
-        if edges is not None:
-            block.append(edges)
-        elif block:
-            yield from _unwrapped(text, block)
-            block = []
+    breaks = [match.span() for match in _BREAK.finditer(text)]
+    starts, ends = [0, *(end for _, end in breaks)], [*(start for start, _ in breaks), len(text)]
+    for has_text, lines in groupby(map(_trimmed, repeat(text), starts, ends), key=bool):
+        if has_text:
+            yield from _unwrapped(text, [line for line in lines if line])
 
 
 def _unwrapped(text: str, block: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -115,7 +107,6 @@ def _split_piece(text: str, start: int, end: int) -> Iterator[Sentence]:
     sentences = _tokens(plain) or [[]]
     for number, tokens in enumerate(sentences):
         for character in "".join(tokens):
-            # A character that is not near was made up by the splitter and does not move the cursor.
             at = plain.find(character, cursor, cursor + _FAR)
             cursor = at + 1 if at >= 0 else cursor
         stop = end if number == len(sentences) - 1 or cursor >= len(plain) else positions[cursor]
