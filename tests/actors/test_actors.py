@@ -257,7 +257,7 @@ def test_without_a_date_the_latest_office_counts(actors: Actors) -> None:
 
 def test_a_date_may_be_a_month_or_a_time(actors: Actors) -> None:
     """What ISO writes shorter or longer than a day is read as its first day; what is no ISO date is
-    told.
+    refused.
     """
     assert codes(actors.find("Merkel warnte.", "2005-11")) == ("DEU-OPP",)
     assert codes(actors.find("Merkel warnte.", "2005-11-22T08:00")) == ("DEU",)
@@ -320,7 +320,7 @@ def test_a_role_without_a_state_has_the_article_s(actors: Actors) -> None:
 
 
 def test_a_role_alone_takes_no_state_from_two(actors: Actors) -> None:
-    """In a sentence by itself with two states nobody knows whose government it is."""
+    """In a sentence by itself with two states the government could be either's."""
     assert codes(actors.find("Die Regierung vermittelt zwischen Polen und Litauen.")) == ("POL", "LTU")
 
 
@@ -339,7 +339,7 @@ def test_the_president_of_something_else_is_not_the_state(actors: Actors) -> Non
 
 
 def test_codes_leave_places_out_where_an_actor_is_named() -> None:
-    """Places count only where nothing else is named, unless they are asked for."""
+    """Places count only where nothing else is named, unless the caller wants them."""
     place, actor = Mention(0, 6, "Moskau", "RUS", "capital", place=True), Mention(9, 15, "Merkel", "DEU", "person")
     assert codes([place, actor]) == ("DEU",)
     assert codes([place]) == ("RUS",)
@@ -395,3 +395,11 @@ def test_mentions_are_in_order_and_say_what_stands_there(text: str) -> None:
         assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
         assert all(one.end <= other.start for one, other in itertools.pairwise(mentions))
         assert all(mention.kind in KINDS and is_code(mention.code) for mention in mentions)
+
+
+def test_the_old_path_of_actors_still_works() -> None:
+    """For one release ``haltung.events.actors`` has the same ``Actors`` and ``codes``."""
+    from haltung import actors
+    from haltung.events import actors as old
+
+    assert (old.Actors, old.codes) == (actors.Actors, actors.codes) == (Actors, codes)

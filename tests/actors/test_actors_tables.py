@@ -1,5 +1,5 @@
 """The tables of actors: what the shipped ones hold, how a name is spelled out, and how a mistake in
-a user's own is told.
+a user's table is reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def rows() -> list[ActorRow]:
     return actors_tables.read(FOLDER)
 
 
-def _own(folder: Path, table: str, *lines: str) -> Path:
+def _user_table(folder: Path, table: str, *lines: str) -> Path:
     """Write a table of the user's with its right header."""
     text = "\n".join((",".join(actors_tables.TABLES[table]), *lines))
     (folder / f"{table}.csv").write_text(text + "\n", encoding="utf-8")
@@ -104,14 +104,14 @@ def test_names_decline_by_rule() -> None:
 
 def test_an_own_table_adds_and_wins(tmp_path: Path) -> None:
     """A user's row adds a name; where it has a form of a shipped row, it alone counts."""
-    _own(tmp_path, "groups", "Wespen von Boddin,DEU-REB", "Hisbollah,SYR-REB")
+    _user_table(tmp_path, "groups", "Wespen von Boddin,DEU-REB", "Hisbollah,SYR-REB")
     actors = Actors.load(extra=tmp_path)
     assert codes(actors.find("Die Wespen von Boddin drohten der Hisbollah.")) == ("DEU-REB", "SYR-REB")
 
 
 def test_own_persons_have_dates(tmp_path: Path) -> None:
     """A term of office in a user's table counts in its time."""
-    _own(tmp_path, "persons", "Ada Quint,,LUX,head of government,2030-05,2031,yes")
+    _user_table(tmp_path, "persons", "Ada Quint,,LUX,head of government,2030-05,2031,yes")
     actors = Actors.load(extra=tmp_path)
     assert codes(actors.find("Quint drohte.", "2030-05-01")) == ("LUX",)
     assert codes(actors.find("Quint drohte.", "2031-12-31")) == ("LUX",)
@@ -123,8 +123,8 @@ def test_the_first_and_the_last_day_of_a_period_belong_to_it(tmp_path: Path) -> 
     """In office on both days, unknown the day before, and one of the people the day after; a party
     changes its role overnight.
     """
-    _own(tmp_path, "persons", "Ada Quint,,LUX,minister,2030-05-04,2031-10,yes")
-    _own(tmp_path, "parties", "Kressepartei,LUX-GOVPARTY,2030-05-04,2031-10-31", "Kressepartei,LUX-OPP,2031-11-01,")
+    _user_table(tmp_path, "persons", "Ada Quint,,LUX,minister,2030-05-04,2031-10,yes")
+    _user_table(tmp_path, "parties", "Kressepartei,LUX-GOVPARTY,2030-05-04,2031-10-31", "Kressepartei,LUX-OPP,2031-11-01,")
     actors = Actors.load(extra=tmp_path)
     days = ("2030-05-03", "2030-05-04", "2031-10-31", "2031-11-01")
     assert [codes(actors.find("Quint sprach.", day)) for day in days] == [(), ("LUX",), ("LUX",), ("LUX-CIV",)]
@@ -155,7 +155,7 @@ def test_the_first_and_the_last_day_of_a_period_belong_to_it(tmp_path: Path) -> 
 def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, table: str, lines: list[str], message: str) -> None:
     """What was found, where, and what is allowed."""
     with pytest.raises(UserError, match=message):
-        actors_tables.read(_own(tmp_path, table, *lines), extra=True)
+        actors_tables.read(_user_table(tmp_path, table, *lines), extra=True)
 
 
 def test_wrong_columns_are_named(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_folder_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no table"):
         actors_tables.read(tmp_path, extra=True)
     with pytest.raises(UserError, match=r"lacks states\.csv"):
-        actors_tables.read(_own(tmp_path, "groups"))
+        actors_tables.read(_user_table(tmp_path, "groups"))
 
 
 def test_another_encoding_is_told(tmp_path: Path) -> None:

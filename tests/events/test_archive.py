@@ -19,19 +19,19 @@ from haltung.events.records import COLUMNS
 
 
 def test_json_lines_and_csv_give_the_same_events(tmp_path: Path) -> None:
-    """Save the places in the text, which no picture needs."""
+    """Except the positions in the text, which no plot needs."""
     assert read([lines(tmp_path / "e.jsonl")]).events == read([table(tmp_path / "e.csv")]).events == EVENTS
 
 
 def test_only_json_lines_know_articles_without_an_event(tmp_path: Path) -> None:
-    """So that a quiet month can be told from one that nobody read."""
+    """So that a quiet month can be distinguished from one that nobody read."""
     whole, part = read([lines(tmp_path / "e.jsonl")]), read([table(tmp_path / "e.csv")])
     assert (whole.is_whole, "a-2020-05-01" in whole.articles) == (True, True)
     assert (part.is_whole, "a-2020-05-01" in part.articles) == (False, False)
 
 
 def test_an_event_in_two_files_of_a_folder_counts_once(tmp_path: Path) -> None:
-    """And the reader is told."""
+    """And a note says so."""
     lines(tmp_path / "e.jsonl")
     table(tmp_path / "e.csv")
     archive = read(find([str(tmp_path)]))

@@ -41,9 +41,9 @@ def read(text: str, headline: str = "Streit am Meer", **given: Any) -> ArticleEv
 
 def given(page: str) -> dict[str, Any]:
     """Return what the page shows, as a browser reads it."""
-    found = re.search(r'<script type="application/json" id="given">(.*?)</script>', page, re.DOTALL)
-    assert found
-    return json.loads(found[1])  # type: ignore[no-any-return]
+    match = re.search(r'<script type="application/json" id="given">(.*?)</script>', page, re.DOTALL)
+    assert match
+    return json.loads(match[1])  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_holds_what_was_read() -> None:
     """Sentences, events, what was removed, notes, the text itself, and the labels' names."""
-    found = read("Chile warnt Peru.\n\nAnzeige\n\nEs regnet.", date="2026-05-21")
-    data = given(article_page.page([found], tiny.scheme(), "de"))
+    events = read("Chile warnt Peru.\n\nAnzeige\n\nEs regnet.", date="2026-05-21")
+    data = given(article_page.page([events], tiny.scheme(), "de"))
     (article,) = data["articles"]
-    expected = json.loads(json.dumps(found.to_dict()))
+    expected = json.loads(json.dumps(events.to_dict()))
     assert {name: article[name] for name in ("events", "removed", "notes", "date")} == {
         name: expected[name] for name in ("events", "removed", "notes", "date")
     }
@@ -70,9 +70,9 @@ def test_the_page_holds_what_was_read() -> None:
 
 def test_what_was_read_is_left_as_it_was() -> None:
     """Probabilities are rounded in the page, not in the record."""
-    found = read("Chile warnt Peru.")
-    article_page.page([found], tiny.scheme(), "de")
-    assert found.segments[0].prediction.probabilities["stance"]["warning"] == 0.912345678
+    events = read("Chile warnt Peru.")
+    article_page.page([events], tiny.scheme(), "de")
+    assert events.segments[0].prediction.probabilities["stance"]["warning"] == 0.912345678
 
 
 def test_markup_in_a_text_stays_text() -> None:
@@ -86,7 +86,7 @@ def test_markup_in_a_text_stays_text() -> None:
 
 
 def test_the_page_asks_nobody() -> None:
-    """No address is in it but the name of SVG, and its own rules let no request out."""
+    """No address is in it but the name of SVG, and its security policy allows no request."""
     page = article_page.page([read("Chile warnt Peru.")], tiny.scheme(), "de")
     assert set(re.findall(r"https?://[^\s\"'`)]+", page)) == {"http://www.w3.org/2000/svg"}
     assert "default-src 'none'" in page
@@ -103,15 +103,15 @@ def test_no_module_is_left_out_of_the_script() -> None:
 
 def test_only_the_first_articles_are_shown() -> None:
     """And the page knows how many there are."""
-    found = read("Chile warnt Peru.")
-    many = [replace(found, article=replace(found.article, id=f"a{number}")) for number in range(article_page.MOST + 3)]
+    events = read("Chile warnt Peru.")
+    many = [replace(events, article=replace(events.article, id=f"a{number}")) for number in range(article_page.MOST + 3)]
     data = given(article_page.page(many, tiny.scheme(), "en"))
     assert (len(data["articles"]), data["count"]) == (article_page.MOST, article_page.MOST + 3)
-    assert given(article_page.page([found], tiny.scheme(), "en", count=900))["count"] == 900
+    assert given(article_page.page([events], tiny.scheme(), "en", count=900))["count"] == 900
 
 
 def test_the_command_writes_the_page(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """Beside the other outputs; what could not be read is told and is not in it."""
+    """Beside the other outputs; what could not be read is reported and is not in it."""
     folder = tmp_path / "texte"
     folder.mkdir()
     (folder / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
@@ -135,7 +135,7 @@ def test_the_command_says_what_the_page_leaves_out(haltung: Command, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("page=nirgends/p.html",), "nirgends: no such folder; make it, or name a file in one that exists"),
         (("page=ordner",), "ordner is a directory; name a file"),
@@ -144,14 +144,14 @@ def test_the_command_says_what_the_page_leaves_out(haltung: Command, tmp_path: P
     ],
 )
 def test_a_page_that_cannot_be_written_is_refused_before_the_work(
-    haltung: Command, tmp_path: Path, model: Path, words: tuple[str, ...], told: str
+    haltung: Command, tmp_path: Path, model: Path, words: tuple[str, ...], message: str
 ) -> None:
     """In one sentence, and nothing is written."""
     (tmp_path / "ordner").mkdir()
     (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", *words, cwd=tmp_path)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "ordner"]
 

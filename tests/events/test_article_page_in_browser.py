@@ -59,8 +59,8 @@ CROSSED = """sentence => {
   const crossed = [];
   for (const line of sentence.querySelectorAll('.line')) {
     const length = line.getTotalLength();
-    for (let place = 10; place < length - 10; place += 2) {
-      const {x, y} = line.getPointAtLength(place);
+    for (let distance = 10; distance < length - 10; distance += 2) {
+      const {x, y} = line.getPointAtLength(distance);
       for (const [word, box] of words) {
         const [left, top] = [frame.left + x, frame.top + y];
         if (left > box.left && left < box.right && top > box.top + 3 && top < box.bottom - 3) crossed.push(word);
@@ -74,8 +74,8 @@ CROSSED = """sentence => {
 ENDS = """arrow => {
   const line = arrow.querySelector('.line'), sentence = arrow.closest('.sentence');
   const frame = sentence.querySelector('.arrows').getBoundingClientRect();
-  const at = place => {
-    const point = line.getPointAtLength(place);
+  const at = distance => {
+    const point = line.getPointAtLength(distance);
     const [x, y] = [frame.left + point.x, frame.top + point.y];
     const inside = box => x >= box.left - 1 && x <= box.right + 40 && y >= box.top - 4 && y <= box.bottom + 4;
     return [...sentence.querySelectorAll('.named, .who')].filter(it => [...it.getClientRects()].some(inside)).at(-1)?.textContent;
@@ -91,10 +91,10 @@ class Every:
         """Return the pairs of each segment."""
         return [
             [
-                ScoredDyad(one.code, other.code, str(said.labels["stance"]), 0.5, (one.start, one.end), (other.start, other.end))
-                for one, other in combinations(found, 2)
+                ScoredDyad(one.code, other.code, str(prediction.labels["stance"]), 0.5, (one.start, one.end), (other.start, other.end))
+                for one, other in combinations(mentions, 2)
             ]
-            for found, said in zip(article.mentions, article.predictions, strict=True)
+            for mentions, prediction in zip(article.mentions, article.predictions, strict=True)
         ]
 
 
@@ -124,10 +124,10 @@ Opened = Callable[..., Page]
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
-    """What opens a page of articles from the disk; at the end nothing was asked for, and nothing
-    has complained.
+    """What opens a page of articles from the disk; at the end it has requested nothing
+    and logged nothing.
     """
-    contexts, asked, complaints = [], [], []
+    contexts, requested, complaints = [], [], []
     path = tmp_path / "page.html"
 
     def open_page(*articles: ArticleEvents, language: str = "de", count: int | None = None, **options: Any) -> Page:
@@ -135,9 +135,9 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "offline": True, **options})
         contexts.append(context)
         page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text))
+        page.on("console", lambda message: complaints.append(message.text))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.goto(path.as_uri())
         return page
@@ -146,7 +146,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
     for context in contexts:
         context.close()
     assert complaints == []
-    assert set(asked) <= {path.as_uri(), "data:,"}
+    assert set(requested) <= {path.as_uri(), "data:,"}
 
 
 def test_an_arrow_leads_from_the_words_of_the_source_to_those_of_the_target(opened: Opened) -> None:
@@ -211,13 +211,13 @@ def test_no_arrow_crosses_a_word(opened: Opened, width: int) -> None:
 
 
 def test_names_on_arrows_do_not_cover_each_other(opened: Opened) -> None:
-    """Each has its own place in a lane."""
+    """Each has a lane where it overlaps none."""
     page = opened(read(LONG, dyads=Every()))
     boxes = page.locator(".arrows .name").evaluate_all(
         "all => all.map(it => it.getBoundingClientRect()).map(({x, y, width}) => [x, y, width])"
     )
-    for place, (x, y, width) in enumerate(boxes):
-        for other_x, other_y, other_width in boxes[:place]:
+    for index, (x, y, width) in enumerate(boxes):
+        for other_x, other_y, other_width in boxes[:index]:
             assert abs(y - other_y) > 10 or x + width <= other_x or other_x + other_width <= x
 
 
@@ -246,7 +246,7 @@ def test_a_text_from_right_to_left_is_written_so(opened: Opened) -> None:
 
 
 def test_what_was_removed_is_shown_and_said(opened: Opened) -> None:
-    """In its place, struck through, with what it was taken for."""
+    """Where it was, struck through, with the kind it was taken for."""
     page = opened(read("Chile warnt Peru.\n\nAnzeige\n\nEs regnet."))
     parts = page.locator(".text p")
     assert parts.nth(1).locator("s").text_content() == "Anzeige"
@@ -263,11 +263,11 @@ def test_the_notes_of_an_article_are_shown(opened: Opened) -> None:
 def test_a_headline_in_the_text_is_not_shown_twice(opened: Opened) -> None:
     """Where the text's first line is its headline, it stands above the article."""
     text = "Streit am Meer\n\nChile warnt Peru."
-    found = events_of(
+    events = events_of(
         Article("a", text, "Streit am Meer", body=16),
         lambda rows: [Prediction(one.id, {"topic": "security", "stance": "warning"}, {"stance": {"warning": 0.9}}) for one in rows],
     )  # fmt: skip
-    page = opened(found)
+    page = opened(events)
     assert page.locator(".headline").text_content() == "Streit am Meer"
     assert page.locator(".text p").count() == 1
 
@@ -286,7 +286,7 @@ def test_the_table_tells_what_the_arrows_show(opened: Opened) -> None:
 
 
 def test_several_articles_are_chosen_from_a_list(opened: Opened) -> None:
-    """By keyboard too; what is left out is said; one article has no list."""
+    """By keyboard too; a line says what is left out; one article has no list."""
     page = opened(read("Chile warnt Peru.", "Erster"), read("Ghana warnt Nepal.", "Zweiter", name="b"), count=812)
     picker = page.get_by_label("Artikel wählen")
     expect(page.get_by_text("Gezeigt sind die ersten 2 von 812 gelesenen Artikeln.")).to_be_visible()
@@ -298,7 +298,7 @@ def test_several_articles_are_chosen_from_a_list(opened: Opened) -> None:
 
 
 def test_the_page_speaks_german_and_english(opened: Opened) -> None:
-    """It opens in the one that was asked for, and the other is a click away."""
+    """It opens in the requested one, and the other is a click away."""
     page = opened(read("Chile warnt Peru."), language="en")
     name = page.locator(".arrows .name")
     assert (page.locator("html").get_attribute("lang"), name.evaluate("it => it.firstChild.data")) == ("en", "Warning")
@@ -329,7 +329,7 @@ def test_paper_has_the_dyads_in_words_and_the_table(opened: Opened) -> None:
 
 
 def test_an_article_without_a_sentence_and_no_article_are_told(opened: Opened) -> None:
-    """In place of an empty page."""
+    """Instead of an empty page."""
     expect(opened(read("Anzeige")).get_by_text("In diesem Artikel ist kein Satz, der gelesen wurde.")).to_be_visible()
     expect(opened().get_by_text("Kein Artikel konnte gelesen werden.")).to_be_visible()
 

@@ -77,7 +77,7 @@ def test_a_true_sentence_is_never_removed(text: str) -> None:
 
 
 def test_an_agencys_mark_is_cut_from_the_end_of_a_sentence() -> None:
-    """The sentence's own words stay, with their places."""
+    """The sentence itself stays, with its positions."""
     cleaned = clean([Sentence(10, 34, "Peru lenkt ein (dpa/rtr)")])
     assert cleaned.sentences == (Sentence(10, 24, "Peru lenkt ein"),)
     assert [(removed.start, removed.end, removed.text) for removed in cleaned.removed] == [(25, 34, "(dpa/rtr)")]
@@ -97,7 +97,7 @@ def test_our_own_corpus_loses_agency_marks_alone() -> None:
         for line in file.read_text(encoding="utf-8").splitlines()
         for segment in json.loads(line)["segments"]
     ]
-    removed = [found.text for text in texts for found in clean([Sentence(0, len(text), text)]).removed]
+    removed = [one.text for text in texts for one in clean([Sentence(0, len(text), text)]).removed]
     assert removed == ["(dpa)"]
 
 

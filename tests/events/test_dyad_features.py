@@ -29,7 +29,7 @@ def named(start: int, text: str, code: str, kind: str = "state", place: bool = F
     return Mention(start, start + len(text), text, code, kind, place)
 
 
-def found(word: str, code: str, text: str = TEXT, kind: str = "state", place: bool = False) -> Mention:
+def mention(word: str, code: str, text: str = TEXT, kind: str = "state", place: bool = False) -> Mention:
     """The mention of a word in a text."""
     return named(text.index(word), word, code, kind, place)
 
@@ -39,12 +39,12 @@ def of(article: list[list[Mention]], number: int, most: int = 5, texts: list[str
     return candidates(texts or [TEXT] * len(article), article, number, most)
 
 
-OWN = [found("USA", "USA"), found("Russland", "RUS"), found("Moskaus", "RUS")]
+MENTIONS = [mention("USA", "USA"), mention("Russland", "RUS"), mention("Moskaus", "RUS")]
 
 
 def test_an_actor_named_twice_is_one_candidate():
-    """All of its words are kept, and those that came first name it."""
-    usa, russia = of([OWN], 0)
+    """It has all of its words, and the first ones name it."""
+    usa, russia = of([MENTIONS], 0)
     assert (usa.code, russia.code, russia.text, len(russia.spans), russia.where) == ("USA", "RUS", "Russland", 2, "im Satz")
 
 
@@ -52,8 +52,8 @@ def test_those_named_before_the_sentence_come_last():
     """From the nearest on: the sentence before, the lead, what stands between; and no more than
     there is room for.
     """
-    lead, middle, before = [found("USA", "FRA")], [found("USA", "ITA")], [named(0, "China", "CHN"), named(6, "Japan", "JPN")]
-    article = [lead, middle, before, OWN]
+    lead, middle, before = [mention("USA", "FRA")], [mention("USA", "ITA")], [named(0, "China", "CHN"), named(6, "Japan", "JPN")]
+    article = [lead, middle, before, MENTIONS]
     assert [one.code for one in of(article, 3, most=9)] == ["USA", "RUS", "JPN", "CHN", "FRA", "ITA"]
     assert [one.where for one in of(article, 3, most=3)] == ["im Satz", "im Satz", "davor"]
 
@@ -67,16 +67,16 @@ def test_what_comes_later_is_no_candidate_but_for_the_main_state():
 
 def test_the_main_state_keeps_the_last_place():
     """However many others the sentence names; an organisation is no state."""
-    own = [found(letter, f"{letter}{letter}{letter}", "A B C") for letter in "ABC"]
+    mentions = [mention(letter, f"{letter}{letter}{letter}", "A B C") for letter in "ABC"]
     home = [named(0, "x", "AUT")] * 4 + [named(0, "x", "UN", "organisation")] * 5
-    assert [one.code for one in of([own, home], 0, most=3)] == ["AAA", "BBB", "AUT"]
+    assert [one.code for one in of([mentions, home], 0, most=3)] == ["AAA", "BBB", "AUT"]
 
 
 def test_a_mere_place_gives_way_to_an_actor():
-    """A city as a place is the last of the sentence's own."""
+    """A city as a place comes last among the sentence's actors."""
     text = "In Paris traf die EU Vertreter aus Peru."
-    own = [found("Paris", "FRA", text, place=True), found("EU", "EU", text, "organisation"), found("Peru", "PER", text)]
-    assert [one.code for one in of([own], 0)] == ["EU", "PER", "FRA"]
+    mentions = [mention("Paris", "FRA", text, place=True), mention("EU", "EU", text, "organisation"), mention("Peru", "PER", text)]
+    assert [one.code for one in of([mentions], 0)] == ["EU", "PER", "FRA"]
 
 
 def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
@@ -84,7 +84,7 @@ def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
     stays, the labels go.
     """
     segment = Segment("s", TEXT, {"stance": "warning"}, context="Streit", dyads=(Dyad("USA", "RUS", "warning"),))
-    row = question(segment, of([OWN], 0)[1], "warning")
+    row = question(segment, of([MENTIONS], 0)[1], "warning")
     assert row.text.startswith("Russland (RUS), im Satz, Rang 2 von 2, 2 von 2 im Satz, state, danach genannt, warning, hinter_")
     assert row.target == "Die USA warnen AKTEUR Russland vor AKTEUR Moskaus Plan."
     assert (row.id, row.context, row.labels, row.dyads) == ("s:RUS", "Streit", {}, ())
@@ -96,7 +96,7 @@ def test_the_stance_is_joined_with_what_is_known():
     """
     text = "Der Protest gegen Russland wächst."
     segment = Segment(id="s", text=text)
-    row = question(segment, of([[found("Russland", "RUS", text)]], 0, texts=[text])[0], "criticism")
+    row = question(segment, of([[mention("Russland", "RUS", text)]], 0, texts=[text])[0], "criticism")
     words = row.text.split(", ")
     assert {"hinter_gegen", "criticism_hinter_gegen", "criticism_im_Satz", "criticism_Rang_1_von_1", "criticism_rolle_staat"} <= set(words)
     opposed = Candidate("RUS-OPP", "Nawalny", "davor")
@@ -107,18 +107,18 @@ def test_the_stance_is_joined_with_what_is_known():
 def test_what_word_order_and_the_sentence_before_say_is_a_hint():
     """The one that acted last is known by it, and whether this sentence names another."""
     first, second = "Chile warnt.", "Peru sagte es."
-    own = [[found("Chile", "CHL", first)], [found("Peru", "PER", second)], []]
+    mentions = [[mention("Chile", "CHL", first)], [mention("Peru", "PER", second)], []]
     texts = [first, second, "Das reiche nicht."]
-    hints = {one.code: one.hints for one in of(own, 1, texts=texts)}
+    hints = {one.code: one.hints for one in of(mentions, 1, texts=texts)}
     assert "zuerst genannt" in hints["PER"]
     assert "zuvor genannt" in hints["CHL"]
-    hints = {one.code: one.hints for one in of(own, 2, texts=texts)}
+    hints = {one.code: one.hints for one in of(mentions, 2, texts=texts)}
     assert "zuvor genannt, hier keiner" in hints["PER"]
     assert not any("zuvor" in hint for hint in hints["CHL"])
 
 
 def test_who_acts_inside_a_state_is_told_by_its_candidate():
-    """Itself, the opposition, and the state of a group; a second one that it would have to tell,
+    """Itself, the opposition, and the state of a group; a second one for the same candidate,
     and a stranger, are missed.
     """
     usa, hamas = Candidate("USA", "USA", "im Satz", ((0, 3),)), Candidate("PSE-REB", "Hamas", "davor")
@@ -216,11 +216,11 @@ def test_the_splits_of_another_corpus_can_be_taken_over(tmp_path: Path) -> None:
 
 
 def test_other_tables_make_another_corpus(tmp_path: Path) -> None:
-    """The shipped tables, one's own and the scheme count among the files that a prepared corpus is
+    """The shipped tables, the user's and the scheme count among the files that a prepared corpus is
     made of.
     """
-    own = tmp_path / "persons.csv"
-    own.write_text("", encoding="utf-8")
+    table = tmp_path / "persons.csv"
+    table.write_text("", encoding="utf-8")
     names = [file.name for file in replace(dataset(WARNING), tables=str(tmp_path)).files()]
     assert names.count("persons.csv") == 2
     assert {"states.csv", "diplomacy.yaml"} <= set(names)

@@ -1,4 +1,4 @@
-"""Dyads by a trained model: who is a side, which pairs are kept, and with which stance."""
+"""Dyads by a trained model: who is a side, which pairs count, and with which stance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROLES = ("none", "itself", "state", "opposition", "people")
 
 
 def sentence(stance: str, sure: float = 0.7) -> Prediction:
-    """What the classifier says of a sentence."""
+    """The classifier's prediction for a sentence."""
     return Prediction("s", {"stance": stance}, {"stance": stances(stance, sure)})
 
 
@@ -43,11 +43,11 @@ class FixedRoles:
 
     def __init__(self, **roles: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
         self.roles = roles
-        self.asked: list[Segment] = []
+        self.questions: list[Segment] = []
 
     def predict(self, rows: Sequence[Segment]) -> list[Prediction]:
         """Answer, in order."""
-        self.asked += rows
+        self.questions += rows
         out = []
         for row in rows:
             source, target = self.roles.get(row.id.split(":")[1].replace("-", "_"), ({}, {}))
@@ -74,8 +74,8 @@ def read(model: FixedRoles, *texts: str, stance: str = "warning", sure: float = 
     """The dyads of an article's sentences, all of which have the same stance."""
     segments = [Segment(f"s{number}", text) for number, text in enumerate(texts)]
     mentions = Actors.load().article(texts)
-    found = DyadModel(model, Thresholds(**keys)).find(LabelledArticle(segments, mentions, [sentence(stance, sure)] * len(texts)))
-    return [[(one.source, one.target, one.stance) for one in row] for row in found]
+    dyads = DyadModel(model, Thresholds(**keys)).find(LabelledArticle(segments, mentions, [sentence(stance, sure)] * len(texts)))
+    return [[(one.source, one.target, one.stance) for one in row] for row in dyads]
 
 
 def test_the_likeliest_sides_make_the_dyad():
@@ -99,13 +99,13 @@ def test_nobody_is_a_side_where_no_candidate_is():
 def test_both_directions_of_a_mutual_act_are_dyads():
     """And not what each would do to itself, which `same_actor` makes unlikely."""
     both = ({"itself": 0.8}, {"itself": 0.8})
-    found = read(FixedRoles(USA=both, RUS=both), WARNS, stance="cooperation", pair=0.5)
-    assert sorted(found[0]) == [("RUS", "USA", "cooperation"), ("USA", "RUS", "cooperation")]
+    dyads = read(FixedRoles(USA=both, RUS=both), WARNS, stance="cooperation", pair=0.5)
+    assert sorted(dyads[0]) == [("RUS", "USA", "cooperation"), ("USA", "RUS", "cooperation")]
     assert len(read(FixedRoles(USA=both, RUS=both), WARNS, stance="cooperation", pair=0.7)[0]) == 1
 
 
 def test_somebody_inside_a_state_may_act():
-    """Of whom the sentence names the state alone; it has then no words of its own."""
+    """Of whom the sentence names the state alone; it has no spans then."""
     segments, model = [Segment("s", WARNS)], FixedRoles(USA=({"opposition": 0.8, "itself": 0.1}, {}), RUS=TARGET)
     (dyad,) = DyadModel(model).find(LabelledArticle(segments, Actors.load().article([WARNS]), [sentence("warning")]))[0]
     assert (dyad.source, dyad.target, dyad.source_span) == ("USA-OPP", "RUS", None)
@@ -117,14 +117,14 @@ def test_a_surely_neutral_sentence_is_not_even_asked_about():
     """It costs no time."""
     model = FixedRoles(USA=SOURCE, RUS=TARGET)
     assert read(model, WARNS, stance="neutral", sure=0.99) == [[]]
-    assert model.asked == []
+    assert model.questions == []
 
 
 def test_a_sentence_that_may_be_neutral_is_asked_by_its_likeliest_stance():
     """Which is then part of the question."""
     model = FixedRoles(USA=SOURCE, RUS=TARGET)
     assert read(model, WARNS, stance="neutral", sure=0.7) == [[]]
-    assert all("warning" in row.text.split(", ") for row in model.asked)
+    assert all("warning" in row.text.split(", ") for row in model.questions)
 
 
 def test_how_much_neutral_counts_decides_whether_there_is_a_dyad():
@@ -137,21 +137,21 @@ def test_how_much_neutral_counts_decides_whether_there_is_a_dyad():
 def test_an_actor_of_the_sentence_before_may_act():
     """In this sentence it is a mere pronoun."""
     model = FixedRoles(USA=SOURCE, CHN=TARGET)
-    found = read(model, "Die USA berieten am Montag.", "Später warnten sie auch China.")
-    assert found[1] == [("USA", "CHN", "warning")]
+    dyads = read(model, "Die USA berieten am Montag.", "Später warnten sie auch China.")
+    assert dyads[1] == [("USA", "CHN", "warning")]
     assert any(
-        row.target == "Später warnten sie auch AKTEUR China." and row.text.startswith("China (CHN), im Satz, ") for row in model.asked
+        row.target == "Später warnten sie auch AKTEUR China." and row.text.startswith("China (CHN), im Satz, ") for row in model.questions
     )
 
 
 def test_a_headline_is_read_before_the_article():
-    """Its actors are candidates, and the places of the others stay right."""
+    """Its actors are candidates, and the positions of the others stay right."""
     text = "Man warnte Peru."
     headline, *mentions = Actors.load().article(["Chile droht", text])
-    (found,) = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET)).find(
+    (dyads,) = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET)).find(
         LabelledArticle([Segment("s", text, context="Chile droht")], mentions, [sentence("warning")], headline)
     )
-    assert [(one.source, one.target) for one in found] == [("CHL", "PER")]
+    assert [(one.source, one.target) for one in dyads] == [("CHL", "PER")]
 
 
 def test_a_sentence_without_any_actor_has_a_dyad_of_nobody():

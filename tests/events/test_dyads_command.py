@@ -36,14 +36,14 @@ def texts() -> list[tuple[str, str, str, str]]:
             STATES[one],
             STATES[other],
             "warning",
-            f"An {other} ging eine Warnung aus {one} ." if place % 2 else f"{one} warnt heute {other} .",
+            f"An {other} ging eine Warnung aus {one} ." if index % 2 else f"{one} warnt heute {other} .",
         )
-        for place, (one, other) in enumerate(pairs)
+        for index, (one, other) in enumerate(pairs)
     ]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a corpus, a model of stances, and one of dyads that has learned these
     sentences.
     """
@@ -76,47 +76,47 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     (folder / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     diplomacy = labels.load(shipped("configs") / "labels" / "diplomacy.yaml")
-    told = [Segment(row["id"], row["text"], {"topic": row["topic"], "stance": row["stance"]}) for row in rows]
-    bundle.save(fit(told, diplomacy, LinearSpec(), seed=1), folder / "stances")
+    segments = [Segment(row["id"], row["text"], {"topic": row["topic"], "stance": row["stance"]}) for row in rows]
+    bundle.save(fit(segments, diplomacy, LinearSpec(), seed=1), folder / "stances")
     scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
-    asked = []
+    questions = []
     for number, (source, target, _, text) in enumerate(texts()):
         for name, code in STATES.items():
             if name in text:
                 roles = {"source_role": "itself" if code == source else "none", "target_role": "itself" if code == target else "none"}
-                asked.append(
+                questions.append(
                     Segment(f"{number}:{code}", f"{name} ({code}), im Satz, warning", roles, target=text.replace(name, f"AKTEUR {name}"))
                 )
-    bundle.save(fit(asked, scheme, LinearSpec(reads={"default": "target"}, characters=9), seed=1), folder / "pairs")
+    bundle.save(fit(questions, scheme, LinearSpec(reads={"default": "target"}, characters=9), seed=1), folder / "pairs")
     return folder
 
 
 CORPUS = ("corpus=jsonl", "corpus.reader.path=mine.jsonl", "splits@corpus.split=given", "corpus.rules.near=0")
 
 
-def test_a_model_is_held_against_gold_and_against_the_rules(haltung: Command, place: Path) -> None:
+def test_a_model_is_held_against_gold_and_against_the_rules(haltung: Command, workspace: Path) -> None:
     """Table, metrics, plot and the dyads of each segment; the thresholds tuned on dev are used."""
-    done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "split=dev", "tune=true", cwd=place)
+    done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "split=dev", "tune=true", cwd=workspace)
     assert done.returncode == 0, done.stderr
-    kept = json.loads((place / "pairs" / "dyads.json").read_text(encoding="utf-8"))
-    assert kept["split"] == "dev"
-    assert f"pair {kept['choice']['least']:g}" in done.stdout
-    done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "output=out", cwd=place)
+    written = json.loads((workspace / "pairs" / "dyads.json").read_text(encoding="utf-8"))
+    assert written["split"] == "dev"
+    assert f"pair {written['choice']['least']:g}" in done.stdout
+    done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "output=out", cwd=workspace)
     assert done.returncode == 0, done.stderr
-    told = json.loads((place / "out" / "dyads.json").read_text(encoding="utf-8"))
-    model, rules = (told["systems"][name]["parts"]["source, target, stance"] for name in ("model", "rules"))
+    scores = json.loads((workspace / "out" / "dyads.json").read_text(encoding="utf-8"))
+    model, rules = (scores["systems"][name]["parts"]["source, target, stance"] for name in ("model", "rules"))
     assert model["gold"] == rules["gold"] == 10
     assert model["f1"] > rules["f1"]
-    assert told["systems"]["model"]["actor_recall"] == 1.0
+    assert scores["systems"]["model"]["actor_recall"] == 1.0
     assert "the model against the rules" in done.stdout
-    assert told["precisions"][0] == {"least": 0.0, "found": model["found"], "precision": model["precision"]}
-    found = [json.loads(line) for line in (place / "out" / "found.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert scores["precisions"][0] == {"least": 0.0, "found": model["found"], "precision": model["precision"]}
+    found = [json.loads(line) for line in (workspace / "out" / "found.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(len(row["gold"]) for row in found) == 10
-    assert (place / "out" / "dyads.png").read_bytes().startswith(b"\x89PNG")
+    assert (workspace / "out" / "dyads.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_thresholds_go_along_with_an_export(tmp_path: Path) -> None:
-    """With what it was found on; a model without one has none afterwards."""
+    """With the corpus and split it was tuned on; a model without one has none afterwards."""
     (tmp_path / "model").mkdir()
     (tmp_path / "export").mkdir()
     thresholds.copy(tmp_path / "model", tmp_path / "export")
@@ -127,9 +127,9 @@ def test_thresholds_go_along_with_an_export(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "export" / "dyads.json").read_text(encoding="utf-8"))["corpus"] == "mine"
 
 
-def test_the_rules_can_be_scored_alone_in_german(haltung: Command, place: Path) -> None:
+def test_the_rules_can_be_scored_alone_in_german(haltung: Command, workspace: Path) -> None:
     """Without dyads=."""
-    done = haltung("dyads", "bundle=stances", *CORPUS, "output=alone", "language=de", cwd=place)
+    done = haltung("dyads", "bundle=stances", *CORPUS, "output=alone", "language=de", cwd=workspace)
     assert done.returncode == 0, done.stderr
     assert "Regeln" in done.stdout
     assert "wer, wen, Haltung" in done.stdout
@@ -150,9 +150,9 @@ def test_the_rules_can_be_scored_alone_in_german(haltung: Command, place: Path) 
         (("bundle=stances", "dyads=stances", *CORPUS), "so it is no model of dyads"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, place: Path, words: tuple[str, ...], message: str) -> None:
+def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, workspace: Path, words: tuple[str, ...], message: str) -> None:
     """Before anything is written."""
-    done = haltung("dyads", *words, cwd=place)
+    done = haltung("dyads", *words, cwd=workspace)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -34,8 +34,8 @@ def labelled(stance: str, text: str, headline: str = "") -> list[tuple[str, str]
     def classify(segments: Sequence[Segment]) -> list[Prediction]:
         return [Prediction(segment.id, {"stance": stance}, {"stance": {stance: 0.9}}) for segment in segments]
 
-    found = events_of(Article("a", text, headline), classify)
-    return [(event.source, event.target) for event in found.events]
+    article_events = events_of(Article("a", text, headline), classify)
+    return [(event.source, event.target) for event in article_events.events]
 
 
 @pytest.mark.parametrize(
@@ -66,19 +66,19 @@ def test_an_event_leads_back_to_its_words() -> None:
     def classify(segments: Sequence[Segment]) -> list[Prediction]:
         return [Prediction(one.id, {"stance": "warning", "topic": "security"}, {"stance": {"warning": 0.9}}) for one in segments]
 
-    found = events_of(Article("a", text, "Streit am Meer", "2026-05-21", body=15), classify)
-    event = found.events[-1]
+    article_events = events_of(Article("a", text, "Streit am Meer", "2026-05-21", body=15), classify)
+    event = article_events.events[-1]
     assert (text[event.start : event.end], event.text) == ("Chile warnt Peru.", "Chile warnt Peru.")
     assert event.source_span is not None
     assert event.target_span is not None
     assert (text[slice(*event.source_span)], text[slice(*event.target_span)]) == ("Chile", "Peru")
     assert (event.date, event.topic, event.plover, event.quad) == ("2026-05-21", "security", "", None)
-    assert [segment.segment.context for segment in found.segments] == ["Streit am Meer", "Streit am Meer Es regnet heute."]
-    assert [removed.text for removed in found.removed] == ["Anzeige"]
+    assert [segment.segment.context for segment in article_events.segments] == ["Streit am Meer", "Streit am Meer Es regnet heute."]
+    assert [removed.text for removed in article_events.removed] == ["Anzeige"]
 
 
 def test_an_article_becomes_a_table(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """In the terminal, where no file is asked for."""
+    """In the terminal, where no output file is named."""
     (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", "language=de", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def test_an_article_becomes_a_table(haltung: Command, tmp_path: Path, model: Pat
 
 def test_a_batch_goes_on_and_ends_with_what_failed(haltung: Command, tmp_path: Path, model: Path) -> None:
     """An empty file, one in English, one of 5 MB, one with no actor, a page with no text, mixed
-    encodings: each told, exit code 1.
+    encodings: each is reported, exit code 1.
     """
     folder = tmp_path / "texte"
     folder.mkdir()
@@ -105,7 +105,7 @@ def test_a_batch_goes_on_and_ends_with_what_failed(haltung: Command, tmp_path: P
     done = haltung("events", f"bundle={model}", "input=texte", "output=e.jsonl", "table=e.csv", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    for told in (
+    for message in (
         "a_leer.txt: is empty",
         "b_englisch.txt: is in English",
         f"c_lang.txt: has {50_000 * len(german):,} characters, an article has at most 500,000",
@@ -114,7 +114,7 @@ def test_a_batch_goes_on_and_ends_with_what_failed(haltung: Command, tmp_path: P
         "f_gemischt.txt: mixed encodings",
         "3 failed",
     ):
-        assert told in done.stderr
+        assert message in done.stderr
     rows = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == ["b_englisch", "d_niemand", "f_gemischt"]
     assert rows[0]["language"] == "en"
@@ -157,8 +157,8 @@ def test_a_model_of_dyads_takes_the_place_of_the_rules(haltung: Command, tmp_pat
     """One trained on candidates, with the thresholds beside it; any other bundle is refused."""
     scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
     rows = [
-        Segment(f"{place}", name, {"source_role": source, "target_role": target}, target=text)
-        for place in range(20)
+        Segment(str(index), name, {"source_role": source, "target_role": target}, target=text)
+        for index in range(20)
         for name, text, source, target in (
             ("Belgien (BEL), im Satz, zuerst genannt", "AKTEUR Belgien warnt Chile .", "itself", "none"),
             ("Chile (CHL), im Satz, danach genannt", "Belgien warnt AKTEUR Chile .", "none", "itself"),

@@ -1,4 +1,4 @@
-"""Articles from whatever they lie in: texts, pages, JSON Lines, folders, in any encoding."""
+"""Articles from any source: texts, pages, JSON Lines, folders, in any encoding."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lines(path: Path, *rows: object) -> Path:
     ids=["utf-8", "bom", "utf-16", "utf-16 bare", "utf-32", "cp1252", "mixed", "mojibake"],
 )
 def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> None:
-    """And what was found is told, but for plain UTF-8."""
+    """And a note names it, except plain UTF-8."""
     decoded = decode(raw)
     assert "Türkei warnt Österreich" in decoded.text
     assert decoded.notes == notes
@@ -143,7 +143,7 @@ def test_json_lines_give_headline_date_and_source_under_either_name(tmp_path: Pa
         ('{"text": "\\ud83d"}', "text"),
     ],
 )
-def test_a_broken_line_is_a_failure_with_its_place(tmp_path: Path, row: object, message: str) -> None:
+def test_a_broken_line_is_a_failure_with_its_line(tmp_path: Path, row: object, message: str) -> None:
     """What was found, and what is expected."""
     (failure,) = read(lines(tmp_path / "a.jsonl", row))
     assert isinstance(failure, Failure)
@@ -157,8 +157,8 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes(b"")
     (tmp_path / "c.txt").write_text(TEXT, encoding="utf-8")
     (tmp_path / "d.pdf").write_bytes(b"%PDF")
-    found = read(tmp_path)
-    assert [one.id if isinstance(one, Article) else one.reason.partition(";")[0] for one in found] == [
+    articles = read(tmp_path)
+    assert [one.id if isinstance(one, Article) else one.reason.partition(";")[0] for one in articles] == [
         "a-1",
         "not JSON (column 1: Expecting value)",
         "x",
@@ -180,7 +180,7 @@ def test_an_article_of_5_mb_is_refused_with_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "message"), [("artikle.txt", "did you mean 'artikel.txt'"), ("leer", "has no article")])
 def test_an_input_that_is_not_there_is_the_users_mistake(tmp_path: Path, name: str, message: str) -> None:
-    """Told before a model is loaded."""
+    """Refused before a model is loaded."""
     (tmp_path / "artikel.txt").write_text(TEXT, encoding="utf-8")
     (tmp_path / "leer").mkdir()
     with pytest.raises(UserError, match=message):
@@ -197,17 +197,17 @@ def test_an_input_that_is_not_there_is_the_users_mistake(tmp_path: Path, name: s
         ("", ""),
     ],
 )
-def test_the_language_is_told_where_there_is_enough_text(text: str, code: str) -> None:
+def test_the_language_is_known_where_there_is_enough_text(text: str, code: str) -> None:
     """A short text is left open rather than guessed at."""
     assert language(text).code == code
 
 
 def test_all_wikinews_articles_are_read_split_and_german(tmp_path: Path, shared: Path) -> None:
     """None fails, none is taken for a foreign one; a tenth of them is split too."""
-    found = read(shared / "wikinews/articles.jsonl")
-    assert len(found) == 998
-    assert all(isinstance(article, Article) and article.text for article in found)
-    assert [article.id for article in found if isinstance(article, Article) and language(article.text).is_foreign] == []
-    for article in found[::10]:
+    articles = read(shared / "wikinews/articles.jsonl")
+    assert len(articles) == 998
+    assert all(isinstance(article, Article) and article.text for article in articles)
+    assert [article.id for article in articles if isinstance(article, Article) and language(article.text).is_foreign] == []
+    for article in articles[::10]:
         assert isinstance(article, Article)
         assert split(article.text)

@@ -34,23 +34,23 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def drawn(page: Path, part: str = "data") -> Any:
     """What a page's script draws."""
-    found = re.search(rf'<script type="application/json" id="{part}">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    match = re.search(rf'<script type="application/json" id="{part}">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
+    assert match
+    return json.loads(match[1])
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run the command, which refuses with one sentence; return the sentence."""
     assert main(["network", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    return told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
 
 
 def test_who_is_inside_a_state_becomes_the_state() -> None:
     """And nobody else changes."""
-    found = {(one.source, one.target) for one in folded(EVENTS[:-1])}
-    assert found == {("USA", "RUS"), ("RUS", "USA"), ("USA", "USA"), ("FRA", "DEU")}
+    pairs = {(one.source, one.target) for one in folded(EVENTS[:-1])}
+    assert pairs == {("USA", "RUS"), ("RUS", "USA"), ("USA", "USA"), ("FRA", "DEU")}
 
 
 # ---- the network
@@ -62,19 +62,19 @@ def test_actors_are_ordered_by_their_events_with_others() -> None:
     assert network([*folded(EVENTS[:-1]), *many]).actors == ("USA", "RUS", "DEU", "FRA")
 
 
-def test_the_same_events_give_the_same_places() -> None:
-    """For each number of actors that can be drawn, in a square, and no two at one place."""
+def test_the_same_events_give_the_same_positions() -> None:
+    """For each number of actors that can be drawn, in a square, and no two at one point."""
     names = [f"A{number:02}" for number in range(50)]
     events = [event(names[number % 50], names[(number * 7 + 1) % 50]) for number in range(300)]
     first, second = network(events), network(list(reversed(events)))
     assert first.positions == second.positions
-    assert [(step, len(places)) for step, places in first.positions.items()] == [(10, 10), (20, 20), (40, 40), (50, 50)]
-    assert all(-1 <= value <= 1 for places in first.positions.values() for place in places for value in place)
-    assert all(len(set(places)) == len(places) for places in first.positions.values())
+    assert [(step, len(positions)) for step, positions in first.positions.items()] == [(10, 10), (20, 20), (40, 40), (50, 50)]
+    assert all(-1 <= value <= 1 for positions in first.positions.values() for point in positions for value in point)
+    assert all(len(set(positions)) == len(positions) for positions in first.positions.values())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_actors_have_places_too(count: int) -> None:
+def test_few_actors_have_positions_too(count: int) -> None:
     """Also where nobody has to do with anybody."""
     assert len(set(layout([f"A{number}" for number in range(count)], {}))) == count
 
@@ -104,10 +104,10 @@ def test_the_colours_are_those_of_the_page_of_haltung_serve() -> None:
     theme = resources.files("haltung.serving").joinpath("page", "theme.css").read_text(encoding="utf-8")
     ours = resources.files("haltung.events.archive").joinpath("assets", "page.css").read_text(encoding="utf-8")
     known = dict(pattern.findall(theme))
-    found = dict(pattern.findall(ours))
-    assert {*found} == {*SCHEME.stance.ids}
-    assert {stance: colours for stance, colours in found.items() if stance != "neutral"} == {
-        stance: known[stance] for stance in found if stance != "neutral"
+    colours = dict(pattern.findall(ours))
+    assert {*colours} == {*SCHEME.stance.ids}
+    assert {stance: colour for stance, colour in colours.items() if stance != "neutral"} == {
+        stance: known[stance] for stance in colours if stance != "neutral"
     }
 
 
@@ -122,14 +122,14 @@ def test_every_actor_has_a_name_in_both_languages() -> None:
     assert not any(name.partition(": ")[2] in actors_tables.ROLES for name in actors_tables.names(roles, "de").values())
 
 
-def test_every_word_is_said_in_both_languages() -> None:
+def test_every_word_exists_in_both_languages() -> None:
     """With the same values filled in."""
     english, german = words("en"), words("de")
     assert english.keys() == german.keys()
     assert {key for key in english if {*re.findall(r"\{\w+\}", english[key])} != {*re.findall(r"\{\w+\}", german[key])}} == set()
     files = [file for file in resources.files("haltung.events.archive").joinpath("assets").iterdir() if file.name.endswith((".js", ".j2"))]
-    said = {key for file in files for key in re.findall(r'(?:say|counted|word)\("(\w+)"', file.read_text(encoding="utf-8"))}
-    assert said - english.keys() == set()
+    used = {key for file in files for key in re.findall(r'(?:say|counted|word)\("(\w+)"', file.read_text(encoding="utf-8"))}
+    assert used - english.keys() == set()
 
 
 # ---- the series
@@ -145,29 +145,23 @@ def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> N
     class and no intensity.
     """
     archive = read([lines(tmp_path / "e.jsonl")])
-    found = series(folded(select(archive.events, Selection())), archive, ("USA", "RUS"))
-    assert found.months == ("2020-01", "2020-02", "2020-03", "2020-04", "2020-05", "2020-06")
-    assert [one.counts for one in found.summed] == [(0, 0, 1, 1, 0), (0, 0, 1, 0, 0), (0, 0, 0, 0, 0), (1, 0, 0, 0, 1), (0,) * 5, (0,) * 5]
-    assert [one.is_gap for one in found.summed] == [False, False, True, False, False, False]
+    pair = series(folded(select(archive.events, Selection())), archive, ("USA", "RUS"))
+    assert pair.months == ("2020-01", "2020-02", "2020-03", "2020-04", "2020-05", "2020-06")
+    assert [one.counts for one in pair.summed] == [(0, 0, 1, 1, 0), (0, 0, 1, 0, 0), (0, 0, 0, 0, 0), (1, 0, 0, 0, 1), (0,) * 5, (0,) * 5]
+    assert [one.is_gap for one in pair.summed] == [False, False, True, False, False, False]
     january = [one.intensity for one in EVENTS[:2] if one.intensity is not None]
-    assert [one.intensity for one in found.summed] == [
-        pytest.approx(sum(january) / 2),
-        EVENTS[2].intensity,
-        None,
-        EVENTS[4].intensity,
-        None,
-        None,
-    ]
-    assert [sum(one.counts) for one in found.there] == [2, 0, 0, 1, 0, 0]
-    assert [sum(one.counts) for one in found.back] == [0, 1, 0, 1, 0, 0]
-    assert (len(found.events), found.gaps, found.undated) == (5, 1, 0)
+    mean = pytest.approx(sum(january) / 2)
+    assert [one.intensity for one in pair.summed] == [mean, EVENTS[2].intensity, None, EVENTS[4].intensity, None, None]
+    assert [sum(one.counts) for one in pair.there] == [2, 0, 0, 1, 0, 0]
+    assert [sum(one.counts) for one in pair.back] == [0, 1, 0, 1, 0, 0]
+    assert (len(pair.events), pair.gaps, pair.undated) == (5, 1, 0)
 
 
-def test_a_series_goes_as_far_as_it_was_asked_for(tmp_path: Path) -> None:
+def test_a_series_goes_as_far_as_since_and_until(tmp_path: Path) -> None:
     """Articles outside do not make it longer."""
     archive = read([lines(tmp_path / "e.jsonl")])
-    chosen = select(archive.events, Selection(since="2020-02-01", until="2020-04-30"))
-    assert series(chosen, archive, ("RUS", "USA"), "2020-02-01", "2020-04-30").months == ("2020-02", "2020-03", "2020-04")
+    selected = select(archive.events, Selection(since="2020-02-01", until="2020-04-30"))
+    assert series(selected, archive, ("RUS", "USA"), "2020-02-01", "2020-04-30").months == ("2020-02", "2020-03", "2020-04")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +172,7 @@ def test_a_series_goes_as_far_as_it_was_asked_for(tmp_path: Path) -> None:
         (("FRA", "USA"), "no event is between FRA and USA; FRA has some with DEU, and USA has some with RUS"),
     ],
 )
-def test_a_pair_that_has_no_series_is_told_with_those_that_have(tmp_path: Path, pair: tuple[str, str], message: str) -> None:
+def test_a_pair_without_a_series_is_refused_with_those_that_have_one(tmp_path: Path, pair: tuple[str, str], message: str) -> None:
     """A name is taken for the code that was meant."""
     archive = read([lines(tmp_path / "e.jsonl")])
     with pytest.raises(UserError, match=re.escape(message)):
@@ -216,7 +210,7 @@ def test_a_text_can_not_become_a_part_of_the_page(here: Path) -> None:
     assert drawn(here / "n.html")["sentences"] == [evil]
 
 
-def test_inside_keep_leaves_each_an_actor_of_its_own(here: Path) -> None:
+def test_inside_keep_leaves_each_a_separate_actor(here: Path) -> None:
     """The opposition stays apart."""
     assert main(["network", "input=events.jsonl", "output=n.html", "inside=keep"]) == 0
     assert ["USA-OPP", "United States: opposition"] in drawn(here / "n.html")["actors"]
@@ -251,10 +245,10 @@ def test_the_suffix_of_the_series_decides_and_without_one_both_are_written(here:
 
 def test_the_same_archive_gives_the_same_files(here: Path) -> None:
     """Byte by byte, so that a changed picture means changed events."""
-    words_ = ["network", "input=events.jsonl", "output=n.html", "pair=USA,RUS", "series=s", "directions=apart"]
-    assert main(words_) == 0
+    arguments = ["network", "input=events.jsonl", "output=n.html", "pair=USA,RUS", "series=s", "directions=apart"]
+    assert main(arguments) == 0
     before = {path.name: path.read_bytes() for path in here.iterdir()}
-    assert main(words_) == 0
+    assert main(arguments) == 0
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
 
 
@@ -273,7 +267,7 @@ def test_several_files_and_several_labels_are_given_with_commas(here: Path) -> N
     assert [name for name, *_ in drawn(here / "n.html")["stances"]] == ["support", "threat"]
 
 
-def test_a_date_that_can_not_be_right_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_date_that_can_not_be_right_is_reported(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One slip makes a calendar of centuries, which is drawn all the same."""
     lines(here / "e.jsonl", [*EVENTS, event("USA", "RUS", date="0001-01-01")])
     assert main(["network", "input=e.jsonl", "output=n.html", "pair=USA,RUS", "series=s"]) == 0

@@ -36,27 +36,25 @@ EVENTS = (
 
 
 class Visit:
-    """Somebody who opens a file from the disk; what goes wrong behind the page and what it asks for
-    is kept.
-    """
+    """Somebody who opens a file from the disk; records the page's errors and requests."""
 
     def __init__(self, browser: Browser, file: Path, **options: Any) -> None:
         self.context = browser.new_context(**{"locale": "de-DE", "viewport": {"width": 1280, "height": 1000}, **options})
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(20_000)
         self.file = file
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None)
+        self.page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
         self.page.goto(file.as_uri())
 
     def close(self) -> None:
-        """End the visit, which asked for nothing but the file."""
+        """End the visit, which requested nothing but the file."""
         self.context.close()
         assert self.complaints == []
-        assert self.asked == [self.file.as_uri()]
+        assert self.requests == [self.file.as_uri()]
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +84,12 @@ def page(browser: Browser, folder: Path) -> Iterator[Page]:
 
 
 def arrow(page: Page, name: str) -> Any:
-    """An arrow of the network by the beginning of what a screen reader says of it."""
+    """An arrow of the network by the beginning of its name for a screen reader."""
     return page.locator(f"#network .arrow[aria-label^='{name}']")
 
 
 def test_each_pair_is_an_arrow_of_its_most_frequent_stance(page: Page) -> None:
-    """Both directions apart, said in words, marked by colour, dashes and three letters."""
+    """Both directions apart, in words, marked by colour, dashes and three letters."""
     expect(page.locator("#network .arrow")).to_have_count(6)
     towards = arrow(page, "USA → Russland")
     expect(towards).to_have_attribute("aria-label", "USA → Russland: 3 Ereignisse, meist Kritik (2)")
@@ -108,12 +106,12 @@ def test_no_actor_covers_another_and_all_are_inside(page: Page) -> None:
     """Also under their full names."""
     boxes = "all => all.map(it => it.getBBox()).map(({x, y, width, height}) => [x, y, x + width, y + height])"
     for _ in range(2):
-        found = page.locator("#network .node rect").evaluate_all(boxes)
+        nodes = page.locator("#network .node rect").evaluate_all(boxes)
         width, height = (float(page.locator("#network").get_attribute(side)) for side in ("width", "height"))
-        assert len(found) == 5
-        assert all(x >= 0 and y >= 0 and right <= width and bottom <= height for x, y, right, bottom in found)
-        apart = [one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1] for one in found for other in found]
-        assert sum(not each for each in apart) == len(found)  # each covers itself
+        assert len(nodes) == 5
+        assert all(x >= 0 and y >= 0 and right <= width and bottom <= height for x, y, right, bottom in nodes)
+        apart = [one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1] for one in nodes for other in nodes]
+        assert sum(not each for each in apart) == len(nodes)  # each covers itself
         page.get_by_label("Namen statt Kürzel").check()
     assert "Russland" in page.locator("#network .node text").all_text_contents()
 
@@ -183,7 +181,7 @@ def test_the_slider_leaves_the_months_between_its_thumbs(page: Page) -> None:
 
 
 def test_a_thumb_is_dragged_by_a_mouse(page: Page) -> None:
-    """Each of the two, though they lie on one line."""
+    """Each of the two, though they are on one line."""
     line = page.locator(".time .line").bounding_box()
     assert line
     foot = line["y"] + line["height"] - 9
@@ -208,7 +206,7 @@ def test_the_window_moves_on_by_itself_and_stops_at_the_end(page: Page) -> None:
 
 
 def test_topic_fewest_and_inside_narrow_and_widen(page: Page) -> None:
-    """And what is not drawn is told with its number."""
+    """And a line counts what is not drawn."""
     expect(page.locator("#status")).to_have_text(
         "8 Ereignisse in 6 Pfeilen gezeichnet. Nicht gezeichnet: 1 Ereignis innerhalb eines Akteurs."
     )
@@ -246,9 +244,9 @@ def test_the_table_says_the_same_in_words(page: Page) -> None:
 
 
 def test_network_and_matrix_can_be_walked_through_by_keyboard(page: Page) -> None:
-    """One stop of the tabulator for arrows, actors and cells each; arrow keys move, Enter keeps."""
-    for place in ("#network .arrow", "#network .node", "#matrix button"):
-        assert page.locator(f"{place}[tabindex='0']").count() == 1
+    """One stop of the tabulator for arrows, actors and cells each; arrow keys move, Enter picks."""
+    for selector in ("#network .arrow", "#network .node", "#matrix button"):
+        assert page.locator(f"{selector}[tabindex='0']").count() == 1
     arrow(page, "USA → Russland").focus()
     page.keyboard.press("ArrowRight")
     focused = page.locator("#network .arrow:focus")
@@ -264,7 +262,7 @@ def test_network_and_matrix_can_be_walked_through_by_keyboard(page: Page) -> Non
 
 
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, folder: Path) -> None:
-    """At 360 pixels; a tap keeps an arrow, and the picture comes before its controls."""
+    """At 360 pixels; a tap selects an arrow, and the picture comes before its controls."""
     for name in ("network.html", "series.html"):
         visit = Visit(browser, folder / name, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -331,12 +329,12 @@ def test_axe_finds_no_fault(browser: Browser, folder: Path, name: str, scheme: s
 
 
 def test_five_thousand_events_of_a_hundred_and_fifty_actors_stay_fluent(browser: Browser, tmp_path: Path) -> None:
-    """The forty heaviest are drawn and the rest is told; a step of the slider takes a fraction of a
-    second even on a busy machine.
+    """The forty heaviest are drawn and the rest is counted; a step of the slider takes a
+    fraction of a second even on a busy machine.
     """
     chance = random.Random(1)
     codes = [f"{first}{second}X" for first in "ABCDEFGHIJKLMNO" for second in "ABCDEFGHIJ"]
-    weights = [1 / (place + 1) ** 0.7 for place in range(150)]
+    weights = [1 / (index + 1) ** 0.7 for index in range(150)]
     start = datetime.date(2010, 1, 1)
     stances = ("support", "cooperation", "request", "warning", "criticism", "threat", "rejection", "coercion")
     events = []

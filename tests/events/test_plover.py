@@ -48,12 +48,12 @@ def test_every_stance_maps_to_exactly_the_events_of_its_label() -> None:
     none.
     """
     rules = crosswalk.load().rules
-    found = {stance: {rule.plover.event for rule in of_stance} - {""} for stance, of_stance in rules.items()}
-    assert found == {stance: set(events) for stance, events in scheme_stances().items()}
+    events = {stance: {rule.plover.event for rule in of_stance} - {""} for stance, of_stance in rules.items()}
+    assert events == {stance: set(of_stance) for stance, of_stance in scheme_stances().items()}
 
 
 def test_every_row_is_in_plovers_range() -> None:
-    """A quad class of 1 to 4 that goes with its intensity's sign, and whose figures they are."""
+    """A quad class of 1 to 4 that goes with its intensity's sign, and their source."""
     for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance):
         plover = rule.plover
         assert rule.basis
@@ -114,8 +114,8 @@ def test_the_file_says_its_version() -> None:
 )
 def test_the_sentences_words_choose_among_a_stances_events(stance: str, text: str, expected: tuple[str, str]) -> None:
     """Whole words, in any case, with separable verbs found apart."""
-    found = event(stance, text)
-    assert (found.event, found.mode) == expected
+    plover = event(stance, text)
+    assert (plover.event, plover.mode) == expected
 
 
 def test_a_word_is_found_in_any_notation() -> None:

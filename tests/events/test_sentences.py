@@ -1,4 +1,4 @@
-"""Sentences of a German text, with their places in it."""
+"""Sentences of a German text, with their positions in it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def texts(text: str) -> list[str]:
 @example("Nein. " * 900)
 def test_every_visible_character_belongs_to_exactly_one_sentence(text: str) -> None:
     """Places increase, never overlap, and lead back to the text as it was given."""
-    place = 0
+    position = 0
     for sentence in split(text):
-        assert place <= sentence.start < sentence.end <= len(text)
-        left_out = text[place : sentence.start]
+        assert position <= sentence.start < sentence.end <= len(text)
+        left_out = text[position : sentence.start]
         assert all(character.isspace() or _unseen(character) for character in left_out)
         assert sentence.text == text[sentence.start : sentence.end] == sentence.text.strip()
-        place = sentence.end
-    assert all(character.isspace() or _unseen(character) for character in text[place:])
+        position = sentence.end
+    assert all(character.isspace() or _unseen(character) for character in text[position:])
 
 
 def _unseen(character: str) -> bool:
@@ -86,8 +86,8 @@ def test_a_text_broken_to_a_width_is_read_across_its_lines() -> None:
     ]
 
 
-def test_soft_hyphens_and_combining_accents_move_no_place() -> None:
-    """The splitter composes and drops them; the places are those of the given text all the same."""
+def test_soft_hyphens_and_combining_accents_move_no_position() -> None:
+    """The splitter composes and drops them; positions are those of the given text all the same."""
     text = "\ufeffDie U\u0308ber\u00adga\u00adbe an O\u0308sterreich z. B. gelang. Bern zo\u0308gerte."
     first, second = split(text)
     assert first == Sentence(1, text.index(" Bern"), text[1 : text.index(" Bern")])
@@ -103,6 +103,6 @@ def test_a_text_of_nothing_has_no_sentences(text: str) -> None:
 def test_the_acceptance_article_is_split_as_it_was_labelled(shared: Path) -> None:
     """All 13 segments, to the character, and the line of advertising apart from them."""
     gold = [json.loads(line) for line in (shared / "seed/gold.jsonl").read_text(encoding="utf-8").splitlines()]
-    found = {(sentence.start, sentence.end) for sentence in split((shared / "seed/article.txt").read_text(encoding="utf-8"))}
-    assert {(row["start"], row["end"]) for row in gold} <= found
-    assert len(found) == len(gold) + 1
+    spans = {(sentence.start, sentence.end) for sentence in split((shared / "seed/article.txt").read_text(encoding="utf-8"))}
+    assert {(row["start"], row["end"]) for row in gold} <= spans
+    assert len(spans) == len(gold) + 1
