@@ -46,7 +46,7 @@ CHOICES = {
 }
 
 FIRST, LAST = "0001-01-01", "9999-12-31"
-DATES = "YYYY-MM-DD, YYYY-MM, YYYY"
+_DATES = "YYYY-MM-DD, YYYY-MM, YYYY"
 _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
@@ -109,7 +109,7 @@ def day(date: str) -> str:
     if not date:
         return ""
     if not is_date(date[:10]):
-        raise UserError(f"the date is '{date}'; expected {DATES} or nothing")
+        raise UserError(f"the date is '{date}'; expected {_DATES} or nothing")
     return first_day(date[:10])
 
 
@@ -189,7 +189,7 @@ def _check(row: ActorRow) -> None:
                 if ":" in name:
                     one_of(f"{row.where}: the class of '{name}'", name.partition(":")[2], CHOICES["states", "class"])
         if column in ("from", "to") and cell and not is_date(cell):
-            raise UserError(f"{row.where}: {column} is '{cell}'; expected {DATES} or nothing")
+            raise UserError(f"{row.where}: {column} is '{cell}'; expected {_DATES} or nothing")
     if row.table != "states" and not row["name"]:
         raise UserError(f"{row.where}: the name is empty")
     for column in ("name", "names", "surname", "adjective", "people"):

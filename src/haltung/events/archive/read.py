@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from haltung.actors.tables import DATES, first_day, is_date, last_day
+from haltung.actors.tables import first_day, is_date, last_day
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.events import plover as crosswalk
 from haltung.events.records import COLUMNS, Event
@@ -160,7 +160,7 @@ def day(key: str, text: str | None, last: bool = False) -> str:
     if not text:
         return ""
     if not is_date(text):
-        raise UserError(f"{key} is '{text}'; expected a date as {DATES}")
+        raise UserError(f"{key} is '{text}'; expected a date as YYYY-MM-DD, YYYY-MM or YYYY")
     return last_day(text) if last else first_day(text)
 
 
