@@ -1,10 +1,10 @@
-"""An archive of events that is read back and chosen from."""
+"""An archive of events that is read back and selected from."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,9 @@ def test_a_broken_line_is_told_with_file_and_line(tmp_path: Path, name: str, con
         ({"source": None}, "source of an event is None, expected text"),
     ],
 )
-def test_a_wrong_value_of_an_event_is_told(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_of_an_event_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     """With file and line too."""
-    row = {"id": "a", "events": [EVENTS[0].to_dict() | change]}
+    row = {"id": "a", "events": [asdict(EVENTS[0]) | change]}
     (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(message)):
         read([tmp_path / "a.jsonl"])
@@ -92,7 +92,7 @@ def test_a_line_separator_inside_a_sentence_ends_no_line(tmp_path: Path) -> None
 
 def test_a_file_name_that_is_no_unicode_is_read_back(tmp_path: Path) -> None:
     """An article's id comes from its file's name; the odd byte is an escape in JSON."""
-    row = json.dumps({"id": "stra\udcdfe", "events": [EVENTS[0].to_dict() | {"article": "stra\udcdfe"}]})
+    row = json.dumps({"id": "stra\udcdfe", "events": [asdict(EVENTS[0]) | {"article": "stra\udcdfe"}]})
     (tmp_path / "a.jsonl").write_text(row, encoding="utf-8")
     assert read([tmp_path / "a.jsonl"]).events[0].article == "stra\udcdfe"
 

@@ -18,8 +18,6 @@ from haltung.events.archive.series import Month, Series
 from haltung.events.records import Event
 from haltung.labels import Task
 
-_NETWORK_SCRIPTS = ("words.js", "tally.js", "network.js", "panel.js", "matrix.js", "time.js", "page.js")
-
 
 def network_page(
     network: Network, archive: Archive, tasks: Mapping[str, Task], language: str, *, fewest: int = 1, notes: Sequence[str] = ()
@@ -35,8 +33,9 @@ def network_page(
     all_notes = [*notes, say(language, "machine")]
     if undated and months > 1:
         all_notes.insert(0, say(language, "undated", events=counted(language, "events", undated)))
+    scripts = ("words.js", "tally.js", "network.js", "panel.js", "matrix.js", "time.js", "page.js")
     return _page(
-        "network.html.j2", ("page.css", "network.css"), _NETWORK_SCRIPTS, content, language,
+        "network.html.j2", ("page.css", "network.css"), scripts, content, language,
         summary=summary(network, language), slider="months" if months > 1 else "one_month" if months else "no_dates", notes=all_notes,
     )  # fmt: skip
 
