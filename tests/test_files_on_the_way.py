@@ -30,12 +30,12 @@ from haltung.corpus.readers.tables import Jsonl
 from haltung.corpus.split import Stratified
 from haltung.corpus.store import Prepared
 from haltung.evaluation.predictions import read_predictions, score, write_predictions
-from haltung.experiments.train import Plan, train
+from haltung.experiments.evaluate import calibration_of
+from haltung.experiments.train import Plan, calibrate, train
 from haltung.models import bundle
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 from haltung.tracking import Store
-from haltung.training.calibrate import calibrate
 from haltung.training.recipe import Training
 
 PACKAGE = f"{Path(haltung.__file__).parent}/"
@@ -218,7 +218,7 @@ def test_predictions_become_a_report(trained: Trained, counter: FileCounter, tmp
     """Metrics with intervals, calibration, error analysis, and the page."""
     from haltung.evaluation.metrics.classification import evaluate, with_intervals
     from haltung.evaluation.report import page
-    from haltung.experiments.evaluate import analyse_errors, calibration_of
+    from haltung.experiments.evaluate import analyse_errors
 
     model, segments = bundle.load(trained.bundle), trained.corpus.segments("test")
     write_predictions(tmp_path / "test.parquet", score(segments, model.predict(segments), trained.corpus.scheme, "tiny", "test"))

@@ -11,6 +11,7 @@ import yaml
 import tiny
 from command_line import CORPUS, LINEAR, SCHEME, run_here, store_in
 from haltung import tracking
+from haltung.corpus.stratify import subsample
 from haltung.evaluation.predictions import read_predictions
 from haltung.experiments.evaluate import TrainedModel, evaluate, models_of
 from haltung.models import bundle
@@ -155,6 +156,22 @@ def test_a_split_of_which_a_tenth_is_known_is_refused(linear_home: Path, known: 
     done = run_here("evaluate", "run=plain-1", *words, cwd=linear_home)
     assert done.returncode == (2 if refused else 0), done.stderr
     assert (f"{known} of the 40 segments" in done.stderr) == refused
+
+
+@pytest.mark.slow
+def test_a_model_of_a_share_of_train_lists_that_share_and_dev_alone(linear_home: Path) -> None:
+    """The rest of the train split is new to it."""
+    from haltung.corpus.store import load
+
+    corpus = load(linear_home / "data/prepared/jsonl")
+    train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
+    learned = {(segment.text, segment.target) for segment in (*subsample(train_split, 0.5, 1), *dev_split)}
+    both = [*train_split, *dev_split]
+    known = [segment.id for segment in both if (segment.text, segment.target) in learned]
+    half, whole = (tracking.bundle_folder(tracking.find(store_in(linear_home), run)) for run in ("lc-0.5-1", "lc-1-1"))
+    assert bundle.known_segments(half, both) == known
+    assert bundle.known_segments(whole, both) == [segment.id for segment in both]
+    assert len(known) < len(both)
 
 
 def _train_split(home: Path) -> list[Segment]:

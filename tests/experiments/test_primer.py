@@ -9,7 +9,7 @@ import pytest
 
 import tiny
 from haltung import labels
-from haltung.experiments.primer import primer_of
+from haltung.experiments.evaluate import primer_of
 from haltung.labels import Scheme
 from haltung.records import Prediction, Segment
 

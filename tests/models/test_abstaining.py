@@ -14,6 +14,7 @@ import pytest
 import tiny
 from haltung.evaluation.metrics.calibration import thresholds
 from haltung.evaluation.predictions import score
+from haltung.experiments.train import calibrate
 from haltung.models import bundle
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
@@ -21,7 +22,6 @@ from haltung.models.linear import LinearModel, fit
 from haltung.models.predictor import Model, abstained
 from haltung.models.spec import LinearSpec
 from haltung.records import Segment
-from haltung.training.calibrate import calibrate
 
 
 def _noisy(count: int, seed: int) -> list[Segment]:

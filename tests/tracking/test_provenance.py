@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from haltung import tracking
-from haltung.tracking.provenance import git_state
+from haltung.tracking.write import git_state
 
 
 def test_provenance_names_command_libraries_and_machine() -> None:

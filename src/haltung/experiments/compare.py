@@ -33,7 +33,6 @@ class _NamedRuns:
 
     @property
     def first(self) -> RunRecord:
-        """The run that was named first."""
         return self.parts[0][0]
 
     @property
@@ -52,26 +51,24 @@ class _NamedRuns:
 def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | None = None) -> list[System]:
     """Return the runs as systems to compare, with their predictions.
 
-    Args:
-        store: where the runs are.
-        names: ids, beginnings of ids, or names. A parent run stands for its seeds, a sweep for
-            those of its best recipe; several joined by "+" are seeds of one recipe that were
-            trained one by one.
-        split: ``dev``, ``test``, or ``folds`` for the predictions of cross-validations.
-        corpus: whose split; None: the corpus that each run was trained on.
+    ``names`` are ids, beginnings of ids, or names. A parent run stands for its seeds, a sweep for
+    those of its best recipe; several joined by "+" are seeds of one recipe that were trained one by
+    one. ``split`` is ``dev``, ``test``, or ``folds`` for the predictions of cross-validations; it
+    is that of ``corpus``, or of the corpus that each run was trained on.
 
-    Raises:
-        UserError: fewer than two runs, one of them twice, unknown or still running, without
-            predictions, joined by "+" with another recipe, or on another split or scheme.
+    Raises ``UserError`` for fewer than two runs, one named twice, unknown or still running, without
+    predictions, joined by "+" with another recipe, or on another split or scheme.
     """
     if len(names) < 2:
         raise UserError(f"{len(names)} run{'' if len(names) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
     named = [_named(store, name, split) for name in names]
     _refuse_twice(named)
     digests = [{_digest(member, split, corpus) for member in runs.members} for runs in named]
+    names = [runs.name for runs in named]
     systems = [
         System(
-            _distinct_name(runs, named),
+            # With an id if others have the same name.
+            runs.name if names.count(runs.name) == 1 else f"{runs.name} ({runs.first.id[:8]})",
             tuple(_predictions(member, split, corpus) for member in runs.members),
             tuple(member.id for member in runs.members),
             max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in runs.members),
@@ -88,26 +85,14 @@ def save(
 ) -> tuple[Path | None, str]:  # fmt: skip
     """Write the comparison's page, tables and plots to ``folder``, and track them in ``store``.
 
-    Args:
-        comparison: of ``systems``.
-        systems: as ``read`` returns them.
-        command: the words of the command line.
-        language: of the page.
-        folder: None: the files are tracked only.
-        store: None: nothing is tracked.
-
-    Returns:
-        The page, None if there is neither folder nor store; and the id of the run, or "".
-
-    Raises:
-        UserError: the store can't be reached.
+    ``systems`` are those that were compared. Without a folder the files are tracked only, without a
+    store nothing is tracked. Return the page, None if there is neither, and the id of the run, or
+    "".
     """
     if folder is None and store is None:
         return None, ""
-    details = {
-        "command": tracking.provenance(command)["haltung.command"],
-        **{system.name: ", ".join(id[:8] for id in system.ids) for system in systems},
-    }
+    ids = {system.name: ", ".join(id[:8] for id in system.ids) for system in systems}
+    details = {"command": tracking.provenance(command)["haltung.command"], **ids}
     with tempfile.TemporaryDirectory() as scratch:
         target = folder or Path(scratch) / "comparison"
         report.write(target, comparison, systems[0].runs[0].scheme, language, details)
@@ -120,9 +105,9 @@ def save(
 def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
     """Return what makes the recipe in a run's config, as flat keys and values.
 
-    The source of the corpus and its split are left out: the digest of the split compares them.
-    Paths of classes (``_target_``) are left out too: they change when a class is moved, and
-    classes differ in their keys.
+    Source and split of the corpus are left out, since the split's digest compares them, and so are
+    paths of classes (``_target_``): they change when a class is moved, and classes differ in their
+    keys.
     """
     parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
     parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in DIGESTED}
@@ -191,12 +176,6 @@ def _refuse_twice(named: Sequence[_NamedRuns]) -> None:
                 part = "" if member.id == other.id == record.id else f", as a part of {(other if record.id == member.id else record).name}"
                 raise UserError(f"the run {member.name} ({member.id[:8]}) is named twice{part}; name runs that differ")
             seen[member.id] = record
-
-
-def _distinct_name(runs: _NamedRuns, named: Sequence[_NamedRuns]) -> str:
-    """Return the name of the runs, with an id if others have the same name."""
-    alone = sum(other.name == runs.name for other in named) == 1
-    return runs.name if alone else f"{runs.name} ({runs.first.id[:8]})"
 
 
 def _key(record: RunRecord, split: str, corpus: str | None) -> str:

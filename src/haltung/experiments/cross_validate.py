@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -29,10 +30,9 @@ class CrossValidation:
     """A finished cross-validation.
 
     ``evaluation`` is over the out-of-fold predictions of the whole corpus, ``summary`` has mean and
-    standard deviation over the folds, ``folder`` holds report and predictions. The standard
-    deviation says how much folds differ; it is no standard error, since the folds' training parts
-    overlap (Bengio and Grandvalet 2004, "No unbiased estimator of the variance of k-fold
-    cross-validation").
+    standard deviation over the folds, ``folder`` holds report and predictions. The deviation says
+    how much folds differ; it is no standard error, since the folds' training parts overlap (Bengio
+    and Grandvalet 2004, "No unbiased estimator of the variance of k-fold cross-validation").
     """
 
     run: str
@@ -46,14 +46,11 @@ class CrossValidation:
 def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int, EvaluationResult], None]) -> CrossValidation:
     """Train each fold, score it on its held-out part, and join the predictions.
 
-    Args:
-        plans: one for each fold, of one name; the test splits of their corpora are disjoint, and
-            together they are the whole corpus.
-        store: where to track.
-        callback: gets the number of each fold, from 1 on, and its result on its held-out part.
+    There is a plan for each fold, all of one name; the test splits of their corpora are disjoint,
+    and together they are the whole corpus. ``callback`` gets the number of each fold, from 1 on,
+    and its result on its held-out part.
 
-    Raises:
-        UserError: as ``train``, or two folds hold out the same segment.
+    Raises ``UserError`` as ``train``, or if two folds hold out the same segment.
     """
     first, name = plans[0], f"{plans[0].name}-folds"
     plans = [replace(plan, name=f"{plan.name}-fold-{fold}") for fold, plan in enumerate(plans, start=1)]
@@ -62,14 +59,14 @@ def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int,
     ids = [segment.id for part in held_out for segment in part]
     if len(set(ids)) < len(ids):
         raise UserError("two folds hold out the same segment; all folds need the same splits@corpus.split=kfold, with one seed")
-    scheme = first.corpus.scheme
+    scheme, whole = first.corpus.scheme, [plan.corpus.whole() for plan in plans]
     tags = {
         "haltung.kind": KEY,
         "haltung.corpus": first.corpus.name,
         "haltung.scheme": scheme.name,
         "haltung.scheme_digest": scheme.digest(),
         # Over all tasks of the corpus, so that models of some of them can be compared.
-        f"haltung.digest.{KEY}": _digest(plans),
+        f"haltung.digest.{KEY}": split_digest([row for corpus in whole for row in corpus.segments("test")], whole[0].scheme),
         **tracking.provenance(first.command),
     }
     with tracked(directory, f"{name}-{first.seed}", store, tags, {**first.config, "seed": first.seed}, resume=first.resume) as parent:
@@ -90,46 +87,24 @@ def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int,
     return CrossValidation(parent.id, parent.name, parent.where, directory / KEY, result, summary)
 
 
-def _digest(plans: Sequence[Plan]) -> str:
-    """Return the digest of all held-out parts together."""
-    whole = [plan.corpus.whole() for plan in plans]
-    return split_digest([segment for corpus in whole for segment in corpus.segments("test")], whole[0].scheme)
-
-
 def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
-    """Join the predictions of all held-out parts, sorted by id, so that two runs match row by row.
-
-    Raises:
-        UserError: there are none.
-    """
-    if not parts:
-        raise UserError("no folds to put together; expected at least two")
+    """Join the predictions of the held-out parts, sorted by id, so that runs match row by row."""
     ids = [id for part in parts for id in part.ids]
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
     # A segment without an article is numbered within its part; numbers of two parts must differ.
     groups = [f"{group}/{number}" if group.startswith("\0") else group for number, part in enumerate(parts) for group in part.groups]
     first = parts[0]
-    return ScoredSplit(
-        tuple(ids),
-        tuple(groups),
-        first.scheme,
-        {task: np.concatenate([part.probabilities[task] for part in parts]) for task in first.probabilities},
-        {task: np.concatenate([part.gold[task] for part in parts]) for task in first.gold},
-        first.corpus,
-        KEY,
-    ).subset(order)
+    probabilities = {task: np.concatenate([part.probabilities[task] for part in parts]) for task in first.probabilities}
+    gold = {task: np.concatenate([part.gold[task] for part in parts]) for task in first.gold}
+    return ScoredSplit(tuple(ids), tuple(groups), first.scheme, probabilities, gold, first.corpus, KEY).subset(order)
 
 
 def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
-    """Return mean and standard deviation (n-1) over folds of each headline metric.
-
-    A task that some fold has no label of is left out.
-    """
+    """Return mean and deviation (n-1) of the headline metrics, of the tasks that each fold has."""
     first = folds[0]
     tasks = [name for name in first.tasks if all(name in fold.tasks for fold in folds)]
-    values = {name: {metric: tuple(float(getattr(fold.tasks[name], metric)) for fold in folds) for metric in HEADLINE} for name in tasks}
-    spreads = {
-        name: {metric: Spread(fmean(row), stdev(row) if len(row) > 1 else None, row) for metric, row in rows.items()}
-        for name, rows in values.items()
-    }
+    spreads: dict[str, dict[str, Spread]] = {name: {} for name in tasks}
+    for name, metric in product(tasks, HEADLINE):
+        row = tuple(float(getattr(fold.tasks[name], metric)) for fold in folds)
+        spreads[name][metric] = Spread(fmean(row), stdev(row) if len(row) > 1 else None, row)
     return Summary(first.corpus, KEY, sum(fold.n for fold in folds), len(folds), spreads)

@@ -22,8 +22,6 @@ from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.pipeline import load_predictor
 from haltung.records import Dyad
 
-SPLITS = ("dev", "test")
-
 
 @dataclass(frozen=True)
 class DyadScores:
@@ -52,33 +50,24 @@ class Tuned:
 
 
 def label_split(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> GoldArticles:
-    """Label a split with a model of stances, and find its actors.
+    """Label a split with a model of stances (trained or exported), and find its actors.
 
-    Args:
-        bundle: of the model, trained or exported.
-        corpus: its segments have gold dyads.
-        split: ``dev`` or ``test``.
-        actors: a folder with further tables of actors.
-
-    Raises:
-        UserError: the split is unknown, empty or without gold dyads, or the bundle has no stances.
+    The corpus has gold dyads, ``split`` is ``dev`` or ``test``, ``actors`` a folder with further
+    tables of actors. Raises ``UserError`` if the split is unknown, empty or without gold dyads, or
+    the bundle has no stances.
     """
-    segments = corpus.segments(one_of("split", split, SPLITS))
+    segments = corpus.segments(one_of("split", split, ("dev", "test")))
     if not segments:
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to score dyads against")
     return scoring.read(segments, load_predictor(bundle), Actors.load(extra=actors))
 
 
 def tune(labelled: GoldArticles, dyads: Path, tuned_on: Mapping[str, Any]) -> Tuned:
-    """Find the thresholds of a dyad model that are best on a dev split, and write them beside it.
+    """Find the thresholds of a dyad model that are best on dev, and write them beside it.
 
-    Args:
-        labelled: a dev split, which the dyad model was not trained on.
-        dyads: the bundle of the dyad model.
-        tuned_on: what the file records beside the thresholds: corpus, split, command.
-
-    Raises:
-        UserError: the bundle is no dyad model.
+    The model in ``dyads`` was not trained on the labelled split. The file records ``corpus``,
+    ``split`` and ``command`` of ``tuned_on`` too. Raises ``UserError`` if the bundle is no dyad
+    model.
     """
     best, f1 = scoring.tune(labelled, scoring.answers(labelled, dyad_model.load(dyads)))
     thresholds.write(dyads, best, {"corpus": tuned_on["corpus"], "split": tuned_on["split"], "aim": f1, "command": tuned_on["command"]})
@@ -88,8 +77,7 @@ def tune(labelled: GoldArticles, dyads: Path, tuned_on: Mapping[str, Any]) -> Tu
 def score(labelled: GoldArticles, dyads: Path | None = None) -> DyadScores:
     """Score the dyads that word order and, if one is given, a dyad model find.
 
-    Raises:
-        UserError: the bundle is no dyad model.
+    Raises ``UserError`` if the bundle is no dyad model.
     """
     found = {"rules": scoring.found_by(WordOrder(), labelled)}
     codes = None
@@ -101,14 +89,10 @@ def score(labelled: GoldArticles, dyads: Path | None = None) -> DyadScores:
         found = {"model": [[one.dyad for one in row] for row in rows], **found}
         codes = [one.codes for one in answers]
         precisions = metrics.precisions(labelled.dyads, [[(one.probability, one.dyad) for one in row] for row in rows])
-    systems = {
-        name: metrics.evaluate_dyads(labelled.dyads, rows, labelled.names, codes if name == "model" else None)
-        for name, rows in found.items()
-    }
-    differences = {
-        part: metrics.f1_difference(labelled.dyads, found["model"], found["rules"], labelled.names, part)
-        for part in (metrics.PARTS if dyads is not None else ())
-    }
+    gold, names = labelled.dyads, labelled.names
+    systems = {name: metrics.evaluate_dyads(gold, rows, names, codes if name == "model" else None) for name, rows in found.items()}
+    parts = metrics.PARTS if dyads is not None else ()
+    differences = {part: metrics.f1_difference(gold, found["model"], found["rules"], names, part) for part in parts}
     swaps = {name: scoring.role_swaps(labelled.segments, rows) for name, rows in found.items()}
     return DyadScores(labelled, found, systems, differences, swaps, precisions)
 
@@ -116,12 +100,8 @@ def score(labelled: GoldArticles, dyads: Path | None = None) -> DyadScores:
 def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any], language: str = "en") -> None:
     """Write metrics (``dyads.json``), plot (``dyads.png``) and dyads (``found.jsonl``).
 
-    Args:
-        scores: to write.
-        folder: is made where it is missing.
-        title: stands under the plot.
-        source: what ``dyads.json`` begins with: command, corpus, split, bundles.
-        language: of the plot.
+    ``title`` stands under the plot; ``dyads.json`` begins with ``source``: command, corpus, split,
+    bundles.
     """
     folder.mkdir(parents=True, exist_ok=True)
     style.save(report.plot(scores.systems, title, language), folder / "dyads.png")

@@ -35,11 +35,7 @@ class EnsembleOutcome:
 
 
 def members_of(store: Store, names: Sequence[str]) -> list[TrainedModel]:
-    """Return the models with these names: bundle folders or runs (see ``models_of``).
-
-    Raises:
-        UserError: a run is unknown, or stands for no models.
-    """
+    """Return the models with these names: bundle folders or runs (see ``models_of``)."""
     members: list[TrainedModel] = []
     for name in names:
         is_bundle = (Path(name) / bundle.DESCRIPTION).is_file()
@@ -53,24 +49,15 @@ def combine(
 ) -> EnsembleOutcome:  # fmt: skip
     """Make one model of several, calibrate it, evaluate it on dev, and track it.
 
-    Args:
-        members: all trained on this corpus, as it is split now.
-        corpus: the weights are fitted on its dev split.
-        store: where to track.
-        name: of the run.
-        folder: the parent of all run directories.
-        config: as it is tracked.
-        command: the words of the command line.
-        language: of the report.
+    All members were trained on this corpus, as it is split now; the weights are fitted on its dev
+    split. ``folder`` is the parent of all run directories.
 
-    Raises:
-        UserError: a member is named twice, or was trained on another corpus, split or scheme, so
-            that it may have seen dev.
+    Raises ``UserError`` if a member is named twice, or was trained on another corpus, split or
+    scheme, so that it may have seen dev.
     """
     manifest = corpus.manifest
     names = [member.name for member in members]
-    twice = [member for number, member in enumerate(names) if member in names[:number]]
-    if twice:
+    if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{twice[0]} is named twice; an ensemble is made of different models")
     digests = []
     for member in members:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.comparison import with_intervals_of_means
-from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Mistake, Mistakes, Word, find_mistakes
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Mistakes, Word, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics import classification, minimal_pairs
@@ -19,8 +21,10 @@ from haltung.evaluation.metrics.calibration import CalibrationReport, measure
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
-from haltung.experiments.primer import TASK, PrimerResult, primer_of
-from haltung.labels import Scheme
+from haltung.evaluation.report.i18n import brackets, number, word
+from haltung.evaluation.statistics.bootstrap import wilson
+from haltung.files import shipped
+from haltung.labels import Scheme, Task
 from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
@@ -28,11 +32,40 @@ from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord
 
-SPLITS = ("dev", "test")
-
 # The share of a split that a model may know by coincidence: short sentences such as
 # "Das Gericht bestätigte das" are in several articles.
 _COINCIDENCES = 0.01
+
+# The task of the primer.
+_STANCE = "stance"
+
+
+@dataclass(frozen=True)
+class PrimerResult:
+    """For each stance, in the scheme's order, how many of ``total`` sentences are ``right``."""
+
+    right: Mapping[str, int]
+    total: Mapping[str, int]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right sentences; also the mean recall, since each stance has as many."""
+        return sum(self.right.values()) / sum(self.total.values())
+
+    def metrics(self) -> dict[str, float]:
+        """Return what is tracked: accuracy, and the recall of each stance."""
+        return {"accuracy": self.accuracy, **{f"recall_{stance}": self.right[stance] / n for stance, n in self.total.items()}}
+
+    def sentence(self, task: Task, language: str = "en") -> str:
+        """Return the result in words, with Wilson's interval and the stances found least."""
+        n = sum(self.total.values())
+        names = {label.id: label.name(language) for label in task.labels}
+        least = sorted(self.total, key=lambda stance: self.right[stance] / self.total[stance])[:3]
+        return word(
+            "primer", language, right=sum(self.right.values()), n=n,
+            share=f"{number(self.accuracy, language)} {brackets(wilson(self.accuracy, n), language)}",
+            least=", ".join(f"{names[stance]} {self.right[stance]}/{self.total[stance]}" for stance in least),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,11 +97,7 @@ class Evaluation:
 
 
 def models_of(record: RunRecord) -> list[TrainedModel]:
-    """Return the models that a run stands for: its own, or those of its seeds.
-
-    Raises:
-        UserError: see ``tracking.members``; or a bundle is not where the run has it.
-    """
+    """Return the models that a run stands for (``tracking.members``): its own, or its seeds'."""
     return [TrainedModel(member.name, tracking.bundle_folder(member), member) for member in tracking.members(record)]
 
 
@@ -79,24 +108,17 @@ def evaluate(
 ) -> Evaluation:  # fmt: skip
     """Score models on a split, write a report for each, and track results in the models' runs.
 
-    Args:
-        models: of one run (``models_of``), or of bundles.
-        corpus: to score on.
-        split: ``dev`` or ``test``.
-        own_corpus: whether the models were trained on this corpus, with the same splits.
-        group: the run of the models' seeds (``tracking.group``); gets mean, deviation and interval.
-        folder: gets a folder ``MODEL-CORPUS-SPLIT`` for each report.
-        command: the words of the command line.
-        language: of the reports.
-        errors: whether reports have an error analysis; it takes about as long again.
-        allow_seen: whether to score a model on segments of another corpus that it has learned from.
-        callback: gets the evaluation of each model.
+    ``models`` are those of one run (``models_of``), or bundles; ``own_corpus`` says whether they
+    were trained on this corpus, with the same splits. ``group``, the run of their seeds
+    (``tracking.group``), gets mean, deviation and interval. ``folder`` gets a folder
+    ``MODEL-CORPUS-SPLIT`` for each report; with ``errors``, reports have an error analysis, which
+    takes about as long again. ``allow_seen`` scores a model even on segments of another corpus that
+    it has learned from.
 
-    Raises:
-        UserError: the split is unknown, empty, of another scheme, or not that of the training, or
-            a model has learned from more than one in a hundred of its segments.
+    Raises ``UserError`` if the split is unknown, empty, of another scheme, or not that of the
+    training, or a model has learned from more than one in a hundred of its segments.
     """
-    one_of("split", split, SPLITS)
+    one_of("split", split, ("dev", "test"))
     if own_corpus:
         for model in models:
             _check_digest(model, corpus, split)
@@ -123,17 +145,11 @@ def evaluate_model(
 ) -> ModelEvaluation:  # fmt: skip
     """Score one model on a split, and write its report into ``folder`` and into its run.
 
-    ``seen`` of the segments are known to the model from its training; report and run say so.
-
-    Raises:
-        UserError: the model was trained with another label scheme, or the split is empty.
+    ``seen`` of the segments are known to the model from its training; report and run say so. Raises
+    ``UserError`` if the model has another label scheme, or the split is empty.
     """
     model, record = bundle.load(trained.bundle), trained.record
-    if model.scheme.digest() != corpus.scheme.digest():
-        raise UserError(
-            f"the model knows the scheme '{model.scheme.name}' (digest {model.scheme.digest()}), but the corpus '{corpus.name}' "
-            f"is labelled by '{corpus.scheme.name}' (digest {corpus.scheme.digest()}); {_scheme_hint(model.scheme, corpus.scheme)}"
-        )
+    check_scheme(model.scheme, corpus)
     if not segments:
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
     scored = score(segments, model.predict(segments, progress=True), corpus.scheme, corpus.name, split)
@@ -145,7 +161,7 @@ def evaluate_model(
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
         | ({"run": record.id} if record else {})
         | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
-        | ({"primer": primer.sentence(corpus.scheme[TASK], language)} if primer else {})
+        | ({"primer": primer.sentence(corpus.scheme[_STANCE], language)} if primer else {})
     )
     calibration = calibration_of(model, scored)
     analysis = None
@@ -182,17 +198,12 @@ def analyse_errors(
 ) -> ErrorAnalysis:  # fmt: skip
     """Return slices, name sensitivity, and mistakes with the words that led to them.
 
-    Args:
-        model: the one that ``scored`` is of; it predicts masked and swapped segments.
-        segments: the split.
-        scored: predictions and gold of these segments, in the same order.
-        explain: how many mistakes get word attributions, over all tasks; 0 needs no captum.
-        listed: how many mistakes are listed for each task.
-        draws: of each bootstrap.
-        seed: of the draws, and of the countries that replace others.
+    ``scored`` holds the model's predictions and the gold of these segments, in the same order.
+    ``explain`` mistakes, over all tasks, get word attributions (0 needs no captum), ``listed`` are
+    listed for each task. ``draws`` are those of each bootstrap; ``seed`` decides them, and the
+    countries that replace others.
 
-    Raises:
-        UserError: captum or cleanlab is not installed, or no segment is labelled.
+    Raises ``UserError`` if captum or cleanlab is not installed, or no segment is labelled.
     """
     mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, listed), explain)
     return ErrorAnalysis(
@@ -204,6 +215,36 @@ def analyse_errors(
         sum(bool(mistake.words) for mistake in mistakes.mistakes),
         gap,
     )
+
+
+def primer_of(model: Predictor) -> PrimerResult | None:
+    """Return a model's result on ``data/primer``, each sentence read without context.
+
+    None if the model does not know exactly the primer's stances.
+    """
+    lines = (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    gold = [row["stance"] for row in rows]
+    task = next((task for task in model.scheme if task.name == _STANCE), None)
+    if task is None or task.kind != "single" or set(task.ids) != set(gold):
+        return None
+    predictions = model.predict([Segment(row["id"], row["text"]) for row in rows])
+    total = Counter(gold)
+    right = Counter(label for label, prediction in zip(gold, predictions, strict=True) if prediction.labels[_STANCE] == label)
+    return PrimerResult({stance: right[stance] for stance in task.ids}, {stance: total[stance] for stance in task.ids})
+
+
+def check_scheme(model: Scheme, corpus: Prepared) -> None:
+    """Raise ``UserError`` if a model's scheme is not that of the corpus."""
+    scheme = corpus.scheme
+    if model.digest() != scheme.digest():
+        # Often the model knows some of the tasks.
+        part = set(model.names) < set(scheme.names) and scheme.only(model.names).digest() == model.digest()
+        raise UserError(
+            f"the model knows the scheme '{model.name}' (digest {model.digest()}), but the corpus '{corpus.name}' is labelled by "
+            f"'{scheme.name}' (digest {scheme.digest()}); "
+            + (f"its tasks alone are corpus.tasks=[{','.join(model.names)}]" if part else "name a corpus with the model's own scheme")
+        )
 
 
 def _check_digest(model: TrainedModel, corpus: Prepared, split: str) -> None:
@@ -221,10 +262,8 @@ def _check_digest(model: TrainedModel, corpus: Prepared, split: str) -> None:
 def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, corpus: str, own_corpus: bool, allowed: bool) -> int:
     """Return how many segments a model has learned from or was chosen on, and say so on stderr.
 
-    In the model's own corpus, these have passed the checks of its preparation.
-
-    Raises:
-        UserError: more than one in a hundred, in another corpus, unless ``allowed``.
+    In its own corpus, these have passed the checks of its preparation; in another one, more than
+    one in a hundred are refused unless ``allowed``.
     """
     known = bundle.known_segments(model.bundle, segments)
     if known is None and not own_corpus:
@@ -243,13 +282,6 @@ def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, co
     return len(known)
 
 
-def _scheme_hint(model: Scheme, corpus: Scheme) -> str:
-    """Return what to do about two schemes that differ: often the model knows some of the tasks."""
-    if set(model.names) < set(corpus.names) and corpus.only(model.names).digest() == model.digest():
-        return f"its tasks alone are corpus.tasks=[{','.join(model.names)}]"
-    return "evaluate it on a corpus with its own scheme"
-
-
 def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
     """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
     if isinstance(model, bundle.ExportedModel):
@@ -265,7 +297,9 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
         explained = _attributions(model, [by_id[mistake.id] for mistake in chosen], task, [mistake.label for mistake in chosen])
         attributions += explained
         for row, mistake, attribution in zip(rows, chosen, explained, strict=True):
-            out[row] = _with_words(mistake, attribution)
+            # Three digits are more than a shade of colour can show, and keep the report small.
+            words = (Word(word.part, word.start, word.end, round(word.value, 3)) for word in attribution.normalised())
+            out[row] = replace(mistake, words=tuple(words))
     total = sum(abs(attribution.logit - attribution.baseline) for attribution in attributions)
     gap = sum(abs(attribution.gap) for attribution in attributions) / total if total else None
     return replace(mistakes, mistakes=tuple(out)), gap
@@ -291,9 +325,3 @@ def _attributions(model: Predictor, segments: Sequence[Segment], task: str, labe
     if not isinstance(model, NeuralModel):
         raise TypeError(f"no word attributions are known for a model such as {type(model).__name__}; pass explain=0")
     return attribute(model, segments, task, labels)
-
-
-def _with_words(mistake: Mistake, attribution: Attribution) -> Mistake:
-    # Three digits are more than a shade of colour can show, and keep the report small.
-    words = (Word(word.part, word.start, word.end, round(word.value, 3)) for word in attribution.normalised())
-    return replace(mistake, words=tuple(words))

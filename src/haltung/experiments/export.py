@@ -10,7 +10,7 @@ from typing import Any
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
 from haltung.events.dyads import thresholds
-from haltung.experiments.evaluate import TrainedModel
+from haltung.experiments.evaluate import TrainedModel, check_scheme
 from haltung.export.write import ExportResult, ReferenceSplit, export
 from haltung.labels import Scheme
 from haltung.models import bundle
@@ -22,10 +22,9 @@ _FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16")}
 
 @dataclass(frozen=True)
 class ModelExport:
-    """What was exported.
+    """What was exported: ``missing`` are formats that were asked for and are not in the bundle.
 
-    ``missing`` are formats that were asked for and are not in the bundle, ``registered`` is the
-    name and version in MLflow, "" where there is none.
+    ``registered`` is the name and version in MLflow, "" where there is none.
     """
 
     result: ExportResult
@@ -38,30 +37,20 @@ def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
     register: bool = False, callback: Callable[[str], None] = lambda step: None,
 ) -> ModelExport:  # fmt: skip
-    """Export a trained model into a folder.
+    """Export a trained model into a folder, where an exported bundle is replaced.
 
-    Args:
-        trained: the model, with its run where it has one.
-        corpus: the formats are compared on its dev split.
-        folder: new, empty, or with an exported bundle, which is replaced.
-        own_corpus: whether this is the corpus that the model was trained on, as it was then.
-        licence: of the data, for the model card.
-        int8: whether weights in 8 bits are asked for too.
-        register: whether to make a version of the registered model; needs a run.
-        callback: gets the name of each step before it begins.
+    The formats are compared on the dev split of ``corpus``; ``own_corpus`` says whether it is the
+    one that the model was trained on, as it was then. ``licence`` is that of the data, for the
+    model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
+    registered model, which needs a run. ``callback`` gets the name of each step before it begins.
 
-    Raises:
-        UserError: the model is an ensemble or has another scheme, the corpus has changed, or see
-            ``export.write.export``.
+    Raises ``UserError`` if the model is an ensemble or has another scheme, the corpus has changed,
+    or as ``export.write.export``.
     """
     description = bundle.describe(trained.bundle)
     _check(trained.bundle, description, corpus, own_corpus)
     model = bundle.load_trained(trained.bundle)
-    if model.scheme.digest() != corpus.scheme.digest():
-        raise UserError(
-            f"the model knows the scheme '{model.scheme.name}' (digest {model.scheme.digest()}), but the corpus '{corpus.name}' "
-            f"is labelled by '{corpus.scheme.name}' (digest {corpus.scheme.digest()}); name a corpus with the model's own scheme"
-        )
+    check_scheme(model.scheme, corpus)
     required = ("int8",) if int8 else ()
     dev = corpus.segments("dev")
     provenance = _provenance(trained, description, licence)
@@ -93,7 +82,6 @@ def _check(folder: Path, description: Mapping[str, Any], corpus: Prepared, own_c
 
 
 def _provenance(trained: TrainedModel, description: Mapping[str, Any], licence: str | None) -> dict[str, Any]:
-    """Return the bundle's own provenance, the commit that trained it, and the licences."""
     tags = trained.record.tags if trained.record else {}
     commit = tags.get("haltung.git.commit")
     encoder = description.get("encoder", {}).get("license")

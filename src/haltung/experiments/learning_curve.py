@@ -39,24 +39,13 @@ class LearningCurve:
     points: tuple[CurvePoint, ...]
 
 
-def learning_curve(
-    plans: Sequence[Plan], shares: Sequence[float], store: Store, callback: Callable[[CurvePoint], None]
-) -> LearningCurve:  # fmt: skip
+def learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store, callback: Callable[[CurvePoint], None]) -> LearningCurve:
     """Train on each share of train with each seed, below a run that holds metrics and plot.
 
-    The test split is not opened. Each seed draws its own order of articles
+    There is a plan for each seed, all of one name. The smallest share comes first: it is done
+    soonest, and shows mistakes. Test is not opened. Each seed draws its own order of articles
     (``corpus.stratify.subsample``), so the spread over seeds contains the luck of the draw; at the
-    full size it is that of the training alone.
-
-    Args:
-        plans: one for each seed, of one name.
-        shares: of train, above 0 and at most 1. The smallest is trained first: it is done soonest,
-            and shows mistakes.
-        store: where to track.
-        callback: gets the point of each share.
-
-    Raises:
-        UserError: as ``train``.
+    full size it is that of the training alone. Raises ``UserError`` as ``train``.
     """
     first, name = plans[0], f"{plans[0].name}-curve"
     rows = [[replace(plan, name=f"{plan.name}-{share:g}", share=share) for plan in plans] for share in sorted(set(shares))]
@@ -74,14 +63,10 @@ def learning_curve(
             step = round(points[-1].segments)
             parent.history([{"step": step, **{f"curve/{task}_macro_f1": value.mean for task, value in macro_f1.items()}}])
             callback(points[-1])
-        last = points[-1].macro_f1
-        deviations = {task: {} if value.deviation is None else {"sd": value.deviation} for task, value in last.items()}
-        parent.metrics({"dev": {task: {"macro_f1": {"mean": value.mean, **deviations[task]}} for task, value in last.items()}})
+        parent.metrics({"dev": {task: {"macro_f1": metrics["macro_f1"]} for task, metrics in done.metrics().items()}})
         by_task = {
-            scheme[task].title(first.language): [
-                (point.segments, point.macro_f1[task].mean, point.macro_f1[task].deviation) for point in points
-            ]
-            for task in last
+            scheme[task].title(first.language): [(one.segments, one.macro_f1[task].mean, one.macro_f1[task].deviation) for one in points]
+            for task in done.tasks
         }
         plot = style.save(
             training_plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language), directory / "learning_curve.png"
@@ -94,13 +79,9 @@ def learning_curve(
 def table(points: Sequence[CurvePoint], corpus: Prepared, language: str = "en") -> Grid:
     """Return a table with one row for each share."""
     tasks = list(points[-1].macro_f1)
-    columns = (
-        word("share_of_train", language),
-        word("segments", language),
-        *(f"{corpus.scheme[task].title(language)}, {word('macro_f1', language)}" for task in tasks),
-    )
+    titles = [f"{corpus.scheme[task].title(language)}, {word('macro_f1', language)}" for task in tasks]
     rows = tuple(
         (f"{point.share:g}", count(round(point.segments), language), *(spread(point.macro_f1[task], language) for task in tasks))
         for point in points
     )
-    return Grid(f"{corpus.name} · dev", columns, rows)
+    return Grid(f"{corpus.name} · dev", (word("share_of_train", language), word("segments", language), *titles), rows)

@@ -20,10 +20,7 @@ from haltung.tracking import Store
 
 @dataclass(frozen=True)
 class Abstention:
-    """The probability below which each task abstains.
-
-    None: always, since the task never reached the precision on dev.
-    """
+    """The probability below which each task abstains; None where dev never gave the precision."""
 
     thresholds: Mapping[str, float | None]
 
@@ -44,10 +41,8 @@ class Abstention:
 def read_texts(path: Path) -> list[Segment]:
     """Read JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
 
-    A text without an id gets its number in the file.
-
-    Raises:
-        UserError: the file is missing, broken or empty, a line has no text, or two have one id.
+    A text without an id gets its number in the file. Raises ``UserError`` if the file is missing,
+    broken or empty, a line has no text, or two have one id.
     """
     segments: list[Segment] = []
     seen: dict[str, str] = {}
@@ -72,8 +67,7 @@ def read_texts(path: Path) -> list[Segment]:
 def single_text(text: str, context: str = "", target: str = "") -> Segment:
     """Return one text as a segment.
 
-    Raises:
-        UserError: it is empty, or holds half a character, as a shell can pass it.
+    Raises ``UserError`` if it is empty, or holds half a character, as a shell can pass it.
     """
     if not text.strip():
         raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
@@ -84,11 +78,7 @@ def single_text(text: str, context: str = "", target: str = "") -> Segment:
 
 
 def load_model(store: Store, run: str | None = None) -> Predictor:
-    """Return the model of a run, or of the newest one; of several seeds the first.
-
-    Raises:
-        UserError: there is no such run, or it has no model.
-    """
+    """Return the model of a run, or of the newest one; of several seeds the first."""
     record = tracking.newest(store) if run is None else tracking.find(store, run)
     return bundle.load(tracking.bundle_folder(tracking.members(record)[0]))
 
@@ -96,7 +86,6 @@ def load_model(store: Store, run: str | None = None) -> Predictor:
 def abstention(model: Predictor, precision: float | None) -> Abstention:
     """Return when a model abstains so that it reaches a precision; never for None.
 
-    Raises:
-        UserError: the model has no thresholds for this precision.
+    Raises ``UserError`` if the model has no thresholds for this precision.
     """
     return Abstention({} if precision is None else model.calibration.abstaining(precision))

@@ -15,16 +15,13 @@ from haltung.labels import Scheme
 from haltung.tracking import RunRecord, Store
 from haltung.tracking.models import ModelVersion, exported_version, set_alias, version_of_alias
 
-_KINDS_WITH_PARTS = ("seeds", "sweep", "folds")
-
 
 @dataclass(frozen=True)
 class Promotion:
     """What would change about an alias, and why.
 
     ``old`` is the version that has the alias today, or None. ``comparison`` is of the run with that
-    of ``old``; None if there is nothing to compare, and then ``note`` says why. ``worse`` names the
-    tasks in which the run is worse.
+    of ``old``; None if there is nothing to compare, and then ``note`` says why.
     """
 
     record: RunRecord
@@ -65,24 +62,24 @@ class Promotion:
 def consider(store: Store, run: str, alias: str, corpus: str | None = None, forced: bool = False) -> Promotion:
     """Compare a run with the champion's run, by their test predictions; nothing is changed.
 
-    Args:
-        store: where both are.
-        run: its id, the beginning of it, or its name.
-        alias: such as ``champion``.
-        corpus: whose test split; None: the corpus that each run was trained on.
-        forced: whether to allow a run that is worse or can't be compared.
+    The test split is that of ``corpus``, or of the corpus that each run was trained on. With
+    ``forced``, a run that is worse or can't be compared is allowed.
 
-    Raises:
-        UserError: there is no such run, it has no exported version, or it can't be compared with
-            the champion (unless ``forced``).
+    Raises ``UserError`` if there is no such run, it has no exported version, or it can't be
+    compared with the champion (unless ``forced``).
     """
     record = tracking.find(store, run)
     new = exported_version(record.connection, record.id)
+    if new is None and record.kind in ("seeds", "sweep", "folds"):
+        parts = ", ".join(part.name for part in tracking.members(record))
+        raise UserError(f"{record.name} stands for several trainings, and one model is promoted; name one of them: {parts}")
     if new is None:
-        raise UserError(_not_exported(record))
+        raise UserError(
+            f"{record.name} ({record.id[:8]}) has no exported version that could be promoted; "
+            f"make one with haltung export run={record.id[:8]} to=FOLDER register=true"
+        )
     old = version_of_alias(record.connection, alias)
-    comparison: Comparison | None = None
-    scheme: Scheme | None = None
+    comparison, scheme, note = None, None, ""
     if old is None:
         note = f"no version of {new.name} is the {alias} yet, so there is nothing to compare with"
     elif old.version == new.version:
@@ -92,7 +89,6 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
     else:
         try:
             comparison, scheme = _compared(store, record, old, alias, corpus)
-            note = ""
         except UserError as error:
             if not forced:
                 raise
@@ -103,8 +99,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
 def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
     """Move the alias, and tag the new version with when, why and by which command.
 
-    Raises:
-        UserError: the run is worse and the promotion is not forced, or MLflow refuses.
+    Raises ``UserError`` if the run is worse and the promotion is not forced, or MLflow refuses.
     """
     if not promotion.changes:
         return
@@ -127,13 +122,3 @@ def _compared(store: Store, record: RunRecord, old: ModelVersion, alias: str, co
     scheme = systems[0].runs[0].scheme
     # Every task counts, multi-label ones too; those without labels in this split are left out.
     return compare(systems, scheme.names), scheme
-
-
-def _not_exported(record: RunRecord) -> str:
-    if record.kind in _KINDS_WITH_PARTS:
-        parts = ", ".join(part.name for part in tracking.members(record))
-        return f"{record.name} stands for several trainings, and one model is promoted; name one of them: {parts}"
-    return (
-        f"{record.name} ({record.id[:8]}) has no exported version that could be promoted; "
-        f"make one with haltung export run={record.id[:8]} to=FOLDER register=true"
-    )

@@ -37,17 +37,12 @@ class RunRow:
 
 
 def list_runs(store: Store, wanted: RunFilter, sort: str = "when", parts: bool = True) -> list[RunRow]:
-    """Return the runs that pass a filter.
+    """Return the runs that pass a filter, whose status is one of ``STATUSES``, or "".
 
-    Args:
-        store: where they are tracked.
-        wanted: the filter; its status is one of ``STATUSES``, or "".
-        sort: a column, a task (its macro-F1 on dev), or ``test.TASK``. Metrics come largest first,
-            times newest first; runs without the metric come last.
-        parts: whether to list runs that are parts of others, such as seeds.
-
-    Raises:
-        UserError: there is no such store, or no such column or task.
+    ``sort`` is a column, a task (its macro-F1 on dev), or ``test.TASK``. Metrics come largest
+    first, times newest first; runs without the metric come last. ``parts``: whether to list runs
+    that are parts of others, such as seeds. Raises ``UserError`` if there is no such store, column
+    or task.
     """
     # MLflow knows a pruned trial as a killed one.
     rows = [_row(record) for record in stored_runs(store, replace(wanted, status=wanted.status.replace("pruned", "killed")))]
@@ -63,26 +58,15 @@ def tasks_of(rows: Sequence[RunRow]) -> list[tuple[str, str]]:
 def _row(record: RunRecord) -> RunRow:
     tags = record.tags
     corpus = tags.get("haltung.corpus", "")
-    return RunRow(
-        name=record.name,
-        id=record.id,
-        when=record.started,
-        kind=record.kind,
-        corpus=corpus,
-        seed=record.params.get("seed", ""),
-        status="pruned" if "haltung.pruned" in tags else record.status.lower(),
-        parent=record.parent,
-        dev=_macro_f1(record.metrics, "dev"),
-        test=_macro_f1(record.metrics, "test") or _macro_f1(record.metrics, f"{corpus}.test") or _macro_f1(record.metrics, "folds"),
-    )
+    status = "pruned" if "haltung.pruned" in tags else record.status.lower()
+    dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
+    test = next((metrics for metrics in others if metrics), {})
+    seed = record.params.get("seed", "")
+    return RunRow(record.name, record.id, record.started, record.kind, corpus, seed, status, record.parent, dev, test)
 
 
 def _macro_f1(metrics: Mapping[str, float], split: str) -> dict[str, float]:
-    """Return macro-F1 by task.
-
-    A run has its metric (``dev/stance_macro_f1``) or the mean over its seeds
-    (``dev/stance/macro_f1/mean``).
-    """
+    """Return macro-F1 by task: ``dev/stance_macro_f1``, of seeds ``dev/stance/macro_f1/mean``."""
     single, mean = re.compile(rf"{re.escape(split)}/(\w+)_macro_f1"), re.compile(rf"{re.escape(split)}/(\w+)/macro_f1/mean")
     values = {match[1]: value for pattern in (mean, single) for key, value in metrics.items() if (match := pattern.fullmatch(key))}
     return dict(sorted(values.items()))

@@ -21,18 +21,18 @@ from haltung.corpus.stratify import subsample
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.evaluation.metrics import classification, results
+from haltung.evaluation.metrics.calibration import PRECISIONS, thresholds
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
-from haltung.evaluation.predictions import score, write_predictions
+from haltung.evaluation.predictions import ScoredSplit, score, write_predictions
 from haltung.evaluation.report import page
-from haltung.experiments.evaluate import calibration_of
-from haltung.experiments.primer import PrimerResult, primer_of
+from haltung.experiments.evaluate import PrimerResult, calibration_of, primer_of
 from haltung.files import write_text
 from haltung.models import bundle
+from haltung.models.calibration import Calibration, calibrated, fitted
 from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
-from haltung.training.calibrate import calibrate
 from haltung.training.recipe import Training
 
 if TYPE_CHECKING:
@@ -109,9 +109,8 @@ class SeedsOutcome:
 def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcome:
     """Train, evaluate on dev, and track.
 
-    Raises:
-        UserError: corpus, recipe or encoder do not allow it, the store can't be reached, or a
-            training to be resumed is still running.
+    Raises ``UserError`` if corpus, recipe or encoder do not allow it, the store can't be reached,
+    or a training to be resumed is still running.
     """
     from filelock import FileLock, Timeout
 
@@ -137,10 +136,10 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     tags = tags_of(corpus, "train", plan.command, plan.share)
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
-        train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
-        model, history, cost = _fit(plan, subsample(train_split, plan.share, plan.seed), dev_split, run)
+        learned, dev_split = subsample(corpus.segments("train"), plan.share, plan.seed), corpus.segments("dev")
+        model, history, cost = _fit(plan, learned, dev_split, run)
         outcome = save(
-            model, run, corpus, train_split, dev_split, directory, title=plan.title, command=tags["haltung.command"],
+            model, run, corpus, learned, dev_split, directory, title=plan.title, command=tags["haltung.command"],
             provenance={"seed": plan.seed}, language=plan.language, history=history, cost=cost,
         )  # fmt: skip
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)
@@ -148,33 +147,23 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
 
 
 def save(
-    model: Model, run: Run, corpus: Prepared, train_split: Sequence[Segment], dev_split: Sequence[Segment], directory: Path, *,
+    model: Model, run: Run, corpus: Prepared, learned: Sequence[Segment], dev_split: Sequence[Segment], directory: Path, *,
     title: str, command: str, provenance: Mapping[str, Any], language: str = "en", history: Sequence[Point] = (),
     cost: Mapping[str, float] | None = None, predictions: Sequence[Prediction] | None = None,
 ) -> TrainingOutcome:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report on dev, and track both.
 
-    Args:
-        model: as it comes from its training.
-        run: the model's run.
-        corpus: what the splits are from.
-        train_split: the whole train split.
-        dev_split: the whole dev split.
-        directory: gets ``bundle`` and ``dev``.
-        title: of the report.
-        command: as it was typed.
-        provenance: what the bundle's provenance holds beside run, corpus and command.
-        language: of the report.
-        history: the learning curve.
-        cost: what the training took.
-        predictions: the model's predictions for dev, if they are known already.
+    ``learned`` is what the model was trained on, ``dev_split`` the whole dev split, for which
+    ``predictions`` may be known already. ``directory`` gets ``bundle`` and ``dev``, the bundle's
+    provenance holds ``provenance`` beside run, corpus and command; ``cost`` is what the training
+    took.
     """
     manifest = corpus.manifest
     # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.
     scored = score(dev_split, predictions or model.predict(dev_split, progress=True), corpus.scheme, manifest.name, "dev")
     scored = calibrate(model, scored)
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
-    folder = bundle.save(model, directory / "bundle", source, [*train_split, *dev_split])
+    folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split])
     result = classification.with_intervals(classification.evaluate(scored), scored)
     calibration = calibration_of(model, scored)
     page.write(
@@ -186,8 +175,25 @@ def save(
     run.metrics({"dev": {**result.headline(), **calibration.metrics()}, **({"cost": dict(cost)} if cost else {})})
     run.metrics({"primer": primer.metrics()} if primer else {})
     run.artifact(directory / "dev", "dev")
-    run.bundle(folder, train_split[:3])
+    run.bundle(folder, learned[:3])
     return TrainingOutcome(run.id, run.where, folder, result, primer)
+
+
+def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> ScoredSplit:
+    """Fit temperatures and thresholds on dev, set them in the model, return calibrated predictions.
+
+    The model is uncalibrated, and ``scored`` holds its predictions for dev. Each single-label task
+    gets a threshold for each of ``precisions``. No predicted label changes, so dev would choose the
+    same epoch and hyperparameters.
+    """
+    temperatures = {}
+    for task in scored.scheme:
+        rows = scored.labelled(task.name)
+        if rows.any():
+            temperatures[task.name] = fitted(scored.probabilities[task.name][rows], scored.gold[task.name][rows], task.kind)
+    after = replace(scored, probabilities=calibrated(scored.probabilities, scored.scheme, Calibration(temperatures)))
+    model.calibration = Calibration(temperatures, thresholds(after, precisions))
+    return after
 
 
 def train_trial(
@@ -195,20 +201,9 @@ def train_trial(
 ) -> tuple[str, EvaluationResult]:
     """Train as a trial of ``parent``; metrics and dev predictions are tracked, the model is not.
 
-    Args:
-        plan: what to train; its ``resume`` has no effect.
-        store: where to track.
-        parent: the run that the trial is a part of.
-        tags: to find the trial by.
-        callback: gets each new point of the learning curve; may raise ``tracking.Pruned`` to end
-            the trial.
-
-    Returns:
-        The run's id, and the result on dev.
-
-    Raises:
-        UserError: as ``train``.
-        tracking.Pruned: ``callback`` has raised it.
+    The plan's ``resume`` has no effect; ``tags`` are to find the trial by. ``callback`` gets each
+    new point of the learning curve; it may raise ``tracking.Pruned``, which ends the trial and is
+    passed on. Return the run's id, and the result on dev. Raises ``UserError`` as ``train``.
     """
     try:
         every = {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}
@@ -232,9 +227,7 @@ def train_seeds(
     """Train one recipe with several seeds, below a run that holds mean and standard deviation.
 
     That run is a part of ``parent``, if there is one. ``callback`` gets the outcome of each seed.
-
-    Raises:
-        UserError: as ``train``.
+    Raises ``UserError`` as ``train``.
     """
     first = plans[0]
     directory = directory_of(f"{first.name}-seeds", plans)
@@ -284,10 +277,11 @@ def tracked(
     run_id = read_state(directory).get("run") if resume else None
     with tracking.run(store, name, parent, tags, run_id) as run:
         directory.mkdir(parents=True, exist_ok=True)
-        write_state(directory, {"run": run.id, "where": run.where, "finished": False})
+        state = {"run": run.id, "where": run.where}
+        write_state(directory, {**state, "finished": False})
         run.params(config)
         yield run
-        write_state(directory, {"run": run.id, "where": run.where, "finished": True})
+        write_state(directory, {**state, "finished": True})
 
 
 def read_state(directory: Path) -> dict[str, Any]:
@@ -300,16 +294,13 @@ def read_state(directory: Path) -> dict[str, Any]:
 
 def write_state(directory: Path, state: Mapping[str, Any]) -> None:
     """Note the state of a run directory, atomically."""
-    write_text(directory / STATE, json.dumps(dict(state)) + "\n")
+    write_text(directory / STATE, json.dumps(state) + "\n")
 
 
 def _fit(
     plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], run: Run, callback: Callable[[Point], None] | None = None
 ) -> tuple[Model, tuple[Point, ...], dict[str, float]]:
-    """Return the trained model, its learning curve, and its cost.
-
-    The cost has seconds, peak memory in bytes, and of a network real tokens per second.
-    """
+    """Return model, learning curve, and cost: seconds, peak memory in bytes, tokens per second."""
     began = time.perf_counter()
     cost: dict[str, float] = {}
     history: tuple[Point, ...] = ()

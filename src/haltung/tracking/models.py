@@ -1,8 +1,8 @@
 """Bundles as MLflow models: logged, registered, and pointed to by aliases such as ``champion``.
 
 A logged model has code instead of a pickle, declared columns, and a tested example. A training logs
-its bundle as it is, for use within this project (``log_bundle``). The exported bundle, for serving,
-is logged beside it (``log_exported``): it loads without torch and without Haltung.
+its bundle for use within this project; the exported one, logged beside it for serving, loads
+without torch and without Haltung.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -40,11 +40,8 @@ _LIBRARIES = {
     "ensemble": ("torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy", "pandas"),  # of any members
 }
 
-# All that an exported bundle of any kind needs.
-_SERVING = ("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers")
-
-# Every example is run through the model twice.
-_EXAMPLES = 5
+# The model's input.
+_COLUMNS = ("id", "text", "context", "target")
 
 
 @dataclass(frozen=True)
@@ -75,14 +72,10 @@ def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequenc
     """Log a bundle to a run, and register it if the store names a model.
 
     ``examples``, a few segments, become the model's input example, and the model is tested with
-    them.
-
-    Raises:
-        UserError: the folder holds no bundle, or there is no example.
+    them. Raises ``UserError`` if the folder holds no bundle, or there is no example.
     """
     description = describe(folder)
-    needed = requirements(description["kind"])
-    logged = _logged(connection, run, NAME, {NAME: str(folder)}, needed, description, examples)
+    logged = _logged(connection, run, NAME, {NAME: str(folder)}, requirements(description["kind"]), description, examples)
     return _registered(connection, run, logged) if connection.store.model else logged
 
 
@@ -93,24 +86,17 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     tagged ``haltung.form=exported``, with scheme, corpus and run, and is described with the metrics
     on dev; the run is tagged ``haltung.exported`` and ``haltung.exported_version``.
 
-    Args:
-        connection: of the run's store.
-        run: the id of the run.
-        folder: as ``haltung export`` has written it.
-        examples: as for ``log_bundle``.
-
-    Raises:
-        UserError: the folder holds no exported bundle, there is no example, the store names no
-            model, or MLflow refuses.
+    Raises ``UserError`` if the folder holds no exported bundle, there is no example, the store
+    names no model, or MLflow refuses.
     """
     description = describe(folder)
     if not is_exported(description):
         raise UserError(f"{folder} holds a trained bundle that was not exported; write one with haltung export run={run[:8]} to=FOLDER")
-    if not connection.store.model:
-        raise UserError("tracking.model is null, so the exported bundle has no name to be registered under; give tracking.model=NAME")
+    _registered_name(connection)
     artifacts = {NAME: str(folder), "client": _source("haltung.inference.client")}
+    needed = _pinned(("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"))
     with mlflow_errors(connection.store):
-        logged = _logged(connection, run, EXPORTED, artifacts, _pinned(_SERVING), description, examples)
+        logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
         provenance = description.get("provenance", {})
         tags = {
             "haltung.form": EXPORTED,
@@ -129,8 +115,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
 def exported_version(connection: Connection, run: str) -> ModelVersion | None:
     """Return the newest registered version of the run's exported bundle, None if it has none.
 
-    Raises:
-        UserError: the store registers no models, or refuses.
+    Raises ``UserError`` if the store registers no models, or refuses.
     """
     name = _registered_name(connection)
     with mlflow_errors(connection.store):
@@ -142,8 +127,7 @@ def exported_version(connection: Connection, run: str) -> ModelVersion | None:
 def version_of_alias(connection: Connection, alias: str) -> ModelVersion | None:
     """Return the version that an alias points to, None if there is no such alias.
 
-    Raises:
-        UserError: the store registers no models, or refuses.
+    Raises ``UserError`` if the store registers no models, or refuses.
     """
     from mlflow.exceptions import MlflowException
 
@@ -161,8 +145,7 @@ def version_of_alias(connection: Connection, alias: str) -> ModelVersion | None:
 def set_alias(connection: Connection, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
     """Point an alias to a version, and tag that version.
 
-    Raises:
-        UserError: MLflow does not allow such an alias, or the store refuses.
+    Raises ``UserError`` if MLflow does not allow such an alias, or the store refuses.
     """
     with mlflow_errors(connection.store):
         connection.client.set_registered_model_alias(version.name, alias, version.version)
@@ -191,19 +174,14 @@ def _logged(
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
         "MLFLOW_UV_AUTO_DETECT": "false",
     }
+    # MLflow runs every example through the model twice, so five are enough.
     with _addressed(connection.store.address), environment(settings):
         info = Model.log(
-            artifact_path=None,
-            name=name,
-            flavor=flavor,
-            run_id=run,
-            python_model=_source("haltung.export.pyfunc"),
-            artifacts=dict(artifacts),
-            signature=signature(description["scheme"]["tasks"]),
-            input_example=columns(examples[:_EXAMPLES]),
+            artifact_path=None, name=name, flavor=flavor, run_id=run, python_model=_source("haltung.export.pyfunc"),
+            artifacts=dict(artifacts), signature=signature(description["scheme"]["tasks"]), input_example=columns(examples[:5]),
             pip_requirements=list(needed),
             metadata={"scheme": description["scheme"]["name"], "scheme_digest": description["scheme_digest"], "kind": description["kind"]},
-        )
+        )  # fmt: skip
     return LoggedModel(f"models:/{info.model_id}", info.model_id)
 
 
@@ -211,8 +189,7 @@ def columns(segments: Sequence[Segment]) -> pd.DataFrame:
     """Return the segments as the model's input: ``id``, ``text``, ``context``, ``target``."""
     import pandas as pd
 
-    names = ("id", "text", "context", "target")
-    return pd.DataFrame([{name: getattr(segment, name) for name in names} for segment in segments], columns=list(names))
+    return pd.DataFrame([{name: getattr(segment, name) for name in _COLUMNS} for segment in segments], columns=list(_COLUMNS))
 
 
 def signature(tasks: dict[str, Any]) -> ModelSignature:
@@ -223,7 +200,7 @@ def signature(tasks: dict[str, Any]) -> ModelSignature:
     from mlflow.types.schema import Array
 
     text = DataType.string
-    inputs: list[Any] = [ColSpec(text, name, required=name == "text") for name in ("id", "text", "context", "target")]
+    inputs: list[Any] = [ColSpec(text, name, required=name == "text") for name in _COLUMNS]
     answers: list[Any] = [ColSpec(text if task["kind"] == "single" else Array(text), name) for name, task in tasks.items()]
     return ModelSignature(Schema(inputs), Schema([ColSpec(text, "id"), *answers, ColSpec(text, "probabilities")]))
 
@@ -236,11 +213,9 @@ def requirements(kind: str) -> list[str]:
 def _pinned(names: Sequence[str]) -> list[str]:
     pinned = []
     for name in names:
-        try:
-            # The suffix of a local build (2.9.1+cpu) is unknown to other package indexes.
+        # The suffix of a local build (2.9.1+cpu) is unknown to other package indexes.
+        with suppress(PackageNotFoundError):
             pinned.append(f"{name}=={version(name).partition('+')[0]}")
-        except PackageNotFoundError:
-            continue
     return pinned
 
 
@@ -300,7 +275,7 @@ def _addressed(address: str) -> Iterator[None]:
 
 def _registered_name(connection: Connection) -> str:
     if not connection.store.model:
-        raise UserError("tracking.model is null, so it is not known which registered model is meant; give its name as tracking.model=NAME")
+        raise UserError("tracking.model is null, so no registered model has a name here; give it as tracking.model=NAME")
     return connection.store.model
 
 

@@ -20,25 +20,16 @@ from haltung.tracking.write import CONFIG, Run
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
-# Tag of a parent run with the ids of its seeds: one that was trained before, as part of another
-# run, stays a child of that run.
+# Tag of a parent run with the ids of its seeds: one of them may be a child of another run.
 MEMBERS = "haltung.members"
-
-# Our words for how a run has ended, and MLflow's; a pruned trial is KILLED there.
-STATUSES = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 # MLflow's words for a run that has not ended, and for one that has ended before its time.
 UNFINISHED = ("RUNNING", "SCHEDULED")
 _STOPPED = ("FAILED", "KILLED")
 
-# Fewer hex digits than this are more likely a name than the beginning of an id.
-_SHORTEST_PREFIX = 4
-
 # How many of the newest runs are searched for a near name, and how many of them a message lists.
 _SEARCHED = 500
 _LISTED = 5
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -65,11 +56,7 @@ class RunRecord:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config that the run was made with, as plain data.
-
-        Raises:
-            UserError: the run has none.
-        """
+        """The resolved config that the run was made with; ``UserError`` if it has none."""
         import yaml
 
         loaded = yaml.safe_load(artifact(self, CONFIG).read_text(encoding="utf-8"))
@@ -92,7 +79,7 @@ class RunFilter:
     def query(self) -> str:
         """Return the filter in MLflow's language."""
         parts = [f"tags.`haltung.{key}` = {_quoted(value)}" for key, value in (("corpus", self.corpus), ("kind", self.kind)) if value]
-        parts += [f"attributes.status = '{STATUSES[self.status]}'"] if self.status else []
+        parts += [f"attributes.status = '{self.status.upper()}'"] if self.status else []
         parts += [f"attributes.start_time >= {round(self.since.timestamp() * 1000)}"] if self.since else []
         # In MLflow's LIKE, % and _ can't be escaped; `list_runs` removes what it matches too much.
         parts += [f"attributes.run_name LIKE {_quoted(f'%{self.name}%')}"] if self.name else []
@@ -102,8 +89,7 @@ class RunFilter:
 def find(store: Store, run: str) -> RunRecord:
     """Return the run with this id, with an id that begins so, or with this name.
 
-    Raises:
-        UserError: there is none, or there are several; they are named.
+    Raises ``UserError`` if there is none, or there are several; they are named.
     """
     connection = open_store(store, create=False)
     with mlflow_errors(store):
@@ -120,11 +106,7 @@ def find(store: Store, run: str) -> RunRecord:
 
 
 def newest(store: Store) -> RunRecord:
-    """Return the newest finished run with a bundle.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Return the newest finished run with a bundle; ``UserError`` if there is none."""
     connection = open_store(store, create=False)
     with mlflow_errors(store):
         runs = _search(connection, "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'", 1)
@@ -133,43 +115,26 @@ def newest(store: Store) -> RunRecord:
     return _record(connection, runs[0])
 
 
-def list_runs(store: Store, wanted: RunFilter, limit: int | None = None) -> list[RunRecord]:
-    """Return the runs that pass the filter, newest first, at most ``limit``.
-
-    The store itself filters, so that a table of ten runs does not read ten thousand.
-
-    Raises:
-        UserError: there is no such store.
-    """
+def list_runs(store: Store, wanted: RunFilter) -> list[RunRecord]:
+    """Return the runs that pass the filter, newest first; the store itself filters."""
     connection = open_store(store, create=False)
-    records: list[RunRecord] = []
-    token: str | None = None
     with mlflow_errors(store):
-        while limit is None or len(records) < limit:
-            page = connection.client.search_runs(
-                [connection.experiment], wanted.query(), max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
-            )
-            records += [_record(connection, run) for run in page if wanted.name in run.info.run_name]
-            token = page.token
-            if not token:
-                break
-    return records[:limit]
+        return [_record(connection, run) for run in _search(connection, wanted.query()) if wanted.name in run.info.run_name]
 
 
 def children(parent: RunRecord) -> list[RunRecord]:
     """Return the runs that are parts of this one, oldest first."""
-    connection = parent.connection
-    with mlflow_errors(connection.store):
-        runs = _search(connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)
-    return [_record(connection, run) for run in reversed(runs)]
+    with mlflow_errors(parent.connection.store):
+        runs = _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)
+    return [_record(parent.connection, run) for run in reversed(runs)]
 
 
 def members(record: RunRecord) -> list[RunRecord]:
     """Return the runs whose models a run stands for, oldest first; at least one.
 
-    Raises:
-        UserError: the run is not done, or has no models that belong together: a cross-validation, a
-            learning curve, a comparison, a search that trained none, a group with missing seeds.
+    Raises ``UserError`` if the run is not done, or has no models that belong together: a
+    cross-validation, a learning curve, a comparison, a search that trained none, a group with
+    missing seeds.
     """
     which = f"the run {record.name} ({record.id[:8]})"
     if record.kind == "folds":
@@ -196,10 +161,7 @@ def members(record: RunRecord) -> list[RunRecord]:
 
 
 def group(record: RunRecord) -> RunRecord | None:
-    """Return the run that holds the seeds for which a run stands; None for a single training.
-
-    It is the run itself, or a part of a sweep.
-    """
+    """Return the run that holds the seeds for which a run stands; None for a single training."""
     inner = _of_sweep(record) if record.kind == "sweep" else record
     return inner if inner is not None and inner.kind == "seeds" else None
 
@@ -212,8 +174,7 @@ def attach(record: RunRecord) -> Run:
 def artifact(record: RunRecord, path: str) -> Path:
     """Return a file or folder of the run, to be read only; a server's is downloaded.
 
-    Raises:
-        UserError: the run has no such file.
+    Raises ``UserError`` if the run has no such file.
     """
     store = record.connection.store
     with mlflow_errors(store):
@@ -228,8 +189,7 @@ def artifact(record: RunRecord, path: str) -> Path:
 def bundle_folder(record: RunRecord) -> Path:
     """Return the folder of the run's bundle; a server's is downloaded once, into the cache.
 
-    Raises:
-        UserError: the run has none.
+    Raises ``UserError`` if the run has none.
     """
     uri = record.tags.get("haltung.bundle")
     store, which = record.connection.store, f"the run {record.name} ({record.id}, {record.status})"
@@ -252,17 +212,20 @@ def bundle_folder(record: RunRecord) -> Path:
 def _of_sweep(record: RunRecord) -> RunRecord | None:
     """Return the run of a sweep's best recipe, the newest if there are several."""
     parts = children(record)
-    for kind in ("seeds", "train"):
-        inner = [part for part in parts if part.kind == kind]
-        if inner:
-            return inner[-1]
-    return None
+    inner = [part for kind in ("train", "seeds") for part in parts if part.kind == kind]
+    return inner[-1] if inner else None
 
 
 def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
     ids = record.tags.get(MEMBERS, "").split()
-    # Runs of older versions have no such list.
-    seeds = _by_ids(record.connection, ids) if ids else [part for part in children(record) if part.kind == "train"]
+    connection = record.connection
+    if ids:
+        # In this order, without those that are gone or deleted.
+        with mlflow_errors(connection.store):
+            seeds = [_record(connection, run) for id in ids for run in _search(connection, f"attributes.run_id = '{id}'", 1)]
+    else:
+        # Runs of older versions have no such list.
+        seeds = [part for part in children(record) if part.kind == "train"]
     if record.status in _STOPPED:
         raise UserError(
             f"{which} stopped before all of its seeds were trained (it is {record.status}); go on with it by the same words and "
@@ -275,13 +238,6 @@ def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
         lost = f"{len(ids) - len(seeds)} of its {len(ids)}" if ids else "all of its"
         raise UserError(f"{which} has lost {lost} seeds, they were deleted; name those that are left{_listed(seeds)}")
     return seeds
-
-
-def _by_ids(connection: Connection, ids: Sequence[str]) -> list[RunRecord]:
-    """Return the runs with these ids, in this order, without those that are gone or deleted."""
-    with mlflow_errors(connection.store):
-        runs = [run for id in ids for run in _search(connection, f"attributes.run_id = '{id}'", 1)]
-    return [_record(connection, run) for run in runs]
 
 
 def _download(uri: str, store: Store) -> Path | None:
@@ -326,24 +282,31 @@ def _candidates(connection: Connection, run: str) -> list[MlflowRun]:
         exact = _search(connection, f"attributes.run_id = '{run}'", 1, everywhere=True)
         if exact:
             return exact
-    if re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},31}}", run):
+    # Fewer hex digits are more likely a name than the beginning of an id.
+    if re.fullmatch(r"[0-9a-f]{4,31}", run):
         runs |= {other.info.run_id: other for other in _search(connection, f"attributes.run_id LIKE '{run}%'", _SEARCHED)}
     if "'" not in run or '"' not in run:
         runs |= {other.info.run_id: other for other in _search(connection, f"attributes.run_name = {_quoted(run)}", _SEARCHED)}
     return list(runs.values())
 
 
-def _search(connection: Connection, query: str, limit: int, everywhere: bool = False) -> list[MlflowRun]:
+def _search(connection: Connection, query: str, limit: int | None = None, everywhere: bool = False) -> list[MlflowRun]:
     """Return runs of the store's experiment (or of all), newest first."""
-    client = connection.client
+    client, token = connection.client, None
+    runs: list[MlflowRun] = []
     experiments = [other.experiment_id for other in client.search_experiments()] if everywhere else [connection.experiment]
-    return list(client.search_runs(experiments, query, max_results=limit, order_by=["attributes.start_time DESC"]))
+    while True:
+        page = client.search_runs(experiments, query, max_results=limit or 1000, order_by=["attributes.start_time DESC"], page_token=token)
+        runs += page
+        token = page.token
+        if not token or limit:
+            return runs
 
 
 def _record(connection: Connection, run: MlflowRun) -> RunRecord:
-    tags = dict(run.data.tags)
-    parent, params, metrics = tags.get("mlflow.parentRunId", ""), dict(run.data.params), dict(run.data.metrics)
-    return RunRecord(run.info.run_id, run.info.run_name, run.info.status, _started(run), parent, params, metrics, tags, connection)
+    info, data = run.info, run.data
+    parent = data.tags.get("mlflow.parentRunId", "")
+    return RunRecord(info.run_id, info.run_name, info.status, _started(run), parent, data.params, data.metrics, data.tags, connection)
 
 
 def _started(run: MlflowRun) -> str:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 
-# MLflow would ask a server that is not there eight times, over four minutes.
-_NO_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-
 # Seconds to wait for another training to create the database: minutes on a slow network disk.
 _CREATE_TIMEOUT = 300.0
 
@@ -84,14 +81,14 @@ class Connection:
 def open_store(store: Store, create: bool = True) -> Connection:
     """Open the store; create its database and its experiment if they are missing.
 
-    Raises:
-        UserError: the server can't be reached, or the database is of another MLflow version, or
-            something is missing and ``create`` is false.
+    Raises ``UserError`` if the server can't be reached, or the database is of another MLflow
+    version, or something is missing and ``create`` is false.
     """
     library = mlflow()
     if store.local:
         _ensure_database(store, create)
-    with environment({} if store.local else _NO_RETRIES), mlflow_errors(store):
+    # MLflow would ask a server that is not there eight times, over four minutes.
+    with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}), mlflow_errors(store):
         client = library.MlflowClient(tracking_uri=store.address, registry_uri=store.address)
         return Connection(store, client, _experiment(store, client, create))
 
@@ -160,7 +157,12 @@ def _ensure_database(store: Store, create: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock"), timeout=_CREATE_TIMEOUT):
             if not _is_database(path):
-                _create_database(path)
+                with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+                    scratch = Path(folder) / path.name
+                    # The first request to an empty database creates its tables and runs all
+                    # migrations.
+                    mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
+                    scratch.replace(path)
     except Timeout:
         raise UserError(
             f"another process has been creating {store.label} for {_CREATE_TIMEOUT:.0f} seconds; stop it, and start again"
@@ -177,14 +179,6 @@ def _is_database(path: Path) -> bool:
         if not file.read(16).startswith(b"SQLite format 3"):
             raise UserError(f"{path} is no SQLite database; name another file in tracking.uri, or move this one away")
     return True
-
-
-def _create_database(path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        scratch = Path(folder) / path.name
-        # The first request to an empty database creates its tables and runs all migrations.
-        mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
-        scratch.replace(path)
 
 
 def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
@@ -212,14 +206,12 @@ def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
 
 
 def _reason(text: str) -> str:
-    for sign, reason in (
-        ("Connection refused", "connection refused"),
-        ("timed out", "no answer in time"),
-        ("Name or service not known", "no such host"),
-        ("nodename nor servname", "no such host"),
-        ("Failed to resolve", "no such host"),
-        ("CERTIFICATE", "its certificate is not trusted"),
+    for reason, signs in (
+        ("connection refused", ("Connection refused",)),
+        ("no answer in time", ("timed out",)),
+        ("no such host", ("Name or service not known", "nodename nor servname", "Failed to resolve")),
+        ("its certificate is not trusted", ("CERTIFICATE",)),
     ):
-        if sign in text:
+        if any(sign in text for sign in signs):
             return reason
     return text.splitlines()[0].rpartition(": ")[2].rstrip(".)") or "no answer"

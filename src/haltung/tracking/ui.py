@@ -24,9 +24,8 @@ _TIMEOUT = 180.0
 def page(store: Store, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Serve MLflow's pages on a local store; yield address and process once they answer.
 
-    Raises:
-        UserError: there is no such store, the port is taken or not allowed, or MLflow does not
-            start.
+    Raises ``UserError`` if there is no such store, the port is taken or not allowed, or MLflow does
+    not start.
     """
     open_store(store, create=False)
     _check_port(host, port)

@@ -1,22 +1,29 @@
-"""A run to write to; each call reaches the store at once, so a killed training loses nothing."""
+"""A run to write to, and where it comes from; each call reaches the store at once."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
+import os
+import platform
 import re
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from haltung import __version__
 from haltung.errors import UserError
 from haltung.records import Segment
 from haltung.tracking.models import LoggedModel, log_bundle
-from haltung.tracking.store import Connection, Store, mlflow, mlflow_errors, open_store
+from haltung.tracking.store import Connection, Store, mlflow_errors, open_store
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +32,6 @@ CONFIG = "config.yaml"
 
 # Prefix of the tags SEEN.SPLIT: how many segments of a split the model knows from its training.
 SEEN = "haltung.seen"
-
-# Limits of one request to an MLflow server.
-_PARAMS_PER_BATCH = 100
-_METRICS_PER_BATCH = 1000
-
-# The characters that MLflow does not allow in the names of parameters, metrics and tags.
-_NOT_ALLOWED = re.compile(r"[^\w.\- :/]")
 
 
 class Pruned(Exception):
@@ -69,32 +69,27 @@ class Run:
         from mlflow.entities import Param
         from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, MAX_PARAM_VAL_LENGTH
 
-        client, store = self.connection.client, self.connection.store
         values = {_allowed(key)[:MAX_ENTITY_KEY_LENGTH]: _text(value)[:MAX_PARAM_VAL_LENGTH] for key, value in flat(config, ".")}
-        with mlflow_errors(store):
-            old = client.get_run(self.id).data.params
-            new = [Param(key, value) for key, value in values.items() if key not in old]
-            for start in range(0, len(new), _PARAMS_PER_BATCH):
-                client.log_batch(self.id, params=new[start : start + _PARAMS_PER_BATCH])
-            changed = [f"{key}={value}" for key, value in values.items() if old.get(key, value) != value]
-            if changed:
-                self.tags({"haltung.resumed_with": " ".join(changed)})
+        with mlflow_errors(self.connection.store):
+            old = self.connection.client.get_run(self.id).data.params
+        self._log_batches("params", [Param(key, value) for key, value in values.items() if key not in old])
+        changed = [f"{key}={value}" for key, value in values.items() if old.get(key, value) != value]
+        if changed:
+            self.tags({"haltung.resumed_with": " ".join(changed)})
         self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Log metrics; ``{"test": {"stance": 0.5}}`` becomes ``test/stance``, grouped in MLflow's
-        page.
+        """Log metrics; ``{"test": {"stance": 0.5}}`` becomes ``test/stance``, grouped in its page.
 
-        Raises:
-            UserError: a value is no number.
+        Raises ``UserError`` if a value is no number.
         """
         self._log_metrics([(key, value, step or 0) for key, value in flat(values, "/")])
 
     def history(self, points: Iterable[Mapping[str, float]]) -> None:
-        """Log points of the learning curve, such as ``{"epoch": 1.0, "step": 145, "loss": 0.7}``.
+        """Log points of the learning curve: ``{"epoch": 1.0, "step": 145, "loss": 0.7}``.
 
-        A point that the run has already is not logged twice, so a resumed training may pass its
-        whole history.
+        A point that the run has is not logged twice, so a resumed training may pass its whole
+        history.
         """
         rows = [(key, float(value), int(point["step"])) for point in points for key, value in point.items() if key != "step"]
         new = [(key, value, step) for key, value, step in rows if (step, value) not in self._curve(_allowed(key))]
@@ -105,17 +100,14 @@ class Run:
     def tags(self, values: Mapping[str, object]) -> None:
         """Set tags, new ones and old ones."""
         from mlflow.entities import RunTag
+        from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-        tags = [RunTag(key, value) for key, value in _tags(values).items()]
-        with mlflow_errors(self.connection.store):
-            for start in range(0, len(tags), _PARAMS_PER_BATCH):
-                self.connection.client.log_batch(self.id, tags=tags[start : start + _PARAMS_PER_BATCH])
+        self._log_batches("tags", [RunTag(_allowed(key), _text(value)[:MAX_TAG_VAL_LENGTH]) for key, value in values.items()])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file, or all files of a folder, with the run, below ``folder``.
 
-        Raises:
-            UserError: there is no such file or folder.
+        Raises ``UserError`` if there is no such file or folder.
         """
         client = self.connection.client
         if not path.exists():
@@ -156,29 +148,28 @@ class Run:
                 metrics.append(Metric(_allowed(key), float(value), now, step))
             except (TypeError, ValueError):
                 raise UserError(f"the metric '{key}' is {value!r}, expected a number; leave out what could not be computed") from None
+        self._log_batches("metrics", metrics)
+
+    def _log_batches(self, kind: str, items: Sequence[Any]) -> None:
+        # The limits of one request to an MLflow server.
+        size = 1000 if kind == "metrics" else 100
         with mlflow_errors(self.connection.store):
-            for start in range(0, len(metrics), _METRICS_PER_BATCH):
-                self.connection.client.log_batch(self.id, metrics=metrics[start : start + _METRICS_PER_BATCH])
+            for start in range(0, len(items), size):
+                batch: dict[str, Any] = {kind: items[start : start + size]}
+                self.connection.client.log_batch(self.id, **batch)
 
 
 @contextmanager
 def run(
     store: Store, name: str, parent: Run | None = None, tags: Mapping[str, object] | None = None, resume: str | None = None
 ) -> Iterator[Run]:
-    """Begin a run and yield it.
+    """Begin a run, or continue the one with the id ``resume``, and yield it.
 
-    It ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``). A process that is
-    killed outright leaves its run RUNNING; ``resume`` continues it.
+    It ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``). A process that is killed
+    outright leaves its run RUNNING. A resumed run keeps its name. ``tags`` are to find the run by:
+    ``haltung.kind``, digests, and those of ``provenance``.
 
-    Args:
-        store: where to track.
-        name: of a new run; a resumed one keeps its name.
-        parent: the run that this one is a part of.
-        tags: to find the run by: ``haltung.kind``, digests, and those of ``provenance``.
-        resume: the id of the run to continue.
-
-    Raises:
-        UserError: the store can't be opened, or there is no run to resume.
+    Raises ``UserError`` if the store can't be opened, or there is no run to resume.
     """
     connection = open_store(store)
     opened = _resumed(connection, resume) if resume else _begun(connection, name, parent)
@@ -217,10 +208,7 @@ def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterato
 
 
 def flat_settings(config: Any) -> dict[str, Any]:
-    """Return a config's settings by dotted key, without the paths of classes (``_target_``).
-
-    A path changes when its class is moved, though the settings stay the same.
-    """
+    """Return a config's settings by dotted key, without ``_target_``: a class may be moved."""
     return dict(flat(_without_targets(config), "."))
 
 
@@ -273,15 +261,9 @@ def _end(run: Run, status: str, error: BaseException | None) -> None:
         log.warning("the run %s could not be marked as %s: %s", run.id, status, refused)
 
 
-def _tags(values: Mapping[str, object]) -> dict[str, str]:
-    mlflow()
-    from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
-
-    return {_allowed(key): _text(value)[:MAX_TAG_VAL_LENGTH] for key, value in values.items()}
-
-
 def _allowed(key: str) -> str:
-    return _NOT_ALLOWED.sub("_", key)
+    """Replace the characters that MLflow does not allow in names of parameters, metrics, tags."""
+    return re.sub(r"[^\w.\- :/]", "_", key)
 
 
 def _text(value: object) -> str:
@@ -290,3 +272,64 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or value is None or (isinstance(value, float) and not math.isfinite(value)):
         return json.dumps(value)
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def provenance(command: Sequence[str]) -> dict[str, str]:
+    """Return the tags with a run's provenance; what is unknown is absent.
+
+    ``command`` holds the words of the command line, as in ``["train", "corpus=diplomacy"]``.
+    """
+    versions = {"haltung": __version__, "python": platform.python_version()}
+    # The packages that a run's metrics depend on.
+    for name in ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    tags = {f"haltung.version.{name}": value for name, value in versions.items()}
+    return {"haltung.command": shlex.join(["haltung", *command]), **git_state(Path(__file__).resolve()), **tags, **_hardware()}
+
+
+def git_state(file: Path) -> dict[str, str]:
+    """Return the commit of the checkout that tracks ``file``, and whether that checkout is dirty.
+
+    Empty if no checkout tracks it: a wheel in another repository must not get that one's commit.
+    """
+    if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
+        return {}
+    commit = _git(file.parent, "rev-parse", "HEAD")
+    changes = _git(file.parent, "status", "--porcelain")
+    if not commit or changes is None:
+        return {}
+    return {"haltung.git.commit": commit, "haltung.git.dirty": "true" if changes else "false", "mlflow.source.git.commit": commit}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """Return what git prints, None if it fails or is not installed."""
+    # In a container the checkout often belongs to another user, and git would refuse to read it.
+    command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", *words]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _hardware() -> dict[str, str]:
+    # In a container, a process often may use fewer cores than there are.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    hardware = {"cpu": _cpu(), "cores": str(cores), "system": platform.platform()}
+    with suppress(ValueError, OSError, AttributeError):
+        hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+    # A training on a GPU has loaded torch; loading it only for this would take seconds.
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        hardware["gpu"] = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    return {f"haltung.hardware.{name}": value for name, value in hardware.items() if value}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -53,34 +53,18 @@ class FineTuned:
 
 
 def finetune(
-    train: Sequence[Segment],
-    dev: Sequence[Segment],
-    scheme: Scheme,
-    encoder: Encoder,
-    spec: NetworkSpec,
-    training: Training,
-    seed: int,
-    folder: Path,
-    resume: bool = False,
-    report: Callable[[Point], None] = lambda point: None,
-) -> FineTuned:
+    train: Sequence[Segment], dev: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int,
+    folder: Path, resume: bool = False, report: Callable[[Point], None] = lambda point: None,
+) -> FineTuned:  # fmt: skip
     """Train on ``train``, choose the epoch on ``dev``, and return the model with its best weights.
 
-    Args:
-        train: the train split.
-        dev: the dev split; the best epoch is chosen on it, by macro-F1.
-        scheme: the tasks; it determines the sizes of the heads.
-        encoder: to fine-tune.
-        spec: of the model around the encoder.
-        training: the recipe.
-        seed: of all that is random: heads, dropout, order.
-        folder: for checkpoints.
-        resume: whether to continue from the last complete checkpoint, with the same result as an
-            uninterrupted training; else ``folder`` is emptied first.
-        report: gets each new point of the learning curve.
+    The best epoch is the one with the highest macro-F1 on dev. The scheme determines the sizes of
+    the heads, ``seed`` all that is random: heads, dropout, order. ``folder`` is for checkpoints;
+    with ``resume`` the training continues from the last complete one, with the same result as an
+    uninterrupted training, else the folder is emptied first. ``report`` gets each new point of the
+    learning curve.
 
-    Raises:
-        UserError: a split is empty, or the encoder can't be loaded.
+    Raises ``UserError`` if a split is empty, or the encoder can't be loaded.
     """
     training.checked(scheme)
     for name, split in (("train", train), ("dev", dev)):
@@ -106,16 +90,14 @@ def finetune(
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint, and remove incomplete ones.
 
-    The Trainer writes ``trainer_state.json`` last, so a checkpoint is complete if that file can be
-    read.
+    The Trainer writes ``trainer_state.json`` last: if it can be read, the checkpoint is complete.
     """
     for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return path
         except (OSError, ValueError):
             shutil.rmtree(path, ignore_errors=True)
-        else:
-            return path
     return None
 
 
@@ -175,8 +157,7 @@ class _BatchSampler(LengthGroupedSampler):
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int, grouped: bool) -> None:
         super().__init__(batch_size, lengths=lengths if grouped else [1] * len(lengths))
-        self.seed = seed
-        self.epoch = 0
+        self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -210,14 +191,9 @@ class _Trainer(Trainer):
     """The Trainer with the project's batches, loss, rates and dev score."""
 
     def __init__(
-        self,
-        model: NeuralModel,
-        rows: _Rows,
-        dev: Sequence[Segment],
-        training: Training,
-        arguments: TrainingArguments,
+        self, model: NeuralModel, rows: _Rows, dev: Sequence[Segment], training: Training, arguments: TrainingArguments,
         report: Callable[[Point], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.neural, self.rows, self.dev, self.training, self.report = model, rows, dev, training, report
         self.sampler = _BatchSampler(training.batch_size * training.accumulation, rows.lengths, arguments.seed, training.group_by_length)
         self.class_weights = {task.name: class_weights(rows.gold[task.name], task, training.class_weight) for task in model.scheme}
@@ -226,9 +202,8 @@ class _Trainer(Trainer):
         callbacks: list[TrainerCallback] = [_EpochCallback(self._begin_epoch)]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
-        super().__init__(
-            model.network, arguments, data_collator=self._collate, train_dataset=rows, eval_dataset=rows, callbacks=callbacks
-        )  # eval_dataset only switches evaluation on; `evaluate` scores the dev split
+        # eval_dataset only switches evaluation on; `evaluate` scores the dev split.
+        super().__init__(model.network, arguments, self._collate, rows, rows, callbacks=callbacks)
         for callback in (ProgressCallback, PrinterCallback):  # the log level decides which of them it has
             self.remove_callback(callback)
         self.add_callback(_ProgressBar)
@@ -267,7 +242,7 @@ class _Trainer(Trainer):
         scheme = self.neural.scheme
         result = evaluate(score(self.dev, self.neural.predict(self.dev), scheme))
         macro = {task.name: result.tasks[task.name].macro_f1 for task in scheme if task.name in result.tasks}
-        dev_score = macro.get(self.training.select, sum(macro.values()) / max(1, len(macro)))
+        dev_score = self.training.score(macro)
         metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": dev_score}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_dev_score": dev_score})
@@ -290,28 +265,11 @@ def _arguments(training: Training, folder: Path, seed: int, rows: int) -> Traini
     half = training.precision == "bf16" or (training.precision == "auto" and has_bf16(torch.device("cuda" if cuda else "cpu")))
     checkpointing: dict[str, Any] = {_CHECKPOINTING: True} if training.gradient_checkpointing else {}
     return TrainingArguments(
-        **checkpointing,
-        output_dir=str(folder),
-        num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.accumulation,
-        learning_rate=training.encoder_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=round(training.warmup * steps * training.epochs),
-        max_grad_norm=training.max_gradient,
-        bf16=half,
-        use_cpu=not cuda,
-        seed=seed,
-        data_seed=seed,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_dev_score",
-        greater_is_better=True,
-        restore_callback_states_from_checkpoint=True,
-        logging_steps=max(1, steps // 10),
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-    )
+        output_dir=str(folder), use_cpu=not cuda, bf16=half, **checkpointing, seed=seed, data_seed=seed,
+        num_train_epochs=training.epochs, per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation, max_grad_norm=training.max_gradient, learning_rate=training.encoder_rate,
+        lr_scheduler_type="linear", warmup_steps=round(training.warmup * steps * training.epochs),
+        eval_strategy="epoch", save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True,
+        metric_for_best_model="eval_dev_score", greater_is_better=True, restore_callback_states_from_checkpoint=True,
+        logging_steps=max(1, steps // 10), remove_unused_columns=False, dataloader_pin_memory=False, report_to="none",
+    )  # fmt: skip

@@ -54,14 +54,9 @@ def loss(
     """Return the sum of the tasks' mean losses, a scalar.
 
     The loss is cross-entropy, for a multi-label task binary cross-entropy, over the rows that are
-    labelled for the task; if there are none, it is 0.
-
-    Args:
-        logits: by task, ``[rows, labels]``.
-        gold: by task, see ``targets``.
-        scheme: the tasks.
-        weights: by task, see ``class_weights``.
-        smoothing: share of each target that is spread evenly over the labels.
+    labelled for the task; if there are none, it is 0. ``logits`` are ``[rows, labels]`` by task;
+    see ``targets`` for ``gold``, ``class_weights`` for ``weights``. ``smoothing`` is the share of
+    each target that is spread evenly over the labels.
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
-
-CLASS_WEIGHTS = ("none", "root", "inverse")
-PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Training:
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for the first value out of range."""
-        one_of("training.class_weight", self.class_weight, CLASS_WEIGHTS)
-        one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.class_weight", self.class_weight, ("none", "root", "inverse"))
+        one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
         for name in ("epochs", "batch_size", "accumulation"):
             if getattr(self, name) < 1:
                 raise UserError(f"training.{name} is {getattr(self, name)}, expected a whole number of at least 1")
@@ -62,11 +60,11 @@ class Training:
         if self.patience < 0 or self.weight_decay < 0:
             raise UserError("training.patience and training.weight_decay can't be negative")
 
-    def checked(self, scheme: Scheme) -> Training:
-        """Return the recipe, once ``select`` is checked against the scheme's tasks.
+    def score(self, macro_f1: Mapping[str, float]) -> float:
+        """Return what chooses epoch and trial: macro-F1 of ``select``, or the mean over tasks."""
+        return macro_f1.get(self.select, sum(macro_f1.values()) / max(1, len(macro_f1)))
 
-        Raises:
-            UserError: it is neither a task nor ``mean``.
-        """
+    def checked(self, scheme: Scheme) -> Training:
+        """Return the recipe; ``UserError`` if ``select`` is neither a task nor ``mean``."""
         one_of("training.select", self.select, ("mean", *scheme.names))
         return self

@@ -22,6 +22,7 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import plots, tables
 from haltung.evaluation.report.i18n import number, word
 from haltung.experiments.evaluate import calibration_of
+from haltung.experiments.train import calibrate
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.calibration import Calibration, fitted, tempered
@@ -30,7 +31,6 @@ from haltung.models.neural import build
 from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.training.calibrate import calibrate
 
 AB = parse({"name": "ab", "tasks": {"stance": {"labels": ["a", "b"]}}})
 FIVE = parse({"name": "five", "tasks": {"stance": {"labels": list("abcde")}}})

@@ -21,9 +21,6 @@ from haltung.experiments.sweep.trials import STATES, Trial
 from haltung.experiments.train import TrainingOutcome
 from haltung.tracking import Run, Store
 
-# How many of the best trials the table shows.
-_SHOWN = 10
-
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -49,24 +46,15 @@ class SweepResult:
 
 def start_of(trials: Sequence[Trial], start: Mapping[str, Value]) -> Trial | None:
     """Return the finished trial with these values, which are those of the recipe as it stands."""
-    same = (trial for trial in trials if trial.state == "finished" and trial.twin is None and dict(trial.values) == dict(start))
-    return next(same, None)
+    return next((trial for trial in _first_finished(trials) if dict(trial.values) == dict(start)), None)
 
 
-def gain_over_start(
-    trials: Sequence[Trial], spaces: Mapping[str, Space], start: Mapping[str, Value], select: str, store: Store
-) -> Gain:  # fmt: skip
+def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start: Mapping[str, Value], select: str, store: Store) -> Gain:
     """Test the best of the other trials against the recipe as it stands, corrected for the choice.
 
-    Args:
-        trials: all that have ended.
-        spaces: what was searched.
-        start: the values of the recipe as it stands, as far as the search contains them.
-        select: the task whose macro-F1 chooses, or ``mean``.
-        store: where the trials' runs are.
-
-    Raises:
-        UserError: it is unknown; the message says why.
+    ``start`` has the values of the recipe as it stands, as far as the search contains them; the
+    task ``select`` chooses by its macro-F1, or the ``mean``. Raises ``UserError`` if the gain is
+    unknown; the message says why.
     """
     outside = [key for key in spaces if key not in start]
     if outside:
@@ -74,7 +62,7 @@ def gain_over_start(
     first = start_of(trials, start)
     if first is None:
         raise UserError("the trial with the recipe as it stands did not finish")
-    others = [trial for trial in trials if trial.state == "finished" and trial.twin is None and trial.number != first.number]
+    others = [trial for trial in _first_finished(trials) if trial.number != first.number]
     if not others:
         raise UserError(f"no trial but the recipe as it stands (trial {first.number}) has finished")
     pruned = sum(trial.state == "pruned" and trial.twin is None for trial in trials)
@@ -88,7 +76,8 @@ def log_results(
 ) -> None:  # fmt: skip
     """Write plots and ``trials.json`` into the sweep's folder, and track them with its metrics."""
     before = None if start is None else start.score
-    figures = {"history": training_plots.sweep_history(_scores(trials, "finished"), _scores(trials, "pruned"), name, language, before)}
+    scores = {state: [(one.number, one.score) for one in trials if one.state == state and one.score is not None] for state in STATES}
+    figures = {"history": training_plots.sweep_history(scores["finished"], scores["pruned"], name, language, before)}
     if importance:
         figures["importance"] = training_plots.importance(importance, name, language)
     for title, figure in figures.items():
@@ -106,8 +95,8 @@ def log_results(
 
 
 def table(result: SweepResult, language: str = "en") -> Grid:
-    """Return a table of the best trials."""
-    best = sorted((trial for trial in result.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:_SHOWN]
+    """Return a table of the ten best trials."""
+    best = sorted((trial for trial in result.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:10]
     # One column for all keys, which wraps: a column for each would not fit a terminal.
     rows = tuple((str(trial.number), brief(trial.values, short=True), number(trial.score or 0.0, language)) for trial in best)
     counts = {state: sum(trial.state == state for trial in result.trials) for state in STATES}
@@ -131,17 +120,18 @@ def verdict(result: SweepResult, language: str = "en") -> str:
 
 def brief(values: Mapping[str, Value], short: bool = False) -> str:
     """Return values as ``key=value`` words; ``short``: with the last part of each key alone."""
-    return " ".join(f"{key.rpartition('.')[2] if short else key}={_brief(value)}" for key, value in values.items())
+
+    def text(value: Value) -> str:
+        if value is None or isinstance(value, bool):
+            return json.dumps(value)
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return " ".join(f"{key.rpartition('.')[2] if short else key}={text(value)}" for key, value in values.items())
 
 
-def _brief(value: Value) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _scores(trials: Sequence[Trial], state: str) -> list[tuple[int, float]]:
-    return [(trial.number, trial.score) for trial in trials if trial.state == state and trial.score is not None]
+def _first_finished(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the finished trials without those that have taken over the result of another."""
+    return [trial for trial in trials if trial.state == "finished" and trial.twin is None]
 
 
 def _counts(trial: Trial, select: str, store: Store) -> TaskMean:

@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Any
 from haltung import tracking
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import summary
-from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.statistics.significance import Gain
 from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.results import SweepResult, gain_over_start, log_results, start_of
 from haltung.experiments.sweep.spaces import PlanFactory
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
-from haltung.experiments.train import Plan, TrainingOutcome, read_state, train, train_seeds, train_trial, write_state
+from haltung.experiments.train import read_state, train, train_seeds, train_trial, write_state
 from haltung.tracking import Run, Store
+from haltung.tracking.store import environment
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna import Trial as OptunaTrial
-
-# After so many failed trials and no finished one, the sweep stops.
-_MAX_FAILED = 3
 
 
 @dataclass(frozen=True)
@@ -58,22 +55,16 @@ class Sweep:
 def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult:
     """Run a sweep to its end, or continue one that was stopped; the test split is never opened.
 
-    Args:
-        sweep: what is searched.
-        factory: makes a training from values.
-        store: where to track.
-        callback: gets each trial that has ended; with several workers in the worker's own process,
-            so it is pickled too.
+    ``callback`` gets each trial that has ended; with several workers in the worker's own process,
+    so it is pickled too.
 
-    Raises:
-        UserError: the sweep exists and is not to be resumed, its config has changed, another
-            process runs it, or no trial has finished.
+    Raises ``UserError`` if the sweep exists and is not to be resumed, its config has changed,
+    another process runs it, or no trial has finished.
     """
     from filelock import FileLock, Timeout
 
-    folder = sweep.trials.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".sweep.lock", timeout=0)
+    sweep.trials.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(sweep.trials.folder / ".sweep.lock", timeout=0)
     try:
         acquired = lock.acquire()
     except Timeout:
@@ -111,10 +102,16 @@ def _search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable
         best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
         importance = importances(study, sweep.trials.seed)
         start = start_of(trials, sweep.trials.start)
-        gain, no_gain = _gain(sweep, trials, initial.training.select, store)
+        gain: Gain | None = None
+        no_gain = ""
+        try:
+            gain = gain_over_start(trials, sweep.trials.spaces, sweep.trials.start, initial.training.select, store)
+        except UserError as error:
+            no_gain = str(error)
         log_results(parent, folder, sweep.name, sweep.language, trials, best, importance, start, gain)
         plans = [factory.plan(best.values, f"{sweep.name}-best", seed, sweep.resume) for seed in sweep.final_seeds]
-        outcomes = _train_best(plans, store, parent)
+        several = len(plans) > 1
+        outcomes = train_seeds(plans, store, parent=parent).outcomes if several else tuple(train(plan, store, parent) for plan in plans)
         final = summary([outcome.evaluation for outcome in outcomes]) if outcomes else None
         if final is not None:
             parent.metrics({"dev": final.metrics()})
@@ -122,11 +119,7 @@ def _search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable
 
 
 def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: int, callback: Callable[[Trial], None]) -> None:
-    """Run trials until there are enough.
-
-    Raises:
-        UserError: the store can't be reached, or all trials fail.
-    """
+    """Run trials until there are enough; raise ``UserError`` if all of them fail."""
     study, record = sweep.trials.open(worker), tracking.find(store, parent)
 
     def clean_up(number: int) -> None:
@@ -144,7 +137,7 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: 
         trials = ended(study)
         callback(next(trial for trial in trials if trial.number == begun.number))
         failed = [trial for trial in trials if trial.state == "failed"]
-        if len(failed) >= _MAX_FAILED and not any(trial.state == "finished" for trial in trials):
+        if len(failed) >= 3 and not any(trial.state == "finished" for trial in trials):
             raise UserError(f"the first {len(failed)} trials have failed{_last_reason(failed)}")
 
 
@@ -169,8 +162,7 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
         begun.report(point["dev_score"], epoch)
         # After the last epoch, pruning would save nothing.
         if epoch < plan.training.epochs and begun.should_prune():
-            reason = f"after epoch {epoch} its best dev score was below the median of the trials before"
-            raise tracking.Pruned(reason)
+            raise tracking.Pruned(f"after epoch {epoch} its best dev score was below the median of the trials before")
 
     try:
         plan = replace(factory.plan(begun.params, sweep.trial_name(begun.number), sweep.seed), folder=sweep.trials.folder)
@@ -183,52 +175,29 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
         study.tell(begun, state=TrialState.FAIL)
     else:
         begun.set_user_attr("run", run)
-        study.tell(begun, score_of(result, plan.training.select))
-
-
-def score_of(result: EvaluationResult, select: str) -> float:
-    """Return the score to maximise: dev macro-F1 of the task ``select``, or the mean over tasks."""
-    macro = {task: metrics.macro_f1 for task, metrics in result.tasks.items()}
-    return macro.get(select, sum(macro.values()) / max(1, len(macro)))
-
-
-def _train_best(plans: Sequence[Plan], store: Store, parent: Run) -> tuple[TrainingOutcome, ...]:
-    if len(plans) > 1:
-        return train_seeds(plans, store, parent=parent).outcomes
-    return tuple(train(plan, store, parent) for plan in plans)
-
-
-def _gain(sweep: Sweep, trials: Sequence[Trial], select: str, store: Store) -> tuple[Gain | None, str]:
-    """Return the gain over the recipe as it stands, or None and why it is unknown."""
-    try:
-        return gain_over_start(trials, sweep.trials.spaces, sweep.trials.start, select, store), ""
-    except UserError as error:
-        return None, str(error)
+        study.tell(begun, plan.training.score({task: metrics.macro_f1 for task, metrics in result.tasks.items()}))
 
 
 def _in_processes(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
     # Several trainings with a thread for each core would be slower than one after the other.
-    threads = str(max(1, (os.cpu_count() or 1) // sweep.workers))
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ.setdefault("OMP_NUM_THREADS", threads)
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // sweep.workers))}
     # Spawned, since a forked process would share the database's connection and torch's threads.
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=_worker, args=(sweep, factory, store, parent, worker, callback), name=f"worker-{worker}")
         for worker in range(1, sweep.workers + 1)
     ]
-    try:
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-    finally:
-        for process in processes:
-            if process.is_alive():
-                process.terminate()
+    with environment(threads):
+        try:
+            for process in processes:
+                process.start()
+            for process in processes:
                 process.join()
-        if before is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
+        finally:
+            for process in processes:
+                if process.is_alive():
+                    process.terminate()
+                    process.join()
     # This process finishes what a dead worker has left undone.
     if any(process.exitcode for process in processes):
         work(sweep, factory, store, parent, 0, callback)

@@ -54,9 +54,7 @@ class ChoiceSpace:
 
 @dataclass(frozen=True)
 class RangeSpace:
-    """The numbers from ``low`` to ``high``, whole ones if the ends are; ``log``: evenly by
-    magnitude.
-    """
+    """The numbers from ``low`` to ``high``, whole if the ends are; ``log``: even by magnitude."""
 
     low: int | float
     high: int | float
@@ -107,20 +105,11 @@ Space = ChoiceSpace | RangeSpace
 def spaces_of(search: Mapping[str, Any]) -> dict[str, Space]:
     """Return the spaces of a ``search/NAME.yaml``, by key.
 
-    Raises:
-        UserError: it is empty, or a space has a wrong form.
+    Raises ``UserError`` if it is empty, or a space has a wrong form.
     """
     if not search:
         raise UserError("search is empty; choose one with search=NAME, or write your own search/NAME.yaml (--config-dir)")
-    return {str(key): _space(f"search: {key}", value) for key, value in search.items()}
-
-
-def _space(key: str, value: Any) -> Space:
-    if isinstance(value, list):
-        return _choice(key, value)
-    if isinstance(value, Mapping):
-        return _range(key, value)
-    raise UserError(f"{key} is {value!r}; expected a list of values such as [8, 16, 32], or a range such as {{low: 1, high: 4}}")
+    return {str(key): (_choice if isinstance(value, list) else _range)(f"search: {key}", value) for key, value in search.items()}
 
 
 def _choice(key: str, values: list[Any]) -> ChoiceSpace:
@@ -135,7 +124,9 @@ def _choice(key: str, values: list[Any]) -> ChoiceSpace:
     return ChoiceSpace(tuple(values))
 
 
-def _range(key: str, value: Mapping[str, Any]) -> RangeSpace:
+def _range(key: str, value: Any) -> RangeSpace:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{key} is {value!r}; expected a list of values such as [8, 16, 32], or a range such as {{low: 1, high: 4}}")
     for name in value:
         if name not in _RANGE_KEYS:
             raise UserError(f"{key} has the key '{name}'{nearest(str(name), _RANGE_KEYS)}; a range has {listed(_RANGE_KEYS)}")
@@ -166,28 +157,22 @@ class PlanFactory(Protocol):
 
     def settings(self, values: Mapping[str, Value]) -> Mapping[str, Any]:
         """Return the config with these values, as plain data."""
-        ...
 
     def check(self, values: Mapping[str, Value]) -> None:
         """Raise ``UserError`` if the config does not accept these values."""
-        ...
 
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
         """Return the training with these values; raise ``UserError`` as ``check``."""
-        ...
 
 
 def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequence[str], given: Collection[str]) -> None:
     """Check that the config can be searched over these spaces.
 
-    Args:
-        spaces: by key.
-        factory: is tried with the ends of each range, and with each value of a list.
-        keys: all keys of the config.
-        given: those that the user has given a value.
+    The factory is tried with the ends of each range, and with each value of a list. ``keys`` are
+    all keys of the config, ``given`` those that the user has given a value.
 
-    Raises:
-        UserError: a key is unknown or can't be searched, or the config does not accept a value.
+    Raises ``UserError`` if a key is unknown or can't be searched, or the config does not accept a
+    value.
     """
     searchable = [key for key in keys if (key in GROUPS or key.startswith(_WITHIN)) and not key.endswith("_target_")]
     for key, space in spaces.items():

@@ -26,9 +26,6 @@ STATES = ("finished", "pruned", "failed", "lost")
 # A trial whose process has died so often (most likely out of memory) is not repeated.
 _MAX_DEATHS = 3
 
-# Seconds to wait for another process that writes to the database.
-_TIMEOUT = 120
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -69,8 +66,7 @@ class Trials:
     def open(self, worker: int = 0) -> Study:
         """Open the study, or create it; the sweep's main process does so before it starts workers.
 
-        Raises:
-            UserError: the database is broken, or of another Optuna's version.
+        Raises ``UserError`` if the database is broken, or of another Optuna's version.
         """
         import optuna
         from sqlalchemy.exc import DatabaseError
@@ -78,15 +74,12 @@ class Trials:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         url = f"sqlite:///{(self.folder / DATABASE).absolute()}"
         try:
-            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _TIMEOUT}})
+            # Another process that writes to the database is waited for.
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 120}})
             pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
+            sampler = self._sampler(0, worker)
             return optuna.create_study(
-                storage=storage,
-                sampler=self._sampler(0, worker),
-                pruner=pruner,
-                study_name="sweep",
-                direction="maximize",
-                load_if_exists=True,
+                storage=storage, sampler=sampler, pruner=pruner, study_name="sweep", direction="maximize", load_if_exists=True
             )
         except (DatabaseError, RuntimeError) as error:
             first = str(error).splitlines()[0]
@@ -111,8 +104,7 @@ class Trials:
             yield trial
         finally:
             if lock is not None:
-                lock.release()
-                Path(lock.lock_file).unlink(missing_ok=True)
+                _release(lock)
 
     def _ask(self, study: Study, worker: int) -> OptunaTrial | None:
         from optuna.trial import TrialState
@@ -129,9 +121,9 @@ class Trials:
     def _first(self) -> list[dict[str, Value]]:
         """Return the values of the first trials: ``start``, then a Latin hypercube.
 
-        The hypercube takes one value from each stretch of each space. A few points that are drawn
-        one by one often lie side by side (McKay, Beckman and Conover 1979, "A comparison of three
-        methods for selecting values of input variables").
+        It takes one value from each stretch of each space; a few points drawn one by one often lie
+        side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
+        values of input variables").
         """
         from scipy.stats.qmc import LatinHypercube
 
@@ -159,8 +151,7 @@ class Trials:
                 lock.acquire()
             except Timeout:
                 continue
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
+            _release(lock)
             deaths = int(trial.user_attrs.get("deaths", 0)) + 1
             if deaths >= _MAX_DEATHS:
                 OptunaTrial(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
@@ -185,6 +176,11 @@ class Trials:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # constant_liar is called experimental before Optuna 5
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
+
+
+def _release(lock: BaseFileLock) -> None:
+    lock.release()
+    Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def ended(study: Study) -> list[Trial]:
@@ -222,13 +218,7 @@ def _trial(trial: FrozenTrial) -> Trial:
     from optuna.trial import TrialState
 
     states = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}
-    attributes = trial.user_attrs
-    return Trial(
-        trial.number,
-        states.get(trial.state, "failed" if "why" in attributes else "lost"),
-        dict(trial.params),
-        trial.value if trial.state in states else None,
-        attributes.get("run", ""),
-        attributes.get("why", ""),
-        attributes.get("twin"),
-    )
+    more = trial.user_attrs
+    state = states.get(trial.state, "failed" if "why" in more else "lost")
+    score = trial.value if trial.state in states else None
+    return Trial(trial.number, state, dict(trial.params), score, more.get("run", ""), more.get("why", ""), more.get("twin"))
