@@ -74,11 +74,7 @@ def run(request: Request) -> None:
 
 
 def _references(corpus: str, config_dir: Path | None) -> list[PublishedResult]:
-    """Return the published results in the config of this corpus; none if it has no config.
-
-    Raises:
-        UserError: they are of a wrong form.
-    """
+    """Return the published results in the config of this corpus; none if it has no config."""
     path = shipped_or_own("corpus", corpus, config_dir)
     declared = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("references") or [] if path else []
     if not isinstance(declared, list) or not all(isinstance(one, Mapping) for one in declared):

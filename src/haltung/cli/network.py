@@ -122,10 +122,10 @@ def _series_files(options: NetworkOptions) -> list[Path]:
     if options.pair is None:
         raise UserError("name the two actors of the series, as in pair=USA,RUS")
     path = Path(options.series)
-    kinds = {".png": [path], ".html": [path], "": [path.with_name(f"{path.name}{kind}") for kind in (".png", ".html")] if path.name else []}
-    if path.suffix.lower() not in kinds or not path.name:
+    if path.suffix.lower() not in ("", ".png", ".html") or not path.name:
         raise UserError(f"series is '{options.series}'; name it FILE.png, FILE.html, or without a suffix for both")
-    return [file for name in kinds[path.suffix.lower()] if (file := output_file(str(name)))]
+    names = [options.series] if path.suffix else [f"{path}{kind}" for kind in (".png", ".html")]
+    return [file for name in names if (file := output_file(name))]
 
 
 def _pair(options: NetworkOptions) -> tuple[str, str] | None:
