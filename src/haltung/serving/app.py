@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from html import escape
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
@@ -13,13 +16,13 @@ from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from haltung import __version__
 from haltung.errors import UserError
-from haltung.serving import documentation, inference_protocol, routes
-from haltung.serving.middleware import FAILED, Entrance, Key, SecurityHeaders, failure
+from haltung.serving import inference_protocol, routes
+from haltung.serving.middleware import FAILED, Entrance, SecurityHeaders, failure
 from haltung.serving.requests import sentence
 from haltung.serving.service import Service
 
@@ -47,13 +50,7 @@ def application(service: Service) -> FastAPI:
         await service.stop()
 
     settings = service.settings
-    key = Key(settings.key) if settings.key else None
-    layers = [
-        Middleware(SecurityHeaders),
-        Middleware(
-            Entrance, gate=service.gate, metrics=service.metrics, key=key, max_bytes=settings.bytes, timeout=settings.timeout
-        ),
-    ]  # fmt: skip
+    layers = [Middleware(SecurityHeaders), Middleware(Entrance, service=service)]
     if settings.origins:
         length = inference_protocol.LENGTH
         layers.insert(0, Middleware(
@@ -66,30 +63,25 @@ def application(service: Service) -> FastAPI:
         exception_handlers={
             RequestValidationError: _invalid, HTTPException: _refused, UserError: _not_installed, Exception: _failed,
         },
-        dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if key else [],
+        dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.key else [],
     )  # fmt: skip
     app.include_router(routes.router(service))
     app.include_router(inference_protocol.router(service))
-    _add_pages(app)
-    return app
 
-
-def _add_pages(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return Response(documentation.page(app.openapi()), media_type="text/html")
+        return HTMLResponse("\n".join(_documentation(app.openapi())))
 
     @app.get("/docs.css", include_in_schema=False)
     async def style() -> Response:
-        return Response(documentation.STYLE, media_type="text/css")
+        return FileResponse(PAGE / "docs.css")
 
-    if (PAGE / "index.html").is_file():
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return FileResponse(PAGE / "index.html")
 
-        @app.get("/", include_in_schema=False)
-        async def index() -> Response:
-            return FileResponse(PAGE / "index.html")
-
-        app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/page", StaticFiles(directory=PAGE))
+    return app
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -113,3 +105,40 @@ async def _not_installed(_: Request, error: Exception) -> Response:
 
 async def _failed(_: Request, __: Exception) -> Response:
     return failure(500, FAILED)
+
+
+def _documentation(openapi: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an OpenAPI document as plain HTML, without a script or anything from another host."""
+    info = openapi["info"]
+    title = escape(info["title"])
+    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f'<title>{title}</title>\n<link rel="stylesheet" href="docs.css">\n</head>\n<body>\n<main>'
+    yield f"<h1>{title} <small>{escape(info['version'])}</small></h1>\n<p>{escape(info.get('description', ''))}</p>"
+    yield '<p>The same for programs: <a href="openapi.json">openapi.json</a>.</p>'
+    group = ""
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            name = (operation.get("tags") or ["Other"])[0]
+            if name != group:
+                yield f"<h2>{escape(name)}</h2>"
+                group = name
+            yield f'<details><summary><span class="method">{escape(method.upper())}</span> <code>{escape(path)}</code> '
+            yield f"{escape(operation.get('summary', ''))}</summary>"
+            for media, content in operation.get("requestBody", {}).get("content", {}).items():
+                yield f"<p>Takes {_link(content['schema'])} as <code>{escape(media)}</code>.</p>"
+            yield "<dl>"
+            for status, response in operation["responses"].items():
+                forms = ", ".join(_link(content["schema"]) for content in response.get("content", {}).values() if content.get("schema"))
+                yield f"<dt>{escape(status)}</dt><dd>{escape(response['description'])}{': ' if forms else ''}{forms}</dd>"
+            yield "</dl></details>"
+    yield "<h2>Forms</h2>"
+    for name, schema in openapi["components"]["schemas"].items():
+        text = escape(json.dumps(schema, ensure_ascii=False, indent=2))
+        yield f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary><pre>{text}</pre></details>'
+    yield "</main>\n</body>\n</html>\n"
+
+
+def _link(schema: Mapping[str, Any]) -> str:
+    name = escape(str(schema.get("$ref", "")).rpartition("/")[2])
+    return f'<a href="#{name}">{name}</a>' if name else "a value"

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from haltung.serving.metrics import Metrics
+from haltung.serving.service import Service
 
 log = logging.getLogger("haltung.serving")
 
@@ -33,33 +33,26 @@ _CLIENT_GONE = 499
 
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
-# Only the server's own files: no inline script or style, no frame, no other host.
-POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-
-_HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}
+_HEADERS = [
+    # Only the server's own files: no inline script or style, no frame, no other host.
+    (
+        b"content-security-policy",
+        b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
 
 # These reveal no text and cost nothing, so a browser and a supervisor need no key for them.
 _OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/docs", "/docs.css", "/openapi.json", "/")
-_OPEN_FOLDERS = ("/page/",)
 
 
 def failure(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return an error as every part of the server gives it: ``{"error": "one sentence"}``."""
     return JSONResponse({"error": sentence}, status, headers)
-
-
-class Gate:
-    """Whether the server refuses new requests because it stops."""
-
-    def __init__(self) -> None:
-        self.stopping = False
 
 
 class Entrance:
@@ -69,9 +62,11 @@ class Entrance:
     or a body.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gate, metrics: Metrics, key: Key | None, max_bytes: int, timeout: float) -> None:
-        self._app, self._gate, self._metrics, self._key = app, gate, metrics, key
-        self._max_bytes, self._timeout = max_bytes, timeout
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        settings = service.settings
+        self._app, self._service = app, service
+        self._key = _digest(settings.key) if settings.key else None
+        self._max_bytes, self._timeout = settings.bytes, settings.timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with an error."""
@@ -84,7 +79,7 @@ class Entrance:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if self._gate.stopping:
+                if self._service.stopping:
                     MutableHeaders(scope=message)["connection"] = "close"
             try:
                 await send(message)
@@ -108,22 +103,28 @@ class Entrance:
             status = _CLIENT_GONE
         route = getattr(scope.get("route"), "path", None) or "other"
         seconds = time.perf_counter() - start
-        self._metrics.answered(route, status, seconds)
+        self._service.metrics.answered(route, status, seconds)
         log.info("%s %s %d %.1f ms", scope["method"] if scope["method"] in _METHODS else "other", route, status, 1000 * seconds)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._gate.stopping and not scope["path"].endswith("/live"):
+        if self._service.stopping and not scope["path"].endswith("/live"):
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
-        if self._key is not None:
-            self._key.check(scope)
-        body = await self._body(Headers(scope=scope), receive)
-        given = False
+        headers = Headers(scope=scope)
+        if self._key is not None and not _is_open(scope["path"]):
+            # Sent as ``X-API-Key: KEY`` or ``Authorization: Bearer KEY``.
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+            if not hmac.compare_digest(_digest(given), self._key):
+                sentence = "this server asks for a key: send it as the header X-API-Key"
+                raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
+        body = await self._body(headers, receive)
+        passed_on = False
 
         async def receive_body() -> Message:
-            nonlocal given
-            if given:
+            nonlocal passed_on
+            if passed_on:
                 return await receive()
-            given = True
+            passed_on = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         try:
@@ -178,32 +179,11 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-cache" if _is_open(scope["path"]) else "no-store")
+                cache = b"no-cache" if _is_open(scope["path"]) else b"no-store"
+                message["headers"] = [*message["headers"], *_HEADERS, (b"cache-control", cache)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-class Key:
-    """The key of a server, sent as ``X-API-Key: KEY`` or ``Authorization: Bearer KEY``."""
-
-    def __init__(self, key: str) -> None:
-        # Digests have one length, so the time of a comparison doesn't reveal that of the key.
-        self._digest = _digest(key)
-
-    def check(self, scope: Scope) -> None:
-        """Raise HTTPException 401 where the key is missing; health and page need none."""
-        if _is_open(scope["path"]):
-            return
-        headers = Headers(scope=scope)
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-        if not hmac.compare_digest(_digest(given), self._digest):
-            sentence = "this server asks for a key: send it as the header X-API-Key"
-            raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
 
 
 class _ClientGone(Exception):
@@ -211,8 +191,9 @@ class _ClientGone(Exception):
 
 
 def _is_open(path: str) -> bool:
-    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
+    return path in _OPEN or path.startswith("/page/")
 
 
 def _digest(key: str) -> bytes:
+    """Return a digest: they have one length, so a comparison's time doesn't reveal a key's."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

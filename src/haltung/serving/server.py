@@ -42,11 +42,11 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
-        self._service.gate.stopping = True
+        self._service.stopping = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new requests, stop listening, then wait for what was taken."""
-        self._service.gate.stopping = True
+        self._service.stopping = True
         await asyncio.sleep(self._service.settings.drain)
         for server in self.servers:
             server.close()

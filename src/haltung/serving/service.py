@@ -27,7 +27,6 @@ from haltung.models import predictor
 from haltung.records import Prediction, Segment
 from haltung.serving.engine import Engine, Part, Settings, as_parts, open_engine
 from haltung.serving.metrics import Metrics
-from haltung.serving.middleware import Gate
 from haltung.serving.queue import Batcher, QueueClosed, QueueFull, QueueLimits, WorkFailed
 
 log = logging.getLogger("haltung.serving")
@@ -42,7 +41,9 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics, self.gate = Metrics(), Gate()
+        self.metrics = Metrics()
+        # Whether new requests are refused.
+        self.stopping = False
         self.engine = open_engine(settings)
         self._dyad_engine: Engine | None = None
         self._dyad_model: DyadModel | None = None
@@ -57,7 +58,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests are taken."""
-        return bool(self._batchers) and not self.gate.stopping
+        return bool(self._batchers) and not self.stopping
 
     @property
     def lacks_stances(self) -> str:
@@ -89,7 +90,7 @@ class Service:
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
-        self.gate.stopping = True
+        self.stopping = True
         # In the order in which an article goes through them.
         for batcher in self._batchers.values():
             await batcher.close()
