@@ -24,13 +24,10 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count: int | None = None) -> str:
-    """Return the page: it needs no network, and no text in it can become a part of it.
+    """Return a page that needs no network; it shows at most ``MOST`` articles, and escapes texts.
 
-    Args:
-        articles: what is shown, in this order; at most ``MOST`` are.
-        scheme: names tasks and labels.
-        language: in which the page opens, ``de`` or ``en``; it can be changed in it.
-        count: how many articles were read, if more than are given here.
+    It opens in ``language``, ``de`` or ``en``, which a reader can change. ``count`` is how many
+    articles were read, if more than are given here.
     """
     import jinja2
     from markupsafe import Markup

@@ -91,15 +91,10 @@ class Settings:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings against each other.
-
-        Raises:
-            UserError: an allowed request would never fit into the queue, or an origin is none.
-        """
+        """Raise ``UserError`` where a request may never fit into the queue or an origin is none."""
         if self.texts > self.queue:
-            raise UserError(
-                f"texts is {self.texts} and queue is {self.queue}, so the largest allowed request never fits; make queue larger"
-            )
+            sentence = f"texts is {self.texts} and queue is {self.queue}, so the largest allowed request never fits; make queue larger"
+            raise UserError(sentence)
         for origin in self.origins:
             scheme, _, rest = origin.partition("://")
             if origin != "*" and (scheme not in ("http", "https") or not rest or "/" in rest):
@@ -107,34 +102,31 @@ class Settings:
 
 
 def secret(file: str | None) -> str | None:
-    """Return the key that callers have to send; None asks for no key.
-
-    It is the first line of ``file``, or the value of ``HALTUNG_API_KEY``.
+    """Return the key that callers have to send, from a file or ``HALTUNG_API_KEY``; None: no key.
 
     Raises:
         UserError: the file can't be read, or the key is empty or can't stand in a header.
     """
-    source = file or KEY_VARIABLE
+    key = os.environ.get(KEY_VARIABLE)
     if file is not None:
         try:
-            key = (Path(file).read_text(encoding="utf-8").splitlines() or [""])[0]
+            key = Path(file).read_text(encoding="utf-8").partition("\n")[0]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the key file {file} can't be read ({error}); name a text file with the key in its first line") from None
-    elif KEY_VARIABLE in os.environ:
-        key = os.environ[KEY_VARIABLE]
-    else:
+    if key is None:
         return None
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable():
-        raise UserError(f"the key in {source} is empty or has other characters than plain letters, digits and signs; write one such key")
+        raise UserError(
+            f"the key in {file or KEY_VARIABLE} is empty or has other characters than plain letters, digits and signs; write one such key"
+        )
     return key
 
 
 def cores() -> int:
     """Return how many cores this process may use, by its affinity and its control group's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
-    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+    return max(1, min(allowed, math.ceil(_quota() or allowed)))
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
@@ -154,10 +146,7 @@ def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 class Engine(Predictor):
     """A bundle whose graph runs on the chosen runtime; to be called from one thread only.
 
-    Args:
-        classifier: the bundle, without a graph of its own.
-        choice: the graph, ready to run.
-        tokens: padded tokens that go through the graph together at most.
+    At most ``tokens``, padding included, go through the graph together.
     """
 
     def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
@@ -191,12 +180,12 @@ class Engine(Predictor):
         if self.choice.graph.runtime != "openvino" or self.classifier.kind != "tokens":
             return feeds
         longest = int(self.classifier.description["input"]["max_length"])
-        out = {}
-        for name, values in feeds.items():
-            width = values.shape[1]
-            # Where the mask is 0 any id will do.
-            out[name] = np.pad(values, ((0, 0), (0, max(0, min(-(-width // _STEP) * _STEP, longest) - width))))
-        return out
+
+        def missing(width: int) -> int:
+            return max(0, min(-(-width // _STEP) * _STEP, longest) - width)
+
+        # Where the mask is 0 any id will do.
+        return {name: np.pad(values, ((0, 0), (0, missing(values.shape[1])))) for name, values in feeds.items()}
 
     def estimate(self, part: Part) -> int:
         """Return about how many tokens a text has; German news has four characters to a token."""

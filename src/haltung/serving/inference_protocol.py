@@ -6,7 +6,7 @@ Tensors are JSON, or bytes behind the JSON (the protocol's extension "binary ten
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -47,7 +47,7 @@ class _ProtocolBody(BaseModel):
 
 
 class Parameters(_ProtocolBody):
-    """What extensions want of a tensor or of all outputs; ``classification`` is refused."""
+    """Requests of extensions for a tensor or all outputs; ``classification`` is refused."""
 
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
     binary_data: bool | None = None
@@ -175,10 +175,8 @@ def _metadata(service: Service) -> dict[str, Any]:
     for task, labels in service.engine.classifier.tasks.items():
         # The order of the columns; the protocol's parameters hold no lists.
         columns = {"labels": json.dumps(labels, ensure_ascii=False)}
-        outputs += [
-            {"name": task, "datatype": "BYTES", "shape": [-1]},
-            {"name": _probabilities(task), "datatype": "FP32", "shape": [-1, len(labels)], "parameters": columns},
-        ]
+        outputs.append({"name": task, "datatype": "BYTES", "shape": [-1]})
+        outputs.append({"name": _probabilities(task), "datatype": "FP32", "shape": [-1, len(labels)], "parameters": columns})
     platform = f"onnx_{service.engine.choice.graph.runtime}"
     return {"name": MODEL, "versions": [VERSION], "platform": platform, "inputs": inputs, "outputs": outputs}
 
@@ -190,13 +188,19 @@ def _probabilities(task: str) -> str:
 
 async def _infer(service: Service, limits: Limits, body: InferenceRequest, rest: bytes) -> Response:
     names = [name for task in service.engine.classifier.tasks for name in (task, _probabilities(task))]
-    inputs, wanted = texts(body, rest), _wanted(body, names)
+    inputs, wanted = _texts(body, rest), _wanted(body, names)
     parts = [dict(zip(inputs, values, strict=True)) for values in zip(*inputs.values(), strict=True)]
     limits.check_parts(parts, "{field} {number}")
     for number, part in enumerate(parts):
         if not part["text"].strip():
             raise HTTPException(422, f"text {number} is empty; leave it out")
-    outputs = _outputs(service, parts, await service.probabilities(parts))
+    probabilities = await service.probabilities(parts)
+    rows = service.engine.classifier.predictions(parts, probabilities)
+    outputs: dict[str, np.ndarray | list[str]] = {}
+    for task, values in probabilities.items():
+        # Several labels of one text are a JSON list.
+        outputs[task] = [row[task] if isinstance(row[task], str) else json.dumps(row[task], ensure_ascii=False) for row in rows]
+        outputs[_probabilities(task)] = values
     described, raw = zip(*(_encoded(name, outputs[name], binary) for name, binary in wanted), strict=True)
     head = {"model_name": MODEL, "model_version": VERSION, **({} if body.id is None else {"id": body.id}), "outputs": described}
     answer = JSONResponse(head)
@@ -206,29 +210,19 @@ async def _infer(service: Service, limits: Limits, body: InferenceRequest, rest:
     return Response(content, headers={LENGTH: str(len(answer.body))}, media_type="application/octet-stream")
 
 
-def texts(body: InferenceRequest, rest: bytes) -> dict[str, list[str]]:
-    """Return the texts of each input, all of one number.
-
-    Args:
-        body: the JSON.
-        rest: the bytes behind it.
-
-    Raises:
-        HTTPException: 400 where they don't fit each other.
-    """
+def _texts(body: InferenceRequest, rest: bytes) -> dict[str, list[str]]:
+    """Return the texts of each input, equally many; ``rest`` are the bytes behind the JSON."""
     inputs: dict[str, list[str]] = {}
     for number, tensor in enumerate(body.inputs):
         where = f"inputs[{number}]"
-        size = tensor.parameters.binary_data_size if tensor.parameters else None
+        size, values = tensor.parameters.binary_data_size if tensor.parameters else None, tensor.data
         if tensor.name in inputs:
             raise HTTPException(400, f"{where} is a second '{tensor.name}'; send each input once")
-        if size is not None and size > len(rest):
-            raise HTTPException(400, f"{where} has a binary_data_size that does not fit the body")
         if size is not None:
+            if size > len(rest):
+                raise HTTPException(400, f"{where} has a binary_data_size that does not fit the body")
             values, rest = _decoded(rest[:size], where), rest[size:]
-        elif tensor.data is not None:
-            values = tensor.data
-        else:
+        if values is None:
             raise HTTPException(400, f"{where} has neither 'data' nor a binary_data_size")
         if len(values) != tensor.shape[0]:
             raise HTTPException(400, f"{where} has {len(values)} texts, its shape says {tensor.shape[0]}")
@@ -270,19 +264,6 @@ def _wanted(body: InferenceRequest, names: Sequence[str]) -> list[tuple[str, boo
             raise HTTPException(400, f"outputs[{number}] asks for the extension classification, which this server lacks")
         wanted.append((output.name, default if parameters.binary_data is None else parameters.binary_data))
     return wanted or [(name, default) for name in names]
-
-
-def _outputs(
-    service: Service, parts: Sequence[Mapping[str, str]], probabilities: dict[str, np.ndarray]
-) -> dict[str, np.ndarray | list[str]]:
-    """Return the values of all outputs."""
-    rows = service.engine.classifier.predictions(parts, probabilities)
-    out: dict[str, np.ndarray | list[str]] = {}
-    for task, values in probabilities.items():
-        # Several labels of one text are a JSON list.
-        out[task] = [row[task] if isinstance(row[task], str) else json.dumps(row[task], ensure_ascii=False) for row in rows]
-        out[_probabilities(task)] = values
-    return out
 
 
 def _encoded(name: str, values: np.ndarray | list[str], binary: bool) -> tuple[dict[str, Any], bytes]:

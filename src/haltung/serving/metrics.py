@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    Info,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Info, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -24,20 +15,17 @@ class Metrics:
     """The numbers of one server; with its own registry, as two may run in one process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        self._requests = Counter("haltung_requests", "Requests answered", ["route", "status"], registry=self.registry)
-        self._seconds = Histogram(
-            "haltung_request_seconds", "From a request to its answer", ["route"], buckets=_SECONDS, registry=self.registry
-        )
-        self._texts = Counter("haltung_texts", "Texts labelled", registry=self.registry)
-        self._batch_texts = Histogram("haltung_batch_texts", "Texts in a batch", buckets=_SIZES, registry=self.registry)
-        self._batch_requests = Histogram("haltung_batch_requests", "Requests in a batch", buckets=_SIZES, registry=self.registry)
-        self._batch_seconds = Histogram("haltung_batch_seconds", "Work on a batch", buckets=_SECONDS, registry=self.registry)
-        self._waiting = Gauge("haltung_waiting_texts", "Texts that wait for a batch", registry=self.registry)
-        self._model = Info("haltung_model", "What is served", registry=self.registry)
+        self.registry = registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        self._requests = Counter("haltung_requests", "Requests answered", ["route", "status"], registry=registry)
+        self._seconds = Histogram("haltung_request_seconds", "From a request to its answer", ["route"], buckets=_SECONDS, registry=registry)
+        self._texts = Counter("haltung_texts", "Texts labelled", registry=registry)
+        self._batch_texts = Histogram("haltung_batch_texts", "Texts in a batch", buckets=_SIZES, registry=registry)
+        self._batch_requests = Histogram("haltung_batch_requests", "Requests in a batch", buckets=_SIZES, registry=registry)
+        self._batch_seconds = Histogram("haltung_batch_seconds", "Work on a batch", buckets=_SECONDS, registry=registry)
+        self._waiting = Gauge("haltung_waiting_texts", "Texts that wait for a batch", registry=registry)
+        self._model = Info("haltung_model", "What is served", registry=registry)
 
     def serves(self, facts: dict[str, str]) -> None:
         """Set which model is served, and how."""

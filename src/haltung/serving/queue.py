@@ -68,24 +68,18 @@ class _Call:
 class Batcher:
     """Collects the texts of concurrent requests; needs a running event loop.
 
-    Args:
-        work: runs in ``thread``.
-        tokens: estimates the tokens of one text.
-        limits: of batches and queue.
-        metrics: counts what happens.
-        thread: an executor with one thread, which several batchers can share.
+    ``work`` runs in ``thread``, an executor with one thread that several batchers can share;
+    ``tokens`` estimates the tokens of one text.
     """
 
     def __init__(self, work: Work, tokens: Callable[[Any], int], limits: QueueLimits, metrics: Metrics, thread: Executor) -> None:
         self._work, self._tokens, self._limits, self._metrics, self._thread = work, tokens, limits, metrics, thread
         self._waiting: deque[_Call] = deque()
         self._open: set[_Call] = set()
-        self._texts = 0
+        self._texts = self._company = 0
         self._rate = 0.0
-        self._company = 0
         self._closed = False
-        self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._arrived, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run())
@@ -103,7 +97,7 @@ class Batcher:
         if not items:
             return []
         if self._texts + len(items) > self._limits.queue:
-            raise QueueFull(self._seconds())
+            raise QueueFull(min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1)
         call = _Call(items, self._loop.create_future(), [None] * len(items), missing=len(items))
         self._waiting.append(call)
         self._open.add(call)
@@ -151,12 +145,12 @@ class Batcher:
         tokens = 0
         while self._waiting and len(batch) < self._limits.texts and tokens < self._limits.tokens:
             call = self._waiting.popleft()
-            turn = 0
-            while call.begun < len(call.items) and turn < _TURN and len(batch) < self._limits.texts and tokens < self._limits.tokens:
+            for item in call.items[call.begun : call.begun + _TURN]:
+                if len(batch) >= self._limits.texts or tokens >= self._limits.tokens:
+                    break
                 batch.append((call, call.begun))
-                tokens += self._tokens(call.items[call.begun])
+                tokens += self._tokens(item)
                 call.begun += 1
-                turn += 1
             if call.begun < len(call.items):
                 self._waiting.append(call)
         self._count(-len(batch))
@@ -194,6 +188,3 @@ class Batcher:
     def _count(self, more: int) -> None:
         self._texts += more
         self._metrics.waiting(more)
-
-    def _seconds(self) -> int:
-        return min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1

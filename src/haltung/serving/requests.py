@@ -43,11 +43,11 @@ class Body(BaseModel):
     def _refuse_unknown_keys(cls, data: Any) -> Any:
         """Name the allowed keys, which pydantic's own error does not; the unknown one is input."""
         if isinstance(data, dict):
-            unknown = next((key for key in data if key not in cls.model_fields), None)
-            if unknown is not None:
-                hint, allowed = nearest(unknown, cls.model_fields), listed(cls.model_fields)
-                about = {"hint": hint, "allowed": allowed}
-                raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
+            allowed = cls.model_fields
+            for key in data:
+                if key not in allowed:
+                    about = {"hint": nearest(key, allowed), "allowed": listed(allowed)}
+                    raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
         return data
 
 
@@ -64,19 +64,10 @@ def _iso_date(date: str) -> str:
         raise PydanticCustomError("sentence", "is no date; expected YYYY-MM-DD") from None
 
 
-Text = Annotated[
-    str,
-    AfterValidator(_not_blank),
-    Field(examples=["Die USA warnen Russland."], json_schema_extra={"minLength": 1, "pattern": r"\S"}),
-]
-Abstain = Annotated[
-    float | None,
-    Field(
-        gt=0,
-        lt=1,
-        description="The precision wished for, one of those in GET /model; 'abstained' then names the tasks that are too uncertain",
-    ),
-]
+_TEXT = Field(examples=["Die USA warnen Russland."], json_schema_extra={"minLength": 1, "pattern": r"\S"})
+Text = Annotated[str, AfterValidator(_not_blank), _TEXT]
+_ABSTAIN = "The precision wished for, one of those in GET /model; 'abstained' then names the tasks that are too uncertain"
+Abstain = Annotated[float | None, Field(gt=0, lt=1, description=_ABSTAIN)]
 
 
 class SegmentBody(Body):
@@ -142,31 +133,22 @@ class Limits:
     def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
         """Raise HTTPException 413 where there are too many texts or one is too long.
 
-        Args:
-            parts: with the fields of ``FIELDS``.
-            where: names a field, with ``{number}`` and ``{field}`` in it.
+        ``where`` names a field of a text, with ``{number}`` and ``{field}`` in it.
         """
         self.check_count(len(parts))
         for number, part in enumerate(parts):
-            for field in FIELDS:
-                if len(part.get(field, "")) > self.characters:
-                    self._refuse(part[field], where.format(number=number, field=field))
-
-    def check_article(self, article: ArticleRequest) -> None:
-        """Raise HTTPException 413 where an article or its headline is too long."""
-        for field, text in (("text", article.text), ("headline", article.headline or "")):
-            if len(text) > self.characters:
-                self._refuse(text, field)
-
-    def _refuse(self, text: str, where: str) -> None:
-        raise HTTPException(413, f"{where} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts")
+            for field, text in part.items():
+                if len(text) > self.characters and field != "id":
+                    name = where.format(number=number, field=field)
+                    sentence = f"{name} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts"
+                    raise HTTPException(413, sentence)
 
 
 class JsonRequest(Request):
     """A request whose body is read by ``parse``."""
 
     async def json(self) -> Any:
-        """Return the body."""
+        """Return the body as plain data."""
         return parse(await self.body())
 
 

@@ -6,9 +6,8 @@ The routes answer with plain data, which these models don't check again; a test 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import GenericAlias
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, create_model
 
@@ -68,8 +67,7 @@ class DyadAnswer(BaseModel):
     probability: _Share
 
 
-@dataclass(frozen=True)
-class LabelAnswers:
+class LabelAnswers(NamedTuple):
     """The answers that hold labels of the served model; each is a pydantic model."""
 
     classify: Any
@@ -78,12 +76,7 @@ class LabelAnswers:
 
 
 def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> LabelAnswers:
-    """Return the answers for the labels of a model.
-
-    Args:
-        tasks: the labels of each task.
-        multi: the tasks with several labels for a text.
-    """
+    """Return the answers for each task's labels; a text has several labels in tasks of ``multi``."""
     labels: dict[str, Any] = {task: Literal[tuple(names)] for task, names in tasks.items()}
     labels |= {task: _list(labels[task]) for task in multi}
     shares = {task: _model(f"Probabilities_{task}", dict.fromkeys(names, _Share)) for task, names in tasks.items()}
@@ -94,14 +87,12 @@ def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> L
     sentence = _model("LabelledSentence", given, {"abstained": unsure})
     with_dyads = {**given, "id": str, "actors": list[ActorAnswer], "dyads": list[DyadAnswer]}
     acting = _model("SentenceWithDyads", with_dyads, {"abstained": unsure})
-    removed = list[dict[str, Any]]
+    rows = list[dict[str, Any]]
+    found = {"segments": _list(acting), "events": rows, "removed": rows, "language": str, "notes": list[str]}
     return LabelAnswers(
         classify=prediction | _model("Predictions", {"predictions": _list(prediction)}),
-        article=_model("ArticleResponse", {"segments": _list(sentence), "removed": removed}),
-        events=_model(
-            "EventsResponse",
-            {"segments": _list(acting), "events": list[dict[str, Any]], "removed": removed, "language": str, "notes": list[str]},
-        ),
+        article=_model("ArticleResponse", {"segments": _list(sentence), "removed": rows}),
+        events=_model("EventsResponse", found),
     )
 
 

@@ -47,7 +47,7 @@ def router(service: Service) -> APIRouter:
         response_model=answers.article, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def article(body: ArticleRequest) -> Response:
-        limits.check_article(body)
+        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
         service.check_abstain(body.abstain)
         parts = await asyncio.to_thread(pipeline.segments_of, _article(body))
         limits.check_count(len(parts.segments))
@@ -63,7 +63,7 @@ def router(service: Service) -> APIRouter:
         response_model=answers.events, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def events(body: ArticleRequest) -> Response:
-        limits.check_article(body)
+        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
         service.check_abstain(body.abstain)
         if service.lacks_stances:
             sentence = f"this model has {service.lacks_stances}, of which no events are made; POST /article labels the sentences"

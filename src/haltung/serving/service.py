@@ -80,10 +80,11 @@ class Service:
         settings = self.settings
         # One thread for both models: whichever works has all cores, and the other waits.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._batchers[self.engine] = self._batcher(self.engine, settings.queue)
-        if self._dyad_engine is not None:
-            # A dyad model reads a sentence once for each candidate.
-            self._batchers[self._dyad_engine] = self._batcher(self._dyad_engine, settings.queue * MAX_CANDIDATES)
+        # A dyad model reads a sentence once for each candidate.
+        for engine, queue in ((self.engine, settings.queue), (self._dyad_engine, settings.queue * MAX_CANDIDATES)):
+            if engine is not None:
+                limits = QueueLimits(settings.batch, settings.tokens, queue, settings.wait)
+                self._batchers[engine] = Batcher(engine.groups, engine.estimate, limits, self.metrics, self._thread)
         description, graph = self.engine.classifier.description, self.engine.choice.graph
         facts = {"scheme": description["scheme"]["name"], "runtime": graph.runtime, "format": graph.format}
         self.metrics.serves({name: str(value) for name, value in facts.items()})
@@ -106,28 +107,11 @@ class Service:
                 raise HTTPException(422, f"abstain: {error}") from None
 
     async def predict(self, parts: Sequence[Part], abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return a prediction for each text as the client gives it, in order.
-
-        Raises:
-            HTTPException: as ``probabilities``.
-        """
+        """Return the client's prediction for each text; raises as ``probabilities`` does."""
         return self.engine.classifier.predictions(parts, await self.probabilities(parts), abstain)
 
-    async def probabilities(self, parts: Sequence[Part]) -> dict[str, np.ndarray]:
-        """Return the probabilities of each task, float32 ``[texts, labels]``.
-
-        Raises:
-            HTTPException: 429 where too many texts wait, 503 where the server stops, 500 where the
-                graph fails.
-        """
-        return await self._probabilities(self.engine, parts)
-
     async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
-        """Return the events of an article.
-
-        Raises:
-            HTTPException: as ``probabilities``.
-        """
+        """Return the events of an article, or raise HTTPException as ``probabilities`` does."""
         predictions = await self._predictions(self.engine, prepared.segments)
         article = prepared.labelled(predictions)
         if self._dyad_model is None or self._dyad_engine is None:
@@ -139,10 +123,17 @@ class Service:
         return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
 
     async def _predictions(self, engine: Engine, segments: Sequence[Segment]) -> list[Prediction]:
-        values = await self._probabilities(engine, as_parts(segments))
+        values = await self.probabilities(as_parts(segments), engine)
         return predictor.predictions([segment.id for segment in segments], values, engine.scheme)
 
-    async def _probabilities(self, engine: Engine, parts: Sequence[Part]) -> dict[str, np.ndarray]:
+    async def probabilities(self, parts: Sequence[Part], engine: Engine | None = None) -> dict[str, np.ndarray]:
+        """Return each task's probabilities, float32 ``[texts, labels]``, by the sentence model.
+
+        Raises:
+            HTTPException: 429 where too many texts wait, 503 where the server stops, 500 where the
+                graph fails.
+        """
+        engine = engine or self.engine
         if engine not in self._batchers:
             raise HTTPException(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
         try:
@@ -157,12 +148,6 @@ class Service:
             log.error("the graph has failed: %s\n%s", failed, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
             raise HTTPException(500, "the model has failed at these texts; the server's log says where") from None
         return {
-            task: np.stack([one[task] for one in results]) if results else np.zeros((0, len(names)), np.float32)
+            task: np.array([one[task] for one in results], np.float32).reshape(-1, len(names))
             for task, names in engine.classifier.tasks.items()
         }
-
-    def _batcher(self, engine: Engine, queue: int) -> Batcher:
-        settings = self.settings
-        assert self._thread is not None
-        limits = QueueLimits(settings.batch, settings.tokens, queue, settings.wait)
-        return Batcher(engine.groups, engine.estimate, limits, self.metrics, self._thread)
