@@ -50,12 +50,11 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
 def _article(events: ArticleEvents) -> dict[str, Any]:
     """Return an article as ``POST /events`` answers it, and its text."""
     out = events.to_dict()
-    for segment in out["segments"]:
+    for segment, labelled in zip(out["segments"], events.segments, strict=True):
+        segment["context"] = labelled.segment.context
         for values in segment["probabilities"].values():
             values.update({label: round(value, 4) for label, value in values.items()})
-    contexts = [one.segment.context for one in events.segments]
-    segments = [{**segment, "context": context} for segment, context in zip(out["segments"], contexts, strict=True)]
-    return {**out, "segments": segments, "text": events.article.text, "body": events.article.body}
+    return {**out, "text": events.article.text, "body": events.article.body}
 
 
 def _script() -> str:

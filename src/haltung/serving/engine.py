@@ -110,16 +110,15 @@ def secret(file: str | None) -> str | None:
     key = os.environ.get(KEY_VARIABLE)
     if file is not None:
         try:
-            key = Path(file).read_text(encoding="utf-8").partition("\n")[0]
+            key = (Path(file).read_text(encoding="utf-8").splitlines() or [""])[0]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the key file {file} can't be read ({error}); name a text file with the key in its first line") from None
     if key is None:
         return None
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable():
-        raise UserError(
-            f"the key in {file or KEY_VARIABLE} is empty or has other characters than plain letters, digits and signs; write one such key"
-        )
+        where = file or KEY_VARIABLE
+        raise UserError(f"the key in {where} is empty or has other characters than plain letters, digits and signs; write one such key")
     return key
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, Response
 
@@ -40,10 +40,8 @@ def _column(shape: list[int]) -> list[int]:
     raise PydanticCustomError("sentence", "is neither [n] nor [n, 1]")
 
 
-class _ProtocolBody(BaseModel):
+class _ProtocolBody(BaseModel, strict=True):
     """A JSON object whose unknown keys are ignored, as the protocol wants it."""
-
-    model_config = ConfigDict(strict=True)
 
 
 class Parameters(_ProtocolBody):

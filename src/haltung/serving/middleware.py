@@ -35,10 +35,7 @@ _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 _HEADERS = [
     # Only the server's own files: no inline script or style, no frame, no other host.
-    (
-        b"content-security-policy",
-        b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    ),
+    (b"content-security-policy", b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -118,14 +115,10 @@ class Entrance:
                 sentence = "this server asks for a key: send it as the header X-API-Key"
                 raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
         body = await self._body(headers, receive)
-        passed_on = False
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive_body() -> Message:
-            nonlocal passed_on
-            if passed_on:
-                return await receive()
-            passed_on = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return next(messages, None) or await receive()
 
         try:
             async with asyncio.timeout(self._timeout):
@@ -135,19 +128,13 @@ class Entrance:
             raise HTTPException(504, sentence) from None
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """Return the whole body, also one that comes in pieces.
-
-        Raises:
-            HTTPException: it is too large, comes too slowly, or is compressed.
-            _ClientGone: it has no end.
-        """
+        """Return the whole body, also one that comes in pieces."""
         if headers.get("content-encoding", "identity") != "identity":
             raise HTTPException(415, "the body is compressed; send it as it is")
         parts: list[bytes] = []
-        size = 0
+        size, more = 0, True
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                more = True
                 while more and size <= _DROPPED * self._max_bytes:
                     message = await receive()
                     if message["type"] == "http.disconnect":

@@ -85,13 +85,7 @@ class Batcher:
         self._runner = self._loop.create_task(self._run())
 
     async def submit(self, items: Sequence[Any]) -> list[Any]:
-        """Return the result for each item, in order.
-
-        Raises:
-            QueueFull: there is no room.
-            QueueClosed: the server stops.
-            WorkFailed: the work failed.
-        """
+        """Return the result for each item, in order, or raise one of the exceptions above."""
         if self._closed:
             raise QueueClosed
         if not items:

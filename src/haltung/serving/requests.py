@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, RootModel, Tag, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from starlette.responses import Response
 
@@ -33,10 +33,8 @@ _EXPECTED = {
 }  # fmt: skip
 
 
-class Body(BaseModel):
+class Body(BaseModel, strict=True, extra="forbid"):
     """A JSON object with the keys that its fields name, and no other."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
@@ -162,8 +160,8 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def read(request: Request) -> Response:
-            headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
-            headers.append((b"content-type", b"application/json"))
+            others = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+            headers = [*others, (b"content-type", b"application/json")]
             return await handle(self.request_class({**request.scope, "headers": headers}, request.receive))
 
         return read
@@ -172,8 +170,7 @@ class JsonRoute(APIRoute):
 def parse(body: bytes, example: str = EXAMPLE, status: int = 422) -> Any:
     """Return what a body says in JSON, with U+FFFD for each lone half of a surrogate pair.
 
-    Raises:
-        HTTPException: it is no JSON, or not in UTF-8; of ``status``.
+    Raises HTTPException of ``status`` where it is no JSON, or not in UTF-8.
     """
     try:
         data = json.loads(body.decode("utf-8-sig"))
@@ -182,9 +179,8 @@ def parse(body: bytes, example: str = EXAMPLE, status: int = 422) -> Any:
     except UnicodeDecodeError as error:
         raise HTTPException(status, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
     except json.JSONDecodeError as error:
-        raise HTTPException(
-            status, f"the body is no JSON (line {error.lineno}, column {error.colno}); send an object such as {example}"
-        ) from None
+        where = f"line {error.lineno}, column {error.colno}"
+        raise HTTPException(status, f"the body is no JSON ({where}); send an object such as {example}") from None
     except (ValueError, RecursionError):
         raise HTTPException(status, f"the body is nested too deeply or has too long a number; send an object such as {example}") from None
 
@@ -195,10 +191,9 @@ def sentence(errors: Sequence[ErrorDetails], example: str = EXAMPLE) -> str:
     path = [part for part in error["loc"] if part not in ("body", "one", "many")]
     where = _path(path)
     match error["type"]:
-        case "missing" if path:
-            return f"{_path(path[:-1])} has no '{path[-1]}'; send an object such as {example}"
         case "missing":
-            return f"the body is empty; send an object such as {example}"
+            problem = f"{_path(path[:-1])} has no '{path[-1]}'" if path else "the body is empty"
+            return f"{problem}; send an object such as {example}"
         case kind if kind in _EXPECTED:
             found = _KINDS.get(type(error["input"]), "something else")
             return f"{where} is {found}; expected {_EXPECTED[kind]}" + ("" if path else f" such as {example}")
@@ -210,6 +205,6 @@ def sentence(errors: Sequence[ErrorDetails], example: str = EXAMPLE) -> str:
 
 
 def _path(parts: Sequence[int | str]) -> str:
-    """Return where something stands, such as ``segments[0].text``."""
+    """Return a position in a body, such as ``segments[0].text``."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return path.removeprefix(".") or "the body"

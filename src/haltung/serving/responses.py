@@ -105,7 +105,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _list(kind: Any) -> Any:
-    # ``list[kind]``, which mypy takes for a type that it should know.
+    """Return ``list[kind]``, which mypy takes for a type that it should know."""
     return GenericAlias(list, (kind,))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
@@ -92,9 +93,7 @@ def router(service: Service) -> APIRouter:
             raise HTTPException(503, "the server is starting or stopping")
         return {"status": "ready"}
 
-    @routes.get(
-        "/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=errors(401),
-    )  # fmt: skip
+    @routes.get("/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=errors(401))
     async def prometheus() -> Response:
         return Response(service.metrics.page(), headers={"content-type": CONTENT_TYPE})
 
@@ -112,7 +111,8 @@ def described(service: Service) -> dict[str, Any]:
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": service.engine.classifier.views,
-        "events": service.finds_events,
+        # Whether the model has the stances, and the libraries are installed.
+        "events": not service.lacks_stances and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo")),
         "max_length": description["input"].get("max_length"),
         "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
         "reference": description.get("reference"),

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -69,11 +68,6 @@ class Service:
             return f"the tasks {listed(tasks)}"
         unknown = [label for label in tasks["stance"] if label not in known]
         return f"the stances {listed(unknown)}" if unknown else ""
-
-    @property
-    def finds_events(self) -> bool:
-        """Whether the model has the stances, and the libraries are installed."""
-        return not self.lacks_stances and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
 
     def start(self) -> None:
         """Take requests from now on; needs the running event loop."""
