@@ -1,12 +1,10 @@
-"""Documents per second of the chosen runtime against transformers' pipeline at batch 1 and 32, in
-turns, in one process each.
+"""Compare documents per second of the chosen runtime and transformers' pipeline (batch 1 and 32).
 
-# 3 rounds of 256 documents
-.venv/bin/python benchmarks/serving/bulk.py BUNDLE
+.venv/bin/python benchmarks/serving/bulk.py BUNDLE               # 3 rounds of 256 documents
 .venv/bin/python benchmarks/serving/bulk.py BUNDLE --rounds 1 --documents 64 --format bf16
 
-Both read the same sentences behind their contexts; the pipeline answers one task, Haltung all. The
-last line is the same as JSON.
+They take turns in one process and read the same sentences after their contexts; the pipeline
+predicts one task, Haltung all of them. The last line is the same as JSON.
 """
 
 from __future__ import annotations
@@ -34,10 +32,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=256)
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--format", default="auto")
-    given = parser.parse_args()
-    engine = open_engine(Settings(given.bundle, runtime=given.runtime, format=given.format))
-    pipe = built(given.bundle)
-    documents = segments(given.documents)
+    options = parser.parse_args()
+    engine = open_engine(Settings(options.bundle, runtime=options.runtime, format=options.format))
+    pipe = built(options.bundle)
+    documents = segments(options.documents)
     pairs = [pair(document) for document in documents]
     sides: dict[str, Callable[[], object]] = {
         f"haltung, {engine.choice.graph}": lambda: list(engine.groups(documents)),
@@ -46,12 +44,12 @@ def main() -> None:
     }
     rates: dict[str, list[float]] = {name: [] for name in sides}
     work: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(given.rounds):
+    for _ in range(options.rounds):
         for name, side in sides.items():
-            began, worked = time.perf_counter(), time.process_time()
+            start, start_work = time.perf_counter(), time.process_time()
             side()
-            rates[name].append(len(documents) / (time.perf_counter() - began))
-            work[name].append(1000 * (time.process_time() - worked) / len(documents))
+            rates[name].append(len(documents) / (time.perf_counter() - start))
+            work[name].append(1000 * (time.process_time() - start_work) / len(documents))
     ours, *others = rates
     table = Table("side", "documents/s", "processor ms a document")
     for name in rates:

@@ -1,11 +1,10 @@
-"""A load generator in a process of its own: CLIENTS connections, each with one request after the
-other; prints what came of it as JSON.
+"""Generate load over CLIENTS connections, each with one request at a time; print JSON.
 
-# FORM is haltung, mlflow or pipeline
 .venv/bin/python benchmarks/serving/generator.py URL FORM CLIENTS SECONDS
+FORM: haltung, mlflow or pipeline
 
-It speaks HTTP on bare asyncio streams: a full client would take more of the processor than some of
-the servers do.
+It uses HTTP on bare asyncio streams, since a full client would take more processor time than some
+of the servers do.
 """
 
 from __future__ import annotations
@@ -43,25 +42,25 @@ async def _load(url: str, form: str, clients: int, seconds: float) -> dict[str, 
     bodies = [json.dumps(FORMS[form](segment)).encode() for segment in segments(2000)]
     times: list[float] = []
     failed = 0
-    begin = time.perf_counter()
+    start = time.perf_counter()
 
     async def client(number: int) -> None:
         nonlocal failed
         reader, writer = await asyncio.open_connection(host, port)
-        turn = number * 37
-        while time.perf_counter() < begin + seconds:
-            began = time.perf_counter()
-            status, _ = await post(reader, writer, host, parts.path, bodies[turn % len(bodies)])
-            times.append(time.perf_counter() - began)
+        index = number * 37
+        while time.perf_counter() < start + seconds:
+            sent = time.perf_counter()
+            status, _ = await post(reader, writer, host, parts.path, bodies[index % len(bodies)])
+            times.append(time.perf_counter() - sent)
             failed += status != 200
-            turn += 1
+            index += 1
         writer.close()
 
     await asyncio.gather(*(client(number) for number in range(clients)))
-    took = time.perf_counter() - begin
+    elapsed = time.perf_counter() - start
     times.sort()
     return {
-        "requests": len(times), "failed": failed, "rate": len(times) / took,
+        "requests": len(times), "failed": failed, "rate": len(times) / elapsed,
         "p50": 1000 * times[len(times) // 2], "p99": 1000 * times[min(len(times) - 1, int(0.99 * len(times)))],
     }  # fmt: skip
 

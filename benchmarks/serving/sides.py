@@ -1,4 +1,4 @@
-"""The servers that are compared, each in processes of its own, on one bundle."""
+"""Start the compared servers on one bundle, each in a process group."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ _PATIENCE = 300.0
 
 @dataclass(frozen=True)
 class Side:
-    """A running server: its name, where it takes requests and in which form, its process, and how
-    long it took to answer first.
-    """
+    """A running server: name, address, form of requests, process, seconds to the first answer."""
 
     name: str
     url: str
@@ -36,23 +34,22 @@ NAMES = ("haltung", "mlflow", "mlflow-torch", "pipeline")
 
 
 @contextmanager
-def running(names: Sequence[str], bundle: Path, scratch: Path, words: Sequence[str] = ()) -> Iterator[list[Side]]:
+def running(names: Sequence[str], bundle: Path, scratch: Path, arguments: Sequence[str] = ()) -> Iterator[list[Side]]:
     """Start the named servers one after the other, and stop them in the end.
 
-    ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` the
-    same on that of the trained one, and ``pipeline`` is ``pipeline_app.py``; ``words`` go to
-    `haltung serve`.
+    ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` on
+    that of the trained one, ``pipeline`` is ``pipeline_app.py``. ``arguments`` go to `haltung serve`.
     """
     with ExitStack() as stack:
-        yield [stack.enter_context(_side(name, bundle, scratch, words)) for name in names]
+        yield [stack.enter_context(_side(name, bundle, scratch, arguments)) for name in names]
 
 
 @contextmanager
-def _side(name: str, bundle: Path, scratch: Path, words: Sequence[str]) -> Iterator[Side]:
+def _side(name: str, bundle: Path, scratch: Path, arguments: Sequence[str]) -> Iterator[Side]:
     port = _free()
     program, environment, path, health = Path(sys.executable).parent, dict(os.environ), "/classify", "/health/ready"
     if name == "haltung":
-        command = [sys.executable, "-m", "haltung", "serve", f"bundle={bundle}", f"port={port}", *words]
+        command = [sys.executable, "-m", "haltung", "serve", f"bundle={bundle}", f"port={port}", *arguments]
     elif name == "pipeline":
         command = [sys.executable, "-m", "uvicorn", "--app-dir", str(_HERE), "--port", str(port), "--no-access-log", "pipeline_app:app"]
         environment["BUNDLE"], health = str(bundle), "/openapi.json"
@@ -61,21 +58,21 @@ def _side(name: str, bundle: Path, scratch: Path, words: Sequence[str]) -> Itera
         command = [str(program / "mlflow"), "models", "serve", "-m", str(model), "--env-manager", "local", "-p", str(port)]
         # mlflow starts uvicorn by its bare name.
         environment["PATH"], path, health = f"{program}:{environment['PATH']}", "/invocations", "/ping"
-    began = time.perf_counter()
+    start = time.perf_counter()
     with (scratch / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait(f"http://127.0.0.1:{port}{health}", process)
         form = name.partition("-")[0]
-        yield Side(name, f"http://127.0.0.1:{port}{path}", form, process, time.perf_counter() - began)
+        yield Side(name, f"http://127.0.0.1:{port}{path}", form, process, time.perf_counter() - start)
     finally:
-        # mlflow has children of its own, and they are all in the session that was begun for them.
+        # mlflow starts children, which are all in the session that was started for it.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
-def _pyfunc(bundle: Path, place: Path, trained: bool) -> Path:
+def _pyfunc(bundle: Path, path: Path, trained: bool) -> Path:
     import mlflow
 
     import haltung.inference.client
@@ -84,33 +81,31 @@ def _pyfunc(bundle: Path, place: Path, trained: bool) -> Path:
     artifacts = {"bundle": str(bundle)} if trained else {"bundle": str(bundle), "client": haltung.inference.client.__file__}
     example = {"text": "Chile warnt Peru.", "context": ""}
     mlflow.pyfunc.save_model(
-        path=place, python_model=pyfunc.__file__, artifacts=artifacts, input_example=[example], pip_requirements=["mlflow"]
+        path=path, python_model=pyfunc.__file__, artifacts=artifacts, input_example=[example], pip_requirements=["mlflow"]
     )
-    return place
+    return path
 
 
 def memory(process: subprocess.Popen[bytes]) -> tuple[int, int]:
-    """Return the resident memory of a process now and at its highest, in MB (Linux)."""
+    """Return the current and the highest resident memory of a process, in MB (Linux)."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    told = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
-    return int(told["VmRSS"]) // 1024, int(told["VmHWM"]) // 1024
+    values = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
+    return int(values["VmRSS"]) // 1024, int(values["VmHWM"]) // 1024
 
 
 def processor(side: Side) -> float:
-    """Return the processor time, in seconds, that a server has taken so far with all its processes
-    (Linux).
-    """
+    """Return the processor seconds of a server and its child processes so far (Linux)."""
     total = 0
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                # Behind the name, which may have blanks: state, parent, group, session, …, user
-                # time, system time.
-                told = (folder / "stat").read_text().rpartition(")")[2].split()
+                # After the name, which can contain blanks: state, parent, group, session, …,
+                # user time, system time.
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
-                continue  # it has ended meanwhile
-            if int(told[3]) == side.process.pid:
-                total += int(told[11]) + int(told[12])
+                continue  # the process has ended meanwhile
+            if int(fields[3]) == side.process.pid:
+                total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
 
 

@@ -1,6 +1,4 @@
-"""Real requests: sentences of the embedded corpus behind headline, lead and the sentence before, as
-models are trained on them.
-"""
+"""Return sentences of the embedded corpus with the context that models are trained with."""
 
 from __future__ import annotations
 
@@ -14,16 +12,14 @@ _DATA = Path(__file__).resolve().parents[2] / "data" / "diplomacy"
 
 
 def segments(count: int, seed: int = 0) -> list[dict[str, str]]:
-    """Return ``count`` segments, drawn without repetition as long as there are enough,
-    ``{"text", "context"}`` each.
-    """
-    found = []
+    """Return ``count`` segments ``{"text", "context"}``, which repeat only after all are drawn."""
+    rows = []
     for path in sorted(_DATA.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             article = json.loads(line)
-            told: list[str] = []
+            before: list[str] = []
             for segment in article["segments"]:
-                found.append({"text": segment["text"], "context": context(article["title"], told, before=1, lead=True)})
-                told.append(segment["text"])
-    random.Random(seed).shuffle(found)
-    return [found[place % len(found)] for place in range(count)]
+                rows.append({"text": segment["text"], "context": context(article["title"], before, before=1, lead=True)})
+                before.append(segment["text"])
+    random.Random(seed).shuffle(rows)
+    return [rows[index % len(rows)] for index in range(count)]

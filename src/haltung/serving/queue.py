@@ -1,9 +1,8 @@
 """A queue that batches the texts of several callers, where no long request holds up the others.
 
-A thread does the work, batch after batch, on all cores. What arrives meanwhile waits, and the next
-batch takes a few texts of each request in turn. So a timed wait is hardly ever needed: only where
-the last batch had more requests than are waiting now, its callers have just been answered, and the
-next batch gives them a moment to ask again.
+A thread does the work, batch after batch, on all cores. Texts that arrive meanwhile wait, and the
+next batch takes a few of each request in turn. A timed wait is rarely needed: only where the last
+batch had more requests than wait now, since its callers may send the next ones at once.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class LabelAnswers(NamedTuple):
 
 
 def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> LabelAnswers:
-    """Return the answers for each task's labels; a text has several labels in tasks of ``multi``."""
+    """Return the answers for each task's labels; tasks of ``multi`` give a text several labels."""
     labels: dict[str, Any] = {task: Literal[tuple(names)] for task, names in tasks.items()}
     labels |= {task: _list(labels[task]) for task in multi}
     shares = {task: _model(f"Probabilities_{task}", dict.fromkeys(names, _Share)) for task, names in tasks.items()}

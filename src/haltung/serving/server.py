@@ -1,4 +1,4 @@
-"""The server process: it runs until a signal stops it, and then answers all that it has taken."""
+"""The server process: it runs until a signal stops it, then answers all accepted requests."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ class Service:
             runtime = self.engine.choice.graph.runtime
             self._dyad_engine = open_engine(replace(settings, bundle=settings.dyads, runtime=runtime, format="fp32"))
             self._dyad_model = dyad_model.load(settings.dyads, self._dyad_engine)
-        self._thread: ThreadPoolExecutor | None = None
+        # One thread for both models: whichever works has all cores, and the other waits.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batchers: dict[Engine, Batcher] = {}
 
     @property
@@ -72,8 +73,6 @@ class Service:
     def start(self) -> None:
         """Take requests from now on; needs the running event loop."""
         settings = self.settings
-        # One thread for both models: whichever works has all cores, and the other waits.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         # A dyad model reads a sentence once for each candidate.
         for engine, queue in ((self.engine, settings.queue), (self._dyad_engine, settings.queue * MAX_CANDIDATES)):
             if engine is not None:
@@ -89,8 +88,7 @@ class Service:
         # In the order in which an article goes through them.
         for batcher in self._batchers.values():
             await batcher.close()
-        if self._thread is not None:
-            self._thread.shutdown()
+        self._thread.shutdown()
 
     def check_abstain(self, precision: float | None) -> None:
         """Raise HTTPException 422 where the bundle has no thresholds for a precision."""
