@@ -157,11 +157,12 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler for a request of ``request_class``."""
+        # FastAPI reads a body without a Content-Type as JSON, newer versions only if it isn't strict.
+        self.strict_content_type = False
         handle = super().get_route_handler()
 
         async def read(request: Request) -> Response:
-            others = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
-            headers = [*others, (b"content-type", b"application/json")]
+            headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
             return await handle(self.request_class({**request.scope, "headers": headers}, request.receive))
 
         return read
