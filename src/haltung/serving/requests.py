@@ -157,7 +157,7 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler for a request of ``request_class``."""
-        # FastAPI reads a body without a Content-Type as JSON, newer versions only if it isn't strict.
+        # FastAPI reads a body without a Content-Type as JSON; newer versions must not be strict.
         self.strict_content_type = False
         handle = super().get_route_handler()
 
