@@ -38,7 +38,7 @@ def running(names: Sequence[str], bundle: Path, scratch: Path, arguments: Sequen
     """Start the named servers one after the other, and stop them in the end.
 
     ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` on
-    that of the trained one, ``pipeline`` is ``pipeline_app.py``. `haltung serve` takes the arguments.
+    that of the trained one, ``pipeline`` is ``pipeline_app.py``. `haltung serve` gets arguments.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(_side(name, bundle, scratch, arguments)) for name in names]
