@@ -28,7 +28,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from haltung import labels
-from haltung.corpus.readers.gnad10 import Gnad10
+from haltung.corpus.readers.published import Gnad10
 from haltung.corpus.readers.xstance import XStance
 from haltung.encoders.load import Encoder, load
 from haltung.errors import UserError

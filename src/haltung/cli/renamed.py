@@ -15,6 +15,8 @@ MODULES = {
     "haltung.corpus.checks": "haltung.corpus.clean",
     "haltung.corpus.prose": "haltung.corpus.quality",
     "haltung.corpus.quality.prose": "haltung.corpus.quality",
+    "haltung.corpus.readers.gerntsa": "haltung.corpus.readers.published",
+    "haltung.corpus.readers.gnad10": "haltung.corpus.readers.published",
     "haltung.corpus.readers.pairs": "haltung.corpus.readers.articles",
     "haltung.corpus.rules": "haltung.corpus.clean",
     "haltung.corpus.splits": "haltung.corpus.split",

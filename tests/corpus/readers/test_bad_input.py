@@ -21,10 +21,9 @@ from haltung.corpus.parsing.lines import existing, lines
 from haltung.corpus.parsing.rows import Reader
 from haltung.corpus.readers.articles import Articles
 from haltung.corpus.readers.doccano import Doccano
-from haltung.corpus.readers.gerntsa import GerNTSA
-from haltung.corpus.readers.gnad10 import Gnad10
 from haltung.corpus.readers.label_studio import LabelStudio
 from haltung.corpus.readers.prodigy import Prodigy
+from haltung.corpus.readers.published import GerNTSA, Gnad10
 from haltung.corpus.readers.standoff import Standoff
 from haltung.corpus.readers.tables import Csv, Jsonl, Parquet
 from haltung.corpus.readers.xstance import XStance

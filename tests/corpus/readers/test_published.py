@@ -12,8 +12,7 @@ import pytest
 
 from haltung import labels
 from haltung.corpus.readers.articles import Articles, split_of
-from haltung.corpus.readers.gerntsa import GerNTSA
-from haltung.corpus.readers.gnad10 import Gnad10
+from haltung.corpus.readers.published import GerNTSA, Gnad10
 from haltung.corpus.readers.xstance import XStance
 from haltung.errors import UserError
 from haltung.labels import Scheme
