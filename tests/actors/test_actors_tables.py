@@ -43,7 +43,7 @@ def test_the_shipped_tables_are_sound(rows: list[ActorRow]) -> None:
 
 def test_every_state_of_the_united_nations_has_a_row(rows: list[ActorRow]) -> None:
     """Babel's states with a German name are all there by their two-letter code; territories without
-    a government of their own may lack.
+    a government may be missing.
     """
     from babel.core import get_global
 
@@ -57,7 +57,7 @@ def test_every_state_of_the_united_nations_has_a_row(rows: list[ActorRow]) -> No
 
 def test_one_person_has_one_office_at_a_time(rows: list[ActorRow]) -> None:
     """Two terms of one surname in one office of one state do not overlap, or the surname alone
-    would say nothing.
+    would be ambiguous.
     """
     terms = defaultdict(list)
     for row in rows:

@@ -92,7 +92,7 @@ def test_a_question_names_its_candidate_and_marks_it_in_the_sentence():
 
 def test_the_stance_is_joined_with_what_is_known():
     """Who stands behind "gegen" has another part in a criticism than in a cooperation, which no bag
-    of single words tells.
+    of single words shows.
     """
     text = "Der Protest gegen Russland wächst."
     segment = Segment(id="s", text=text)
