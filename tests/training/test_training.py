@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from torch.nn import functional
 from transformers import set_seed
 
 import tiny
+from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.models.network import Batch
 from haltung.models.neural import build
@@ -266,3 +268,26 @@ def test_checkpoint_state_is_json(bert: Path, tmp_path: Path) -> None:
     checkpoint = last_checkpoint(tmp_path / "c")
     assert checkpoint is not None
     assert json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] == 10
+
+
+def test_a_first_training_that_builds_its_encoder_is_like_a_later_one(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building the embedded encoder draws random numbers; the heads and all else must not depend on them."""
+    from haltung.encoders import embedded
+
+    encoder = Encoder("tiny", "embedded", encoder_rate=2e-3, head_rate=1e-2)
+
+    def first_use(cache: Path) -> Path:
+        if not (tmp_path / "built").exists():
+            torch.rand(1000)
+            (tmp_path / "built").touch()
+        return bert
+
+    def losses(name: str) -> list[float]:
+        recipe = replace(RECIPE, epochs=1)
+        done = finetune(tiny.segments(64), tiny.segments(48, seed=1), tiny.scheme(), encoder, SPEC, recipe, 1, tmp_path / name)
+        return [point["loss"] for point in done.history if "loss" in point]
+
+    monkeypatch.setattr(embedded, "ensure", first_use)
+    first = losses("a")
+    assert (tmp_path / "built").exists()
+    assert first == losses("b")

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from haltung.encoders.load import Encoder
+from haltung.encoders.load import Encoder, locate
 from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
@@ -74,6 +74,9 @@ def finetune(
     if checkpoint is None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    # The embedded encoder is built at its first use, which draws random numbers: before the seed,
+    # so that the first training on a machine is like all others.
+    locate(encoder)
     set_seed(seed)
     model = build(encoder, spec, scheme)
     rows = _Rows(model, train, scheme, training.context_dropout, seed)
