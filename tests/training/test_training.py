@@ -271,7 +271,7 @@ def test_checkpoint_state_is_json(bert: Path, tmp_path: Path) -> None:
 
 
 def test_a_first_training_that_builds_its_encoder_is_like_a_later_one(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Building the embedded encoder draws random numbers; the heads and all else must not depend on them."""
+    """Building the embedded encoder draws random numbers; nothing must depend on them."""
     from haltung.encoders import embedded
 
     encoder = Encoder("tiny", "embedded", encoder_rate=2e-3, head_rate=1e-2)
