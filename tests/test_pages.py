@@ -20,8 +20,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from haltung import cli
-from haltung.cli.config import compose, parse
-from haltung.files import shipped
+from haltung.cli.config import compose, parse, shipped_path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Each page with those whose runs and files it uses.
@@ -105,12 +104,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     corpus = _workspace(tmp_path_factory.mktemp("pages"))
 
     def resolve(path: str) -> str:
-        top, _, rest = path.partition("/")
-        return str(corpus) if path == "data/diplomacy" else str(shipped(top) / rest)
+        return str(corpus) if path == "data/diplomacy" else shipped_path(path)
 
     OmegaConf.register_new_resolver("shipped", resolve, replace=True)
     yield corpus.parent
-    OmegaConf.clear_resolver("shipped")
+    OmegaConf.register_new_resolver("shipped", shipped_path, replace=True)
 
 
 @pytest.fixture(scope="module")

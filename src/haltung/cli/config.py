@@ -30,8 +30,14 @@ _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.read
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
-# ``${shipped:data/diplomacy}`` is a folder in the checkout or in the wheel.
-OmegaConf.register_new_resolver("shipped", lambda path: str(files.shipped(path.partition("/")[0]) / path.partition("/")[2]), replace=True)
+
+def shipped_path(path: str) -> str:
+    """Return what ``${shipped:data/diplomacy}`` stands for: a folder in the checkout or the wheel."""
+    top, _, rest = path.partition("/")
+    return str(files.shipped(top) / rest)
+
+
+OmegaConf.register_new_resolver("shipped", shipped_path, replace=True)
 
 
 @dataclass(frozen=True)
