@@ -26,6 +26,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "0")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Making one of these takes long: trainings by the command line, servers, browsers.
+SLOW_FIXTURES = {"browser", "trained", "server", "client_bundle", "linear_home"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a slow fixture as slow."""
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:

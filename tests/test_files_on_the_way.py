@@ -38,6 +38,8 @@ from haltung.records import Segment
 from haltung.tracking import Store
 from haltung.training.recipe import Training
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = f"{Path(haltung.__file__).parent}/"
 
 # How many files are on each way, at most.

@@ -273,6 +273,7 @@ def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) ->
     assert "'diplomacy'" in refused.stderr
 
 
+@pytest.mark.slow
 def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
     """The model knows these only, is scored on its corpus with them, and elsewhere the message says
     how.
@@ -308,6 +309,7 @@ def test_predict_labels_a_file(trained: Path) -> None:
     assert all(sum(row["probabilities"][task].values()) == pytest.approx(1) for row in rows for task in ("topic", "stance"))
 
 
+@pytest.mark.slow
 def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_path: Path) -> None:
     """Each has a run."""
     write_corpus(tmp_path)
@@ -358,6 +360,7 @@ def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert:
     assert "this training had ended before" in again.stdout
 
 
+@pytest.mark.slow
 def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, tmp_path: Path) -> None:
     """First one seed, later two with resume: the parent has both, and evaluate scores both."""
     write_corpus(tmp_path)

@@ -16,6 +16,8 @@ from haltung.encoders import embedded
 from haltung.encoders.load import Encoder, load
 from haltung.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 FILES = {"config.json", "haltung_encoder.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 

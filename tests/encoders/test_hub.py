@@ -19,6 +19,8 @@ import pytest
 from hub_repositories import GBERT_SENTENCES, gnad10_rows, write_gbert, write_gnad10, write_x_stance, x_stance_rows
 from hub_server import Hub, Repository, serve
 
+pytestmark = pytest.mark.slow
+
 GBERT = "deepset/gbert-base"
 
 # Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `shown` is

@@ -11,6 +11,8 @@ from command_line import CORPUS, run_here, write_corpus
 from haltung.cli import main
 from haltung.export import formats
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -219,6 +219,7 @@ def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_two_runs_become_one_that_is_used_like_any_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is a run with its weights; export names what can be exported instead."""
     assert main(["ensemble", "members=[tiny-1,tiny-2]", "name=both"]) == 0

@@ -18,6 +18,8 @@ import tiny
 from haltung.inference.client import Classifier
 from served import PATIENCE, Served, served
 
+pytestmark = pytest.mark.slow
+
 CLIENTS, TURNS = 64, 3
 
 

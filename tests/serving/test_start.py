@@ -20,6 +20,8 @@ from haltung.serving import engine as serving_engine
 from haltung.serving.engine import Engine, Settings, cores, open_engine, secret
 from served import served
 
+pytestmark = pytest.mark.slow
+
 SEGMENT = {"text": "Peru lobt den Zoll in Malta .", "context": "Nepal"}
 
 

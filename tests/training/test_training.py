@@ -66,6 +66,7 @@ def test_the_reported_score_is_that_of_the_best_weights(trained: FineTuned) -> N
     assert trained.best == max(point["dev_score"] for point in trained.history if "dev_score" in point)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_curve(trained: FineTuned, bert: Path, tmp_path: Path) -> None:
     """And another seed another one."""
     same, other = (_train(bert, tmp_path / str(seed), seed=seed).history for seed in (1, 2))
@@ -91,6 +92,7 @@ _KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, tmp_path: Path) -> None:
     """SIGKILL in the third epoch's evaluation; resumed from the second's checkpoint, the curve is
     the same to the last digit.

@@ -32,7 +32,7 @@ _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 def shipped_path(path: str) -> str:
-    """Return what ``${shipped:data/diplomacy}`` stands for: a folder in the checkout or the wheel."""
+    """Return the folder that ``${shipped:data/diplomacy}`` stands for, in checkout or wheel."""
     top, _, rest = path.partition("/")
     return str(files.shipped(top) / rest)
 
