@@ -160,6 +160,7 @@ def test_the_stored_measures_are_those_of_real_news(root: Path, shared: Path) ->
     assert (stored["type_token"], stored["compression"]) == (round(real.type_token, 3), round(real.compression, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("corpus=challenge", "limits=challenge")])
 def test_the_shipped_corpora_hold(check: Callable[..., tuple[int, str]], words: tuple[str, ...]) -> None:
     """The command says so, and exits with 0; spelling is checked if hunspell is installed."""

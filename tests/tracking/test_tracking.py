@@ -113,6 +113,7 @@ def server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         process.wait(timeout=20)
 
 
+@pytest.mark.slow
 def test_three_trainings_at_the_same_moment_share_a_fresh_database(fresh: Path) -> None:
     """None of them is refused, and every point of each is there."""
     store = Store(f"sqlite:///{fresh}/experiments/mlflow.db")
@@ -332,6 +333,7 @@ def test_an_absent_server_is_reported_at_once() -> None:
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
 
 
+@pytest.mark.slow
 def test_a_model_loads_from_another_directory(store: Store, linear: Path, tmp_path: Path) -> None:
     """From the database: by MLflow's own means, in another process, with no checkout beside it."""
     rows = tiny.segments(3)

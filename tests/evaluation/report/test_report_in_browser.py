@@ -25,6 +25,8 @@ from haltung.evaluation.report import page as report
 from haltung.labels import parse
 from haltung.records import Prediction, Segment
 
+pytestmark = pytest.mark.slow
+
 SCHEME = parse(
     {
         "name": "news",
