@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ Paths = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class _Table:
+class _Table(ABC):
     """Files with one segment per row; ``columns`` maps our fields to theirs if they differ."""
 
     path: Paths
@@ -50,8 +51,9 @@ class _Table:
                     intake.add(fields.segment(scheme, row.where, row.made_id, split))
         return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
+    @abstractmethod
     def _rows(self, path: Path) -> Iterator[SourceRow]:
-        raise NotImplementedError
+        """Yield the rows of one file."""
 
 
 @dataclass(frozen=True)
