@@ -27,6 +27,9 @@ from haltung.corpus.stratify import subsample
 from haltung.encoders import embedded
 from haltung.errors import UserError
 
+# What a corpus is told beyond its defaults, here and by ``run.py`` to Haltung.
+PREPARED = {"real_news": ("corpus.rounds=[1]",)}
+
 COLUMNS = ("id", "text", "context", "target", "article", "source")
 TOKENIZER = "tokenizer_config.json"
 
@@ -35,7 +38,7 @@ def prepared(work: Path, name: str) -> Prepared:
     """Return a corpus as ``haltung prepare`` leaves it, in the folder where ``haltung train`` will
     look for it.
     """
-    return corpus_of(plain(compose("prepare", [f"corpus={name}", f"prepared={work / 'data' / 'prepared'}"])), None)
+    return corpus_of(plain(compose("prepare", [f"corpus={name}", *PREPARED.get(name, ()), f"prepared={work / 'data' / 'prepared'}"])), None)
 
 
 def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int = 0) -> None:

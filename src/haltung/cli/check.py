@@ -17,6 +17,7 @@ class CheckOptions:
 
     spelling: Literal["auto", "required", "off"]
     shown: Annotated[int, Field(ge=0)]
+    only_splits: tuple[Literal["train", "dev", "test"], ...] | None
 
 
 @command("check")
@@ -37,6 +38,8 @@ def run(request: Request) -> int:
     console = Console()
     spells = options.spelling == "required" or (options.spelling == "auto" and has_hunspell())
     segments = reader.read(scheme).segments
+    if options.only_splits is not None:
+        segments = tuple(segment for segment in segments if segment.split in options.only_splits)
     with Console(stderr=True).status(f"{corpus.name}: checking {len(segments)} segments"):
         countries = reader.countries() if hasattr(reader, "countries") else {}
         measures = list(inspect(segments, limits, scheme, countries, spells))

@@ -40,8 +40,9 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "haltung.corpus.readers.articles.Articles": {"most": "max_segments"},
 }
 
-# RealNews was a reader of both stand-off corpora; they are two parts of a Union today: file of the
-# annotations below ``annotations``, file of the texts below ``sources``, kind.
+# RealNews was a reader of the two stand-off corpora of its time; they are parts of a Union today:
+# file of the annotations below ``annotations``, file of the texts below ``sources``, kind. What it
+# read is the first round of annotation now.
 _REAL_NEWS = "haltung.corpus.readers.standoff.RealNews"
 _REAL_NEWS_PARTS = (
     ("gnad10_stance/annotations.jsonl", "gnad10/test.csv", "gnad10"),
@@ -52,8 +53,7 @@ _REAL_NEWS_PARTS = (
 CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
     "diplomacy": {"corpus.reader.most": ("corpus.reader.max_segments",)},
     "real_news": {
-        f"corpus.reader.{name}": tuple(f"corpus.reader.parts.{part}.{name}" for part in range(len(_REAL_NEWS_PARTS)))
-        for name in ("before", "lead", "on_error")
+        f"corpus.reader.{name}": tuple(f"corpus.reader.parts.{part}.{name}" for part in range(3)) for name in ("before", "lead", "on_error")
     },
 }
 _DEFAULT_CORPUS = "diplomacy"
@@ -105,7 +105,7 @@ def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     annotations = node.get("annotations") or shipped("data")
     reader, folder = {"_target_": "haltung.corpus.readers.standoff.Standoff"}, node.get("sources", ".")
     return [
-        {**reader, "annotations": f"{annotations}/{file}", "texts": f"{folder}/{texts}", "kind": kind, **common}
+        {**reader, "annotations": f"{annotations}/{file}", "texts": f"{folder}/{texts}", "kind": kind, "rounds": [1], **common}
         for file, texts, kind in _REAL_NEWS_PARTS
     ]
 

@@ -1,4 +1,6 @@
-"""Whether a corpus reads like real news: repetition, variety, typography, spelling, labels."""
+"""Whether a corpus reads like real news: repetition, variety, typography, spelling, labels, and how
+stances are distributed over its articles.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
+from haltung.corpus import distribution
 from haltung.corpus.clean import excerpt
 from haltung.corpus.deduplicate import NearIndex, sketches
 from haltung.corpus.parsing.lines import existing, lines
-from haltung.errors import UserError
+from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
 from haltung.records import Segment
 
@@ -46,6 +49,26 @@ _Block = TypeVar("_Block", list[str], bytes)
 
 
 @dataclass(frozen=True)
+class Band:
+    """The lowest and the highest value that are allowed (null: any), and those of ``real`` news by
+    corpus, for comparison.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    real: Mapping[str, float] = field(default_factory=dict)
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        ends = [f"{word} {end:g}" for word, end in (("at least", self.low), ("at most", self.high)) if end is not None]
+        allowed = f"{self.low:g} to {self.high:g}" if len(ends) == 2 else ends[0] if ends else "any"
+        real = ", ".join(f"{name} {value:.3f}" for name, value in self.real.items())
+        return f"{allowed} (real news: {real})" if real else allowed
+
+
+@dataclass(frozen=True)
 class QualityLimits:
     """What a corpus has to fulfil; null switches a check off.
 
@@ -60,6 +83,7 @@ class QualityLimits:
         labels: the fewest segments of each label of a task.
         pairs: the fewest segments (``least``) of each pair of a label of its ``rows`` task with the
             ``largest`` labels of its ``columns`` task.
+        articles: a band for each measure of ``distribution.MEASURES`` that is to be checked.
         states, organisations: the fewest different ones in the dyads; ``organisation_codes`` are
             the codes that are not states.
     """
@@ -74,6 +98,7 @@ class QualityLimits:
     spelling: str | None = None
     labels: Mapping[str, int] = field(default_factory=dict)
     pairs: Mapping[str, str | int] = field(default_factory=dict)
+    articles: Mapping[str, Band] = field(default_factory=dict)
     states: int = 0
     organisations: int = 0
     organisation_codes: tuple[str, ...] = ()
@@ -138,6 +163,7 @@ def inspect(
         found = [(word, one.id, excerpt(one.text, one.text.find(word))) for word, one in unknown_words(spelt, read_words(limits.spelling))]
         yield _none("unknown words", [f"{word}  in {id}: {text}" for word, id, text in found])
     yield from _coverage(segments, limits, scheme)
+    yield from _distribution(segments, limits.articles)
 
 
 def variety(segments: Iterable[Segment]) -> Variety:
@@ -217,6 +243,14 @@ def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -
     faults = tuple(f"{row} × {column}: {count}" for (row, column), count in cells.items() if count < least)
     name = f"segments of the rarest {rows.name} within the {largest} largest {columns.name}s"
     return Measure(name, str(min(cells.values())), f"at least {least}", not faults, faults)
+
+
+def _distribution(segments: Sequence[Segment], bands: Mapping[str, Band]) -> Iterator[Measure]:
+    articles = distribution.articles(segments)
+    for key, band in bands.items():
+        name, measure = distribution.MEASURES[one_of("limits.articles", key, distribution.MEASURES)]
+        value = measure(articles)
+        yield Measure(name, f"{value:.3f}", str(band), value in band)
 
 
 def _typography(segments: Sequence[Segment], countries: Mapping[str, str]) -> Iterator[str]:

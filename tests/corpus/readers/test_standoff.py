@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections import Counter
@@ -25,12 +26,13 @@ def schemes(root: Path) -> dict[str, Scheme]:
     return {path.stem: labels.load(path) for path in (root / "configs" / "labels").glob("*.yaml")}
 
 
-def real_news(annotations: Path, texts: Path) -> Union:
-    """Both stand-off corpora, as ``corpus=real_news`` reads them."""
+def real_news(annotations: Path, texts: Path, rounds: tuple[int, ...] | None = None) -> Union:
+    """The stand-off corpora, as ``corpus=real_news`` reads them."""
+    places = {"gnad10": "gnad10/test.csv", "wikinews": "wikinews/articles.jsonl", "bundestag": "bundestag"}
     return Union(
         [
-            Standoff(str(annotations / "data/gnad10_stance/annotations.jsonl"), str(texts / "gnad10/test.csv")),
-            Standoff(str(annotations / "data/wikinews_stance/annotations.jsonl"), str(texts / "wikinews/articles.jsonl"), "wikinews"),
+            Standoff(str(annotations / f"data/{kind}_stance/annotations.jsonl"), str(texts / place), kind, rounds=rounds)
+            for kind, place in places.items()
         ]
     )
 
@@ -193,10 +195,15 @@ GNAD10 = (
 WIKINEWS = (("7 - Öl 🚢 wird knapp (2005-08-05)", "Teheran schließt den Hafen. London protestiert."), ("Ohne Nummer", "Paris lobt Kiew."))
 
 
-def test_two_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """All that the published ones need: both formats, several articles, contexts, dates, splits,
+SPEECH = ("ID2000100", "CDU_CSU-M_ller", "Herr Präsident!\nBern warnt Rom.\nWir lehnen das ab.")
+
+
+def test_three_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """All that the published ones need: all formats, several articles, contexts, dates, splits,
     dyads.
     """
+    speech(tmp_path / "texts/bundestag/20/TOP_1/x", *SPEECH)
+    jsonl(tmp_path / "data/bundestag_stance/annotations.jsonl", mark(SPEECH[2], "Wir lehnen das ab.", 4, id="b4", speech=SPEECH[0]))
     gnad10(tmp_path / "texts/gnad10/test.csv", *GNAD10)
     jsonl(tmp_path / "texts/wikinews/articles.jsonl", *({"title": title, "text": text} for title, text in WIKINEWS))
     jsonl(
@@ -220,16 +227,87 @@ def test_two_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes: d
         ("g2a", "g0002", "test", "", "", "Brüssel verhängt Zölle."),
         ("w0", "w0000", "train", "2005-08-05", "Öl 🚢 wird knapp Teheran schließt den Hafen.", "London protestiert."),
         ("w1", "w0001", "test", "", "Ohne Nummer", "Paris lobt Kiew."),
+        ("b4", "b0004", "train", "", "Rede im Bundestag (CDU/CSU) Herr Präsident! Bern warnt Rom.", "Wir lehnen das ab."),
     ]
-    assert [len(one.dyads) for one in reading.segments] == [1, 1, 0, 1, 1, 1]
-    assert {one.source for one in reading.segments} == {"gnad10_stance", "wikinews_stance"}
+    assert [len(one.dyads) for one in reading.segments] == [1, 1, 0, 1, 1, 1, 1]
+    assert {one.source for one in reading.segments} == {"gnad10_stance", "wikinews_stance", "bundestag_stance"}
 
 
-@pytest.mark.parametrize(("name", "train", "test"), [("gnad10_stance", 2445, 521), ("wikinews_stance", 2976, 425)])
-def test_the_shipped_annotations_are_sound(root: Path, schemes: dict[str, Scheme], name: str, train: int, test: int) -> None:
+def speech(folder: Path, id: str, speaker: str, text: str, digest: str = "-898c4f") -> Path:
+    """A file as the public source of the speeches has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{speaker}-{id}{digest}.txt"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("speaker", "headline"),
+    [
+        ("B_NDNIS_90_DIE_____________________GR_NEN-Emmerich", "Bündnis 90/Die Grünen"),
+        ("SPD-Post", "SPD"),
+        ("Bundesminister_f_r_Ern_hrung_und_Landwirtschaft-_zdemir", "Bundesminister"),
+    ],
+)
+def test_the_same_speech_in_a_file_of_all_or_of_its_own(tmp_path: Path, schemes: dict[str, Scheme], speaker: str, headline: str) -> None:
+    """Found by its id, wherever it stands; headed by who speaks."""
+    text = SPEECH[2]
+    annotations = jsonl(tmp_path / "a.jsonl", mark(text, "Bern warnt Rom.", 7, speech="ID7"))
+    speech(tmp_path / "checkout/a/b", "ID7", speaker, text, "")
+    speech(tmp_path / "checkout/a", "ID8", speaker, "Eine andere.")
+    whole = tmp_path / "whole" / "speeches.jsonl.gz"
+    whole.parent.mkdir()
+    rows = [{"id": "ID8", "speaker": "FDP-X", "text": "Eine andere."}, {"id": "ID7", "speaker": speaker, "text": text}]
+    whole.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    readers = [Standoff(annotations, str(place), "bundestag") for place in (tmp_path / "checkout", whole.parent, whole)]
+    first, *others = [reader.read(schemes["diplomacy"]).segments for reader in readers]
+    assert [(one.article, one.text, one.context) for one in first] == [("b0007", "Bern warnt Rom.", f"Rede im Bundestag ({headline}) Herr Präsident!")]
+    assert others == [first, first]
+    assert [path.name for path in readers[0].files()] == ["a.jsonl", f"{speaker}-ID7.txt"]
+
+
+def test_speeches_that_are_not_there_are_named(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """One that is missing by its id, all of them with their public source, a broken archive as
+    such.
+    """
+    annotations = jsonl(tmp_path / "a.jsonl", mark("Nein.", "Nein.", 0, speech="ID1"), mark("Nein.", "Nein.", 1, speech="ID2"))
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    with pytest.raises(UserError, match=r"texts has neither speeches.jsonl.gz nor .*github.com/mathias-goebel/plenarsitzungsprotokolle"):
+        Standoff(annotations, str(texts), "bundestag").read(schemes["diplomacy"])
+    speech(texts, "ID1", "SPD-Post", "Nein.")
+    with pytest.raises(UserError, match=r"line 2: speech is ID2, which .*texts does not have"):
+        Standoff(annotations, str(texts), "bundestag").read(schemes["diplomacy"])
+    (texts / "speeches.jsonl.gz").write_bytes(gzip.compress(b"{}" * 1000)[:-9])
+    with pytest.raises(UserError, match=r"speeches.jsonl.gz: not a whole gzip file"):
+        Standoff(annotations, str(texts), "bundestag").read(schemes["diplomacy"])
+
+
+def test_rounds_of_annotation_can_be_told_apart(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """What came later is left out, but not what stands between: contexts stay what they were; a
+    part without that round is empty.
+    """
+    text = " ".join(SENTENCES)
+    rows = [mark(text, sentence, round=1 + index % 2) for index, sentence in enumerate(SENTENCES)]
+    annotations, texts = jsonl(tmp_path / "a.jsonl", *rows), wikinews(tmp_path, text)
+    read = {rounds: Standoff(annotations, texts, "wikinews", rounds=rounds).read(schemes["diplomacy"]) for rounds in ((1,), (1, 2), (3,), None)}
+    assert [one.text for one in read[1,].segments] == list(SENTENCES[::2])
+    assert [one.context for one in read[1,].segments] == [one.context for one in read[None].segments][::2]
+    assert read[1, 2] == read[None]
+    assert read[3,].segments == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test", "first"),
+    [("gnad10_stance", 5526, 839, 521), ("wikinews_stance", 5294, 675, 425), ("bundestag_stance", 539, 180, 0)],
+)
+def test_the_shipped_annotations_are_sound(
+    root: Path, schemes: dict[str, Scheme], name: str, train: int, test: int, first: int
+) -> None:
     """Also without the texts: unique ids and spans, known labels, no article in two splits."""
     rows = [json.loads(line) for line in (root / "data" / name / "annotations.jsonl").read_text(encoding="utf-8").splitlines()]
     assert Counter(row["split"] for row in rows) == {"train": train, "test": test}
+    assert sum(row["split"] == "test" and row["round"] == 1 for row in rows) == first
     assert len({row["id"] for row in rows}) == len({(row["row"], row["start"], row["end"]) for row in rows}) == len(rows)
     assert {row["stance"] for row in rows} <= set(schemes["diplomacy"]["stance"].ids)
     assert {row["topic"] for row in rows} <= set(schemes["diplomacy"]["topic"].ids)
@@ -243,13 +321,15 @@ def test_all_real_annotations_match_their_texts(root: Path, shared: Path, scheme
     reading = real_news(root, shared).read(schemes["diplomacy"])
     counts = Counter((segment.source, segment.split) for segment in reading.segments)
     assert counts == {
-        ("gnad10_stance", "train"): 2445,
-        ("gnad10_stance", "test"): 521,
-        ("wikinews_stance", "train"): 2976,
-        ("wikinews_stance", "test"): 425,
+        ("gnad10_stance", "train"): 5526,
+        ("gnad10_stance", "test"): 839,
+        ("wikinews_stance", "train"): 5294,
+        ("wikinews_stance", "test"): 675,
+        ("bundestag_stance", "train"): 539,
+        ("bundestag_stance", "test"): 180,
     }
     assert reading.dropped == ()
     assert all(segment.date and segment.context for segment in reading.segments if segment.source == "wikinews_stance")
-    assert sum(not segment.context for segment in reading.segments) == 357
+    assert sum(not segment.context for segment in reading.segments) == 466
     splits = {(segment.article, segment.split) for segment in reading.segments}
     assert len(splits) == len({article for article, _ in splits})

@@ -65,8 +65,8 @@ def test_an_id_in_two_parts_is_refused() -> None:
 
 OLD = {"_target_": "haltung.corpus.readers.standoff.RealNews", "sources": "/texts", "annotations": "/ours", "before": 1, "lead": True}
 PARTS = (
-    Standoff("/ours/gnad10_stance/annotations.jsonl", "/texts/gnad10/test.csv", "gnad10", 1, lead=True),
-    Standoff("/ours/wikinews_stance/annotations.jsonl", "/texts/wikinews/articles.jsonl", "wikinews", 1, lead=True),
+    Standoff("/ours/gnad10_stance/annotations.jsonl", "/texts/gnad10/test.csv", "gnad10", 1, lead=True, rounds=[1]),
+    Standoff("/ours/wikinews_stance/annotations.jsonl", "/texts/wikinews/articles.jsonl", "wikinews", 1, lead=True, rounds=[1]),
 )
 
 
@@ -83,9 +83,11 @@ def test_the_reader_of_real_news_in_a_stored_config_is_a_union_today() -> None:
 
 
 @pytest.mark.parametrize("name", ["real_news", "news", "dyads"])
-def test_a_stored_config_of_real_news_describes_the_corpus_of_today(name: str, root: Path) -> None:
-    """The same node, so the same fingerprint: nothing is prepared twice."""
-    today = plain(compose("prepare", [f"corpus={name}", "sources=/texts"]))["corpus"]["reader"]
+def test_a_stored_config_of_real_news_describes_what_it_was(name: str, root: Path) -> None:
+    """The two parts that it had, in the first round of annotation."""
+    today = plain(compose("prepare", [f"corpus={name}", "corpus.rounds=[1]", "sources=/texts"]))["corpus"]["reader"]
+    parts = (today["source"] if name == "dyads" else today)["parts"]
+    assert parts.pop(2)["kind"] == "bundestag"
     stored = {**OLD, "annotations": str(root / "data")} | ({"on_error": "stop"} if name == "real_news" else {})
     if name != "real_news":
         union = today["source"] if name == "dyads" else today
@@ -97,9 +99,9 @@ def test_a_stored_config_of_real_news_describes_the_corpus_of_today(name: str, r
 def test_keys_that_were_typed_for_real_news_still_work(capsys: pytest.CaptureFixture[str]) -> None:
     """One key became one of each part; a line says so."""
     words = renamed.arguments("prepare", ["corpus=real_news", "corpus.reader.before=3", "corpus.name=x"])
-    assert words == ["corpus=real_news", "corpus.reader.parts.0.before=3", "corpus.reader.parts.1.before=3", "corpus.name=x"]
+    assert words == ["corpus=real_news", "corpus.reader.parts.0.before=3", "corpus.reader.parts.1.before=3", "corpus.reader.parts.2.before=3", "corpus.name=x"]
     parts = plain(compose("prepare", [*words, "sources=/texts"]))["corpus"]["reader"]["parts"]
-    assert [part["before"] for part in parts] == [3, 3]
+    assert [part["before"] for part in parts] == [3, 3, 3]
     assert "corpus.reader.parts.0.before" in capsys.readouterr().err
     assert renamed.arguments("train", ["corpus.reader.most=500"]) == ["corpus.reader.max_segments=500"]
     assert renamed.arguments("train", ["corpus=dyads", "corpus.reader.most=5"]) == ["corpus=dyads", "corpus.reader.most=5"]

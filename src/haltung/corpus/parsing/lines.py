@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +70,14 @@ def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
 def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Line]:
     """Yield the file's lines, each with its line end, without a byte order mark.
 
+    A file whose name ends in ``.gz`` is decompressed.
+
     ``encoding`` has to contain ASCII; ``has_encoding`` says whether the user can set it. Raises
     ``UserError`` if the file cannot be read, has another encoding, or a line is too long.
     """
     encoding = _checked(encoding)
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             # One byte more than allowed: an endless line is refused without reading it to its end.
             for number, raw in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), 1):
                 where = f"{path}, line {number}"
@@ -86,6 +90,8 @@ def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE
                 except UnicodeDecodeError as error:
                     raise UserError(_undecodable(where, line, error, has_encoding)) from None
                 yield Line(number, text, where)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a whole gzip file ({error}); was it cut off, or is it named .gz without being compressed?") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
@@ -19,6 +20,7 @@ from haltung.records import context
 PUBLIC = {
     "gnad10": "test.csv of 10kGNAD is at github.com/tblock/10kGNAD",
     "wikinews": "the Wikinews articles are at github.com/uhh-lt/german-news-quotation-attribution-2024",
+    "bundestag": "the speeches are the files *.txt of github.com/mathias-goebel/plenarsitzungsprotokolle",
 }
 
 # Text between two annotated segments belongs to the context only if it may be one sentence.
@@ -27,19 +29,30 @@ GAP = 300
 # "10022 - Neil Armstrong wird 75 (2005-08-05)"
 _TITLE = re.compile(r"^(?:\d+ - )?(?P<headline>.*?)(?: \((?P<date>\d{4}-\d{2}-\d{2})\))?$", re.DOTALL)
 
+# "B_NDNIS_90_DIE_GR_NEN-Mihalic-ID20100300-898c4f.txt"; only some names end in a digest.
+_SPEECH_FILE = re.compile(r"^(?P<speaker>.+)-(?P<id>ID\d+)(?:-[0-9a-f]+)?\.txt$")
+
+# Its file names have _ for whatever is neither an ASCII letter nor a digit.
+_PARTIES = {"CDU_CSU": "CDU/CSU", "B_NDNIS_90_DIE_GR_NEN": "Bündnis 90/Die Grünen", "DIE_LINKE": "Die Linke"}
+
 
 @dataclass(frozen=True)
 class Standoff:
     """Annotations (JSONL: id, row, start, end, sha1, labels, dyads, split) on a file of articles.
 
-    ``kind`` is the kind of text file: ``gnad10`` (the CSV of 10kGNAD) or ``wikinews`` (JSONL with
-    title and text). ``row`` counts its articles from 0, ``start`` and ``end`` are characters,
-    ``sha1`` is the first ten hex digits of the digest of the segment in UTF-8.
+    ``kind`` is the kind of text file: ``gnad10`` (the CSV of 10kGNAD), ``wikinews`` (JSONL with
+    title and text) or ``bundestag`` (a folder with a file ``SPEAKER-ID.txt`` for each speech, or
+    with the file ``speeches.jsonl.gz`` of id, speaker and text; or such a file). ``row`` counts
+    its articles from 0, but speeches are found by ``speech``, their id; ``start`` and ``end`` are
+    characters, ``sha1`` is the first ten hex digits of the digest of the segment in UTF-8.
+
+    ``rounds`` keeps the segments of these rounds of annotation alone (null: all), so that metrics
+    can be compared with those from before a corpus has grown.
 
     The ``context`` of a segment is its article's headline and up to ``before`` texts before it: the
     annotated segments, and what is between them if it is shorter than 300 characters; with ``lead``
     also the first of them, however far away. 10kGNAD has no headlines; there the article's first
-    annotated segment, as a rule the lead, stands in.
+    annotated segment, as a rule the lead, stands in. A speech's headline is who speaks.
     """
 
     annotations: str
@@ -47,26 +60,38 @@ class Standoff:
     kind: str = "gnad10"
     before: int = 3
     lead: bool = False
+    rounds: Sequence[int] | None = None
     on_error: str = "stop"
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``): annotations and texts."""
+        """Return the files that are read (see ``Reader``): annotations and texts.
+
+        Of a folder of speeches these are the ones that are annotated.
+        """
+        annotations = existing(self.annotations)
+        folder = Path(self.texts).expanduser()
+        if self.kind == "bundestag" and folder.is_dir():
+            return annotations, *_speech_files(folder, annotations, self.max_line_bytes)
         hint = f"{PUBLIC[self.kind]}; its texts may not be shipped" if self.kind in PUBLIC else ""
-        return existing(self.annotations), existing(self.texts, hint)
+        return annotations, existing(folder, hint)
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all annotations (see ``Reader``); texts other than those annotated are faults."""
         one_of("kind", self.kind, PUBLIC)
         if self.before < 0:
             raise UserError(f"before is {self.before}; expected 0 or more")
-        annotations, texts = self.files()
-        articles = _wikinews(texts, self.max_line_bytes) if self.kind == "wikinews" else _gnad10(texts, self.max_line_bytes)
+        annotations, *files = self.files()
+        texts, articles = Path(self.texts).expanduser(), _articles(self.kind, files, annotations, self.max_line_bytes)
         intake = Intake(scheme, str(annotations), self.on_error)
         annotated: list[_Annotation] = []
         for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
             with intake.row(row.where, row.made_id):
-                annotated.append(_annotation(row, articles, texts))
+                if self.rounds is None or row.fields().get("round") in self.rounds:
+                    annotated.append(_annotation(row, articles, texts))
+        if self.rounds is not None and not annotated:
+            # Speeches came with the second round; in a union the other parts have the first.
+            return Reading(())
         contexts = _contexts(annotated, articles, self.before, self.lead)
         for span in annotated:
             article = articles[span.article]
@@ -99,36 +124,90 @@ class _Annotation:
     row: SourceRow
 
 
-def _gnad10(path: Path, max_line_bytes: int) -> list[_Article]:
-    articles = []
+def _articles(kind: str, files: Sequence[Path], annotations: Path, max_line_bytes: int) -> Mapping[int, _Article]:
+    """Return the articles by row; of speeches only those that are annotated."""
+    if kind == "bundestag":
+        rows = _speech_rows(annotations, max_line_bytes)
+        found = {id: speech for path in files for id, speech in _speeches(path, max_line_bytes) if id in rows}
+        return {rows[id]: speech for id, speech in found.items()}
+    read = _wikinews if kind == "wikinews" else _gnad10
+    return dict(enumerate(read(files[0], max_line_bytes)))
+
+
+def _gnad10(path: Path, max_line_bytes: int) -> Iterator[_Article]:
     for number, cells in csv_rows(path, separator=";", quotechar="'", max_line_bytes=max_line_bytes):
         if len(cells) != 2:
             raise UserError(f"{path}, line {number}: {len(cells)} cells, expected 2 (section;'text'); is this test.csv of 10kGNAD?")
-        articles.append(_Article(cells[1]))
-    return articles
+        yield _Article(cells[1])
 
 
-def _wikinews(path: Path, max_line_bytes: int) -> list[_Article]:
-    articles = []
+def _wikinews(path: Path, max_line_bytes: int) -> Iterator[_Article]:
     for row in json_rows(path, max_line_bytes=max_line_bytes):
-        try:
-            fields = Fields(row.fields(), {})
+        with _unbroken(row) as fields:
             title = _TITLE.match(fields.text("title"))
             headline, date = (title["headline"], title["date"] or "") if title else ("", "")
-            articles.append(_Article(fields.text("text", required=True), headline.strip(), date))
-        except Fault as fault:
-            # Leaving out a text would shift all later rows.
-            raise UserError(f"{row.where}: {fault.detail}") from None
-    return articles
+            article = _Article(fields.text("text", required=True), headline.strip(), date)
+        yield article
 
 
-def _annotation(row: SourceRow, articles: Sequence[_Article], texts: Path) -> _Annotation:
+def _speeches(path: Path, max_line_bytes: int) -> Iterator[tuple[str, _Article]]:
+    """Yield the speeches of a file with their ids; a text file is one speech."""
+    if name := _SPEECH_FILE.match(path.name):
+        text = "".join(line.text for line in lines(path, max_line_bytes=max_line_bytes))
+        yield name["id"], _Article(text, _speaker(name["speaker"]))
+        return
+    for row in json_rows(path, max_line_bytes=max_line_bytes):
+        with _unbroken(row) as fields:
+            speech = fields.word("id"), _Article(fields.text("text", required=True), _speaker(fields.text("speaker")))
+        yield speech
+
+
+def _speaker(name: str) -> str:
+    """Return the party, or the office as far as its name is whole, as "Bundesministerin"."""
+    affiliation = re.sub("__+", "_", name.partition("-")[0])
+    return f"Rede im Bundestag ({_PARTIES.get(affiliation) or affiliation.partition('_')[0]})"
+
+
+def _speech_files(folder: Path, annotations: Path, max_line_bytes: int) -> tuple[Path, ...]:
+    """Return the one file of all speeches in a folder, or the files of the annotated ones by id."""
+    if (whole := folder / "speeches.jsonl.gz").is_file():
+        return (whole,)
+    wanted = _speech_rows(annotations, max_line_bytes)
+    names = ((match["id"], path) for path in sorted(folder.rglob("*-ID*.txt")) if (match := _SPEECH_FILE.match(path.name)))
+    found = {id: path for id, path in names if id in wanted}
+    if not found:
+        raise UserError(f"{folder} has neither speeches.jsonl.gz nor a file SPEAKER-ID.txt of an annotated speech; {PUBLIC['bundestag']}")
+    return tuple(found[id] for id in sorted(found))
+
+
+def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
+    """Return the row of each annotated speech by its id; broken annotations are left to the
+    reading.
+    """
+    data = (row.data for row in json_rows(annotations, max_line_bytes=max_line_bytes))
+    return {row["speech"]: row["row"] for row in data if isinstance(row.get("speech"), str) and isinstance(row.get("row"), int)}
+
+
+@contextmanager
+def _unbroken(row: SourceRow) -> Iterator[Fields]:
+    """Give the row's fields; a fault ends the reading, as leaving out a text would shift all later
+    rows.
+    """
+    try:
+        yield Fields(row.fields(), {})
+    except Fault as fault:
+        raise UserError(f"{row.where}: {fault.detail}") from None
+
+
+def _annotation(row: SourceRow, articles: Mapping[int, _Article], texts: Path) -> _Annotation:
     """Return the part of an article, or raise a ``Fault`` if it is not what was annotated."""
     data = row.fields()
     id = Fields(data, {}).word("id")
     article, start, end = (_whole(data, name, id) for name in ("row", "start", "end"))
-    if not 0 <= article < len(articles):
-        raise Fault("no_such_text", f"row is {article}; {texts} has the rows 0 to {len(articles) - 1}", id)
+    if article not in articles:
+        speech = Fields(data, {}).text("speech")
+        rows = f"row is {article}; {texts} has the rows 0 to {len(articles) - 1}"
+        raise Fault("no_such_text", f"speech is {speech}, which {texts} does not have" if speech else rows, id)
     text = articles[article].text
     if not 0 <= start < end <= len(text):
         wrong = f"start {start} and end {end} are no part of row {article} of {texts}"
@@ -148,7 +227,9 @@ def _whole(data: Mapping[str, object], name: str, id: str) -> int:
     return value
 
 
-def _contexts(annotated: Sequence[_Annotation], articles: Sequence[_Article], before: int, lead: bool) -> dict[tuple[int, int, int], str]:
+def _contexts(
+    annotated: Sequence[_Annotation], articles: Mapping[int, _Article], before: int, lead: bool
+) -> dict[tuple[int, int, int], str]:
     """Return the context of each span by its start, end and article."""
     grouped: dict[int, list[_Annotation]] = {}
     for span in sorted(annotated, key=lambda span: (span.article, span.start, span.end)):
