@@ -22,9 +22,9 @@ _WORD = re.compile(r"\w+(?:[-’']\w+)*")
 _QUOTATION = re.compile(r'[„“”«»"]')
 _SAID = re.compile(r"\bsagt(?:e|en)?\b")
 
-# Konjunktiv I and II of the verbs of which they are common and unambiguous.
+# Konjunktiv I of the verbs of which it is common and unambiguous.
 _SUBJUNCTIVE = re.compile(
-    r"\b(?:sei|seien|habe|werde|könne|müsse|solle|wolle|dürfe|gebe|gehe|komme|bleibe|stehe|würden?|hätten?|wären?|gäbe|könnten?|müssten?)\b"
+    r"\b(?:sei|seien|habe|werde|könne|müsse|solle|wolle|dürfe|gebe|gehe|komme|bleibe|stehe|liege|lasse|bestehe)\b"
 )
 _PASSIVE = re.compile(
     r"\b(?:wird|werden|wurden?|worden)\b.*\b\w*(?:ge\w+|(?:be|ver|er|ent|zer|miss|über|unter)\w+|\w+ier)(?:t|en)\b"
@@ -190,7 +190,7 @@ MEASURES: dict[str, tuple[str, _Shares]] = {
     "same_source": ("stances that go on with a source of the sentence before", _same_source),
     "last_neutral": ("articles whose last segment is neutral", lambda corpus: _share(not _taken(article[-1]) for article in corpus)),
     "neutral_quotation": ("neutral, given a quotation mark", _neutral_given(_QUOTATION)),
-    "neutral_subjunctive": ("neutral, given a Konjunktiv", _neutral_given(_SUBJUNCTIVE)),
+    "neutral_subjunctive": ("neutral, given a Konjunktiv I", _neutral_given(_SUBJUNCTIVE)),
     "neutral_said": ('neutral, given "sagt(e)"', _neutral_given(_SAID)),
     "long": ("segments of 25 words or more", lambda corpus: _share(length >= 25 for length in _lengths(corpus))),
     "spread_of_length": ("standard deviation of the words in a segment", lambda corpus: pstdev(_lengths(corpus)) if corpus else 0.0),

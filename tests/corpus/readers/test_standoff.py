@@ -261,7 +261,9 @@ def test_the_same_speech_in_a_file_of_all_or_of_its_own(tmp_path: Path, schemes:
     whole.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
     readers = [Standoff(annotations, str(place), "bundestag") for place in (tmp_path / "checkout", whole.parent, whole)]
     first, *others = [reader.read(schemes["diplomacy"]).segments for reader in readers]
-    assert [(one.article, one.text, one.context) for one in first] == [("b0007", "Bern warnt Rom.", f"Rede im Bundestag ({headline}) Herr Präsident!")]
+    assert [(one.article, one.text, one.context) for one in first] == [
+        ("b0007", "Bern warnt Rom.", f"Rede im Bundestag ({headline}) Herr Präsident!")
+    ]
     assert others == [first, first]
     assert [path.name for path in readers[0].files()] == ["a.jsonl", f"{speaker}-ID7.txt"]
 
@@ -290,7 +292,9 @@ def test_rounds_of_annotation_can_be_told_apart(tmp_path: Path, schemes: dict[st
     text = " ".join(SENTENCES)
     rows = [mark(text, sentence, round=1 + index % 2) for index, sentence in enumerate(SENTENCES)]
     annotations, texts = jsonl(tmp_path / "a.jsonl", *rows), wikinews(tmp_path, text)
-    read = {rounds: Standoff(annotations, texts, "wikinews", rounds=rounds).read(schemes["diplomacy"]) for rounds in ((1,), (1, 2), (3,), None)}
+    read = {
+        rounds: Standoff(annotations, texts, "wikinews", rounds=rounds).read(schemes["diplomacy"]) for rounds in ((1,), (1, 2), (3,), None)
+    }
     assert [one.text for one in read[1,].segments] == list(SENTENCES[::2])
     assert [one.context for one in read[1,].segments] == [one.context for one in read[None].segments][::2]
     assert read[1, 2] == read[None]
@@ -301,9 +305,7 @@ def test_rounds_of_annotation_can_be_told_apart(tmp_path: Path, schemes: dict[st
     ("name", "train", "test", "first"),
     [("gnad10_stance", 5526, 839, 521), ("wikinews_stance", 5294, 675, 425), ("bundestag_stance", 539, 180, 0)],
 )
-def test_the_shipped_annotations_are_sound(
-    root: Path, schemes: dict[str, Scheme], name: str, train: int, test: int, first: int
-) -> None:
+def test_the_shipped_annotations_are_sound(root: Path, schemes: dict[str, Scheme], name: str, train: int, test: int, first: int) -> None:
     """Also without the texts: unique ids and spans, known labels, no article in two splits."""
     rows = [json.loads(line) for line in (root / "data" / name / "annotations.jsonl").read_text(encoding="utf-8").splitlines()]
     assert Counter(row["split"] for row in rows) == {"train": train, "test": test}

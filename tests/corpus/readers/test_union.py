@@ -99,7 +99,13 @@ def test_a_stored_config_of_real_news_describes_what_it_was(name: str, root: Pat
 def test_keys_that_were_typed_for_real_news_still_work(capsys: pytest.CaptureFixture[str]) -> None:
     """One key became one of each part; a line says so."""
     words = renamed.arguments("prepare", ["corpus=real_news", "corpus.reader.before=3", "corpus.name=x"])
-    assert words == ["corpus=real_news", "corpus.reader.parts.0.before=3", "corpus.reader.parts.1.before=3", "corpus.reader.parts.2.before=3", "corpus.name=x"]
+    assert words == [
+        "corpus=real_news",
+        "corpus.reader.parts.0.before=3",
+        "corpus.reader.parts.1.before=3",
+        "corpus.reader.parts.2.before=3",
+        "corpus.name=x",
+    ]
     parts = plain(compose("prepare", [*words, "sources=/texts"]))["corpus"]["reader"]["parts"]
     assert [part["before"] for part in parts] == [3, 3, 3]
     assert "corpus.reader.parts.0.before" in capsys.readouterr().err

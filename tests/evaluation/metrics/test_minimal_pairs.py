@@ -158,18 +158,22 @@ def _diplomacy(root: Path) -> Scheme:
 
 
 def test_the_shipped_minimal_pairs_are_as_many_as_documented(shipped: tuple[Segment, ...]) -> None:
-    """At least 400 segments, eight phenomena of at least 20 pairs each."""
-    assert len(shipped) >= 400
+    """313 pairs, ten phenomena of at least 20 each, a quarter with an actor of a German-speaking
+    state.
+    """
+    assert len(shipped) == 2 * 313
     kinds = {segment.article: segment.genre for segment in shipped}
     counts = {kind: list(kinds.values()).count(kind) for kind in set(kinds.values())}
-    assert len(counts) == 8
+    assert len(counts) == 10
     assert min(counts.values()) >= 20
+    codes = {one.article: {code[:3] for dyad in one.dyads for code in (dyad.source, dyad.target)} for one in shipped if one.dyads}
+    assert sum(bool(found & {"DEU", "AUT", "CHE"}) for found in codes.values()) >= len(kinds) / 4
 
 
 def test_the_labels_of_each_shipped_pair_differ(shipped: tuple[Segment, ...]) -> None:
-    """In the stance, or, for who does it to whom, in the dyads."""
+    """In the stance, or, for who does it to whom and for who goes on speaking, in the dyads."""
     pairs = list(zip(shipped[::2], shipped[1::2], strict=True))
     alike = [one.article for one, two in pairs if one.labels["stance"] == two.labels["stance"] and set(one.dyads) == set(two.dyads)]
     assert alike == []
     same_stance = {one.genre for one, two in pairs if one.labels["stance"] == two.labels["stance"]}
-    assert same_stance <= {"direction"}
+    assert same_stance <= {"direction", "speaker_run"}
