@@ -51,7 +51,7 @@ ALL = "all"
 # What Haltung is told beyond its defaults: for each system and corpus what its experiments have
 # found to be good on dev.
 SETTINGS = {
-    # The corpus as it was when the first peers were trained: more segments have been labelled since.
+    # The corpus as it was when the first peers were trained; more has been labelled since.
     ("haltung", "real_news"): ("corpus.rounds=[1]",),
     ("haltung", "xstance"): ("training.encoder_rate=1e-4", "corpus.max_length=112"),
     ("haltung_linear", "real_news"): ("corpus.rounds=[1]", "model=linear", "experiment=context_topic"),
