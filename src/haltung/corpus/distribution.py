@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib import resources
 from itertools import groupby, pairwise
 from statistics import pstdev
 
@@ -23,9 +25,7 @@ _QUOTATION = re.compile(r'[„“”«»"]')
 _SAID = re.compile(r"\bsagt(?:e|en)?\b")
 
 # Konjunktiv I of the verbs of which it is common and unambiguous.
-_SUBJUNCTIVE = re.compile(
-    r"\b(?:sei|seien|habe|werde|könne|müsse|solle|wolle|dürfe|gebe|gehe|komme|bleibe|stehe|liege|lasse|bestehe)\b"
-)
+_SUBJUNCTIVE = re.compile(r"\b(?:sei|seien|habe|werde|könne|müsse|solle|wolle|dürfe|gebe|gehe|komme|bleibe|stehe|liege|lasse|bestehe)\b")
 _PASSIVE = re.compile(
     r"\b(?:wird|werden|wurden?|worden)\b.*\b\w*(?:ge\w+|(?:be|ver|er|ent|zer|miss|über|unter)\w+|\w+ier)(?:t|en)\b"
     r"|\b\w*(?:ge\w+|(?:be|ver|er|ent|zer|miss|über|unter)\w+|\w+ier)(?:t|en)\b.*\b(?:wird|werden|wurden?|worden)\b"
@@ -39,76 +39,15 @@ _NOUN = re.compile(
     r"[Tt]reffen|[Aa]ngriff(?:e|en|s)?|[Ff]estnahmen?|[Vv]erbot|[Rr]ücktritt|[Ss]anktionen|[Kk]lage|[Bb]edenken|[Ss]orge|[Ww]iderstand|[Bb]egnadigung)\b"
 )
 
-# Verbs that say that somebody takes a position, or which one, by the stems of their forms.
-STANCE_VERBS = {
-    name: re.compile(rf"\b(?:{stems})", re.IGNORECASE)
-    for name, stems in {
-        "sagen": r"sagt\w*\b|sage\b|gesagt\b",
-        "erklären": r"erklär\w+",
-        "fordern": r"(?:ein|auf)?(?:ge)?forder(?:t|te|ten|n)\b",
-        "kritisieren": r"kritisier\w+",
-        "warnen": r"(?:ge)?warn(?:t|te|ten|en|e)\b",
-        "betonen": r"beton(?:t|te|ten|en)\b",
-        "meinen": r"mein(?:t|te|ten|en)\b",
-        "sprechen": r"sprach\w*\b|spricht\b|sprechen\b|gesprochen\b",
-        "nennen": r"nannte\w*\b|nennt\b|nennen\b",
-        "werfen": r"warf\w*\b|wirft\b|vorgeworfen\b|werfen\b|vorwerfen\b",
-        "verlangen": r"verlang\w+",
-        "lehnen": r"lehn(?:t|te|ten|en)\b|abgelehnt\b",
-        "weisen": r"wies\w*\b|weist\b|zurückgewiesen\b|zurückweisen\b",
-        "ablehnen": r"ablehn\w+",
-        "begrüßen": r"begrü(?:ß|ss)\w+",
-        "loben": r"lob(?:t|te|ten|en)\b|gelobt\b",
-        "unterstützen": r"unterstütz(?:t|te|ten|en)\b",
-        "verteidigen": r"verteidig(?:t|te|ten|en)\b",
-        "drohen": r"droh(?:t|te|ten|en)\b|gedroht\b|androh\w+",
-        "ankündigen": r"kündig(?:t|te|ten|en)\b|angekündigt\b|ankündig\w+",
-        "verurteilen": r"verurteil(?:t|te|ten|en)\b",
-        "festnehmen": r"festgenommen\b|nahm\w*\b|festnehm\w+|verhaftet\w*\b",
-        "töten": r"getötet\b|töt(?:et|ete|eten|en)\b|erschoss\w+|starben\b|ermordet\w*\b",
-        "verhängen": r"verhäng\w+",
-        "verbieten": r"verb(?:ietet|ot|oten|oten|ieten)\b|untersag\w+",
-        "angreifen": r"angegriffen\b|griff\w*\b|angreif\w+|beschoss\w+|beschossen\b",
-        "treffen": r"traf\w*\b|trifft\b|treffen\b|getroffen\b",
-        "einigen": r"einig(?:t|te|ten|en)\b|geeinigt\b",
-        "vereinbaren": r"vereinbar(?:t|te|ten|en)\b",
-        "verhandeln": r"verhand(?:elt|elte|elten|eln)\b",
-        "unterzeichnen": r"unterzeichn\w+",
-        "vorschlagen": r"schl(?:ägt|ug|ugen)\b|vorgeschlagen\b|vorschlagen\b",
-        "appellieren": r"appellier\w+",
-        "aufrufen": r"r(?:ief|iefen|uft)\b|aufgerufen\b|aufrufen\b",
-        "bitten": r"bat\b|baten\b|bittet\b|bitten\b|gebeten\b",
-        "hoffen": r"hoff(?:t|te|ten|en|e)\b",
-        "wünschen": r"wünsch\w+",
-        "plädieren": r"plädier\w+",
-        "befürchten": r"(?:be)?fürcht(?:et|ete|eten|en)\b",
-        "mahnen": r"mahn(?:t|te|ten|en)\b|gemahnt\b|ermahn\w+",
-        "beschuldigen": r"beschuldig\w+",
-        "bezeichnen": r"bezeichn(?:et|ete|eten|en)\b",
-        "beklagen": r"beklag(?:t|te|ten|en)\b|klag(?:t|te|ten|en)\b|geklagt\b",
-        "protestieren": r"protestier\w+|demonstrier\w+",
-        "bemängeln": r"bemäng\w+|rüg(?:t|te|ten|en)\b|monier\w+|beanstand\w+",
-        "ermitteln": r"ermittel\w+|ermittl\w+",
-        "anklagen": r"angeklagt\b|anklag\w+",
-        "zurücktreten": r"trat\b|tritt\b|zurückgetreten\b|zurücktreten\b",
-        "freilassen": r"freigelassen\b|freilass\w+|entlass\w+|freigesprochen\b",
-        "aufheben": r"hob\b|hoben\b|aufgehoben\b|aufheb\w+",
-        "entschuldigen": r"entschuldig\w+|bedauer\w+",
-        "einräumen": r"räum(?:t|te|ten|en)\b|eingeräumt\b|zugegeben\b|gestand\w*\b",
-        "verzichten": r"verzicht\w+",
-        "dementieren": r"dementier\w+|bestreit\w+|bestritt\w*\b|widersprach\w*\b|widerspricht\b",
-        "ausschließen": r"ausgeschlossen\b|schl(?:oss|ossen|ießt|iesst)\b|ausschlie\w+",
-        "weigern": r"weiger(?:t|te|ten|n)\b|verweiger\w+",
-        "stimmen": r"stimm(?:t|te|ten|en)\b|gestimmt\b|zugestimmt\b",
-        "äußern": r"äu(?:ß|ss)er(?:t|te|ten|n)\b|geäußert\b",
-        "danken": r"dank(?:t|te|ten|en|e)\b",
-        "helfen": r"h(?:ilft|alf|alfen|elfen)\b|geholfen\b",
-        "liefern": r"liefer(?:t|te|ten|n)\b",
-        "zusagen": r"zugesagt\b|versprach\w*\b|verspricht\b|versprochen\b|zugesichert\b",
-    }.items()
-}
-
 _Shares = Callable[[Sequence[Sequence[Segment]]], float]
+
+
+@cache
+def stance_verbs() -> dict[str, re.Pattern[str]]:
+    """Return verbs that say that somebody takes a position, each with a pattern of its forms."""
+    text = resources.files("haltung.corpus").joinpath("stance_verbs.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
+    return {verb: re.compile(rf"\b(?:{forms})", re.IGNORECASE) for verb, forms in rows}
 
 
 def articles(segments: Iterable[Segment]) -> list[list[Segment]]:
@@ -168,12 +107,12 @@ def _lengths(corpus: Sequence[Sequence[Segment]]) -> list[int]:
 
 def _in_a_noun(corpus: Sequence[Sequence[Segment]]) -> float:
     texts = [segment.text for segment in _flat(corpus) if _taken(segment)]
-    return _share(_NOUN.search(text) and not any(verb.search(text) for verb in STANCE_VERBS.values()) for text in texts)
+    return _share(_NOUN.search(text) and not any(verb.search(text) for verb in stance_verbs().values()) for text in texts)
 
 
 def _commonest_verbs(corpus: Sequence[Sequence[Segment]]) -> float:
     texts = [segment.text for segment in _flat(corpus) if _taken(segment)]
-    counts = Counter(name for text in texts for name, verb in STANCE_VERBS.items() if verb.search(text))
+    counts = Counter(name for text in texts for name, verb in stance_verbs().items() if verb.search(text))
     return sum(count for _, count in counts.most_common(10)) / max(1, counts.total())
 
 

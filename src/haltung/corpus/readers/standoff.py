@@ -184,8 +184,12 @@ def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
     """Return the row of each annotated speech by its id; broken annotations are left to the
     reading.
     """
-    data = (row.data for row in json_rows(annotations, max_line_bytes=max_line_bytes))
-    return {row["speech"]: row["row"] for row in data if isinstance(row.get("speech"), str) and isinstance(row.get("row"), int)}
+    rows = {}
+    for row in json_rows(annotations, max_line_bytes=max_line_bytes):
+        speech, number = row.data.get("speech"), row.data.get("row")
+        if isinstance(speech, str) and isinstance(number, int):
+            rows[speech] = number
+    return rows
 
 
 @contextmanager
