@@ -35,7 +35,11 @@ PAGES = {
     "docs/bundle.md": (),
     "docs/architecture.md": (),
 }
-ARTICLE = "Die USA haben Russland gewarnt. Die Bundesregierung begrüßte den Schritt. Peking drohte Washington mit Gegenmaßnahmen.\n"
+# Even a model that has learned from so little finds a dyad in it.
+ARTICLE = (
+    "Die USA haben Russland kritisiert. Russland wies die Kritik der USA zurück. Die USA fordern Russland zum Abzug auf. "
+    "Die Bundesregierung begrüßte den Schritt. China hat die USA scharf kritisiert. Die USA lehnten Forderungen Chinas ab.\n"
+)
 
 
 def blocks(page: str, kind: str) -> list[str]:
