@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import pstdev
 
 from haltung.records import Segment
@@ -51,8 +51,11 @@ def stance_verbs() -> dict[str, re.Pattern[str]]:
 
 
 def articles(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """Return the segments of each article, which stand together in a corpus."""
-    return [list(members) for _, members in groupby(segments, key=lambda segment: segment.group)]
+    """Return the segments of each article, in their order."""
+    out: dict[str, list[Segment]] = {}
+    for segment in segments:
+        out.setdefault(segment.group, []).append(segment)
+    return list(out.values())
 
 
 def _stance(segment: Segment) -> str:
