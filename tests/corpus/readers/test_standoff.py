@@ -280,6 +280,11 @@ def test_speeches_that_are_not_there_are_named(tmp_path: Path, schemes: dict[str
     speech(texts, "ID1", "SPD-Post", "Nein.")
     with pytest.raises(UserError, match=r"line 2: speech is ID2, which .*texts does not have"):
         Standoff(annotations, str(texts), "bundestag").read(schemes["diplomacy"])
+    row = {"id": "ID1", "speaker": "SPD-Post", "text": "Nein."}
+    (texts / "speeches.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
+    bare = jsonl(tmp_path / "bare.jsonl", mark("Nein.", "Nein.", 0))
+    with pytest.raises(UserError, match=r"bare\.jsonl names no 'speech'"):
+        Standoff(bare, str(texts), "bundestag").read(schemes["diplomacy"])
     (texts / "speeches.jsonl.gz").write_bytes(gzip.compress(b"{}" * 1000)[:-9])
     with pytest.raises(UserError, match=r"speeches.jsonl.gz: not a whole gzip file"):
         Standoff(annotations, str(texts), "bundestag").read(schemes["diplomacy"])

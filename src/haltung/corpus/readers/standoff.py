@@ -127,7 +127,8 @@ class _Annotation:
 def _articles(kind: str, files: Sequence[Path], annotations: Path, max_line_bytes: int) -> Mapping[int, _Article]:
     """Return the articles by row; of speeches only those that are annotated."""
     if kind == "bundestag":
-        rows = _speech_rows(annotations, max_line_bytes)
+        if not (rows := _speech_rows(annotations, max_line_bytes)):
+            raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
         found = {id: speech for path in files for id, speech in _speeches(path, max_line_bytes) if id in rows}
         return {rows[id]: speech for id, speech in found.items()}
     read = _wikinews if kind == "wikinews" else _gnad10
