@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # A task's label: one id, several ids (multi-label), or None if the row has none for the task.
 Answer = str | tuple[str, ...] | None
 
-# The columns of every corpus; each task of its scheme adds one.
-TEXT_COLUMNS = ("id", "text", "context", "target", "article", "date", "source", "genre")
+# The columns of text of every corpus; each task of its scheme adds one, and there is ``position``.
+TEXT_COLUMNS = ("id", "text", "context", "target", "article", "headline", "date", "source", "genre")
 
 # The probability from which a label of a multi-label task is predicted.
 MULTI_THRESHOLD = 0.5
@@ -38,6 +38,8 @@ class Segment:
     first, see ``context``). ``target`` is the question or entity that the stance is towards,
     ``article`` a group that a split must not tear apart, ``date`` an ISO date, ``source`` a corpus
     or medium, ``split`` as given by the source, ``where`` file and line for messages; "" is none.
+    ``position`` orders the segments of an article, below its ``headline``; a segment without one
+    (None) is read alone, behind its context.
     """
 
     id: str
@@ -51,6 +53,8 @@ class Segment:
     genre: str = ""
     dyads: tuple[Dyad, ...] = ()
     split: str = ""
+    headline: str = ""
+    position: int | None = None
     where: str = field(default="", compare=False)
 
     @property
@@ -61,7 +65,7 @@ class Segment:
 
     def to_row(self, scheme: Scheme) -> dict[str, Any]:
         """Return the segment as a row with the scheme's task columns (see ``features``)."""
-        row: dict[str, Any] = {name: getattr(self, name) for name in TEXT_COLUMNS}
+        row: dict[str, Any] = {name: getattr(self, name) for name in (*TEXT_COLUMNS, "position")}
         for task in scheme:
             answer = self.labels.get(task.name)
             row[task.name] = list(answer) if isinstance(answer, tuple) else answer
@@ -110,12 +114,12 @@ class Prediction:
 def features(scheme: Scheme) -> Features:
     """Return the columns of a corpus, as declared to ``datasets`` and written to Parquet.
 
-    Text columns are never null; a single-label task is a string or null, a multi-label task a list
-    of strings or null.
+    Text columns are never null, ``position`` may be; a single-label task is a string or null, a
+    multi-label task a list of strings or null.
     """
     from datasets import Features, List, Value
 
-    columns: dict[str, Any] = {name: Value("string") for name in TEXT_COLUMNS}
+    columns: dict[str, Any] = {**{name: Value("string") for name in TEXT_COLUMNS}, "position": Value("int32")}
     for task in scheme:
         columns[task.name] = Value("string") if task.kind == "single" else List(Value("string"))
     columns["dyads"] = List({"source": Value("string"), "target": Value("string"), "stance": Value("string")})

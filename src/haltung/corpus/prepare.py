@@ -23,7 +23,7 @@ from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
-from haltung.records import Segment, features
+from haltung.records import TEXT_COLUMNS, Segment, features
 
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
@@ -140,7 +140,13 @@ def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:
     module keeps every corpus current. Raises ``UserError`` if a source file is missing.
     """
     sources = [[str(path), store.source(path).sha256] for path in files]
-    what = {"config": _without_modules(config), "files": sources, "haltung": haltung.__version__, "format": store.FORMAT}
+    what = {
+        "config": _without_modules(config),
+        "files": sources,
+        "haltung": haltung.__version__,
+        "format": store.FORMAT,
+        "fields": [*TEXT_COLUMNS, "position"],
+    }
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 

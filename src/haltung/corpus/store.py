@@ -119,7 +119,9 @@ class Prepared:
         for row in rows:
             answers = {name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in self.scheme.names}
             dyads = tuple(Dyad(**dyad) for dyad in row["dyads"])
-            segments.append(Segment(**{name: row[name] for name in TEXT_COLUMNS}, labels=answers, dyads=dyads, split=split))
+            # A corpus that an older version has prepared has no headlines and positions.
+            texts = {name: row[name] or "" for name in TEXT_COLUMNS}
+            segments.append(Segment(**texts, labels=answers, dyads=dyads, split=split, position=row["position"]))
         return segments
 
 
@@ -190,10 +192,17 @@ def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
 
 
 def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> str:
-    """Return a SHA-256 of the scheme and all rows with all their columns, in any order."""
-    rows = [[split, segment.to_row(scheme)] for split, segments in splits.items() for segment in segments]
+    """Return a SHA-256 of the scheme and all rows with all their columns, in any order.
+
+    A row without headline and position counts as before there were such columns.
+    """
+    rows = [[split, _without_article(segment.to_row(scheme))] for split, segments in splits.items() for segment in segments]
     lines = [json.dumps(row, ensure_ascii=True, sort_keys=True) for row in rows]
     return hashlib.sha256("\n".join([scheme.digest(), *sorted(lines)]).encode()).hexdigest()
+
+
+def _without_article(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value or name not in ("headline", "position") or value == 0}
 
 
 def source(path: Path) -> SourceFile:

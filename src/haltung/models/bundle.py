@@ -26,7 +26,7 @@ from haltung.records import Segment
 
 FORMAT = 1
 DESCRIPTION = "haltung.json"
-KINDS = ("network", "linear", "ensemble")
+KINDS = ("network", "article", "linear", "ensemble")
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 _MEMBERS = "members"
 
@@ -140,6 +140,10 @@ def load_trained(folder: Path) -> Model:
         elif description["kind"] == "ensemble":
             members = [Member(name, load_trained(folder / _MEMBERS / str(number))) for number, name in enumerate(description["members"])]
             model = EnsembleModel(members, description["weights"], scheme)
+        elif description["kind"] == "article":
+            from haltung.models.article import ArticleModel
+
+            model = ArticleModel.read(folder, scheme, description)
         else:
             from haltung.models.neural import NeuralModel
 

@@ -1,4 +1,4 @@
-"""The network of the fine-tuned model: one encoder and a head for each task."""
+"""The networks of fine-tuned models: an encoder, for articles another small one, and heads."""
 
 from __future__ import annotations
 
@@ -63,6 +63,88 @@ class MultiTaskNetwork(nn.Module):
             pooled = pool(states[index], views[index], self.poolings[task])
             logits[task] = head(self.dropout(pooled)).float()
         return logits
+
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
+        """Trade time for memory while training (called by the Trainer)."""
+        enable = getattr(self.encoder, "activation_checkpointing_enable", None) or self.encoder.gradient_checkpointing_enable
+        enable(**kwargs)  # type: ignore[operator]
+
+    # Its name in releases of transformers before 5.2x.
+    gradient_checkpointing_enable = activation_checkpointing_enable
+
+
+class Articles(NamedTuple):
+    """The tensors of some articles, whose sentences are rows of ``parts``, one after another.
+
+    ``parts`` are batches of sentences of similar length. ``place`` ``[sentences]`` is where each
+    sentence stands in a table of articles by sentences of the shape ``shape``, counted along its
+    rows, and ``kind`` ``[sentences]`` is 0 for a headline or context and 1 for other sentences.
+    ``wanted`` ``[rows]`` are the places whose logits are asked for.
+    """
+
+    parts: Sequence[Batch]
+    place: Tensor
+    kind: Tensor
+    shape: tuple[int, int]
+    wanted: Tensor
+
+
+class ArticleNetwork(nn.Module):
+    """An encoder that reads each sentence once, a network over the sentences of an article, heads.
+
+    ``sequence`` is ``transformer`` or ``lstm`` with ``layers`` layers, as wide as the encoder;
+    ``window`` is the most sentences of an article. A head sees the sentence's own vector and the
+    one that the sequence network makes of it.
+    """
+
+    def __init__(self, encoder: nn.Module, heads: Mapping[str, int], sequence: str, layers: int, window: int, dropout: float = 0.1) -> None:
+        """Make the new parts; weights of embeddings and heads are drawn from N(0, 0.02²)."""
+        super().__init__()
+        width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        # One more than the window: a headline stands before it.
+        self.positions, self.kinds = nn.Embedding(window + 1, width), nn.Embedding(2, width)
+        self.sequence: nn.Module
+        if sequence == "transformer":
+            layer = nn.TransformerEncoderLayer(width, max(1, width // 64), 2 * width, dropout, batch_first=True, norm_first=True)
+            self.sequence = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        else:
+            self.sequence = nn.LSTM(width, width // 2, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0, bidirectional=True)
+        self.heads = _Heads({task: nn.Linear(2 * width, size) for task, size in heads.items()})
+        for table in (self.positions, self.kinds, *self.heads.values()):
+            nn.init.normal_(table.weight, std=0.02)  # type: ignore[arg-type]
+        for head in self.heads.values():
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def forward(self, articles: Articles) -> dict[str, Tensor]:
+        """Return the logits of each task, ``[rows, labels]`` in float32."""
+        return self.logits(torch.cat([self.vectors(part) for part in articles.parts]), articles)
+
+    def vectors(self, part: Batch) -> Tensor:
+        """Return the vector of each sentence, the mean over its tokens, ``[sentences, width]``."""
+        return pool(hidden_states(self.encoder, part), part, "mean").float()
+
+    def logits(self, vectors: Tensor, articles: Articles) -> dict[str, Tensor]:
+        """Return the logits of each task, ``[rows, labels]``, given all sentences' vectors."""
+        # The small network computes in float32: it costs next to nothing.
+        with torch.autocast(vectors.device.type, enabled=False):
+            count, longest = articles.shape
+            own = vectors.new_zeros(count * longest, vectors.shape[-1]).index_copy(0, articles.place, vectors)
+            kinds = articles.place.new_zeros(count * longest).index_copy(0, articles.place, articles.kind)
+            padding = torch.ones(count * longest, dtype=torch.bool, device=vectors.device).index_fill(0, articles.place, value=False)
+            places = torch.arange(longest, device=vectors.device).repeat(count)
+            seen = self._sequence((own + self.positions(places) + self.kinds(kinds)).view(count, longest, -1), padding.view(count, longest))
+            both = torch.cat([self.dropout(own), self.dropout(seen.reshape(count * longest, -1))], dim=-1)[articles.wanted]
+            return {task: head(both).float() for task, head in self.heads.items()}
+
+    def _sequence(self, table: Tensor, padding: Tensor) -> Tensor:
+        if not isinstance(self.sequence, nn.LSTM):
+            seen: Tensor = self.sequence(table, src_key_padding_mask=padding)
+            return seen
+        lengths = (~padding).sum(dim=1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(table, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(self.sequence(packed)[0], batch_first=True, total_length=table.shape[1])[0]
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Trade time for memory while training (called by the Trainer)."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WEIGHTS = "model.safetensors"
+
+_Net = TypeVar("_Net", bound=torch.nn.Module)
 
 
 class NeuralModel(Model):
@@ -90,45 +92,60 @@ class NeuralModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
-        from safetensors.torch import save_file
-
-        network = merged(self.network)
-        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-        network.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
-        # Other readers of tokenizer.json cut and pad as docs/bundle.md says.
-        self.tokenizer.backend_tokenizer.no_truncation()
-        self.tokenizer.backend_tokenizer.no_padding()
-        self.tokenizer.save_pretrained(folder)
-        spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(self.spec).items()}
-        return {"model": spec, "encoder": asdict(self.encoder), "views": list(self.views)}
+        return {**write_parts(self, folder), "views": list(self.views)}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NeuralModel:
         """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        spec, encoder = NetworkSpec(**description["model"]), Encoder(**description["encoder"])
+        body, tokenizer = read_body(folder, spec)
+        network = read_weights(folder, _network(body, scheme, spec, description["views"]))
+        return cls(network, tokenizer, scheme, spec, encoder, description["views"])
 
-        spec = NetworkSpec(**description["model"])
-        encoder = Encoder(**description["encoder"])
-        if not (folder / "tokenizer.json").is_file():
-            # Without it transformers makes an empty tokenizer, to which every word is unknown.
-            raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
-        config = AutoConfig.from_pretrained(folder)
-        body = AutoModel.from_config(config, attn_implementation=sources.able(config, _attention(spec)))
-        if getattr(body, "pooler", None) is not None:
-            body.pooler = None
-        network = _network(body, scheme, spec, description["views"])
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-        except FileNotFoundError:
-            raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
-        except (SafetensorError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({first}); export or train it again") from None
-        network.eval()
-        return cls(network.to(_device()), AutoTokenizer.from_pretrained(folder), scheme, spec, encoder, description["views"])
+
+def write_parts(model: Any, folder: Path) -> dict[str, Any]:
+    """Write weights, tokenizer and config of a model with a network; return its description."""
+    from safetensors.torch import save_file
+
+    network = merged(model.network)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    network.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    # Other readers of tokenizer.json cut and pad as docs/bundle.md says.
+    model.tokenizer.backend_tokenizer.no_truncation()
+    model.tokenizer.backend_tokenizer.no_padding()
+    model.tokenizer.save_pretrained(folder)
+    spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(model.spec).items()}
+    return {"model": spec, "encoder": asdict(model.encoder)}
+
+
+def read_body(folder: Path, spec: NetworkSpec) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
+    """Return the encoder of a bundle, with random weights, and its tokenizer."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        # Without it transformers makes an empty tokenizer, to which every word is unknown.
+        raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
+    config = AutoConfig.from_pretrained(folder)
+    body = AutoModel.from_config(config, attn_implementation=sources.able(config, _attention(spec)))
+    if getattr(body, "pooler", None) is not None:
+        body.pooler = None
+    return body, AutoTokenizer.from_pretrained(folder)
+
+
+def read_weights(folder: Path, network: _Net) -> _Net:
+    """Load a bundle's weights into a network, on the device; ``UserError`` if they don't fit it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
+    except (SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({first}); export or train it again") from None
+    return network.eval().to(_device())
 
 
 def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
@@ -136,7 +153,16 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
 
     ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
     """
-    spec.checked(scheme)
+    encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
+    views = sorted({spec.reads_of(task.name) for task in scheme})
+    return NeuralModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
+
+
+def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, torch.nn.Module, PreTrainedTokenizerBase]:
+    """Return the encoder's description, its network, frozen as in ``spec``, and its tokenizer.
+
+    ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.
+    """
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
@@ -156,8 +182,7 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
         body = get_peft_model(body, updates)  # type: ignore[assignment]  # it answers as the encoder does
         # The low-rank updates of frozen layers stay at their start, which changes nothing.
         freeze(body, spec)
-    views = sorted({spec.reads_of(task.name) for task in scheme})
-    return NeuralModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
+    return encoder, body, tokenizer
 
 
 def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:
@@ -188,12 +213,12 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16) if has_bf16(device) else nullcontext()
 
 
-def merged(network: MultiTaskNetwork) -> MultiTaskNetwork:
+def merged(network: _Net) -> _Net:
     """Return the network with LoRA's low-rank updates, if any, added to its weights."""
     if not hasattr(network.encoder, "merge_and_unload"):
         return network
     plain = copy.deepcopy(network)
-    plain.encoder = plain.encoder.merge_and_unload()  # type: ignore[operator]
+    plain.encoder = plain.encoder.merge_and_unload()  # type: ignore[operator, union-attr]
     return plain
 
 

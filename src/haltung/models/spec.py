@@ -86,6 +86,37 @@ class NetworkSpec(_Spec):
 
 
 @dataclass(frozen=True)
+class ArticleSpec(NetworkSpec):
+    """An encoder that reads each sentence once, a small network over an article's sentences, heads.
+
+    Of ``reads`` only the target counts, which stands before its sentence; the others of an article
+    take the place of the context. ``pooling`` is the mean. ``max_length`` is a sentence's.
+
+    Attributes:
+        sequence: the network over the sentences: ``transformer`` or ``lstm`` (bidirectional).
+        layers: its number of layers.
+        window: the most sentences that are read together; longer articles are cut.
+    """
+
+    sequence: str = "transformer"
+    layers: int = 2
+    window: int = 32
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for an unknown or impossible value."""
+        super().__post_init__()
+        one_of("model.sequence", self.sequence, ("transformer", "lstm"))
+        for name in ("layers", "window"):
+            if getattr(self, name) < 1:
+                raise UserError(f"model.{name} is {getattr(self, name)}, expected a whole number of at least 1")
+
+    @property
+    def read(self) -> str:
+        """What each pass of the encoder reads: ``target`` or ``text``."""
+        return "target" if any("target" in reads for reads in self.reads.values()) else "text"
+
+
+@dataclass(frozen=True)
 class LinearSpec(_Spec):
     """The baseline: TF-IDF of words and characters, and a linear classifier per task.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -22,9 +23,11 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import score
 from haltung.labels import Scheme
-from haltung.models.network import Batch
+from haltung.models import article
+from haltung.models.article import ArticleModel
+from haltung.models.network import Articles, Batch
 from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
-from haltung.models.spec import NetworkSpec
+from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
 from haltung.training.losses import class_weights, loss, targets
 from haltung.training.recipe import Training
@@ -44,7 +47,7 @@ class FineTuned:
     ``tokens`` the number of tokens seen, without padding.
     """
 
-    model: NeuralModel
+    model: NeuralModel | ArticleModel
     history: tuple[Point, ...]
     best: float
     best_epoch: float
@@ -78,9 +81,13 @@ def finetune(
     # so that the first training on a machine is like all others.
     locate(encoder)
     set_seed(seed)
-    model = build(encoder, spec, scheme)
-    rows = _Rows(model, train, scheme, training.context_dropout, seed)
-    trainer = _Trainer(model, rows, dev, training, _arguments(training, folder, seed, len(rows)), report)
+    examples: _Rows | _Units
+    if isinstance(spec, ArticleSpec):
+        examples = _Units(article.build(encoder, spec, scheme), train, training, seed)
+    else:
+        examples = _Rows(build(encoder, spec, scheme), train, training, seed)
+    model = examples.model
+    trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, len(train)), report)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - began
@@ -105,7 +112,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str, Any]]:
-    """Return the optimizer's parameter groups: heads, and the encoder by depth.
+    """Return the optimizer's parameter groups: all that is new, and the encoder by depth.
 
     Layer ``i`` of ``n`` has the encoder's rate times ``layer_decay ** (n - 1 - i)``, the embeddings
     ``layer_decay ** n`` (Howard and Ruder 2018, "Universal Language Model Fine-tuning", section
@@ -115,7 +122,7 @@ def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str,
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.startswith("heads."):
+        if not name.startswith("encoder."):
             rate = training.head_rate
         else:
             layer = layer_of(name)
@@ -131,28 +138,116 @@ class _Rows(Dataset[int]):
     In each epoch a new random share ``bare`` of the rows is read without context.
     """
 
-    def __init__(self, model: NeuralModel, segments: Sequence[Segment], scheme: Scheme, bare: float, seed: int) -> None:
+    def __init__(self, model: NeuralModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
+        self.model, self.bare, self.seed = model, training.context_dropout, seed
         self.encoded: list[list[Tokens]] = model.encode(segments)
-        self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if bare else []
-        self.bare, self.seed = bare, seed
-        self.gold = {task.name: targets(segments, task) for task in scheme}
-        self.lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
+        self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if self.bare else []
+        self.gold = {task.name: targets(segments, task) for task in model.scheme}
+        lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
+        self.sampler = _BatchSampler(training.batch_size * training.accumulation, lengths, seed, training.group_by_length)
+        self.tokens_read = self.encoded
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.sampler.lengths)
 
     def __getitem__(self, row: int) -> int:
         return row
 
-    def read(self, epoch: int) -> list[list[Tokens]]:
-        """Return the tokens to read, ``[views][rows]``; they depend on seed and epoch alone."""
-        if not self.bare:
-            return self.encoded
-        drawn = torch.rand(len(self), generator=torch.Generator().manual_seed(self.seed * 100_003 + epoch)) < self.bare
-        return [
-            [short if is_bare else full for full, short, is_bare in zip(*views, drawn.tolist(), strict=True)]
-            for views in zip(self.encoded, self.without, strict=True)
-        ]
+    def begin(self, epoch: int) -> None:
+        """Draw what the epoch reads, which depends on seed and epoch alone."""
+        self.sampler.set_epoch(epoch)
+        if self.bare:
+            drawn = torch.rand(len(self), generator=torch.Generator().manual_seed(self.seed * 100_003 + epoch)) < self.bare
+            self.tokens_read = [
+                [short if is_bare else full for full, short, is_bare in zip(*views, drawn.tolist(), strict=True)]
+                for views in zip(self.encoded, self.without, strict=True)
+            ]
+
+    def collate(self, rows: list[int]) -> dict[str, Any]:
+        """Return the batch as plain tuples, since the Trainer can't move named ones."""
+        return {
+            "inputs": [tuple(view) for view in self.model.batch(self.tokens_read, rows)],
+            "gold": {name: gold[rows] for name, gold in self.gold.items()},
+        }
+
+    def inputs(self, batch: Sequence[Any]) -> tuple[list[Batch], int]:
+        """Return what the network reads, and the number of its tokens."""
+        views = [Batch(*view) for view in batch]
+        return views, sum(int(view.mask.sum()) for view in views)
+
+
+class _Units(Dataset[int]):
+    """The train split as articles, in batches of about as many sentences as the batch size.
+
+    In each epoch a new random share of the articles falls apart into single sentences, so that the
+    model learns to read them alone too.
+    """
+
+    def __init__(self, model: ArticleModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
+        self.model, self.segments, self.bare, self.seed = model, segments, training.context_dropout, seed
+        self.gold = {task.name: targets(segments, task) for task in model.scheme}
+        self.size = training.batch_size * training.accumulation
+        self.tokens: dict[int, Tokens] = dict(enumerate(model.encode(segments)))
+        self.headlines: dict[str, Tokens] = {}
+        self.sampler = _Batches(self)
+        self.begin(0)
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, unit: int) -> int:
+        return unit
+
+    def begin(self, epoch: int) -> None:
+        """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
+        chance = random.Random(self.seed * 100_003 + epoch)
+        alone = {name: chance.random() < self.bare for name in dict.fromkeys(segment.article for segment in self.segments)}
+        window = min(self.model.spec.window, self.size)
+        self.units = article.units(self.segments, window, lambda name: alone[name])
+        order = list(range(len(self.units)))
+        chance.shuffle(order)
+        self.sampler.batches = [[] for _ in range(-(-len(self.segments) // self.size))]
+        before = 0
+        for unit in order:
+            # No unit is larger than a batch, so no batch stays empty: each epoch has equally many.
+            self.sampler.batches[before // self.size].append(unit)
+            before += self.units[unit].labelled
+
+    def collate(self, chosen: list[int]) -> dict[str, Any]:
+        """Return the batch as plain tuples, since the Trainer can't move named ones."""
+        articles, rows = self.model.articles([self.units[unit] for unit in chosen], [self._tokens(self.units[unit]) for unit in chosen])
+        parts = [tuple(part) for part in articles.parts]
+        return {"inputs": (parts, *articles[1:]), "gold": {name: gold[rows] for name, gold in self.gold.items()}}
+
+    def inputs(self, batch: Sequence[Any]) -> tuple[Articles, int]:
+        """Return what the network reads, and the number of its tokens."""
+        articles = Articles([Batch(*part) for part in batch[0]], *batch[1:])
+        return articles, sum(int(part.mask.sum()) for part in articles.parts)
+
+    def _tokens(self, unit: article.Unit) -> list[Tokens]:
+        out = []
+        for sentence, row in zip(unit.sentences, unit.rows, strict=True):
+            if row is not None:
+                out.append(self.tokens[row])
+                continue
+            if sentence.text not in self.headlines:
+                (self.headlines[sentence.text],) = self.model.encode([sentence])
+            out.append(self.headlines[sentence.text])
+        return out
+
+
+class _Batches(BatchSampler):
+    """The batches that an epoch's articles were dealt into."""
+
+    def __init__(self, examples: _Units) -> None:
+        super().__init__(SequentialSampler(examples), batch_size=examples.size, drop_last=False)
+        self.batches: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
 
 class _BatchSampler(LengthGroupedSampler):
@@ -194,56 +289,51 @@ class _Trainer(Trainer):
     """The Trainer with the project's batches, loss, rates and dev score."""
 
     def __init__(
-        self, model: NeuralModel, rows: _Rows, dev: Sequence[Segment], training: Training, arguments: TrainingArguments,
+        self, examples: _Rows | _Units, dev: Sequence[Segment], training: Training, arguments: TrainingArguments,
         report: Callable[[Point], None],
     ) -> None:  # fmt: skip
-        self.neural, self.rows, self.dev, self.training, self.report = model, rows, dev, training, report
-        self.sampler = _BatchSampler(training.batch_size * training.accumulation, rows.lengths, arguments.seed, training.group_by_length)
-        self.class_weights = {task.name: class_weights(rows.gold[task.name], task, training.class_weight) for task in model.scheme}
+        self.examples, self.dev, self.training, self.report = examples, dev, training, report
+        self.scheme = examples.model.scheme
+        self.class_weights = {task.name: class_weights(examples.gold[task.name], task, training.class_weight) for task in self.scheme}
         self.tokens = 0
-        self.tokens_read = rows.encoded
-        callbacks: list[TrainerCallback] = [_EpochCallback(self._begin_epoch)]
+        callbacks: list[TrainerCallback] = [_EpochCallback(examples.begin)]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
         # eval_dataset only switches evaluation on; `evaluate` scores the dev split.
-        super().__init__(model.network, arguments, self._collate, rows, rows, callbacks=callbacks)
+        super().__init__(examples.model.network, arguments, examples.collate, examples, examples, callbacks=callbacks)
         for callback in (ProgressCallback, PrinterCallback):  # the log level decides which of them it has
             self.remove_callback(callback)
         self.add_callback(_ProgressBar)
 
-    def _begin_epoch(self, epoch: int) -> None:
-        self.sampler.set_epoch(epoch)
-        self.tokens_read = self.rows.read(epoch)
-
-    def _collate(self, rows: list[int]) -> dict[str, Any]:
-        # Plain tuples, since the Trainer can't move named ones to the device.
-        return {
-            "views": [tuple(view) for view in self.neural.batch(self.tokens_read, rows)],
-            "gold": {name: gold[rows] for name, gold in self.rows.gold.items()},
-        }
+    def get_train_dataloader(self) -> DataLoader[int]:
+        if isinstance(self.examples, _Rows):
+            return super().get_train_dataloader()
+        loader = DataLoader(self.examples, batch_sampler=self.examples.sampler, collate_fn=self.examples.collate)
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return self.sampler
+        return self.examples.sampler
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            layers = int(getattr(self.neural.network.encoder.config, "num_hidden_layers", 12))
-            groups = rates(self.neural.network, self.training, layers)
+            network = self.examples.model.network
+            layers = int(getattr(network.encoder.config, "num_hidden_layers", 12))
+            groups = rates(network, self.training, layers)
             self.optimizer = torch.optim.AdamW(groups, lr=self.training.encoder_rate, fused=True)
         return self.optimizer
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        views = [Batch(*view) for view in inputs["views"]]
+        read, tokens = self.examples.inputs(inputs["inputs"])
         if model.training:
-            self.tokens += sum(int(view.mask.sum()) for view in views)
-        logits: dict[str, Tensor] = model(views)
+            self.tokens += tokens
+        logits: dict[str, Tensor] = model(read)
         weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
-        value = loss(logits, inputs["gold"], self.neural.scheme, weights, self.training.label_smoothing)
+        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing)
         return (value, logits) if return_outputs else value
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        scheme = self.neural.scheme
-        result = evaluate(score(self.dev, self.neural.predict(self.dev), scheme))
+        scheme = self.scheme
+        result = evaluate(score(self.dev, self.examples.model.predict(self.dev), scheme))
         macro = {task.name: result.tasks[task.name].macro_f1 for task in scheme if task.name in result.tasks}
         dev_score = self.training.score(macro)
         metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": dev_score}

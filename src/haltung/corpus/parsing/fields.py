@@ -53,6 +53,20 @@ class Fields:
             return str(value)
         return self.text(name).strip()
 
+    def whole(self, name: str) -> int | None:
+        """Return a whole number, None if the field is absent, null or empty."""
+        value = self.get(name)
+        if isinstance(value, str):
+            text = value.strip()
+            value = int(text) if text.isdecimal() else text or None
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise Fault("wrong_type", f"'{self.columns.get(name, name)}' is {_short(value)}; expected a whole number of at least 0")
+        return value
+
     def date(self) -> str:
         """Return the ISO date, "" if there is none."""
         value = self.get("date")
@@ -97,6 +111,8 @@ class Fields:
             date=self.date(),
             source=self.text("source"),
             genre=self.text("genre"),
+            headline=self.text("headline"),
+            position=self.whole("position"),
             dyads=self.dyads(scheme),
             split=self.split() or split,
             where=where,
@@ -198,7 +214,7 @@ def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str
 
     Raises ``UserError`` if a key is neither a field nor a task of the scheme.
     """
-    fields = (*TEXT_COLUMNS, *scheme.names, "dyads", "split")
+    fields = (*TEXT_COLUMNS, "position", *scheme.names, "dyads", "split")
     for name, column in columns.items():
         # The configs list the usual tasks as null, so that they can be set without a plus sign;
         # another scheme need not have them.

@@ -82,7 +82,14 @@ class Articles:
             with intake.row(where, made):
                 if not isinstance(segment, Mapping):
                     raise Fault("wrong_type", f"the segment is {kind(segment)}; expected an object")
-                data = {**segment, **common, "id": made, "context": context(title, earlier, self.before, self.lead)}
+                data = {
+                    **segment,
+                    **common,
+                    "id": made,
+                    "context": context(title, earlier, self.before, self.lead),
+                    "headline": title,
+                    "position": number,
+                }
                 fields = Fields(data, {})
                 earlier.append(fields.text("text", required=True).strip())
                 intake.add(fields.segment(intake.scheme, where, made))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, kind
@@ -93,15 +94,19 @@ class Standoff:
             # Speeches came with the second round; in a union the other parts have the first.
             return Reading(())
         contexts = _contexts(annotated, articles, self.before, self.lead)
+        order = sorted(annotated, key=lambda span: (span.article, span.start, span.end))
+        positions = {id(span): place for _, group in groupby(order, lambda span: span.article) for place, span in enumerate(group)}
         for span in annotated:
             article = articles[span.article]
-            id = Fields(span.row.data, {}).word("id")
-            with intake.row(span.row.where, id):
+            name = Fields(span.row.data, {}).word("id")
+            with intake.row(span.row.where, name):
                 data = {
                     **span.row.data,
                     "text": article.text[span.start : span.end],
                     "context": contexts[span.start, span.end, span.article],
                     "article": f"{self.kind[0]}{span.article:04d}",
+                    "headline": article.headline,
+                    "position": positions[id(span)],
                     "date": article.date,
                     "source": f"{self.kind}_stance",
                 }
