@@ -16,7 +16,7 @@ from haltung.encoders.tokens import Tokens, encode
 from haltung.inference.client import batches
 from haltung.labels import Scheme
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.network import ArticleNetwork, Articles, collate
+from haltung.models.network import ArticleBatch, ArticleNetwork, collate
 from haltung.models.neural import autocast, pretrained, read_body, read_weights, write_parts
 from haltung.models.predictor import Model
 from haltung.models.spec import ArticleSpec
@@ -98,7 +98,7 @@ class ArticleModel(Model):
         """Return the token ids of each sentence, its target before it if the model reads that."""
         return encode(sentences, self.tokenizer, self.spec.read, self.spec.max_length, self.encoder.prefix)
 
-    def articles(self, chosen: Sequence[Unit], tokens: Sequence[Sequence[Tokens]]) -> tuple[Articles, list[int]]:
+    def articles(self, chosen: Sequence[Unit], tokens: Sequence[Sequence[Tokens]]) -> tuple[ArticleBatch, list[int]]:
         """Return the tensors of some units, given the tokens of their sentences, and their rows.
 
         The rows are those of the units' labelled sentences, in the order of the logits.
@@ -114,7 +114,7 @@ class ArticleModel(Model):
         kind = torch.tensor([int(flat[index][1] is not None) for index in order], device=self.device)
         wanted = [(where, row) for where, row in flat if row is not None]
         return (
-            Articles(parts, place, kind, (len(chosen), longest), torch.tensor([where for where, _ in wanted], device=self.device)),
+            ArticleBatch(parts, place, kind, (len(chosen), longest), torch.tensor([where for where, _ in wanted], device=self.device)),
             [row for _, row in wanted],
         )
 

@@ -73,7 +73,7 @@ class MultiTaskNetwork(nn.Module):
     gradient_checkpointing_enable = activation_checkpointing_enable
 
 
-class Articles(NamedTuple):
+class ArticleBatch(NamedTuple):
     """The tensors of some articles, whose sentences are rows of ``parts``, one after another.
 
     ``parts`` are batches of sentences of similar length. ``place`` ``[sentences]`` is where each
@@ -117,7 +117,7 @@ class ArticleNetwork(nn.Module):
         for head in self.heads.values():
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
-    def forward(self, articles: Articles) -> dict[str, Tensor]:
+    def forward(self, articles: ArticleBatch) -> dict[str, Tensor]:
         """Return the logits of each task, ``[rows, labels]`` in float32."""
         return self.logits(torch.cat([self.vectors(part) for part in articles.parts]), articles)
 
@@ -125,7 +125,7 @@ class ArticleNetwork(nn.Module):
         """Return the vector of each sentence, the mean over its tokens, ``[sentences, width]``."""
         return pool(hidden_states(self.encoder, part), part, "mean").float()
 
-    def logits(self, vectors: Tensor, articles: Articles) -> dict[str, Tensor]:
+    def logits(self, vectors: Tensor, articles: ArticleBatch) -> dict[str, Tensor]:
         """Return the logits of each task, ``[rows, labels]``, given all sentences' vectors."""
         # The small network computes in float32: it costs next to nothing.
         with torch.autocast(vectors.device.type, enabled=False):
