@@ -284,8 +284,10 @@ def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, co
 
 def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
     """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
-    if isinstance(model, bundle.ExportedModel):
-        return mistakes, None  # a graph, of a bundle without weights, has no gradients
+    # A graph, of a bundle without weights, has no gradients; a model of articles would have to be
+    # asked for the words of all sentences of the article.
+    if isinstance(model, bundle.ExportedModel) or _reads_articles(model):
+        return mistakes, None
     by_id = {segment.id: segment for segment in segments}
     tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
     out, attributions = list(mistakes.mistakes), list[Attribution]()
@@ -303,6 +305,13 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
     total = sum(abs(attribution.logit - attribution.baseline) for attribution in attributions)
     gap = sum(abs(attribution.gap) for attribution in attributions) / total if total else None
     return replace(mistakes, mistakes=tuple(out)), gap
+
+
+def _reads_articles(model: Predictor) -> bool:
+    from haltung.models.ensemble import EnsembleModel
+
+    members = [member.model for member in model.members] if isinstance(model, EnsembleModel) else [model]
+    return any(getattr(member, "kind", "") == "article" for member in members)
 
 
 def _attributions(model: Predictor, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:

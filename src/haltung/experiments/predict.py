@@ -41,7 +41,8 @@ class Abstention:
 def read_texts(path: Path) -> list[Segment]:
     """Read JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
 
-    A text without an id gets its number in the file. Raises ``UserError`` if the file is missing,
+    With ``article`` and ``position``, the number of the text in it, optionally also ``headline``, a
+    model of articles reads the texts of an article together. A text without an id gets its number in the file. Raises ``UserError`` if the file is missing,
     broken or empty, a line has no text, or two have one id.
     """
     segments: list[Segment] = []
@@ -50,6 +51,7 @@ def read_texts(path: Path) -> list[Segment]:
         try:
             fields = Fields(row.fields(), {})
             text, context, target = fields.text("text", required=True), fields.text("context"), fields.text("target")
+            where = {"article": fields.word("article"), "headline": fields.text("headline"), "position": fields.whole("position")}
             name = fields.word("id") or str(len(segments) + 1)
         except Fault as fault:
             raise UserError(f"{row.where}: {fault}") from None
@@ -58,7 +60,7 @@ def read_texts(path: Path) -> list[Segment]:
         if name in seen:
             raise UserError(f"{row.where}: the id '{name}' is already that of {seen[name]}; give each text an id of its own")
         seen[name] = row.where
-        segments.append(Segment(name, text, context=context, target=target))
+        segments.append(Segment(name, text, context=context, target=target, **where))
     if not segments:
         raise UserError(f'{path} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
     return segments
