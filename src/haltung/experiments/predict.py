@@ -41,9 +41,10 @@ class Abstention:
 def read_texts(path: Path) -> list[Segment]:
     """Read JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
 
-    With ``article`` and ``position``, the number of the text in it, optionally also ``headline``, a
-    model of articles reads the texts of an article together. A text without an id gets its number in the file. Raises ``UserError`` if the file is missing,
-    broken or empty, a line has no text, or two have one id.
+    With ``article`` and ``position``, the number of the text in it, and optionally ``headline``, a
+    model of articles reads the texts of an article together. A text without an id gets its number
+    in the file. Raises ``UserError`` if the file is missing, broken or empty, a line has no text,
+    or two have one id.
     """
     segments: list[Segment] = []
     seen: dict[str, str] = {}
