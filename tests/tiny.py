@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from haltung.encoders.load import Encoder
 from haltung.labels import Scheme, parse
-from haltung.models.spec import NetworkSpec
+from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
 
 if TYPE_CHECKING:
+    from haltung.models.article import ArticleModel
     from haltung.models.neural import NeuralModel
 
 SCHEME = {
@@ -90,6 +91,36 @@ def network(bert: Path, max_length: int = 32, **changes: object) -> NeuralModel:
 
     torch.manual_seed(1)
     model = build(encoder(bert), NetworkSpec(max_length=max_length, **changes), scheme())  # type: ignore[arg-type]
+    for head in model.network.heads.values():
+        torch.nn.init.normal_(head.weight, std=1.0)  # type: ignore[arg-type]
+    return model
+
+
+def articles(count: int, seed: int = 0, size: int = 5) -> list[Segment]:
+    """Articles of so many sentences whose headline alone names the topic; a sentence names its
+    stance.
+    """
+    rng = random.Random(seed)
+    out = []
+    for number in range(count):
+        topic, name = rng.choice(list(_THINGS)), f"a{seed}-{number}"
+        headline = f"{rng.choice(_ACTORS)} und {rng.choice(_THINGS[topic])}"
+        for position in range(size):
+            stance = rng.choice(list(_VERBS))
+            text = f"{rng.choice(_ACTORS)} {rng.choice(_VERBS[stance])} {rng.choice(_ACTORS)} ."
+            labels = {"topic": topic, "stance": stance}
+            out.append(Segment(f"{name}-{position}", text, labels, article=name, headline=headline, position=position))
+    return out
+
+
+def article_model(bert: Path, max_length: int = 32, **changes: object) -> ArticleModel:
+    """An untrained model of articles with heads large enough for clear answers."""
+    import torch
+
+    from haltung.models.article import build
+
+    torch.manual_seed(1)
+    model = build(encoder(bert), ArticleSpec(max_length=max_length, **changes), scheme())  # type: ignore[arg-type]
     for head in model.network.heads.values():
         torch.nn.init.normal_(head.weight, std=1.0)  # type: ignore[arg-type]
     return model
