@@ -92,6 +92,12 @@ def test_an_article_that_is_read_alone_falls_apart_into_bare_sentences() -> None
     assert _read(rows, alone=["x"]) == [["Text x0"], ["Text x1"], ["(Kopf)", "Text y0", "Text y1"]]
 
 
+def test_what_is_read_alone_has_no_context_either() -> None:
+    """By its article, or where it is of none by its id."""
+    rows = [_segment(name, article, context="Davor .") for name, article in (("a", "x"), ("b", "y"), ("c", ""), ("d", ""))]
+    assert _read(rows, alone=["x", "c"]) == [["Text a"], ["(Davor .)", "Text b"], ["Text c"], ["(Davor .)", "Text d"]]
+
+
 def _logs(model: ArticleModel, rows: Sequence[Segment]) -> dict[str, np.ndarray]:
     """Log probabilities by segment, in fp32."""
     found = model.probabilities(rows, precision="fp32")
@@ -310,7 +316,7 @@ def test_frozen_parts_of_the_encoder_get_no_gradient(bert: Path, changes: dict[s
 
 
 def test_low_rank_updates_are_merged_into_the_bundle(bert: Path, tmp_path: Path) -> None:
-    """Only they and what is new are trained; the bundle is an ordinary one with the same answers."""
+    """Only they and what is new are trained; the bundle is an ordinary one."""
     model, rows = tiny.article_model(bert, tune="lora", lora_rank=2), tiny.articles(2)
     names = [name for name, parameter in model.network.named_parameters() if parameter.requires_grad]
     assert {"lora" if "lora_" in name else name.partition(".")[0] for name in names} == {*NEW, "lora"}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from transformers import set_seed
 import tiny
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
-from haltung.models.network import Batch
+from haltung.labels import parse
+from haltung.models import article
 from haltung.models.neural import build
-from haltung.models.spec import NetworkSpec
-from haltung.training.finetune import FineTuned, _arguments, _Rows, _Trainer, finetune, last_checkpoint, rates
+from haltung.models.spec import ArticleSpec, NetworkSpec
+from haltung.records import Segment
+from haltung.training.finetune import FineTuned, _arguments, _Rows, _Trainer, _Units, finetune, last_checkpoint, rates
 from haltung.training.recipe import Training
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
@@ -33,6 +36,23 @@ SPEC = NetworkSpec(max_length=32)
 # context.
 DROPPING = Training(**{**vars(RECIPE), "context_dropout": 0.3})
 WITH_CONTEXT = NetworkSpec(max_length=32, reads={"default": "context"})
+ARTICLE = ArticleSpec(max_length=32, window=8)
+# By model: train, dev, and what is trained.
+EXAMPLES = {
+    "network": (tiny.segments(160), tiny.segments(48, seed=1), WITH_CONTEXT),
+    "article": (tiny.articles(40), tiny.articles(12, seed=1), ARTICLE),
+    "lstm": (tiny.articles(40), tiny.articles(12, seed=1), replace(ARTICLE, sequence="lstm")),
+}
+
+
+def _learn(bert: Path, folder: Path, kind: str = "article", recipe: Training = RECIPE, seed: int = 1, **more: object) -> FineTuned:
+    train, dev, spec = EXAMPLES[kind]
+    return finetune(train, dev, tiny.scheme(), tiny.encoder(bert), spec, recipe, seed, folder, **more)  # type: ignore[arg-type]
+
+
+def _same_weights(one: FineTuned, other: FineTuned) -> bool:
+    first, second = one.model.network.state_dict(), other.model.network.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def _train(bert: Path, folder: Path, recipe: Training = RECIPE, seed: int = 1, spec: NetworkSpec = SPEC, **more: object) -> FineTuned:
@@ -79,34 +99,34 @@ _KILLED = """
     import os, signal, sys
     from pathlib import Path
     sys.path[:0] = [{tests!r}, {tests!r} + "/training"]
-    import tiny
-    from test_training import DROPPING, WITH_CONTEXT
-    from haltung.training.finetune import finetune
+    from test_training import DROPPING, _learn
 
     def report(point):
         if "dev_score" in point and point["epoch"] == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    train, dev, encoder = tiny.segments(160), tiny.segments(48, seed=1), tiny.encoder(Path({bert!r}))
-    finetune(train, dev, tiny.scheme(), encoder, WITH_CONTEXT, DROPPING, 1, Path({folder!r}), report=report)
+    _learn(Path({bert!r}), Path({folder!r}), {kind!r}, DROPPING, report=report)
 """
 
 
 @pytest.mark.slow
-def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, tmp_path: Path, kind: str) -> None:
     """SIGKILL in the third epoch's evaluation; resumed from the second's checkpoint, the curve is
-    the same to the last digit.
+    the same to the last digit, and so are the weights.
     """
-    code = textwrap.dedent(_KILLED).format(tests=str(Path(__file__).parents[1]), bert=str(bert), folder=str(tmp_path / "killed"))
+    tests, folder = Path(__file__).parents[1], tmp_path / "killed"
+    code = textwrap.dedent(_KILLED).format(tests=str(tests), bert=str(bert), folder=str(folder), kind=kind)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    unbroken = _train(bert, tmp_path / "whole", DROPPING, spec=WITH_CONTEXT)
-    resumed = _train(bert, tmp_path / "killed", DROPPING, spec=WITH_CONTEXT, resume=True)
+    checkpoint = last_checkpoint(folder)
+    assert checkpoint is not None
+    assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] == 2
+    unbroken, resumed = _learn(bert, tmp_path / "whole", kind, DROPPING), _learn(bert, folder, kind, DROPPING, resume=True)
     assert resumed.history == unbroken.history
     assert resumed.best == unbroken.best
-    for name, value in unbroken.model.network.state_dict().items():
-        torch.testing.assert_close(resumed.model.network.state_dict()[name], value, rtol=0, atol=0)
+    assert _same_weights(resumed, unbroken)
 
 
 def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> None:
@@ -115,12 +135,16 @@ def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> N
     """
     model = build(tiny.encoder(bert), WITH_CONTEXT, tiny.scheme())
     segments = tiny.segments(300)
-    rows = _Rows(model, segments, tiny.scheme(), 0.3, 1)
-    bare = [[len(read) < len(full) for read, full in zip(rows.read(epoch)[0], rows.encoded[0], strict=True)] for epoch in (0, 1, 0)]
+    rows, bare = _Rows(model, segments, DROPPING, 1), []
+    for epoch in (0, 1, 0):
+        rows.begin(epoch)
+        bare.append([len(read) < len(full) for read, full in zip(rows.tokens_read[0], rows.encoded[0], strict=True)])
     assert 60 < sum(bare[0]) < 120
     assert bare[0] != bare[1]
     assert bare[0] == bare[2]
-    assert _Rows(model, segments, tiny.scheme(), 0.0, 1).read(0)[0] == rows.encoded[0]
+    whole = _Rows(model, segments, RECIPE, 1)
+    whole.begin(0)
+    assert whole.tokens_read[0] == rows.encoded[0]
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
@@ -181,12 +205,12 @@ def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path:
     """Equality with torch's own cross-entropy, with weights counted by hand."""
     recipe, scheme = Training(**{**vars(RECIPE), **changes}), tiny.scheme()  # type: ignore[arg-type]
     model = build(tiny.encoder(bert), SPEC, scheme)
-    rows = _Rows(model, tiny.segments(40), scheme, 0.0, 1)
-    trainer = _Trainer(model, rows, [], recipe, _arguments(recipe, tmp_path, 1, len(rows)), lambda point: None)
+    rows = _Rows(model, tiny.segments(40), recipe, 1)
+    trainer = _Trainer(rows, [], recipe, _arguments(recipe, tmp_path, 1, len(rows)), lambda point: None)
     model.network.eval()
-    inputs = trainer._collate(list(range(16)))
+    inputs = rows.collate(list(range(16)))
     with torch.no_grad():
-        logits = model.network([Batch(*view) for view in inputs["views"]])
+        logits = model.network(rows.inputs(inputs["inputs"])[0])
         value = trainer.compute_loss(model.network, inputs)
     expected = plain = torch.zeros(())
     for task in scheme:
@@ -293,3 +317,185 @@ def test_a_first_training_that_builds_its_encoder_is_like_a_later_one(bert: Path
     first = losses("a")
     assert (tmp_path / "built").exists()
     assert first == losses("b")
+
+
+def _uneven() -> list[Segment]:
+    """Articles of 1 to 23 sentences, more than a window holds, and sentences without a position."""
+    sizes = (1, 23, 4, 9, 2, 16, 1, 7, 12, 3)
+    rows = [row for number, size in enumerate(sizes) for row in tiny.articles(1, seed=number, size=size)]
+    return [*rows, *tiny.segments(5, seed=77)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.95])
+@pytest.mark.parametrize("size", [1, 5, 16])
+def test_every_epoch_has_each_row_once_and_equally_many_batches(bert: Path, share: float, size: int) -> None:
+    """However many articles fall apart; no batch is empty, or twice as large as it should be."""
+    rows = _uneven()
+    examples = _Units(
+        article.build(tiny.encoder(bert), ARTICLE, tiny.scheme()), rows, replace(RECIPE, batch_size=size, context_dropout=share), 1
+    )
+    orders = []
+    for epoch in range(6):
+        examples.begin(epoch)
+        batches = [[row for unit in batch for row in examples.units[unit].rows if row is not None] for batch in examples.sampler]
+        assert len(examples.sampler) == len(batches) == -(-len(rows) // size)
+        assert sorted(row for batch in batches for row in batch) == list(range(len(rows)))
+        assert all(1 <= len(batch) < 2 * size for batch in batches)
+        orders.append(batches)
+    assert orders[0] != orders[1]
+
+
+def test_articles_fall_apart_anew_in_each_epoch(bert: Path) -> None:
+    """About the share that the recipe names, the same for the same seed and epoch, and none without
+    it; the same share of segments of no article is read without its context.
+    """
+    model, rows = article.build(tiny.encoder(bert), ARTICLE, tiny.scheme()), tiny.articles(100, size=4)
+
+    def bare(recipe: Training, epoch: int, seed: int = 1) -> set[str]:
+        examples = _Units(model, rows, recipe, seed)
+        examples.begin(epoch)
+        return {unit.sentences[0].article for unit in examples.units if len(unit.rows) == 1}
+
+    assert 15 < len(bare(DROPPING, 0)) < 45
+    assert bare(DROPPING, 0) == bare(DROPPING, 0)
+    assert bare(DROPPING, 0) != bare(DROPPING, 1)
+    assert bare(DROPPING, 0) != bare(DROPPING, 0, seed=2)
+    assert bare(RECIPE, 0) == set()
+    rows = [replace(row, article="") for row in tiny.segments(100)]
+    examples = _Units(model, rows, DROPPING, 1)
+    assert 15 < sum(len(unit.rows) == 1 for unit in examples.units) < 45
+
+
+def test_gold_labels_stand_beside_the_logits_of_their_sentences(bert: Path) -> None:
+    """A batch gives each of its sentences the probabilities that the model predicts for it."""
+    model, rows = tiny.article_model(bert, window=8), _uneven()
+    examples = _Units(model, rows, replace(DROPPING, context_dropout=0.0, batch_size=8), 1)
+    model.network.eval()
+    expected = torch.tensor(model.probabilities(rows, precision="fp32")["stance"], dtype=torch.float32)
+    for chosen in examples.sampler:
+        batch = examples.collate(chosen)
+        order = [row for unit in chosen for row in examples.units[unit].rows if row is not None]
+        with torch.no_grad():
+            found = model.network(examples.inputs(batch["inputs"])[0])["stance"].softmax(dim=-1)
+        torch.testing.assert_close(found, expected[order], atol=1e-5, rtol=0)
+        assert batch["gold"]["stance"].tolist() == [model.scheme["stance"].index(str(rows[row].labels["stance"])) for row in order]
+
+
+@pytest.mark.parametrize("kind", ["article", "lstm"])
+def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tmp_path: Path, kind: str) -> None:
+    """Topics stand in the headline, stances in the sentence; unseen articles have both right, and
+    their sentences alone the stance.
+    """
+    recipe = replace(DROPPING, epochs=12, encoder_rate=1e-3, head_rate=3e-3)
+    train, dev, unseen = tiny.articles(80), tiny.articles(20, seed=1), tiny.articles(30, seed=2)
+    trained = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), EXAMPLES[kind][2], recipe, 1, tmp_path / "c")
+    alone = [replace(row, headline="", position=None) for row in unseen]
+
+    def right(rows: Sequence[Segment], task: str) -> float:
+        return sum(p.labels[task] == row.labels[task] for p, row in zip(trained.model.predict(rows), rows, strict=True)) / len(rows)
+
+    assert trained.best > 0.9
+    assert right(unseen, "topic") > 0.9
+    assert right(unseen, "stance") > 0.9
+    assert right(alone, "stance") > 0.9
+    assert right(alone, "topic") < 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["article", "lstm"])
+def test_the_same_seed_trains_the_same_model_of_articles(bert: Path, tmp_path: Path, kind: str) -> None:
+    """Bit by bit, with the same curve; another seed another one."""
+    recipe = replace(DROPPING, epochs=2)
+    first, same, other = (_learn(bert, tmp_path / str(n), kind, recipe, seed) for n, seed in enumerate((1, 1, 2)))
+    assert first.history == same.history
+    assert _same_weights(first, same)
+    assert first.history != other.history
+    assert not _same_weights(first, other)
+
+
+def test_accumulated_batches_of_articles_make_one_step(bert: Path, tmp_path: Path) -> None:
+    """200 sentences in batches of 8, two a step: 13 steps an epoch, as for single texts."""
+    recipe = replace(RECIPE, epochs=1, batch_size=8, accumulation=2)
+    for kind, steps in (("article", 13), ("network", 10)):
+        _learn(bert, tmp_path / kind, kind, recipe)
+        checkpoint = last_checkpoint(tmp_path / kind)
+        assert checkpoint is not None
+        assert json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] == steps
+
+
+@pytest.mark.parametrize(("tune", "parts"), [("full", {"new", "encoder"}), ("frozen", {"new"}), ("lora", {"new", "lora"})])
+def test_only_what_is_tuned_changes_in_a_model_of_articles(bert: Path, tmp_path: Path, tune: str, parts: set[str]) -> None:
+    """All that is new always does; frozen: nothing else; lora: the low-rank updates too."""
+    train, dev, spec = EXAMPLES["article"]
+    spec = replace(spec, tune=tune)
+    set_seed(1)
+    before = dict(article.build(tiny.encoder(bert), spec, tiny.scheme()).network.named_parameters())
+    done = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), spec, replace(RECIPE, epochs=1), 1, tmp_path / "c")
+    after = dict(done.model.network.named_parameters())
+    assert before.keys() == after.keys()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert {"new" if not name.startswith("encoder.") else "lora" if "lora_" in name else "encoder" for name in changed} == parts
+    new = {name for name in after if not name.startswith("encoder.")}
+    assert new - changed == set()
+
+
+def test_rows_without_a_label_are_read_and_not_learned_from(bert: Path, tmp_path: Path) -> None:
+    """Every second article has no topic and every third no stance: both are learned from the rest;
+    a task whose labels are all missing leaves its head as it was.
+    """
+    train, dev, spec = EXAMPLES["article"]
+    names = list(dict.fromkeys(row.article for row in train))
+
+    def without(*tasks: str) -> list[Segment]:
+        missing = {"topic": names[::2], "stance": names[::3]}
+        return [
+            replace(row, labels={t: None if t in tasks and row.article in missing[t] else row.labels[t] for t in row.labels})
+            for row in train
+        ]
+
+    recipe = replace(RECIPE, epochs=12, encoder_rate=1e-3, head_rate=3e-3, weight_decay=0.0)
+    trained = finetune(without("topic", "stance"), dev, tiny.scheme(), tiny.encoder(bert), spec, recipe, 1, tmp_path / "c")
+    assert trained.best > 0.8
+    none = [replace(row, labels={**row.labels, "topic": None}) for row in train]
+    set_seed(1)
+    before = article.build(tiny.encoder(bert), spec, tiny.scheme()).network.heads["topic"].weight.clone()
+    after = finetune(none, dev, tiny.scheme(), tiny.encoder(bert), spec, replace(recipe, epochs=1), 1, tmp_path / "d").model.network.heads
+    assert torch.equal(after["topic"].weight, before)
+    assert not torch.equal(after["stance"].weight, before)
+
+
+def test_a_model_of_articles_learns_a_multi_label_task(bert: Path, tmp_path: Path) -> None:
+    """None, one or both of two themes, one named by the headline and one by the sentence."""
+    scheme = parse({"name": "m", "tasks": {"themes": {"kind": "multi", "labels": ["army", "threat"]}}})
+
+    def themes(rows: Sequence[Segment]) -> list[Segment]:
+        on = [(row.labels["topic"] == "security", row.labels["stance"] == "warning") for row in rows]
+        return [
+            replace(row, labels={"themes": tuple(t for t, has in zip(("army", "threat"), both, strict=True) if has)})
+            for row, both in zip(rows, on, strict=True)
+        ]
+
+    train, dev, spec = EXAMPLES["article"]
+    recipe = replace(RECIPE, epochs=12, encoder_rate=1e-3, head_rate=3e-3)
+    trained = finetune(themes(train), themes(dev), scheme, tiny.encoder(bert), spec, recipe, 1, tmp_path / "c")
+    unseen = themes(tiny.articles(30, seed=2))
+    right = [p.labels == dict(row.labels) for p, row in zip(trained.model.predict(unseen), unseen, strict=True)]
+    assert sum(right) / len(right) > 0.85
+
+
+def test_the_tokens_of_headlines_count(bert: Path, tmp_path: Path) -> None:
+    """Each sentence once and each headline once, and no padding."""
+    done = _learn(bert, tmp_path / "c", recipe=replace(RECIPE, epochs=2))
+    assert isinstance(done.model, article.ArticleModel)
+    rows = EXAMPLES["article"][0]
+    headlines = [Segment("", row.headline) for row in rows if row.position == 0]
+    assert done.tokens == 2 * sum(map(len, done.model.encode([*rows, *headlines])))
+
+
+def test_checkpointing_of_activations_trains_a_model_of_articles(bert: Path, tmp_path: Path) -> None:
+    """The same loss, for less memory."""
+    losses = [
+        next(p["loss"] for p in _learn(bert, tmp_path / str(on), recipe=replace(RECIPE, epochs=1, gradient_checkpointing=on)).history)
+        for on in (False, True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -54,7 +54,7 @@ def units(segments: Sequence[Segment], window: int, alone: Callable[[str], bool]
 
     A segment without a position is read behind its context. An article longer than ``window`` is
     cut into parts, each below the headline; an article that is ``alone`` into single sentences
-    without it.
+    without headline or context. A segment of no article is asked for by its id.
     """
     articles: dict[str, list[int]] = {}
     out = []
@@ -62,7 +62,7 @@ def units(segments: Sequence[Segment], window: int, alone: Callable[[str], bool]
         if segment.article and segment.position is not None:
             articles.setdefault(segment.article, []).append(row)
         else:
-            out.append(_unit([row], segments, segment.context))
+            out.append(_unit([row], segments, "" if alone(segment.article or segment.id) else segment.context))
     for article, rows in articles.items():
         if alone(article):
             out += [Unit((segments[row],), (row,)) for row in rows]

@@ -179,14 +179,14 @@ class _Rows(Dataset[int]):
 class _Units(Dataset[int]):
     """The train split as articles, in batches of about as many sentences as the batch size.
 
-    In each epoch a new random share of the articles falls apart into single sentences, so that the
-    model learns to read them alone too.
+    In each epoch a new random share of the articles falls apart into single sentences, without
+    headline or context, so that the model learns to read them alone too.
     """
 
     def __init__(self, model: ArticleModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
         self.model, self.segments, self.bare, self.seed = model, segments, training.context_dropout, seed
         self.gold = {task.name: targets(segments, task) for task in model.scheme}
-        self.size = training.batch_size * training.accumulation
+        self.size = training.batch_size
         self.tokens: dict[int, Tokens] = dict(enumerate(model.encode(segments)))
         self.headlines: dict[str, Tokens] = {}
         self.sampler = _Batches(self)
@@ -201,16 +201,18 @@ class _Units(Dataset[int]):
     def begin(self, epoch: int) -> None:
         """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
         chance = random.Random(self.seed * 100_003 + epoch)
-        alone = {name: chance.random() < self.bare for name in dict.fromkeys(segment.article for segment in self.segments)}
+        names = dict.fromkeys(segment.article or segment.id for segment in self.segments)
+        alone = {name: chance.random() < self.bare for name in names}
         window = min(self.model.spec.window, self.size)
         self.units = article.units(self.segments, window, lambda name: alone[name])
         order = list(range(len(self.units)))
         chance.shuffle(order)
         self.sampler.batches = [[] for _ in range(-(-len(self.segments) // self.size))]
-        before = 0
-        for unit in order:
-            # No unit is larger than a batch, so no batch stays empty: each epoch has equally many.
-            self.sampler.batches[before // self.size].append(unit)
+        before, batches = 0, len(self.sampler.batches)
+        for number, unit in enumerate(order):
+            # No unit is larger than a batch, and the last ones have a batch each if too few are
+            # left: no batch stays empty, and each epoch has equally many.
+            self.sampler.batches[max(before // self.size, batches - (len(order) - number))].append(unit)
             before += self.units[unit].labelled
 
     def collate(self, chosen: list[int]) -> dict[str, Any]:
