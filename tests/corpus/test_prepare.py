@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -15,13 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+import haltung
 from haltung.corpus.clean import CleaningRules
 from haltung.corpus.parsing.rows import Dropped, Reading
 from haltung.corpus.prepare import fingerprint, is_current, prepare
 from haltung.corpus.readers.union import Union
 from haltung.corpus.split import ByGroup, Given, Split
-from haltung.corpus.store import Prepared, corpus_digest, load, split_digest, table
+from haltung.corpus.store import FORMAT, Prepared, corpus_digest, load, split_digest, table
 from haltung.errors import UserError
+from haltung.files import sha256
 from haltung.labels import Scheme, parse
 from haltung.records import Dyad, Segment, features
 
@@ -195,6 +198,47 @@ def test_the_corpus_digest_knows_every_column():
     assert corpus_digest({"train": [replace(SEGMENTS[0], context="x"), *SEGMENTS[1:]]}, SCHEME) != first
 
 
+# As computed by the version without headlines and positions.
+DIGEST_BEFORE = "cc1c8e8fead1151d960944170dc17d0a875261f52b51897652ac673560b8e6c1"
+
+
+def test_the_corpus_digest_is_as_before_where_nothing_has_headline_or_position():
+    """Runs of older versions stay comparable; both count where they are there, also position 0."""
+    parts = {"train": SEGMENTS[:6], "test": SEGMENTS[6:]}
+    assert corpus_digest(parts, SCHEME) == DIGEST_BEFORE
+    changes = ({"headline": "Kopf"}, {"position": 0}, {"position": 1})
+    others = [corpus_digest({**parts, "train": [replace(SEGMENTS[0], **change), *SEGMENTS[1:6]]}, SCHEME) for change in changes]
+    assert len({DIGEST_BEFORE, *others}) == 4
+
+
+def test_headline_and_position_are_written_and_read(tmp_path):
+    """Also the position 0 and a segment that has none; the split digest, by which models are
+    compared, is as without them.
+    """
+    placed = [replace(s, headline=f"Kopf {n} – „x“", position=None if n == 2 else n) for n, s in enumerate(SEGMENTS)]
+    prepared = made(tmp_path / "placed", placed)
+    for split in ("train", "dev", "test"):
+        expected = {s.id: (s.headline, s.position) for s in placed if s.split == split}
+        assert {s.id: (s.headline, s.position) for s in prepared.segments(split)} == expected
+    plain = made(tmp_path / "plain").manifest
+    assert prepared.manifest.digests == plain.digests
+    assert prepared.manifest.digest != plain.digest
+
+
+def test_a_corpus_of_the_version_before_is_read(tmp_path):
+    """Its Parquet files lack both columns: no headline, no position, and the same segments."""
+    placed = [replace(segment, headline="Kopf", position=n) for n, segment in enumerate(SEGMENTS)]
+    folder = made(tmp_path, placed).folder
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for split in ("train", "dev", "test"):
+        path = folder / f"{split}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns(["headline", "position"]), path)
+        manifest["files"][path.name] = sha256(path)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    old = [segment for split in ("train", "dev", "test") for segment in load(folder).segments(split)]
+    assert sorted(old, key=lambda s: s.id) == sorted(SEGMENTS, key=lambda s: s.id)
+
+
 def test_two_runs_give_the_same_digests(tmp_path):
     """Nothing random is left unseeded."""
     one, two = (made(tmp_path / name, split=ByGroup(test=0.3)).manifest for name in ("one", "two"))
@@ -340,6 +384,15 @@ def test_a_corpus_is_current_while_config_files_and_haltung_are_the_same(tmp_pat
     source.write_text("one", encoding="utf-8")
     assert not is_current(folder, fingerprint({"name": "tiny", "split": {"seed": 42}}, [source]))
     assert not is_current(tmp_path / "none", first)
+
+
+def test_a_corpus_of_a_version_with_other_fields_is_prepared_anew():
+    """Else a corpus that was prepared before segments had headlines would never get any: the
+    fingerprint of that version is another one.
+    """
+    config = {"name": "tiny", "split": {"seed": 42}}
+    before = {"config": config, "files": [], "haltung": haltung.__version__, "format": FORMAT}
+    assert fingerprint(config) != hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
 
 
 def test_a_class_that_moves_to_another_module_leaves_the_fingerprint():

@@ -251,6 +251,20 @@ def test_an_article_becomes_its_segments_in_order(tmp_path: Path, schemes: dict[
     }
 
 
+def test_a_segment_of_an_article_knows_its_headline_and_position(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """Counted in the article as it was written: where a segment is dropped, the others keep theirs;
+    a position of the file's own is none.
+    """
+    segments = [labelled(sentence, position=7) for sentence in SENTENCES]
+    segments[1] = labelled("Rom winkt ab.", stance="neutrl")
+    jsonl(tmp_path / "a.jsonl", article("d0001", *segments), article("d0002", labelled("Ja."), title=" "))
+    read = Articles(str(tmp_path), on_error="drop").read(schemes["diplomacy"]).segments
+    assert [(segment.article, segment.headline, segment.position) for segment in read] == [
+        *(("d0001", "Streit am Tunnel", position) for position in (0, 2, 3, 4)),
+        ("d0002", "", 0),
+    ]
+
+
 def test_an_article_keeps_its_split_when_others_are_added(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """The split hangs on the article's id alone, so a grown corpus stays comparable."""
     ids = [f"d{number:04d}" for number in range(200)]

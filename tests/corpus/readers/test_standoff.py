@@ -108,6 +108,25 @@ def test_the_context_is_what_precedes_annotated_or_not(tmp_path: Path, schemes: 
     assert {segment.text: segment.context for segment in segments}["Die Bahn fährt."] == expected
 
 
+def test_an_annotation_knows_its_headline_and_its_position_in_the_text(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """In the order of the text, whatever that of the annotations; each article counts from 0; where
+    there is no headline it is empty.
+    """
+    text = " ".join(SENTENCES)
+    marks = [mark(text, SENTENCES[index], row) for row, index in ((0, 4), (1, 2), (0, 0), (1, 1), (0, 3))]
+    texts = jsonl(tmp_path / "articles.jsonl", *({"title": f"{n} - Streit {n} (2005-08-05)", "text": text} for n in range(2)))
+    read = Standoff(jsonl(tmp_path / "a.jsonl", *marks), texts, "wikinews").read(schemes["diplomacy"]).segments
+    assert sorted((segment.article, segment.position, segment.text, segment.headline) for segment in read) == [
+        ("w0000", 0, SENTENCES[0], "Streit 0"),
+        ("w0000", 1, SENTENCES[3], "Streit 0"),
+        ("w0000", 2, SENTENCES[4], "Streit 0"),
+        ("w0001", 0, SENTENCES[1], "Streit 1"),
+        ("w0001", 1, SENTENCES[2], "Streit 1"),
+    ]
+    (segment,) = Standoff(jsonl(tmp_path / "b.jsonl", marks[0]), gnad10(tmp_path / "test.csv", text)).read(schemes["diplomacy"]).segments
+    assert (segment.headline, segment.position) == ("", 0)
+
+
 def test_a_long_gap_is_no_part_of_the_context(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """What was left out of annotation at length is not one sentence."""
     text = f"Bern warnt Rom. {'Lange Rede. ' * 30}Wien schweigt."

@@ -88,6 +88,61 @@ def test_the_three_formats_give_the_same_segments(tmp_path: Path, scheme: Scheme
     assert readings[0].segments[1].labels == {"stance": None, "flags": ("quoted",)}
 
 
+def test_headline_and_position_come_from_columns_of_any_name(tmp_path: Path, scheme: Scheme) -> None:
+    """Numbers as numbers or as text, and rows that have none; pandas makes floats of such a
+    column.
+    """
+    import pandas as pd
+
+    rows = [{"text": "Ja.", "stance": "neutral", "article": "a", "Titel": "Streit", "Satznummer": number} for number in (0, 12, None)]
+    columns = {"headline": "Titel", "position": "Satznummer"}
+    frame = pd.DataFrame(rows)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.astype({"Satznummer": "Int64"}).to_csv(tmp_path / "a.csv", index=False)
+    frame.to_csv(tmp_path / "floats.csv", index=False)
+    words = [{**row, "Satznummer": "" if row["Satznummer"] is None else f" {row['Satznummer']}"} for row in rows]
+    for reader in (
+        Jsonl(jsonl(tmp_path / "a.jsonl", *rows), columns),
+        Jsonl(jsonl(tmp_path / "words.jsonl", *words), columns),
+        Csv(str(tmp_path / "a.csv"), columns),
+        Csv(str(tmp_path / "floats.csv"), columns),
+        Parquet(str(tmp_path / "a.parquet"), columns),
+    ):
+        assert [(segment.headline, segment.position) for segment in reader.read(scheme).segments] == [
+            ("Streit", 0),
+            ("Streit", 12),
+            ("Streit", None),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (-1, r"a number \(-1\)"),
+        (1.5, r"a number \(1\.5\)"),
+        (True, r"true or false"),
+        ("zwei", r"text \(zwei\)"),
+        ("-1", r"text \(-1\)"),
+        ("1.5", r"text \(1\.5\)"),
+        ([1], r"a list"),
+        (10**9, r"a number \(1000000000\)"),
+        ("9" * 5000, r"text \(9{40}…\)"),
+    ],
+)
+def test_a_bad_position_is_one_clear_fault(tmp_path: Path, scheme: Scheme, value: object, found: str) -> None:
+    """With line, column, what was found and what is expected; dropped where that is wished."""
+    rows = [{"text": "Ja.", "stance": "neutral", "position": 0}, {"text": "Nein.", "stance": "neutral", "position": value}]
+    path = jsonl(tmp_path / "a.jsonl", *rows)
+    with pytest.raises(
+        UserError, match=rf"a\.jsonl, line 2: 'position' is {found}.*; expected a whole number from 0 to 999999999"
+    ) as refused:
+        Jsonl(path).read(scheme)
+    assert "\n" not in str(refused.value)
+    reading = Jsonl(path, on_error="drop").read(scheme)
+    assert [segment.position for segment in reading.segments] == [0]
+    assert [row.reason for row in reading.dropped] == ["wrong_type"]
+
+
 def test_a_row_without_an_id_is_named_after_file_and_line(tmp_path: Path, scheme: Scheme) -> None:
     """Made ids name the row."""
     path = text(tmp_path / "news.csv", 'text,stance\n"Zwei\nZeilen.",neutral\nEine.,threat\n')

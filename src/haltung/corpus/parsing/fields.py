@@ -54,17 +54,22 @@ class Fields:
         return self.text(name).strip()
 
     def whole(self, name: str) -> int | None:
-        """Return a whole number, None if the field is absent, null or empty."""
+        """Return a whole number below a billion, None if the field is absent, null or empty."""
         value = self.get(name)
         if isinstance(value, str):
-            text = value.strip()
-            value = int(text) if text.isdecimal() else text or None
+            value = value.strip()
+            if not value:
+                return None
+            # A tool that makes floats of a column with gaps writes 3 as 3.0.
+            digits = value.removesuffix(".0")
+            value = int(digits) if digits.isdecimal() and len(digits) < 10 else value
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise Fault("wrong_type", f"'{self.columns.get(name, name)}' is {_short(value)}; expected a whole number of at least 0")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1_000_000_000:
+            found = f"'{self.columns.get(name, name)}' is {kind(value)} ({_short(value)})"
+            raise Fault("wrong_type", f"{found}; expected a whole number from 0 to 999999999")
         return value
 
     def date(self) -> str:
