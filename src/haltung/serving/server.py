@@ -62,19 +62,19 @@ def serve(settings: Settings) -> None:
     """
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
-    listener = _listener(settings.host, settings.port)
-    _log()
-    service = Service(settings)
-    config = uvicorn.Config(
-        application(service), log_config=None, access_log=False, server_header=False, lifespan="on", ws="none",
-        limit_concurrency=settings.connections, timeout_keep_alive=20, timeout_graceful_shutdown=int(settings.timeout) + 5,
-    )  # fmt: skip
-    host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(f"runtime: {service.engine.choice}", flush=True)
-    seconds = time.perf_counter() - start
-    greeting = f"{settings.bundle} at {address} after {seconds:.1f} s; {address}/docs lists the endpoints (Ctrl-C stops it)"
-    Server(config, service, greeting).run([listener])
+    with _listener(settings.host, settings.port) as listener:
+        _log()
+        service = Service(settings)
+        config = uvicorn.Config(
+            application(service), log_config=None, access_log=False, server_header=False, lifespan="on", ws="none",
+            limit_concurrency=settings.connections, timeout_keep_alive=20, timeout_graceful_shutdown=int(settings.timeout) + 5,
+        )  # fmt: skip
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        print(f"runtime: {service.engine.choice}", flush=True)
+        seconds = time.perf_counter() - start
+        greeting = f"{settings.bundle} at {address} after {seconds:.1f} s; {address}/docs lists the endpoints (Ctrl-C stops it)"
+        Server(config, service, greeting).run([listener])
 
 
 def _listener(host: str, port: int) -> socket.socket:
