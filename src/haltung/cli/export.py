@@ -48,11 +48,11 @@ def run(request: Request) -> int:
 
     from haltung import tracking
     from haltung.experiments.evaluate import TrainedModel
-    from haltung.experiments.export import export_model
-    from haltung.models import bundle
+    from haltung.experiments.export import check_exportable, export_model
 
+    # What can't be exported is refused before a corpus is missed or prepared.
     if options.bundle is not None:
-        bundle.describe(Path(options.bundle))  # a wrong folder is named before a missing corpus
+        check_exportable(Path(options.bundle))
         if own_corpus:
             raise UserError("bundle=… says what to export; corpus=NAME has to say on whose dev split the formats are compared with it")
         trained = TrainedModel(Path(options.bundle).name, Path(options.bundle))
@@ -60,6 +60,7 @@ def run(request: Request) -> int:
         record = tracking.find(make(settings["tracking"], "tracking"), str(options.run))
         first, *others = tracking.members(record)
         trained = TrainedModel(first.name, tracking.bundle_folder(first), first)
+        check_exportable(trained.bundle)
         if first is not record:
             print(f"{record.name} has {len(others) + 1} seeds; this is the first, {first.name}", file=sys.stderr)
         settings = {**settings, "corpus": first.config["corpus"]} if own_corpus else settings

@@ -44,11 +44,12 @@ def export_model(
     model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
     registered model, which needs a run. ``callback`` gets the name of each step before it begins.
 
-    Raises ``UserError`` if the model is an ensemble or has another scheme, the corpus has changed,
-    or as ``export.write.export``.
+    Raises ``UserError`` if the model has another scheme, the corpus has changed, or as
+    ``check_exportable`` and ``export.write.export``.
     """
+    check_exportable(trained.bundle)
     description = bundle.describe(trained.bundle)
-    _check(trained.bundle, description, corpus, own_corpus)
+    _check_corpus(description, corpus, own_corpus)
     model = bundle.load_trained(trained.bundle)
     check_scheme(model.scheme, corpus)
     required = ("int8",) if int8 else ()
@@ -66,18 +67,28 @@ def export_model(
     return ModelExport(result, model.scheme, missing, registered)
 
 
-def _check(folder: Path, description: Mapping[str, Any], corpus: Prepared, own_corpus: bool) -> None:
-    trained, digest = description.get("provenance", {}).get("corpus_digest"), corpus.manifest.digest
-    if own_corpus and trained is not None and trained != digest:
-        raise UserError(
-            f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({trained[:12]}): its source "
-            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
-        )
+def check_exportable(folder: Path) -> None:
+    """Raise ``UserError`` if the folder holds no bundle, or a model of a kind without an export."""
+    description = bundle.describe(folder)
     if description["kind"] == "ensemble":
         raise UserError(
             f"{folder} is an ensemble, and an exported bundle holds one model; export one of its members "
             f"({listed(description['members'])}), or use the ensemble where Haltung is installed: haltung predict, events, dyads and "
             "evaluate read its folder"
+        )
+    if description["kind"] == "article":
+        raise UserError(
+            f"{folder} is a model of whole articles (model=article), for which there is no export yet; use it where Haltung is "
+            "installed: haltung predict, evaluate and events read its folder, as in bundle=FOLDER"
+        )
+
+
+def _check_corpus(description: Mapping[str, Any], corpus: Prepared, own_corpus: bool) -> None:
+    trained, digest = description.get("provenance", {}).get("corpus_digest"), corpus.manifest.digest
+    if own_corpus and trained is not None and trained != digest:
+        raise UserError(
+            f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({trained[:12]}): its source "
+            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
         )
 
 
