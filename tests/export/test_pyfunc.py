@@ -103,6 +103,13 @@ def test_text_may_come_as_a_table_or_a_list(loaded: BundleModel, given: Any) -> 
     assert (answer, values["topic"]) == ({"id": "0", **values}, "economy")
 
 
+def test_a_model_of_single_texts_passes_over_the_columns_of_articles(loaded: BundleModel) -> None:
+    """One table serves models of both kinds."""
+    frame = pd.DataFrame({"text": ["Peru lobt den Zoll .", "Chile warnt die Marine ."], "id": ["x", "y"]})
+    placed = frame.assign(article="a", headline="Ghana", position=[1.0, np.nan])
+    pd.testing.assert_frame_equal(loaded.predict(None, placed), loaded.predict(None, frame))
+
+
 def test_half_a_character_is_read_all_the_same(loaded: BundleModel) -> None:
     """A JSON escape can smuggle it in, and pandas' own strings can't hold it."""
     assert len(loaded.predict(None, ["Peru lobt \ud83d den Zoll .", {"text": "Chile .", "context": "\ude00"}])) == 2

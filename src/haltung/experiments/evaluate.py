@@ -29,7 +29,7 @@ from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
 from haltung.models.predictor import Predictor
-from haltung.records import Segment
+from haltung.records import Prediction, Segment
 from haltung.tracking import RunRecord
 
 # The share of a split that a model may know by coincidence: short sentences such as
@@ -210,7 +210,7 @@ def analyse_errors(
         scored.corpus,
         scored.split,
         slices(scored, segments, draws=draws, seed=seed),
-        name_sensitivity(scored, segments, model.predict, draws, seed),
+        name_sensitivity(scored, segments, _among_neighbours(model, segments), draws, seed),
         mistakes,
         sum(bool(mistake.words) for mistake in mistakes.mistakes),
         gap,
@@ -286,7 +286,7 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
     """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
     # A graph, of a bundle without weights, has no gradients; a model of articles would have to be
     # asked for the words of all sentences of the article.
-    if isinstance(model, bundle.ExportedModel) or _reads_articles(model):
+    if isinstance(model, bundle.ExportedModel) or model.reads_articles:
         return mistakes, None
     by_id = {segment.id: segment for segment in segments}
     tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
@@ -307,11 +307,21 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
     return replace(mistakes, mistakes=tuple(out)), gap
 
 
-def _reads_articles(model: Predictor) -> bool:
-    from haltung.models.ensemble import EnsembleModel
+def _among_neighbours(model: Predictor, segments: Sequence[Segment]) -> Callable[[Sequence[Segment]], Sequence[Prediction]]:
+    """Return what predicts variants of some of the segments, each in its article.
 
-    members = [member.model for member in model.members] if isinstance(model, EnsembleModel) else [model]
-    return any(getattr(member, "kind", "") == "article" for member in members)
+    Segments of the same articles that are not given are read as they are.
+    """
+    if not model.reads_articles:
+        return model.predict
+
+    def predict(variants: Sequence[Segment]) -> list[Prediction]:
+        changed, articles = {one.id: one for one in variants}, {one.article for one in variants}
+        read = [changed.get(one.id, one) for one in segments if one.id in changed or one.article in articles]
+        predicted = {one.id: one for one in model.predict(read)}
+        return [predicted[one.id] for one in variants]
+
+    return predict
 
 
 def _attributions(model: Predictor, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:

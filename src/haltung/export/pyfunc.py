@@ -29,6 +29,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from mlflow.pyfunc.model import PythonModel
 
+# The optional columns, and those that only a trained bundle reads: an exported model has single
+# texts for its input.
+_COLUMNS = ("id", "context", "target")
+_ARTICLE_COLUMNS = ("article", "headline", "position")
+
 # Segments as plain data to predictions as plain data.
 Classify = Callable[[list[dict[str, str]]], list[dict[str, Any]]]
 
@@ -45,17 +50,22 @@ class BundleModel(PythonModel):
         folder, client = Path(context.artifacts["bundle"]), context.artifacts.get("client")
         description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
         self.tasks: list[str] = list(description["scheme"]["tasks"])
+        self.columns = _COLUMNS if client else (*_COLUMNS, *_ARTICLE_COLUMNS)
         self.classify = _trained(folder) if client is None else _exported(folder, Path(client))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return ``id``, a column per task, and ``probabilities`` (JSON: task, label, number).
 
         ``model_input`` is a DataFrame with ``text`` and optionally ``id``, ``context``, ``target``;
-        or a list of texts or of dicts with these keys. The other arguments are MLflow's, not used.
-        Raises ``MlflowException``, status 400 of ``mlflow models serve``, if a row has no text.
+        or a list of texts or of dicts with these keys. A trained model of articles reads the rows
+        of an ``article`` together, by ``position`` and below the ``headline``. The other arguments
+        are MLflow's, not used.
+
+        Raises ``MlflowException``, status 400 of ``mlflow models serve``, if a row has no text, or
+        a position that is no whole number.
         """
         frame = _frame(model_input)
-        rows = _rows(frame)
+        rows = _rows(frame, self.columns)
         answers = [
             {**prediction, "probabilities": json.dumps(prediction["probabilities"], ensure_ascii=False)}
             for prediction in (self.classify(rows) if rows else [])
@@ -64,13 +74,21 @@ class BundleModel(PythonModel):
 
 
 def _trained(folder: Path) -> Classify:
+    from haltung.corpus.parsing.fields import Fields
+    from haltung.corpus.parsing.rows import Fault
     from haltung.models import bundle
     from haltung.records import Segment
 
     model = bundle.load(folder)
 
     def classify(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-        segments = [Segment(row["id"], row["text"], context=row["context"], target=row["target"]) for row in rows]
+        segments = []
+        for number, row in enumerate(rows):
+            try:
+                position = Fields(row, {}).whole("position")
+            except Fault as fault:
+                raise _refused(f"row {number} of the input: {fault}") from None
+            segments.append(Segment(**{**row, "position": position}))  # type: ignore[arg-type]
         return [prediction.to_dict() for prediction in model.predict(segments)]
 
     return classify
@@ -106,16 +124,16 @@ def _frame(model_input: Any) -> pd.DataFrame:
     return pd.DataFrame([{"text": row} if isinstance(row, str) else dict(row) for row in rows], columns=columns, dtype=object)
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, str]]:
+def _rows(frame: pd.DataFrame, optional: Sequence[str]) -> list[dict[str, str]]:
     if "text" not in frame.columns:
         raise _refused(f"the input has no column text; found {', '.join(map(str, frame.columns)) or 'none'}")
-    columns = {name: frame[name].tolist() for name in ("text", "id", "context", "target") if name in frame.columns}
+    columns = {name: frame[name].tolist() for name in ("text", *optional) if name in frame.columns}
     rows = []
     for number, text in enumerate(columns["text"]):
         if not isinstance(text, str) or not text.strip():
             raise _refused(f"row {number} of the input has no text ({text!r}); leave such rows out")
         # None, NaN and NA are missing.
-        values = {name: columns[name][number] if name in columns else None for name in ("id", "context", "target")}
+        values = {name: columns[name][number] if name in columns else None for name in optional}
         row = {name: "" if value is None or bool(pd.isna(value)) else str(value) for name, value in values.items()}
         # Every row has an id: its number, if it has no other.
         rows.append({**row, "id": row["id"] or str(number), "text": text})

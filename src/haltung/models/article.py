@@ -90,6 +90,11 @@ class ArticleModel(Model):
         self.calibration = Calibration()
 
     @property
+    def reads_articles(self) -> bool:
+        """Whether the other segments of its article play a part in a segment's prediction."""
+        return True
+
+    @property
     def device(self) -> torch.device:
         """The device of the network."""
         return next(self.network.parameters()).device

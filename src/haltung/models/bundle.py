@@ -111,6 +111,15 @@ def is_exported(description: Mapping[str, Any]) -> bool:
     return "formats" in description and "input" in description
 
 
+def reads_articles(folder: Path) -> bool:
+    """Return whether a bundle's model, or a member of it, reads the segments of articles together.
+
+    Raises ``UserError`` as ``describe``.
+    """
+    members = sorted((folder / _MEMBERS).glob("*"))
+    return describe(folder)["kind"] == "article" or any(map(reads_articles, members))
+
+
 def load(folder: Path, graph: bool = False) -> Predictor:
     """Load a trained or exported bundle by its weights, which predict as after the training.
 

@@ -42,6 +42,11 @@ class EnsembleModel(Model):
         self.members, self.scheme, self.calibration = tuple(members), scheme, Calibration()
         self.weights = {task: tuple(values) for task, values in weights.items()}
 
+    @property
+    def reads_articles(self) -> bool:
+        """Whether a member reads articles."""
+        return any(member.model.reads_articles for member in self.members)
+
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, ``[segments, labels]``."""
         return self.pooled([member.model.probabilities(segments, progress, precision) for member in self.members])

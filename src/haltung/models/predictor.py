@@ -19,6 +19,11 @@ class Predictor(Protocol):
     scheme: Scheme
     calibration: Calibration
 
+    @property
+    def reads_articles(self) -> bool:
+        """Whether the other segments of its article play a part in a segment's prediction."""
+        return False
+
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from haltung import __version__
 from haltung.errors import UserError
-from haltung.models.bundle import describe, is_exported
+from haltung.models.bundle import describe, is_exported, reads_articles
 from haltung.records import Segment
 from haltung.tracking.store import Connection, environment, mlflow, mlflow_errors
 
@@ -36,12 +36,14 @@ EXPORTED = "exported"
 # The libraries that a bundle's predictions depend on, by kind.
 _LIBRARIES = {
     "network": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas"),
+    "article": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas"),
     "linear": ("scikit-learn", "numpy", "pandas"),
     "ensemble": ("torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy", "pandas"),  # of any members
 }
 
-# The model's input.
+# The model's input: text, and what a model of articles reads besides.
 _COLUMNS = ("id", "text", "context", "target")
+_ARTICLE_COLUMNS = ("article", "headline", "position")
 
 
 @dataclass(frozen=True)
@@ -174,33 +176,43 @@ def _logged(
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
         "MLFLOW_UV_AUTO_DETECT": "false",
     }
+    articles = reads_articles(Path(artifacts[NAME]))
     # MLflow runs every example through the model twice, so five are enough.
     with _addressed(connection.store.address), environment(settings):
         info = Model.log(
             artifact_path=None, name=name, flavor=flavor, run_id=run, python_model=_source("haltung.export.pyfunc"),
-            artifacts=dict(artifacts), signature=signature(description["scheme"]["tasks"]), input_example=columns(examples[:5]),
-            pip_requirements=list(needed),
+            artifacts=dict(artifacts), signature=signature(description["scheme"]["tasks"], articles),
+            input_example=columns(examples[:5], articles), pip_requirements=list(needed),
             metadata={"scheme": description["scheme"]["name"], "scheme_digest": description["scheme_digest"], "kind": description["kind"]},
         )  # fmt: skip
     return LoggedModel(f"models:/{info.model_id}", info.model_id)
 
 
-def columns(segments: Sequence[Segment]) -> pd.DataFrame:
-    """Return the segments as the model's input: ``id``, ``text``, ``context``, ``target``."""
+def columns(segments: Sequence[Segment], articles: bool = False) -> pd.DataFrame:
+    """Return the segments as the model's input: ``id``, ``text``, ``context``, ``target``.
+
+    For a model of ``articles`` also ``article``, ``headline`` and ``position``.
+    """
     import pandas as pd
 
-    return pd.DataFrame([{name: getattr(segment, name) for name in _COLUMNS} for segment in segments], columns=list(_COLUMNS))
+    names = [*_COLUMNS, *(_ARTICLE_COLUMNS if articles else ())]
+    return pd.DataFrame([{name: getattr(segment, name) for name in names} for segment in segments], columns=names)
 
 
-def signature(tasks: dict[str, Any]) -> ModelSignature:
-    """Return the columns for a scheme's tasks: ``text`` is required, multi-label gives lists."""
+def signature(tasks: dict[str, Any], articles: bool = False) -> ModelSignature:
+    """Return the columns for a scheme's tasks: ``text`` is required, multi-label gives lists.
+
+    ``articles`` says whether it is for a model of articles (see ``columns``).
+    """
     mlflow()
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import AnyType, Array
 
     text = DataType.string
     inputs: list[Any] = [ColSpec(text, name, required=name == "text") for name in _COLUMNS]
+    # pandas makes floats of whole numbers where one is missing, which MLflow's own types refuse.
+    inputs += [ColSpec(AnyType() if name == "position" else text, name, required=False) for name in _ARTICLE_COLUMNS if articles]
     answers: list[Any] = [ColSpec(text if task["kind"] == "single" else Array(text), name) for name, task in tasks.items()]
     return ModelSignature(Schema(inputs), Schema([ColSpec(text, "id"), *answers, ColSpec(text, "probabilities")]))
 

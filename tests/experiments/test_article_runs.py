@@ -1,0 +1,245 @@
+"""A model of articles as a run: trained, evaluated, asked and loaded by the commands that a person
+uses, and refused where it can't go yet.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+
+import tiny
+from command_line import SCHEME, find_run, recipe, run_here
+from haltung.evaluation.predictions import score
+from haltung.experiments.evaluate import analyse_errors
+from haltung.models import bundle
+from haltung.models.article import ArticleModel
+from haltung.records import Segment
+from haltung.tracking import Store
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
+    """A folder in which a model of articles has been trained on the command line."""
+    folder = tmp_path_factory.mktemp("articles")
+    (folder / "scheme.yaml").write_text(SCHEME, encoding="utf-8")
+    rows = []
+    for segment in tiny.articles(120):
+        split = ("train", "train", "dev", "test")[int(segment.article.rpartition("-")[2]) % 4]
+        rows.append({**_row(segment), "text": f"{segment.text[:-2]} am {len(rows)}. Mai .", "split": split, **segment.labels})
+    _write(folder / "texts.jsonl", rows)
+    new_store(folder)
+    words = ("model=article", "training.epochs=12", "seed=1", "encoder.encoder_rate=1e-3", "encoder.head_rate=3e-3")
+    done = run_here(*recipe(bert, *words), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def _row(segment: Segment) -> dict[str, Any]:
+    return {name: getattr(segment, name) for name in ("id", "text", "article", "headline", "position")}
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _folder(home: Path) -> Path:
+    return next((home / "experiments/runs").glob("tiny-1-*/bundle"))
+
+
+def _model(home: Path) -> ArticleModel:
+    model = bundle.load(_folder(home))
+    assert isinstance(model, ArticleModel)
+    return model
+
+
+def test_a_run_of_articles_has_learned_and_is_tracked(home: Path) -> None:
+    """Its bundle is of this kind, with the config; headlines and positions went through the
+    prepared corpus.
+    """
+    record = find_run(home, "tiny-1")
+    assert record.metrics["dev/stance_macro_f1"] > 0.8  # type: ignore[attr-defined]
+    assert record.config["model"]["_target_"].endswith("ArticleSpec")  # type: ignore[attr-defined]
+    model = _model(home)
+    assert (model.spec.sequence, model.spec.layers, model.spec.window, model.spec.max_length) == ("transformer", 2, 32, 32)
+
+
+def _asked(home: Path, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """What ``haltung predict`` answers: probabilities by id."""
+    _write(home / "in.jsonl", rows)
+    done = run_here("predict", "run=tiny-1", "input=in.jsonl", "output=out.jsonl", cwd=home)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in (home / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [answer["id"] for answer in answers] == [row["id"] for row in rows]
+    return {answer["id"]: answer["probabilities"] for answer in answers}
+
+
+def test_predict_reads_the_texts_of_an_article_together(home: Path) -> None:
+    """Article, headline and position as in the file, in any order; without them each text is
+    read alone.
+    """
+    segments = tiny.articles(3, seed=5)
+    placed = _asked(home, [_row(segment) for segment in reversed(segments)])
+    for prediction in _model(home).predict(segments):
+        for task, expected in prediction.probabilities.items():
+            assert placed[prediction.id][task] == pytest.approx(expected, abs=2e-2)  # bfloat16, in another order
+    words = [{**_row(segment), "position": str(segment.position)} for segment in segments]
+    assert _asked(home, words).keys() == placed.keys()
+    alone = _asked(home, [{"id": segment.id, "text": segment.text} for segment in segments])
+    bare = [replace(segment, article="", headline="", position=None) for segment in segments]
+    for prediction in _model(home).predict(bare):
+        for task, expected in prediction.probabilities.items():
+            assert alone[prediction.id][task] == pytest.approx(expected, abs=2e-2)
+    assert max(abs(placed[s.id]["topic"]["security"] - alone[s.id]["topic"]["security"]) for s in segments) > 0.1
+
+
+@pytest.mark.parametrize("position", [-1, 0.5, "eins", True])
+def test_predict_refuses_a_bad_position(home: Path, position: object) -> None:
+    """With file and line, before the model is loaded."""
+    _write(home / "bad.jsonl", [{"text": "Ja ."}, {"text": "Nein .", "article": "a", "position": position}])
+    done = run_here("predict", "run=tiny-1", "input=bad.jsonl", cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "bad.jsonl, line 2: 'position' is" in done.stderr
+    assert "whole number" in done.stderr
+
+
+def test_a_single_text_is_enough(home: Path) -> None:
+    """As for any other model."""
+    done = run_here("predict", "run=tiny-1", "text=Chile warnt Peru .", "context=Peru und das Heer", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "Security" in done.stdout
+
+
+def test_a_run_of_articles_is_evaluated_with_report(home: Path) -> None:
+    """On test, with error analysis, whose mistakes have no word attributions."""
+    done = run_here("evaluate", "run=tiny-1", "split=test", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert find_run(home, "tiny-1").metrics["test/stance_macro_f1"] > 0.8  # type: ignore[attr-defined]
+
+
+def test_masked_names_are_read_among_their_neighbours(home: Path) -> None:
+    """A sentence whose names are masked is predicted in its article, though the others have none to
+    mask and need no new prediction.
+    """
+    model = _model(home)
+    (first, *_), texts = tiny.articles(1, seed=8), ("Chile warnt Peru .", "Er warnt .", "Sie lobt sie .")
+    rows = [
+        replace(first, id=str(n), text=text, headline="Es geht um den Zoll", position=n, labels={"topic": "economy", "stance": "warning"})
+        for n, text in enumerate(texts)
+    ]
+    read: list[list[str]] = []
+    predict = model.probabilities
+    model.probabilities = lambda segments, *more, **others: (read.append([s.text for s in segments]), predict(segments, *more, **others))[1]  # type: ignore[method-assign]
+    scored = score(rows, model.predict(rows), model.scheme)
+    analyse_errors(model, rows, scored, explain=0, draws=20)
+    assert len(read) == 3  # as it is, masked, swapped
+    for after in read[1:]:
+        assert after[1:] == list(texts[1:])
+        assert after[0] != texts[0]
+
+
+def test_export_of_a_model_of_articles_is_refused_at_once(home: Path, tmp_path: Path) -> None:
+    """One sentence that says what to use instead, whatever is missing besides; nothing is prepared
+    or written.
+    """
+    others = ("corpus=jsonl", "corpus.reader.path=nowhere.jsonl", "corpus.labels=scheme.yaml", "corpus.name=other")
+    for words in (("run=tiny-1",), ("run=tiny-1", *others), (f"bundle={_folder(home)}",), (f"bundle={_folder(home)}", *others)):
+        done = run_here("export", *words, f"to={tmp_path / 'b'}", cwd=home)
+        assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+        assert "is a model of whole articles (model=article), for which there is no export yet" in done.stderr
+        assert "haltung predict, evaluate and events" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert not (home / "data/prepared/other").exists()
+
+
+@pytest.mark.parametrize("words", [("verify",), ("serve", "port=0")])
+def test_what_needs_an_exported_bundle_refuses_one_of_articles(home: Path, words: tuple[str, ...]) -> None:
+    """As it does any trained one."""
+    done = run_here(*words, f"bundle={_folder(home)}", cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "not exported" in done.stderr
+
+
+def test_a_run_of_articles_cannot_be_promoted(home: Path) -> None:
+    """It has no exported version."""
+    done = run_here("promote", "run=tiny-1", "alias=champion", cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "has no exported version" in done.stderr
+
+
+def test_events_reads_the_sentences_of_an_article_together(home: Path) -> None:
+    """From an article's text to labelled sentences."""
+    (home / "article.txt").write_text("Chile und das Heer\n\nChile warnt Peru. Nepal lobt Malta.\n", encoding="utf-8")
+    done = run_here("events", f"bundle={_folder(home)}", "input=article.txt", "output=events.jsonl", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert (home / "events.jsonl").stat().st_size > 0
+
+
+@pytest.fixture(scope="module")
+def loaded(home: Path) -> Any:
+    """The run's registered model, as MLflow loads it."""
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{home / 'experiments' / 'mlflow.db'}")
+    try:
+        yield mlflow.pyfunc.load_model("models:/haltung/1")
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
+def test_mlflow_reads_the_rows_of_an_article_together(home: Path, loaded: Any) -> None:
+    """Article, headline and position are optional columns; positions may be whole numbers, floats
+    with gaps, or text.
+    """
+    segments = [*tiny.articles(2, seed=5), Segment("lone", "Chile warnt Peru .")]
+    rows = [_row(segment) for segment in segments]
+    expected = {p.id: p.to_dict()["probabilities"] for p in _model(home).predict(segments)}
+    frame = pd.DataFrame(rows)
+    assert math.isnan(frame["position"].iloc[-1])
+    whole = pd.DataFrame(rows[:-1])
+    assert whole["position"].dtype == "int64"
+    text = frame.assign(position=["" if math.isnan(one) else str(int(one)) for one in frame["position"]])
+    for given in (frame, frame.astype({"position": "Int64"}), text, rows, whole):
+        answers = loaded.predict(given)
+        for name, probabilities in zip(answers["id"], answers["probabilities"], strict=True):
+            for task, values in json.loads(probabilities).items():
+                assert values == pytest.approx(expected[name][task], abs=2e-2)
+    alone = loaded.predict(frame[["id", "text"]])
+    topics = [[json.loads(one)["topic"]["security"] for one in answers["probabilities"]] for answers in (loaded.predict(frame), alone)]
+    assert max(abs(one - other) for one, other in zip(*topics, strict=True)) > 0.1
+
+
+def test_mlflow_refuses_a_bad_position(loaded: Any) -> None:
+    """With the row, as a mistake of the caller's."""
+    rows = [{"text": "Ja .", "article": "a", "position": 0}, {"text": "Nein .", "article": "a", "position": "zwei"}]
+    with pytest.raises(MlflowException, match=r"row 1 of the input: 'position' is text \(zwei\); expected a whole number") as refused:
+        loaded.unwrap_python_model().predict(None, rows)
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_the_signature_names_the_columns_of_articles(loaded: Any) -> None:
+    """Only the text is required."""
+    inputs = loaded.metadata.get_input_schema()
+    assert inputs.input_names() == ["id", "text", "context", "target", "article", "headline", "position"]
+    assert inputs.required_input_names() == ["text"]
+
+
+def test_a_training_goes_on_from_the_encoder_of_a_model_of_articles(bert: Path, home: Path) -> None:
+    """Its encoder is one like any other."""
+    from haltung.encoders.load import Encoder
+    from haltung.models.neural import build
+    from haltung.models.spec import NetworkSpec
+
+    first = _model(home).network.encoder.state_dict()
+    second = build(Encoder("bundle", "folder", str(_folder(home))), NetworkSpec(max_length=32), tiny.scheme())
+    for name, value in second.network.encoder.state_dict().items():
+        assert (value == first[name]).all(), name
