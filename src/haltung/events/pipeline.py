@@ -90,8 +90,12 @@ def segments_of(article: Article) -> ArticleSegments:
         # One character for one, so that positions in the segment stay those in the sentence.
         text = re.sub(r"\s", " ", sentence.text)
         before, name = context(article.headline, texts, BEFORE, LEAD), f"{article.id}-{number:02d}"
-        where = {"article": article.id, "headline": article.headline, "position": number}
-        segments.append(Segment(name, text, context=before, date=article.date, source=article.source, **where))
+        segments.append(
+            Segment(
+                name, text, context=before, article=article.id, date=article.date, source=article.source,
+                headline=article.headline, position=number,
+            )
+        )  # fmt: skip
         texts.append(text)
     return ArticleSegments(tuple(segments), cleaned.sentences, cleaned.removed)
 

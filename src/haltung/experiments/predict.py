@@ -51,17 +51,19 @@ def read_texts(path: Path) -> list[Segment]:
     for row in json_rows(existing(path)):
         try:
             fields = Fields(row.fields(), {})
-            text, context, target = fields.text("text", required=True), fields.text("context"), fields.text("target")
-            where = {"article": fields.word("article"), "headline": fields.text("headline"), "position": fields.whole("position")}
-            name = fields.word("id") or str(len(segments) + 1)
+            segment = Segment(
+                fields.word("id") or str(len(segments) + 1), fields.text("text", required=True), context=fields.text("context"),
+                target=fields.text("target"), article=fields.word("article"), headline=fields.text("headline"),
+                position=fields.whole("position"),
+            )  # fmt: skip
         except Fault as fault:
             raise UserError(f"{row.where}: {fault}") from None
-        if not text.strip():
+        if not segment.text.strip():
             raise UserError(f"{row.where}: 'text' is empty; give each line a text")
-        if name in seen:
-            raise UserError(f"{row.where}: the id '{name}' is already that of {seen[name]}; give each text an id of its own")
-        seen[name] = row.where
-        segments.append(Segment(name, text, context=context, target=target, **where))
+        if segment.id in seen:
+            raise UserError(f"{row.where}: the id '{segment.id}' is already that of {seen[segment.id]}; give each text an id of its own")
+        seen[segment.id] = row.where
+        segments.append(segment)
     if not segments:
         raise UserError(f'{path} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
     return segments

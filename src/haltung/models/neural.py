@@ -110,7 +110,7 @@ def write_parts(model: Any, folder: Path) -> dict[str, Any]:
     network = merged(model.network)
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    network.encoder.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+    network.encoder.config.save_pretrained(folder)
     # Other readers of tokenizer.json cut and pad as docs/bundle.md says.
     model.tokenizer.backend_tokenizer.no_truncation()
     model.tokenizer.backend_tokenizer.no_padding()
