@@ -13,11 +13,11 @@ import torch
 
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
-from haltung.inference.client import batches
+from haltung.errors import UserError, listed
 from haltung.labels import Scheme
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.network import ArticleBatch, ArticleNetwork, collate
-from haltung.models.neural import autocast, pretrained, read_body, read_weights, write_parts
+from haltung.models.network import ArticleBatch, ArticleNetwork, pack
+from haltung.models.neural import autocast, first_position, pretrained, read_body, read_weights, write_parts
 from haltung.models.predictor import Model
 from haltung.models.spec import ArticleSpec
 from haltung.records import Segment
@@ -25,8 +25,11 @@ from haltung.records import Segment
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# A batch of sentences has none that is shorter than this share of its longest.
-SIMILAR = 0.6
+# Encoders whose positions and attention can be told which tokens belong together.
+_FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+
+# Sentences that are read at once.
+_PACKED = 256
 
 # Sentences whose vectors are kept before their articles are read.
 _SENTENCES = 8192
@@ -110,13 +113,13 @@ class ArticleModel(Model):
         """
         longest = max(len(unit.rows) for unit in chosen)
         flat = [(number * longest + place, row) for number, unit in enumerate(chosen) for place, row in enumerate(unit.rows)]
-        all_tokens = [one for unit in tokens for one in unit]
+        every = [one for unit in tokens for one in unit]
         pad, with_types = int(self.tokenizer.pad_token_id), "token_type_ids" in self.tokenizer.model_input_names
-        groups = list(batches([len(one) for one in all_tokens], similar=SIMILAR))
-        parts = [collate([all_tokens[index] for index in group], pad, with_types).to(self.device) for group in groups]
-        order = [index for group in groups for index in group]
-        place = torch.tensor([flat[index][0] for index in order], device=self.device)
-        kind = torch.tensor([int(flat[index][1] is not None) for index in order], device=self.device)
+        first = first_position(self.network.encoder.config)
+        groups = (every[start : start + _PACKED] for start in range(0, len(every), _PACKED))
+        parts = [pack(group, pad, with_types, first).to(self.device) for group in groups]
+        place = torch.tensor([where for where, _ in flat], device=self.device)
+        kind = torch.tensor([int(row is not None) for _, row in flat], device=self.device)
         wanted = [(where, row) for where, row in flat if row is not None]
         return (
             ArticleBatch(parts, place, kind, (len(chosen), longest), torch.tensor([where for where, _ in wanted], device=self.device)),
@@ -166,6 +169,8 @@ def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme) -> ArticleModel:
     ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
+    if (family := body.config.model_type) not in _FAMILIES:
+        raise UserError(f"model=article reads with encoders of the families {listed(_FAMILIES)}, not {family}; take model=network")
     return ArticleModel(_network(body, scheme, spec), tokenizer, scheme, spec, encoder)
 
 

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from haltung.encoders.tokens import Tokens
 
+# Sentences are put into rows of so many tokens: wider ones cost more attention, narrower ones leave
+# more padding.
+PACKED_WIDTH = 112
+
 
 class Batch(NamedTuple):
     """The tensors of one view, each ``[batch, tokens]``; ``own`` is 1 at the segment's own text."""
@@ -73,16 +77,34 @@ class MultiTaskNetwork(nn.Module):
     gradient_checkpointing_enable = activation_checkpointing_enable
 
 
-class ArticleBatch(NamedTuple):
-    """The tensors of some articles, whose sentences are rows of ``parts``, one after another.
+class Packed(NamedTuple):
+    """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding.
 
-    ``parts`` are batches of sentences of similar length. ``place`` ``[sentences]`` is where each
-    sentence stands in a table of articles by sentences of the shape ``shape``, counted along its
-    rows, and ``kind`` ``[sentences]`` is 0 for a headline or context and 1 for other sentences.
-    ``wanted`` ``[rows]`` are the places whose logits are asked for.
+    ``sentence`` is the number of each token's sentence, -1 at padding; ``positions`` begin anew
+    with each sentence. ``lengths`` ``[sentences]`` counts tokens.
     """
 
-    parts: Sequence[Batch]
+    ids: Tensor
+    types: Tensor | None
+    positions: Tensor
+    sentence: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> Packed:
+        """Return the tensors on a device."""
+        return Packed(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
+
+
+class ArticleBatch(NamedTuple):
+    """The tensors of some articles, whose sentences are those of ``parts``, one after another.
+
+    ``place`` ``[sentences]`` is where each sentence stands in a table of articles by sentences of
+    the shape ``shape``, counted along its rows; ``kind`` ``[sentences]`` is 0 for a headline or
+    context and 1 for other sentences. ``wanted`` ``[rows]`` are the places whose logits are asked
+    for.
+    """
+
+    parts: Sequence[Packed]
     place: Tensor
     kind: Tensor
     shape: tuple[int, int]
@@ -121,9 +143,19 @@ class ArticleNetwork(nn.Module):
         """Return the logits of each task, ``[rows, labels]`` in float32."""
         return self.logits(torch.cat([self.vectors(part) for part in articles.parts]), articles)
 
-    def vectors(self, part: Batch) -> Tensor:
+    def vectors(self, part: Packed) -> Tensor:
         """Return the vector of each sentence, the mean over its tokens, ``[sentences, width]``."""
-        return pool(hidden_states(self.encoder, part), part, "mean").float()
+        types = {} if part.types is None else {"token_type_ids": part.types}
+        # A token attends to those of its own sentence; padding to padding, so that no row of the
+        # softmax is empty.
+        own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
+        least = torch.finfo(torch.bfloat16).min
+        mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, least)
+        states = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
+        tokens, sentence = states.float().reshape(-1, states.shape[-1]), part.sentence.reshape(-1)
+        is_token = sentence >= 0
+        sums = tokens.new_zeros(len(part.lengths), tokens.shape[-1]).index_add(0, sentence[is_token], tokens[is_token])
+        return sums / part.lengths.unsqueeze(1)
 
     def logits(self, vectors: Tensor, articles: ArticleBatch) -> dict[str, Tensor]:
         """Return the logits of each task, ``[rows, labels]``, given all sentences' vectors."""
@@ -172,6 +204,36 @@ def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:
     mask = view.mask if pooling == "mean" else torch.where(view.own.any(dim=1, keepdim=True), view.own, view.mask)
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def pack(rows: Sequence[Tokens], pad: int, with_types: bool, first: int) -> Packed:
+    """Put the rows one behind the other, in rows as wide as the longest, or ``PACKED_WIDTH``.
+
+    ``first`` is the position of a first token. Rows are filled by first fit, the longest first.
+    """
+    width = max(PACKED_WIDTH, *map(len, rows))
+    table: list[list[int]] = []
+    free: list[int] = []
+    for index in sorted(range(len(rows)), key=lambda index: -len(rows[index])):
+        into = next((number for number, room in enumerate(free) if room >= len(rows[index])), len(free))
+        if into == len(free):
+            table.append([])
+            free.append(width)
+        table[into].append(index)
+        free[into] -= len(rows[index])
+    used = width - min(free)
+
+    def filled(values: Sequence[list[int]], fill: int) -> Tensor:
+        lines = [[value for index in line for value in values[index]] for line in table]
+        return torch.tensor([line + [fill] * (used - len(line)) for line in lines], dtype=torch.long)
+
+    return Packed(
+        filled([row.ids for row in rows], pad),
+        filled([row.types for row in rows], 0) if with_types else None,
+        filled([list(range(first, first + len(row))) for row in rows], first),
+        filled([[index] * len(row) for index, row in enumerate(rows)], -1),
+        torch.tensor([len(row) for row in rows]),
+    )
 
 
 def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:

@@ -166,9 +166,7 @@ def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, torch.nn.M
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
-    # RoBERTa's positions begin after the padding's id.
-    offset = int(body.config.pad_token_id) + 1 if "roberta" in body.config.model_type or "camembert" in body.config.model_type else 0
-    limit = min(positions - offset, tokenizer.model_max_length)
+    limit = min(positions - first_position(body.config), tokenizer.model_max_length)
     layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))
     if spec.freeze_layers > layers:
         raise UserError(f"model.freeze_layers is {spec.freeze_layers}, but the encoder '{encoder.name}' has {layers} layers")
@@ -183,6 +181,11 @@ def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, torch.nn.M
         # The low-rank updates of frozen layers stay at their start, which changes nothing.
         freeze(body, spec)
     return encoder, body, tokenizer
+
+
+def first_position(config: Any) -> int:
+    """Return the position of a first token; RoBERTa's come after the padding's id."""
+    return int(config.pad_token_id) + 1 if "roberta" in config.model_type or "camembert" in config.model_type else 0
 
 
 def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:

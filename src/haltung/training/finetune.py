@@ -25,7 +25,7 @@ from haltung.evaluation.predictions import score
 from haltung.labels import Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
-from haltung.models.network import ArticleBatch, Batch
+from haltung.models.network import ArticleBatch, Batch, Packed
 from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
@@ -223,8 +223,8 @@ class _Units(Dataset[int]):
 
     def inputs(self, batch: Sequence[Any]) -> tuple[ArticleBatch, int]:
         """Return what the network reads, and the number of its tokens."""
-        articles = ArticleBatch([Batch(*part) for part in batch[0]], *batch[1:])
-        return articles, sum(int(part.mask.sum()) for part in articles.parts)
+        articles = ArticleBatch([Packed(*part) for part in batch[0]], *batch[1:])
+        return articles, sum(int(part.lengths.sum()) for part in articles.parts)
 
     def _tokens(self, unit: article.Unit) -> list[Tokens]:
         out = []
