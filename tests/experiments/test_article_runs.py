@@ -177,11 +177,26 @@ def test_a_run_of_articles_cannot_be_promoted(home: Path) -> None:
 
 
 def test_events_reads_the_sentences_of_an_article_together(home: Path) -> None:
-    """From an article's text to labelled sentences."""
-    (home / "article.txt").write_text("Chile und das Heer\n\nChile warnt Peru. Nepal lobt Malta.\n", encoding="utf-8")
-    done = run_here("events", f"bundle={_folder(home)}", "input=article.txt", "output=events.jsonl", cwd=home)
+    """Each sentence is labelled below the headline and among the others, and the articles of a file
+    stay apart.
+    """
+    texts = {"x": ("Chile und das Heer", "Chile warnt Peru . Nepal lobt Malta ."), "y": ("Laos und den Zoll", "Laos kennt Ghana .")}
+    _write(home / "articles.jsonl", [{"id": name, "headline": head, "text": text} for name, (head, text) in texts.items()])
+    done = run_here("events", f"bundle={_folder(home)}", "input=articles.jsonl", "output=events.jsonl", cwd=home)
     assert done.returncode == 0, done.stderr
-    assert (home / "events.jsonl").stat().st_size > 0
+    articles = [json.loads(line) for line in (home / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(one["id"], len(one["segments"])) for one in articles] == [("x", 2), ("y", 1)]
+    model = _model(home)
+    for one in articles:
+        rows = [
+            Segment(row["id"], row["text"], article=one["id"], headline=one["headline"], position=number)
+            for number, row in enumerate(one["segments"])
+        ]
+        alone = model.predict([Segment(row.id, row.text) for row in rows])
+        for row, expected, bare in zip(one["segments"], model.predict(rows), alone, strict=True):
+            topic = row["probabilities"]["topic"]
+            assert topic == pytest.approx(expected.probabilities["topic"], abs=2e-2)
+            assert topic != pytest.approx(bare.probabilities["topic"], abs=2e-2)
 
 
 @pytest.fixture(scope="module")
