@@ -14,12 +14,25 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    CamembertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
 
 import tiny
+from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build, units
 from haltung.models.ensemble import EnsembleModel, Member
+from haltung.models.network import ArticleNetwork, collate, hidden_states, pack, pool
+from haltung.models.neural import first_position
 from haltung.models.spec import ArticleSpec
 from haltung.records import Segment
 
@@ -131,6 +144,52 @@ def test_predictions_do_not_depend_on_order_and_company(bert: Path, sequence: st
     for other in (_logs(model, shuffled), one_by_one, two_calls, _logs(model, rows)):
         for name, values in expected.items():
             np.testing.assert_allclose(other[name], values, atol=1e-5)
+
+
+FAMILIES = {
+    "bert": BertConfig,
+    "roberta": RobertaConfig,
+    "xlm-roberta": XLMRobertaConfig,
+    "camembert": CamembertConfig,
+    "electra": ElectraConfig,
+}
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str) -> None:
+    """With every encoder that may read so, whatever its positions begin with: no sentence attends
+    to one beside it.
+    """
+    torch.manual_seed(1)
+    config = FAMILIES[family](
+        vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=48,
+        pad_token_id=1, embedding_size=32,
+    )  # fmt: skip
+    encoder = AutoModel.from_config(config, attn_implementation=attention).eval()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.mul_(3.0)  # so that every token counts
+    network = ArticleNetwork(encoder, {"topic": 2}, "transformer", 1, 8)
+    rng = random.Random(1)
+    rows = [
+        Tokens(ids, [0] * len(ids), [1] * len(ids)) for ids in ([rng.randrange(5, 99) for _ in range(n)] for n in (3, 40, 17, 9, 2, 30, 25))
+    ]
+    packed = pack(rows, 1, with_types=False, first=first_position(config))
+    assert len(packed.ids) < len(rows)
+    with torch.no_grad():
+        together = network.vectors(packed)
+        alone = [pool(hidden_states(encoder, view), view, "mean")[0] for view in (collate([row], 1, with_types=False) for row in rows)]
+    torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
+    assert float((together[1:] - together[:-1]).abs().amax(dim=1).min()) > 0.05
+
+
+def test_an_encoder_that_cannot_read_so_is_refused(tmp_path: Path, bert: Path) -> None:
+    """With the families that can, and what to take instead."""
+    AutoTokenizer.from_pretrained(bert).save_pretrained(tmp_path)
+    AutoModel.from_config(DistilBertConfig(vocab_size=300, dim=32, n_layers=1, n_heads=2, hidden_dim=64)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"families bert, roberta, .*, not distilbert; take model=network"):
+        build(tiny.encoder(tmp_path), ArticleSpec(max_length=32), tiny.scheme())
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)

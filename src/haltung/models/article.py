@@ -169,7 +169,7 @@ def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme) -> ArticleModel:
     ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
-    if (family := body.config.model_type) not in _FAMILIES:
+    if (family := str(body.config.model_type)) not in _FAMILIES:  # type: ignore[union-attr]
         raise UserError(f"model=article reads with encoders of the families {listed(_FAMILIES)}, not {family}; take model=network")
     return ArticleModel(_network(body, scheme, spec), tokenizer, scheme, spec, encoder)
 

@@ -151,7 +151,7 @@ class ArticleNetwork(nn.Module):
         own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
         least = torch.finfo(torch.bfloat16).min
         mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, least)
-        states = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
+        states: Tensor = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
         tokens, sentence = states.float().reshape(-1, states.shape[-1]), part.sentence.reshape(-1)
         is_token = sentence >= 0
         sums = tokens.new_zeros(len(part.lengths), tokens.shape[-1]).index_add(0, sentence[is_token], tokens[is_token])
