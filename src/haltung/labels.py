@@ -20,6 +20,9 @@ from haltung.errors import UserError, listed, nearest
 
 KINDS = ("single", "multi")
 
+# The task whose labels dyads have, and its label for none.
+STANCE, NEUTRAL = "stance", "neutral"
+
 # Columns of a corpus and words of the configs, which are no names for tasks.
 RESERVED = ("id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "split", "probabilities", "default", "mean")
 

@@ -11,6 +11,9 @@ from haltung.labels import Scheme
 if TYPE_CHECKING:
     from datasets import Features
 
+# A stretch of a text: the positions of its first character and behind its last.
+Span = tuple[int, int]
+
 # A task's label: one id, several ids (multi-label), or None if the row has none for the task.
 Answer = str | tuple[str, ...] | None
 
@@ -98,12 +101,31 @@ def well_formed(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class ActorAnswer:
+    """How probably somebody is source and target of a segment's dyads, in each role.
+
+    ``code`` is "" for nobody, ``spans`` are where the segment names the actor, and ``source`` and
+    ``target`` have a probability for each role (see ``haltung.actors.candidates``).
+    """
+
+    code: str
+    spans: tuple[Span, ...]
+    source: Mapping[str, float]
+    target: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """A classifier's output for one segment: label(s) per task, and all probabilities."""
+    """A classifier's output for one segment: label(s) per task, and all probabilities.
+
+    ``actors`` is who may be a side of its dyads, nobody first; none from a model that reads no
+    actors, and of a segment in whose article nobody is named.
+    """
 
     id: str
     labels: Mapping[str, str | tuple[str, ...]]
     probabilities: Mapping[str, Mapping[str, float]]
+    actors: tuple[ActorAnswer, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return ``{"id": …, "topic": …, "stance": …, "probabilities": {"topic": {…}, …}}``."""

@@ -31,7 +31,8 @@ from haltung.errors import UserError
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build, units
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.network import ArticleNetwork, collate, hidden_states, pack, pool
+from haltung.models.article_network import ArticleNetwork, means, pack
+from haltung.models.network import collate, hidden_states, pool
 from haltung.models.neural import first_position
 from haltung.models.spec import ArticleSpec
 from haltung.records import Segment
@@ -178,7 +179,7 @@ def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str
     packed = pack(rows, 1, with_types=False, first=first_position(config))
     assert len(packed.ids) < len(rows)
     with torch.no_grad():
-        together = network.vectors(packed)
+        together = means(network.states(packed), packed)
         alone = [pool(hidden_states(encoder, view), view, "mean")[0] for view in (collate([row], 1, with_types=False) for row in rows)]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
     assert float((together[1:] - together[:-1]).abs().amax(dim=1).min()) > 0.05

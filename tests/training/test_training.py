@@ -206,11 +206,11 @@ def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path:
     recipe, scheme = Training(**{**vars(RECIPE), **changes}), tiny.scheme()  # type: ignore[arg-type]
     model = build(tiny.encoder(bert), SPEC, scheme)
     rows = _Rows(model, tiny.segments(40), recipe, 1)
-    trainer = _Trainer(rows, [], recipe, _arguments(recipe, tmp_path, 1, len(rows)), lambda point: None)
+    trainer = _Trainer(rows, [], recipe, _arguments(recipe, tmp_path, 1, -(-len(rows) // rows.size)), lambda point: None)
     model.network.eval()
     inputs = rows.collate(list(range(16)))
     with torch.no_grad():
-        logits = model.network(rows.inputs(inputs["inputs"])[0])
+        logits = rows.logits(model.network, inputs)[0]
         value = trainer.compute_loss(model.network, inputs)
     expected = plain = torch.zeros(())
     for task in scheme:
@@ -376,7 +376,7 @@ def test_gold_labels_stand_beside_the_logits_of_their_sentences(bert: Path) -> N
         batch = examples.collate(chosen)
         order = [row for unit in chosen for row in examples.units[unit].rows if row is not None]
         with torch.no_grad():
-            found = model.network(examples.inputs(batch["inputs"])[0])["stance"].softmax(dim=-1)
+            found = examples.logits(model.network, batch)[0]["stance"].softmax(dim=-1)
         torch.testing.assert_close(found, expected[order], atol=1e-5, rtol=0)
         assert batch["gold"]["stance"].tolist() == [model.scheme["stance"].index(str(rows[row].labels["stance"])) for row in order]
 

@@ -12,10 +12,9 @@ from importlib import resources
 from itertools import pairwise
 from statistics import pstdev
 
+from haltung.labels import NEUTRAL
 from haltung.records import Segment
 
-# What a scheme calls the absence of a stance.
-NEUTRAL = "neutral"
 
 # Shorter articles have no room for several stances.
 LONG_ARTICLE = 8

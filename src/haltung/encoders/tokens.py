@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from haltung.errors import UserError
@@ -21,15 +22,24 @@ _MIN_CONTEXT = 4
 
 @dataclass(frozen=True)
 class Tokens:
-    """One input of the encoder; ``own`` is 1 at the tokens of the segment's text, else 0."""
+    """One input of the encoder; ``own`` is 1 at the tokens of the segment's text, else 0.
+
+    ``ends`` are where the tokens of the text end in it, one of them for each 1 in ``own``.
+    """
 
     ids: list[int]
     types: list[int]
     own: list[int]
+    ends: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of tokens."""
         return len(self.ids)
+
+    def within(self, start: int, end: int) -> range:
+        """Return which tokens stand for the text's characters ``[start, end)``."""
+        first = self.own.index(1) if 1 in self.own else 0
+        return range(first + bisect_right(self.ends, start), first + min(bisect_left(self.ends, end) + 1, len(self.ends)))
 
 
 def encode(
@@ -50,22 +60,24 @@ def encode(
 
     targets = ids_of([_before(segment.target, "target" in reads, prefix) for segment in segments])
     contexts = ids_of([_before(segment.context, "context" in reads, prefix) for segment in segments])
-    texts = ids_of([segment.text for segment in segments])
+    encodings = backend.encode_batch([well_formed(segment.text) for segment in segments], add_special_tokens=False)
+    texts = [one.ids for one in encodings]
     prefixed = ids_of([prefix + segment.text for segment in segments]) if prefix else texts
     # The number of special tokens differs: `<s> A </s>` has two, `[CLS] A [SEP] B [SEP]` three.
     alone, paired = sum(map(len, around.single)), sum(map(len, around.pair))
     out = []
-    for text, target, context, whole in zip(texts, targets, contexts, prefixed, strict=True):
+    for text, target, context, whole, encoding in zip(texts, targets, contexts, prefixed, encodings, strict=True):
+        ends = [end for _, end in encoding.offsets]
         room = max_length - paired
         # A text that fills the input is read without context: a few tokens of it are not worth
         # the end of the text.
         if not target and (not context or room - len(text) < _MIN_CONTEXT):
-            out.append(around.alone(whole[: max_length - alone]))
+            out.append(around.alone(whole[: max_length - alone], [0] * (len(whole) - len(text)) + ends))
             continue
         text = text[: max(1, room - min(len(target), max_length // 2))]
         target = target[: room - len(text)]
         context = context[max(0, len(context) - (room - len(text) - len(target))) :]
-        out.append(around.behind([*target, *context], text))
+        out.append(around.behind([*target, *context], text, ends))
     return out
 
 
@@ -81,13 +93,13 @@ class Template:
     pair: tuple[list[int], list[int], list[int]]
     pair_types: list[int]
 
-    def alone(self, text: list[int]) -> Tokens:
-        """Return the input of one text."""
-        return _joined([self.single[0], text, self.single[1]], self.single_types, own=1)
+    def alone(self, text: list[int], ends: Sequence[int] = ()) -> Tokens:
+        """Return the input of one text, given where its tokens end."""
+        return _joined([self.single[0], text, self.single[1]], self.single_types, 1, ends)
 
-    def behind(self, before: list[int], text: list[int]) -> Tokens:
-        """Return the input of a text and what precedes it."""
-        return _joined([self.pair[0], before, self.pair[1], text, self.pair[2]], self.pair_types, own=3)
+    def behind(self, before: list[int], text: list[int], ends: Sequence[int] = ()) -> Tokens:
+        """Return the input of a text and what precedes it, given where the text's tokens end."""
+        return _joined([self.pair[0], before, self.pair[1], text, self.pair[2]], self.pair_types, 3, ends)
 
 
 def template(tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -113,11 +125,12 @@ def _before(part: str, is_read: bool, prefix: str) -> str:
     return prefix + part if is_read and part.strip() else ""
 
 
-def _joined(pieces: Sequence[list[int]], types: Sequence[int], own: int) -> Tokens:
+def _joined(pieces: Sequence[list[int]], types: Sequence[int], own: int, ends: Sequence[int]) -> Tokens:
     return Tokens(
         [one for piece in pieces for one in piece],
         [kind for piece, kind in zip(pieces, types, strict=True) for _ in piece],
         [int(index == own) for index, piece in enumerate(pieces) for _ in piece],
+        list(ends[: len(pieces[own])]),
     )
 
 

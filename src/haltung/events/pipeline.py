@@ -15,13 +15,13 @@ from pathlib import Path
 from haltung.actors.finder import Actors, Mention
 from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
-from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad, Span
+from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad
 from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
 from haltung.models import bundle
 from haltung.models.predictor import Predictor
-from haltung.records import Prediction, Segment, context
+from haltung.records import Prediction, Segment, Span, context
 
 # The context that models are trained with: the headline, the lead, and the sentence before.
 BEFORE, LEAD = 1, True

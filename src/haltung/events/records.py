@@ -11,10 +11,7 @@ from typing import Any, Protocol, TextIO
 from haltung.actors.finder import Mention
 from haltung.events.text.boilerplate import Removed
 from haltung.events.text.read import Article, Language
-from haltung.records import Dyad, Prediction, Segment
-
-# A stretch of a text: the positions of its first character and behind its last.
-Span = tuple[int, int]
+from haltung.records import Dyad, Prediction, Segment, Span
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration
 from haltung.records import MULTI_THRESHOLD, Prediction, Segment
+
+if TYPE_CHECKING:
+    from haltung.actors.finder import Actors
 
 
 class Predictor(Protocol):
@@ -33,6 +36,17 @@ class Predictor(Protocol):
     def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
         """Return a prediction for each segment, in order."""
         return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
+
+
+@runtime_checkable
+class ReadsActors(Protocol):
+    """What predicts actors too: who may be a side of a segment's dyads (``Prediction.actors``)."""
+
+    actors: Actors | None
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
+        """Return a prediction for each segment; ``stances`` are the true ones, if they are known."""
+        ...
 
 
 class Model(Predictor, Protocol):

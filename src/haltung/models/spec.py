@@ -96,11 +96,13 @@ class ArticleSpec(NetworkSpec):
         sequence: the network over the sentences: ``transformer`` or ``lstm`` (bidirectional).
         layers: its number of layers.
         window: the most sentences that are read together; longer articles are cut.
+        dyads: whether sources and targets are learned too, from a corpus that has dyads.
     """
 
     sequence: str = "transformer"
     layers: int = 2
     window: int = 32
+    dyads: bool = True
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for an unknown or impossible value."""

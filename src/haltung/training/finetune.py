@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import score
-from haltung.labels import Scheme
+from haltung.labels import STANCE, Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
-from haltung.models.network import ArticleBatch, Batch, Packed
+from haltung.models.article_network import ActorBatch, ArticleBatch, Packed
+from haltung.models.network import Batch
 from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.training.losses import class_weights, loss, targets
+from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
 from haltung.training.recipe import Training
 
 # Newer releases of transformers have another name for it, and warn about the old one.
@@ -83,11 +84,12 @@ def finetune(
     set_seed(seed)
     examples: _Rows | _Units
     if isinstance(spec, ArticleSpec):
-        examples = _Units(article.build(encoder, spec, scheme), train, training, seed)
+        dyads = spec.dyads and any(segment.dyads for segment in train)
+        examples = _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
     else:
         examples = _Rows(build(encoder, spec, scheme), train, training, seed)
     model = examples.model
-    trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, len(train)), report)
+    trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, -(-len(train) // examples.size)), report)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - began
@@ -142,7 +144,7 @@ class _Rows(Dataset[int]):
         self.model, self.bare, self.seed = model, training.context_dropout, seed
         self.encoded: list[list[Tokens]] = model.encode(segments)
         self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if self.bare else []
-        self.gold = {task.name: targets(segments, task) for task in model.scheme}
+        self.gold, self.size = {task.name: targets(segments, task) for task in model.scheme}, training.batch_size
         lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
         self.sampler = _BatchSampler(training.batch_size * training.accumulation, lengths, seed, training.group_by_length)
         self.tokens_read = self.encoded
@@ -170,23 +172,25 @@ class _Rows(Dataset[int]):
             "gold": {name: gold[rows] for name, gold in self.gold.items()},
         }
 
-    def inputs(self, batch: Sequence[Any]) -> tuple[list[Batch], int]:
-        """Return what the network reads, and the number of its tokens."""
-        views = [Batch(*view) for view in batch]
-        return views, sum(int(view.mask.sum()) for view in views)
+    def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
+        """Return the logits of each task, no further loss, and the number of tokens."""
+        views = [Batch(*view) for view in batch["inputs"]]
+        return network(views), 0.0, sum(int(view.mask.sum()) for view in views)
 
 
 class _Units(Dataset[int]):
     """The train split as articles, in batches of about as many sentences as the batch size.
 
     In each epoch a new random share of the articles falls apart into single sentences, without
-    headline or context, so that the model learns to read them alone too.
+    headline or context, so that the model learns to read them alone too. A batch has room for a
+    whole window. The actors of half of the sentences are sought for their true stance, of the rest
+    for those that the model finds likely.
     """
 
     def __init__(self, model: ArticleModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
         self.model, self.segments, self.bare, self.seed = model, segments, training.context_dropout, seed
         self.gold = {task.name: targets(segments, task) for task in model.scheme}
-        self.size = training.batch_size
+        self.size = max(training.batch_size, model.spec.window)
         self.tokens: dict[int, Tokens] = dict(enumerate(model.encode(segments)))
         self.headlines: dict[str, Tokens] = {}
         self.sampler = _Batches(self)
@@ -203,8 +207,8 @@ class _Units(Dataset[int]):
         chance = random.Random(self.seed * 100_003 + epoch)
         names = dict.fromkeys(segment.article or segment.id for segment in self.segments)
         alone = {name: chance.random() < self.bare for name in names}
-        window = min(self.model.spec.window, self.size)
-        self.units = article.units(self.segments, window, lambda name: alone[name])
+        self.units = article.units(self.segments, self.model.spec.window, lambda name: alone[name], self.model.actors)
+        self.told = [chance.random() < 0.5 for _ in self.segments]
         order = list(range(len(self.units)))
         chance.shuffle(order)
         self.sampler.batches = [[] for _ in range(-(-len(self.segments) // self.size))]
@@ -217,14 +221,31 @@ class _Units(Dataset[int]):
 
     def collate(self, chosen: list[int]) -> dict[str, Any]:
         """Return the batch as plain tuples, since the Trainer can't move named ones."""
-        articles, rows = self.model.articles([self.units[unit] for unit in chosen], [self._tokens(self.units[unit]) for unit in chosen])
-        parts = [tuple(part) for part in articles.parts]
-        return {"inputs": (parts, *articles[1:]), "gold": {name: gold[rows] for name, gold in self.gold.items()}}
+        read = [self.units[unit] for unit in chosen]
+        articles, rows = self.model.articles(read, [self._tokens(unit) for unit in read], self._has_dyads)
+        out = {
+            "inputs": ([tuple(part) for part in articles.parts], *articles[1:5], articles.actors and tuple(articles.actors)),
+            "gold": {name: gold[rows] for name, gold in self.gold.items()},
+        }
+        if articles.actors is not None:
+            named = [of for unit in read for row, of in zip(unit.rows, unit.named, strict=True) if of and self._has_dyads(row)]
+            asked = [rows[place] for place in articles.actors.rows]
+            both = [actor_targets(of, self.segments[row].dyads) for row, of in zip(asked, named, strict=True)]
+            out["sides"] = torch.stack(both, dim=1) if both else None
+            out["stances"] = self.model.one_hot([str(self.segments[row].labels[STANCE]) for row in rows])
+            out["stances"] *= torch.tensor([self.told[row] for row in rows]).unsqueeze(1)
+        return out
 
-    def inputs(self, batch: Sequence[Any]) -> tuple[ArticleBatch, int]:
-        """Return what the network reads, and the number of its tokens."""
-        articles = ArticleBatch([Packed(*part) for part in batch[0]], *batch[1:])
-        return articles, sum(int(part.lengths.sum()) for part in articles.parts)
+    def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
+        """Return the logits of each task, the loss of dyads, and the number of tokens."""
+        parts, *tensors, actors = batch["inputs"]
+        articles = ArticleBatch([Packed(*part) for part in parts], *tensors, ActorBatch(*actors) if actors else None)
+        logits, sides = network(articles, batch.get("stances"))
+        tokens = sum(int(part.lengths.sum()) for part in articles.parts)
+        return logits, 0.0 if sides is None else actor_loss(sides, batch["sides"]), tokens
+
+    def _has_dyads(self, row: int | None) -> bool:
+        return row is not None and bool(self.segments[row].dyads)
 
     def _tokens(self, unit: article.Unit) -> list[Tokens]:
         out = []
@@ -325,12 +346,11 @@ class _Trainer(Trainer):
         return self.optimizer
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        read, tokens = self.examples.inputs(inputs["inputs"])
+        logits, further, tokens = self.examples.logits(model, inputs)
         if model.training:
             self.tokens += tokens
-        logits: dict[str, Tensor] = model(read)
         weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
-        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing)
+        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing) + further
         return (value, logits) if return_outputs else value
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -353,9 +373,8 @@ def _point(entry: dict[str, Any]) -> Point:
     return {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
 
 
-def _arguments(training: Training, folder: Path, seed: int, rows: int) -> TrainingArguments:
+def _arguments(training: Training, folder: Path, seed: int, batches: int) -> TrainingArguments:
     cuda = torch.cuda.is_available()
-    batches = -(-rows // training.batch_size)
     steps = max(1, -(-batches // training.accumulation))
     half = training.precision == "bf16" or (training.precision == "auto" and has_bf16(torch.device("cuda" if cuda else "cpu")))
     checkpointing: dict[str, Any] = {_CHECKPOINTING: True} if training.gradient_checkpointing else {}

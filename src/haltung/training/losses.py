@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from haltung.actors.candidates import ITSELF, ROLES, Candidate, gold_roles
 from haltung.labels import Scheme, Task
-from haltung.records import Segment
+from haltung.models.article_network import SLOTS
+from haltung.records import Dyad, Segment
 
 # The target of a row that is not labelled for a task.
 UNLABELLED = -100
@@ -74,3 +76,27 @@ def loss(
             # Keeps the graph connected, so that backward works for a batch without any label.
             total = total + scores.sum() * 0.0
     return total
+
+
+def actor_targets(named: Sequence[Candidate], dyads: Sequence[Dyad]) -> Tensor:
+    """Return the gold probability of each candidate in each role, ``[2, SLOTS * roles]`` float32.
+
+    Several sources or targets are equally probable. A side whose codes no candidate has is 0
+    throughout, which ``actor_loss`` leaves out.
+    """
+    out = torch.zeros(2, SLOTS * len(ROLES))
+    for side, name in enumerate(("source", "target")):
+        codes = list(dict.fromkeys(code for code in (getattr(dyad, name) for dyad in dyads) if code))
+        found, _ = gold_roles(named, codes)
+        for candidate, role in found if codes else [(0, ITSELF)]:
+            out[side, candidate * len(ROLES) + ROLES.index(role)] = 1 / max(1, len(found))
+    return out
+
+
+def actor_loss(sides: Tensor, gold: Tensor) -> Tensor:
+    """Return the mean cross-entropy of sources and targets, a scalar.
+
+    ``sides`` are log-probabilities, ``[2, sentences, SLOTS * roles]``, as ``gold`` is probabilities.
+    """
+    known = gold.sum(dim=-1) > 0
+    return -(gold * sides).sum() / known.sum().clamp(min=1)

@@ -6,15 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from haltung.actors.candidates import ROLES, code_as
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.evaluation.metrics import minimal_pairs
 from haltung.evaluation.metrics.dyads import PARTS, WHOLE
-from haltung.events.dyads.features import ITSELF, ROLES, STATE, Candidate
-from haltung.events.dyads.model import DyadModel, choose
+from haltung.events.dyads.model import choose
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
-from haltung.models.predictor import Predictor
+from haltung.labels import STANCE
+from haltung.models.predictor import Predictor, ReadsActors
 from haltung.records import Dyad, Prediction, Segment
 
 T = TypeVar("T")
@@ -49,28 +50,21 @@ class GoldArticles:
         """The article of each segment, for a bootstrap by article."""
         return [segment.article or segment.id for segment in self.segments]
 
+    @property
+    def predictions(self) -> list[Prediction]:
+        """The prediction of each segment."""
+        return self.in_order(article.predictions for article in self.articles)
+
     def in_order(self, by_article: Iterable[Sequence[T]]) -> list[T]:
         """Return what each article has for its segments in the order of all segments."""
         pairs = (pair for indices, rows in zip(self.indices, by_article, strict=True) for pair in zip(indices, rows, strict=True))
         return [row for _, row in sorted(pairs, key=lambda pair: pair[0])]
 
 
-@dataclass(frozen=True)
-class CandidateAnswers:
-    """The candidates of one segment, the dyad model's answers about them, and its stances."""
-
-    candidates: tuple[Candidate, ...]
-    answers: tuple[Prediction, ...]
-    stances: Mapping[str, float]
-
-    @property
-    def codes(self) -> set[str]:
-        """All codes that an answer could give."""
-        return {candidate.code_as(label) for candidate in self.candidates for label in (ITSELF, STATE, *ROLES)}
-
-
-def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> GoldArticles:
+def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stances_given: bool = False) -> GoldArticles:
     """Label the segments and find their actors, article by article (minimal pairs one by one).
+
+    With ``stances_given`` the stances are the true ones.
 
     Raises:
         UserError: no segment has dyads.
@@ -81,13 +75,25 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors) -> G
     by_article: dict[str, list[int]] = {}
     for index, segment in enumerate(segments):
         by_article.setdefault(segment.id if alone or not segment.article else segment.article, []).append(index)
-    predictions = predictor.predict(segments)
+    predictions = _with_stances(segments, predictor) if stances_given else predictor.predict(segments)
     articles = []
     for indices in by_article.values():
         members = [segments[index] for index in indices]
-        headline, *mentions = actors.article([members[0].context, *(segment.text for segment in members)], members[0].date)
+        headline, *mentions = actors.article([members[0].headline, *(segment.text for segment in members)], members[0].date)
         articles.append(LabelledArticle(members, mentions, [predictions[index] for index in indices], headline))
     return GoldArticles(tuple(segments), tuple(articles), tuple(map(tuple, by_article.values())))
+
+
+def _with_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
+    true = [str(segment.labels[STANCE]) for segment in segments]
+    reads = predictor.predict(segments, stances=true) if isinstance(predictor, ReadsActors) else predictor.predict(segments)
+    return [
+        replace(
+            one, labels={**one.labels, STANCE: stance},
+            probabilities={**one.probabilities, STANCE: {label: float(label == stance) for label in one.probabilities[STANCE]}},
+        )
+        for one, stance in zip(reads, true, strict=True)
+    ]  # fmt: skip
 
 
 def found_by(finder: DyadFinder, gold: GoldArticles) -> list[list[Dyad]]:
@@ -95,35 +101,28 @@ def found_by(finder: DyadFinder, gold: GoldArticles) -> list[list[Dyad]]:
     return gold.in_order([[one.dyad for one in row] for row in finder.find(article)] for article in gold.articles)
 
 
-def answers(gold: GoldArticles, model: DyadModel) -> list[CandidateAnswers]:
-    """Return the model's answers about all segments, on which several thresholds can be tried."""
-    questions = gold.in_order(model.questions(article) for article in gold.articles)
-    stances = gold.in_order([prediction.probabilities["stance"] for prediction in article.predictions] for article in gold.articles)
-    rows = [row for one in questions for row in one.segments]
-    predicted = iter(model.predictor.predict(rows) if rows else [])
-    return [
-        CandidateAnswers(one.candidates, tuple(next(predicted) for _ in one.segments), of_segment)
-        for one, of_segment in zip(questions, stances, strict=True)
-    ]
-
-
-def chosen(given: Sequence[CandidateAnswers], thresholds: Thresholds) -> list[list[ScoredDyad]]:
+def chosen(gold: GoldArticles, thresholds: Thresholds) -> list[list[ScoredDyad]]:
     """Return the dyads of each segment with these thresholds."""
-    return [choose(one.candidates, one.answers, one.stances, thresholds) for one in given]
+    return [choose(one.actors, one.probabilities["stance"], thresholds) for one in gold.predictions]
 
 
-def tune(gold: GoldArticles, given: Sequence[CandidateAnswers], start: Thresholds | None = None) -> tuple[Thresholds, float]:
+def codes(prediction: Prediction) -> set[str]:
+    """Return all codes that a side of the segment's dyads could have."""
+    return {code_as(one.code, role) for one in prediction.actors if one.code for role in ROLES}
+
+
+def tune(gold: GoldArticles, start: Thresholds | None = None) -> tuple[Thresholds, float]:
     """Return the thresholds with the highest mean F1 of ``AIMS``, and that mean.
 
     ``gold`` is a split that is neither trained on nor reported. The search begins at ``start`` and
     goes number by number over ``GRID``.
     """
     best = start or Thresholds()
-    high = _aim(gold.dyads, chosen(given, best))
+    high = _aim(gold.dyads, chosen(gold, best))
     for name, value in [(name, value) for _ in range(_ROUNDS) for name, values in GRID.items() for value in values]:
         # Each number is tried on the best of those before it.
         trial = replace(best, **{name: value})
-        aim = _aim(gold.dyads, chosen(given, trial))
+        aim = _aim(gold.dyads, chosen(gold, trial))
         if aim > high:
             best, high = trial, aim
     return best, high

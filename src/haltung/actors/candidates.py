@@ -1,0 +1,177 @@
+"""Who may be a side of a sentence's dyads, and what word order, case and distance say of each.
+
+A candidate may be named in the sentence or before it. Who acts in the name of a state often has no
+name that a table could hold ("die Demonstranten", "das Gericht"), so a side of a dyad is a
+candidate in one of several roles: itself, its state, or somebody inside it (``ROLES``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from haltung.actors.finder import Mention
+from haltung.actors.matching import state_of
+from haltung.actors.word_order import ends
+from haltung.records import Span
+
+# No sentence has more candidates.
+MAX_CANDIDATES = 6
+
+# What a candidate may be a side as: itself, its state, or somebody inside that, whose code has one
+# of these endings.
+ITSELF, STATE = "itself", "state"
+ENDINGS: Mapping[str, str] = {
+    "opposition": "OPP", "region": "REG", "governing_party": "GOVPARTY", "armed_group": "REB", "people": "CIV", "media": "MED",
+    "judiciary": "JUD", "business": "BUS",
+}  # fmt: skip
+ROLES = (ITSELF, STATE, *ENDINGS)
+_ROLE_OF = {ending: role for role, ending in ENDINGS.items()}
+
+# How many words before a name may hold its preposition and article.
+_WINDOW = 3
+# A name that begins before this character is at the beginning of the sentence.
+_BEGINNING = 30
+# Numbers of sentences and ranks are told apart up to this one.
+_FAR = 5
+
+_PREPOSITIONS = re.findall(
+    r"\w+", "von vom durch gegen gegenüber mit an am für vor nach in im aus bei zu zum zur über laut auf um unter zwischen seit wegen trotz"
+)
+_ARTICLES = re.findall(r"\w+", "der die das den dem des ein eine einen einem einer eines")
+_TOKEN = re.compile(r"[\w-]+|[„“,.:]")
+# Openings that refer to the sentence before.
+_OPENING = re.compile(r"„?(Er|Sie|Es|Dies\w*|Der|Die|Das|Ihr\w*|Sein\w*|Zudem|Auch|Außerdem)\b")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A possible side of a sentence's dyads, by its code.
+
+    ``spans`` are where the sentence names it, ``before`` is the last sentence before that does, by
+    its number in the article, and where there. ``cues`` are words about it that a model can weigh:
+    its kind, rank and preposition, who acts by word order, and so on.
+    """
+
+    code: str
+    spans: tuple[Span, ...] = ()
+    before: tuple[int, Span] | None = None
+    cues: tuple[str, ...] = ()
+
+
+def base(code: str) -> str:
+    """Return the state or organisation of a code: ``PSE`` of ``PSE-REB``."""
+    return code.split("-")[0]
+
+
+def code_as(code: str, role: str) -> str:
+    """Return the code of the actor that a candidate is in a role: ``PSE-CIV`` for ``people``."""
+    if role == ITSELF:
+        return code
+    return base(code) + (f"-{ENDINGS[role]}" if role in ENDINGS else "")
+
+
+def candidates(
+    texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int, most: int = MAX_CANDIDATES
+) -> tuple[Candidate, ...]:
+    """Return nobody and who may act in an article's sentence ``number``; none if nobody is named.
+
+    These are at most ``most``, likeliest first: the actors of the sentence in their order, then those of the sentence before, of the
+    lead, and of the sentences between, from the nearest on. The last one is the state that the
+    article names most, since many domestic events name no state. A headline counts as a sentence.
+    """
+    named: dict[str, list[Mention]] = {}
+    for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):
+        named.setdefault(mention.code, []).append(mention)
+    before: dict[str, tuple[int, Span]] = {}
+    for index in range(number - 1, -1, -1):
+        for mention in reversed(mentions[index]):
+            before.setdefault(mention.code, (index, (mention.start, mention.end)))
+    nearest = [mention.code for index in [number - 1, 0, *range(number - 2, 0, -1)] if number for mention in reversed(mentions[index])]
+    codes = list(dict.fromkeys([*named, *nearest]))[:most]
+    main = _main(mentions)
+    if main is not None and all(base(code) != main for code in codes):
+        codes = [*codes[: most - 1], main]
+    order = _word_order(texts, mentions, number)
+    sentence = _sentence_cues(texts[number], len(named))
+    out = [Candidate("", cues=("nobody", f"nobody of {len(codes)}", *(f"nobody {cue}" for cue in sentence)))] if codes else []
+    for rank, code in enumerate(codes, start=1):
+        here = named.get(code, [])
+        spans = tuple(sorted((one.start, one.end) for one in here))
+        cues = [*sentence, f"rank {rank}", f"rank {rank} of {len(codes)}", f"role {_role(code)}"]
+        cues += [f"named {min(len(here), 2)}", *(cue for cue, actors in order.items() if code in actors)]
+        if here:
+            cues += [f"kind {here[0].kind}", *(["place"] if here[0].place else []), *([f"head {here[0].head}"] if here[0].head else [])]
+            cues += _name_cues(texts[number], spans[0])
+        cues.append(f"before {min(number - before[code][0], _FAR)}" if code in before else "not before")
+        cues += [cue for cue, true in (("main state", base(code) == main), ("same state", _others(code, codes))) if true]
+        out.append(Candidate(code, spans, before.get(code), tuple(cues)))
+    return tuple(out)
+
+
+def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[tuple[int, str]], list[str]]:
+    """Return which candidate gold codes are, as what, and the codes that none can be.
+
+    A code that is a candidate is ``itself``; any other is a role of the first candidate of the same
+    state.
+    """
+    found, missed = [], []
+    for code in codes:
+        same = next((index for index, one in enumerate(named) if one.code == code), None)
+        host = same if same is not None else next((index for index, one in enumerate(named) if base(one.code) == base(code)), None)
+        ending = code.partition("-")[2]
+        role = ITSELF if same is not None else _ROLE_OF.get(ending) if ending else STATE
+        if host is None or role is None:
+            missed.append(code)
+        else:
+            found.append((host, role))
+    return found, missed
+
+
+def _role(code: str) -> str:
+    return code.partition("-")[2] or ("state" if state_of(code) else "organisation")
+
+
+def _others(code: str, codes: Sequence[str]) -> bool:
+    return any(base(other) == base(code) for other in codes if other != code)
+
+
+def _sentence_cues(text: str, named: int) -> list[str]:
+    """Return how a sentence continues the one before, whether it quotes, how many it names."""
+    opening = _OPENING.match(text)
+    return [f"of {min(named, _FAR)}", *([f"begins {opening[1]}"] if opening else []), *(["quotes"] if "“" in text else [])]
+
+
+def _name_cues(text: str, span: Span) -> list[str]:
+    """Return preposition, article and neighbours of a name."""
+    start, end = span
+    before, after = _TOKEN.findall(text[:start])[-_WINDOW:], _TOKEN.findall(text[end:])[:1]
+    preposition, article = _last(before, _PREPOSITIONS), _last(before, _ARTICLES)
+    cues = [f"behind {preposition}", f"article {article}", f"behind {preposition} {article}"]
+    cues += [f"left {word.lower()}" for word in before[-1:]] + [f"right {word.lower()}" for word in after]
+    quoted = text.count("„", 0, start) > text.count("“", 0, start)
+    return [*cues, *(["quoted"] if quoted else []), *(["at the beginning"] if start < _BEGINNING else [])]
+
+
+def _last(words: list[str], known: Sequence[str]) -> str:
+    return next((word.lower() for word in reversed(words) if word.lower() in known), "none")
+
+
+def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int) -> dict[str, set[str]]:
+    """Return source and target by word order, and the last source before, by their cues."""
+    source, target = ends(texts[number], mentions[number])
+    cues = {"acts by order": {source.code} if source else set(), "acted on by order": {target.code} if target else set()}
+    for index in range(number - 1, -1, -1):
+        last, _ = ends(texts[index], mentions[index])
+        if last is not None:
+            cues["acted before" if source else "acted before, none here"] = {last.code}
+            break
+    return cues
+
+
+def _main(mentions: Sequence[Sequence[Mention]]) -> str | None:
+    """Return the state that an article names most, the first of several."""
+    states = Counter(base(one.code) for sentence in mentions for one in sentence if one.kind not in ("organisation", "group", "media"))
+    return states.most_common(1)[0][0] if states else None
