@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from haltung.labels import Scheme
@@ -37,8 +37,8 @@ class Dyad:
 class Segment:
     """One labelled (or unlabelled) unit of text, with an id unique in its corpus.
 
-    ``labels`` has each task's answer, ``context`` what precedes the text in its article (headline
-    first, see ``context``). ``target`` is the question or entity that the stance is towards,
+    ``labels`` has each task's answer, ``context`` what precedes the text where that is not known by
+    article and ``position`` (see ``in_context``). ``target`` is the question or entity that the stance is towards,
     ``article`` a group that a split must not tear apart, ``date`` an ISO date, ``source`` a corpus
     or medium, ``split`` as given by the source, ``where`` file and line for messages; "" is none.
     ``position`` orders the segments of an article, below its ``headline``; a segment without one
@@ -81,15 +81,23 @@ def label_ids(answer: Answer) -> tuple[str, ...]:
     return (answer,) if isinstance(answer, str) else tuple(answer or ())
 
 
-def context(headline: str, earlier: Sequence[str], before: int, lead: bool) -> str:
-    """Return the headline, the lead, and the last ``before`` texts before a segment, none twice.
+def in_context(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments, those with a position in an article behind headline, lead, and neighbour.
 
-    ``earlier`` are all texts of the article before the segment, in order; with ``lead`` the first
-    one is included however far away it is. A ``headline`` may be "".
+    That is what models read that see one segment at a time: the headline, the article's first
+    segment, and the one before, none twice. A segment that has a context keeps it.
     """
-    window = list(earlier[-before:]) if before else []
-    first = [earlier[0]] if lead and len(earlier) > len(window) else []
-    return " ".join(part for part in (headline, *first, *window) if part)
+    articles: dict[str, list[int]] = {}
+    for row, segment in enumerate(segments):
+        if segment.article and segment.position is not None and not segment.context:
+            articles.setdefault(segment.article, []).append(row)
+    out = list(segments)
+    for rows in articles.values():
+        rows.sort(key=lambda row: segments[row].position or 0)
+        for number, row in enumerate(rows):
+            before = [segments[rows[index]].text for index in dict.fromkeys((0, number - 1)) if 0 <= index < number]
+            out[row] = replace(segments[row], context=" ".join(part for part in (segments[row].headline, *before) if part))
+    return out
 
 
 def well_formed(text: str) -> str:

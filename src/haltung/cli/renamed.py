@@ -6,6 +6,7 @@ They pass silently in stored runs; where a user gives one, a line on standard er
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,6 +41,10 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "haltung.corpus.readers.articles.Articles": {"most": "max_segments"},
 }
 
+# Arguments that readers had when they copied the context of each segment (see ``in_context``).
+_GONE = ("before", "lead")
+_GONE_KEY = re.compile(rf"corpus\.reader(?:\.parts\.\d+)?\.(?:{'|'.join(_GONE)})")
+
 # RealNews was a reader of the two stand-off corpora of its time; they are parts of a Union today:
 # file of the annotations below ``annotations``, file of the texts below ``sources``, kind. What it
 # read is the first round of annotation now.
@@ -53,7 +58,7 @@ _REAL_NEWS_PARTS = (
 CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
     "diplomacy": {"corpus.reader.most": ("corpus.reader.max_segments",)},
     "real_news": {
-        f"corpus.reader.{name}": tuple(f"corpus.reader.parts.{part}.{name}" for part in range(3)) for name in ("before", "lead", "on_error")
+        "corpus.reader.on_error": tuple(f"corpus.reader.parts.{part}.on_error" for part in range(3))
     },
 }
 _DEFAULT_CORPUS = "diplomacy"
@@ -90,8 +95,10 @@ def targets(node: Any, old: set[str] | None = None) -> Any:
         old.add(name)
     if _is_real_news(node):
         return {"_target_": target(_REAL_NEWS), "parts": _real_news(node)}
-    arguments = ARGUMENTS.get(target(name), {})
-    return {arguments.get(key, key): target(name) if key == "_target_" else targets(value, old) for key, value in node.items()}
+    arguments, gone = ARGUMENTS.get(target(name), {}), _GONE if ".readers." in name else ()
+    return {
+        arguments.get(key, key): target(name) if key == "_target_" else targets(value, old) for key, value in node.items() if key not in gone
+    }
 
 
 def _is_real_news(node: Any) -> bool:
@@ -101,7 +108,7 @@ def _is_real_news(node: Any) -> bool:
 def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     from haltung.files import shipped
 
-    common = {key: node[key] for key in ("before", "lead", "on_error") if key in node}
+    common = {key: node[key] for key in ("on_error",) if key in node}
     annotations = node.get("annotations") or shipped("data")
     reader, folder = {"_target_": "haltung.corpus.readers.standoff.Standoff"}, node.get("sources", ".")
     return [
@@ -120,6 +127,9 @@ def arguments(command: str, given: Sequence[str]) -> list[str]:
         prefix = name[: len(name) - len(name.lstrip("+~"))]
         old = name[len(prefix) :]
         new = keys.get(old, (old,))
+        if _GONE_KEY.fullmatch(old):
+            print(f"haltung: {old} has no effect any more: each model reads of an article what it was made for", file=sys.stderr)
+            continue
         if old in keys:
             _announce(old, " and ".join(new))
         current += [f"{prefix}{name}{sign}{value}" for name in new]

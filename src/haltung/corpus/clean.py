@@ -49,7 +49,7 @@ class CleaningRules:
             counts as one; 0 switches it off. Near duplicates with other labels stay: "lehnt ab"
             and "lehnt nicht ab" are what a model learns from.
         formulaic: shorter texts ("Das teilte er mit.") recur in news by nature; they are compared
-            only inside one article and with the same context.
+            only inside one article, with the same context, and without a position.
         conflicts: the same text (and target) with different labels, whatever the context: ``drop``
             all, ``keep_first``, or ``keep``. Rows labelled for different tasks do not contradict
             each other, and dyads are not compared.

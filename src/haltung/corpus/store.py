@@ -18,7 +18,7 @@ from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.files import recover, sha256
 from haltung.labels import Scheme, Task
-from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, label_ids
+from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, in_context, label_ids
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -104,7 +104,7 @@ class Prepared:
         return replace(self, scheme=labels.parse(self.manifest.scheme, str(self.folder / "manifest.json")))
 
     def segments(self, split: str) -> list[Segment]:
-        """Return the segments of a split.
+        """Return the segments of a split, each in its context (see ``in_context``).
 
         Raises ``UserError`` if there is no such split, or its file was replaced meanwhile.
         """
@@ -122,7 +122,7 @@ class Prepared:
             # A corpus that an older version has prepared has no headlines and positions.
             texts = {name: row[name] or "" for name in TEXT_COLUMNS}
             segments.append(Segment(**texts, labels=answers, dyads=dyads, split=split, position=row["position"]))
-        return segments
+        return in_context(segments)
 
 
 def load(folder: Path) -> Prepared:

@@ -21,10 +21,8 @@ from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
 from haltung.models import bundle
 from haltung.models.predictor import Predictor
-from haltung.records import Prediction, Segment, Span, context
+from haltung.records import Prediction, Segment, Span, in_context
 
-# The context that models are trained with: the headline, the lead, and the sentence before.
-BEFORE, LEAD = 1, True
 # How many segments are labelled together: enough to sort them by length, too few to wait for.
 _BATCH = 256
 
@@ -84,20 +82,15 @@ def segments_of(article: Article) -> ArticleSegments:
     """
     offset = article.body
     cleaned = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
-    segments: list[Segment] = []
-    texts: list[str] = []
-    for number, sentence in enumerate(cleaned.sentences):
+    segments = [
         # One character for one, so that positions in the segment stay those in the sentence.
-        text = re.sub(r"\s", " ", sentence.text)
-        before, name = context(article.headline, texts, BEFORE, LEAD), f"{article.id}-{number:02d}"
-        segments.append(
-            Segment(
-                name, text, context=before, article=article.id, date=article.date, source=article.source,
-                headline=article.headline, position=number,
-            )
-        )  # fmt: skip
-        texts.append(text)
-    return ArticleSegments(tuple(segments), cleaned.sentences, cleaned.removed)
+        Segment(
+            f"{article.id}-{number:02d}", re.sub(r"\s", " ", sentence.text), article=article.id, date=article.date, source=article.source,
+            headline=article.headline, position=number,
+        )
+        for number, sentence in enumerate(cleaned.sentences)
+    ]  # fmt: skip
+    return ArticleSegments(tuple(in_context(segments)), cleaned.sentences, cleaned.removed)
 
 
 def prepare(article: Article, actors: Actors) -> PreparedArticle:

@@ -14,7 +14,7 @@ from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow, check_unique
 from haltung.errors import UserError
 from haltung.labels import Scheme
-from haltung.records import Segment, context
+from haltung.records import Segment
 
 # The part of all articles for training, and that for training and dev together; the rest is test.
 TRAIN, DEV = 0.7, 0.8
@@ -24,16 +24,13 @@ TRAIN, DEV = 0.7, 0.8
 class Articles:
     """JSONL: ``{"article", "date", "genre", "title", "segments": [{"text", "topic", …}]}``.
 
-    ``path`` is a file or a folder of files. A segment's ``context`` is the title, with ``lead`` the
-    first segment, and up to ``before`` segments before it. The split follows from the article's id
-    alone (70 % train, 10 % dev, 20 % test), so that it never changes when others are added.
-    ``max_segments`` limits the corpus to whole articles with at most so many segments together, in
-    an order that also follows from their ids: a smaller limit gives a part of a larger.
+    ``path`` is a file or a folder of files. The split follows from the article's id alone (70 %
+    train, 10 % dev, 20 % test), so that it never changes when others are added. ``max_segments``
+    limits the corpus to whole articles with at most so many segments together, in an order that
+    also follows from their ids: a smaller limit gives a part of a larger.
     """
 
     path: str
-    before: int = 3
-    lead: bool = False
     max_segments: int | None = None
     source: str = "diplomacy"
     on_error: str = "stop"
@@ -45,8 +42,6 @@ class Articles:
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all segments of all articles (see ``Reader``)."""
-        if self.before < 0:
-            raise UserError(f"before is {self.before}; expected 0 or more")
         if self.max_segments is not None and self.max_segments < 1:
             raise UserError(f"max_segments is {self.max_segments}; expected at least 1, or null for all")
         intake = Intake(scheme, self.path, self.on_error)
@@ -76,7 +71,6 @@ class Articles:
             raise Fault("wrong_type", f"'segments' is {found}; expected a list of at least one segment", id)
         common = {"article": id, "date": article.date(), "genre": article.text("genre"), "source": self.source, "split": split_of(id)}
         title = article.text("title").strip()
-        earlier: list[str] = []
         for number, segment in enumerate(segments):
             where, made = f"{row.where}, segment {number + 1}", f"{id}-{number:02d}"
             with intake.row(where, made):
@@ -86,13 +80,10 @@ class Articles:
                     **segment,
                     **common,
                     "id": made,
-                    "context": context(title, earlier, self.before, self.lead),
                     "headline": title,
                     "position": number,
                 }
-                fields = Fields(data, {})
-                earlier.append(fields.text("text", required=True).strip())
-                intake.add(fields.segment(intake.scheme, where, made))
+                intake.add(Fields(data, {}).segment(intake.scheme, where, made))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, jso
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
-from haltung.records import context
 
 # Where to get the texts of each kind.
 PUBLIC = {
@@ -24,8 +23,6 @@ PUBLIC = {
     "bundestag": "the speeches are the files *.txt of github.com/mathias-goebel/plenarsitzungsprotokolle",
 }
 
-# Text between two annotated segments belongs to the context only if it may be one sentence.
-GAP = 300
 
 # "10022 - Neil Armstrong wird 75 (2005-08-05)"
 _TITLE = re.compile(r"^(?:\d+ - )?(?P<headline>.*?)(?: \((?P<date>\d{4}-\d{2}-\d{2})\))?$", re.DOTALL)
@@ -50,17 +47,12 @@ class Standoff:
     ``rounds`` keeps the segments of these rounds of annotation alone (null: all), so that metrics
     can be compared with those from before a corpus has grown.
 
-    The ``context`` of a segment is its article's headline and up to ``before`` texts before it: the
-    annotated segments, and what is between them if it is shorter than 300 characters; with ``lead``
-    also the first of them, however far away. 10kGNAD has no headlines; there the article's first
-    annotated segment, as a rule the lead, stands in. A speech's headline is who speaks.
+    10kGNAD has no headlines. A speech's headline is who speaks.
     """
 
     annotations: str
     texts: str
     kind: str = "gnad10"
-    before: int = 3
-    lead: bool = False
     rounds: Sequence[int] | None = None
     on_error: str = "stop"
     max_line_bytes: int = MAX_LINE_BYTES
@@ -80,8 +72,6 @@ class Standoff:
     def read(self, scheme: Scheme) -> Reading:
         """Read all annotations (see ``Reader``); texts other than those annotated are faults."""
         one_of("kind", self.kind, PUBLIC)
-        if self.before < 0:
-            raise UserError(f"before is {self.before}; expected 0 or more")
         annotations, *files = self.files()
         texts, articles = Path(self.texts).expanduser(), _articles(self.kind, files, annotations, self.max_line_bytes)
         intake = Intake(scheme, str(annotations), self.on_error)
@@ -93,7 +83,6 @@ class Standoff:
         if self.rounds is not None and not annotated:
             # Speeches came with the second round; in a union the other parts have the first.
             return Reading(())
-        contexts = _contexts(annotated, articles, self.before, self.lead)
         order = sorted(annotated, key=lambda span: (span.article, span.start, span.end))
         positions = {id(span): place for _, group in groupby(order, lambda span: span.article) for place, span in enumerate(group)}
         for span in annotated:
@@ -103,7 +92,6 @@ class Standoff:
                 data = {
                     **span.row.data,
                     "text": article.text[span.start : span.end],
-                    "context": contexts[span.start, span.end, span.article],
                     "article": f"{self.kind[0]}{span.article:04d}",
                     "headline": article.headline,
                     "position": positions[id(span)],
@@ -235,29 +223,3 @@ def _whole(data: Mapping[str, object], name: str, id: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise Fault("wrong_type", f"'{name}' is {kind(value)}; expected a whole number", id)
     return value
-
-
-def _contexts(
-    annotated: Sequence[_Annotation], articles: Mapping[int, _Article], before: int, lead: bool
-) -> dict[tuple[int, int, int], str]:
-    """Return the context of each span by its start, end and article."""
-    grouped: dict[int, list[_Annotation]] = {}
-    for span in sorted(annotated, key=lambda span: (span.article, span.start, span.end)):
-        grouped.setdefault(span.article, []).append(span)
-    contexts = {}
-    for number, group in grouped.items():
-        article = articles[number]
-        earlier, end = list[str](), 0
-        for span in group:
-            gap = " ".join(article.text[end : span.start].split())
-            if 0 < len(gap) < GAP:
-                earlier.append(gap)
-            headline = article.headline
-            if not headline and span is not group[0]:
-                first = article.text[group[0].start : group[0].end]
-                headline = "" if before and first in earlier[-before:] else first
-            # If the lead stands in for the headline, it is already included.
-            contexts[span.start, span.end, number] = context(headline, earlier, before, lead and bool(article.headline))
-            earlier.append(article.text[span.start : span.end])
-            end = max(end, span.end)
-    return contexts
