@@ -1,14 +1,13 @@
-"""Training speed: our default against the Trainer's own defaults, as a ratio of real tokens per
-second in one interleaved run.
+"""Training speed: model=article and model=network against the Trainer's own defaults, as ratios of
+labelled sentences per second in one interleaved run.
 
-    # the embedded corpus, 3 pairs
+    # the embedded corpus, 3 rounds
     .venv/bin/python benchmarks/training.py
     # overrides as in haltung train
-    .venv/bin/python benchmarks/training.py --pairs 5 corpus=real_news sources=FOLDER
+    .venv/bin/python benchmarks/training.py --rounds 5 corpus=real_news sources=FOLDER
 
-Both train the same encoder on the same segments with batches of the same size, one pass over them
-for each figure, in turns. Real tokens are those that are no padding, counted as each side feeds
-them, so that what it cuts off does not count for it.
+All train the same encoder on the same articles, one pass over them for each figure, in turns. The
+plain side reads each segment behind its context, as model=network does.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,30 +49,32 @@ from haltung.training.losses import loss, targets
 from haltung.training.recipe import Training
 
 PLAIN_LENGTH = 256
+MODELS = ("article", "network")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What both sides are given."""
+    """What all sides are given."""
 
     segments: list[Segment]
     scheme: Scheme
     encoder: Encoder
-    spec: NetworkSpec
+    specs: dict[str, NetworkSpec]
     training: Training
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over the segments."""
+    """One pass over the segments; ``tokens`` are real ones, without padding."""
 
+    sentences: int
     tokens: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Real tokens per second."""
-        return self.tokens / self.seconds
+        """Labelled sentences per second."""
+        return self.sentences / self.seconds
 
 
 class _Clock(TrainerCallback):
@@ -89,23 +91,22 @@ class _Clock(TrainerCallback):
         self.ended = time.perf_counter()
 
 
-def ours(setting: Setting, folder: Path) -> Callable[[], Pass]:
+def ours(setting: Setting, model: str, folder: Path) -> Callable[[], Pass]:
     """Return what trains one pass by the recipe of `haltung train`, without the evaluation and the
     checkpoint at its end.
     """
-    model = build(setting.encoder, setting.spec, setting.scheme)
-    rows = finetune._Rows(model, setting.segments, setting.scheme)
     training = replace(setting.training, epochs=1, patience=0)
+    examples = finetune.examples_of(setting.segments, setting.scheme, setting.encoder, setting.specs[model], training, 1)
 
     def train() -> Pass:
         # New arguments each time: they also reset the precision, which is kept globally, from what
         # the other side has set.
         arguments = replace(
-            finetune._arguments(training, folder, 1, len(rows)),
+            finetune._arguments(training, folder, 1, -(-len(setting.segments) // examples.size)),
             eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
         )  # fmt: skip
-        trainer = finetune._Trainer(model, rows, [], training, arguments, lambda point: None)
-        return _timed(trainer, lambda: trainer.tokens)
+        trainer = finetune._Trainer(examples, [], training, arguments, lambda point: None)
+        return _timed(trainer, len(setting.segments), lambda: trainer.tokens)
 
     return train
 
@@ -130,7 +131,7 @@ def plainly(setting: Setting, folder: Path) -> Callable[[], Pass]:
     """Return what trains one pass by the Trainer's defaults: float32, random batches, everything
     padded to 256 tokens and trained.
     """
-    spec = replace(setting.spec, max_length=PLAIN_LENGTH, tune="full", freeze_embeddings=False, freeze_layers=0)
+    spec = replace(setting.specs["network"], max_length=PLAIN_LENGTH, tune="full", freeze_embeddings=False, freeze_layers=0)
     model = build(setting.encoder, spec, setting.scheme)
     # As from_pretrained gives it: its own attention, and dropout wherever it was pretrained with
     # it. Its parameters come as trainable.
@@ -150,7 +151,7 @@ def plainly(setting: Setting, folder: Path) -> Callable[[], Pass]:
         )  # fmt: skip
         trainer = _PlainTrainer(model.network, arguments, data_collator=collate, train_dataset=range(len(setting.segments)))
         trainer.scheme = setting.scheme
-        return _timed(trainer, lambda: trainer.tokens)
+        return _timed(trainer, len(setting.segments), lambda: trainer.tokens)
 
     return train
 
@@ -167,32 +168,38 @@ def _padded(model: NeuralModel, rows: list[Tokens]) -> Batch:
     )
 
 
-def _timed(trainer: Trainer, tokens: Callable[[], int]) -> Pass:
+def _timed(trainer: Trainer, sentences: int, tokens: Callable[[], int]) -> Pass:
     clock = _Clock()
     trainer.add_callback(clock)
     for printing in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(printing)
     trainer.train()
-    return Pass(tokens(), clock.ended - clock.began)
+    return Pass(sentences, tokens(), clock.ended - clock.began)
 
 
-def _setting(overrides: list[str], batches: int, folder: Path) -> Setting:
+def _setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
     config = plain(compose("train", overrides))
     corpus = config["corpus"]
     scheme = scheme_of(corpus["labels"])
     reader, rules, split = (make(corpus[key], f"corpus.{key}") for key in ("reader", "rules", "split"))
     segments = prepare(corpus["name"], reader, scheme, rules, split, folder, progress=False).segments("train")
-    training = make(config["training"], "training")
-    count = min(len(segments), batches * training.batch_size)
-    drawn = random.Random(1).sample(segments, count)
-    return Setting(drawn, scheme, make(config["encoder"], "encoder"), make(config["model"], "model"), training)
+    names = list(dict.fromkeys(segment.article for segment in segments))
+    random.Random(1).shuffle(names)
+    articles: dict[str, list[Segment]] = {}
+    for segment in segments:
+        articles.setdefault(segment.article, []).append(segment)
+    drawn: list[Segment] = []
+    for name in names:
+        drawn += articles[name] if len(drawn) < sentences else []
+    specs = {model: make(plain(compose("train", [*overrides, f"model={model}"]))["model"], "model") for model in MODELS}
+    return Setting(drawn, scheme, make(config["encoder"], "encoder"), specs, make(config["training"], "training"))
 
 
 def main() -> None:
     """Measure in turns and print the table and, as the last line, the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="everything else is an override, as in haltung train")
-    parser.add_argument("--pairs", type=int, default=3, help="how often each side is measured (default: 3)")
-    parser.add_argument("--batches", type=int, default=40, help="how many batches one pass has at most (default: 40)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (default: 3)")
+    parser.add_argument("--sentences", type=int, default=600, help="how many sentences one pass has about (default: 600)")
     options, overrides = parser.parse_known_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -200,39 +207,44 @@ def main() -> None:
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        setting = _setting(overrides, options.batches, folder / "prepared")
-        sides = {"ours": ours(setting, folder / "ours"), "plain": plainly(setting, folder / "plain")}
-        warm = replace(setting, segments=setting.segments[: setting.training.batch_size])
-        for make_side in (ours, plainly):  # first calls choose kernels and touch memory
-            make_side(warm, folder / "warm")()
+        setting = _setting(overrides, options.sentences, folder / "prepared")
+        warm = replace(setting, segments=setting.segments[:40])  # first calls choose kernels and touch memory
+        sides = {}
+        for side in (*MODELS, "plain"):
+            make_side = plainly if side == "plain" else partial(ours, model=side)
+            make_side(warm, folder=folder / "warm")()
+            sides[side] = make_side(setting, folder=folder / side)
         passes: dict[str, list[Pass]] = {side: [] for side in sides}
-        for pair in range(options.pairs):
+        for number in range(options.rounds):
             for side, train in sides.items():
                 passes[side].append(train())
-                console.print(f"pair {pair + 1} of {options.pairs}, {side}: {passes[side][-1].rate:,.0f} real tokens/s", highlight=False)
-    ratios = [one.rate / other.rate for one, other in zip(passes["ours"], passes["plain"], strict=True)]
-    _show(setting, passes, ratios)
+                console.print(f"round {number + 1} of {options.rounds}, {side}: {passes[side][-1].rate:.1f} sentences/s", highlight=False)
+    _show(setting, passes)
 
 
-def _show(setting: Setting, passes: dict[str, list[Pass]], ratios: list[float]) -> None:
-    table = Table(title=f"{setting.encoder.name}, {len(setting.segments)} segments, batches of {setting.training.batch_size}")
-    for column in ("pair", "ours, real tokens/s", "plain, real tokens/s", "ratio"):
+def _show(setting: Setting, passes: dict[str, list[Pass]]) -> None:
+    table = Table(title=f"{setting.encoder.name}, {len(setting.segments)} sentences")
+    for column in ("round", *(f"{side}, sentences/s" for side in passes), *(f"{side} / plain" for side in MODELS), "article / network"):
         table.add_column(column, justify="right")
-    for number, (one, other, ratio) in enumerate(zip(passes["ours"], passes["plain"], ratios, strict=True), start=1):
-        table.add_row(str(number), f"{one.rate:,.0f}", f"{other.rate:,.0f}", f"{ratio:.2f}")
+    ratios: dict[str, list[float]] = {}
+    for number, done in enumerate(zip(*passes.values(), strict=True), start=1):
+        rate = {side: one.rate for side, one in zip(passes, done, strict=True)}
+        pairs = [*((side, "plain") for side in MODELS), ("article", "network")]
+        for one, other in pairs:
+            ratios.setdefault(f"{one} / {other}", []).append(rate[one] / rate[other])
+        table.add_row(str(number), *(f"{value:.1f}" for value in rate.values()), *(f"{values[-1]:.2f}" for values in ratios.values()))
     table.add_section()
-    middle = {side: statistics.median(one.rate for one in done) for side, done in passes.items()}
-    table.add_row("median", f"{middle['ours']:,.0f}", f"{middle['plain']:,.0f}", f"{statistics.median(ratios):.2f}")
+    middle = [statistics.median(one.rate for one in done) for done in passes.values()]
+    table.add_row("median", *(f"{value:.1f}" for value in middle), *(f"{statistics.median(values):.2f}" for values in ratios.values()))
     Console().print(table)
     figures = {
         "encoder": setting.encoder.name,
-        "segments": len(setting.segments),
-        "batch_size": setting.training.batch_size,
+        "sentences": len(setting.segments),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "passes": {side: [asdict(one) for one in done] for side, done in passes.items()},
         "ratios": ratios,
-        "ratio": statistics.median(ratios),
+        "ratio": {name: statistics.median(values) for name, values in ratios.items()},
     }
     print(json.dumps(figures))
 

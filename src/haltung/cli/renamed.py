@@ -57,9 +57,7 @@ _REAL_NEWS_PARTS = (
 # Old key of one corpus config → new keys; a key may have become several.
 CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
     "diplomacy": {"corpus.reader.most": ("corpus.reader.max_segments",)},
-    "real_news": {
-        "corpus.reader.on_error": tuple(f"corpus.reader.parts.{part}.on_error" for part in range(3))
-    },
+    "real_news": {"corpus.reader.on_error": tuple(f"corpus.reader.parts.{part}.on_error" for part in range(3))},
 }
 _DEFAULT_CORPUS = "diplomacy"
 
@@ -97,7 +95,9 @@ def targets(node: Any, old: set[str] | None = None) -> Any:
         return {"_target_": target(_REAL_NEWS), "parts": _real_news(node)}
     arguments, gone = ARGUMENTS.get(target(name), {}), _GONE if ".readers." in name else ()
     return {
-        arguments.get(key, key): target(name) if key == "_target_" else targets(value, old) for key, value in node.items() if key not in gone
+        arguments.get(key, key): target(name) if key == "_target_" else targets(value, old)
+        for key, value in node.items()
+        if key not in gone
     }
 
 
