@@ -1,34 +1,58 @@
-"""The context of a segment: headline, lead, and the texts right before it."""
+"""The context of a segment: headline, lead, and the segment before."""
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 
-from haltung.records import context
+from haltung.records import Segment, in_context
 
-EARLIER = ("Eins.", "Zwei.", "Drei.")
-
-
-@pytest.mark.parametrize(
-    ("earlier", "before", "lead", "expected"),
-    [
-        ((), 1, True, "Titel"),
-        (EARLIER[:1], 1, True, "Titel Eins."),
-        (EARLIER, 1, False, "Titel Drei."),
-        (EARLIER, 1, True, "Titel Eins. Drei."),
-        (EARLIER, 2, True, "Titel Eins. Zwei. Drei."),
-        (EARLIER, 3, True, "Titel Eins. Zwei. Drei."),
-        (EARLIER, 0, True, "Titel Eins."),
-        (EARLIER, 0, False, "Titel"),
-    ],
-)
-def test_the_context_has_headline_lead_and_window_and_nothing_twice(
-    earlier: tuple[str, ...], before: int, lead: bool, expected: str
-) -> None:
-    """In the order of the article."""
-    assert context("Titel", earlier, before, lead) == expected
+TEXTS = ("Eins.", "Zwei.", "Drei.", "Vier.")
 
 
-def test_an_article_without_a_headline_has_no_space_for_it() -> None:
-    """The lead comes first then."""
-    assert context("", EARLIER, 1, lead=True) == "Eins. Drei."
+def _article(name: str = "a", headline: str = "Titel", places: tuple[int, ...] = (0, 1, 2, 3)) -> list[Segment]:
+    return [
+        Segment(f"{name}{place}", text, article=name, headline=headline, position=place) for place, text in zip(places, TEXTS, strict=True)
+    ]
+
+
+def _contexts(segments: list[Segment]) -> list[str]:
+    return [segment.context for segment in in_context(segments)]
+
+
+@pytest.mark.parametrize("places", [(0, 1, 2, 3), (3, 8, 9, 40)])
+def test_a_segment_stands_behind_headline_lead_and_the_one_before(places: tuple[int, ...]) -> None:
+    """Nothing twice; the lead is the first there is, and what is missing between leaves no gap."""
+    assert _contexts(_article(places=places)) == ["Titel", "Titel Eins.", "Titel Eins. Zwei.", "Titel Eins. Drei."]
+
+
+def test_contexts_follow_positions_not_rows() -> None:
+    """Two articles whose segments are mixed, in any order: the rows stay where they are."""
+    rows = [*_article("a"), *_article("b", "Kopf")]
+    expected = in_context(rows)
+    order = random.Random(3).sample(range(len(rows)), len(rows))
+    assert in_context([rows[number] for number in order]) == [expected[number] for number in order]
+    assert [segment.context for segment in expected[4:6]] == ["Kopf", "Kopf Eins."]
+
+
+@pytest.mark.parametrize("headline", ["", " "])
+def test_an_article_without_a_headline_has_no_space_for_it(headline: str) -> None:
+    """Its first segment has no context then."""
+    assert _contexts(_article(headline=headline)) == ["", "Eins.", "Eins. Zwei.", "Eins. Drei."]
+
+
+def test_a_context_of_ones_own_is_kept() -> None:
+    """The others of the article still read that segment's text; a second time changes nothing."""
+    first, second, *rest = _article()
+    rows = in_context([replace(first, context="Davor."), replace(second, context="Dabei."), *rest])
+    assert [row.context for row in rows] == ["Davor.", "Dabei.", "Titel Eins. Zwei.", "Titel Eins. Drei."]
+    assert in_context(rows) == rows
+
+
+def test_a_segment_without_article_or_position_gets_no_context() -> None:
+    """Where it stands is not known, so it is none for others either."""
+    first, second, *rest = _article()
+    rows = [replace(first, position=None), replace(second, article=""), *rest]
+    assert _contexts(rows) == ["", "", "Titel", "Titel Drei."]

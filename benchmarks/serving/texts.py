@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import random
-from pathlib import Path
 
-from haltung.records import context
-
-_DATA = Path(__file__).resolve().parents[2] / "data" / "diplomacy"
+from haltung import labels
+from haltung.corpus.readers.articles import Articles
+from haltung.files import shipped
+from haltung.records import in_context
 
 
 def segments(count: int, seed: int = 0) -> list[dict[str, str]]:
     """Return ``count`` segments ``{"text", "context"}``, which repeat only after all are drawn."""
-    rows = []
-    for path in sorted(_DATA.glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            article = json.loads(line)
-            before: list[str] = []
-            for segment in article["segments"]:
-                rows.append({"text": segment["text"], "context": context(article["title"], before, before=1, lead=True)})
-                before.append(segment["text"])
+    scheme = labels.load(shipped("configs/labels/diplomacy.yaml"))
+    read = in_context(Articles(str(shipped("data/diplomacy"))).read(scheme).segments)
+    rows = [{"text": segment.text, "context": segment.context} for segment in read]
     random.Random(seed).shuffle(rows)
     return [rows[index % len(rows)] for index in range(count)]

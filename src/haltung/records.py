@@ -37,12 +37,12 @@ class Dyad:
 class Segment:
     """One labelled (or unlabelled) unit of text, with an id unique in its corpus.
 
-    ``labels`` has each task's answer, ``context`` what precedes the text where that is not known by
-    article and ``position`` (see ``in_context``). ``target`` is the question or entity that the stance is towards,
-    ``article`` a group that a split must not tear apart, ``date`` an ISO date, ``source`` a corpus
-    or medium, ``split`` as given by the source, ``where`` file and line for messages; "" is none.
-    ``position`` orders the segments of an article, below its ``headline``; a segment without one
-    (None) is read alone, behind its context.
+    ``labels`` has each task's answer, ``context`` what precedes the text (see ``in_context``),
+    ``target`` the question or entity that the stance is towards, ``article`` a group that a split
+    must not tear apart, ``date`` an ISO date, ``source`` a corpus or medium, ``split`` as given by
+    the source, ``where`` file and line for messages; "" is none. ``position`` orders the segments
+    of an article, below its ``headline``; a segment without one (None) is read alone, behind its
+    context.
     """
 
     id: str
@@ -82,21 +82,24 @@ def label_ids(answer: Answer) -> tuple[str, ...]:
 
 
 def in_context(segments: Sequence[Segment]) -> list[Segment]:
-    """Return the segments, those with a position in an article behind headline, lead, and neighbour.
+    """Return the segments with their context, for models that read one segment at a time.
 
-    That is what models read that see one segment at a time: the headline, the article's first
-    segment, and the one before, none twice. A segment that has a context keeps it.
+    It is the headline, the article's first segment, and the one before. A segment that has a
+    context keeps it, and one without a position in an article gets none.
     """
     articles: dict[str, list[int]] = {}
     for row, segment in enumerate(segments):
-        if segment.article and segment.position is not None and not segment.context:
+        if segment.article and segment.position is not None:
             articles.setdefault(segment.article, []).append(row)
     out = list(segments)
     for rows in articles.values():
         rows.sort(key=lambda row: segments[row].position or 0)
         for number, row in enumerate(rows):
-            before = [segments[rows[index]].text for index in dict.fromkeys((0, number - 1)) if 0 <= index < number]
-            out[row] = replace(segments[row], context=" ".join(part for part in (segments[row].headline, *before) if part))
+            if not segments[row].context:
+                # One segment may be both the first and the one before.
+                earlier = [rows[place] for place in sorted({0, number - 1}) if 0 <= place < number]
+                parts = (segments[row].headline, *(segments[other].text for other in earlier))
+                out[row] = replace(segments[row], context=" ".join(filter(None, map(str.strip, parts))))
     return out
 
 

@@ -4,6 +4,7 @@ line that says the new one.
 
 from __future__ import annotations
 
+import json
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,38 @@ def test_an_old_key_does_what_the_new_one_does_and_says_so(command: str, old: st
     assert given.settings == wanted.settings
     (line,) = capsys.readouterr().err.splitlines()
     assert [name for name in (old.partition("=")[0], new.partition("=")[0]) if f" {name} " not in f" {line.replace(';', ' ')} "] == []
+
+
+@pytest.mark.parametrize("corpus", ["bundestag_stance", "diplomacy", "gnad10_stance", "news", "real_news", "wikinews_stance"])
+def test_keys_of_a_copied_context_have_no_effect_and_say_so(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each, also for a part of a corpus; what is prepared is the same without them."""
+    words = [f"corpus={corpus}", "sources=texts"]
+    readers = ["corpus.reader", *(["corpus.reader.parts.0", "corpus.reader.parts.2"] if corpus in ("news", "real_news") else [])]
+    given = [f"{reader}.{word}" for reader in readers for word in ("before=3", "lead=false")]
+    (wanted,), (found,) = each("prepare", words), each("prepare", [*words, *given])
+    assert found.settings == wanted.settings
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in said] == [word.partition("=")[0] for word in given]
+    assert all("has no effect any more" in line for line in said)
+
+
+def test_a_users_config_with_a_copied_context_still_prepares(tmp_path: Path) -> None:
+    """What has no effect is announced, once for each reader and argument."""
+    reader = "{_target_: haltung.corpus.readers.articles.Articles, path: articles.jsonl, before: 2, lead: true}"
+    (tmp_path / "mine/corpus").mkdir(parents=True)
+    (tmp_path / "mine/corpus/mine.yaml").write_text(
+        f"defaults: [/rules@rules: default, /splits@split: given, _self_]\nname: mine\nlabels: diplomacy\ntasks: null\nreader: {reader}\n"
+    )
+    segments = [{"text": text, "topic": "diplomacy", "stance": "neutral"} for text in ("Es regnet in Bern.", "Rom schweigt dazu.")]
+    articles = [
+        {"article": f"d{number}", "segments": [{**row, "text": f"{row['text']} {number}"} for row in segments]} for number in range(9)
+    ]
+    (tmp_path / "articles.jsonl").write_text("".join(json.dumps(one) + "\n" for one in articles), encoding="utf-8")
+    done = run_here("prepare", "corpus=mine", "--config-dir", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(" has no effect")[0] for line in done.stderr.splitlines()] == [
+        f"haltung: {name} of haltung.corpus.readers.articles.Articles" for name in ("before", "lead")
+    ]
 
 
 def test_an_old_target_in_a_users_config_works_and_is_announced(tmp_path: Path) -> None:

@@ -74,13 +74,15 @@ def test_mojibake_is_repaired(broken, sound):
 
 
 def test_repaired_segments_are_listed_before_and_after():
-    """A repair is no secret, and it reaches context and target too."""
-    checked = clean_segments([segment(1, "Das ist fÃ¼r alle.", context="Die StraÃŸe", target="Ã–l")], CleaningRules(), SCHEME)
-    assert (checked.segments[0].text, checked.segments[0].context, checked.segments[0].target) == ("Das ist für alle.", "Die Straße", "Öl")
+    """A repair is no secret, and it reaches all that models read."""
+    broken = segment(1, "Das ist fÃ¼r alle.", context="Die StraÃŸe", target="Ã–l", headline="DÃ¼rre")
+    checked = clean_segments([broken], CleaningRules(), SCHEME)
+    assert checked.segments == (replace(broken, text="Das ist für alle.", context="Die Straße", target="Öl", headline="Dürre"),)
     assert [(item.what, item.field, item.before) for item in checked.repaired] == [
         ("mojibake", "text", "Das ist fÃ¼r alle."),
         ("mojibake", "context", "Die StraÃŸe"),
         ("mojibake", "target", "Ã–l"),
+        ("mojibake", "headline", "DÃ¼rre"),
     ]
 
 
@@ -141,10 +143,11 @@ def test_markup_follows_the_rule():
     assert clean_segments([one], CleaningRules(markup="keep"), SCHEME).segments == (one,)
 
 
-def test_markup_in_the_context_costs_no_segment():
+@pytest.mark.parametrize("field", ["context", "headline"])
+def test_markup_in_what_is_not_labelled_costs_no_segment(field):
     """One bad headline must not drop the sentences below it."""
-    checked = clean_segments([segment(1, context="<h1>Gas</h1>")], CleaningRules(), SCHEME)
-    assert (checked.segments[0].context, [item.field for item in checked.repaired]) == ("Gas", ["context"])
+    checked = clean_segments([segment(1, **{field: "<h1>Gas</h1>"})], CleaningRules(), SCHEME)
+    assert (getattr(checked.segments[0], field), [item.field for item in checked.repaired]) == ("Gas", [field])
 
 
 @pytest.mark.parametrize("text", ["", " \t\n", "\u200b\ufeff\u00a0", "<br>"])
@@ -180,6 +183,14 @@ def test_a_formulaic_sentence_may_recur_in_another_article():
     segments = [segment(1, short), segment(2, short), segment(3, short, article="a1"), segment(4, short, article="a1", context="Gas.")]
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s3": "duplicate"}
     assert why(clean_segments(segments, CleaningRules(formulaic=0), SCHEME)) == {"s2": "duplicate", "s3": "duplicate", "s4": "duplicate"}
+
+
+def test_a_formulaic_sentence_may_recur_in_its_article():
+    """At another position it stands in another context; at the same one it is a copy."""
+    segments = [segment(number, "Das teilte er mit.", article="a", position=place) for number, place in enumerate((3, 7, 7))]
+    assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s2": "duplicate"}
+    long = [replace(one, text=LONG) for one in segments]
+    assert why(clean_segments(long, CleaningRules(), SCHEME)) == {"s1": "duplicate", "s2": "duplicate"}
 
 
 def test_the_same_text_towards_another_target_is_another_row():

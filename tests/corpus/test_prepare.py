@@ -225,6 +225,35 @@ def test_headline_and_position_are_written_and_read(tmp_path):
     assert prepared.manifest.digest != plain.digest
 
 
+def test_segments_of_an_article_are_read_in_their_context(tmp_path):
+    """Headline, first segment and the one before, as they were cleaned, of those that are left; a
+    context of one's own stays.
+    """
+    texts = (
+        "Die <b>Ministerin</b> warnte die Nachbarn.",
+        "Das fÃ¼hrt zu nichts.",
+        "\ufffd",
+        "Wien prüft den Antrag.",
+        "Bern sagt dazu nichts.",
+    )
+    rows = [
+        replace(
+            SEGMENTS[0],
+            id=f"p{place}",
+            text=text,
+            article="p",
+            headline="&lt;Gas&gt;",
+            position=place,
+            context="Davor." if place == 4 else "",
+        )
+        for place, text in enumerate(texts)
+    ]
+    prepared = prepare("tiny", Fixed((*SEGMENTS, *rows)), SCHEME, CleaningRules(markup="strip"), Given(), tmp_path, progress=False)
+    found = {segment.id: segment.context for segment in prepared.segments("train") if segment.article == "p"}
+    lead = "<Gas> Die Ministerin warnte die Nachbarn."
+    assert found == {"p0": "<Gas>", "p1": lead, "p3": f"{lead} Das führt zu nichts.", "p4": "Davor."}
+
+
 def test_a_corpus_of_the_version_before_is_read(tmp_path):
     """Its Parquet files lack both columns: no headline, no position, and the same segments."""
     placed = [replace(segment, headline="Kopf", position=n) for n, segment in enumerate(SEGMENTS)]

@@ -16,7 +16,6 @@ import pytest
 import exported
 import tiny
 from haltung.inference.client import Classifier
-from haltung.records import context
 from served import Served, served
 
 ARTICLE = "Belgien warnt die Marine in Chile. Ghana lobt den Zoll in Peru.\n\nNepal besucht das Heer in Laos."
@@ -102,10 +101,11 @@ def test_an_article_comes_back_in_sentences_with_their_places(client: httpx.Clie
     texts = [segment["text"] for segment in segments]
     assert texts == [ARTICLE[segment["start"] : segment["end"]] for segment in segments]
     assert len(texts) == 3
-    for number, segment in enumerate(segments):
-        before = context("Streit um die Marine", texts[:number], before=1, lead=True)
-        assert segment["context"] == before
-        expected = classifier.classify([{"text": segment["text"], "context": before}])[0]
+    headline = "Streit um die Marine"
+    contexts = (headline, f"{headline} {texts[0]}", f"{headline} {texts[0]} {texts[1]}")
+    for segment, context in zip(segments, contexts, strict=True):
+        assert segment["context"] == context
+        expected = classifier.classify([{"text": segment["text"], "context": context}])[0]
         _close({name: segment[name] for name in expected}, expected)
 
 

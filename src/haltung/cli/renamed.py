@@ -6,7 +6,6 @@ They pass silently in stored runs; where a user gives one, a line on standard er
 from __future__ import annotations
 
 import itertools
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,14 +35,15 @@ CLASSES: dict[str, str] = {
     "haltung.corpus.readers.standoff.RealNews": "haltung.corpus.readers.union.Union",
 }
 
-# Old argument of a class (with its name today) → today's argument.
-ARGUMENTS: dict[str, dict[str, str]] = {
-    "haltung.corpus.readers.articles.Articles": {"most": "max_segments"},
-}
+# Readers had these arguments when they copied the context of each segment (see ``in_context``).
+_CONTEXT = ("before", "lead")
 
-# Arguments that readers had when they copied the context of each segment (see ``in_context``).
-_GONE = ("before", "lead")
-_GONE_KEY = re.compile(rf"corpus\.reader(?:\.parts\.\d+)?\.(?:{'|'.join(_GONE)})")
+# Old argument of a class (with its name today) → today's argument, "" for none.
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "haltung.corpus.readers.articles.Articles": {"most": "max_segments", **dict.fromkeys(_CONTEXT, "")},
+    "haltung.corpus.readers.standoff.Standoff": dict.fromkeys(_CONTEXT, ""),
+    "haltung.corpus.readers.union.Union": dict.fromkeys(_CONTEXT, ""),
+}
 
 # RealNews was a reader of the two stand-off corpora of its time; they are parts of a Union today:
 # file of the annotations below ``annotations``, file of the texts below ``sources``, kind. What it
@@ -54,10 +54,18 @@ _REAL_NEWS_PARTS = (
     ("wikinews_stance/annotations.jsonl", "wikinews/articles.jsonl", "wikinews"),
 )
 
-# Old key of one corpus config → new keys; a key may have become several.
+_NO_CONTEXT: dict[str, tuple[str, ...]] = {
+    f"corpus.reader.{part}{argument}": () for part in ("", *(f"parts.{number}." for number in range(4))) for argument in _CONTEXT
+}
+
+# Old key of one corpus config → new keys; a key may have become several, or none.
 CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
-    "diplomacy": {"corpus.reader.most": ("corpus.reader.max_segments",)},
-    "real_news": {"corpus.reader.on_error": tuple(f"corpus.reader.parts.{part}.on_error" for part in range(3))},
+    "bundestag_stance": _NO_CONTEXT,
+    "diplomacy": {**_NO_CONTEXT, "corpus.reader.most": ("corpus.reader.max_segments",)},
+    "gnad10_stance": _NO_CONTEXT,
+    "news": _NO_CONTEXT,
+    "real_news": {**_NO_CONTEXT, "corpus.reader.on_error": tuple(f"corpus.reader.parts.{part}.on_error" for part in range(3))},
+    "wikinews_stance": _NO_CONTEXT,
 }
 _DEFAULT_CORPUS = "diplomacy"
 
@@ -76,10 +84,10 @@ def target(name: str) -> str:
     return CLASSES.get(moved, moved)
 
 
-def targets(node: Any, old: set[str] | None = None) -> Any:
+def targets(node: Any, old: dict[str, str] | None = None) -> Any:
     """Return a config node with today's name and arguments for every ``_target_``, at any depth.
 
-    Old names are added to ``old``.
+    What is old is added to ``old``, with what it is now ("" for nothing).
     """
     if isinstance(node, list | tuple):
         current = [targets(item, old) for item in node]
@@ -89,16 +97,14 @@ def targets(node: Any, old: set[str] | None = None) -> Any:
     if not isinstance(node, Mapping):
         return node
     name = str(node.get("_target_", ""))
-    if name and old is not None and target(name) != name:
-        old.add(name)
+    arguments = ARGUMENTS.get(target(name), {})
+    if name and old is not None:
+        old |= {f"_target_: {name}": f"_target_: {target(name)}"} if target(name) != name else {}
+        old |= {f"{key} of {target(name)}": arguments[key] for key in arguments.keys() & node.keys()}
     if _is_real_news(node):
         return {"_target_": target(_REAL_NEWS), "parts": _real_news(node)}
-    arguments, gone = ARGUMENTS.get(target(name), {}), _GONE if ".readers." in name else ()
-    return {
-        arguments.get(key, key): target(name) if key == "_target_" else targets(value, old)
-        for key, value in node.items()
-        if key not in gone
-    }
+    today = ((arguments.get(key, key), value) for key, value in node.items())
+    return {key: target(name) if key == "_target_" else targets(value, old) for key, value in today if key}
 
 
 def _is_real_news(node: Any) -> bool:
@@ -108,7 +114,7 @@ def _is_real_news(node: Any) -> bool:
 def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     from haltung.files import shipped
 
-    common = {key: node[key] for key in ("on_error",) if key in node}
+    common = {"on_error": node["on_error"]} if "on_error" in node else {}
     annotations = node.get("annotations") or shipped("data")
     reader, folder = {"_target_": "haltung.corpus.readers.standoff.Standoff"}, node.get("sources", ".")
     return [
@@ -127,9 +133,6 @@ def arguments(command: str, given: Sequence[str]) -> list[str]:
         prefix = name[: len(name) - len(name.lstrip("+~"))]
         old = name[len(prefix) :]
         new = keys.get(old, (old,))
-        if _GONE_KEY.fullmatch(old):
-            print(f"haltung: {old} has no effect any more: each model reads of an article what it was made for", file=sys.stderr)
-            continue
         if old in keys:
             _announce(old, " and ".join(new))
         current += [f"{prefix}{name}{sign}{value}" for name in new]
@@ -138,12 +141,13 @@ def arguments(command: str, given: Sequence[str]) -> list[str]:
 
 def own_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a composed config with today's ``_target_``; announce old ones on standard error."""
-    old: set[str] = set()
+    old: dict[str, str] = {}
     current = dict(targets(settings, old))
-    for name in sorted(old):
-        _announce(f"_target_: {name}", f"_target_: {target(name)}")
+    for name, new in sorted(old.items()):
+        _announce(name, new)
     return current
 
 
 def _announce(old: str, new: str) -> None:
-    print(f"haltung: {old} is now {new}; the old name works until the next release", file=sys.stderr)
+    said = f"is now {new}; the old name works until the next release" if new else "has no effect any more; the model says what it reads"
+    print(f"haltung: {old} {said}", file=sys.stderr)

@@ -12,6 +12,8 @@ from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 from haltung.records import Segment, label_ids, well_formed
 
+# The fields that models read.
+_READ = ("text", "context", "target", "headline")
 _CHOICES = {"markup": ("drop", "strip", "keep"), "conflicts": ("drop", "keep_first", "keep"), "shared_articles": ("drop", "keep")}
 
 # The tags of scraped news; a closed list, because "<Name>" or "a < b" in a text is no markup.
@@ -42,14 +44,14 @@ class CleaningRules:
         repair_mojibake: repair "fÃ¼r" to "für"; if false, the segment is dropped. Characters that
             are lost for good (U+FFFD) are always a reason to drop.
         markup: HTML tags, entities and wiki markup in text or target: ``drop`` the segment,
-            ``strip`` it, or ``keep`` it. In the context ``drop`` strips too: one bad sentence
-            should not cost the three that follow it.
+            ``strip`` it, or ``keep`` it. In context and headline ``drop`` strips too: what is not
+            labelled should not cost what is.
         exact: drop the later of two segments with the same text (and target) if it adds no label.
         near: likewise for near duplicates: the lowest Jaccard index of character 5-grams that
             counts as one; 0 switches it off. Near duplicates with other labels stay: "lehnt ab"
             and "lehnt nicht ab" are what a model learns from.
         formulaic: shorter texts ("Das teilte er mit.") recur in news by nature; they are compared
-            only inside one article, with the same context, and without a position.
+            only inside one article, at the same position, and with the same context.
         conflicts: the same text (and target) with different labels, whatever the context: ``drop``
             all, ``keep_first``, or ``keep``. Rows labelled for different tasks do not contradict
             each other, and dyads are not compared.
@@ -84,7 +86,7 @@ class CleaningRules:
 
 @dataclass(frozen=True)
 class Repaired:
-    """A repair: ``what`` is ``mojibake`` or ``markup``, ``field`` text, context or target."""
+    """A repair: ``what`` is ``mojibake`` or ``markup``, ``field`` one of the segment's."""
 
     id: str
     where: str
@@ -95,20 +97,20 @@ class Repaired:
 
 
 def clean(segment: Segment, rules: CleaningRules) -> tuple[Segment, list[Repaired]]:
-    """Repair encoding and markup of text, context and target as far as the rules ask for it."""
+    """Repair encoding and markup of what is read, as far as the rules ask for it."""
     changed: dict[str, str] = {}
     repairs: list[Repaired] = []
-    for field in ("text", "context", "target"):
+    for field in _READ:
         text = well_formed(getattr(segment, field))
         if rules.repair_mojibake and (fixed := repair_encoding(text)) != text:
             repairs.append(Repaired(segment.id, segment.where, "mojibake", field, text, fixed))
             text = fixed
-        if (rules.markup == "strip" or (rules.markup == "drop" and field == "context")) and find_markup(text):
+        if (rules.markup == "strip" or (rules.markup == "drop" and field in ("context", "headline"))) and find_markup(text):
             fixed = strip_markup(text)
             repairs.append(Repaired(segment.id, segment.where, "markup", field, text, fixed))
             text = fixed
         changed[field] = text
-    return replace(segment, **changed), repairs  # type: ignore[arg-type]  # the three fields are text
+    return replace(segment, **changed), repairs  # type: ignore[arg-type]  # the fields are text
 
 
 def faults(segment: Segment, rules: CleaningRules) -> Iterator[tuple[str, str]]:
@@ -116,7 +118,7 @@ def faults(segment: Segment, rules: CleaningRules) -> Iterator[tuple[str, str]]:
     text = strip_invisible(segment.text)
     if not text:
         yield "empty_text", "the text is empty"
-    for field in ("text", "target", "context"):
+    for field in _READ:
         value = getattr(segment, field)
         if "\ufffd" in value:
             yield "mojibake", f"{field} has characters that are lost for good (U+FFFD): {excerpt(value, value.index(chr(0xFFFD)))}"

@@ -198,7 +198,7 @@ def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], ru
 
 
 def _key(segment: Segment, rules: CleaningRules) -> object:
-    local = (segment.group, normal(segment.context), segment.position) if _is_formulaic(segment, rules) else ()
+    local = (segment.group, segment.position, normal(segment.context)) if _is_formulaic(segment, rules) else ()
     return (normal(segment.text), normal(segment.target), *local)
 
 

@@ -14,7 +14,7 @@ from haltung.corpus.parsing.rows import Fault
 from haltung.errors import UserError
 from haltung.models import bundle
 from haltung.models.predictor import Predictor, abstained
-from haltung.records import Prediction, Segment
+from haltung.records import Prediction, Segment, in_context
 from haltung.tracking import Store
 
 
@@ -42,9 +42,9 @@ def read_texts(path: Path) -> list[Segment]:
     """Read JSON Lines with ``text`` and optionally ``id``, ``context`` and ``target``.
 
     With ``article`` and ``position``, the number of the text in it, and optionally ``headline``, a
-    model of articles reads the texts of an article together. A text without an id gets its number
-    in the file. Raises ``UserError`` if the file is missing, broken or empty, a line has no text,
-    or two have one id.
+    model of articles reads the texts of an article together, another one each behind its context
+    (see ``in_context``). A text without an id gets its number in the file. Raises ``UserError`` if
+    the file is missing, broken or empty, a line has no text, or two have one id.
     """
     segments: list[Segment] = []
     seen: dict[str, str] = {}
@@ -66,7 +66,7 @@ def read_texts(path: Path) -> list[Segment]:
         segments.append(segment)
     if not segments:
         raise UserError(f'{path} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
-    return segments
+    return in_context(segments)
 
 
 def single_text(text: str, context: str = "", target: str = "") -> Segment:

@@ -238,14 +238,11 @@ def labelled(text: str, **more: Any) -> dict[str, Any]:
 
 
 def test_an_article_becomes_its_segments_in_order(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Ids count the segments; the context is the title and up to three segments before."""
+    """Ids count the segments; a context is made where a corpus is used, so none is copied here."""
     jsonl(tmp_path / "a.jsonl", article("d0001", *(labelled(sentence) for sentence in SENTENCES)))
     segments = Articles(str(tmp_path)).read(schemes["diplomacy"]).segments
     assert [segment.id for segment in segments] == [f"d0001-0{number}" for number in range(5)]
-    assert [segment.context for segment in segments][::4] == [
-        "Streit am Tunnel",
-        "Streit am Tunnel Rom winkt ab. Es regnet. Die Bahn fährt.",
-    ]
+    assert [(segment.text, segment.context) for segment in segments] == [(sentence, "") for sentence in SENTENCES]
     assert {(segment.article, segment.date, segment.genre, segment.source) for segment in segments} == {
         ("d0001", "2027-02-09", "agency", "diplomacy")
     }

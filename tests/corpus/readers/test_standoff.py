@@ -1,4 +1,4 @@
-"""Stand-off annotations: text by position, checked, with what precedes it as context."""
+"""Stand-off annotations: text by position, checked, with headline and place in its article."""
 
 from __future__ import annotations
 
@@ -78,34 +78,15 @@ def gnad10(path: Path, *texts: str) -> str:
 
 
 def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Text by position; the headline without number and date is the context of the first
-    segment.
+    """Text by position; the headline without number and date, and no context: that is made of the
+    article.
     """
     text = " ".join(SENTENCES)
     annotations = jsonl(tmp_path / "a.jsonl", mark(text, SENTENCES[0]))
     (segment,) = Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"]).segments
-    assert (segment.text, segment.context, segment.date) == ("Bern warnt Rom.", "Streit am Tunnel", "2005-08-05")
+    assert (segment.text, segment.headline, segment.context, segment.date) == ("Bern warnt Rom.", "Streit am Tunnel", "", "2005-08-05")
     assert (segment.id, segment.article, segment.source, segment.split) == ("w0000-00", "w0000", "wikinews_stance", "train")
     assert segment.dyads == (Dyad("CHE", "ITA", "warning"),)
-
-
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [
-        (0, "Streit am Tunnel"),
-        (1, "Streit am Tunnel Es regnet."),
-        (3, "Streit am Tunnel Bern warnt Rom. Rom winkt ab. Es regnet."),
-        (9, "Streit am Tunnel Bern warnt Rom. Rom winkt ab. Es regnet."),
-    ],
-)
-def test_the_context_is_what_precedes_annotated_or_not(tmp_path: Path, schemes: dict[str, Scheme], before: int, expected: str) -> None:
-    """A sentence nobody annotated is context too; its line breaks become spaces, and no more than
-    ``before`` pieces are taken.
-    """
-    text = "Bern warnt Rom.\nRom winkt ab.\n\nEs regnet. Die Bahn fährt."
-    annotations = jsonl(tmp_path / "a.jsonl", *(mark(text, SENTENCES[index]) for index in (3, 0, 2)))
-    segments = Standoff(annotations, wikinews(tmp_path, text), "wikinews", before=before).read(schemes["diplomacy"]).segments
-    assert {segment.text: segment.context for segment in segments}["Die Bahn fährt."] == expected
 
 
 def test_an_annotation_knows_its_headline_and_its_position_in_the_text(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
@@ -125,28 +106,6 @@ def test_an_annotation_knows_its_headline_and_its_position_in_the_text(tmp_path:
     ]
     (segment,) = Standoff(jsonl(tmp_path / "b.jsonl", marks[0]), gnad10(tmp_path / "test.csv", text)).read(schemes["diplomacy"]).segments
     assert (segment.headline, segment.position) == ("", 0)
-
-
-def test_a_long_gap_is_no_part_of_the_context(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """What was left out of annotation at length is not one sentence."""
-    text = f"Bern warnt Rom. {'Lange Rede. ' * 30}Wien schweigt."
-    annotations = jsonl(tmp_path / "a.jsonl", mark(text, SENTENCES[0]), mark(text, SENTENCES[4]))
-    segments = Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"]).segments
-    assert segments[1].context == "Streit am Tunnel Bern warnt Rom."
-
-
-def test_the_first_segment_stands_in_for_a_missing_headline(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """10kGNAD has no headlines; the lead stands in, but neither before itself nor twice."""
-    text = " ".join(SENTENCES)
-    annotations = jsonl(tmp_path / "a.jsonl", *(mark(text, sentence) for sentence in SENTENCES))
-    segments = Standoff(annotations, gnad10(tmp_path / "test.csv", text), before=2).read(schemes["diplomacy"]).segments
-    assert [segment.context for segment in segments] == [
-        "",
-        "Bern warnt Rom.",
-        "Bern warnt Rom. Rom winkt ab.",
-        "Bern warnt Rom. Rom winkt ab. Es regnet.",
-        "Bern warnt Rom. Es regnet. Die Bahn fährt.",
-    ]
 
 
 def test_positions_count_characters_not_bytes(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
@@ -218,8 +177,8 @@ SPEECH = ("ID2000100", "CDU_CSU-M_ller", "Herr Präsident!\nBern warnt Rom.\nWir
 
 
 def test_three_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """All that the published ones need: all formats, several articles, contexts, dates, splits,
-    dyads.
+    """All that the published ones need: all formats, several articles, headlines, positions, dates,
+    splits, dyads.
     """
     speech(tmp_path / "texts/bundestag/20/TOP_1/x", *SPEECH)
     jsonl(tmp_path / "data/bundestag_stance/annotations.jsonl", mark(SPEECH[2], "Wir lehnen das ab.", 4, id="b4", speech=SPEECH[0]))
@@ -239,14 +198,14 @@ def test_three_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes:
     )
     reading = real_news(tmp_path, tmp_path / "texts").read(schemes["diplomacy"])
     assert reading.dropped == ()
-    assert [(one.id, one.article, one.split, one.date, one.context, one.text) for one in reading.segments] == [
-        ("g2b", "g0002", "test", "", "Brüssel verhängt Zölle.", "Peking droht mit „Folgen“."),
-        ("g0a", "g0000", "train", "", "", "Wien warnt Rom; Bern 'prüft' es."),
-        ("g0b", "g0000", "train", "", "Wien warnt Rom; Bern 'prüft' es.", "Die Grünen fordern Aufklärung."),
-        ("g2a", "g0002", "test", "", "", "Brüssel verhängt Zölle."),
-        ("w0", "w0000", "train", "2005-08-05", "Öl 🚢 wird knapp Teheran schließt den Hafen.", "London protestiert."),
-        ("w1", "w0001", "test", "", "Ohne Nummer", "Paris lobt Kiew."),
-        ("b4", "b0004", "train", "", "Rede im Bundestag (CDU/CSU) Herr Präsident! Bern warnt Rom.", "Wir lehnen das ab."),
+    assert [(one.id, one.article, one.split, one.date, one.headline, one.position, one.text) for one in reading.segments] == [
+        ("g2b", "g0002", "test", "", "", 1, "Peking droht mit „Folgen“."),
+        ("g0a", "g0000", "train", "", "", 0, "Wien warnt Rom; Bern 'prüft' es."),
+        ("g0b", "g0000", "train", "", "", 1, "Die Grünen fordern Aufklärung."),
+        ("g2a", "g0002", "test", "", "", 0, "Brüssel verhängt Zölle."),
+        ("w0", "w0000", "train", "2005-08-05", "Öl 🚢 wird knapp", 0, "London protestiert."),
+        ("w1", "w0001", "test", "", "Ohne Nummer", 0, "Paris lobt Kiew."),
+        ("b4", "b0004", "train", "", "Rede im Bundestag (CDU/CSU)", 0, "Wir lehnen das ab."),
     ]
     assert [len(one.dyads) for one in reading.segments] == [1, 1, 0, 1, 1, 1, 1]
     assert {one.source for one in reading.segments} == {"gnad10_stance", "wikinews_stance", "bundestag_stance"}
@@ -280,9 +239,7 @@ def test_the_same_speech_in_a_file_of_all_or_of_its_own(tmp_path: Path, schemes:
     whole.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
     readers = [Standoff(annotations, str(place), "bundestag") for place in (tmp_path / "checkout", whole.parent, whole)]
     first, *others = [reader.read(schemes["diplomacy"]).segments for reader in readers]
-    assert [(one.article, one.text, one.context) for one in first] == [
-        ("b0007", "Bern warnt Rom.", f"Rede im Bundestag ({headline}) Herr Präsident!")
-    ]
+    assert [(one.article, one.text, one.headline) for one in first] == [("b0007", "Bern warnt Rom.", f"Rede im Bundestag ({headline})")]
     assert others == [first, first]
     assert [path.name for path in readers[0].files()] == ["a.jsonl", f"{speaker}-ID7.txt"]
 
@@ -310,8 +267,8 @@ def test_speeches_that_are_not_there_are_named(tmp_path: Path, schemes: dict[str
 
 
 def test_rounds_of_annotation_can_be_told_apart(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """What came later is left out, but not what stands between: contexts stay what they were; a
-    part without that round is empty.
+    """What came later is left out, and the rest is counted anew; a part without that round is
+    empty.
     """
     text = " ".join(SENTENCES)
     rows = [mark(text, sentence, round=1 + index % 2) for index, sentence in enumerate(SENTENCES)]
@@ -319,8 +276,7 @@ def test_rounds_of_annotation_can_be_told_apart(tmp_path: Path, schemes: dict[st
     read = {
         rounds: Standoff(annotations, texts, "wikinews", rounds=rounds).read(schemes["diplomacy"]) for rounds in ((1,), (1, 2), (3,), None)
     }
-    assert [one.text for one in read[1,].segments] == list(SENTENCES[::2])
-    assert [one.context for one in read[1,].segments] == [one.context for one in read[None].segments][::2]
+    assert [(one.text, one.position) for one in read[1,].segments] == list(zip(SENTENCES[::2], range(3), strict=True))
     assert read[1, 2] == read[None]
     assert read[3,].segments == ()
 
@@ -341,9 +297,7 @@ def test_the_shipped_annotations_are_sound(root: Path, schemes: dict[str, Scheme
 
 
 def test_all_real_annotations_match_their_texts(root: Path, shared: Path, schemes: dict[str, Scheme]) -> None:
-    """Every SHA-1 matches, every segment but the first of a gnad10 article has a context, and no
-    article is in two splits.
-    """
+    """Every SHA-1 matches, all but gnad10 have headlines, and no article is in two splits."""
     reading = real_news(root, shared).read(schemes["diplomacy"])
     counts = Counter((segment.source, segment.split) for segment in reading.segments)
     assert counts == {
@@ -355,7 +309,7 @@ def test_all_real_annotations_match_their_texts(root: Path, shared: Path, scheme
         ("bundestag_stance", "test"): 180,
     }
     assert reading.dropped == ()
-    assert all(segment.date and segment.context for segment in reading.segments if segment.source == "wikinews_stance")
-    assert sum(not segment.context for segment in reading.segments) == 466
+    assert all(segment.date for segment in reading.segments if segment.source == "wikinews_stance")
+    assert {segment.source for segment in reading.segments if not segment.headline} == {"gnad10_stance"}
     splits = {(segment.article, segment.split) for segment in reading.segments}
     assert len(splits) == len({article for article, _ in splits})

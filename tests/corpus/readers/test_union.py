@@ -65,8 +65,8 @@ def test_an_id_in_two_parts_is_refused() -> None:
 
 OLD = {"_target_": "haltung.corpus.readers.standoff.RealNews", "sources": "/texts", "annotations": "/ours", "before": 1, "lead": True}
 PARTS = (
-    Standoff("/ours/gnad10_stance/annotations.jsonl", "/texts/gnad10/test.csv", "gnad10", 1, lead=True, rounds=[1]),
-    Standoff("/ours/wikinews_stance/annotations.jsonl", "/texts/wikinews/articles.jsonl", "wikinews", 1, lead=True, rounds=[1]),
+    Standoff("/ours/gnad10_stance/annotations.jsonl", "/texts/gnad10/test.csv", "gnad10", rounds=[1]),
+    Standoff("/ours/wikinews_stance/annotations.jsonl", "/texts/wikinews/articles.jsonl", "wikinews", rounds=[1]),
 )
 
 
@@ -98,17 +98,11 @@ def test_a_stored_config_of_real_news_describes_what_it_was(name: str, root: Pat
 
 def test_keys_that_were_typed_for_real_news_still_work(capsys: pytest.CaptureFixture[str]) -> None:
     """One key became one of each part; a line says so."""
-    words = renamed.arguments("prepare", ["corpus=real_news", "corpus.reader.before=3", "corpus.name=x"])
-    assert words == [
-        "corpus=real_news",
-        "corpus.reader.parts.0.before=3",
-        "corpus.reader.parts.1.before=3",
-        "corpus.reader.parts.2.before=3",
-        "corpus.name=x",
-    ]
+    words = renamed.arguments("prepare", ["corpus=real_news", "corpus.reader.on_error=drop", "corpus.name=x"])
+    assert words == ["corpus=real_news", *(f"corpus.reader.parts.{part}.on_error=drop" for part in range(3)), "corpus.name=x"]
     parts = plain(compose("prepare", [*words, "sources=/texts"]))["corpus"]["reader"]["parts"]
-    assert [part["before"] for part in parts] == [3, 3, 3]
-    assert "corpus.reader.parts.0.before" in capsys.readouterr().err
+    assert [part["on_error"] for part in parts] == ["drop", "drop", "drop"]
+    assert "corpus.reader.parts.0.on_error" in capsys.readouterr().err
     assert renamed.arguments("train", ["corpus.reader.most=500"]) == ["corpus.reader.max_segments=500"]
     assert renamed.arguments("train", ["corpus=dyads", "corpus.reader.most=5"]) == ["corpus=dyads", "corpus.reader.most=5"]
 

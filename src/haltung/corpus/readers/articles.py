@@ -76,13 +76,7 @@ class Articles:
             with intake.row(where, made):
                 if not isinstance(segment, Mapping):
                     raise Fault("wrong_type", f"the segment is {kind(segment)}; expected an object")
-                data = {
-                    **segment,
-                    **common,
-                    "id": made,
-                    "headline": title,
-                    "position": number,
-                }
+                data = {**segment, **common, "id": made, "headline": title, "position": number}
                 intake.add(Fields(data, {}).segment(intake.scheme, where, made))
 
 

@@ -23,7 +23,6 @@ PUBLIC = {
     "bundestag": "the speeches are the files *.txt of github.com/mathias-goebel/plenarsitzungsprotokolle",
 }
 
-
 # "10022 - Neil Armstrong wird 75 (2005-08-05)"
 _TITLE = re.compile(r"^(?:\d+ - )?(?P<headline>.*?)(?: \((?P<date>\d{4}-\d{2}-\d{2})\))?$", re.DOTALL)
 
