@@ -49,19 +49,20 @@ def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
 
 
 def write_bert(folder: Path, seed: int = 0) -> Path:
-    """Write a BERT of two layers, 32 wide, with a WordPiece vocabulary trained on the sentences
-    above.
+    """Write a BERT of two layers, 32 wide, whose vocabulary has the words of the sentences above
+    and their letters.
     """
     import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    # Trained ones differ from process to process, and so would all that a test trains.
+    words = {word for segment in segments(400, seed=99) for word in segment.text.split()}
+    letters = sorted({letter for word in words for letter in word})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), *sorted(words - {*letters})]
+    tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=specials, show_progress=False)
-    tokenizer.train_from_iterator([segment.text for segment in segments(400, seed=99)], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
