@@ -59,7 +59,16 @@ def write_bert(folder: Path, seed: int = 0) -> Path:
     # Trained ones differ from process to process, and so would all that a test trains.
     words = {word for segment in segments(400, seed=99) for word in segment.text.split()}
     letters = sorted({letter for word in words for letter in word})
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), *sorted(words - {*letters})]
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        *sorted(words - {*letters}),
+    ]
     tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

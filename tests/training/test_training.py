@@ -331,7 +331,9 @@ def _uneven() -> list[Segment]:
 def test_every_epoch_has_each_row_once_and_equally_many_batches(bert: Path, share: float, size: int) -> None:
     """However many articles fall apart; no batch is empty, or twice as large as it should be."""
     rows, spec = _uneven(), replace(ARTICLE, window=size)
-    examples = _Units(article.build(tiny.encoder(bert), spec, tiny.scheme()), rows, replace(RECIPE, batch_size=size, context_dropout=share), 1)
+    examples = _Units(
+        article.build(tiny.encoder(bert), spec, tiny.scheme()), rows, replace(RECIPE, batch_size=size, context_dropout=share), 1
+    )
     orders = []
     for epoch in range(6):
         examples.begin(epoch)
