@@ -18,7 +18,8 @@ from haltung.actors.candidates import ITSELF, MAX_CANDIDATES, ROLES
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.models import bundle
-from haltung.models.article import ArticleModel, units
+from haltung.labels import parse
+from haltung.models.article import ArticleModel, build, units
 from haltung.models.article_network import SLOTS, ActorHead
 from haltung.models.spec import ArticleSpec
 from haltung.records import Dyad, Prediction, Segment
@@ -224,3 +225,36 @@ def test_a_sentence_that_names_nobody_has_no_actors(model: ArticleModel) -> None
     bare, behind = model.predict([Segment("1", text), Segment("2", text, context="Chile warnt Peru .")])
     assert bare.actors == ()
     assert [actor.code for actor in behind.actors] == ["", "PER", "CHL"]
+
+
+@pytest.mark.parametrize("dyads", [True, False])
+def test_no_dyads_are_no_head(bert: Path, tmp_path: Path, dyads: bool) -> None:
+    """In the corpus, or by ``model.dyads=false``: nothing is trained, written, or answered."""
+    rows = tiny.with_dyads(tiny.articles(8))
+    train = [replace(row, dyads=()) for row in rows] if dyads else rows
+    spec, recipe = ArticleSpec(max_length=32, dyads=dyads), replace(RECIPE, epochs=1)
+    model = finetune(train, rows, tiny.scheme(), tiny.encoder(bert), spec, recipe, 1, tmp_path / "c").model
+    assert not any(name.startswith("actors") for name, _ in model.network.named_parameters())
+    for one in (model, bundle.load(bundle.save(model, tmp_path / "bundle"))):
+        assert isinstance(one, ArticleModel)
+        assert one.actors is None
+        assert all(prediction.actors == () for prediction in one.predict(rows))
+
+
+def test_stances_of_another_scheme_have_no_dyads(bert: Path) -> None:
+    """A dyad has one stance of several, or none, which is neutral."""
+    task = {"name": "x", "tasks": {"stance": {"labels": ["warning", "support"]}}}
+    several = {"name": "x", "tasks": {"stance": {"labels": ["warning", "neutral"], "kind": "multi"}}}
+    topics = {"name": "x", "tasks": {"topic": {"labels": ["security", "neutral"]}}}
+    for described in (task, several, topics):
+        assert build(tiny.encoder(bert), ArticleSpec(max_length=32), parse(described), dyads=True).network.actors is None
+
+
+def test_rows_without_a_stance_and_their_dyads_are_read_too(bert: Path, tmp_path: Path) -> None:
+    """Missing or unknown; sides are learned from the dyads all the same."""
+    rows = tiny.with_dyads(tiny.articles(8))
+    for number in range(0, len(rows), 2):
+        rows[number] = replace(rows[number], labels={"topic": "security", **({"stance": None} if number % 4 else {})})
+    recipe = replace(RECIPE, epochs=1)
+    done = finetune(rows, rows, tiny.scheme(), tiny.encoder(bert), ArticleSpec(max_length=32), recipe, 1, tmp_path / "c")
+    assert all(one.actors for one in done.model.predict(rows))

@@ -42,6 +42,7 @@ EXAMPLES = {
     "network": (tiny.segments(160), tiny.segments(48, seed=1), WITH_CONTEXT),
     "article": (tiny.articles(40), tiny.articles(12, seed=1), ARTICLE),
     "lstm": (tiny.articles(40), tiny.articles(12, seed=1), replace(ARTICLE, sequence="lstm")),
+    "dyads": (tiny.with_dyads(tiny.articles(40)), tiny.with_dyads(tiny.articles(12, seed=1)), ARTICLE),
 }
 
 
