@@ -5,13 +5,15 @@ same.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haltung.encoders.load import Encoder
 from haltung.labels import Scheme, parse
 from haltung.models.spec import ArticleSpec, NetworkSpec
-from haltung.records import Segment
+from haltung.records import Dyad, Segment
 
 if TYPE_CHECKING:
     from haltung.models.article import ArticleModel
@@ -26,6 +28,7 @@ SCHEME = {
 }
 
 _ACTORS = ["Belgien", "Chile", "Ghana", "Nepal", "Island", "Peru", "Laos", "Malta"]
+_CODES = dict(zip(_ACTORS, ("BEL", "CHL", "GHA", "NPL", "ISL", "PER", "LAO", "MLT"), strict=True))
 _VERBS = {"warning": ["warnt", "mahnt"], "support": ["lobt", "begrüßt"], "neutral": ["besucht", "kennt"]}
 _THINGS = {"security": ["das Heer", "die Marine", "den Truppenabzug"], "economy": ["den Zoll", "die Bank", "den Haushalt"]}
 
@@ -49,19 +52,29 @@ def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
 
 
 def write_bert(folder: Path, seed: int = 0) -> Path:
-    """Write a BERT of two layers, 32 wide, with a WordPiece vocabulary trained on the sentences
-    above.
+    """Write a BERT of two layers, 32 wide, whose vocabulary has the words of the sentences above
+    and their letters.
     """
     import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    # Trained ones differ from process to process, and so would all that a test trains.
+    words = {word for segment in segments(400, seed=99) for word in segment.text.split()}
+    letters = sorted({letter for word in words for letter in word})
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        *sorted(words - {*letters}),
+    ]
+    tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=specials, show_progress=False)
-    tokenizer.train_from_iterator([segment.text for segment in segments(400, seed=99)], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -113,14 +126,29 @@ def articles(count: int, seed: int = 0, size: int = 5) -> list[Segment]:
     return out
 
 
-def article_model(bert: Path, max_length: int = 32, **changes: object) -> ArticleModel:
+def with_dyads(rows: Sequence[Segment]) -> list[Segment]:
+    """The same articles, with dyads: in a sentence that is not neutral the first actor takes the
+    stance towards the second. In one of four nobody else is named.
+    """
+    out = []
+    for number, row in enumerate(rows):
+        first, verb, second, _ = row.text.split()
+        if first == second:
+            second = _ACTORS[_ACTORS.index(first) - 1]
+        alone, stance = number % 4 == 0, str(row.labels["stance"])
+        dyads = () if stance == "neutral" else (Dyad(_CODES[first], "" if alone else _CODES[second], stance),)
+        out.append(replace(row, text=f"{first} {verb} ." if alone else f"{first} {verb} {second} .", dyads=dyads))
+    return out
+
+
+def article_model(bert: Path, max_length: int = 32, dyads: bool = False, **changes: object) -> ArticleModel:
     """An untrained model of articles with heads large enough for clear answers."""
     import torch
 
     from haltung.models.article import build
 
     torch.manual_seed(1)
-    model = build(encoder(bert), ArticleSpec(max_length=max_length, **changes), scheme())  # type: ignore[arg-type]
-    for head in model.network.heads.values():
+    model = build(encoder(bert), ArticleSpec(max_length=max_length, **changes), scheme(), dyads)  # type: ignore[arg-type]
+    for head in [*model.network.heads.values(), *([model.network.actors.roles] if model.network.actors else [])]:
         torch.nn.init.normal_(head.weight, std=1.0)  # type: ignore[arg-type]
     return model

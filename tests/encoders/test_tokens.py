@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import string
 import subprocess
 import sys
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from haltung.encoders.tokens import encode
 from haltung.errors import UserError
@@ -94,6 +98,77 @@ def test_the_prefix_precedes_the_whole_input(tokenizer) -> None:
     segment = Segment("1", "warnt", context="Peru")
     (tokens,) = encode([segment], tokenizer, "context", prefix="Chile ")
     assert tokens.ids == tokenizer("Chile Peru", "warnt")["input_ids"]
+
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+# Names with a letter of two bytes at an end, with an accent as a character of its own, and behind a
+# letter that becomes two in lower case.
+SENTENCE = "İlham trifft Šefčovič, „Milošević“ und Ruhle\u0301 in Malta-Stadt."
+NAMES = ("İlham", "Šefčovič", "Milošević", "Ruhle\u0301", "Malta")
+
+
+def _pieces() -> list[str]:
+    return sorted({*SENTENCE, *SENTENCE.lower(), *string.ascii_letters, *"▁éı"} - {" "})
+
+
+def _word_pieces() -> Tokenizer:
+    words = [*SPECIALS, *_pieces(), *(f"##{piece}" for piece in _pieces()), "##lo", "Mi"]
+    tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.NFC(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _lower_case() -> Tokenizer:
+    tokenizer = _word_pieces()
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    return tokenizer
+
+
+def _unigrams() -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram([*((word, 0.0) for word in SPECIALS), *((word, -1.0) for word in (*_pieces(), "▁Mi", "lo"))], 1))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return tokenizer
+
+
+def _bytes() -> Tokenizer:
+    words = [*SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet()), "ĠM", "lo"]
+    tokenizer = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, [("Ġ", "M"), ("l", "o")]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return tokenizer
+
+
+@pytest.mark.parametrize("prefix", ["", "query: "])
+@pytest.mark.parametrize("target", ["", "Peru lobt den Zoll"])
+@pytest.mark.parametrize("kind", [_word_pieces, _lower_case, _unigrams, _bytes])
+def test_the_tokens_of_a_name_are_found(kind: Callable[[], Tokenizer], target: str, prefix: str) -> None:
+    """All of them and no others, whatever the tokenizer makes of its letters, and whatever stands
+    before the sentence.
+    """
+    backend = kind()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
+    (tokens,) = encode([Segment("1", SENTENCE, target=target)], wrapped, "target", prefix=prefix)
+    for name in NAMES:
+        start = SENTENCE.index(name)
+        found = backend.decode([tokens.ids[token] for token in tokens.within(start, start + len(name))]).strip()
+        assert _plain(found) == _plain(name), name
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(letter))
+
+
+def test_a_name_that_is_cut_off_has_no_tokens(tokenizer) -> None:
+    """Of one at the cut those before it are left."""
+    text = "Chile warnt die Marine ."
+    whole, cut = (encode([Segment("1", text)], tokenizer, max_length=size)[0] for size in (32, 5))
+    assert tokenizer.decode([whole.ids[token] for token in whole.within(12, 22)]) == "die Marine"
+    assert tokenizer.decode([cut.ids[token] for token in cut.within(12, 22)]) == "die"
+    assert list(cut.within(16, 22)) == []
 
 
 def test_an_unknown_input_is_named_with_the_nearest() -> None:

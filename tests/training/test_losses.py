@@ -1,17 +1,21 @@
-"""The loss: masked rows, class weights, smoothing; checked against torch's own on the rows that
-count.
+"""The loss: masked rows, class weights, smoothing, sides of dyads; checked against torch's own on
+the rows that count, or by hand.
 """
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 from torch.nn import functional
 
 import tiny
+from haltung.actors.candidates import ROLES, Candidate
 from haltung.labels import parse
-from haltung.records import Segment
-from haltung.training.losses import UNLABELLED, class_weights, loss, targets
+from haltung.models.article_network import SLOTS
+from haltung.records import Dyad, Segment
+from haltung.training.losses import UNLABELLED, actor_loss, actor_targets, class_weights, loss, targets
 
 MULTI = parse({"name": "m", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
 
@@ -100,3 +104,58 @@ def test_multi_label_loss_is_binary_cross_entropy_over_labelled_rows() -> None:
     gold = torch.tensor([[1.0, 0, 1], [UNLABELLED] * 3, [0, 0, 0]])
     expected = functional.binary_cross_entropy_with_logits(logits[[0, 2]], gold[[0, 2]])
     torch.testing.assert_close(loss({"themes": logits}, {"themes": gold}, MULTI, {}), expected)
+
+
+NAMED = (Candidate(""), Candidate("PSE"), Candidate("ISR"), Candidate("USA-MED"))
+
+
+def _sides(*dyads: tuple[str, str]) -> list[dict[tuple[str, str], float]]:
+    """Who is source and who is target, in which role, as ``actor_targets`` says."""
+    table = actor_targets(NAMED, [Dyad(source, target, "threat") for source, target in dyads]).view(2, SLOTS, len(ROLES))
+    return [{(NAMED[slot].code, ROLES[role]): float(side[slot, role]) for slot, role in side.nonzero().tolist()} for side in table]
+
+
+def test_a_side_is_a_candidate_in_a_role() -> None:
+    """Itself, its state, or somebody inside it, who is named by a candidate of the same state."""
+    assert _sides(("PSE", "ISR")) == [{("PSE", "itself"): 1}, {("ISR", "itself"): 1}]
+    assert _sides(("PSE-CIV", "USA")) == [{("PSE", "people"): 1}, {("USA-MED", "state"): 1}]
+    assert _sides(("USA-MED", "USA-JUD")) == [{("USA-MED", "itself"): 1}, {("USA-MED", "judiciary"): 1}]
+
+
+def test_several_sources_are_equally_probable() -> None:
+    """However many dyads each has; nobody plays no part beside somebody."""
+    assert _sides(("PSE", "USA-MED"), ("ISR", "USA-MED"), ("ISR", "PSE"), ("", "PSE")) == [
+        {("PSE", "itself"): 0.5, ("ISR", "itself"): 0.5},
+        {("PSE", "itself"): 0.5, ("USA-MED", "itself"): 0.5},
+    ]
+
+
+def test_a_side_without_anybody_is_nobody() -> None:
+    """Of a dyad without source or target, and where there is no dyad at all."""
+    assert _sides(("PSE", "")) == [{("PSE", "itself"): 1}, {("", "itself"): 1}]
+    assert _sides() == [{("", "itself"): 1}, {("", "itself"): 1}]
+
+
+def test_a_code_that_no_candidate_has_is_left_out() -> None:
+    """It is not taken for nobody: such a side is 0 throughout, and others share what is there."""
+    assert _sides(("IRN", "ISR")) == [{}, {("ISR", "itself"): 1}]
+    assert _sides(("PSE-XYZ", "ISR")) == [{}, {("ISR", "itself"): 1}]
+    assert _sides(("IRN", "ISR"), ("PSE", "IRN")) == [{("PSE", "itself"): 1}, {("ISR", "itself"): 1}]
+
+
+def test_the_loss_of_actors_is_the_mean_cross_entropy_of_the_known_sides() -> None:
+    """By hand: two sources and two targets, one of them unknown, one of two halves."""
+    sides = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], [[0.2, 0.4, 0.4], [0.6, 0.2, 0.2]]]).log()
+    gold = torch.tensor([[[1.0, 0, 0], [0, 0.5, 0.5]], [[0.0, 0, 0], [0, 1, 0]]])
+    expected = -(math.log(0.5) + 0.5 * (math.log(0.1) + math.log(0.8)) + math.log(0.2)) / 3
+    assert actor_loss(sides, gold).item() == pytest.approx(expected)
+
+
+def test_sides_that_nobody_knows_have_loss_zero_and_a_gradient() -> None:
+    """A batch in which no candidate has a gold code is harmless, and does not fail."""
+    sides = torch.full((2, 1, 3), 1 / 3).log().requires_grad_()
+    value = actor_loss(sides, torch.zeros(2, 1, 3))
+    value.backward()
+    assert value.item() == 0.0
+    assert sides.grad is not None
+    assert sides.grad.abs().sum() == 0

@@ -42,6 +42,7 @@ EXAMPLES = {
     "network": (tiny.segments(160), tiny.segments(48, seed=1), WITH_CONTEXT),
     "article": (tiny.articles(40), tiny.articles(12, seed=1), ARTICLE),
     "lstm": (tiny.articles(40), tiny.articles(12, seed=1), replace(ARTICLE, sequence="lstm")),
+    "dyads": (tiny.with_dyads(tiny.articles(40)), tiny.with_dyads(tiny.articles(12, seed=1)), ARTICLE),
 }
 
 
@@ -330,9 +331,9 @@ def _uneven() -> list[Segment]:
 @pytest.mark.parametrize("size", [1, 5, 16])
 def test_every_epoch_has_each_row_once_and_equally_many_batches(bert: Path, share: float, size: int) -> None:
     """However many articles fall apart; no batch is empty, or twice as large as it should be."""
-    rows = _uneven()
+    rows, spec = _uneven(), replace(ARTICLE, window=size)
     examples = _Units(
-        article.build(tiny.encoder(bert), ARTICLE, tiny.scheme()), rows, replace(RECIPE, batch_size=size, context_dropout=share), 1
+        article.build(tiny.encoder(bert), spec, tiny.scheme()), rows, replace(RECIPE, batch_size=size, context_dropout=share), 1
     )
     orders = []
     for epoch in range(6):
@@ -343,6 +344,15 @@ def test_every_epoch_has_each_row_once_and_equally_many_batches(bert: Path, shar
         assert all(1 <= len(batch) < 2 * size for batch in batches)
         orders.append(batches)
     assert orders[0] != orders[1]
+
+
+def test_a_window_wider_than_a_batch_is_not_cut(bert: Path) -> None:
+    """A batch has room for it, so that an article is trained as it is predicted."""
+    rows = _uneven()
+    model = article.build(tiny.encoder(bert), ARTICLE, tiny.scheme())
+    examples = _Units(model, rows, replace(RECIPE, batch_size=3), 1)
+    assert [unit.rows for unit in examples.units] == [unit.rows for unit in article.units(rows, ARTICLE.window)]
+    assert all(sum(examples.units[unit].labelled for unit in batch) < 2 * ARTICLE.window for batch in examples.sampler)
 
 
 def test_articles_fall_apart_anew_in_each_epoch(bert: Path) -> None:
@@ -386,7 +396,7 @@ def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tm
     """Topics stand in the headline, stances in the sentence; unseen articles have both right, and
     their sentences alone the stance.
     """
-    recipe = replace(DROPPING, epochs=12, encoder_rate=1e-3, head_rate=3e-3)
+    recipe = replace(DROPPING, epochs=16, encoder_rate=2e-3, head_rate=2e-3)
     train, dev, unseen = tiny.articles(80), tiny.articles(20, seed=1), tiny.articles(30, seed=2)
     trained = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), EXAMPLES[kind][2], recipe, 1, tmp_path / "c")
     alone = [replace(row, headline="", position=None) for row in unseen]
@@ -453,7 +463,7 @@ def test_rows_without_a_label_are_read_and_not_learned_from(bert: Path, tmp_path
             for row in train
         ]
 
-    recipe = replace(RECIPE, epochs=12, encoder_rate=1e-3, head_rate=3e-3, weight_decay=0.0)
+    recipe = replace(RECIPE, epochs=16, encoder_rate=2e-3, head_rate=2e-3, weight_decay=0.0)
     trained = finetune(without("topic", "stance"), dev, tiny.scheme(), tiny.encoder(bert), spec, recipe, 1, tmp_path / "c")
     assert trained.best > 0.8
     none = [replace(row, labels={**row.labels, "topic": None}) for row in train]
@@ -476,7 +486,7 @@ def test_a_model_of_articles_learns_a_multi_label_task(bert: Path, tmp_path: Pat
         ]
 
     train, dev, spec = EXAMPLES["article"]
-    recipe = replace(RECIPE, epochs=12, encoder_rate=1e-3, head_rate=3e-3)
+    recipe = replace(RECIPE, epochs=16, encoder_rate=2e-3, head_rate=2e-3)
     trained = finetune(themes(train), themes(dev), scheme, tiny.encoder(bert), spec, recipe, 1, tmp_path / "c")
     unseen = themes(tiny.articles(30, seed=2))
     right = [p.labels == dict(row.labels) for p, row in zip(trained.model.predict(unseen), unseen, strict=True)]

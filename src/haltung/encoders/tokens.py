@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from haltung.errors import UserError
-from haltung.records import Segment, well_formed
+from haltung.records import Segment, Span, well_formed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,13 +25,13 @@ _MIN_CONTEXT = 4
 class Tokens:
     """One input of the encoder; ``own`` is 1 at the tokens of the segment's text, else 0.
 
-    ``ends`` are where the tokens of the text end in it, one of them for each 1 in ``own``.
+    ``spans`` are where the tokens of the text stand in it, one of them for each 1 in ``own``.
     """
 
     ids: list[int]
     types: list[int]
     own: list[int]
-    ends: list[int] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -39,7 +40,9 @@ class Tokens:
     def within(self, start: int, end: int) -> range:
         """Return which tokens stand for the text's characters ``[start, end)``."""
         first = self.own.index(1) if 1 in self.own else 0
-        return range(first + bisect_right(self.ends, start), first + min(bisect_left(self.ends, end) + 1, len(self.ends)))
+        # Several tokens may stand for one character, and one for several.
+        begin, stop = bisect_right(self.spans, start, key=itemgetter(1)), bisect_left(self.spans, end, key=itemgetter(0))
+        return range(first + begin, first + stop)
 
 
 def encode(
@@ -67,17 +70,17 @@ def encode(
     alone, paired = sum(map(len, around.single)), sum(map(len, around.pair))
     out = []
     for text, target, context, whole, encoding in zip(texts, targets, contexts, prefixed, encodings, strict=True):
-        ends = [end for _, end in encoding.offsets]
+        spans = encoding.offsets
         room = max_length - paired
         # A text that fills the input is read without context: a few tokens of it are not worth
         # the end of the text.
         if not target and (not context or room - len(text) < _MIN_CONTEXT):
-            out.append(around.alone(whole[: max_length - alone], [0] * (len(whole) - len(text)) + ends))
+            out.append(around.alone(whole[: max_length - alone], [(0, 0)] * (len(whole) - len(text)) + spans))
             continue
         text = text[: max(1, room - min(len(target), max_length // 2))]
         target = target[: room - len(text)]
         context = context[max(0, len(context) - (room - len(text) - len(target))) :]
-        out.append(around.behind([*target, *context], text, ends))
+        out.append(around.behind([*target, *context], text, spans))
     return out
 
 
@@ -93,13 +96,13 @@ class Template:
     pair: tuple[list[int], list[int], list[int]]
     pair_types: list[int]
 
-    def alone(self, text: list[int], ends: Sequence[int] = ()) -> Tokens:
-        """Return the input of one text, given where its tokens end."""
-        return _joined([self.single[0], text, self.single[1]], self.single_types, 1, ends)
+    def alone(self, text: list[int], spans: Sequence[Span] = ()) -> Tokens:
+        """Return the input of one text, given where its tokens stand."""
+        return _joined([self.single[0], text, self.single[1]], self.single_types, 1, spans)
 
-    def behind(self, before: list[int], text: list[int], ends: Sequence[int] = ()) -> Tokens:
-        """Return the input of a text and what precedes it, given where the text's tokens end."""
-        return _joined([self.pair[0], before, self.pair[1], text, self.pair[2]], self.pair_types, 3, ends)
+    def behind(self, before: list[int], text: list[int], spans: Sequence[Span] = ()) -> Tokens:
+        """Return the input of a text and what precedes it, given where the text's tokens are."""
+        return _joined([self.pair[0], before, self.pair[1], text, self.pair[2]], self.pair_types, 3, spans)
 
 
 def template(tokenizer: PreTrainedTokenizerBase) -> Template:
@@ -125,12 +128,12 @@ def _before(part: str, is_read: bool, prefix: str) -> str:
     return prefix + part if is_read and part.strip() else ""
 
 
-def _joined(pieces: Sequence[list[int]], types: Sequence[int], own: int, ends: Sequence[int]) -> Tokens:
+def _joined(pieces: Sequence[list[int]], types: Sequence[int], own: int, spans: Sequence[Span]) -> Tokens:
     return Tokens(
         [one for piece in pieces for one in piece],
         [kind for piece, kind in zip(pieces, types, strict=True) for _ in piece],
         [int(index == own) for index, piece in enumerate(pieces) for _ in piece],
-        list(ends[: len(pieces[own])]),
+        list(spans[: len(pieces[own])]),
     )
 
 

@@ -300,7 +300,7 @@ def actor_answers(named: Sequence[Candidate], sides: np.ndarray) -> tuple[ActorA
 
 def _network(body: torch.nn.Module, scheme: Scheme, spec: ArticleSpec, dyads: bool) -> ArticleNetwork:
     sizes = {task.name: len(task) for task in scheme}
-    finds = dyads and STANCE in sizes and NEUTRAL in scheme[STANCE].ids
+    finds = dyads and STANCE in sizes and scheme[STANCE].kind == "single" and NEUTRAL in scheme[STANCE].ids
     about = (STANCE, scheme[STANCE].index(NEUTRAL)) if finds else ("", 0)
     return ArticleNetwork(body, sizes, spec.sequence, spec.layers, spec.window, spec.dropout, *about)
 

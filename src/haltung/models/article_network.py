@@ -98,6 +98,8 @@ class ActorHead(nn.Module):
         super().__init__()
         self.cues = nn.Embedding(CUES, _ACTOR_WIDTH, padding_idx=0)
         nn.init.normal_(self.cues.weight, std=0.02)
+        # No cue: how many cues others in the batch have must not count.
+        nn.init.zeros_(self.cues.weight.data[0])
         self.vectors = nn.Linear(4 * width, _ACTOR_WIDTH)
         self.shift, self.scale = nn.Linear(stances, _ACTOR_WIDTH, bias=False), nn.Linear(stances, _ACTOR_WIDTH, bias=False)
         self.dropout = nn.Dropout(dropout)

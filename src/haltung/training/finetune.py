@@ -30,7 +30,7 @@ from haltung.models.network import Batch
 from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
+from haltung.training.losses import UNLABELLED, actor_loss, actor_targets, class_weights, loss, targets
 from haltung.training.recipe import Training
 
 # Newer releases of transformers have another name for it, and warn about the old one.
@@ -228,7 +228,7 @@ class _Units(Dataset[int]):
         """Return the batch as plain tuples, since the Trainer can't move named ones."""
         read = [self.units[unit] for unit in chosen]
         articles, rows = self.model.articles(read, [self._tokens(unit) for unit in read], self._has_dyads)
-        out = {
+        out: dict[str, Any] = {
             "inputs": ([tuple(part) for part in articles.parts], *articles[1:5], articles.actors and tuple(articles.actors)),
             "gold": {name: gold[rows] for name, gold in self.gold.items()},
         }
@@ -237,8 +237,8 @@ class _Units(Dataset[int]):
             asked = [rows[place] for place in articles.actors.rows]
             both = [actor_targets(of, self.segments[row].dyads) for row, of in zip(asked, named, strict=True)]
             out["sides"] = torch.stack(both, dim=1) if both else None
-            out["stances"] = self.model.one_hot([str(self.segments[row].labels[STANCE]) for row in rows])
-            out["stances"] *= torch.tensor([self.told[row] for row in rows]).unsqueeze(1)
+            told = out["gold"][STANCE].masked_fill(~torch.tensor([self.told[row] for row in rows]), UNLABELLED)
+            out["stances"] = (told.unsqueeze(1) == torch.arange(len(self.model.scheme[STANCE]))).float()
         return out
 
     def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
