@@ -45,7 +45,7 @@ class ReadsActors(Protocol):
     actors: Actors | None
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
-        """Return a prediction for each segment; ``stances`` are the true ones, if they are known."""
+        """Return a prediction for each segment; ``stances`` are the true ones, if known."""
         ...
 
 
