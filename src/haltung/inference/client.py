@@ -85,7 +85,7 @@ class Classifier:
             self.kind: str = inputs["kind"]
             if self.kind not in ("tokens", "articles", "ngrams"):
                 raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
-            self.reader: _Tokens | _Ngrams = (_Ngrams if self.kind == "ngrams" else _Tokens)(self.folder, inputs, self.views)
+            self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(self.folder, inputs, self.views)
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
         self.run: Run | None = None if format is None else session(self.file(format), threads)

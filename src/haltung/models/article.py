@@ -108,7 +108,7 @@ class ArticleModel(Model):
         return self._read(segments, progress, precision)[0]
 
     def predict(
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, precision: str = "auto"
+        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
     ) -> list[Prediction]:
         """Return a prediction for each segment, in order, with its actors.
 

@@ -61,6 +61,11 @@ class Model(Predictor, Protocol):
         is faster.
         """
 
+    def predict(self, segments: Sequence[Segment], progress: bool = False, *, precision: str = "auto") -> list[Prediction]:
+        """Return a prediction for each segment, in order; ``precision`` is as above."""
+        probabilities = self.probabilities(segments, progress, precision)
+        return predictions([segment.id for segment in segments], probabilities, self.scheme)
+
     def write(self, folder: Path) -> dict[str, Any]:
         """Write all files but the description into ``folder``; return the model's part of that."""
 

@@ -110,7 +110,7 @@ def plain(model: Any) -> Any:
     kernel has no ONNX operator.
     """
     network = copy.deepcopy(merged(model.network)).cpu().float().eval()
-    network.encoder.config._attn_implementation = "eager"  # type: ignore[union-attr]
+    network.encoder.config._attn_implementation = "eager"
     return network
 
 
