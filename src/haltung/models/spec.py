@@ -96,18 +96,23 @@ class ArticleSpec(NetworkSpec):
         sequence: the network over the sentences: ``transformer`` or ``lstm`` (bidirectional).
         layers: its number of layers.
         window: the most sentences that are read together; longer articles are cut.
+        alone: the share of the articles that fall apart into single sentences while it is trained,
+            drawn anew in each epoch, so that sentences are read well alone too.
         dyads: whether sources and targets are learned too, from a corpus that has dyads.
     """
 
     sequence: str = "transformer"
     layers: int = 2
     window: int = 32
+    alone: float = 0.5
     dyads: bool = True
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for an unknown or impossible value."""
         super().__post_init__()
         one_of("model.sequence", self.sequence, ("transformer", "lstm"))
+        if not 0 <= self.alone <= 1:
+            raise UserError(f"model.alone is {self.alone}, expected a number from 0 to 1")
         for name in ("layers", "window"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name} is {getattr(self, name)}, expected a whole number of at least 1")

@@ -194,7 +194,7 @@ class _Units(Dataset[int]):
     """
 
     def __init__(self, model: ArticleModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
-        self.model, self.segments, self.bare, self.seed = model, segments, training.context_dropout, seed
+        self.model, self.segments, self.alone, self.seed = model, segments, model.spec.alone, seed
         self.gold = {task.name: targets(segments, task) for task in model.scheme}
         self.size = max(training.batch_size, model.spec.window)
         self.tokens: dict[int, Tokens] = dict(enumerate(model.encode(segments)))
@@ -212,7 +212,7 @@ class _Units(Dataset[int]):
         """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
         chance = random.Random(self.seed * 100_003 + epoch)
         names = dict.fromkeys(segment.article or segment.id for segment in self.segments)
-        alone = {name: chance.random() < self.bare for name in names}
+        alone = {name: chance.random() < self.alone for name in names}
         self.units = units(self.segments, self.model.spec.window, lambda name: alone[name], self.model.actors)
         self.told = [chance.random() < 0.5 for _ in self.segments]
         order = list(range(len(self.units)))

@@ -19,8 +19,8 @@ class Training:
     inverse of a label's share in the train split, or by its root. ``select`` names the task whose
     dev macro-F1 chooses the best epoch (``mean``: the mean over all tasks). ``patience`` is the
     number of epochs without improvement after which training stops (0: never).
-    ``context_dropout`` is the share of rows that are read without context, drawn in each epoch, so
-    that the model learns bare sentences too. With ``group_by_length``, the texts of a batch have
+    ``context_dropout`` is the share of rows that ``model=network`` reads without context, drawn in
+    each epoch, so that it learns bare sentences too. With ``group_by_length``, the texts of a batch have
     similar lengths.
     """
 
