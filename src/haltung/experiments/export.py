@@ -58,7 +58,7 @@ def export_model(
     result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, (*_FORMATS[model.kind], *required), callback)
     registered = ""
     if result.folder is not None:
-        # The thresholds of a dyad model belong to it wherever it goes.
+        # The thresholds of dyads belong to a model that finds them wherever it goes.
         thresholds.copy(trained.bundle, result.folder)
         if register and trained.record is not None:
             version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])

@@ -67,11 +67,10 @@ class Settings:
     batch waits for company where there was some before. ``timeout`` is in seconds, from the last
     byte of a request to its answer; ``drain`` how long a stopping server still answers new callers
     that it stops. ``origins`` are the web pages of other hosts that may send requests from a
-    browser. ``dyads`` is a bundle of a dyad model for ``POST /events``; None: word order decides.
+    browser.
     """
 
     bundle: Path
-    dyads: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     runtime: str = "auto"

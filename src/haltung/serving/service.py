@@ -7,7 +7,6 @@ import logging
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,6 @@ from fastapi import HTTPException
 from haltung.errors import listed
 from haltung.events import pipeline
 from haltung.events import plover as crosswalk
-from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.features import MAX_CANDIDATES
-from haltung.events.dyads.model import DyadModel
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.records import ArticleEvents
 from haltung.inference.client import BundleError
@@ -32,7 +28,7 @@ log = logging.getLogger("haltung.serving")
 
 
 class Service:
-    """The sentence model and perhaps a dyad model, which take turns in one thread.
+    """The model of a server, which works in one thread.
 
     Raises:
         UserError: a bundle can't be served.
@@ -44,14 +40,6 @@ class Service:
         # Whether new requests are refused.
         self.stopping = False
         self.engine = open_engine(settings)
-        self._dyad_engine: Engine | None = None
-        self._dyad_model: DyadModel | None = None
-        if settings.dyads is not None:
-            # Answers as in `haltung events`: from the graph in full precision.
-            runtime = self.engine.choice.graph.runtime
-            self._dyad_engine = open_engine(replace(settings, bundle=settings.dyads, runtime=runtime, format="fp32"))
-            self._dyad_model = dyad_model.load(settings.dyads, self._dyad_engine)
-        # One thread for both models: whichever works has all cores, and the other waits.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batchers: dict[Engine, Batcher] = {}
 
@@ -73,11 +61,8 @@ class Service:
     def start(self) -> None:
         """Take requests from now on; needs the running event loop."""
         settings = self.settings
-        # A dyad model reads a sentence once for each candidate.
-        for engine, queue in ((self.engine, settings.queue), (self._dyad_engine, settings.queue * MAX_CANDIDATES)):
-            if engine is not None:
-                limits = QueueLimits(settings.batch, settings.tokens, queue, settings.wait)
-                self._batchers[engine] = Batcher(engine.groups, engine.estimate, limits, self.metrics, self._thread)
+        limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
+        self._batchers[self.engine] = Batcher(self.engine.groups, self.engine.estimate, limits, self.metrics, self._thread)
         description, graph = self.engine.classifier.description, self.engine.choice.graph
         facts = {"scheme": description["scheme"]["name"], "runtime": graph.runtime, "format": graph.format}
         self.metrics.serves({name: str(value) for name, value in facts.items()})
@@ -105,13 +90,7 @@ class Service:
     async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
         """Return the events of an article, or raise HTTPException as ``probabilities`` does."""
         predictions = await self._predictions(self.engine, prepared.segments)
-        article = prepared.labelled(predictions)
-        if self._dyad_model is None or self._dyad_engine is None:
-            dyads = WordOrder().find(article)
-        else:
-            questions = await asyncio.to_thread(self._dyad_model.questions, article)
-            answers = await self._predictions(self._dyad_engine, [segment for one in questions for segment in one.segments])
-            dyads = self._dyad_model.choose(questions, answers, predictions)
+        dyads = WordOrder().find(prepared.labelled(predictions))
         return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
 
     async def _predictions(self, engine: Engine, segments: Sequence[Segment]) -> list[Prediction]:

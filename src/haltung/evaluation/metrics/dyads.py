@@ -8,7 +8,7 @@ Chinchor 1992).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,10 @@ PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
     "source, target": lambda dyad: (dyad.source, dyad.target),
 }
 WHOLE = "source, target, stance"
+
+# What a system may be given, of which it finds the rest.
+END_TO_END, STANCES_GIVEN, ACTORS_GIVEN = "end to end", "stances given", "stances and actors given"
+SETTINGS = (END_TO_END, STANCES_GIVEN, ACTORS_GIVEN)
 
 # The probabilities from which on the precision of dyads is reported.
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -77,6 +81,20 @@ class DyadMetrics:
     stance_given_pair: float
     actors: Match | None = None
 
+    def headline(self) -> dict[str, float]:
+        """Return F1 of each part flat, as a tracker wants it.
+
+        ``{"dyads_f1": …, "dyads_f1.low": …, "dyads_source_stance_f1": …}``; of whole dyads it has
+        no name, and without an interval no ends.
+        """
+        out: dict[str, float] = {}
+        for part, match in self.parts.items():
+            name = "dyads_f1" if part == WHOLE else f"dyads_{part.replace(', ', '_')}_f1"
+            out[name] = match.f1
+            if match.interval is not None:
+                out |= {f"{name}.low": match.interval.low, f"{name}.high": match.interval.high}
+        return out
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -85,6 +103,18 @@ class Difference:
     delta: float
     interval: Interval | None
     p: float
+
+
+@dataclass(frozen=True)
+class SystemsCompared:
+    """What systems find where the same things are given.
+
+    ``systems`` has the metrics of ``model``, where there is one, and of ``rules``; ``differences``
+    are those of the model to the rules, by part.
+    """
+
+    systems: Mapping[str, DyadMetrics]
+    differences: Mapping[str, Difference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
