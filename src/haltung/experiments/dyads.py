@@ -41,7 +41,7 @@ class DyadScores:
     their probability.
     """
 
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     found: _Found
     settings: Mapping[str, SystemsCompared]
     swaps: Mapping[str, Mapping[str, Any] | None]
@@ -87,7 +87,7 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     }
     swaps = {name: scoring.role_swaps(segments, _plain(rows)) for name, rows in found.items()}
     scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
-    return DyadScores(gold.segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
+    return DyadScores(segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
 
 
 def tune_trained(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from haltung.actors.candidates import ROLES
 from haltung.actors.finder import Actors
@@ -17,8 +17,6 @@ from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL, STANCE
 from haltung.models.predictor import Predictor, reads_actors
 from haltung.records import ActorAnswer, Dyad, Prediction, Segment
-
-T = TypeVar("T")
 
 # The values tried for each of the thresholds, one threshold after the other, in several rounds.
 GRID: Mapping[str, tuple[float, ...]] = {
@@ -34,30 +32,21 @@ AIMS = (WHOLE, "source, stance")
 
 @dataclass(frozen=True)
 class GoldArticles:
-    """Segments with gold dyads, their articles labelled, and the indices of each one's segments."""
+    """Segments with gold dyads, their predictions in the same order, and their articles."""
 
-    segments: tuple[Segment, ...]
-    articles: tuple[LabelledArticle, ...]
-    indices: tuple[tuple[int, ...], ...]
+    segments: Sequence[Segment]
+    predictions: Sequence[Prediction]
+    articles: Sequence[LabelledArticle]
 
     @property
     def dyads(self) -> list[tuple[Dyad, ...]]:
         """The gold dyads of each segment."""
         return [segment.dyads for segment in self.segments]
 
-    @property
-    def predictions(self) -> list[Prediction]:
-        """The prediction of each segment."""
-        return self.in_order(article.predictions for article in self.articles)
-
-    def in_order(self, by_article: Iterable[Sequence[T]]) -> list[T]:
-        """Return what each article has for its segments in the order of all segments."""
-        pairs = (pair for indices, rows in zip(self.indices, by_article, strict=True) for pair in zip(indices, rows, strict=True))
-        return [row for _, row in sorted(pairs, key=lambda pair: pair[0])]
-
     def found_by(self, finder: DyadFinder) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment that anything finds."""
-        return self.in_order(finder.find(article) for article in self.articles)
+        found = {segment.id: row for article in self.articles for segment, row in zip(article.segments, finder.find(article), strict=True)}
+        return [found[segment.id] for segment in self.segments]
 
 
 @dataclass(frozen=True)
@@ -85,10 +74,7 @@ class AmongGold:
         predictions = [replace(one, actors=_among(one.actors, codes)) for one, codes in zip(article.predictions, known, strict=True)]
         found = self.finder.find(replace(article, mentions=mentions, predictions=predictions))
         # Word order takes the source of the sentence before, who may not be known here.
-        return [
-            [one if one.source in codes else replace(one, source="") for one in row if one.target in codes]
-            for row, codes in zip(found, known, strict=True)
-        ]
+        return [[one if one.source in codes else replace(one, source="") for one in row] for row, codes in zip(found, known, strict=True)]
 
 
 def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stances_given: bool = False) -> GoldArticles:
@@ -112,7 +98,7 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stan
         members = [segments[index] for index in indices]
         headline, *mentions = actors.article([members[0].headline, *(segment.text for segment in members)], members[0].date)
         articles.append(LabelledArticle(members, mentions, [predictions[index] for index in indices], headline))
-    return GoldArticles(tuple(segments), tuple(articles), tuple(map(tuple, by_article.values())))
+    return GoldArticles(segments, predictions, articles)
 
 
 def codes(prediction: Prediction) -> set[str]:
