@@ -139,17 +139,6 @@ def test_thresholds_stand_in_the_folder_of_a_bundle(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "dyads.json").read_text(encoding="utf-8"))["corpus"] == "mine"
 
 
-def test_thresholds_go_along_with_an_export(tmp_path: Path) -> None:
-    """With corpus and split; a bundle without any has none afterwards."""
-    for name in ("bundle", "export"):
-        (tmp_path / name).mkdir()
-    thresholds.copy(tmp_path / "bundle", tmp_path / "export")
-    assert list((tmp_path / "export").iterdir()) == []
-    thresholds.write(tmp_path / "bundle", Thresholds(nobody=2.0), {"corpus": "mine"})
-    thresholds.copy(tmp_path / "bundle", tmp_path / "export")
-    assert (tmp_path / "export/dyads.json").read_bytes() == (tmp_path / "bundle/dyads.json").read_bytes()
-
-
 @pytest.mark.parametrize("text", ["{}", "[", '{"thresholds": {"pair": "x"}}', '{"thresholds": {"least": 0.1}}', '{"thresholds": 3}'])
 def test_a_broken_file_of_thresholds_is_named(tmp_path: Path, text: str) -> None:
     """With what to do about it."""
@@ -213,10 +202,10 @@ def test_tuning_finds_thresholds_that_are_better_on_dev() -> None:
 
 
 def test_tuning_stays_where_nothing_is_better() -> None:
-    """With the thresholds that a bundle has."""
+    """At the defaults, though others are as good."""
     gold = read(articles(2), Reader(CHL=SOURCE, PER=TARGET))
-    start = Thresholds(pair=0.77, nobody=0.9)
-    assert scoring.tune(gold.dyads, gold.predictions, start).thresholds == start
+    assert plain(gold.found_by(DyadModel(Thresholds(pair=0.6)))) == [list(row) for row in gold.dyads]
+    assert scoring.tune(gold.dyads, gold.predictions).thresholds == Thresholds()
 
 
 def test_dyads_are_in_the_order_of_the_segments() -> None:

@@ -118,7 +118,7 @@ def test_a_model_is_held_against_gold_and_against_word_order(home: Path) -> None
     assert difference["p"] < 0.01
     assert difference["interval"]["low"] > 0
     model = settings["end to end"]["systems"]["model"]
-    assert (model["segments"], model["parts"][STRICT]["gold"], model["actor_recall"]) == (150, 100, 1.0)
+    assert (model["segments"], model["parts"][STRICT]["gold"], model["actors"]["recall"]) == (150, 100, 1.0)
     first, *_ = scores["precisions"]
     assert (first["least"], first["found"], first["precision"]) == (
         0.0,
@@ -148,10 +148,11 @@ def test_the_tables_say_what_was_given(home: Path) -> None:
 
 
 def test_thresholds_are_tuned_for_another_corpus(home: Path, tmp_path: Path) -> None:
-    """On dev, beginning with those of the bundle."""
+    """On dev, also in place of a broken file."""
     copy = shutil.copytree(trained(home), tmp_path / "copy")
     (copy / "dyads.json").write_text('{"thresholds": {"nobody": 3.0, "same_actor": 1.0, "pair": 0.0}}', encoding="utf-8")
     poor = scored(home, f"bundle={copy}", "split=dev")["settings"]["end to end"]["systems"]["model"]["parts"]
+    (copy / "dyads.json").write_text("{}", encoding="utf-8")
     done = run_here("dyads", *CORPUS, f"bundle={copy}", "split=dev", "tune=true", cwd=home)
     assert done.returncode == 0, done.stderr
     content = read(copy / "dyads.json")

@@ -60,7 +60,7 @@ def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path 
         raise UserError(f"the model in {bundle} finds no dyads, and word order has no thresholds to tune; name a bundle of model=article")
     predictor.actors = Actors.load(extra=actors)
     gold = scoring.read(segments, predictor, predictor.actors)
-    tuned = scoring.tune(gold.dyads, gold.predictions, thresholds.read(bundle))
+    tuned = scoring.tune(gold.dyads, gold.predictions)
     thresholds.write(bundle, tuned.thresholds, {"corpus": corpus.name, "split": split, "command": command, "f1": tuned.f1})
     return tuned
 
@@ -123,7 +123,10 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
     """
     folder.mkdir(parents=True, exist_ok=True)
     style.save(report.plot(scores.settings, title, language), folder / "dyads.png")
-    data = {**source, **report.plain(scores.settings, scores.swaps, scores.precisions)}
+    data = {
+        **source, "settings": {name: asdict(compared) for name, compared in scores.settings.items()}, "role_swaps": scores.swaps,
+        "precisions": [asdict(one) for one in scores.precisions],
+    }  # fmt: skip
     (folder / "dyads.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with (folder / "found.jsonl").open("w", encoding="utf-8") as file:
         for number, segment in enumerate(scores.segments):

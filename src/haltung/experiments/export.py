@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ def export_model(
     registered = ""
     if result.folder is not None:
         # The thresholds of dyads belong to a model that finds them wherever it goes.
-        thresholds.copy(trained.bundle, result.folder)
+        if (tuned := thresholds.path(trained.bundle)).is_file():
+            shutil.copyfile(tuned, thresholds.path(result.folder))
         if register and trained.record is not None:
             version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
             registered = f"{version.name} version {version.version}"

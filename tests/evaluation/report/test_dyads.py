@@ -1,4 +1,4 @@
-"""The report on dyads: its tables, its plot and its data."""
+"""The report on dyads: its tables and its plot."""
 
 from __future__ import annotations
 
@@ -69,12 +69,3 @@ def test_the_plot_has_a_panel_for_each_setting(language: str, part: str, setting
     assert part in [text.get_text() for text in figure.axes[0].get_yticklabels()]
     (legend,) = figure.legends
     assert len(legend.get_texts()) == 2
-
-
-def test_the_data_has_ratios_beside_counts() -> None:
-    """So that nobody has to divide."""
-    data = dyads.plain(COMPARED, SWAPS)
-    part = data["settings"]["end to end"]["systems"]["model"]["parts"]["source, target, stance"]
-    assert (part["gold"], part["right"], part["f1"]) == (2, 1, 0.5)
-    assert data["settings"]["end to end"]["differences"]["source, stance"]["p"] == 0.2
-    assert data["role_swaps"] == {"model": SWAPS["model"]}

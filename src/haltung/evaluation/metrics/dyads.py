@@ -41,28 +41,23 @@ DyadSets = Sequence[Collection[Dyad]]
 class Match:
     """How well sets agree: ``right`` of the ``found`` ones are among the ``gold`` ones.
 
-    ``interval`` is that of F1, None for too few articles.
+    ``interval`` is that of F1, None for too few articles. Precision, recall and F1 are 0 where
+    nothing can be divided by.
     """
 
     gold: int
     found: int
     right: int
     interval: Interval | None = None
+    precision: float = field(init=False)
+    recall: float = field(init=False)
+    f1: float = field(init=False)
 
-    @property
-    def precision(self) -> float:
-        """The share of predicted ones that are right; 0 where there are none."""
-        return self.right / self.found if self.found else 0.0
-
-    @property
-    def recall(self) -> float:
-        """The share of gold ones that are predicted; 0 where there are none."""
-        return self.right / self.gold if self.gold else 0.0
-
-    @property
-    def f1(self) -> float:
-        """The harmonic mean of precision and recall; 0 where there are no dyads at all."""
-        return 2 * self.right / (self.found + self.gold) if self.found + self.gold else 0.0
+    def __post_init__(self) -> None:
+        """Divide."""
+        ratios = {"precision": (self.right, self.found), "recall": (self.right, self.gold), "f1": (2 * self.right, self.found + self.gold)}
+        for name, (part, whole) in ratios.items():
+            object.__setattr__(self, name, part / whole if whole else 0.0)
 
 
 @dataclass(frozen=True)

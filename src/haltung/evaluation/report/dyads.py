@@ -1,15 +1,14 @@
-"""The metrics of dyads as tables, as a plot and as plain data."""
+"""The metrics of dyads as tables and as a plot."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haltung.evaluation.metrics.dyads import END_TO_END, PARTS, Difference, DyadMetrics, Match, Precision, SystemsCompared
-from haltung.evaluation.report.i18n import brackets, number, word
+from haltung.evaluation.metrics.dyads import END_TO_END, PARTS, Difference, DyadMetrics, Precision, SystemsCompared
+from haltung.evaluation.report.i18n import brackets, number, p_value, word
 from haltung.evaluation.report.style import INK, SKY, VERMILION, beside, canvas, finish, localise, whiskers
 from haltung.evaluation.report.tables import Grid, dyad_part, dyad_setting, dyads, grid
 
@@ -32,7 +31,7 @@ def tables(
     """
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
     rows: list[tuple[str, ...]] = [
-        (dyad_setting(setting, language), dyad_part(part, language), _difference(one, language), number(one.p, language))
+        (dyad_setting(setting, language), dyad_part(part, language), _difference(one, language), p_value(one.p, language))
         for setting, compared in settings.items()
         for part, one in compared.differences.items()
     ]
@@ -83,23 +82,6 @@ def plot(settings: Mapping[str, SystemsCompared], subtitle: str, language: str =
     return figure
 
 
-def plain(
-    settings: Mapping[str, SystemsCompared], swaps: Mapping[str, Mapping[str, Any] | None], precisions: Sequence[Precision] = ()
-) -> dict[str, Any]:
-    """Return everything as plain data for ``dyads.json``."""
-    return {
-        "settings": {
-            setting: {
-                "systems": {name: _metrics(metrics) for name, metrics in compared.systems.items()},
-                "differences": {part: asdict(one) for part, one in compared.differences.items()},
-            }
-            for setting, compared in settings.items()
-        },
-        "role_swaps": {system: dict(swap) for system, swap in swaps.items() if swap},
-        "precisions": [asdict(one) for one in precisions],
-    }
-
-
 def _bars(axes: Axes, systems: Mapping[str, DyadMetrics], language: str) -> None:
     height = 0.8 / len(systems)
     for order, (system, metrics) in enumerate(systems.items()):
@@ -111,19 +93,6 @@ def _bars(axes: Axes, systems: Mapping[str, DyadMetrics], language: str) -> None
         for value, position in zip(values, positions, strict=True):
             beside(axes, position, number(value, language, 2))
     axes.set_xlim(0, 1)
-
-
-def _metrics(metrics: DyadMetrics) -> dict[str, Any]:
-    return {
-        "segments": metrics.segments, "articles": metrics.articles,
-        "parts": {part: _match(match) for part, match in metrics.parts.items()},
-        "stances": {stance: _match(match) for stance, match in metrics.stances.items()},
-        "stance_given_pair": metrics.stance_given_pair, "actor_recall": metrics.actors.recall if metrics.actors else None,
-    }  # fmt: skip
-
-
-def _match(match: Match) -> dict[str, Any]:
-    return {**asdict(match), "precision": match.precision, "recall": match.recall, "f1": match.f1}
 
 
 def _difference(difference: Difference, language: str) -> str:

@@ -106,14 +106,14 @@ def codes(prediction: Prediction) -> set[str]:
     return {code_in(actor, role) for actor in prediction.actors if actor.code for role in ROLES}
 
 
-def tune(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction], start: Thresholds | None = None) -> Tuned:
+def tune(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction]) -> Tuned:
     """Return the thresholds with the highest mean F1 of ``AIMS``.
 
-    The segments are of a split that is neither trained on nor reported. The search begins at
-    ``start`` and goes number by number over ``GRID``.
+    The segments are of a split that is neither trained on nor reported. The search begins at the
+    defaults and goes number by number over ``GRID``.
     """
     questions = [Question.of(one) for one in predictions]
-    best = start or Thresholds()
+    best = Thresholds()
     high = _aim(gold, questions, best)
     for name, value in [(name, value) for _ in range(_ROUNDS) for name, values in GRID.items() for value in values]:
         # Each number is tried on the best of those before it.

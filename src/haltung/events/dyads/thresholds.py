@@ -64,14 +64,3 @@ def read(folder: Path) -> Thresholds:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         remedy = "write it with haltung dyads tune=true split=dev, or remove it"
         raise UserError(f"{path(folder)} holds no thresholds of dyads; {remedy}") from None
-
-
-def copy(folder: Path, to: Path) -> None:
-    """Write a bundle's thresholds into the folder of its export; nothing where it has none.
-
-    Raises:
-        UserError: the file holds no thresholds, or the other folder can't be written.
-    """
-    if path(folder).is_file():
-        content = json.loads(path(folder).read_text(encoding="utf-8"))
-        write(to, read(folder), {key: value for key, value in content.items() if key != "thresholds"})
