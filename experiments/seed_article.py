@@ -1,8 +1,9 @@
-"""How a trained model labels the article that the project began with: `python experiments/seed_article.py RUN FOLDER [DYADS]`.
+"""How a trained model labels the article that the project began with: `python experiments/seed_article.py RUN FOLDER`.
 
-RUN is a run of ``haltung train`` or a bundle's folder, DYADS a bundle's folder of a model of dyads (without it, they are found by rules).
+RUN is a run of ``haltung train`` or a bundle's folder; if its model finds no dyads, word order does.
 FOLDER holds ``article.txt`` and ``gold.jsonl`` (id, start, end, topic, stance, dyads for each segment). The article is copyrighted news and is no
-part of the project; no model of ours is trained on it. A segment's context is the one before it, as in training; the article has no headline.
+part of the project; no model of ours is trained on it. A segment's context is the one before it, as in training; a model of articles
+reads all segments together. The article has no headline.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from rich.table import Table
 from haltung import tracking
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import score
-from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads import scoring
 from haltung.actors.finder import Actors
-from haltung.events.dyads.rules import WordOrder
+from haltung.events.dyads import scoring
+from haltung.events.pipeline import dyad_finder
 from haltung.models import bundle
 from haltung.records import Dyad, Segment
 
@@ -35,14 +35,14 @@ def segments(folder: Path) -> list[Segment]:
     before = ["", lead, *(f"{lead} {piece}" for piece in pieces[1:-1])]
     return [
         Segment(
-            row["id"], piece, {"topic": row["topic"], "stance": row["stance"]}, context=context, article="seed",
+            row["id"], piece, {"topic": row["topic"], "stance": row["stance"]}, context=context, article="seed", position=number,
             dyads=tuple(Dyad(**dyad) for dyad in row["dyads"]),
         )
-        for row, piece, context in zip(gold, pieces, before, strict=True)
+        for number, (row, piece, context) in enumerate(zip(gold, pieces, before, strict=True))
     ]  # fmt: skip
 
 
-def main(run: str, folder: Path, dyads: str = "") -> None:
+def main(run: str, folder: Path) -> None:
     """Print each segment's labels and dyads beside the gold ones, and how many are right."""
     place = Path(run) if Path(run).is_dir() else tracking.bundle_folder(tracking.find(tracking.Store(), run))
     model = bundle.load(place)
@@ -56,8 +56,9 @@ def main(run: str, folder: Path, dyads: str = "") -> None:
             cells += [str(row.labels[task]), f"{prediction.labels[task]}{'' if right else ' ✗'}"]
         table.add_row(*cells, f"{max(prediction.probabilities['stance'].values()):.2f}")
     Console().print(table)
-    articles = scoring.read(rows, model, Actors.load())
-    found = scoring.found_by(dyad_model.load(Path(dyads)) if dyads else WordOrder(), articles)
+    actors = Actors.load()
+    finder = dyad_finder(model, place, actors)
+    found = [[one.dyad for one in dyads] for dyads in scoring.read(rows, model, actors).found_by(finder)]
     for row, own in zip(rows, found, strict=True):
         print(f"{row.id}: {_told(row.dyads)}; found {_told(own)}")
     gold = sum(len(row.dyads) for row in rows)
@@ -72,4 +73,4 @@ def _told(dyads: Iterable[Dyad]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -178,8 +178,7 @@ def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
     source and target.
     """
     from haltung.actors.finder import Actors
-    from haltung.events.dyads.rules import WordOrder
-    from haltung.events.pipeline import events_of, load_predictor
+    from haltung.events.pipeline import dyad_finder, events_of, load_predictor
     from haltung.events.text.read import find, read
     from haltung.models.linear import fit
 
@@ -188,7 +187,8 @@ def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
 
     def events() -> list[object]:
         articles = read(find(str(tmp_path / "a.txt")), 100_000)
-        return list(events_of(articles, load_predictor(tmp_path / "bundle"), Actors.load(), WordOrder()))
+        predictor, actors = load_predictor(tmp_path / "bundle"), Actors.load()
+        return list(events_of(articles, predictor, actors, dyad_finder(predictor, tmp_path / "bundle", actors)))
 
     events()  # tables are read once in a process
     with counter.counting() as files:

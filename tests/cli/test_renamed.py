@@ -17,6 +17,7 @@ from command_line import run_here, write_corpus
 from haltung.cli import renamed
 from haltung.cli.build import make, recipe_of
 from haltung.cli.config import compose, each, plain
+from haltung.errors import UserError
 
 # Every `_target_` of the configs before the rebuild (commit c9bc5e9).
 OLD_TARGETS = [
@@ -45,7 +46,6 @@ OLD_TARGETS = [
     "haltung.corpus.splits.TestOnly",
     "haltung.encoders.sources.Encoder",
     "haltung.evaluation.comparison_references.Reference",
-    "haltung.events.view.Dyads",
     "haltung.model.spec.LinearSpec",
     "haltung.model.spec.NetworkSpec",
     "haltung.tracking.Store",
@@ -137,6 +137,41 @@ def test_a_users_config_with_a_copied_context_still_prepares(tmp_path: Path) -> 
     assert [line.partition(" has no effect")[0] for line in done.stderr.splitlines()] == [
         f"haltung: {name} of haltung.corpus.readers.articles.Articles" for name in ("before", "lead")
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "gone"),
+    [
+        (("events", "dyads=somewhere"), "dyads="),
+        (("dyads", "+dyads=somewhere"), "dyads="),
+        (("serve", "bundle=b", "dyads=null"), "dyads="),
+        (("train", "model=dyad"), "model=dyad"),
+        (("train", "experiment=dyads"), "experiment=dyads"),
+        (("train", "corpus=dyads,diplomacy", "model=article"), "corpus=dyads"),
+        (("prepare", "corpus=dyads_diplomacy"), "corpus=dyads_diplomacy"),
+    ],
+)
+def test_who_asks_for_the_model_of_dyads_is_told_where_it_went(words: tuple[str, ...], gone: str, tmp_path: Path) -> None:
+    """One sentence says what is gone and what to type."""
+    done = run_here(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"{gone} is gone, since dyads are part of model=article now; train with haltung train model=article" in done.stderr
+    assert "bundle=DIR" in done.stderr
+
+
+def test_a_corpus_of_ones_own_may_have_that_name(tmp_path: Path) -> None:
+    """Only ours is gone."""
+    (tmp_path / "mine/corpus").mkdir(parents=True)
+    (tmp_path / "mine/corpus/dyads.yaml").write_text("defaults:\n  - diplomacy\n  - _self_\nname: dyads\n", encoding="utf-8")
+    done = run_here("prepare", "corpus=dyads", "--config-dir", "mine", "--cfg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["haltung.events.view.Dyads", "haltung.events.dyads.dataset.Dyads"])
+def test_a_stored_corpus_of_dyads_is_told_where_it_went(name: str) -> None:
+    """Its reader is no class any more, under either of its names."""
+    with pytest.raises(UserError, match=rf"_target_: {name} is gone, since dyads are part of model=article now"):
+        make({"_target_": name, "source": {"_target_": "haltung.corpus.readers.union.Union", "parts": []}}, "corpus.reader")
 
 
 def test_an_old_target_in_a_users_config_works_and_is_announced(tmp_path: Path) -> None:

@@ -1,205 +1,278 @@
-"""Dyads by a trained model: who is a side, which pairs count, and with which stance."""
+"""Dyads by a model: who is a side, which pairs count, with which stance; thresholds, and what a
+system finds where some things are given.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from haltung.errors import UserError
-from haltung.records import Dyad, Prediction, Segment
+from haltung.records import ActorAnswer, Dyad, Prediction, Segment
 
 pytest.importorskip("ahocorasick")
 
 from haltung.actors.finder import Actors
-from haltung.events.dyads import scoring
-from haltung.events.dyads.model import DyadModel
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads import scoring, thresholds
+from haltung.events.dyads.model import DyadModel, Side, sides
+from haltung.events.dyads.rules import WordOrder
+from haltung.events.dyads.scoring import AmongGold, GoldArticles
 from haltung.events.dyads.thresholds import Thresholds
-from haltung.events.records import LabelledArticle, ScoredDyad
+from haltung.events.records import ScoredDyad
+from haltung.labels import Scheme, parse
+from haltung.models.calibration import Calibration
 
 STANCES = ("neutral", "warning", "criticism", "cooperation")
-ROLES = ("none", "itself", "state", "opposition", "people")
+
+# How probably somebody is source and target, by role.
+Roles = tuple[Mapping[str, float], Mapping[str, float]]
+
+SOURCE: Roles = ({"itself": 0.9}, {"itself": 0.02})
+TARGET: Roles = ({"itself": 0.02}, {"itself": 0.9})
 
 
-def sentence(stance: str, sure: float = 0.7) -> Prediction:
-    """The classifier's prediction for a sentence."""
-    return Prediction("s", {"stance": stance}, {"stance": stances(stance, sure)})
+def answers(**roles: Roles) -> tuple[ActorAnswer, ...]:
+    """A model's answers about who is named, one after another; nobody has what is left."""
+    left = [1 - sum(sum(one[side].values()) for one in roles.values()) for side in (0, 1)]
+    nobody = ActorAnswer("", (), {"itself": left[0]}, {"itself": left[1]})
+    named = [
+        ActorAnswer(code.replace("_", "-"), ((10 * number, 10 * number + 3),), *both) for number, (code, both) in enumerate(roles.items())
+    ]
+    return (nobody, *named) if roles else ()
 
 
-def stances(likely: str, sure: float) -> dict[str, float]:
-    """The probability of each stance; the others share what is left."""
-    return {label: sure if label == likely else (1 - sure) / (len(STANCES) - 1) for label in STANCES}
+def sentence(stance: str, sure: float = 0.7, name: str = "s", **roles: Roles) -> Prediction:
+    """A prediction for a sentence; the other stances share what is left."""
+    values = {label: sure if label == stance else (1 - sure) / (len(STANCES) - 1) for label in STANCES}
+    return Prediction(name, {"stance": stance}, {"stance": values}, answers(**roles))
 
 
-def roles(given: Mapping[str, float]) -> dict[str, float]:
-    """The probability of each role; none has what is left."""
-    return {role: given.get(role, 1 - sum(given.values()) if role == "none" else 0.0) for role in ROLES}
+def found(prediction: Prediction, **keys: float) -> list[tuple[str, str, str]]:
+    """The dyads of a sentence, with these thresholds."""
+    return [(one.source, one.target, one.stance) for one in DyadModel(Thresholds(**keys)).dyads(prediction)]
 
 
-class FixedRoles:
-    """A model with fixed roles for each candidate, as source and as target; it records the
-    questions.
-    """
-
-    def __init__(self, **roles: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
-        self.roles = roles
-        self.questions: list[Segment] = []
-
-    def predict(self, rows: Sequence[Segment]) -> list[Prediction]:
-        """Answer, in order."""
-        self.questions += rows
-        out = []
-        for row in rows:
-            source, target = self.roles.get(row.id.split(":")[1].replace("-", "_"), ({}, {}))
-            out.append(Prediction(row.id, {}, {"source_role": roles(source), "target_role": roles(target)}))
-        return out
+def test_the_likeliest_sides_make_the_dyad() -> None:
+    """With the product of all probabilities, and the spans of both."""
+    (dyad,) = DyadModel().dyads(sentence("warning", USA=SOURCE, RUS=TARGET))
+    assert (dyad.source, dyad.target, dyad.stance) == ("USA", "RUS", "warning")
+    assert dyad.probability == pytest.approx(0.9 * 0.9 * 0.7)
+    assert (dyad.source_span, dyad.target_span) == ((0, 3), (10, 13))
 
 
-class FixedStance:
-    """A sentence model that predicts one stance for every segment."""
-
-    def __init__(self, stance: str, sure: float = 0.7) -> None:
-        self.prediction = sentence(stance, sure)
-
-    def predict(self, rows: Sequence[Segment]) -> list[Prediction]:
-        """Predict it for each."""
-        return [self.prediction for _ in rows]
-
-
-SOURCE, TARGET = ({"itself": 0.9}, {"itself": 0.02}), ({"itself": 0.02}, {"itself": 0.9})
-WARNS = "Die USA haben Russland vor Nordkorea gewarnt."
-
-
-def read(model: FixedRoles, *texts: str, stance: str = "warning", sure: float = 0.7, **keys: float) -> list[list[tuple[str, str, str]]]:
-    """The dyads of an article's sentences, all of which have the same stance."""
-    segments = [Segment(f"s{number}", text) for number, text in enumerate(texts)]
-    mentions = Actors.load().article(texts)
-    dyads = DyadModel(model, Thresholds(**keys)).find(LabelledArticle(segments, mentions, [sentence(stance, sure)] * len(texts)))
-    return [[(one.source, one.target, one.stance) for one in row] for row in dyads]
-
-
-def test_the_likeliest_sides_make_the_dyad():
-    """The source is one candidate, the target another."""
-    assert read(FixedRoles(USA=SOURCE, RUS=TARGET), WARNS) == [[("USA", "RUS", "warning")]]
-
-
-def test_the_likeliest_pair_is_kept_though_it_is_unlikely():
+def test_the_likeliest_pair_is_kept_though_it_is_unlikely() -> None:
     """Since a sentence that is not neutral has a dyad."""
-    unsure = FixedRoles(USA=({"itself": 0.3}, {}), RUS=({}, {"itself": 0.6}), PRK=({"itself": 0.9}, {}))
-    assert read(unsure, WARNS) == [[("PRK", "RUS", "warning")]]
+    unsure = sentence("warning", USA=({"itself": 0.3}, {}), RUS=({}, {"itself": 0.6}), PRK=({"itself": 0.4}, {}))
+    assert found(unsure) == [("PRK", "RUS", "warning")]
 
 
-def test_nobody_is_a_side_where_no_candidate_is():
-    """By how little probability the candidates leave; `nobody` weighs it."""
-    alone = FixedRoles(USA=SOURCE, RUS=({}, {"itself": 0.4}))
-    assert read(alone, WARNS) == [[("USA", "", "warning")]]
-    assert read(alone, WARNS, nobody=0.5) == [[("USA", "RUS", "warning")]]
+def test_nobody_is_a_side_where_no_candidate_is() -> None:
+    """As probably as the model says; `nobody` weighs it."""
+    alone = sentence("warning", USA=SOURCE, RUS=({}, {"itself": 0.4}))
+    assert found(alone) == [("USA", "", "warning")]
+    assert found(alone, nobody=0.5) == [("USA", "RUS", "warning")]
 
 
-def test_both_directions_of_a_mutual_act_are_dyads():
-    """And not what each would do to itself, which `same_actor` makes unlikely."""
-    both = ({"itself": 0.8}, {"itself": 0.8})
-    dyads = read(FixedRoles(USA=both, RUS=both), WARNS, stance="cooperation", pair=0.5)
-    assert sorted(dyads[0]) == [("RUS", "USA", "cooperation"), ("USA", "RUS", "cooperation")]
-    assert len(read(FixedRoles(USA=both, RUS=both), WARNS, stance="cooperation", pair=0.7)[0]) == 1
+def test_both_directions_of_a_mutual_act_are_dyads() -> None:
+    """From the probability `pair` on, the likelier first; and not what each would do to itself,
+    which `same_actor` makes unlikely.
+    """
+    both = sentence("cooperation", USA=({"itself": 0.55}, {"itself": 0.4}), RUS=({"itself": 0.45}, {"itself": 0.6}))
+    assert found(both, pair=0.15) == [("USA", "RUS", "cooperation"), ("RUS", "USA", "cooperation")]
+    assert found(both, pair=0.2) == [("USA", "RUS", "cooperation")]
+    assert ("RUS", "RUS", "cooperation") in found(both, pair=0.15, same_actor=1.0)
 
 
-def test_somebody_inside_a_state_may_act():
-    """Of whom the sentence names the state alone; it has no spans then."""
-    segments, model = [Segment("s", WARNS)], FixedRoles(USA=({"opposition": 0.8, "itself": 0.1}, {}), RUS=TARGET)
-    (dyad,) = DyadModel(model).find(LabelledArticle(segments, Actors.load().article([WARNS]), [sentence("warning")]))[0]
-    assert (dyad.source, dyad.target, dyad.source_span) == ("USA-OPP", "RUS", None)
-    assert dyad.target_span is not None
-    assert WARNS[slice(*dyad.target_span)] == "Russland"
+def test_somebody_inside_a_state_may_act() -> None:
+    """Of whom the sentence names the state alone; that has no spans then."""
+    (dyad,) = DyadModel().dyads(sentence("warning", USA=({"opposition": 0.8, "itself": 0.1}, {}), RUS=TARGET))
+    assert (dyad.source, dyad.target, dyad.source_span, dyad.target_span) == ("USA-OPP", "RUS", None, (10, 13))
 
 
-def test_a_surely_neutral_sentence_is_not_even_asked_about():
-    """It costs no time."""
-    model = FixedRoles(USA=SOURCE, RUS=TARGET)
-    assert read(model, WARNS, stance="neutral", sure=0.99) == [[]]
-    assert model.questions == []
+def test_one_state_on_both_sides_acts_by_its_first_words() -> None:
+    """And is acted on by the next."""
+    twice = answers(CHL=({"itself": 0.9}, {"itself": 0.9}))
+    spans = ((0, 5), (20, 27))
+    prediction = replace(sentence("criticism"), actors=(twice[0], replace(twice[1], spans=spans)))
+    (dyad,) = DyadModel(Thresholds(same_actor=1.0)).dyads(prediction)
+    assert (dyad.source, dyad.target, dyad.source_span, dyad.target_span) == ("CHL", "CHL", *spans)
 
 
-def test_a_sentence_that_may_be_neutral_is_asked_by_its_likeliest_stance():
-    """Which is then part of the question."""
-    model = FixedRoles(USA=SOURCE, RUS=TARGET)
-    assert read(model, WARNS, stance="neutral", sure=0.7) == [[]]
-    assert all("warning" in row.text.split(", ") for row in model.questions)
+def test_a_neutral_sentence_has_no_dyad() -> None:
+    """`neutral` multiplies the probability that it is."""
+    assert found(sentence("neutral", USA=SOURCE, RUS=TARGET)) == []
+    likely = sentence("warning", 0.6, USA=SOURCE, RUS=TARGET)
+    assert found(likely, neutral=9.0) == []
+    (dyad,) = DyadModel(Thresholds(neutral=0.1)).dyads(sentence("neutral", 0.4, USA=SOURCE, RUS=TARGET))
+    assert dyad.probability == pytest.approx(0.81 * 0.2 / (0.04 + 0.6))
 
 
-def test_how_much_neutral_counts_decides_whether_there_is_a_dyad():
-    """`neutral` multiplies its probability."""
-    model = FixedRoles(USA=SOURCE, RUS=TARGET)
-    assert read(model, WARNS, sure=0.6, neutral=1.0) != [[]]
-    assert read(model, WARNS, sure=0.6, neutral=9.0) == [[]]
+def test_a_sentence_in_whose_article_nobody_is_named_has_a_dyad_of_nobody() -> None:
+    """As the label standard writes it, and as word order finds it."""
+    assert found(sentence("warning")) == [("", "", "warning")]
 
 
-def test_an_actor_of_the_sentence_before_may_act():
-    """In this sentence it is a mere pronoun."""
-    model = FixedRoles(USA=SOURCE, CHN=TARGET)
-    dyads = read(model, "Die USA berieten am Montag.", "Später warnten sie auch China.")
-    assert dyads[1] == [("USA", "CHN", "warning")]
-    assert any(
-        row.target == "Später warnten sie auch AKTEUR China." and row.text.startswith("China (CHN), im Satz, ") for row in model.questions
-    )
+def test_of_several_ways_to_be_one_code_the_likeliest_counts() -> None:
+    """A group's state may be named itself; what is hardly probable is left out."""
+    named = answers(PSE_REB=({"itself": 0.2, "state": 0.4, "people": 0.001}, {}), PSE=({"itself": 0.1, "armed_group": 0.25}, {}))
+    assert {one.code: one.probability for one in sides(named, "source")} == pytest.approx({"": 0.049, "PSE-REB": 0.25, "PSE": 0.4})
+    assert sides(named, "target") == (Side("", 1.0),)
+    assert sides((), "source") == (Side("", 1.0),)
 
 
-def test_a_headline_is_read_before_the_article():
-    """Its actors are candidates, and the positions of the others stay right."""
-    text = "Man warnte Peru."
-    headline, *mentions = Actors.load().article(["Chile droht", text])
-    (dyads,) = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET)).find(
-        LabelledArticle([Segment("s", text, context="Chile droht")], mentions, [sentence("warning")], headline)
-    )
-    assert [(one.source, one.target) for one in dyads] == [("CHL", "PER")]
-
-
-def test_a_sentence_without_any_actor_has_a_dyad_of_nobody():
-    """As the label standard writes it, and as the rules do."""
-    assert read(FixedRoles(), "Es wurde gewarnt.") == [[("", "", "warning")]]
-
-
-def test_thresholds_out_of_range_is_refused():
+def test_thresholds_out_of_range_are_refused() -> None:
     """Probabilities and weights are not negative."""
     with pytest.raises(UserError, match=r"pair -0\.1"):
         Thresholds(pair=-0.1)
 
 
-def article(count: int) -> list[Segment]:
-    """Sentences of as many articles, in which Chile warns Peru."""
-    return [Segment(str(n), "Chile warnt Peru.", article=f"a{n}", dyads=(Dyad("CHL", "PER", "warning"),)) for n in range(count)]
+def test_thresholds_stand_in_the_folder_of_a_bundle(tmp_path: Path) -> None:
+    """With what they were tuned on; without a file the defaults count."""
+    assert dyad_model.load(tmp_path) == DyadModel(Thresholds())
+    thresholds.write(tmp_path, Thresholds(pair=0.7), {"corpus": "mine"})
+    assert dyad_model.load(tmp_path) == DyadModel(Thresholds(pair=0.7))
+    assert json.loads((tmp_path / "dyads.json").read_text(encoding="utf-8"))["corpus"] == "mine"
 
 
-def dyads(rows: Sequence[Sequence[ScoredDyad]]) -> list[list[Dyad]]:
+@pytest.mark.parametrize("text", ["{}", "[", '{"thresholds": {"pair": "x"}}', '{"thresholds": {"least": 0.1}}', '{"thresholds": 3}'])
+def test_a_broken_file_of_thresholds_is_named(tmp_path: Path, text: str) -> None:
+    """With what to do about it."""
+    (tmp_path / "dyads.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads; write it with haltung dyads tune=true"):
+        thresholds.read(tmp_path)
+
+
+# ---- against gold
+
+
+class Reader:
+    """A model that says the same of Chile, Peru and Kuba wherever they are; it notes the stances
+    that it is given.
+    """
+
+    def __init__(self, stance: str = "warning", sure: float = 0.7, **roles: Roles) -> None:
+        self.scheme: Scheme = parse({"name": "s", "tasks": {"stance": {"labels": list(STANCES)}}})
+        self.calibration, self.reads_articles = Calibration(), True
+        self.actors: Actors | None = Actors.load()
+        self.answer, self.given = sentence(stance, sure, **roles), list[str]()
+
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, object]:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
+        """Predict it for each."""
+        self.given = list(stances or ())
+        return [replace(self.answer, id=segment.id) for segment in segments]
+
+
+def articles(count: int) -> list[Segment]:
+    """Articles in which Chile warns Peru, and then warns on; their sentences are interleaved."""
+    dyads = (Dyad("CHL", "PER", "warning"),)
+    texts = ("Chile warnt Peru, sagt Kuba.", "Es warnt weiter.")
+    return [
+        Segment(f"{n}-{position}", text, {"stance": "warning"}, article=f"a{n}", dyads=dyads)
+        for position, text in enumerate(texts)
+        for n in range(count)
+    ]
+
+
+def plain(rows: Sequence[Sequence[ScoredDyad]]) -> list[list[Dyad]]:
     """The dyads without their probabilities."""
     return [[one.dyad for one in row] for row in rows]
 
 
-def test_tuning_finds_thresholds_that_are_better_on_dev():
+def read(segments: Sequence[Segment], reader: Reader, stances_given: bool = False) -> GoldArticles:
+    """The segments labelled by a reader."""
+    return scoring.read(segments, reader, Actors.load(), stances_given)  # type: ignore[arg-type]
+
+
+def test_tuning_finds_thresholds_that_are_better_on_dev() -> None:
     """Here the model sees nobody where there is somebody."""
-    model = DyadModel(FixedRoles(CHL=SOURCE, PER=({}, {"itself": 0.45})))
-    labelled = scoring.read(article(3), FixedStance("warning", 0.5), Actors.load())
-    answers = scoring.answers(labelled, model)
-    assert dyads(scoring.chosen(answers, model.thresholds)) != [list(row) for row in labelled.dyads]
-    best, aim = scoring.tune(labelled, answers, model.thresholds)
-    assert dyads(scoring.chosen(answers, best)) == [list(row) for row in labelled.dyads]
-    assert aim == 1.0
+    gold = read(articles(3), Reader(sure=0.5, CHL=SOURCE, PER=({}, {"itself": 0.45})))
+    assert plain(gold.found_by(DyadModel())) != [list(row) for row in gold.dyads]
+    tuned = scoring.tune(gold.dyads, gold.predictions)
+    assert plain(gold.found_by(DyadModel(tuned.thresholds))) == [list(row) for row in gold.dyads]
+    assert tuned.f1 == 1.0
 
 
-def test_all_segments_at_once_give_what_article_by_article_gives():
-    """`haltung dyads` and `haltung events` find the same."""
-    model = DyadModel(FixedRoles(CHL=SOURCE, PER=TARGET))
-    labelled = scoring.read(article(2), FixedStance("warning"), Actors.load())
-    assert dyads(scoring.chosen(scoring.answers(labelled, model), model.thresholds)) == scoring.found_by(model, labelled)
+def test_tuning_stays_where_nothing_is_better() -> None:
+    """At the defaults, though others are as good."""
+    gold = read(articles(2), Reader(CHL=SOURCE, PER=TARGET))
+    assert plain(gold.found_by(DyadModel(Thresholds(pair=0.6)))) == [list(row) for row in gold.dyads]
+    assert scoring.tune(gold.dyads, gold.predictions).thresholds == Thresholds()
 
 
-def test_segments_without_gold_dyads_are_refused():
+def test_dyads_are_in_the_order_of_the_segments() -> None:
+    """Though they are found article by article."""
+    texts = {"a": ("Chile warnt Peru.", "Es warnt weiter."), "b": ("Ghana warnt Laos.", "Es warnt.")}
+    segments = [
+        Segment(f"{article}{n}", texts[article][n], article=article, dyads=(Dyad("CHL", "PER", "warning"),))
+        for n in (0, 1)
+        for article in "ab"
+    ]
+    gold = read(segments, Reader())
+    assert [[segment.id for segment in article.segments] for article in gold.articles] == [["a0", "a1"], ["b0", "b1"]]
+    assert [row[0].source for row in gold.found_by(WordOrder())] == ["CHL", "GHA", "CHL", "GHA"]
+
+
+def test_a_given_stance_is_told_to_the_model_and_certain() -> None:
+    """It decides whether there are dyads, whatever the model would say."""
+    neutral = Segment("n", "Chile grenzt an Peru.", {"stance": "neutral"}, article="a0")
+    reader = Reader("criticism", CHL=SOURCE, PER=TARGET)
+    gold = read([*articles(1), neutral], reader, stances_given=True)
+    assert reader.given == ["warning", "warning", "neutral"]
+    rows = gold.found_by(DyadModel(Thresholds(neutral=0.2)))
+    assert plain(rows) == [[Dyad("CHL", "PER", "warning")], [Dyad("CHL", "PER", "warning")], []]
+    assert rows[0][0].probability == pytest.approx(0.81)
+    assert [row[0].stance for row in gold.found_by(WordOrder())[:2]] == ["warning", "warning"]
+
+
+def test_a_segment_without_a_label_is_given_the_stance_of_its_dyads() -> None:
+    """Or none, where it has no dyads."""
+    reader = Reader()
+    read([replace(articles(1)[0], labels={}), Segment("n", "Chile grenzt an Peru.")], reader, stances_given=True)
+    assert reader.given == ["warning", "neutral"]
+
+
+def test_where_actors_are_given_nobody_else_is_a_side() -> None:
+    """Whether the model or word order finds them; probabilities are those of who is left."""
+    gold = read(articles(1), Reader(CUB=({"itself": 0.6}, {"itself": 0.5}), CHL=({"itself": 0.3}, {}), PER=({}, {"itself": 0.4})))
+    assert [row[0].source for row in gold.found_by(DyadModel())] == ["CUB", "CUB"]
+    ((dyad,), _) = gold.found_by(AmongGold(DyadModel()))
+    assert dyad.dyad == Dyad("CHL", "PER", "warning")
+    assert dyad.probability == pytest.approx((0.3 / 0.4) * (0.4 / 0.5) * 0.7)
+    assert [row[0].target for row in gold.found_by(WordOrder())] == ["CHL", ""]
+    assert plain(gold.found_by(AmongGold(WordOrder()))) == [[Dyad("CHL", "PER", "warning")], [Dyad("CHL", "", "warning")]]
+
+
+def test_word_order_goes_on_with_no_source_that_is_not_given() -> None:
+    """The one of the sentence before may be none of this one."""
+    first, second = articles(1)
+    segments = [first, replace(second, dyads=(Dyad("", "CHL", "warning"),)), replace(second, id="n", dyads=(Dyad("PER", "", "warning"),))]
+    gold = read(segments, Reader())
+    assert plain(gold.found_by(AmongGold(WordOrder())))[1:] == [[Dyad("CHL", "", "warning")], [Dyad("", "", "warning")]]
+
+
+def test_all_codes_of_all_roles_are_candidates() -> None:
+    """So that their recall says what could be found at all."""
+    codes = scoring.codes(sentence("warning", PSE_REB=SOURCE))
+    assert {"PSE-REB", "PSE", "PSE-CIV", "PSE-OPP"} <= codes
+    assert "" not in codes
+
+
+def test_segments_without_gold_dyads_are_refused() -> None:
     """There is nothing to hold anything against."""
     with pytest.raises(UserError, match="none of the 1 segments has a gold dyad"):
-        scoring.read([Segment("s", WARNS)], FixedStance("warning"), Actors.load())
+        read([Segment("s", "Chile warnt Peru.")], Reader())
 
 
-def test_role_swaps_are_counted_over_pairs_that_exchange_their_dyads():
+def test_role_swaps_are_counted_over_pairs_that_exchange_their_dyads() -> None:
     """Found exchanged, and right in both; a pair whose gold is no exchange does not count."""
     swap = [
         Segment("p-a", "A", article="p", genre="roles", dyads=(Dyad("CHL", "PER", "warning"),)),
@@ -212,3 +285,12 @@ def test_role_swaps_are_counted_over_pairs_that_exchange_their_dyads():
     same = [right[0], right[0], right[2], right[3]]
     assert scoring.role_swaps(swap, same) == {"pairs": 1, "apart": 0.0, "both": 0.0}
     assert scoring.role_swaps(swap[:1], right[:1]) is None
+
+
+def test_the_sides_of_a_minimal_pair_are_read_one_by_one() -> None:
+    """Word order goes on with no source of the other one."""
+    pair = [
+        Segment("p-a", "Chile warnt Peru.", {"stance": "warning"}, article="p", genre="roles", dyads=(Dyad("CHL", "PER", "warning"),)),
+        Segment("p-b", "Es warnt.", {"stance": "warning"}, article="p", genre="roles"),
+    ]
+    assert [row[0].source for row in read(pair, Reader()).found_by(WordOrder())] == ["CHL", ""]

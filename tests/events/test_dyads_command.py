@@ -1,158 +1,268 @@
-"""``haltung dyads``: a model and word order against gold, and the thresholds tuned on dev."""
+"""Dyads on the command line: a training that learns them, and what it tunes; `haltung dyads`
+against gold; events and predictions that name them.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from haltung import labels
-from haltung.events.dyads import thresholds
-from haltung.files import shipped
-from haltung.labels import parse
+import acting
+import tiny
+from command_line import CORPUS, find_run, recipe, run_here
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
-from haltung.records import Segment
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from haltung.tracking import Store
 
 pytest.importorskip("ahocorasick")
 
-STATES = {"Chile": "CHL", "Peru": "PER", "Ghana": "GHA", "Kuba": "CUB", "Japan": "JPN", "Irak": "IRQ"}
+pytestmark = pytest.mark.slow
 
-
-def texts() -> list[tuple[str, str, str, str]]:
-    """Sentences of each state towards each other: who, whom, stance, text; in half of them the
-    target comes first.
-    """
-    pairs = [(one, other) for one in STATES for other in STATES if one != other]
-    return [
-        (
-            STATES[one],
-            STATES[other],
-            "warning",
-            f"An {other} ging eine Warnung aus {one} ." if index % 2 else f"{one} warnt heute {other} .",
-        )
-        for index, (one, other) in enumerate(pairs)
-    ]
+Done = subprocess.CompletedProcess[str]
+STRICT = "source, target, stance"
+# Word order takes the first name for the source, which is wrong here.
+SECOND = "Den Zoll von Peru warnt Chile ."
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a corpus, a model of stances, and one of dyads that has learned these
-    sentences.
-    """
+def trained_here(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> tuple[Path, Done]:
+    """A folder in which a model of articles has learned dyads, and what the training printed."""
     folder = tmp_path_factory.mktemp("dyads")
-    rows = []
-    for number, (source, target, stance, text) in enumerate(texts()):
-        split = ("train", "dev", "test")[number % 3]
-        dyads = [{"source": source, "target": target, "stance": stance}]
-        rows.append(
-            {
-                "id": f"s{number}",
-                "text": text,
-                "article": f"a{number}",
-                "split": split,
-                "topic": "diplomacy",
-                "stance": stance,
-                "dyads": dyads,
-            }
-        )
-        rows.append(
-            {
-                "id": f"n{number}",
-                "text": f"Es regnete an {number} Tagen .",
-                "article": f"a{number}",
-                "split": split,
-                "topic": "society",
-                "stance": "neutral",
-                "dyads": [],
-            }
-        )
-    (folder / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    diplomacy = labels.load(shipped("configs") / "labels" / "diplomacy.yaml")
-    segments = [Segment(row["id"], row["text"], {"topic": row["topic"], "stance": row["stance"]}) for row in rows]
-    bundle.save(fit(segments, diplomacy, LinearSpec(), seed=1), folder / "stances")
-    scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
-    questions = []
-    for number, (source, target, _, text) in enumerate(texts()):
-        for name, code in STATES.items():
-            if name in text:
-                roles = {"source_role": "itself" if code == source else "none", "target_role": "itself" if code == target else "none"}
-                questions.append(
-                    Segment(f"{number}:{code}", f"{name} ({code}), im Satz, warning", roles, target=text.replace(name, f"AKTEUR {name}"))
-                )
-    bundle.save(fit(questions, scheme, LinearSpec(reads={"default": "target"}, characters=9), seed=1), folder / "pairs")
-    return folder
-
-
-CORPUS = ("corpus=jsonl", "corpus.reader.path=mine.jsonl", "splits@corpus.split=given", "corpus.rules.near=0")
-
-
-def test_a_model_is_held_against_gold_and_against_the_rules(haltung: Command, workspace: Path) -> None:
-    """Table, metrics, plot and the dyads of each segment; the thresholds tuned on dev are used."""
-    done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "split=dev", "tune=true", cwd=workspace)
+    acting.write(folder)
+    new_store(folder)
+    words = ("model=article", "training.epochs=12", "training.patience=0", "seed=1", "encoder.encoder_rate=2e-3", "encoder.head_rate=5e-3")
+    done = run_here(*recipe(bert, *words), cwd=folder)
     assert done.returncode == 0, done.stderr
-    written = json.loads((workspace / "pairs" / "dyads.json").read_text(encoding="utf-8"))
-    assert written["split"] == "dev"
-    assert f"pair {written['choice']['least']:g}" in done.stdout
-    done = haltung("dyads", "bundle=stances", "dyads=pairs", *CORPUS, "output=out", cwd=workspace)
+    bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), folder / "linear")
+    return folder, done
+
+
+@pytest.fixture(scope="module")
+def home(trained_here: tuple[Path, Done]) -> Path:
+    """The folder alone."""
+    return trained_here[0]
+
+
+def trained(home: Path) -> Path:
+    """The bundle of the run."""
+    return next((home / "experiments/runs").glob("tiny-1-*/bundle"))
+
+
+def read(path: Path) -> Any:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def scored(home: Path, *words: str) -> dict[str, Any]:
+    """What ``haltung dyads`` writes into ``dyads.json``."""
+    done = run_here("dyads", *CORPUS, "output=out", *words, cwd=home)
     assert done.returncode == 0, done.stderr
-    scores = json.loads((workspace / "out" / "dyads.json").read_text(encoding="utf-8"))
-    model, rules = (scores["systems"][name]["parts"]["source, target, stance"] for name in ("model", "rules"))
-    assert model["gold"] == rules["gold"] == 10
-    assert model["f1"] > rules["f1"]
-    assert scores["systems"]["model"]["actor_recall"] == 1.0
-    assert "the model against the rules" in done.stdout
-    assert scores["precisions"][0] == {"least": 0.0, "found": model["found"], "precision": model["precision"]}
-    found = [json.loads(line) for line in (workspace / "out" / "found.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert sum(len(row["gold"]) for row in found) == 10
-    assert (workspace / "out" / "dyads.png").read_bytes().startswith(b"\x89PNG")
+    return read(home / "out/dyads.json")
 
 
-def test_thresholds_go_along_with_an_export(tmp_path: Path) -> None:
-    """With the corpus and split it was tuned on; a model without one has none afterwards."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "export").mkdir()
-    thresholds.copy(tmp_path / "model", tmp_path / "export")
-    assert list((tmp_path / "export").iterdir()) == []
-    thresholds.write(tmp_path / "model", thresholds.Thresholds(pair=0.7), {"corpus": "mine"})
-    thresholds.copy(tmp_path / "model", tmp_path / "export")
-    assert thresholds.read(tmp_path / "export") == thresholds.Thresholds(pair=0.7)
-    assert json.loads((tmp_path / "export" / "dyads.json").read_text(encoding="utf-8"))["corpus"] == "mine"
+def test_a_training_tunes_the_thresholds_of_dyads_on_dev(home: Path) -> None:
+    """And writes them into its bundle, as MLflow has it too."""
+    content = read(trained(home) / "dyads.json")
+    assert (content["corpus"], content["split"], content["command"].split()[:2]) == ("jsonl", "dev", ["haltung", "train"])
+    assert content["f1"] > 0
+    assert {"pair", "same_actor", "neutral", "nobody"} == content["thresholds"].keys()
+    logged = list((home / "experiments/artifacts").rglob("dyads.json"))
+    assert [path.read_bytes() for path in logged] == [(trained(home) / "dyads.json").read_bytes()]
 
 
-def test_the_rules_can_be_scored_alone_in_german(haltung: Command, workspace: Path) -> None:
-    """Without dyads=."""
-    done = haltung("dyads", "bundle=stances", *CORPUS, "output=alone", "language=de", cwd=workspace)
+def test_the_dyads_of_dev_are_printed_and_tracked(home: Path, trained_here: tuple[Path, Done]) -> None:
+    """They are those that `haltung dyads` finds end to end."""
+    assert "dyads: 150 segments, 50 articles" in trained_here[1].stdout
+    parts = scored(home, f"bundle={trained(home)}", "split=dev")["settings"]["end to end"]["systems"]["model"]["parts"]
+    metrics = find_run(home, "tiny-1").metrics  # type: ignore[attr-defined]
+    # Read in bfloat16, in other batches, a pair may tip over.
+    assert metrics["dev/dyads_f1"] == pytest.approx(parts[STRICT]["f1"], abs=0.02)
+    assert metrics["dev/dyads_source_target_f1"] == pytest.approx(parts["source, target"]["f1"], abs=0.02)
+
+
+def test_an_evaluation_reports_dyads(home: Path) -> None:
+    """In terminal, report, `evaluation.json`, which is read again, and as metrics of the run."""
+    from haltung.evaluation.metrics import results
+
+    done = run_here("evaluate", "run=tiny-1", "split=test", "output=reports", "language=de", "error_analysis=false", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "Dyaden: 150 Segmente, 50 Artikel" in done.stdout
+    result = results.read(home / "reports/tiny-1-jsonl-test/evaluation.json")
+    assert result.dyads is not None
+    metrics = find_run(home, "tiny-1").metrics  # type: ignore[attr-defined]
+    assert metrics["test/dyads_f1"] == result.dyads.parts[STRICT].f1
+    assert "Dyaden: 150 Segmente" in (home / "reports/tiny-1-jsonl-test/report.html").read_text(encoding="utf-8")
+
+
+def test_a_model_is_held_against_gold_and_against_word_order(home: Path) -> None:
+    """Where nothing, stances, or stances and actors are given; it knows that the first name is not
+    always the source.
+    """
+    scores = scored(home, f"bundle={trained(home)}")
+    settings = scores["settings"]
+    assert list(settings) == ["end to end", "stances given", "stances and actors given"]
+    f1 = {name: {system: one["parts"][STRICT]["f1"] for system, one in setting["systems"].items()} for name, setting in settings.items()}
+    assert f1["stances given"]["model"] > 0.9
+    assert 0.3 < f1["stances given"]["rules"] < 0.7
+    assert f1["end to end"]["model"] <= f1["stances given"]["model"] <= f1["stances and actors given"]["model"]
+    difference = settings["stances given"]["differences"][STRICT]
+    assert difference["delta"] == pytest.approx(f1["stances given"]["model"] - f1["stances given"]["rules"])
+    assert difference["p"] < 0.01
+    assert difference["interval"]["low"] > 0
+    model = settings["end to end"]["systems"]["model"]
+    assert (model["segments"], model["parts"][STRICT]["gold"], model["actors"]["recall"]) == (150, 100, 1.0)
+    first, *_ = scores["precisions"]
+    assert (first["least"], first["found"], first["precision"]) == (
+        0.0,
+        model["parts"][STRICT]["found"],
+        model["parts"][STRICT]["precision"],
+    )
+    assert (home / "out/dyads.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_dyads_of_each_segment_are_written(home: Path) -> None:
+    """Of gold, model and word order, with their probabilities."""
+    scores = scored(home, f"bundle={trained(home)}")
+    found = [json.loads(line) for line in (home / "out/found.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(len(row["gold"]) for row in found) == 100
+    for system in ("model", "rules"):
+        parts = scores["settings"]["end to end"]["systems"][system]["parts"]
+        assert sum(len(row[system]) for row in found) == parts[STRICT]["found"]
+    assert all(0 < one["probability"] <= 1 for row in found for one in row["model"])
+
+
+def test_the_tables_say_what_was_given(home: Path) -> None:
+    """And by how much the model is better."""
+    done = run_here("dyads", *CORPUS, f"bundle={trained(home)}", "output=out", cwd=home)
+    for words in ("articles, end to end", "articles, stances given", "articles, stances and actors given", "the model against the rules"):
+        assert words in done.stdout
+    assert "by probability" in done.stdout
+
+
+def test_thresholds_are_tuned_for_another_corpus(home: Path, tmp_path: Path) -> None:
+    """On dev, also in place of a broken file."""
+    copy = shutil.copytree(trained(home), tmp_path / "copy")
+    (copy / "dyads.json").write_text('{"thresholds": {"nobody": 3.0, "same_actor": 1.0, "pair": 0.0}}', encoding="utf-8")
+    poor = scored(home, f"bundle={copy}", "split=dev")["settings"]["end to end"]["systems"]["model"]["parts"]
+    (copy / "dyads.json").write_text("{}", encoding="utf-8")
+    done = run_here("dyads", *CORPUS, f"bundle={copy}", "split=dev", "tune=true", cwd=home)
+    assert done.returncode == 0, done.stderr
+    content = read(copy / "dyads.json")
+    assert f"pair {content['thresholds']['pair']:g}, " in done.stdout
+    assert (content["split"], content["corpus"]) == ("dev", "jsonl")
+    better = scored(home, f"bundle={copy}", "split=dev")["settings"]["end to end"]["systems"]["model"]["parts"]
+    assert better[STRICT]["f1"] > poor[STRICT]["f1"]
+    assert content["f1"] == pytest.approx((better[STRICT]["f1"] + better["source, stance"]["f1"]) / 2)
+
+
+def test_word_order_is_scored_alone_where_the_model_finds_no_dyads(home: Path) -> None:
+    """With the stances of a linear model, and given ones; in German."""
+    done = run_here("dyads", "bundle=linear", *CORPUS, "output=alone", "language=de", cwd=home)
     assert done.returncode == 0, done.stderr
     assert "Regeln" in done.stdout
     assert "wer, wen, Haltung" in done.stdout
+    assert "Modell" not in done.stdout
     # The two ends are parted by a semicolon, since they have commas in them; a narrow terminal
     # breaks the line there.
     assert re.search(r"\[\d,\d+;", done.stdout)
+    scores = read(home / "alone/dyads.json")
+    assert scores["settings"]["stances given"]["systems"]["rules"]["parts"][STRICT]["f1"] > 0.3
+    assert scores["settings"]["stances given"]["differences"] == {}
+    assert scores["precisions"] == []
+
+
+def events(home: Path, *words: str) -> list[dict[str, Any]]:
+    """The events of one article, whose second sentence names the target first."""
+    (home / "articles.jsonl").write_text(json.dumps({"id": "x", "text": f"Die Bank kennt den Haushalt . {SECOND}"}), encoding="utf-8")
+    done = run_here("events", "input=articles.jsonl", "output=events.jsonl", *words, cwd=home)
+    assert done.returncode == 0, done.stderr
+    return list(read(home / "events.jsonl")["segments"])
+
+
+def test_events_takes_the_dyads_of_a_model_that_finds_them(home: Path) -> None:
+    """By the thresholds of its bundle; of another bundle word order finds them."""
+    _, last = events(home, f"bundle={trained(home)}")
+    assert [(one["source"], one["target"]) for one in last["dyads"]] == [("CHL", "PER")]
+    _, last = events(home, "bundle=linear")
+    assert [(one["source"], one["target"]) for one in last["dyads"]] == [("PER", "CHL")]
+
+
+def test_the_users_own_actors_reach_the_model(home: Path) -> None:
+    """It finds dyads of the names that the pipeline finds."""
+    (home / "own").mkdir()
+    (home / "own/groups.csv").write_text("name,code\nChile,CHL-REB\nPeru,PER-OPP\n", encoding="utf-8")
+    _, last = events(home, f"bundle={trained(home)}", "actors=own")
+    assert [one["code"] for one in last["actors"]] == ["PER-OPP", "CHL-REB"]
+    assert [(one["source"], one["target"]) for one in last["dyads"]] == [("CHL-REB", "PER-OPP")]
+
+
+def test_broken_thresholds_stop_whoever_reads_them(home: Path, tmp_path: Path) -> None:
+    """With the file."""
+    copy = shutil.copytree(trained(home), tmp_path / "copy")
+    (copy / "dyads.json").write_text("{}", encoding="utf-8")
+    (home / "a.jsonl").write_text('{"text": "Chile warnt Peru ."}', encoding="utf-8")
+    for words in (("events", "input=a.jsonl"), ("predict", "input=a.jsonl"), ("dyads", *CORPUS)):
+        done = run_here(*words, f"bundle={copy}", cwd=home)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "dyads.json holds no thresholds of dyads" in done.stderr
+
+
+def test_predictions_have_the_dyads_that_events_has(home: Path) -> None:
+    """For the same sentences of an article; a model that finds none has no such key."""
+    _, last = events(home, f"bundle={trained(home)}")
+    rows = [{"id": str(n), "text": text, "article": "x", "position": n} for n, text in enumerate(("Die Bank kennt den Haushalt .", SECOND))]
+    (home / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = run_here("predict", "run=tiny-1", "input=in.jsonl", "output=out.jsonl", cwd=home)
+    assert done.returncode == 0, done.stderr
+    neutral, told = (json.loads(line) for line in (home / "out.jsonl").read_text(encoding="utf-8").splitlines())
+    assert neutral["dyads"] == []
+    (dyad,), (expected,) = told["dyads"], last["dyads"]
+    assert {**dyad, "probability": 0} == {**expected, "probability": 0}
+    assert dyad["probability"] == pytest.approx(expected["probability"], abs=2e-2)
+    done = run_here("predict", "bundle=linear", "input=in.jsonl", "output=out.jsonl", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "dyads" not in json.loads((home / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
+
+
+def test_the_dyad_of_a_single_text_is_shown(home: Path) -> None:
+    """Below topic and stance."""
+    done = run_here("predict", "run=tiny-1", f"text={SECOND}", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "CHL → PER" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (CORPUS, "name the model of stances: bundle=DIR"),
-        (("bundle=stances",), "name segments with gold dyads: corpus=NAME"),
-        (("bundle=stances", "dyads=pairs", *CORPUS, "tune=true"), "nothing is ever tuned on the test split"),
-        (("bundle=stances", *CORPUS, "split=dev", "tune=true"), "tune=true needs a model, dyads=DIR"),
-        (("bundle=stances", *CORPUS, "split=train"), "split is 'train'; allowed are dev, test"),
-        (("bundle=pairs", *CORPUS), "events are made of stances, so name a bundle with the task 'stance'"),
-        (("bundle=stances", "dyads=stances", *CORPUS), "so it is no model of dyads"),
+        (CORPUS, "name the model: bundle=DIR"),
+        (("bundle=TRAINED",), "name segments with gold dyads: corpus=NAME"),
+        (("bundle=TRAINED", *CORPUS, "tune=true"), "nothing is ever tuned on the test split"),
+        (("bundle=linear", *CORPUS, "split=dev", "tune=true"), "finds no dyads, and word order has no thresholds to tune"),
+        (("bundle=TRAINED", *CORPUS, "split=train"), "split is 'train'; allowed are dev, test"),
+        (("bundle=TRAINED", *CORPUS, "actors=nowhere"), "nowhere"),
+        (("bundle=linear", "dyads=TRAINED", *CORPUS), "dyads= is gone, since dyads are part of model=article now"),
+        (("bundle=TRAINED", "corpus=dyads"), "corpus=dyads is gone, since dyads are part of model=article now"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, workspace: Path, words: tuple[str, ...], message: str) -> None:
+def test_a_mistake_is_one_sentence_and_exit_code_2(home: Path, words: tuple[str, ...], message: str) -> None:
     """Before anything is written."""
-    done = haltung("dyads", *words, cwd=workspace)
+    done = run_here("dyads", *(word.replace("TRAINED", str(trained(home))) for word in words), "output=never", cwd=home)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert not (home / "never").exists()
+
+
+def test_stances_that_are_no_events_are_refused(home: Path) -> None:
+    """Events are made of stances."""
+    bundle.save(fit(tiny.segments(80), tiny.scheme().only(["topic"]), LinearSpec(), seed=1), home / "topics")
+    done = run_here("dyads", "bundle=topics", *CORPUS, cwd=home)
+    assert (done.returncode, "name a bundle with the task 'stance'" in done.stderr) == (2, True)

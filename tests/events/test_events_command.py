@@ -13,7 +13,6 @@ import pytest
 import tiny
 from articles import events_of
 from haltung.events.text.read import Article
-from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
@@ -141,6 +140,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
         (["bundle=MODEL", "input=b.txt"], "b.txt: no such file or folder, did you mean 'a.txt'?"),
         (["bundle=MODEL", "input=a.txt", "output=x/y.jsonl"], "x: no such folder"),
         (["bundle=MODEL", "input=a.txt", "max_characters=0"], "max_characters is 0"),
+        (["bundle=MODEL", "input=a.txt", "dyads=MODEL"], "dyads= is gone, since dyads are part of model=article now; train with haltung"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: Path, model: Path, words: list[str], message: str) -> None:
@@ -151,29 +151,3 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: P
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_a_model_of_dyads_takes_the_place_of_the_rules(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """One trained on candidates, with the thresholds beside it; any other bundle is refused."""
-    scheme = parse({"name": "dyads", "tasks": {name: {"labels": ["none", "itself"]} for name in ("source_role", "target_role")}})
-    rows = [
-        Segment(str(index), name, {"source_role": source, "target_role": target}, target=text)
-        for index in range(20)
-        for name, text, source, target in (
-            ("Belgien (BEL), im Satz, zuerst genannt", "AKTEUR Belgien warnt Chile .", "itself", "none"),
-            ("Chile (CHL), im Satz, danach genannt", "Belgien warnt AKTEUR Chile .", "none", "itself"),
-            ("Peru (PER), davor", "Es regnet .", "none", "none"),
-        )
-    ]
-    bundle.save(fit(rows, scheme, LinearSpec(reads={"default": "target"}), seed=1), tmp_path / "pairs")
-    (tmp_path / "a.txt").write_text("Belgien warnt Chile .", encoding="utf-8")
-    done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    events = json.loads((tmp_path / "e.jsonl").read_text(encoding="utf-8"))["events"]
-    assert ("BEL", "CHL") in [(event["source"], event["target"]) for event in events]
-    (tmp_path / "pairs" / "dyads.json").write_text("{}", encoding="utf-8")
-    done = haltung("events", f"bundle={model}", "input=a.txt", "dyads=pairs", "output=e.jsonl", cwd=tmp_path)
-    assert (done.returncode, "holds no thresholds" in done.stderr) == (2, True)
-    done = haltung("events", f"bundle={model}", "input=a.txt", f"dyads={model}", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "has the tasks topic, stance, so it is no model of dyads; name one with source_role, target_role" in done.stderr

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from command_line import CORPUS, run_here, write_corpus
 from haltung.cli import main
+from haltung.events.dyads import thresholds
+from haltung.events.dyads.thresholds import Thresholds
 from haltung.export import formats
 
 pytestmark = pytest.mark.slow
@@ -58,6 +61,17 @@ def test_an_exported_bundle_is_predicted_with_and_evaluated_like_a_trained_one(
     assert labels[0] == labels[1]
     assert main(["evaluate", f"bundle={tmp_path / 'b'}", *CORPUS, f"output={tmp_path / 'reports'}"]) == 0
     assert next((tmp_path / "reports").glob("b-*/report.html")).stat().st_size > 10_000
+
+
+def test_the_thresholds_of_dyads_go_along(here: Path, tmp_path: Path) -> None:
+    """Where the bundle has any; they are read from the exported one as from the trained one."""
+    copy = shutil.copytree(next((here / "experiments" / "runs").glob("tiny-1-*/bundle")), tmp_path / "copy")
+    assert main(["export", f"bundle={copy}", *CORPUS, f"to={tmp_path / 'without'}"]) == 0
+    assert not (tmp_path / "without/dyads.json").exists()
+    thresholds.write(copy, Thresholds(pair=0.7), {"corpus": "mine"})
+    assert main(["export", f"bundle={copy}", *CORPUS, f"to={tmp_path / 'b'}"]) == 0
+    assert thresholds.read(tmp_path / "b") == Thresholds(pair=0.7)
+    assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
 
 
 def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

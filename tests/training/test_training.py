@@ -331,10 +331,8 @@ def _uneven() -> list[Segment]:
 @pytest.mark.parametrize("size", [1, 5, 16])
 def test_every_epoch_has_each_row_once_and_equally_many_batches(bert: Path, share: float, size: int) -> None:
     """However many articles fall apart; no batch is empty, or twice as large as it should be."""
-    rows, spec = _uneven(), replace(ARTICLE, window=size)
-    examples = _Units(
-        article.build(tiny.encoder(bert), spec, tiny.scheme()), rows, replace(RECIPE, batch_size=size, context_dropout=share), 1
-    )
+    rows, spec = _uneven(), replace(ARTICLE, window=size, alone=share)
+    examples = _Units(article.build(tiny.encoder(bert), spec, tiny.scheme()), rows, replace(RECIPE, batch_size=size), 1)
     orders = []
     for epoch in range(6):
         examples.begin(epoch)
@@ -356,30 +354,31 @@ def test_a_window_wider_than_a_batch_is_not_cut(bert: Path) -> None:
 
 
 def test_articles_fall_apart_anew_in_each_epoch(bert: Path) -> None:
-    """About the share that the recipe names, the same for the same seed and epoch, and none without
+    """About the share that the model names, the same for the same seed and epoch, and none without
     it; the same share of segments of no article is read without its context.
     """
-    model, rows = article.build(tiny.encoder(bert), ARTICLE, tiny.scheme()), tiny.articles(100, size=4)
+    rows = tiny.articles(100, size=4)
 
-    def bare(recipe: Training, epoch: int, seed: int = 1) -> set[str]:
-        examples = _Units(model, rows, recipe, seed)
+    def bare(share: float, epoch: int, seed: int = 1) -> set[str]:
+        model = article.build(tiny.encoder(bert), replace(ARTICLE, alone=share), tiny.scheme())
+        examples = _Units(model, rows, RECIPE, seed)
         examples.begin(epoch)
         return {unit.sentences[0].article for unit in examples.units if len(unit.rows) == 1}
 
-    assert 15 < len(bare(DROPPING, 0)) < 45
-    assert bare(DROPPING, 0) == bare(DROPPING, 0)
-    assert bare(DROPPING, 0) != bare(DROPPING, 1)
-    assert bare(DROPPING, 0) != bare(DROPPING, 0, seed=2)
-    assert bare(RECIPE, 0) == set()
+    assert 15 < len(bare(0.3, 0)) < 45
+    assert bare(0.3, 0) == bare(0.3, 0)
+    assert bare(0.3, 0) != bare(0.3, 1)
+    assert bare(0.3, 0) != bare(0.3, 0, seed=2)
+    assert bare(0.0, 0) == set()
     rows = [replace(row, article="") for row in tiny.segments(100)]
-    examples = _Units(model, rows, DROPPING, 1)
-    assert 15 < sum(len(unit.rows) == 1 for unit in examples.units) < 45
+    model = article.build(tiny.encoder(bert), replace(ARTICLE, alone=0.3), tiny.scheme())
+    assert 15 < sum(len(unit.rows) == 1 for unit in _Units(model, rows, RECIPE, 1).units) < 45
 
 
 def test_gold_labels_stand_beside_the_logits_of_their_sentences(bert: Path) -> None:
     """A batch gives each of its sentences the probabilities that the model predicts for it."""
-    model, rows = tiny.article_model(bert, window=8), _uneven()
-    examples = _Units(model, rows, replace(DROPPING, context_dropout=0.0, batch_size=8), 1)
+    model, rows = tiny.article_model(bert, window=8, alone=0.0), _uneven()
+    examples = _Units(model, rows, replace(RECIPE, batch_size=8), 1)
     model.network.eval()
     expected = torch.tensor(model.probabilities(rows, precision="fp32")["stance"], dtype=torch.float32)
     for chosen in examples.sampler:

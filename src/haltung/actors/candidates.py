@@ -78,9 +78,10 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """Return nobody and who may act in an article's sentence ``number``; none if nobody is named.
 
-    These are at most ``most``, likeliest first: the actors of the sentence in their order, then those of the sentence before, of the
-    lead, and of the sentences between, from the nearest on. The last one is the state that the
-    article names most, since many domestic events name no state. A headline counts as a sentence.
+    These are at most ``most``, likeliest first: the actors of the sentence in their order, then
+    those of the sentence before, of the lead, and of the sentences between, from the nearest on.
+    The last one is the state that the article names most, since many domestic events name no state.
+    A headline counts as a sentence.
     """
     named: dict[str, list[Mention]] = {}
     for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):

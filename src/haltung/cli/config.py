@@ -255,6 +255,8 @@ def _malformed(error: OverrideParseException) -> str:
 def _missing(error: MissingConfigException) -> str:
     options = list(error.options or [])
     missing = str(error.missing_cfg_file or "")
+    if gone := renamed.gone(missing):
+        return gone
     group, _, name = missing.rpartition("/")
     if not options:
         return f"there is no group '{group or missing}'{nearest(group or missing, _groups())}; the groups are {listed(_groups())}"

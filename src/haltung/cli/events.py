@@ -33,7 +33,6 @@ class EventsOptions:
     output: str | None
     table: str | None
     page: str | None
-    dyads: str | None
     actors: str | None
     max_characters: Annotated[int, Field(ge=1)]
     language: Language
@@ -51,9 +50,7 @@ def run(request: Request) -> int:
     from tqdm import tqdm
 
     from haltung.actors.finder import Actors
-    from haltung.events.dyads import model as dyad_model
-    from haltung.events.dyads.rules import WordOrder
-    from haltung.events.pipeline import events_of, load_predictor
+    from haltung.events.pipeline import dyad_finder, events_of, load_predictor
     from haltung.events.records import ArchiveWriter
     from haltung.events.text.read import Failure, find, read
     from haltung.serving import article_page
@@ -64,8 +61,8 @@ def run(request: Request) -> int:
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
         raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
     predictor = load_predictor(Path(options.bundle))
-    dyads = dyad_model.load(Path(options.dyads)) if options.dyads else WordOrder()
     actors = Actors.load(extra=Path(options.actors) if options.actors else None)
+    finder = dyad_finder(predictor, Path(options.bundle), actors)
     failures: list[Failure] = []
     shown: list[Event] = []
     notes: list[str] = []
@@ -76,7 +73,7 @@ def run(request: Request) -> int:
         archive = ArchiveWriter(lines, table)
         # The bar appears where reading takes longer than two seconds.
         bar = tqdm(read(files, options.max_characters), unit=" articles", delay=2, file=sys.stderr, disable=not sys.stderr.isatty())
-        for result in events_of(iter(bar), predictor, actors, dyads):
+        for result in events_of(iter(bar), predictor, actors, finder):
             if isinstance(result, Failure):
                 failures.append(result)
                 continue

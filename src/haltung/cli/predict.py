@@ -14,7 +14,7 @@ from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from haltung.experiments.predict import Abstention
+    from haltung.experiments.predict import Answers
     from haltung.labels import Scheme
     from haltung.records import Prediction
 
@@ -46,7 +46,7 @@ def run(request: Request) -> None:
     if (options.text is None) == (options.input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
-    from haltung.experiments.predict import abstention, load_model, read_texts, single_text
+    from haltung.experiments.predict import answers, bundle_of, read_texts, single_text
     from haltung.models import bundle
 
     output = output_file(options.output)
@@ -54,27 +54,28 @@ def run(request: Request) -> None:
         segments = [single_text(str(options.text), options.context, options.target)]
     else:
         segments = read_texts(Path(options.input))
-    model = bundle.load(Path(options.bundle)) if options.bundle else load_model(make(options.tracking, "tracking"), options.run)
-    limits = abstention(model, options.abstain)
-    for task in limits.unreachable:
+    folder = Path(options.bundle) if options.bundle else bundle_of(make(options.tracking, "tracking"), options.run)
+    model = bundle.load(folder)
+    said = answers(model, folder, options.abstain)
+    for task in said.unreachable:
         print(f"{task} never reached the precision {options.abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     predictions = model.predict(segments, progress=True)
     if options.input is None:
-        _show(model.scheme, predictions[0], options.language, limits)
+        _show(model.scheme, predictions[0], options.language, said)
         return
     with written(output) as file:
-        file.writelines(json.dumps(limits.row(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
+        file.writelines(json.dumps(said.row(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
     if output is not None:
         print(f"{len(predictions)} predictions written to {output}")
 
 
-def _show(scheme: Scheme, prediction: Prediction, language: str, limits: Abstention) -> None:
+def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from haltung.evaluation.report.i18n import word
 
-    unsure = limits.tasks(prediction)
+    unsure = said.abstained(prediction)
     table = Table("", word("result", language), word("probabilities", language))
     for task in scheme:
         predicted = prediction.labels[task.name]
@@ -84,4 +85,7 @@ def _show(scheme: Scheme, prediction: Prediction, language: str, limits: Abstent
         shown = ", ".join(f"{names[label]} {value:.2f}" for label, value in best)
         mark = f" ({word('abstained', language)})" if task.name in unsure else ""
         table.add_row(task.title(language), (", ".join(names[label] for label in labels) or "–") + mark, shown)
+    for number, dyad in enumerate(said.dyads.dyads(prediction) if said.dyads else ()):
+        who = f"{dyad.source or '–'} → {dyad.target or '–'}"
+        table.add_row("" if number else word("who_whom", language), f"{who} {dyad.stance}", f"{dyad.probability:.2f}")
     Console().print(table)

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from haltung.errors import UserError
+
 # Old module of a ``_target_`` → the module that holds the class today; see also ``CLASSES``.
 MODULES = {
     "haltung.corpus.checks": "haltung.corpus.clean",
@@ -22,7 +24,6 @@ MODULES = {
     "haltung.corpus.splits": "haltung.corpus.split",
     "haltung.encoders.sources": "haltung.encoders.load",
     "haltung.evaluation.comparison_references": "haltung.evaluation.comparison",
-    "haltung.events.view": "haltung.events.dyads.dataset",
     "haltung.model.spec": "haltung.models.spec",
     "haltung.training.spec": "haltung.training.recipe",
 }
@@ -76,9 +77,17 @@ COMMAND_KEYS: dict[str, dict[str, str]] = {
     "network": {"least": "min_probability", "fewest": "min_events"},
 }
 
+# What the model of dyads needed, which was a bundle of its own: the commands with a key ``dyads``,
+# choices as GROUP/NAME, and classes.
+_WITH_DYADS = ("dyads", "events", "serve")
+_GONE_CHOICES = ("corpus/dyads", "corpus/dyads_diplomacy", "model/dyad", "experiment/dyads")
+_GONE_TARGETS = ("haltung.events.view.Dyads", "haltung.events.dyads.dataset.Dyads")
+
 
 def target(name: str) -> str:
-    """Return today's name of a ``_target_``."""
+    """Return today's name of a ``_target_``; ``UserError`` if there is none."""
+    if name in _GONE_TARGETS:
+        raise UserError(_gone(f"_target_: {name}"))
     module, _, cls = name.rpartition(".")
     moved = f"{MODULES.get(module, module)}.{cls}"
     return CLASSES.get(moved, moved)
@@ -124,7 +133,13 @@ def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def arguments(command: str, given: Sequence[str]) -> list[str]:
-    """Return the arguments of a command with today's keys; announce old ones on standard error."""
+    """Return the arguments of a command with today's keys; announce old ones on standard error.
+
+    Raises:
+        UserError: a key is gone.
+    """
+    if command in _WITH_DYADS and any(argument.lstrip("+~").startswith("dyads=") for argument in given):
+        raise UserError(_gone("dyads="))
     chosen = [value for name, _, value in (argument.partition("=") for argument in given) if name == "corpus"]
     keys = CORPUS_KEYS.get([_DEFAULT_CORPUS, *chosen][-1], {}) | {old: (new,) for old, new in COMMAND_KEYS.get(command, {}).items()}
     current = []
@@ -139,6 +154,11 @@ def arguments(command: str, given: Sequence[str]) -> list[str]:
     return current
 
 
+def gone(choice: str) -> str:
+    """Return what became of a choice (``corpus/dyads``) that was removed, "" for any other."""
+    return _gone(choice.replace("/", "=")) if choice in _GONE_CHOICES else ""
+
+
 def own_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a composed config with today's ``_target_``; announce old ones on standard error."""
     old: dict[str, str] = {}
@@ -146,6 +166,13 @@ def own_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, new in sorted(old.items()):
         _announce(name, new)
     return current
+
+
+def _gone(what: str) -> str:
+    return (
+        f"{what} is gone, since dyads are part of model=article now; train with haltung train model=article, and give haltung events, "
+        "dyads and serve its bundle alone, as in bundle=DIR"
+    )
 
 
 def _announce(old: str, new: str) -> None:

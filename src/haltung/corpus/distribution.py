@@ -15,7 +15,6 @@ from statistics import pstdev
 from haltung.labels import NEUTRAL
 from haltung.records import Segment
 
-
 # Shorter articles have no room for several stances.
 LONG_ARTICLE = 8
 

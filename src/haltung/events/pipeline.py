@@ -1,8 +1,10 @@
 """From an article to its events: sentences, boilerplate, actors, labels, dyads, in this order.
 
+predictor, actors = load_predictor(folder), Actors.load()
+finder = dyad_finder(predictor, folder, actors)
 prepared = prepare(article, actors)
 labelled = prepared.labelled(predictor.predict(prepared.segments))
-events = finish(prepared, labelled.predictions, dyad_finder.find(labelled))
+events = finish(prepared, labelled.predictions, finder.find(labelled))
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from pathlib import Path
 from haltung.actors.finder import Actors, Mention
 from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads.rules import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad
 from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
 from haltung.models import bundle
-from haltung.models.predictor import Predictor
+from haltung.models.predictor import Predictor, reads_actors
 from haltung.records import Prediction, Segment, Span, in_context
 
 # How many segments are labelled together: enough to sort them by length, too few to wait for.
@@ -72,6 +76,21 @@ def load_predictor(folder: Path) -> Predictor:
     if unknown:
         raise UserError(f"{folder} has the stances {listed(unknown)}, which are no events of PLOVER; the crosswalk has {listed(known)}")
     return predictor
+
+
+def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinder:
+    """Return what finds dyads: the model of a bundle if it reads actors, else word order.
+
+    Such a model reads the names of ``actors`` from then on, as all that finds them should. Dyads
+    are chosen by the thresholds in the bundle's folder.
+
+    Raises:
+        UserError: the file of thresholds is broken.
+    """
+    if not reads_actors(predictor):
+        return WordOrder()
+    predictor.actors = actors
+    return dyad_model.load(folder)
 
 
 def segments_of(article: Article) -> ArticleSegments:

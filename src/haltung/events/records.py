@@ -30,6 +30,10 @@ class ScoredDyad:
         """The dyad without probability and spans, as gold has it."""
         return Dyad(self.source, self.target, self.stance)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the dyad with its probability as plain data, without spans."""
+        return {**asdict(self.dyad), "probability": self.probability}
+
 
 @dataclass(frozen=True)
 class LabelledArticle:
@@ -93,7 +97,7 @@ class LabelledSegment:
     def to_dict(self) -> dict[str, Any]:
         """Return id, position, text, labels, probabilities, actors and dyads as plain data."""
         actors = [{key: getattr(one, key) for key in ("start", "end", "text", "code", "kind")} for one in self.mentions]
-        dyads = [{key: getattr(one, key) for key in ("source", "target", "stance", "probability")} for one in self.dyads]
+        dyads = [one.to_dict() for one in self.dyads]
         sentence = {"id": self.segment.id, "start": self.start, "end": self.end, "text": self.segment.text}
         return {**sentence, **self.prediction.to_dict(), "id": self.segment.id, "actors": actors, "dyads": dyads}
 

@@ -12,103 +12,145 @@ from haltung.actors.finder import Actors
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
+from haltung.evaluation.metrics.dyads import ACTORS_GIVEN, END_TO_END, STANCES_GIVEN, DyadMetrics, SystemsCompared
 from haltung.evaluation.report import dyads as report
 from haltung.evaluation.report import style
-from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring, thresholds
+from haltung.events.dyads.model import DyadModel
 from haltung.events.dyads.rules import WordOrder
-from haltung.events.dyads.scoring import AIMS, GoldArticles
+from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
 from haltung.events.dyads.thresholds import Thresholds
-from haltung.events.pipeline import load_predictor
-from haltung.records import Dyad
+from haltung.events.pipeline import dyad_finder, load_predictor
+from haltung.events.records import DyadFinder, ScoredDyad
+from haltung.models.predictor import reads_actors
+from haltung.records import Dyad, Prediction, Segment
+
+# What word order finds, and what a model does, in tables and files.
+_RULES, _MODEL = "rules", "model"
+
+# The dyads of each segment, by system.
+_Found = Mapping[str, Sequence[Sequence[ScoredDyad]]]
 
 
 @dataclass(frozen=True)
 class DyadScores:
-    """Dyads of one or two systems (``model`` and ``rules``) on a split, and their metrics.
+    """Dyads of ``rules`` and perhaps ``model`` on a split, and their metrics.
 
-    ``found`` holds each system's dyads of each segment, ``differences`` those of the model to the
-    rules by part, ``swaps`` how consistent role swaps are, ``precisions`` the model's metrics.
+    ``settings`` has the metrics by what is given, ``found`` each system's dyads end to end,
+    ``swaps`` how consistent these are on role swaps, ``precisions`` how right the model's are by
+    their probability.
     """
 
-    labelled: GoldArticles
-    found: Mapping[str, Sequence[Sequence[Dyad]]]
-    systems: Mapping[str, metrics.DyadMetrics]
-    differences: Mapping[str, metrics.Difference]
+    segments: Sequence[Segment]
+    found: _Found
+    settings: Mapping[str, SystemsCompared]
     swaps: Mapping[str, Mapping[str, Any] | None]
     precisions: tuple[metrics.Precision, ...]
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """The best thresholds on dev, their mean F1 over ``aims``, and their file."""
+def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> Tuned:
+    """Find the thresholds that are best on a split, and write them into the bundle's folder.
 
-    thresholds: Thresholds
-    f1: float
-    path: Path
-    aims: tuple[str, ...] = AIMS
-
-
-def label_split(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> GoldArticles:
-    """Label a split with a model of stances (trained or exported), and find its actors.
-
-    The corpus has gold dyads, ``split`` is ``dev`` or ``test``, ``actors`` a folder with further
-    tables of actors. Raises ``UserError`` if the split is unknown, empty or without gold dyads, or
-    the bundle has no stances.
+    Raises ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
     """
-    segments = corpus.segments(one_of("split", split, ("dev", "test")))
-    if not segments:
-        raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to score dyads against")
-    return scoring.read(segments, load_predictor(bundle), Actors.load(extra=actors))
+    if split == "test":
+        raise UserError("tune=true needs split=dev: nothing is ever tuned on the test split")
+    segments, predictor = _segments(corpus, split), load_predictor(bundle)
+    if not reads_actors(predictor):
+        raise UserError(f"the model in {bundle} finds no dyads, and word order has no thresholds to tune; name a bundle of model=article")
+    predictor.actors = Actors.load(extra=actors)
+    gold = scoring.read(segments, predictor, predictor.actors)
+    tuned = scoring.tune(gold.dyads, gold.predictions)
+    thresholds.write(bundle, tuned.thresholds, {"corpus": corpus.name, "split": split, "command": command, "f1": tuned.f1})
+    return tuned
 
 
-def tune(labelled: GoldArticles, dyads: Path, tuned_on: Mapping[str, Any]) -> Tuned:
-    """Find the thresholds of a dyad model that are best on dev, and write them beside it.
+def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> DyadScores:
+    """Score the dyads that word order and, if it finds any, the model of a bundle find.
 
-    The model in ``dyads`` was not trained on the labelled split. The file records ``corpus``,
-    ``split`` and ``command`` of ``tuned_on`` too. Raises ``UserError`` if the bundle is no dyad
-    model.
+    Stances are those of the model, or given. ``split`` is ``dev`` or ``test``, ``actors`` a folder
+    with further tables of actors. Raises ``UserError`` if the split is unknown, empty or without
+    gold dyads, or the bundle has no stances.
     """
-    best, f1 = scoring.tune(labelled, scoring.answers(labelled, dyad_model.load(dyads)))
-    thresholds.write(dyads, best, {"corpus": tuned_on["corpus"], "split": tuned_on["split"], "aim": f1, "command": tuned_on["command"]})
-    return Tuned(best, f1, thresholds.path(dyads))
+    segments, predictor = _segments(corpus, split), load_predictor(bundle)
+    known = Actors.load(extra=actors)
+    finder = dyad_finder(predictor, bundle, known)
+    finders: dict[str, DyadFinder] = {_RULES: WordOrder()}
+    if reads_actors(predictor):
+        finders = {_MODEL: finder, **finders}
+    gold, given = (scoring.read(segments, predictor, known, stances_given) for stances_given in (False, True))
+    found = {name: gold.found_by(one) for name, one in finders.items()}
+    settings = {
+        END_TO_END: _compared(gold, found),
+        STANCES_GIVEN: _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
+        ACTORS_GIVEN: _compared(given, {name: given.found_by(AmongGold(one)) for name, one in finders.items()}),
+    }
+    swaps = {name: scoring.role_swaps(segments, _plain(rows)) for name, rows in found.items()}
+    scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
+    return DyadScores(segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
 
 
-def score(labelled: GoldArticles, dyads: Path | None = None) -> DyadScores:
-    """Score the dyads that word order and, if one is given, a dyad model find.
+def tune_trained(
+    bundle: Path, segments: Sequence[Segment], predictions: Sequence[Prediction], tuned_on: Mapping[str, Any]
+) -> DyadMetrics | None:
+    """Tune the thresholds of a new bundle on dev and write them; return its metrics on dev.
 
-    Raises ``UserError`` if the bundle is no dyad model.
+    ``predictions`` are its calibrated ones for the segments of dev. None is returned, and nothing
+    written, where dev has no gold dyads.
     """
-    found = {"rules": scoring.found_by(WordOrder(), labelled)}
-    codes = None
-    precisions: tuple[metrics.Precision, ...] = ()
-    if dyads is not None:
-        model = dyad_model.load(dyads)
-        answers = scoring.answers(labelled, model)
-        rows = scoring.chosen(answers, model.thresholds)
-        found = {"model": [[one.dyad for one in row] for row in rows], **found}
-        codes = [one.codes for one in answers]
-        precisions = metrics.precisions(labelled.dyads, [[(one.probability, one.dyad) for one in row] for row in rows])
-    gold, names = labelled.dyads, labelled.names
-    systems = {name: metrics.evaluate_dyads(gold, rows, names, codes if name == "model" else None) for name, rows in found.items()}
-    parts = metrics.PARTS if dyads is not None else ()
-    differences = {part: metrics.f1_difference(gold, found["model"], found["rules"], names, part) for part in parts}
-    swaps = {name: scoring.role_swaps(labelled.segments, rows) for name, rows in found.items()}
-    return DyadScores(labelled, found, systems, differences, swaps, precisions)
+    if not any(segment.dyads for segment in segments):
+        return None
+    tuned = scoring.tune([segment.dyads for segment in segments], predictions)
+    thresholds.write(bundle, tuned.thresholds, {**tuned_on, "f1": tuned.f1})
+    return end_to_end(segments, predictions, tuned.thresholds)
+
+
+def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], chosen_by: Thresholds) -> DyadMetrics | None:
+    """Return how well the dyads of a model agree with gold; None where there are no gold dyads."""
+    if not any(segment.dyads for segment in segments):
+        return None
+    finder = DyadModel(chosen_by)
+    found = _plain([finder.dyads(prediction) for prediction in predictions])
+    names = [segment.article or segment.id for segment in segments]
+    return metrics.evaluate_dyads([segment.dyads for segment in segments], found, names, list(map(scoring.codes, predictions)))
 
 
 def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any], language: str = "en") -> None:
     """Write metrics (``dyads.json``), plot (``dyads.png``) and dyads (``found.jsonl``).
 
     ``title`` stands under the plot; ``dyads.json`` begins with ``source``: command, corpus, split,
-    bundles.
+    bundle.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    style.save(report.plot(scores.systems, title, language), folder / "dyads.png")
-    data = {**source, **report.plain(scores.systems, scores.differences, scores.swaps, scores.precisions)}
+    style.save(report.plot(scores.settings, title, language), folder / "dyads.png")
+    data = {
+        **source, "settings": {name: asdict(compared) for name, compared in scores.settings.items()}, "role_swaps": scores.swaps,
+        "precisions": [asdict(one) for one in scores.precisions],
+    }  # fmt: skip
     (folder / "dyads.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with (folder / "found.jsonl").open("w", encoding="utf-8") as file:
-        for number, segment in enumerate(scores.labelled.segments):
+        for number, segment in enumerate(scores.segments):
             row = {"id": segment.id, "article": segment.article, "gold": [asdict(one) for one in segment.dyads]}
-            row |= {system: [asdict(one) for one in rows[number]] for system, rows in scores.found.items()}
+            row |= {system: [one.to_dict() for one in rows[number]] for system, rows in scores.found.items()}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _segments(corpus: Prepared, split: str) -> Sequence[Segment]:
+    segments = corpus.segments(one_of("split", split, ("dev", "test")))
+    if not segments:
+        raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to score dyads against")
+    return segments
+
+
+def _compared(gold: GoldArticles, found: _Found) -> SystemsCompared:
+    names = [segment.article or segment.id for segment in gold.segments]
+    plain, candidates = {name: _plain(rows) for name, rows in found.items()}, list(map(scoring.codes, gold.predictions))
+    systems = {
+        name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates if name == _MODEL else None) for name, rows in plain.items()
+    }
+    parts = metrics.PARTS if _MODEL in plain else ()
+    return SystemsCompared(systems, {part: metrics.f1_difference(gold.dyads, plain[_MODEL], plain[_RULES], names, part) for part in parts})
+
+
+def _plain(rows: Sequence[Sequence[ScoredDyad]]) -> list[list[Dyad]]:
+    return [[one.dyad for one in row] for row in rows]

@@ -23,12 +23,14 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import brackets, number, word
 from haltung.evaluation.statistics.bootstrap import wilson
+from haltung.events.dyads import thresholds
+from haltung.experiments.dyads import end_to_end
 from haltung.files import shipped
 from haltung.labels import Scheme, Task
 from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
-from haltung.models.predictor import Predictor
+from haltung.models.predictor import Predictor, reads_actors
 from haltung.records import Prediction, Segment
 from haltung.tracking import RunRecord
 
@@ -152,8 +154,11 @@ def evaluate_model(
     check_scheme(model.scheme, corpus)
     if not segments:
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to evaluate on")
-    scored = score(segments, model.predict(segments, progress=True), corpus.scheme, corpus.name, split)
+    predictions = model.predict(segments, progress=True)
+    scored = score(segments, predictions, corpus.scheme, corpus.name, split)
     result = classification.with_intervals(classification.evaluate(scored), scored)
+    if reads_actors(model):
+        result = replace(result, dyads=end_to_end(segments, predictions, thresholds.read(trained.bundle)))
     if minimal_pairs.are_minimal_pairs(segments):
         result = replace(result, phenomena=minimal_pairs.phenomena(scored, segments))
     primer = primer_of(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,9 @@ def export_model(
     result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, (*_FORMATS[model.kind], *required), callback)
     registered = ""
     if result.folder is not None:
-        # What dyads are chosen by belongs to the model wherever it goes.
-        thresholds.copy(trained.bundle, result.folder)
+        # The thresholds of dyads belong to a model that finds them wherever it goes.
+        if (tuned := thresholds.path(trained.bundle)).is_file():
+            shutil.copyfile(tuned, thresholds.path(result.folder))
         if register and trained.record is not None:
             version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
             registered = f"{version.name} version {version.version}"

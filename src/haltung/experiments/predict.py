@@ -1,4 +1,4 @@
-"""Predictions for unlabelled texts: read them, load a model, mark what it is too unsure of."""
+"""Predictions for unlabelled texts: read them, find a model, say who acts and what is unsure."""
 
 from __future__ import annotations
 
@@ -12,30 +12,39 @@ from haltung.corpus.parsing.fields import Fields, sound
 from haltung.corpus.parsing.lines import existing, json_rows
 from haltung.corpus.parsing.rows import Fault
 from haltung.errors import UserError
-from haltung.models import bundle
-from haltung.models.predictor import Predictor, abstained
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads.model import DyadModel
+from haltung.models.predictor import Predictor, abstained, reads_actors
 from haltung.records import Prediction, Segment, in_context
 from haltung.tracking import Store
 
 
 @dataclass(frozen=True)
-class Abstention:
-    """The probability below which each task abstains; None where dev never gave the precision."""
+class Answers:
+    """What is said of predictions beside their labels.
+
+    ``thresholds`` has the probability below which each task abstains, None where dev never gave the
+    precision; ``dyads`` chooses who is towards whom, None for a model that does not say.
+    """
 
     thresholds: Mapping[str, float | None]
+    dyads: DyadModel | None
 
     @property
     def unreachable(self) -> list[str]:
         """The tasks that never reached the precision on dev."""
         return [task for task, threshold in self.thresholds.items() if threshold is None]
 
-    def tasks(self, prediction: Prediction) -> Mapping[str, bool]:
+    def abstained(self, prediction: Prediction) -> Mapping[str, bool]:
         """Return the tasks that a prediction is too unsure of, ``{"stance": True}``."""
         return abstained(prediction, self.thresholds)
 
     def row(self, prediction: Prediction) -> dict[str, Any]:
-        """Return a prediction as plain data, with these tasks where there are thresholds."""
-        return prediction.to_dict() | ({"abstained": self.tasks(prediction)} if self.thresholds else {})
+        """Return a prediction as plain data, with all that is said of it."""
+        row = prediction.to_dict()
+        if self.dyads is not None:
+            row["dyads"] = [dyad.to_dict() for dyad in self.dyads.dyads(prediction)]
+        return row | ({"abstained": self.abstained(prediction)} if self.thresholds else {})
 
 
 def read_texts(path: Path) -> list[Segment]:
@@ -82,15 +91,16 @@ def single_text(text: str, context: str = "", target: str = "") -> Segment:
         raise UserError(str(fault)) from None
 
 
-def load_model(store: Store, run: str | None = None) -> Predictor:
-    """Return the model of a run, or of the newest one; of several seeds the first."""
+def bundle_of(store: Store, run: str | None = None) -> Path:
+    """Return the folder of a run's bundle, or the newest one's; of several seeds the first."""
     record = tracking.newest(store) if run is None else tracking.find(store, run)
-    return bundle.load(tracking.bundle_folder(tracking.members(record)[0]))
+    return tracking.bundle_folder(tracking.members(record)[0])
 
 
-def abstention(model: Predictor, precision: float | None) -> Abstention:
-    """Return when a model abstains so that it reaches a precision; never for None.
+def answers(model: Predictor, folder: Path, precision: float | None) -> Answers:
+    """Return how a bundle's model answers, abstaining so that it reaches a precision, if any.
 
-    Raises ``UserError`` if the model has no thresholds for this precision.
+    Raises ``UserError`` if the model has no thresholds for this precision, or broken ones of dyads.
     """
-    return Abstention({} if precision is None else model.calibration.abstaining(precision))
+    thresholds = {} if precision is None else model.calibration.abstaining(precision)
+    return Answers(thresholds, dyad_model.load(folder) if reads_actors(model) else None)

@@ -25,11 +25,12 @@ from haltung.evaluation.metrics.calibration import PRECISIONS, thresholds
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit, score, write_predictions
 from haltung.evaluation.report import page
+from haltung.experiments.dyads import tune_trained
 from haltung.experiments.evaluate import PrimerResult, calibration_of, primer_of
 from haltung.files import write_text
-from haltung.models import bundle
+from haltung.models import bundle, predictor
 from haltung.models.calibration import Calibration, calibrated, fitted
-from haltung.models.predictor import Model
+from haltung.models.predictor import Model, reads_actors
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
@@ -153,6 +154,7 @@ def save(
 ) -> TrainingOutcome:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report on dev, and track both.
 
+    The thresholds of dyads are tuned on dev too, where the model finds any.
     ``learned`` is what the model was trained on, ``dev_split`` the whole dev split, for which
     ``predictions`` may be known already. ``directory`` gets ``bundle`` and ``dev``, the bundle's
     provenance holds ``provenance`` beside run, corpus and command; ``cost`` is what the training
@@ -160,11 +162,17 @@ def save(
     """
     manifest = corpus.manifest
     # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.
-    scored = score(dev_split, predictions or model.predict(dev_split, progress=True), corpus.scheme, manifest.name, "dev")
-    scored = calibrate(model, scored)
+    predictions = predictions or model.predict(dev_split, progress=True)
+    scored = calibrate(model, score(dev_split, predictions, corpus.scheme, manifest.name, "dev"))
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
     folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split])
     result = classification.with_intervals(classification.evaluate(scored), scored)
+    if reads_actors(model):
+        # As the bundle answers: with calibrated stances.
+        answers = predictor.predictions(scored.ids, scored.probabilities, scored.scheme)
+        answers = [replace(one, actors=before.actors) for one, before in zip(answers, predictions, strict=True)]
+        tuned_on = {"corpus": manifest.name, "split": "dev", "command": command}
+        result = replace(result, dyads=tune_trained(folder, dev_split, answers, tuned_on))
     calibration = calibration_of(model, scored)
     page.write(
         directory / "dev", result, scored, language=language, history=history, title=title, calibration=calibration,

@@ -364,7 +364,7 @@ def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[st
 
 
 def places(units: Sequence[Sequence[int | None]]) -> dict[str, np.ndarray]:
-    """Return the inputs ``place`` and ``kind`` of units of segments' numbers, None for a headline."""
+    """Return the inputs ``place`` and ``kind`` of units of numbers, None for a headline."""
     kind = np.full((len(units), max(map(len, units))), -1)
     for number, rows in enumerate(units):
         kind[number, : len(rows)] = [int(row is not None) for row in rows]

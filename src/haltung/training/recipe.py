@@ -20,8 +20,8 @@ class Training:
     dev macro-F1 chooses the best epoch (``mean``: the mean over all tasks). ``patience`` is the
     number of epochs without improvement after which training stops (0: never).
     ``context_dropout`` is the share of rows that ``model=network`` reads without context, drawn in
-    each epoch, so that it learns bare sentences too. With ``group_by_length``, the texts of a batch have
-    similar lengths.
+    each epoch, so that it learns bare sentences too. With ``group_by_length``, the texts of a batch
+    have similar lengths.
     """
 
     epochs: int = 6

@@ -82,17 +82,16 @@ def test_the_reader_of_real_news_in_a_stored_config_is_a_union_today() -> None:
     assert Path(shipped).is_file()
 
 
-@pytest.mark.parametrize("name", ["real_news", "news", "dyads"])
+@pytest.mark.parametrize("name", ["real_news", "news"])
 def test_a_stored_config_of_real_news_describes_what_it_was(name: str, root: Path) -> None:
     """The two parts that it had, in the first round of annotation."""
     today = plain(compose("prepare", [f"corpus={name}", "corpus.rounds=[1]", "sources=/texts"]))["corpus"]["reader"]
-    parts = (today["source"] if name == "dyads" else today)["parts"]
-    assert parts.pop(2)["kind"] == "bundestag"
-    stored = {**OLD, "annotations": str(root / "data")} | ({"on_error": "stop"} if name == "real_news" else {})
-    if name != "real_news":
-        union = today["source"] if name == "dyads" else today
-        before = {**union, "parts": [stored, *union["parts"][2:]]}
-        stored = {**today, "source": before} if name == "dyads" else before
+    assert today["parts"].pop(2)["kind"] == "bundestag"
+    stored = {**OLD, "annotations": str(root / "data")}
+    if name == "real_news":
+        stored["on_error"] = "stop"
+    else:
+        stored = {**today, "parts": [stored, *today["parts"][2:]]}
     assert renamed.targets(stored) == today
 
 
@@ -104,7 +103,7 @@ def test_keys_that_were_typed_for_real_news_still_work(capsys: pytest.CaptureFix
     assert [part["on_error"] for part in parts] == ["drop", "drop", "drop"]
     assert "corpus.reader.parts.0.on_error" in capsys.readouterr().err
     assert renamed.arguments("train", ["corpus.reader.most=500"]) == ["corpus.reader.max_segments=500"]
-    assert renamed.arguments("train", ["corpus=dyads", "corpus.reader.most=5"]) == ["corpus=dyads", "corpus.reader.most=5"]
+    assert renamed.arguments("train", ["corpus=csv", "corpus.reader.most=5"]) == ["corpus=csv", "corpus.reader.most=5"]
 
 
 def test_a_union_of_nothing_is_refused() -> None:

@@ -57,6 +57,18 @@ def test_the_interval_contains_f1_and_needs_ten_articles():
     assert evaluate_dyads(gold[:45], predicted[:45], articles[:45]).parts[WHOLE].interval is None
 
 
+def test_a_tracker_gets_f1_of_each_part_with_its_ends() -> None:
+    """Flat; that of whole dyads has the shortest name, and where there is no interval no ends."""
+    gold, predicted, articles = many(0.6, 1)
+    result = evaluate_dyads(gold, predicted, articles)
+    metrics = result.headline()
+    names = ("dyads_f1", "dyads_source_stance_f1", "dyads_source_target_f1")
+    assert list(metrics) == [key for name in names for key in (name, f"{name}.low", f"{name}.high")]
+    assert metrics["dyads_source_target_f1"] == result.parts["source, target"].f1
+    assert metrics["dyads_f1.low"] < metrics["dyads_f1"] == result.parts[WHOLE].f1 < metrics["dyads_f1.high"]
+    assert list(evaluate_dyads(gold[:45], predicted[:45], articles[:45]).headline()) == list(names)
+
+
 def test_a_better_system_differs_from_an_equal_one():
     """Nine tenths right against six tenths differ beyond chance; a system against itself does
     not.

@@ -8,7 +8,7 @@ Chinchor 1992).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +26,10 @@ PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
 }
 WHOLE = "source, target, stance"
 
+# What a system may be given, of which it finds the rest.
+END_TO_END, STANCES_GIVEN, ACTORS_GIVEN = "end to end", "stances given", "stances and actors given"
+SETTINGS = (END_TO_END, STANCES_GIVEN, ACTORS_GIVEN)
+
 # The probabilities from which on the precision of dyads is reported.
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
@@ -37,28 +41,23 @@ DyadSets = Sequence[Collection[Dyad]]
 class Match:
     """How well sets agree: ``right`` of the ``found`` ones are among the ``gold`` ones.
 
-    ``interval`` is that of F1, None for too few articles.
+    ``interval`` is that of F1, None for too few articles. Precision, recall and F1 are 0 where
+    nothing can be divided by.
     """
 
     gold: int
     found: int
     right: int
     interval: Interval | None = None
+    precision: float = field(init=False)
+    recall: float = field(init=False)
+    f1: float = field(init=False)
 
-    @property
-    def precision(self) -> float:
-        """The share of predicted ones that are right; 0 where there are none."""
-        return self.right / self.found if self.found else 0.0
-
-    @property
-    def recall(self) -> float:
-        """The share of gold ones that are predicted; 0 where there are none."""
-        return self.right / self.gold if self.gold else 0.0
-
-    @property
-    def f1(self) -> float:
-        """The harmonic mean of precision and recall; 0 where there are no dyads at all."""
-        return 2 * self.right / (self.found + self.gold) if self.found + self.gold else 0.0
+    def __post_init__(self) -> None:
+        """Divide."""
+        ratios = {"precision": (self.right, self.found), "recall": (self.right, self.gold), "f1": (2 * self.right, self.found + self.gold)}
+        for name, (part, whole) in ratios.items():
+            object.__setattr__(self, name, part / whole if whole else 0.0)
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,20 @@ class DyadMetrics:
     stance_given_pair: float
     actors: Match | None = None
 
+    def headline(self) -> dict[str, float]:
+        """Return F1 of each part flat, as a tracker wants it.
+
+        ``{"dyads_f1": …, "dyads_f1.low": …, "dyads_source_stance_f1": …}``; of whole dyads it has
+        no name, and without an interval no ends.
+        """
+        out: dict[str, float] = {}
+        for part, match in self.parts.items():
+            name = "dyads_f1" if part == WHOLE else f"dyads_{part.replace(', ', '_')}_f1"
+            out[name] = match.f1
+            if match.interval is not None:
+                out |= {f"{name}.low": match.interval.low, f"{name}.high": match.interval.high}
+        return out
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -85,6 +98,18 @@ class Difference:
     delta: float
     interval: Interval | None
     p: float
+
+
+@dataclass(frozen=True)
+class SystemsCompared:
+    """What systems find where the same things are given.
+
+    ``systems`` has the metrics of ``model``, where there is one, and of ``rules``; ``differences``
+    are those of the model to the rules, by part.
+    """
+
+    systems: Mapping[str, DyadMetrics]
+    differences: Mapping[str, Difference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

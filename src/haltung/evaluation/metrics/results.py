@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from haltung.errors import UserError
+from haltung.evaluation.metrics.dyads import DyadMetrics
 from haltung.evaluation.statistics.bootstrap import Interval
 
 FORMAT = 1
@@ -135,7 +136,8 @@ class EvaluationResult:
     """The metrics of one model on one split of ``n`` segments in ``groups`` articles.
 
     A task without any gold label is not in ``tasks``. ``phenomena``, by task, is filled for minimal
-    pairs alone. ``resampling`` is None where no intervals were computed.
+    pairs alone, ``dyads`` for a model that finds them on a split that has them. ``resampling`` is
+    None where no intervals were computed.
     """
 
     corpus: str
@@ -147,6 +149,7 @@ class EvaluationResult:
     tasks: Mapping[str, TaskMetrics]
     phenomena: Mapping[str, tuple[PhenomenonMetrics, ...]] = field(default_factory=dict)
     resampling: Resampling | None = None
+    dyads: DyadMetrics | None = None
 
     @property
     def collapsed(self) -> bool:
@@ -157,13 +160,13 @@ class EvaluationResult:
         """Return the headline metrics flat, as a tracker wants them.
 
         ``{"stance_macro_f1": …, "stance_macro_f1.low": …, "stance_macro_f1.high": …}``, without the
-        ends where there is no interval.
+        ends where there is no interval; with those of dyads, where it has them.
         """
         out = {f"{name}_{metric}": task.value(metric) for name, task in self.tasks.items() for metric in HEADLINE}
         for name, task in self.tasks.items():
             for metric, interval in task.intervals.items():
                 out |= {f"{name}_{metric}.low": interval.low, f"{name}_{metric}.high": interval.high}
-        return out
+        return out | (self.dyads.headline() if self.dyads else {})
 
     def to_json(self) -> str:
         """Return the result as JSON text; floats keep every digit."""

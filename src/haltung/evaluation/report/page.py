@@ -123,6 +123,7 @@ def _page(content: _Content, saved: Mapping[tuple[str, str], Path], title: str, 
     return rendered(
         "report.html.j2", language, title=title or subtitle, split_title=subtitle, size=tables.size(result, language),
         warnings=tables.warnings(result, language), headline=tables.headline(result, scheme, language),
+        dyads=tables.dyads({"model": result.dyads}, language) if result.dyads else None,
         sections=[_section(content, saved, name) for name in result.tasks],
         calibration=tables.calibration(content.calibration, scheme, language) if content.calibration else None,
         gap=number(analysis.explanation_gap, language, 2) if analysis and analysis.explanation_gap is not None else "",

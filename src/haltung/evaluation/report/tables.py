@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
 from haltung.evaluation.error_analysis.slices import Slice, Slices
 from haltung.evaluation.metrics.calibration import CalibrationReport, TaskAbstention
+from haltung.evaluation.metrics.dyads import DyadMetrics
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import (
     COLLAPSED,
@@ -141,6 +142,33 @@ def phenomena(metrics: Sequence[PhenomenonMetrics], task: Task, language: str = 
     )  # fmt: skip
     title = f"{task.title(language)} {word('phenomena', language)}"
     return grid(title, ("phenomenon", "pairs", "accuracy", "both", "apart"), rows, language)
+
+
+def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str = "") -> Grid:
+    """Return one row for each part of a dyad, of each system; ``setting`` says what is given."""
+    first = next(iter(systems.values()))
+    segments = f"{count(first.segments, language)} {word('segments', language)}"
+    title = f"{word('dyads', language)}: {segments}, {count(first.articles, language)} {word('articles', language)}"
+    rows = (
+        (
+            word(system, language), dyad_part(part, language), estimate(match.f1, match.interval, language),
+            number(match.precision, language), number(match.recall, language),
+        )
+        for system, metrics in systems.items()
+        for part, match in metrics.parts.items()
+    )  # fmt: skip
+    columns = ("system", "dyads_right", "f1_interval", "precision", "recall")
+    return grid(f"{title}, {dyad_setting(setting, language)}" if setting else title, columns, rows, language, left=2)
+
+
+def dyad_part(part: str, language: str = "en") -> str:
+    """Return what has to be right of a dyad, one of ``metrics.dyads.PARTS``, in words."""
+    return word(f"dyads_{part.replace(', ', '_')}", language)
+
+
+def dyad_setting(setting: str, language: str = "en") -> str:
+    """Return what is given, one of ``metrics.dyads.SETTINGS``, in words."""
+    return word(f"dyads_{setting.replace(' ', '_')}", language)
 
 
 def seeds(summary: Summary, scheme: Scheme, language: str = "en") -> Grid:
@@ -278,6 +306,7 @@ def show(result: EvaluationResult, scheme: Scheme, console: Console, language: s
     for name, metrics in result.tasks.items():
         parts.append(_fitting(console, *(per_label(metrics, scheme[name], language, brief) for brief in (False, True))))
     parts += [phenomena(rows, scheme[name], language).rich() for name, rows in result.phenomena.items()]
+    parts += [dyads({"model": result.dyads}, language).rich()] if result.dyads else []
     for part in parts:
         if part is not None:
             console.print(part)

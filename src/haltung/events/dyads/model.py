@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haltung.actors.candidates import ITSELF, code_as
-from haltung.errors import UserError
 from haltung.events.dyads import thresholds
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import LabelledArticle, ScoredDyad
-from haltung.labels import NEUTRAL
-from haltung.records import ActorAnswer, Span
+from haltung.labels import NEUTRAL, STANCE
+from haltung.records import ActorAnswer, Prediction, Span
 
-# Less probable sides are left out; all ways to be a side would make hundreds of pairs.
+# Less probable sides are left out; all ways to be a side would make hundreds of pairs. No sentence
+# has as many ways as would make all of them less probable.
 _LEAST_SIDE = 0.01
 
 
@@ -25,6 +25,20 @@ class Side:
     code: str
     probability: float
     spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that the dyads of one segment are chosen from: its stances, and who may be a side."""
+
+    stances: Mapping[str, float]
+    sources: tuple[Side, ...]
+    targets: tuple[Side, ...]
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Question:
+        """Return what a model's prediction for a segment says."""
+        return cls(prediction.probabilities[STANCE], sides(prediction.actors, "source"), sides(prediction.actors, "target"))
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,11 @@ class DyadModel:
 
     def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment of an article; none where its stance is neutral."""
-        return [choose(one.actors, one.probabilities["stance"], self.thresholds) for one in article.predictions]
+        return [self.dyads(prediction) for prediction in article.predictions]
+
+    def dyads(self, prediction: Prediction) -> list[ScoredDyad]:
+        """Return the dyads of one segment, the likeliest first."""
+        return choose(Question.of(prediction), self.thresholds)
 
 
 def load(folder: Path) -> DyadModel:
@@ -51,31 +69,28 @@ def load(folder: Path) -> DyadModel:
     return DyadModel(thresholds.read(folder))
 
 
-def choose(actors: Sequence[ActorAnswer], stances: Mapping[str, float], chosen_by: Thresholds) -> list[ScoredDyad]:
-    """Return the dyads of one segment, the likeliest first.
-
-    ``actors`` are the model's answers about those who are named, ``stances`` has the probability of
-    each stance.
-    """
-    weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in stances.items()}
+def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
+    """Return the dyads of one segment, the likeliest first."""
+    weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in question.stances.items()}
     stance = max(weighted, key=weighted.__getitem__)
     if stance == NEUTRAL:
         return []
     of_stance = weighted[stance] / sum(weighted.values())
-    sources, targets = (sides(actors, side, chosen_by.nobody) for side in ("source", "target"))
+    sources, targets = (
+        [(one.probability * (1.0 if one.code else chosen_by.nobody), one) for one in side] for side in (question.sources, question.targets)
+    )
     pairs = [
-        (source.probability * target.probability * (chosen_by.same_actor if source.code == target.code else 1.0), source, target)
-        for source in sources
-        for target in targets
+        (likely * other * (chosen_by.same_actor if source.code == target.code else 1.0), source, target)
+        for likely, source in sources
+        for other, target in targets
         if source.code or target.code
     ]
     if not pairs:
         return [ScoredDyad("", "", stance, of_stance)]
-    pairs.sort(key=lambda pair: -pair[0])
+    best = max(pairs, key=lambda pair: pair[0])
+    others = [pair for pair in pairs if pair is not best and pair[0] >= chosen_by.pair]
     out: list[ScoredDyad] = []
-    for probability, source, target in pairs:
-        if out and probability < chosen_by.pair:
-            break
+    for probability, source, target in [best, *sorted(others, key=lambda pair: -pair[0])]:
         # One code on both sides: its first words act, the others are acted on.
         acted_on = target.spans[1:] if source.code == target.code and len(target.spans) > 1 else target.spans
         spans = [next(iter(spans), None) for spans in (source.spans, acted_on)]
@@ -83,17 +98,21 @@ def choose(actors: Sequence[ActorAnswer], stances: Mapping[str, float], chosen_b
     return out
 
 
-def sides(actors: Sequence[ActorAnswer], side: str, nobody: float = 1.0) -> list[Side]:
-    """Return who may be one side (``source``, ``target``); of several ways to be one code the likeliest.
+def sides(actors: Sequence[ActorAnswer], side: str) -> tuple[Side, ...]:
+    """Return who may be one side, ``source`` or ``target``.
 
-    ``nobody`` is the factor of nobody's probability.
+    Of several ways to be one code it is the likeliest.
     """
-    best: dict[str, Side] = {"": Side("", nobody)} if not actors else {}
+    best = {} if actors else {"": Side("", 1.0)}
     for actor in actors:
         for role, probability in getattr(actor, side).items():
-            code = code_as(actor.code, role) if actor.code else ""
-            probability *= 1.0 if code else nobody
+            code = code_in(actor, role)
             if (probability >= _LEAST_SIDE or not code) and (code not in best or probability > best[code].probability):
                 # The words of somebody inside a state are not known.
                 best[code] = Side(code, probability, actor.spans if role == ITSELF else ())
-    return list(best.values())
+    return tuple(best.values())
+
+
+def code_in(actor: ActorAnswer, role: str) -> str:
+    """Return the code that an actor has in a role; "" for nobody."""
+    return code_as(actor.code, role) if actor.code else ""

@@ -1,4 +1,4 @@
-"""Dyads by word order: the baseline that a trained dyad model has to beat."""
+"""Dyads by word order: the baseline that a trained model has to beat."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ class WordOrder:
     """Take the first actor of a sentence for the source, and the next other one for the target.
 
     In "…, sagte Merkel" the source follows the verb of saying, in a passive it follows "von". A
-    cooperation of two is mutual. A sentence without an actor has the source of the one before it
-    (``carry``). Stance and probability are the segment's.
+    cooperation of two is mutual. A sentence without an actor has the source of the one before it.
+    Stance and probability are the segment's.
     """
-
-    carry: bool = True
 
     def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment: at least one unless it is neutral, "" for nobody."""
@@ -35,7 +33,7 @@ class WordOrder:
                 out.append([])
                 continue
             probability = prediction.probabilities["stance"][stance]
-            name = source.code if source else last if self.carry else ""
+            name = source.code if source else last
             spans = [None if one is None else (one.start, one.end) for one in (source, target)]
             there = ScoredDyad(name, target.code if target else "", stance, probability, *spans)
             out.append([there])

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from haltung.actors.candidates import ROLES, code_as
+from haltung.actors.candidates import ROLES
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.evaluation.metrics import minimal_pairs
 from haltung.evaluation.metrics.dyads import PARTS, WHOLE
-from haltung.events.dyads.model import choose
+from haltung.events.dyads.model import Question, choose, code_in
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
-from haltung.labels import STANCE
-from haltung.models.predictor import Predictor, ReadsActors
-from haltung.records import Dyad, Prediction, Segment
-
-T = TypeVar("T")
+from haltung.labels import NEUTRAL, STANCE
+from haltung.models.predictor import Predictor, reads_actors
+from haltung.records import ActorAnswer, Dyad, Prediction, Segment
 
 # The values tried for each of the thresholds, one threshold after the other, in several rounds.
 GRID: Mapping[str, tuple[float, ...]] = {
@@ -34,37 +32,56 @@ AIMS = (WHOLE, "source, stance")
 
 @dataclass(frozen=True)
 class GoldArticles:
-    """Segments with gold dyads, their articles labelled, and the indices of each one's segments."""
+    """Segments with gold dyads, their predictions in the same order, and their articles."""
 
-    segments: tuple[Segment, ...]
-    articles: tuple[LabelledArticle, ...]
-    indices: tuple[tuple[int, ...], ...]
+    segments: Sequence[Segment]
+    predictions: Sequence[Prediction]
+    articles: Sequence[LabelledArticle]
 
     @property
     def dyads(self) -> list[tuple[Dyad, ...]]:
         """The gold dyads of each segment."""
         return [segment.dyads for segment in self.segments]
 
-    @property
-    def names(self) -> list[str]:
-        """The article of each segment, for a bootstrap by article."""
-        return [segment.article or segment.id for segment in self.segments]
+    def found_by(self, finder: DyadFinder) -> list[list[ScoredDyad]]:
+        """Return the dyads of each segment that anything finds."""
+        found = {segment.id: row for article in self.articles for segment, row in zip(article.segments, finder.find(article), strict=True)}
+        return [found[segment.id] for segment in self.segments]
 
-    @property
-    def predictions(self) -> list[Prediction]:
-        """The prediction of each segment."""
-        return self.in_order(article.predictions for article in self.articles)
 
-    def in_order(self, by_article: Iterable[Sequence[T]]) -> list[T]:
-        """Return what each article has for its segments in the order of all segments."""
-        pairs = (pair for indices, rows in zip(self.indices, by_article, strict=True) for pair in zip(indices, rows, strict=True))
-        return [row for _, row in sorted(pairs, key=lambda pair: pair[0])]
+@dataclass(frozen=True)
+class Tuned:
+    """The best thresholds on dev, and their mean F1 over ``aims``."""
+
+    thresholds: Thresholds
+    f1: float
+    aims: tuple[str, ...] = AIMS
+
+
+@dataclass(frozen=True)
+class AmongGold:
+    """A finder that is told who is in the gold dyads of each segment: nobody else can be a side.
+
+    A model's probabilities of those who remain are made to add up to 1.
+    """
+
+    finder: DyadFinder
+
+    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
+        """Return the dyads of each segment of an article whose segments have gold dyads."""
+        known = [{""} | {code for dyad in segment.dyads for code in (dyad.source, dyad.target)} for segment in article.segments]
+        mentions = [[one for one in row if one.code in codes] for row, codes in zip(article.mentions, known, strict=True)]
+        predictions = [replace(one, actors=_among(one.actors, codes)) for one, codes in zip(article.predictions, known, strict=True)]
+        found = self.finder.find(replace(article, mentions=mentions, predictions=predictions))
+        # Word order takes the source of the sentence before, who may not be known here.
+        return [[one if one.source in codes else replace(one, source="") for one in row] for row, codes in zip(found, known, strict=True)]
 
 
 def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stances_given: bool = False) -> GoldArticles:
     """Label the segments and find their actors, article by article (minimal pairs one by one).
 
-    With ``stances_given`` the stances are the true ones.
+    With ``stances_given`` the stances are the true ones, and the model is told them before it looks
+    for source and target.
 
     Raises:
         UserError: no segment has dyads.
@@ -75,57 +92,36 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stan
     by_article: dict[str, list[int]] = {}
     for index, segment in enumerate(segments):
         by_article.setdefault(segment.id if alone or not segment.article else segment.article, []).append(index)
-    predictions = _with_stances(segments, predictor) if stances_given else predictor.predict(segments)
+    predictions = _with_true_stances(segments, predictor) if stances_given else predictor.predict(segments, progress=True)
     articles = []
     for indices in by_article.values():
         members = [segments[index] for index in indices]
         headline, *mentions = actors.article([members[0].headline, *(segment.text for segment in members)], members[0].date)
         articles.append(LabelledArticle(members, mentions, [predictions[index] for index in indices], headline))
-    return GoldArticles(tuple(segments), tuple(articles), tuple(map(tuple, by_article.values())))
-
-
-def _with_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
-    true = [str(segment.labels[STANCE]) for segment in segments]
-    reads = predictor.predict(segments, stances=true) if isinstance(predictor, ReadsActors) else predictor.predict(segments)
-    return [
-        replace(
-            one, labels={**one.labels, STANCE: stance},
-            probabilities={**one.probabilities, STANCE: {label: float(label == stance) for label in one.probabilities[STANCE]}},
-        )
-        for one, stance in zip(reads, true, strict=True)
-    ]  # fmt: skip
-
-
-def found_by(finder: DyadFinder, gold: GoldArticles) -> list[list[Dyad]]:
-    """Return the dyads of each segment that anything finds."""
-    return gold.in_order([[one.dyad for one in row] for row in finder.find(article)] for article in gold.articles)
-
-
-def chosen(gold: GoldArticles, thresholds: Thresholds) -> list[list[ScoredDyad]]:
-    """Return the dyads of each segment with these thresholds."""
-    return [choose(one.actors, one.probabilities["stance"], thresholds) for one in gold.predictions]
+    return GoldArticles(segments, predictions, articles)
 
 
 def codes(prediction: Prediction) -> set[str]:
     """Return all codes that a side of the segment's dyads could have."""
-    return {code_as(one.code, role) for one in prediction.actors if one.code for role in ROLES}
+    return {code_in(actor, role) for actor in prediction.actors if actor.code for role in ROLES}
 
 
-def tune(gold: GoldArticles, start: Thresholds | None = None) -> tuple[Thresholds, float]:
-    """Return the thresholds with the highest mean F1 of ``AIMS``, and that mean.
+def tune(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction]) -> Tuned:
+    """Return the thresholds with the highest mean F1 of ``AIMS``.
 
-    ``gold`` is a split that is neither trained on nor reported. The search begins at ``start`` and
-    goes number by number over ``GRID``.
+    The segments are of a split that is neither trained on nor reported. The search begins at the
+    defaults and goes number by number over ``GRID``.
     """
-    best = start or Thresholds()
-    high = _aim(gold.dyads, chosen(gold, best))
+    questions = [Question.of(one) for one in predictions]
+    best = Thresholds()
+    high = _aim(gold, questions, best)
     for name, value in [(name, value) for _ in range(_ROUNDS) for name, values in GRID.items() for value in values]:
         # Each number is tried on the best of those before it.
         trial = replace(best, **{name: value})
-        aim = _aim(gold.dyads, chosen(gold, trial))
+        aim = _aim(gold, questions, trial) if trial != best else high
         if aim > high:
             best, high = trial, aim
-    return best, high
+    return Tuned(best, high)
 
 
 def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -> dict[str, Any] | None:
@@ -152,7 +148,38 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
     return {"pairs": count, "apart": apart / count, "both": both / count} if count else None
 
 
-def _aim(gold: Sequence[Collection[Dyad]], found: Sequence[Collection[ScoredDyad]]) -> float:
+def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
+    # A segment that is not labelled has the stance of its dyads.
+    true = [str(one.labels.get(STANCE) or next((dyad.stance for dyad in one.dyads), NEUTRAL)) for one in segments]
+    predictions = (
+        predictor.predict(segments, progress=True, stances=true) if reads_actors(predictor) else predictor.predict(segments, progress=True)
+    )
+    return [
+        replace(
+            one, labels={**one.labels, STANCE: stance},
+            probabilities={**one.probabilities, STANCE: {label: float(label == stance) for label in one.probabilities[STANCE]}},
+        )
+        for one, stance in zip(predictions, true, strict=True)
+    ]  # fmt: skip
+
+
+def _among(actors: Sequence[ActorAnswer], codes: Collection[str]) -> tuple[ActorAnswer, ...]:
+    sources, targets = (
+        [{role: value for role, value in getattr(one, side).items() if code_in(one, role) in codes} for one in actors]
+        for side in ("source", "target")
+    )
+    return tuple(
+        replace(one, source=source, target=target) for one, source, target in zip(actors, _shares(sources), _shares(targets), strict=True)
+    )
+
+
+def _shares(values: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    total = sum(sum(one.values()) for one in values) or 1.0
+    return [{role: value / total for role, value in one.items()} for one in values]
+
+
+def _aim(gold: Sequence[Collection[Dyad]], questions: Sequence[Question], thresholds: Thresholds) -> float:
+    found = [choose(one, thresholds) for one in questions]
     total = 0.0
     for name in AIMS:
         key = PARTS[name]

@@ -11,13 +11,10 @@ from typing import Any
 from haltung.errors import UserError
 from haltung.files import write_text
 
-# The names of the numbers in ``dyads.json``, as its format has them.
-_KEYS = {"least": "pair", "alike": "same_actor", "neutral": "neutral", "nobody": "nobody"}
-
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How dyads are chosen from probabilities, tuned by ``haltung dyads tune=true``.
+    """How dyads are chosen from probabilities, tuned at the end of a training.
 
     Of a segment that is not neutral the likeliest pair always counts, as the label standard asks
     for, and any other pair from the probability ``pair`` on. The rest are factors: ``same_actor``
@@ -38,45 +35,32 @@ class Thresholds:
 
 
 def path(folder: Path) -> Path:
-    """Return the file of the thresholds beside a dyad model."""
+    """Return the file of the thresholds in a bundle's folder."""
     return folder / "dyads.json"
 
 
 def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
-    """Write thresholds into a dyad model's folder, with what they were tuned on.
+    """Write thresholds into a bundle's folder, with what they were tuned on.
 
     Raises:
         UserError: the folder can't be written.
     """
-    numbers = {key: getattr(thresholds, name) for key, name in _KEYS.items()}
     try:
-        write_text(path(folder), json.dumps({"choice": numbers, **tuned_on}, indent=2, ensure_ascii=False) + "\n")
+        write_text(path(folder), json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise UserError(f"{path(folder)} can't be written: {error.strerror}; copy the model to a folder that you may write to") from None
+        raise UserError(f"{path(folder)} can't be written: {error.strerror}; copy the bundle to a folder that you may write to") from None
 
 
 def read(folder: Path) -> Thresholds:
-    """Read the thresholds of a dyad model; the defaults where there is no file.
+    """Read the thresholds of a bundle; the defaults where there is no file.
 
     Raises:
         UserError: the file holds no thresholds.
     """
     try:
-        numbers = json.loads(path(folder).read_text(encoding="utf-8"))["choice"]
-        return Thresholds(**{_KEYS[key]: value for key, value in numbers.items()})
+        return Thresholds(**json.loads(path(folder).read_text(encoding="utf-8"))["thresholds"])
     except FileNotFoundError:
         return Thresholds()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         remedy = "write it with haltung dyads tune=true split=dev, or remove it"
         raise UserError(f"{path(folder)} holds no thresholds of dyads; {remedy}") from None
-
-
-def copy(folder: Path, to: Path) -> None:
-    """Write a model's thresholds into the folder of its export; nothing where it has none.
-
-    Raises:
-        UserError: the file holds no thresholds, or the other folder can't be written.
-    """
-    if path(folder).is_file():
-        content = json.loads(path(folder).read_text(encoding="utf-8"))
-        write(to, read(folder), {key: value for key, value in content.items() if key != "choice"})
