@@ -28,13 +28,15 @@ from transformers import (
 import tiny
 from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
+from haltung.inference.client import pack
 from haltung.models import bundle
-from haltung.models.article import ArticleModel, build, units
+from haltung.models.article import ArticleModel, build
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.article_network import ArticleNetwork, means, pack
+from haltung.models.article_network import ArticleNetwork, Packed, means
 from haltung.models.network import collate, hidden_states, pool
 from haltung.models.neural import first_position
 from haltung.models.spec import ArticleSpec
+from haltung.models.units import units
 from haltung.records import Segment
 
 SEQUENCES = ("transformer", "lstm")
@@ -176,10 +178,10 @@ def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str
     rows = [
         Tokens(ids, [0] * len(ids), [1] * len(ids)) for ids in ([rng.randrange(5, 99) for _ in range(n)] for n in (3, 40, 17, 9, 2, 30, 25))
     ]
-    packed = pack(rows, 1, with_types=False, first=first_position(config))
+    packed = Packed.of(*pack([{"input_ids": row.ids} for row in rows], 1, first_position(config)))
     assert len(packed.ids) < len(rows)
     with torch.no_grad():
-        together = means(network.states(packed), packed)
+        together = means(network.states(packed), packed.sentence, len(rows))
         alone = [pool(hidden_states(encoder, view), view, "mean")[0] for view in (collate([row], 1, with_types=False) for row in rows)]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
     assert float((together[1:] - together[:-1]).abs().amax(dim=1).min()) > 0.05

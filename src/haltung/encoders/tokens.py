@@ -11,6 +11,7 @@ from haltung.errors import UserError
 from haltung.records import Segment, well_formed
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 # What precedes the text as the first half of a pair; "target+context" is both, in this order.
@@ -43,17 +44,19 @@ class Tokens:
 
 
 def encode(
-    segments: Sequence[Segment], tokenizer: PreTrainedTokenizerBase, reads: str = "text", max_length: int = 128, prefix: str = ""
-) -> list[Tokens]:
+    segments: Sequence[Segment], tokenizer: PreTrainedTokenizerBase | Tokenizer, reads: str = "text", max_length: int = 128,
+    prefix: str = "",
+) -> list[Tokens]:  # fmt: skip
     """Return the token ids of each segment, at most ``max_length`` of them.
 
     The segment's text is cut, on its right, only if it alone is too long. The context is cut first,
     on its left, so that the sentences next to the text stay; a target stays whole up to half of
     ``max_length``, before text and context. Lone surrogates are read as U+FFFD. ``reads`` is one of
-    ``READS``; ``prefix`` begins every input, as some encoders require; the tokenizer is a fast one.
+    ``READS``; ``prefix`` begins every input, as some encoders require; the tokenizer is a fast one,
+    or the one of the library tokenizers that such a one is made of.
     """
     around = template(tokenizer)
-    backend = tokenizer.backend_tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
 
     def ids_of(texts: Sequence[str]) -> list[list[int]]:
         return [one.ids for one in backend.encode_batch([well_formed(text) for text in texts], add_special_tokens=False)]
@@ -102,14 +105,14 @@ class Template:
         return _joined([self.pair[0], before, self.pair[1], text, self.pair[2]], self.pair_types, 3, ends)
 
 
-def template(tokenizer: PreTrainedTokenizerBase) -> Template:
+def template(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> Template:
     """Return how the tokenizer puts special tokens around one text and around two.
 
     Ids are joined by this template and not by the library, whose ``truncate`` returns what it cuts
     off and whose ``post_process`` pairs all of that: memory that grows with the square of a text.
     Raises ``UserError`` if the tokenizer does more than putting special ids around the texts.
     """
-    backend = tokenizer.backend_tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     backend.no_truncation()
     backend.no_padding()
     one, other = (backend.encode(text, add_special_tokens=False) for text in ("Zoll", "Bank"))

@@ -17,7 +17,7 @@ from haltung.models import bundle
 from haltung.tracking.models import log_exported
 
 # Besides fp32; a linear model is so fast that bf16 would save nothing.
-_FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16")}
+_FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16", "bf16")}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def export_model(
     result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, (*_FORMATS[model.kind], *required), callback)
     registered = ""
     if result.folder is not None:
-        # The thresholds of a dyad model belong to it wherever it goes.
+        # What dyads are chosen by belongs to the model wherever it goes.
         thresholds.copy(trained.bundle, result.folder)
         if register and trained.record is not None:
             version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
@@ -68,18 +68,13 @@ def export_model(
 
 
 def check_exportable(folder: Path) -> None:
-    """Raise ``UserError`` if the folder holds no bundle, or a model of a kind without an export."""
+    """Raise ``UserError`` if the folder holds no bundle, or an ensemble."""
     description = bundle.describe(folder)
     if description["kind"] == "ensemble":
         raise UserError(
             f"{folder} is an ensemble, and an exported bundle holds one model; export one of its members "
             f"({listed(description['members'])}), or use the ensemble where Haltung is installed: haltung predict, events, dyads and "
             "evaluate read its folder"
-        )
-    if description["kind"] == "article":
-        raise UserError(
-            f"{folder} is a model of whole articles (model=article), for which there is no export yet; use it where Haltung is "
-            "installed: haltung predict, evaluate and events read its folder, as in bundle=FOLDER"
         )
 
 

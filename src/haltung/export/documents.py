@@ -37,7 +37,7 @@ def write_card(folder: Path, description: Mapping[str, Any], evaluation: Evaluat
     text = template.render(
         header=_header(description, evaluation), title=_title(description), version=description["haltung"], kind=description["kind"],
         tasks=list(scheme), scheme=scheme.name, scheme_digest=description["scheme_digest"], views=description["views"],
-        max_length=description["input"].get("max_length"),
+        max_length=description["input"].get("max_length"), window=description["input"].get("window"), dyads=description.get("dyads"),
         corpus=provenance.get("corpus", "unknown"), split=reference["split"], reference_corpus=reference["corpus"],
         segments=reference["segments"], warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)],
         metrics=list(tasks.values()), formats=description["formats"], refused=description["refused"], by_label=by_label,

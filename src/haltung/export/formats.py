@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from haltung.actors.candidates import ROLES
 from haltung.errors import UserError, listed
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit
+from haltung.export import golden
 from haltung.files import sha256
 from haltung.inference.sessions import has_bf16, is_installed
 from haltung.models.predictor import Model
+from haltung.models.units import SLOTS
+from haltung.records import Prediction
+
+# What a model that finds dyads says besides the probabilities of tasks.
+SIDES = ("source", "target")
 
 # fp32 is the same computation, so only rounding may differ: of a probability at most this much.
 MAX_DIFFERENCE = 1e-4
@@ -29,7 +36,8 @@ class FormatComparison:
     """A format compared with the trained model on a split.
 
     ``difference`` is the largest of a probability; ``flips`` the share of segments whose label (or
-    set of labels) differs, for each task; the speed is that of one thread.
+    set of labels) differs, for each task, and whose likeliest ``source`` or ``target`` does; the
+    speed is that of one thread.
     """
 
     difference: float
@@ -55,9 +63,13 @@ def write_graph(model: Model, path: Path) -> dict[str, Any]:
 
         linear.write(model, path)
         return {"views": list(model.features), "input": linear.described(model)}
-    from haltung.export.graphs import neural
+    from haltung.export.graphs import article, neural
+    from haltung.models.article import ArticleModel
     from haltung.models.neural import NeuralModel
 
+    if isinstance(model, ArticleModel):
+        article.write(model, path)
+        return {"views": [model.spec.read], "input": article.described(model)}
     assert isinstance(model, NeuralModel)
     neural.write(model, path)
     return {"views": list(model.views), "input": neural.described(model)}
@@ -97,17 +109,35 @@ def entry(folder: Path, name: str) -> dict[str, Any]:
     return {"file": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
-def compare(reference: ScoredSplit, probabilities: Mapping[str, np.ndarray], seconds: float) -> FormatComparison:
-    """Compare a format's probabilities, for each task ``[segments, labels]``, with the model's."""
-    scored = dataclasses.replace(reference, probabilities=dict(probabilities))
-    flips = {}
+def compare(
+    reference: ScoredSplit, expected_sides: Mapping[str, np.ndarray], predicted: Sequence[Prediction], seconds: float
+) -> FormatComparison:
+    """Compare a format's predictions with those of the model, and its ``sides`` with the model's."""
+    probabilities, found = golden.expected(predicted, reference.scheme), sides(predicted)
+    scored = dataclasses.replace(reference, probabilities=probabilities)
+    flips = {side: float((found[side].argmax(axis=1) != values.argmax(axis=1)).mean()) for side, values in expected_sides.items()}
     for task in reference.scheme:
         # NaN equals nothing, and argmax would take it for the highest.
         differs = np.asarray(scored.decided(task.name) != reference.decided(task.name)).reshape(len(reference), -1).any(axis=1)
         flips[task.name] = float((differs | ~np.isfinite(probabilities[task.name]).all(axis=1)).mean())
-    return FormatComparison(
-        largest_difference(probabilities, reference.probabilities), flips, macro_f1(scored), len(reference) / max(seconds, 1e-9)
-    )
+    difference = largest_difference({**probabilities, **found}, {**reference.probabilities, **expected_sides})
+    return FormatComparison(difference, flips, macro_f1(scored), len(reference) / max(seconds, 1e-9))
+
+
+def sides(predicted: Sequence[Prediction]) -> dict[str, np.ndarray]:
+    """Return how likely each candidate is ``source`` and ``target`` in each role.
+
+    These are ``[segments, SLOTS * roles]``; there are none from a model that finds no dyads.
+    """
+    if not any(one.actors for one in predicted):
+        return {}
+    out = {side: np.zeros((len(predicted), SLOTS, len(ROLES))) for side in SIDES}
+    for row, one in enumerate(predicted):
+        for slot, actor in enumerate(one.actors):
+            for side, values in out.items():
+                found = getattr(actor, side)
+                values[row, slot, : len(found)] = list(found.values())
+    return {side: values.reshape(len(predicted), -1) for side, values in out.items()}
 
 
 def macro_f1(scored: ScoredSplit) -> dict[str, float]:

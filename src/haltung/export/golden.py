@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.models.predictor import predictions
-from haltung.records import Segment
+from haltung.records import Prediction, Segment
 
 FILE = "golden.jsonl"
 _INPUTS = "golden_inputs.jsonl"
+_FIELDS = ("text", "context", "target", "article", "headline", "position")
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,26 @@ class Golden:
     probabilities: Mapping[str, Mapping[str, float]]
 
 
-def inputs() -> list[tuple[Segment, str]]:
-    """Return the inputs of the package, all of them our own sentences, and what each tests."""
+def inputs(articles: bool = False) -> list[tuple[Segment, str]]:
+    """Return the inputs of the package, all of them our own sentences, and what each tests.
+
+    Those that stand in articles are for a model that reads ``articles``.
+    """
     out = []
     # Not splitlines, which would split at characters within a text, too.
     for line in files("haltung.export").joinpath(_INPUTS).read_text(encoding="utf-8").strip("\n").split("\n"):
         row = json.loads(line)
-        # Long texts are stored once, with the number of repetitions.
-        parts = {name: row.get(name, "") * row.get("times", {}).get(name, 1) for name in ("text", "context", "target")}
-        out.append((Segment(row["id"], **parts), row["note"]))
+        if "headline" in row and not articles:
+            continue
+        # Long texts and articles are stored once, with the number of repetitions.
+        for name in ("text", "context", "target", "sentences"):
+            row[name] = row.get(name, "") * row.get("times", {}).get(name, 1)
+        if not row["sentences"]:
+            out.append((_segment(row), row["note"]))
+        positions = row.get("positions", range(len(row["sentences"])))
+        for number, (text, position) in enumerate(zip(row["sentences"], positions, strict=True)):
+            one = {**row, "id": f"{row['id']}-{number}", "text": text, "article": row["id"], "position": position}
+            out.append((_segment(one), row["note"]))
     return out
 
 
@@ -46,7 +59,7 @@ def write(path: Path, segments: Sequence[tuple[Segment, str]], probabilities: Ma
     lines = []
     predicted = predictions([segment.id for segment, _ in segments], probabilities, scheme)
     for (segment, note), prediction in zip(segments, predicted, strict=True):
-        parts = {name: value for name in ("text", "context", "target") if (value := getattr(segment, name)) or name == "text"}
+        parts = {name: value for name in _FIELDS if (value := getattr(segment, name)) not in ("", None) or name == "text"}
         labels = {task: list(label) if isinstance(label, tuple) else label for task, label in prediction.labels.items()}
         # ASCII with escapes, since UTF-8 can't encode half a character.
         lines.append(json.dumps({"id": segment.id, "note": note, **parts, "labels": labels, "probabilities": prediction.probabilities}))
@@ -65,15 +78,19 @@ def read(folder: Path, scheme: Scheme) -> list[Golden]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            segment = Segment(str(row["id"]), str(row["text"]), context=str(row.get("context", "")), target=str(row.get("target", "")))
             labels = {task: tuple(label) if isinstance(label, list) else str(label) for task, label in row["labels"].items()}
             values = {task.name: {label: float(row["probabilities"][task.name][label]) for label in task.ids} for task in scheme}
-            out.append(Golden(segment, str(row.get("note", "")), labels, values))
+            out.append(Golden(_segment(row), str(row.get("note", "")), labels, values))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{path}, line {number}: no golden answer of this bundle ({error!r}); export the bundle again") from None
     return out
 
 
-def expected(answers: Sequence[Golden], scheme: Scheme) -> dict[str, np.ndarray]:
-    """Return the expected probabilities of each task, ``[inputs, labels]``."""
+def _segment(row: Mapping[str, Any]) -> Segment:
+    position = None if row.get("position") is None else int(row["position"])
+    return Segment(str(row["id"]), str(row["text"]), **{name: str(row.get(name, "")) for name in _FIELDS[1:-1]}, position=position)
+
+
+def expected(answers: Sequence[Golden | Prediction], scheme: Scheme) -> dict[str, np.ndarray]:
+    """Return the probabilities of each task, ``[inputs, labels]``."""
     return {task.name: np.array([[answer.probabilities[task.name][label] for label in task.ids] for answer in answers]) for task in scheme}

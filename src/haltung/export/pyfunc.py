@@ -13,6 +13,7 @@ no structs within structs), Parquet and CSV, with one signature for all label sc
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -29,13 +30,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from mlflow.pyfunc.model import PythonModel
 
-# The optional columns, and those that only a trained bundle reads: an exported model has single
-# texts for its input.
-_COLUMNS = ("id", "context", "target")
-_ARTICLE_COLUMNS = ("article", "headline", "position")
+# The optional columns of text; a model of articles has a use for article, headline and position.
+_COLUMNS = ("id", "context", "target", "article", "headline")
 
 # Segments as plain data to predictions as plain data.
-Classify = Callable[[list[dict[str, str]]], list[dict[str, Any]]]
+Classify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 class BundleModel(PythonModel):
@@ -50,22 +49,21 @@ class BundleModel(PythonModel):
         folder, client = Path(context.artifacts["bundle"]), context.artifacts.get("client")
         description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
         self.tasks: list[str] = list(description["scheme"]["tasks"])
-        self.columns = _COLUMNS if client else (*_COLUMNS, *_ARTICLE_COLUMNS)
         self.classify = _trained(folder) if client is None else _exported(folder, Path(client))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return ``id``, a column per task, and ``probabilities`` (JSON: task, label, number).
 
         ``model_input`` is a DataFrame with ``text`` and optionally ``id``, ``context``, ``target``;
-        or a list of texts or of dicts with these keys. A trained model of articles reads the rows
-        of an ``article`` together, by ``position`` and below the ``headline``. The other arguments
-        are MLflow's, not used.
+        or a list of texts or of dicts with these keys. A model of articles reads the rows of an
+        ``article`` together, by ``position`` and below the ``headline``. The other arguments are
+        MLflow's, not used.
 
         Raises ``MlflowException``, status 400 of ``mlflow models serve``, if a row has no text, or
         a position that is no whole number.
         """
         frame = _frame(model_input)
-        rows = _rows(frame, self.columns)
+        rows = _rows(frame)
         answers = [
             {**prediction, "probabilities": json.dumps(prediction["probabilities"], ensure_ascii=False)}
             for prediction in (self.classify(rows) if rows else [])
@@ -74,24 +72,12 @@ class BundleModel(PythonModel):
 
 
 def _trained(folder: Path) -> Classify:
-    from haltung.corpus.parsing.fields import Fields
-    from haltung.corpus.parsing.rows import Fault
     from haltung.models import bundle
     from haltung.records import Segment
 
     model = bundle.load(folder)
 
-    def classify(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-        segments = []
-        for number, row in enumerate(rows):
-            try:
-                position = Fields(row, {}).whole("position")
-            except Fault as fault:
-                raise _refused(f"row {number} of the input: {fault}") from None
-            segments.append(Segment(**{**row, "position": position}))  # type: ignore[arg-type]
-        return [prediction.to_dict() for prediction in model.predict(segments)]
-
-    return classify
+    return lambda rows: [prediction.to_dict() for prediction in model.predict([Segment(**row) for row in rows])]
 
 
 def _exported(folder: Path, client: Path) -> Classify:
@@ -103,7 +89,7 @@ def _exported(folder: Path, client: Path) -> Classify:
     spec.loader.exec_module(module)
     classifier = module.Classifier(folder)
 
-    def classify(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    def classify(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         try:
             return list(classifier.classify(rows))
         except module.BundleError as error:
@@ -124,20 +110,27 @@ def _frame(model_input: Any) -> pd.DataFrame:
     return pd.DataFrame([{"text": row} if isinstance(row, str) else dict(row) for row in rows], columns=columns, dtype=object)
 
 
-def _rows(frame: pd.DataFrame, optional: Sequence[str]) -> list[dict[str, str]]:
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     if "text" not in frame.columns:
         raise _refused(f"the input has no column text; found {', '.join(map(str, frame.columns)) or 'none'}")
-    columns = {name: frame[name].tolist() for name in ("text", *optional) if name in frame.columns}
+    columns = {name: frame[name].tolist() for name in ("text", "position", *_COLUMNS) if name in frame.columns}
     rows = []
     for number, text in enumerate(columns["text"]):
         if not isinstance(text, str) or not text.strip():
             raise _refused(f"row {number} of the input has no text ({text!r}); leave such rows out")
         # None, NaN and NA are missing.
-        values = {name: columns[name][number] if name in columns else None for name in optional}
+        values = {name: columns[name][number] if name in columns else None for name in ("position", *_COLUMNS)}
         row = {name: "" if value is None or bool(pd.isna(value)) else str(value) for name, value in values.items()}
         # Every row has an id: its number, if it has no other.
-        rows.append({**row, "id": row["id"] or str(number), "text": text})
+        rows.append({**row, "id": row["id"] or str(number), "text": text, "position": _position(row["position"], number)})
     return rows
+
+
+def _position(value: str, number: int) -> int | None:
+    """Return a whole number, which pandas may have made a float of, or None for ""."""
+    if not re.fullmatch(r"(-?\d+(\.0*)?)?", value):
+        raise _refused(f"row {number} of the input: position is '{value:.40}'; expected a whole number")
+    return int(float(value)) if value else None
 
 
 def _refused(sentence: str) -> MlflowException:

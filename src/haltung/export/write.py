@@ -15,18 +15,19 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.export import documents, formats, golden
-from haltung.export.formats import FormatComparison
+from haltung.export.formats import SIDES, FormatComparison
 from haltung.files import atomic_folder, sha256
 from haltung.inference.sessions import Graph, library
-from haltung.models.bundle import DESCRIPTION, FORMAT, ExportedModel
-from haltung.models.predictor import Model, predictions
+from haltung.models.bundle import DESCRIPTION, FORMAT, VECTORS, ExportedModel
+from haltung.models.predictor import Model
 from haltung.records import Segment
 
 # Clients have to agree with the golden answers within this if they run fp32.
 TOLERANCE = 1e-3
 
-# A task of one of these names would clash with an input of the graph.
-_INPUTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts")
+# A task of one of these names would clash with an input of the graph, or another of its outputs.
+_TAKEN = ("input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts")
+_TAKEN_BY_ARTICLES = ("positions", "sentence", "place", "kind", *VECTORS, *SIDES)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def export(
         raise UserError(f"{folder} is a file; name a folder to write the bundle into: to=DIR")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():
         raise UserError(f"{folder} holds something that is no bundle, which would be lost; name an empty folder, or a new one: to=DIR")
-    if clash := set(_INPUTS) & set(model.scheme.names):
+    if clash := {*_TAKEN, *(_TAKEN_BY_ARTICLES if model.reads_articles else ())} & set(model.scheme.names):
         raise UserError(f"the task '{min(clash)}' has the name of an input of the graph, so it can't be exported; rename it")
     if not reference.segments:
         empty = f"the {reference.split} split of the corpus '{reference.corpus}' is empty"
@@ -98,14 +99,12 @@ class _Export:
 
     def __init__(self, model: Model, reference: ReferenceSplit, callback: Callable[[str], None]) -> None:
         self.model, self.reference, self.callback = model, reference, callback
-        self.inputs = golden.inputs()
+        self.inputs = golden.inputs(model.reads_articles)
         self.golden_segments = [segment for segment, _ in self.inputs]
-        probabilities = model.probabilities([*reference.segments, *self.golden_segments], progress=True, precision="fp32")
-        rows = len(reference.segments)
-        self.golden = {task: values[rows:] for task, values in probabilities.items()}
-        on_split = {task: values[:rows] for task, values in probabilities.items()}
-        predicted = predictions([segment.id for segment in reference.segments], on_split, model.scheme)
+        predicted = model.predict(reference.segments, progress=True, precision="fp32")
         self.scored: ScoredSplit = score(reference.segments, predicted, model.scheme, reference.corpus, reference.split)
+        self.sides = formats.sides(predicted)
+        self.golden = model.probabilities(self.golden_segments, precision="fp32")
         self.macro_f1 = formats.macro_f1(self.scored)
         self.formats: dict[str, dict[str, Any]] = {}
         self.refused, self.skipped = dict[str, str](), dict[str, str]()
@@ -156,8 +155,8 @@ class _Export:
         entry = self.formats[name]
         exported = ExportedModel(folder, Graph.of_entry(folder, name, entry, threads=1))
         began = time.process_time()
-        probabilities = exported.probabilities(self.reference.segments)
-        comparison = self.comparisons[name] = formats.compare(self.scored, probabilities, time.process_time() - began)
+        predicted = exported.predict(self.reference.segments)
+        comparison = self.comparisons[name] = formats.compare(self.scored, self.sides, predicted, time.process_time() - began)
         objections = formats.objections(comparison, self.macro_f1, exact=name == "fp32")
         difference = formats.largest_difference(exported.probabilities(self.golden_segments), self.golden)
         if name == "fp32" and difference > TOLERANCE:

@@ -20,7 +20,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,43 +28,40 @@ import numpy as np
 FORMAT = 1  # of a bundle that this file reads
 LIMIT = 1e-3  # by which probabilities may differ from golden.jsonl
 TOKENS_PER_BATCH = 4096  # including padding; enough to use a processor fully
+PACKED_WIDTH = 112  # tokens; wider rows cost more attention, narrower ones leave more padding
 _MIN_CONTEXT = 4  # tokens; a shorter context is left out
 _MULTI_THRESHOLD = 0.5  # the lowest probability of a predicted label of a multi-label task
+_PLACE = ("article", "position", "headline", "context")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# Texts, or mappings with ``text`` and optionally ``context``, ``target`` and ``id``.
+# Texts, or mappings with ``text`` and optionally ``context``, ``target`` and ``id``; a model of
+# articles reads those of one ``article`` together, by ``position``, below their ``headline``.
 Segments = Sequence[str | Mapping[str, Any]]
 
-# Inputs of a graph by name, [rows, tokens], to its outputs by name, [rows, labels].
-Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+# The inputs of one text by name, all of one length: ``input_ids``, ``attention_mask``, ``own_mask``
+# (1 at the segment's own text) and, if the encoder has them, ``token_type_ids``; or ``numbers`` of
+# n-grams and their ``counts``.
+Row = Mapping[str, list[int]]
+
+# Texts that are read together: the number of each one's segment, None for a headline, and its rows
+# in all views.
+Unit = Sequence[tuple[int | None, Sequence[Row]]]
+
+# Inputs of a graph by name, and perhaps the outputs that are asked for, to outputs by name.
+Run = Callable[..., dict[str, np.ndarray]]
 
 
 class BundleError(ValueError):
     """A mistake that the caller can correct; the message is one sentence that says how."""
 
 
-@dataclass(frozen=True)
-class EncodedSegment:
-    """The graph's inputs of one segment in one view, all of one length and not padded.
-
-    They are ``input_ids``, ``attention_mask``, ``own_mask`` (1 at the segment's own text) and, if
-    the encoder has them, ``token_type_ids``; or else ``numbers`` and ``counts`` of n-grams.
-    """
-
-    columns: Mapping[str, list[int]]
-
-    def __len__(self) -> int:
-        """Return the number of tokens, or of different n-grams."""
-        return len(next(iter(self.columns.values())))
-
-
 class Classifier:
     """An exported bundle, ready to label.
 
     ``description`` is the content of ``haltung.json``; ``tasks`` has the labels of each task, in
-    the order of the graph's outputs; ``kind`` is that of its inputs, ``tokens`` or ``ngrams``;
-    ``views`` is what its passes read: ``text``, ``context``, ``target`` or ``target+context``; and
-    ``run`` runs it.
+    the order of the graph's outputs; ``kind`` is that of its inputs, ``tokens``, ``articles`` or
+    ``ngrams``; ``views`` is what its passes read: ``text``, ``context``, ``target`` or
+    ``target+context``; and ``run`` runs it.
     """
 
     def __init__(self, folder: str | Path, format: str | None = "fp32", threads: int | None = None) -> None:  # noqa: A002 -- the bundle's word
@@ -87,9 +83,9 @@ class Classifier:
             self._thresholds = self.description.get("calibration", {}).get("thresholds", {})
             self.views: list[str] = list(self.description["views"])
             self.kind: str = inputs["kind"]
-            if self.kind not in ("tokens", "ngrams"):
+            if self.kind not in ("tokens", "articles", "ngrams"):
                 raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
-            self._reader: _Tokens | _Ngrams = (_Tokens if self.kind == "tokens" else _Ngrams)(self.folder, inputs, self.views)
+            self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(self.folder, inputs, self.views)
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
         self.run: Run | None = None if format is None else session(self.file(format), threads)
@@ -106,21 +102,45 @@ class Classifier:
             raise BundleError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
         return path
 
-    def encode(self, segments: Segments) -> dict[str, list[EncodedSegment]]:
-        """Return the graph's inputs of each segment for each view; texts may be empty."""
-        parts = _parts(segments)
-        return {view: self._reader.rows(view, parts) for view in self.views}
+    def encode(self, segments: Segments) -> dict[str, list[Row]]:
+        """Return the inputs of each text for each view; texts may be empty."""
+        parts = _parts(segments, self.kind)
+        return {view: self.reader.rows(view, parts) for view in self.views}
 
-    def feeds(self, encoded: Mapping[str, Sequence[EncodedSegment]]) -> dict[str, np.ndarray]:
-        """Pad the inputs of at least one segment to ``[rows, longest row]``."""
-        feeds: dict[str, np.ndarray] = {}
-        for view, rows in encoded.items():
-            for column in rows[0].columns:
+    def batches(
+        self, segments: Segments, tokens: int = TOKENS_PER_BATCH, similar: float = 0.0
+    ) -> Iterator[tuple[list[int | None], dict[str, np.ndarray]]]:
+        """Yield the graph's inputs, and which segment each row of its outputs is for.
+
+        This is None for a headline. Texts may be empty; the batches are as of ``batches``.
+        """
+        parts = _parts(segments, self.kind)
+        units: list[list[tuple[int | None, dict[str, Any]]]] = [[pair] for pair in enumerate(parts)]
+        if self.kind == "articles":
+            size, groups = self.description["input"]["window"], grouped([tuple(part[name] for name in _PLACE) for part in parts])
+            units = [
+                [*([(None, {"text": before})] if before else []), *((row, parts[row]) for row in rows[start : start + size])]
+                for before, rows in groups for start in range(0, len(rows), size)
+            ]  # fmt: skip
+        texts = [part for unit in units for _, part in unit]
+        encoded = zip(*(self.reader.rows(view, texts) for view in self.views), strict=True)
+        rows_of: list[Unit] = [[(number, next(encoded)) for number, _ in unit] for unit in units]
+        for chosen in batches([sum(_length(row) for _, rows in unit for row in rows) for unit in rows_of], tokens, similar):
+            some = [rows_of[number] for number in chosen]
+            yield [number for unit in some for number, _ in unit], self._feeds(some)
+
+    def _feeds(self, units: Sequence[Unit]) -> dict[str, np.ndarray]:
+        inputs, texts = self.description["input"], [rows for unit in units for _, rows in unit]
+        if self.kind == "articles":
+            feeds, _ = pack([rows[0] for rows in texts], inputs["pad"], inputs["first_position"], inputs["packed_width"])
+            return {**feeds, **places([[number for number, _ in unit] for unit in units])}
+        feeds = {}
+        for view, rows in zip(self.views, zip(*texts, strict=True), strict=True):
+            for column in rows[0]:
                 kind = np.float32 if column == "counts" else np.int64
-                pad = self.description["input"]["pad"] if column == "input_ids" else 0
-                padded = np.full((len(rows), max([1, *map(len, rows)])), pad, dtype=kind)
+                padded = np.full((len(rows), max([1, *map(_length, rows)])), inputs["pad"] if column == "input_ids" else 0, dtype=kind)
                 for number, row in enumerate(rows):
-                    padded[number, : len(row)] = row.columns[column]
+                    padded[number, : _length(row)] = row[column]
                 feeds[f"{view}.{column}" if len(self.views) > 1 else column] = padded
         return feeds
 
@@ -130,7 +150,7 @@ class Classifier:
         Raises:
             BundleError: a segment is neither a text nor a mapping with texts, or its text is empty.
         """
-        for row, part in enumerate(_parts(segments)):
+        for row, part in enumerate(_parts(segments, self.kind)):
             if not part["text"].strip():
                 raise BundleError(f"the text of row {row + 1} is empty; leave it out")
         return self._probabilities(segments)
@@ -188,19 +208,14 @@ class Classifier:
         differing = sum(one != other for one, other in zip(predicted, labels, strict=True))
         return len(rows), max(float(np.abs(probabilities[task] - np.array(expected[task])).max()) for task in self.tasks), differing
 
-    def batches(self, segments: Segments) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-        """Yield the positions of segments with each task's probabilities; texts may be empty."""
+    def _probabilities(self, segments: Segments) -> dict[str, np.ndarray]:
         if self.run is None:
             raise BundleError("this classifier was made with format=None, so it has no graph; make one with format='fp32'")
-        encoded = self.encode(segments)
-        for rows in batches([sum(map(len, row)) for row in zip(*encoded.values(), strict=True)]):
-            yield rows, self.run(self.feeds({view: [column[row] for row in rows] for view, column in encoded.items()}))
-
-    def _probabilities(self, segments: Segments) -> dict[str, np.ndarray]:
         out = {task: np.zeros((len(segments), len(labels)), dtype=np.float32) for task, labels in self.tasks.items()}
-        for rows, probabilities in self.batches(segments):
+        for rows, feeds in self.batches(segments):
+            answers, wanted = self.run(feeds, list(out)), [number for number, row in enumerate(rows) if row is not None]
             for task, values in out.items():
-                values[rows] = probabilities[task]
+                values[[row for row in rows if row is not None]] = answers[task][wanted]
         return out
 
 
@@ -218,17 +233,17 @@ class _Tokens:
         self.prefix, self.max_length = inputs["prefix"], inputs["max_length"]
         self.single, self.pair, self.types = inputs["single"], inputs["pair"], inputs["types"]
 
-    def rows(self, view: str, parts: Sequence[Mapping[str, str]]) -> list[EncodedSegment]:
+    def rows(self, view: str, parts: Sequence[Mapping[str, str]]) -> list[Row]:
         texts = self._ids([part["text"] for part in parts])
         whole = self._ids([self.prefix + part["text"] for part in parts]) if self.prefix else texts
-        read = [[part[name] if name in view else "" for part in parts] for name in ("target", "context")]
+        read = [[part.get(name, "") if name in view else "" for part in parts] for name in ("target", "context")]
         before = [self._ids([self.prefix + one if one.strip() else "" for one in column]) for column in read]
         return [self._row(*row) for row in zip(texts, whole, *before, strict=True)]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         return [one.ids for one in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def _row(self, text: list[int], whole: list[int], target: list[int], context: list[int]) -> EncodedSegment:
+    def _row(self, text: list[int], whole: list[int], target: list[int], context: list[int]) -> Row:
         room = self.max_length - sum(map(len, self.pair))
         # A text that fills the input is read without context, a scrap of which would cost its end.
         if not target and (not context or room - len(text) < _MIN_CONTEXT):
@@ -239,13 +254,13 @@ class _Tokens:
         context = context[max(0, len(context) - (room - len(text) - len(target))) :]
         return self._assembled([self.pair[0], target + context, self.pair[1], text, self.pair[2]], "pair", own=3)
 
-    def _assembled(self, pieces: Sequence[Sequence[int]], kind: str, own: int) -> EncodedSegment:
+    def _assembled(self, pieces: Sequence[Sequence[int]], kind: str, own: int) -> Row:
         ids = [one for piece in pieces for one in piece]
         mask = [int(number == own) for number, piece in enumerate(pieces) for _ in piece]
         columns = {"input_ids": ids, "attention_mask": [1] * len(ids), "own_mask": mask}
         if self.types is not None:
             columns["token_type_ids"] = [self.types[kind][number] for number, piece in enumerate(pieces) for _ in piece]
-        return EncodedSegment(columns)
+        return columns
 
 
 class _Ngrams:
@@ -262,17 +277,21 @@ class _Ngrams:
             for part in inputs["parts"][view]:
                 parts.append((part, {ngram: number for number, ngram in enumerate(lists[view][part["name"]], part["first"])}))
 
-    def rows(self, view: str, parts: Sequence[Mapping[str, str]]) -> list[EncodedSegment]:
+    def rows(self, view: str, parts: Sequence[Mapping[str, str]]) -> list[Row]:
         return [self._row(view, part) for part in parts]
 
-    def _row(self, view: str, part: Mapping[str, str]) -> EncodedSegment:
+    def _row(self, view: str, part: Mapping[str, str]) -> Row:
         before = " ".join(part[name] for name in ("target", "context") if name in view and part[name])
         texts = {"text": part["text"].lower(), "before": before.lower()}
         counts: Counter[int] = Counter()
         for settings, numbers in self.parts[view]:
             ngrams = (_words if settings["unit"] == "word" else _characters)(texts[settings["of"]], *settings["sizes"])
             counts.update(numbers[ngram] for ngram in ngrams if ngram in numbers)
-        return EncodedSegment({"numbers": list(counts), "counts": list(counts.values())})
+        return {"numbers": list(counts), "counts": list(counts.values())}
+
+
+def _length(row: Row) -> int:
+    return len(next(iter(row.values())))
 
 
 def _words(text: str, least: int, most: int) -> Iterator[str]:
@@ -305,23 +324,80 @@ def _description(folder: Path) -> dict[str, Any]:
     return dict(description)
 
 
-def _parts(segments: Sequence[Any]) -> list[dict[str, str]]:
-    """Return text, context and target of each segment, with U+FFFD for half a character."""
+def _parts(segments: Sequence[Any], kind: str) -> list[dict[str, Any]]:
+    """Return the texts of each segment, with U+FFFD for half a character, and where it stands."""
     if isinstance(segments, (str, Mapping)):
         raise BundleError("one segment was given where a list of them is expected; put it into brackets")
-    out = []
+    names, out = ("text", "context", "target", *(("article", "headline") if kind == "articles" else ())), []
     for row, segment in enumerate(segments):
         fields = {"text": segment} if isinstance(segment, str) else segment
         if not isinstance(fields, Mapping) or fields.get("text") is None:
             raise BundleError(f"row {row + 1} is neither a text nor a mapping with a 'text', but {type(segment).__name__}: {segment!r:.80}")
-        part = {name: "" if fields.get(name) is None else fields[name] for name in ("text", "context", "target")}
+        part: dict[str, Any] = {name: "" if fields.get(name) is None else fields[name] for name in names}
         for name, value in part.items():
             if not isinstance(value, str):
                 raise BundleError(f"the {name} of row {row + 1} is no text but {type(value).__name__}: {value!r:.80}")
             if _SURROGATE.search(value):
                 part[name] = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        position = part["position"] = fields.get("position") if kind == "articles" else None
+        if position is not None and (isinstance(position, bool) or not isinstance(position, (int, np.integer))):
+            raise BundleError(f"the position of row {row + 1} is no whole number but {type(position).__name__}: {position!r:.80}")
         out.append(part)
     return out
+
+
+def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[str, list[int]]]:
+    """Return what is read together: the text before it, and the numbers of segments, in order.
+
+    ``places`` are each segment's article, position, headline and context. The segments of an
+    article stand by position, below the headline; one without either is alone behind its context.
+    """
+    alone: list[tuple[str, list[int]]] = []
+    articles: dict[str, tuple[str, list[tuple[int, int]]]] = {}
+    for row, (article, position, headline, context) in enumerate(places):
+        if article and position is not None:
+            articles.setdefault(article, (headline, []))[1].append((position, row))
+        else:
+            alone.append((context, [row]))
+    together = [(headline, [row for _, row in sorted(found)]) for headline, found in articles.values()]
+    return [(before.strip(), rows) for before, rows in (*alone, *together)]
+
+
+def places(units: Sequence[Sequence[int | None]]) -> dict[str, np.ndarray]:
+    """Return the inputs ``place`` and ``kind`` of units of segments' numbers, None for a headline."""
+    kind = np.full((len(units), max(map(len, units))), -1)
+    for number, rows in enumerate(units):
+        kind[number, : len(rows)] = [int(row is not None) for row in rows]
+    return {"place": np.flatnonzero(kind >= 0), "kind": kind}
+
+
+def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Put texts one behind the other, in rows as wide as the longest, or ``width``.
+
+    Return the graph's inputs, and where each text begins, counted along the rows. ``first`` is the
+    position of a first token. Rows are filled by first fit, the longest text first.
+    """
+    lengths = list(map(_length, rows))
+    width, lines, free = max(width, *lengths), list[list[int]](), list[int]()
+    for index in sorted(range(len(rows)), key=lambda index: -lengths[index]):
+        into = next((number for number, room in enumerate(free) if room >= lengths[index]), len(free))
+        if into == len(free):
+            lines.append([])
+            free.append(width)
+        lines[into].append(index)
+        free[into] -= lengths[index]
+    used, starts = width - min(free), [0] * len(rows)
+    fills = {"input_ids": pad, "positions": first, "sentence": -1, **({"token_type_ids": 0} if "token_type_ids" in rows[0] else {})}
+    feeds = {name: np.full((len(lines), used), fill) for name, fill in fills.items()}
+    for number, line in enumerate(lines):
+        begin = 0
+        for index in line:
+            starts[index], end = number * used + begin, begin + lengths[index]
+            row = {**rows[index], "positions": range(first, first + end - begin), "sentence": index}
+            for name, table in feeds.items():
+                table[number, begin:end] = row[name]
+            begin = end
+    return feeds, starts
 
 
 def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: float = 0.0) -> Iterator[list[int]]:
@@ -352,8 +428,8 @@ def session(path: Path, threads: int | None = None, spinning: bool = True) -> Ru
     except Exception as error:  # noqa: BLE001 -- the library's errors share no class of their own
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise BundleError(f"onnxruntime can't load {path} ({first}); copy or export the bundle again, or update onnxruntime") from None
-    outputs = [output.name for output in loaded.get_outputs()]
-    return lambda feeds: dict(zip(outputs, loaded.run(outputs, dict(feeds)), strict=True))
+    every = [output.name for output in loaded.get_outputs()]
+    return lambda feeds, outputs=every: dict(zip(outputs, loaded.run(outputs, dict(feeds)), strict=True))
 
 
 def _library(name: str) -> Any:

@@ -22,7 +22,7 @@ from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
 
-# The graph's inputs, int64 [rows, tokens] each.
+# A graph's inputs by name.
 Feeds = Mapping[str, np.ndarray]
 
 _MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
@@ -172,8 +172,8 @@ def _openvino(graph: Graph) -> Run:
     # may be the task's.
     outputs = [(name, output) for output in compiled.outputs for name in output.get_names()]
 
-    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+    def run(feeds: Feeds, asked: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         answers = request.infer(dict(feeds), share_inputs=True)
-        return {name: answers[output] for name, output in outputs}
+        return {name: answers[output] for name, output in outputs if asked is None or name in asked}
 
     return run

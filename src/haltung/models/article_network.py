@@ -1,25 +1,19 @@
-"""The network of ``model=article``: an encoder of sentences, a small network over an article, heads."""
+"""The network of ``model=article``: an encoder of sentences, a network over an article, heads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from haltung.actors.candidates import MAX_CANDIDATES, ROLES
-from haltung.encoders.tokens import Tokens
+from haltung.actors.candidates import ROLES
 from haltung.models.network import Heads
+from haltung.models.units import CUES, SLOTS, ActorBatch
 
-# Sentences are put into rows of so many tokens: wider ones cost more attention, narrower ones leave
-# more padding.
-PACKED_WIDTH = 112
-# Of a sentence's candidates the first is nobody.
-SLOTS = MAX_CANDIDATES + 1
-# Cues about candidates are numbers below this one, 0 for none (see ``cue_number``).
-CUES = 8192
 _ACTOR_WIDTH = 128
 # In training so many cues are left out, so that none is relied on alone.
 _CUE_DROPOUT = 0.2
@@ -29,61 +23,47 @@ class Packed(NamedTuple):
     """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding.
 
     ``sentence`` is the number of each token's sentence, -1 at padding; ``positions`` begin anew
-    with each sentence. ``lengths`` ``[sentences]`` counts tokens, ``starts`` ``[sentences]`` is the
-    first token of each, counted along the rows.
+    with each sentence. ``starts`` ``[sentences]`` is the first token of each, counted along the
+    rows.
     """
 
     ids: Tensor
     types: Tensor | None
     positions: Tensor
     sentence: Tensor
-    lengths: Tensor
     starts: Tensor
+
+    @classmethod
+    def of(cls, feeds: Mapping[str, np.ndarray], starts: Sequence[int]) -> Packed:
+        """Return what ``haltung.inference.client.pack`` returns as tensors."""
+        tensors = {name: torch.from_numpy(values) for name, values in feeds.items()}
+        return cls(tensors["input_ids"], tensors.get("token_type_ids"), tensors["positions"], tensors["sentence"], torch.tensor(starts))
 
     def to(self, device: torch.device) -> Packed:
         """Return the tensors on a device."""
         return Packed(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
 
 
-class ActorBatch(NamedTuple):
-    """The candidates of those sentences that have any, nobody first.
-
-    ``rows`` ``[sentences]`` are their rows among the logits; ``sentence`` and ``slot``
-    ``[candidates]`` say where each candidate stands in a table of sentences by ``SLOTS``; ``cues``
-    ``[candidates, cues]`` are numbers. ``tokens`` are the tokens of mentions, counted along those of
-    all parts, and ``mention`` says whose each is: twice the candidate's number for a mention in its
-    sentence, one more for one before it.
-    """
-
-    rows: Tensor
-    sentence: Tensor
-    slot: Tensor
-    cues: Tensor
-    tokens: Tensor
-    mention: Tensor
-
-
 class ArticleBatch(NamedTuple):
     """The tensors of some articles, whose sentences are those of ``parts``, one after another.
 
-    ``place`` ``[sentences]`` is where each sentence stands in a table of articles by sentences of
-    the shape ``shape``, counted along its rows; ``kind`` ``[sentences]`` is 0 for a headline or
-    context and 1 for other sentences. ``wanted`` ``[rows]`` are the places whose logits are asked
+    ``kind`` ``[articles, longest]`` is 0 at a headline or context, 1 at other sentences, -1 where
+    there is none; ``place`` ``[sentences]`` is where each sentence stands in that table, counted
+    along its rows. ``wanted`` ``[rows]`` are the numbers of the sentences whose logits are asked
     for. ``actors`` is None where no dyads are asked for.
     """
 
     parts: Sequence[Packed]
     place: Tensor
     kind: Tensor
-    shape: tuple[int, int]
     wanted: Tensor
-    actors: ActorBatch | None = None
+    actors: ActorBatch[Tensor] | None = None
 
     def to(self, device: torch.device) -> ArticleBatch:
         """Return the tensors on a device."""
         actors = None if self.actors is None else ActorBatch(*(tensor.to(device) for tensor in self.actors))
         place, kind, wanted = (tensor.to(device) for tensor in (self.place, self.kind, self.wanted))
-        return ArticleBatch([part.to(device) for part in self.parts], place, kind, self.shape, wanted, actors)
+        return ArticleBatch([part.to(device) for part in self.parts], place, kind, wanted, actors)
 
 
 class ActorHead(nn.Module):
@@ -104,25 +84,24 @@ class ActorHead(nn.Module):
         self.together = nn.TransformerEncoderLayer(_ACTOR_WIDTH, 4, 2 * _ACTOR_WIDTH, dropout, batch_first=True, norm_first=True)
         self.roles = nn.Linear(_ACTOR_WIDTH, 2 * len(ROLES))
 
-    def forward(self, actors: ActorBatch, mentions: Tensor, sentences: Tensor, stances: Tensor) -> Tensor:
+    def forward(self, mentions: Tensor, sentences: Tensor, stances: Tensor, cues: Tensor, sentence: Tensor, slot: Tensor) -> Tensor:
         """Return log-probabilities, ``[2, sentences, SLOTS * roles]``, of sources and of targets.
 
         ``mentions`` are ``[candidates, 2 * width]``, ``sentences`` ``[sentences, 2 * width]``, and
-        ``stances`` ``[sentences, stances]`` the probability of each. Nobody has one role.
+        ``stances`` ``[sentences, stances]`` the probability of each; the rest is as in
+        ``ActorBatch``. Nobody has one role.
         """
-        numbers = actors.cues
         if self.training:
-            numbers = numbers * (torch.rand(numbers.shape, device=numbers.device) >= _CUE_DROPOUT)
-        shift, scale = self.shift(stances)[actors.sentence], self.scale(stances)[actors.sentence]
-        vectors = self.vectors(self.dropout(torch.cat([mentions, sentences[actors.sentence]], dim=-1)))
-        known = functional.gelu(vectors + self.cues(numbers).sum(dim=1) + shift) * (1 + scale)
-        place = actors.sentence * SLOTS + actors.slot
-        count = len(actors.rows)
+            cues = cues * (torch.rand(cues.shape, device=cues.device) >= _CUE_DROPOUT)
+        shift, scale = self.shift(stances)[sentence], self.scale(stances)[sentence]
+        vectors = self.vectors(self.dropout(torch.cat([mentions, sentences[sentence]], dim=-1)))
+        known = functional.gelu(vectors + self.cues(cues).sum(dim=1) + shift) * (1 + scale)
+        place, count = sentence * SLOTS + slot, sentences.shape[0]
         table = known.new_zeros(count * SLOTS, _ACTOR_WIDTH).index_copy(0, place, self.dropout(known))
-        absent = torch.ones(count * SLOTS, dtype=torch.bool, device=known.device).index_fill(0, place, value=False).view(count, SLOTS)
-        seen = self.together(table.view(count, SLOTS, -1), src_key_padding_mask=absent)
-        impossible = absent.unsqueeze(2).expand(count, SLOTS, len(ROLES)).clone()
-        impossible[:, 0, 1:] = True
+        absent = place.new_zeros(count * SLOTS).index_copy(0, place, torch.ones_like(place)).view(count, SLOTS) == 0
+        seen = self.together(table.view(count, SLOTS, _ACTOR_WIDTH), src_key_padding_mask=absent)
+        slots, roles = (torch.arange(size, device=place.device) for size in (SLOTS, len(ROLES)))
+        impossible = absent.unsqueeze(2) | ((slots == 0).unsqueeze(1) & (roles > 0))
         scores = self.roles(seen).view(count, SLOTS, 2, len(ROLES)).permute(2, 0, 1, 3)
         scores = scores.masked_fill(impossible, torch.finfo(scores.dtype).min / 2).reshape(2, count, SLOTS * len(ROLES))
         return functional.log_softmax(scores, dim=-1)
@@ -133,7 +112,7 @@ class ArticleNetwork(nn.Module):
 
     ``sequence`` is ``transformer`` or ``lstm`` with ``layers`` layers, as wide as the encoder;
     ``window`` is the most sentences of an article. A head sees the sentence's own vector and the
-    one that the sequence network makes of it. ``stance`` names the task whose labels dyads have, and
+    one that the sequence network makes of it. ``stance`` names the task whose labels dyads have,
     ``neutral`` the number of the label that is none; without ``stance`` no dyads are scored.
     """
 
@@ -169,28 +148,22 @@ class ArticleNetwork(nn.Module):
         labels]`` are probabilities that take the place of the network's own, where they are not 0.
         """
         states = [self.states(part) for part in articles.parts]
-        own, seen = self.sentences(torch.cat([means(*pair) for pair in zip(states, articles.parts, strict=True)]), articles)
-        both = torch.cat([self.dropout(own), self.dropout(seen)], dim=-1)
-        logits = {task: head(both).float() for task, head in self.heads.items()}
-        actors = articles.actors
+        parts = zip(states, articles.parts, strict=True)
+        sentences = torch.cat([means(state, part.sentence, len(part.starts)) for state, part in parts])
+        vectors = self.vectors(sentences, articles.place, articles.kind)[articles.wanted]
+        logits, actors = self.logits(vectors), articles.actors
         if actors is None or self.actors is None or not len(actors.rows):
             return logits, None
         tokens = torch.cat([state.reshape(-1, state.shape[-1]) for state in states])[actors.tokens]
         sums = tokens.new_zeros(2 * len(actors.sentence), tokens.shape[-1]).index_add(0, actors.mention, tokens)
         counts = torch.bincount(actors.mention, minlength=len(sums)).clamp(min=1).unsqueeze(1)
         mentions = (sums / counts).view(len(actors.sentence), -1)
-        given = None if stances is None else stances[actors.rows]
-        return logits, self.sides(actors, mentions, torch.cat([own, seen], dim=-1)[actors.rows], logits[self.stance][actors.rows], given)
-
-    def sides(self, actors: ActorBatch, mentions: Tensor, sentences: Tensor, logits: Tensor, given: Tensor | None) -> Tensor:
-        """Return what ``ActorHead`` does, for stances as likely as ``logits`` say, or ``given``."""
-        assert self.actors is not None
+        likely = self.likely(logits)[actors.rows]
+        if stances is not None:
+            given = stances[actors.rows]
+            likely = torch.where(given.sum(dim=1, keepdim=True) > 0, given, likely)
         with torch.autocast(mentions.device.type, enabled=False):
-            is_neutral = torch.arange(logits.shape[1], device=logits.device) == self.neutral
-            # What is asked is who takes a stance, should it be one: that it is none plays no part.
-            own = logits.detach().masked_fill(is_neutral, torch.finfo(logits.dtype).min / 2).softmax(dim=-1)
-            likely = own if given is None else torch.where(given.sum(dim=1, keepdim=True) > 0, given, own)
-            return self.actors(actors, mentions, sentences, likely)  # type: ignore[no-any-return]
+            return logits, self.actors(mentions, vectors[actors.rows], likely, actors.cues, actors.sentence, actors.slot)
 
     def states(self, part: Packed) -> Tensor:
         """Return the vector of each token, ``[rows, tokens, width]``."""
@@ -203,28 +176,51 @@ class ArticleNetwork(nn.Module):
         states: Tensor = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
         return states.float()
 
-    def sentences(self, vectors: Tensor, articles: ArticleBatch) -> tuple[Tensor, Tensor]:
-        """Return the vectors of the wanted sentences, and those that the sequence network makes.
+    def vectors(self, sentences: Tensor, place: Tensor, kind: Tensor) -> Tensor:
+        """Return each sentence's own vector, and behind it the one that its neighbours make of it.
 
-        Both are ``[rows, width]``; ``vectors`` are those of all sentences.
+        These are ``[sentences, 2 * width]``; ``place`` and ``kind`` are as in ``ArticleBatch``.
         """
         # The small network computes in float32: it costs next to nothing.
-        with torch.autocast(vectors.device.type, enabled=False):
-            count, longest = articles.shape
-            own = vectors.new_zeros(count * longest, vectors.shape[-1]).index_copy(0, articles.place, vectors)
-            kinds = articles.place.new_zeros(count * longest).index_copy(0, articles.place, articles.kind)
-            padding = torch.ones(count * longest, dtype=torch.bool, device=vectors.device).index_fill(0, articles.place, value=False)
-            places = torch.arange(longest, device=vectors.device).repeat(count)
-            seen = self._sequence((own + self.positions(places) + self.kinds(kinds)).view(count, longest, -1), padding.view(count, longest))
-            return own[articles.wanted], seen.reshape(count * longest, -1)[articles.wanted]
+        with torch.autocast(sentences.device.type, enabled=False):
+            count, longest = kind.shape
+            table = sentences.new_zeros(count * longest, sentences.shape[-1]).index_copy(0, place, sentences)
+            known = self.positions(torch.arange(longest, device=kind.device)) + self.kinds(kind.clamp(min=0))
+            seen = self._sequence(table.view(count, longest, -1) + known, kind < 0)
+            return torch.cat([sentences, seen.reshape(count * longest, seen.shape[-1])[place]], dim=-1)
 
     def _sequence(self, table: Tensor, padding: Tensor) -> Tensor:
-        if not isinstance(self.sequence, nn.LSTM):
-            seen: Tensor = self.sequence(table, src_key_padding_mask=padding)
+        lstm = self.sequence
+        if not isinstance(lstm, nn.LSTM):
+            seen: Tensor = lstm(table, src_key_padding_mask=padding)
             return seen
-        lengths = (~padding).sum(dim=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(table, lengths, batch_first=True, enforce_sorted=False)
-        return nn.utils.rnn.pad_packed_sequence(self.sequence(packed)[0], batch_first=True, total_length=table.shape[1])[0]
+        # Each direction by itself: packed sequences can't be exported, and OpenVINO begins to read
+        # backwards in the padding, whatever lengths it is told.
+        lengths, number = (~padding).sum(dim=1, keepdim=True), torch.arange(table.shape[1], device=table.device)
+        turned = torch.arange(table.shape[0], device=table.device).unsqueeze(1), torch.where(number < lengths, lengths - 1 - number, number)
+        start = table.new_zeros(1, table.shape[0], lstm.hidden_size)
+        for layer in range(lstm.num_layers):
+            sides = []
+            for given, suffix in ((table, ""), (table[turned], "_reverse")):
+                weights = [getattr(lstm, f"{name}_l{layer}{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+                sides.append(torch.lstm(given, (start, start), weights, True, 1, 0.0, self.training, False, True)[0])
+            table = torch.cat([sides[0], sides[1][turned]], dim=-1)
+            table = functional.dropout(table, lstm.dropout, self.training and layer < lstm.num_layers - 1)
+        return table
+
+    def logits(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Return the logits of each task, ``[sentences, labels]`` in float32."""
+        read = self.dropout(vectors)
+        return {task: head(read).float() for task, head in self.heads.items()}
+
+    def likely(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Return how likely each stance is if there is one, ``[sentences, stances]``.
+
+        What is asked is who takes a stance, should it be one: that it is none plays no part.
+        """
+        stances = logits[self.stance].detach()
+        is_neutral = torch.arange(stances.shape[1], device=stances.device) == self.neutral
+        return stances.masked_fill(is_neutral, torch.finfo(stances.dtype).min / 2).softmax(dim=-1)
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Trade time for memory while training (called by the Trainer)."""
@@ -235,45 +231,11 @@ class ArticleNetwork(nn.Module):
     gradient_checkpointing_enable = activation_checkpointing_enable
 
 
-def means(states: Tensor, part: Packed) -> Tensor:
-    """Return the vector of each sentence, the mean over its tokens', ``[sentences, width]``."""
-    tokens, sentence = states.reshape(-1, states.shape[-1]), part.sentence.reshape(-1)
-    is_token = sentence >= 0
-    sums = tokens.new_zeros(len(part.lengths), tokens.shape[-1]).index_add(0, sentence[is_token], tokens[is_token])
-    return sums / part.lengths.unsqueeze(1)
+def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:
+    """Return the vector of each of ``count`` sentences, the mean over its tokens'.
 
-
-def pack(rows: Sequence[Tokens], pad: int, with_types: bool, first: int) -> Packed:
-    """Put the rows one behind the other, in rows as wide as the longest, or ``PACKED_WIDTH``.
-
-    ``first`` is the position of a first token. Rows are filled by first fit, the longest first.
+    These are ``[sentences, width]``, given ``[rows, tokens, width]`` and ``[rows, tokens]``.
     """
-    width = max(PACKED_WIDTH, *map(len, rows))
-    table: list[list[int]] = []
-    free: list[int] = []
-    for index in sorted(range(len(rows)), key=lambda index: -len(rows[index])):
-        into = next((number for number, room in enumerate(free) if room >= len(rows[index])), len(free))
-        if into == len(free):
-            table.append([])
-            free.append(width)
-        table[into].append(index)
-        free[into] -= len(rows[index])
-    used = width - min(free)
-    starts = [0] * len(rows)
-    for number, line in enumerate(table):
-        at = number * used
-        for index in line:
-            starts[index], at = at, at + len(rows[index])
-
-    def filled(values: Sequence[list[int]], fill: int) -> Tensor:
-        lines = [[value for index in line for value in values[index]] for line in table]
-        return torch.tensor([line + [fill] * (used - len(line)) for line in lines], dtype=torch.long)
-
-    return Packed(
-        filled([row.ids for row in rows], pad),
-        filled([row.types for row in rows], 0) if with_types else None,
-        filled([list(range(first, first + len(row))) for row in rows], first),
-        filled([[index] * len(row) for index, row in enumerate(rows)], -1),
-        torch.tensor([len(row) for row in rows]),
-        torch.tensor(starts),
-    )
+    with torch.autocast(states.device.type, enabled=False):
+        belongs = (torch.arange(count, device=sentence.device).unsqueeze(1) == sentence.reshape(1, -1)).to(states.dtype)
+        return belongs @ states.reshape(-1, states.shape[-1]) / belongs.sum(dim=1, keepdim=True).clamp(min=1)

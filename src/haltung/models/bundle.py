@@ -6,23 +6,29 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
 from haltung import __version__
+from haltung.actors.finder import Actors
+from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder
 from haltung.inference import sessions
-from haltung.inference.client import BundleError, Classifier
+from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, pack, places
 from haltung.inference.sessions import Graph, is_installed
-from haltung.labels import parse
+from haltung.labels import STANCE, parse
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.predictor import Model, Predictor
-from haltung.records import Segment
+from haltung.models.predictor import Model, Predictor, predictions
+from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
+from haltung.records import ActorAnswer, Prediction, Segment
 
 FORMAT = 1
 DESCRIPTION = "haltung.json"
@@ -31,35 +37,145 @@ LEARNED = "learned.txt"  # hashes of the segments that the model was trained or 
 _MEMBERS = "members"
 
 # The weights of each kind that can be exported, and the library that reads them.
-_WEIGHTS = {"network": ("model.safetensors", "torch"), "linear": ("linear.safetensors", "scikit-learn")}
+_WEIGHTS = {
+    "network": ("model.safetensors", "torch"), "article": ("model.safetensors", "torch"), "linear": ("linear.safetensors", "scikit-learn"),
+}  # fmt: skip
+
+ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
+# What the graph of a model of articles says for it, besides the probabilities of tasks.
+VECTORS = ("tokens", "vectors", "likely")
+
+
+class UnitAnswer(NamedTuple):
+    """What a graph says of a unit: probabilities ``[labelled sentences, labels]``, and actors."""
+
+    probabilities: Mapping[str, np.ndarray]
+    actors: Sequence[tuple[ActorAnswer, ...]]
 
 
 class ExportedModel(Predictor):
     """An exported bundle whose graph is run by ONNX Runtime or OpenVINO; torch is not needed."""
 
-    def __init__(self, folder: Path, graph: Graph) -> None:
+    def __init__(self, folder: Path, graph: Graph, run: Run | None = None) -> None:
         """Load a graph; ``UserError`` if it or the bundle is broken, or the runtime is missing."""
         try:
-            self._classifier = Classifier(folder, format=None)
+            self.classifier = Classifier(folder, format=None)
         except BundleError as error:
             raise UserError(str(error)) from None
-        self._classifier.run = sessions.load(graph)
-        description = self._classifier.description
+        self.run = run or sessions.load(graph)
+        description = self.classifier.description
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
+        # So small a graph gains nothing from a lower precision.
+        self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False)) if description.get("dyads") else None
+
+    @cached_property
+    def actors(self) -> Actors | None:
+        """The tables that name actors, if the model finds dyads; others can be set."""
+        return Actors.load() if self._score_actors else None
+
+    @property
+    def reads_articles(self) -> bool:
+        """Whether the other segments of its article play a part in a segment's prediction."""
+        return self.classifier.kind == "articles"
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
+        return self._collected(segments, self.units(segments), progress)[0]
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
+        """Return a prediction for each segment, in order, with its actors if the model finds dyads.
+
+        ``stances`` are the true ones of the segments, if they are known, to seek the actors of.
+        """
+        read = self.units(segments, self.actors if self._score_actors else None)
+        probabilities, actors = self._collected(segments, read, progress, stances)
+        plain = predictions([segment.id for segment in segments], probabilities, self.scheme)
+        return [replace(one, actors=found) for one, found in zip(plain, actors, strict=True)]
+
+    def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:
+        """Return what the graph reads together: articles, or each segment by itself.
+
+        With ``actors``, whose are the sides of dyads is asked too.
+        """
+        if self.reads_articles:
+            return units(segments, self.classifier.description["input"]["window"], actors=actors)
+        return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
+
+    def answers(
+        self, read: Sequence[Unit], stances: Sequence[str] | None = None, tokens: int = TOKENS_PER_BATCH, similar: float = 0.0
+    ) -> Iterator[tuple[list[int], list[UnitAnswer]]]:
+        """Yield the numbers of units that went through the graph together, and their answers.
+
+        ``stances`` are as of ``predict``, and ``tokens`` and ``similar`` as of ``batches``.
+        """
+        inputs = self.classifier.description["input"]
+        if not self.reads_articles:
+            parts = [{name: getattr(unit.sentences[0], name) for name in ("text", "context", "target")} for unit in read]
+            for rows, feeds in self.classifier.batches(parts, tokens, similar):
+                values = self.run(feeds)
+                yield [row for row in rows if row is not None], [
+                    UnitAnswer({task: values[task][row : row + 1] for task in self.scheme.names}, [()]) for row in range(len(rows))
+                ]
+            return
+        sentences = [sentence for unit in read for sentence in unit.sentences]
+        tokenizer, view = self.classifier.reader.tokenizer, self.classifier.views[0]
+        encoded = iter(encode(sentences, tokenizer, view, inputs["max_length"], inputs["prefix"]))
+        of_unit = [list(islice(encoded, len(unit.rows))) for unit in read]
+        for chosen in batches([sum(map(len, one)) for one in of_unit], tokens, similar):
+            yield chosen, self._read([read[number] for number in chosen], [one for number in chosen for one in of_unit[number]], stances)
+
+    def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[UnitAnswer]:
+        inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
+        rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
+        feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"])
+        candidates = actor_batch(read, tokens, starts)
+        asked = [*self.scheme.names, *(VECTORS if len(candidates.rows) else ())]
+        values = self.run({**feeds, **places([unit.rows for unit in read])}, asked)
+        labelled = [number for number, row in enumerate(numbers) if row is not None]
+        found: list[tuple[ActorAnswer, ...]] = [()] * len(labelled)
+        if len(candidates.rows):
+            at = [labelled[row] for row in candidates.rows]
+            likely = values["likely"][at] if stances is None else self._certain([stances[numbers[row] or 0] for row in at])
+            named = (one for unit in read for one in unit.named if one)
+            sides = self._sides(candidates, values["tokens"], values["vectors"][at], likely)
+            for row, one, of in zip(candidates.rows, named, sides.swapaxes(0, 1), strict=True):
+                found[row] = actor_answers(one, of)
+        ends = list(accumulate(unit.labelled for unit in read))
+        parts = [slice(end - unit.labelled, end) for unit, end in zip(read, ends, strict=True)]
+        return [UnitAnswer({task: values[task][labelled[part]] for task in self.scheme.names}, found[part]) for part in parts]
+
+    def _sides(self, candidates: ActorBatch[np.ndarray], tokens: np.ndarray, sentences: np.ndarray, stances: np.ndarray) -> np.ndarray:
+        """Return the probabilities of sources and targets, ``[2, sentences, SLOTS * roles]``."""
+        sums = np.zeros((2 * len(candidates.sentence), tokens.shape[-1]), np.float32)
+        np.add.at(sums, candidates.mention, tokens.reshape(-1, tokens.shape[-1])[candidates.tokens])
+        counts = np.bincount(candidates.mention, minlength=len(sums)).clip(min=1).astype(np.float32)
+        mentions = (sums / counts[:, None]).reshape(len(candidates.sentence), -1)
+        feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": candidates.cues}
+        assert self._score_actors is not None
+        return np.exp(self._score_actors({**feeds, "sentence": candidates.sentence, "slot": candidates.slot})["sides"])
+
+    def _certain(self, stances: Sequence[str]) -> np.ndarray:
+        task = self.scheme[STANCE]
+        return np.eye(len(task), dtype=np.float32)[[task.index(stance) for stance in stances]]
+
+    def _collected(
+        self, segments: Sequence[Segment], read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None
+    ) -> tuple[dict[str, np.ndarray], list[tuple[ActorAnswer, ...]]]:
         from tqdm import tqdm
 
-        parts = [{"text": segment.text, "context": segment.context, "target": segment.target} for segment in segments]
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
-        with tqdm(total=len(parts), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
-            for rows, answers in self._classifier.batches(parts):
-                for task, values in out.items():
-                    values[rows] = answers[task]
-                bar.update(len(rows))
-        return out
+        actors: list[tuple[ActorAnswer, ...]] = [()] * len(segments)
+        with tqdm(total=len(segments), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+            for numbers, answers in self.answers(read, stances):
+                for number, answer in zip(numbers, answers, strict=True):
+                    rows = [row for row in read[number].rows if row is not None]
+                    for task, values in out.items():
+                        values[rows] = answer.probabilities[task]
+                    for row, found in zip(rows, answer.actors, strict=True):
+                        actors[row] = found
+                    bar.update(len(rows))
+        return out, actors
 
 
 def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:

@@ -45,7 +45,7 @@ class ReadsActors(Protocol):
     actors: Actors | None
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
-        """Return a prediction for each segment; ``stances`` are the true ones, if they are known."""
+        """Return a prediction for each segment; ``stances`` are the true ones, if known."""
         ...
 
 
@@ -60,6 +60,11 @@ class Model(Predictor, Protocol):
         ``precision`` is ``fp32``, which exports are compared with, or ``auto``: bfloat16 where that
         is faster.
         """
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False, *, precision: str = "auto") -> list[Prediction]:
+        """Return a prediction for each segment, in order; ``precision`` is as above."""
+        probabilities = self.probabilities(segments, progress, precision)
+        return predictions([segment.id for segment in segments], probabilities, self.scheme)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write all files but the description into ``folder``; return the model's part of that."""

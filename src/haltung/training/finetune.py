@@ -25,10 +25,11 @@ from haltung.evaluation.predictions import score
 from haltung.labels import STANCE, Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
-from haltung.models.article_network import ActorBatch, ArticleBatch, Packed
+from haltung.models.article_network import ArticleBatch, Packed
 from haltung.models.network import Batch
 from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import ArticleSpec, NetworkSpec
+from haltung.models.units import ActorBatch, Unit, units
 from haltung.records import Segment
 from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
 from haltung.training.recipe import Training
@@ -207,7 +208,7 @@ class _Units(Dataset[int]):
         chance = random.Random(self.seed * 100_003 + epoch)
         names = dict.fromkeys(segment.article or segment.id for segment in self.segments)
         alone = {name: chance.random() < self.bare for name in names}
-        self.units = article.units(self.segments, self.model.spec.window, lambda name: alone[name], self.model.actors)
+        self.units = units(self.segments, self.model.spec.window, lambda name: alone[name], self.model.actors)
         self.told = [chance.random() < 0.5 for _ in self.segments]
         order = list(range(len(self.units)))
         chance.shuffle(order)
@@ -223,8 +224,8 @@ class _Units(Dataset[int]):
         """Return the batch as plain tuples, since the Trainer can't move named ones."""
         read = [self.units[unit] for unit in chosen]
         articles, rows = self.model.articles(read, [self._tokens(unit) for unit in read], self._has_dyads)
-        out = {
-            "inputs": ([tuple(part) for part in articles.parts], *articles[1:5], articles.actors and tuple(articles.actors)),
+        out: dict[str, Any] = {
+            "inputs": ([tuple(part) for part in articles.parts], *articles[1:4], articles.actors and tuple(articles.actors)),
             "gold": {name: gold[rows] for name, gold in self.gold.items()},
         }
         if articles.actors is not None:
@@ -238,16 +239,16 @@ class _Units(Dataset[int]):
 
     def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
         """Return the logits of each task, the loss of dyads, and the number of tokens."""
-        parts, *tensors, actors = batch["inputs"]
-        articles = ArticleBatch([Packed(*part) for part in parts], *tensors, ActorBatch(*actors) if actors else None)
+        parts, place, kind, wanted, actors = batch["inputs"]
+        articles = ArticleBatch([Packed(*part) for part in parts], place, kind, wanted, ActorBatch(*actors) if actors else None)
         logits, sides = network(articles, batch.get("stances"))
-        tokens = sum(int(part.lengths.sum()) for part in articles.parts)
+        tokens = sum(int((part.sentence >= 0).sum()) for part in articles.parts)
         return logits, 0.0 if sides is None else actor_loss(sides, batch["sides"]), tokens
 
     def _has_dyads(self, row: int | None) -> bool:
         return row is not None and bool(self.segments[row].dyads)
 
-    def _tokens(self, unit: article.Unit) -> list[Tokens]:
+    def _tokens(self, unit: Unit) -> list[Tokens]:
         out = []
         for sentence, row in zip(unit.sentences, unit.rows, strict=True):
             if row is not None:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from haltung.actors.candidates import ITSELF, ROLES, Candidate, gold_roles
 from haltung.labels import Scheme, Task
-from haltung.models.article_network import SLOTS
+from haltung.models.units import SLOTS
 from haltung.records import Dyad, Segment
 
 # The target of a row that is not labelled for a task.
@@ -96,7 +96,7 @@ def actor_targets(named: Sequence[Candidate], dyads: Sequence[Dyad]) -> Tensor:
 def actor_loss(sides: Tensor, gold: Tensor) -> Tensor:
     """Return the mean cross-entropy of sources and targets, a scalar.
 
-    ``sides`` are log-probabilities, ``[2, sentences, SLOTS * roles]``, as ``gold`` is probabilities.
+    ``sides`` are log-probabilities, ``[2, sentences, SLOTS * roles]``, ``gold`` is probabilities.
     """
     known = gold.sum(dim=-1) > 0
     return -(gold * sides).sum() / known.sum().clamp(min=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from haltung.encoders.tokens import template
 from haltung.labels import Scheme
+from haltung.models.article import ArticleModel
 from haltung.models.calibration import Calibration
 from haltung.models.network import Batch, MultiTaskNetwork
 from haltung.models.neural import NeuralModel, merged
@@ -33,8 +34,7 @@ class Calibrated(nn.Module):
         """Wrap a network with ``views`` views of three tensors each, or four ``with_types``."""
         super().__init__()
         self.network, self.views, self.size = network, views, 4 if with_types else 3
-        self.kinds = {task.name: task.kind for task in scheme}
-        self.temperatures = {task.name: calibration.temperature(task.name) for task in scheme}
+        self.scheme, self.calibration = scheme, calibration
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the probabilities of each task of the scheme, float32 ``[batch, labels]``."""
@@ -42,12 +42,13 @@ class Calibrated(nn.Module):
         for view in range(self.views):
             ids, mask, own, *types = tensors[view * self.size : (view + 1) * self.size]
             batches.append(Batch(ids, mask, types[0] if types else None, own))
-        logits = self.network(batches)
-        out = []
-        for task, kind in self.kinds.items():
-            tempered = logits[task] / self.temperatures[task]
-            out.append(tempered.softmax(dim=-1) if kind == "single" else tempered.sigmoid())
-        return tuple(out)
+        return tuple(calibrated(self.network(batches), self.scheme, self.calibration))
+
+
+def calibrated(logits: Mapping[str, Tensor], scheme: Scheme, calibration: Calibration) -> list[Tensor]:
+    """Return the probabilities of each task of the scheme, given its logits."""
+    tempered = {task: logits[task.name] / calibration.temperature(task.name) for task in scheme}
+    return [values.softmax(dim=-1) if task.kind == "single" else values.sigmoid() for task, values in tempered.items()]
 
 
 def names(views: Sequence[str], with_types: bool) -> list[str]:
@@ -59,7 +60,7 @@ def names(views: Sequence[str], with_types: bool) -> list[str]:
 def write(model: NeuralModel, path: Path) -> None:
     """Write the graph, calibrated, in float32 with its weights; batch and tokens are dynamic."""
     with_types = "token_type_ids" in model.tokenizer.model_input_names
-    wrapper = Calibrated(plain(model), model.scheme, model.calibration, with_types, len(model.views)).eval()
+    wrapper = Calibrated(plain(model), model.scheme, model.calibration, with_types, len(model.views))
     inputs = names(model.views, with_types)
     # Rows and views of different lengths, so that no size is taken for a constant.
     examples: list[Tensor] = []
@@ -69,18 +70,26 @@ def write(model: NeuralModel, path: Path) -> None:
         examples += _example(8 + number, with_types)
         tokens = torch.export.Dim("tokens" if len(model.views) == 1 else f"{view.replace('+', '_')}_tokens", max=model.spec.max_length)
         shapes += [{0: batch, 1: tokens} for _ in range(4 if with_types else 3)]
+    save(wrapper, examples, (tuple(shapes),), inputs, model.scheme.names, path)
+
+
+def save(
+    module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Any], inputs: Sequence[str], outputs: Sequence[str], path: Path
+) -> None:
+    """Trace a module by examples of its inputs, whose dynamic sizes are named in ``shapes``."""
+    module.eval()
     with _quiet():
         program = torch.onnx.export(
-            wrapper, tuple(examples), dynamo=True, input_names=inputs, output_names=list(model.scheme.names), opset_version=OPSET,
-            dynamic_shapes=(tuple(shapes),), external_data=False, verbose=False,
+            module, tuple(examples), dynamo=True, input_names=inputs, output_names=outputs, opset_version=OPSET,
+            dynamic_shapes=tuple(shapes), external_data=False, verbose=False,
         )  # fmt: skip
     assert program is not None
     # The exporter turns training mode, and with it dropout, on again.
-    wrapper.eval()
+    module.eval()
     program.save(path)
 
 
-def described(model: NeuralModel) -> dict[str, Any]:
+def described(model: NeuralModel | ArticleModel) -> dict[str, Any]:
     """Return the bundle's ``input``: how a text becomes token ids (``docs/bundle.md``).
 
     ``UserError`` is raised if the tokenizer does more than to put special ids around texts.
@@ -94,14 +103,14 @@ def described(model: NeuralModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def plain(model: NeuralModel) -> MultiTaskNetwork:
+def plain(model: Any) -> Any:
     """Return a copy of the network to trace: on the processor, with LoRA's updates merged.
 
     Its attention is ``eager``, a few matrix products that ONNX Runtime fuses again; the fused
     kernel has no ONNX operator.
     """
     network = copy.deepcopy(merged(model.network)).cpu().float().eval()
-    network.encoder.config._attn_implementation = "eager"  # type: ignore[union-attr]
+    network.encoder.config._attn_implementation = "eager"
     return network
 
 
