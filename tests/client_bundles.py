@@ -14,7 +14,7 @@ from haltung.labels import Scheme, parse
 from haltung.models.calibration import Calibration
 from haltung.models.linear import fit
 from haltung.models.predictor import Model
-from haltung.models.spec import LinearSpec, NetworkSpec
+from haltung.models.spec import ArticleSpec, LinearSpec, NetworkSpec
 from haltung.records import Segment
 
 # Topic with several labels a text, so that both kinds of task are there.
@@ -68,6 +68,19 @@ def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
     with torch.no_grad():
         for head in model.network.heads.values():
             head.weight.mul_(20)  # type: ignore[operator, union-attr]
+    return model
+
+
+def article(encoder: Path) -> Model:
+    """An untrained model of whole articles that reads targets and finds dyads."""
+    import torch
+
+    from haltung.models.article import build
+
+    torch.manual_seed(1)
+    model = build(Encoder("tiny", "folder", str(encoder)), ArticleSpec(reads={"default": "target"}, max_length=48), scheme(), dyads=True)
+    for head in model.network.heads.values():
+        torch.nn.init.normal_(head.weight, std=0.5)  # type: ignore[arg-type]
     return model
 
 

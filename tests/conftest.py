@@ -96,8 +96,8 @@ def new_store(mlflow_database: Path) -> Callable[[Path], Store]:
 
 @pytest.fixture(scope="session")
 def client_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Model, Path]]:
-    """A function from ``bert``, ``multilingual`` or ``linear`` to a model and its exported bundle,
-    made once.
+    """A function from ``bert``, ``multilingual``, ``linear`` or ``article`` to a model and its
+    exported bundle, made once.
     """
     import client_bundles
 
@@ -107,6 +107,8 @@ def client_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     def made(kind: str) -> tuple[Model, Path]:
         if kind == "linear":
             model = client_bundles.linear()
+        elif kind == "article":
+            model = client_bundles.article(bert)
         elif kind == "bert":
             model = client_bundles.network(bert, 48)
         else:

@@ -1,5 +1,6 @@
 /**
- * From texts to what a graph reads that labels whole articles: each sentence once, beside its neighbours. See docs/bundle.md, "Articles".
+ * From texts to what a graph reads that labels whole articles: each sentence once, beside its neighbours. See
+ * docs/bundle.md, "From articles to packed sentences".
  *
  * @typedef {import("./segments.mjs").Part} Part
  * @typedef {import("./inputs.mjs").Row} Row
