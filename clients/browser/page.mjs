@@ -32,17 +32,45 @@ await told(async () => {
 
 async function classify(classifier) {
   const began = performance.now();
-  const [prediction] = await classifier.classify([{ text: form.text.value, context: form.context.value }]);
+  const [before, text] = [form.context.value, form.text.value];
+  const whole = classifier.kind === "articles";
+  const article = () => sentences(text).map((sentence, position) => ({ text: sentence, article: "page", position, headline: before }));
+  const segments = whole ? article() : [{ text, context: before }];
+  const predictions = await classifier.classify(segments);
   const table = document.querySelector("#answer");
   table.replaceChildren();
-  for (const [task, values] of Object.entries(prediction.probabilities)) {
-    for (const [label, value] of Object.entries(values).sort((a, b) => b[1] - a[1]).slice(0, 3)) {
-      const row = table.insertRow();
-      for (const text of [task, label, `${(100 * value).toFixed(1)} %`]) row.insertCell().textContent = text;
-      row.insertCell().append(Object.assign(document.createElement("meter"), { value }));
+  predictions.forEach((prediction, place) => {
+    // Of a single text the first three labels, of each sentence of an article the first.
+    if (whole) table.insertRow().append(Object.assign(document.createElement("th"), { colSpan: 4, textContent: segments[place].text }));
+    for (const [task, values] of Object.entries(prediction.probabilities)) {
+      for (const [label, value] of Object.entries(values).sort((a, b) => b[1] - a[1]).slice(0, whole ? 1 : 3)) {
+        const row = table.insertRow();
+        for (const said of [task, label, `${(100 * value).toFixed(1)} %`]) row.insertCell().textContent = said;
+        row.insertCell().append(Object.assign(document.createElement("meter"), { value }));
+      }
     }
-  }
+  });
   return `${(performance.now() - began).toFixed(0)} ms`;
+}
+
+// A full stop after these ends no sentence: "am 3. Oktober", "z. B.", "Dr. Meier".
+const ABBREVIATED = /(?:^|[\s(„»])(?:\d{1,2}|\p{L}|Abs|Art|bzw|ca|Dr|evtl|ggf|Mio|Mrd|Nr|Prof|sog|St|vgl)\.\s*$/u;
+
+/** The sentences of a text, nearly: each line is cut where the browser sees an end. A text without any is one sentence. */
+function sentences(text) {
+  const out = [];
+  for (const line of text.split("\n")) {
+    let begun = "";
+    for (const { segment } of new Intl.Segmenter("de", { granularity: "sentence" }).segment(line)) {
+      begun += segment;
+      if (ABBREVIATED.test(begun)) continue;
+      out.push(begun);
+      begun = "";
+    }
+    out.push(begun);
+  }
+  const found = out.map((sentence) => sentence.trim()).filter((sentence) => sentence);
+  return found.length ? found : [text];
 }
 
 async function replay(classifier) {

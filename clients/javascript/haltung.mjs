@@ -4,40 +4,28 @@
  * It reads the folder that `haltung export` has written (its contract is docs/bundle.md). The libraries are passed in: `node.mjs` and
  * `browser.mjs` do that, and know how files are read there.
  *
- * @typedef {string | {text: string, context?: string | null, target?: string | null, id?: unknown}} Segment
- * @typedef {{text: string, context: string, target: string}} Part
- * @typedef {Record<string, number[]>} Row what the graph reads of one segment in one view: its inputs by name, all of one length
- * @typedef {{read: (name: string) => Promise<Uint8Array>, runtime: any, Tokenizer: any, session?: object}} Means
+ * @typedef {import("./bundle.mjs").Means} Means the libraries, and how a file of the bundle is read
+ * @typedef {import("./segments.mjs").Segment} Segment
+ * @typedef {import("./segments.mjs").Part} Part
+ * @typedef {import("./inputs.mjs").Batch} Batch
  * @typedef {Record<string, any> & {probabilities: Record<string, Record<string, number>>, abstained?: Record<string, true>}} Prediction
  */
 
-import { tokenizer } from "./tokenizer.mjs";
+import { articles } from "./articles.mjs";
+import { BundleError, described, read } from "./bundle.mjs";
+import { ngrams, rowwise, tokens } from "./inputs.mjs";
+import { partsOf, pieces } from "./segments.mjs";
 
-/** The format of a bundle that this file reads. */
-export const FORMAT = 1;
+export { BundleError, FORMAT } from "./bundle.mjs";
 
 /** A client has to agree with golden.jsonl within this. */
 export const LIMIT = 1e-3;
 
-// So many tokens, padding included, go through the graph at once.
-const BATCH = 4096;
-
-// Fewer tokens of context than this say nothing.
-const LEAST_PAIR = 4;
-
 // A label of a multi-label task is predicted from this probability on.
 const MULTI_THRESHOLD = 0.5;
 
-// What Python's str.strip takes away, which training has asked whether a text is blank; JavaScript's trim differs in U+0085 and U+FEFF.
-const BLANKS = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
-
-/** The words of a text, as Python's str.split finds them; a blank text has none. @param {string} text */
-const pieces = (text) => text.split(BLANKS).filter((piece) => piece);
-
-/** A mistake that the caller can mend: its message is one sentence that says what was found and what to do. */
-export class BundleError extends Error {
-  name = "BundleError";
-}
+/** What makes the graph's inputs, by the kind of input that the bundle names. @type {Record<string, import("./inputs.mjs").Input>} */
+const INPUTS = { tokens: rowwise(tokens), ngrams: rowwise(ngrams), articles };
 
 /** An exported bundle, ready to label. */
 export class Classifier {
@@ -49,7 +37,7 @@ export class Classifier {
    * @returns {Promise<Classifier>}
    */
   static async load(means, format = "fp32") {
-    const description = described(await readJson(means, "haltung.json"));
+    const description = await described(means);
     // What is meant for another runtime is no format for this client.
     const has = Object.keys(description.formats).filter((name) => (description.formats[name].runtime ?? "onnxruntime") === "onnxruntime");
     if (!has.includes(format)) {
@@ -58,29 +46,30 @@ export class Classifier {
     }
     const make = INPUTS[description.input.kind];
     if (!make) throw new BundleError(`the bundle wants '${description.input.kind}' as input, which this client can't make; take a newer one`);
-    const [input, graph] = await Promise.all([make(means, description.input), read(means, description.formats[format].file)]);
+    const { input, views, formats } = description;
+    const [batches, graph] = await Promise.all([make(means, input, views), read(means, formats[format].file)]);
     const session = await means.runtime.InferenceSession.create(graph, { logSeverityLevel: 3, ...means.session });
-    return new Classifier(means, description, input, session, format);
+    return new Classifier(means, description, batches, session, format);
   }
 
   /**
    * @param {Means} means
    * @param {any} description what `haltung.json` says
-   * @param {(view: string, part: Part) => Row} input what makes a row of a segment
+   * @param {(parts: Part[]) => Iterable<Batch>} batches what makes the graph's inputs
    * @param {any} session
    * @param {string} format of the graph
    */
-  constructor(means, description, input, session, format) {
+  constructor(means, description, batches, session, format) {
     this.description = description;
     this.format = format;
-    /** @type {"tokens" | "ngrams"} what the graph reads */
+    /** @type {"tokens" | "ngrams" | "articles"} what the graph reads */
     this.kind = description.input.kind;
     /** @type {string[]} what the passes of the encoder read */
     this.views = description.views;
     /** @type {Record<string, string[]>} the labels of each task, in the order of the graph's outputs */
     this.tasks = description.outputs ?? mapped(description.scheme.tasks, (task) => Object.keys(task.labels));
     this.means = means;
-    this.input = input;
+    this.batches = batches;
     this.session = session;
   }
 
@@ -91,7 +80,7 @@ export class Classifier {
    * @returns {Promise<Record<string, Float32Array[]>>}
    */
   async probabilities(segments) {
-    const parts = partsOf(segments);
+    const parts = partsOf(segments, this.kind === "articles");
     const empty = parts.findIndex((part) => !pieces(part.text).length);
     if (empty >= 0) throw new BundleError(`the text of row ${empty + 1} is empty; leave it out`);
     return this.#run(parts);
@@ -100,7 +89,8 @@ export class Classifier {
   /**
    * A prediction for each segment, as `POST /classify` answers it.
    *
-   * @param {Segment[]} segments texts, or objects with `text` and perhaps `context`, `target` and `id`
+   * @param {Segment[]} segments texts, or objects with `text` and perhaps `context`, `target` and `id`, and where whole articles are read
+   *   `article`, `position` and `headline`
    * @param {{abstain?: number}} [options] a precision wished for; `abstained` then names the tasks that are not sure enough of their label
    * @returns {Promise<Prediction[]>}
    */
@@ -140,7 +130,7 @@ export class Classifier {
   async verify() {
     const lines = new TextDecoder().decode(await read(this.means, "golden.jsonl")).split("\n");
     const rows = lines.filter((line) => line.trim()).map((line) => JSON.parse(line));
-    const found = await this.#run(partsOf(rows));
+    const found = await this.#run(partsOf(rows, this.kind === "articles"));
     let largest = 0;
     let differing = 0;
     rows.forEach((row, place) => {
@@ -158,35 +148,19 @@ export class Classifier {
 
   /** @param {Part[]} parts */
   async #run(parts) {
-    const rows = parts.map((part) => Object.fromEntries(this.views.map((view) => [view, this.input(view, part)])));
-    const lengths = rows.map((row) => this.views.reduce((sum, view) => sum + length(row[view]), 0));
+    const { Tensor } = this.means.runtime;
     /** @type {Record<string, Float32Array[]>} */
     const out = mapped(this.tasks, () => new Array(parts.length));
-    for (const places of batches(lengths)) {
-      const answers = await this.session.run(this.#feeds(places.map((place) => rows[place])));
+    for (const { rows, feeds } of this.batches(parts)) {
+      const tensors = mapped(feeds, ({ type, data, dims }) => new Tensor(type, data, dims));
+      const answers = await this.session.run(tensors, Object.keys(this.tasks));
       for (const [task, labels] of Object.entries(this.tasks)) {
-        places.forEach((place, row) => (out[task][place] = answers[task].data.slice(row * labels.length, (row + 1) * labels.length)));
+        rows.forEach((row, place) => {
+          if (row !== null) out[task][row] = answers[task].data.slice(place * labels.length, (place + 1) * labels.length);
+        });
       }
     }
     return out;
-  }
-
-  /** The graph's inputs, padded to the longest row. @param {Record<string, Row>[]} rows for each segment a row for each view */
-  #feeds(rows) {
-    const { Tensor } = this.means.runtime;
-    /** @type {Record<string, any>} */
-    const feeds = {};
-    for (const view of this.views) {
-      const width = Math.max(1, ...rows.map((row) => length(row[view])));
-      for (const name of Object.keys(rows[0][view])) {
-        const [type, data] =
-          name === "counts" ? ["float32", new Float32Array(rows.length * width)] : ["int64", new BigInt64Array(rows.length * width)];
-        if (name === "input_ids") data.fill(BigInt(this.description.input.pad));
-        rows.forEach((row, place) => data.set(data instanceof Float32Array ? row[view][name] : row[view][name].map(BigInt), place * width));
-        feeds[this.views.length > 1 ? `${view}.${name}` : name] = new Tensor(type, data, [rows.length, width]);
-      }
-    }
-    return feeds;
   }
 
   /**
@@ -213,150 +187,9 @@ export class Classifier {
 }
 
 /**
- * From texts to token ids, as the encoder was trained: see docs/bundle.md, "From a text to ids".
- *
- * @param {Means} means
- * @param {any} given what `haltung.json` says of the input
- * @returns {Promise<(view: string, part: Part) => Row>}
- */
-async function tokens(means, given) {
-  const { prefix, max_length: longest, single, pair, types } = given;
-  const ids = tokenizer(means.Tokenizer, await readJson(means, given.tokenizer));
-  const assembled = (/** @type {number[][]} */ parts, /** @type {"single" | "pair"} */ kind, /** @type {number} */ own) => {
-    const marked = (/** @type {(place: number) => number} */ mark) => parts.flatMap((part, place) => part.map(() => mark(place)));
-    const row = { input_ids: parts.flat(), attention_mask: marked(() => 1), own_mask: marked((place) => Number(place === own)) };
-    return types ? { ...row, token_type_ids: marked((place) => types[kind][place]) } : row;
-  };
-  return (view, part) => {
-    const [target, context] = /** @type {const} */ (["target", "context"]).map((name) =>
-      view.includes(name) && pieces(part[name]).length ? ids(prefix + part[name]) : [],
-    );
-    const text = ids(part.text);
-    const room = longest - pair.flat().length;
-    // A text that fills the input by itself is read without its context: a few scraps of it would cost the text its end.
-    if (!target.length && (!context.length || room - text.length < LEAST_PAIR)) {
-      const whole = prefix ? ids(prefix + part.text) : text;
-      return assembled([single[0], whole.slice(0, longest - single.flat().length), single[1]], "single", 1);
-    }
-    const own = text.slice(0, Math.max(1, room - Math.min(target.length, Math.floor(longest / 2))));
-    const first = target.slice(0, room - own.length);
-    const second = context.slice(Math.max(0, context.length - (room - own.length - first.length)));
-    return assembled([pair[0], [...first, ...second], pair[1], own, pair[2]], "pair", 3);
-  };
-}
-
-/**
- * From texts to the numbers of n-grams, as scikit-learn's vectorizers cut them: see docs/bundle.md, "From a text to n-grams".
- *
- * @param {Means} means
- * @param {any} given what `haltung.json` says of the input
- * @returns {Promise<(view: string, part: Part) => Row>}
- */
-async function ngrams(means, given) {
-  const lists = await readJson(means, given.vocabulary);
-  const parts = mapped(given.parts, (/** @type {any[]} */ has, view) =>
-    has.map((part) => ({
-      ...part,
-      numbers: new Map(lists[view][part.name].map((/** @type {string} */ ngram, /** @type {number} */ place) => [ngram, part.first + place])),
-    })),
-  );
-  return (view, part) => {
-    const before = /** @type {const} */ (["target", "context"]).filter((name) => view.includes(name) && part[name]);
-    const texts = { text: part.text.toLowerCase(), before: before.map((name) => part[name]).join(" ").toLowerCase() };
-    const counts = new Map();
-    for (const { of, unit, sizes, numbers } of parts[view]) {
-      const [least, most] = sizes;
-      for (const ngram of (unit === "word" ? wordNgrams : characterNgrams)(texts[/** @type {"text" | "before"} */ (of)], least, most)) {
-        const number = numbers.get(ngram);
-        if (number !== undefined) counts.set(number, (counts.get(number) ?? 0) + 1);
-      }
-    }
-    return { numbers: [...counts.keys()], counts: [...counts.values()] };
-  };
-}
-
-/** @param {string} text @param {number} least @param {number} most */
-function* wordNgrams(text, least, most) {
-  const words = text.match(/[\p{L}\p{N}_]+/gu) ?? [];
-  for (let n = least; n <= most; n++) {
-    for (let first = 0; first + n <= words.length; first++) yield words.slice(first, first + n).join(" ");
-  }
-}
-
-/** @param {string} text @param {number} least @param {number} most */
-function* characterNgrams(text, least, most) {
-  for (const piece of pieces(text)) {
-    const characters = [" ", ...piece, " "];
-    for (let n = least; n <= most; n++) {
-      for (let first = 0; first === 0 || first + n <= characters.length; first++) yield characters.slice(first, first + n).join("");
-      if (characters.length <= n) break;
-    }
-  }
-}
-
-/** What makes the rows, by the kind of input that the bundle names. @type {Record<string, (means: Means, given: any) => Promise<any>>} */
-const INPUTS = { tokens, ngrams };
-
-/** @param {Row} row */
-const length = (row) => Object.values(row)[0].length;
-
-/** @param {any} description */
-function described(description) {
-  if (description?.format !== FORMAT) {
-    throw new BundleError(`the bundle is of format ${description?.format}, this client reads ${FORMAT}; take the client of the version that wrote it`);
-  }
-  if (!description.input || !description.formats) {
-    throw new BundleError("this is a trained model that was not exported; write a bundle of it with `haltung export`");
-  }
-  return description;
-}
-
-/** Text, context and target of each segment, with U+FFFD for each half of a character. @param {Segment[]} segments @returns {Part[]} */
-function partsOf(segments) {
-  if (!Array.isArray(segments)) throw new BundleError("one segment was given where a list of them is expected; put it into brackets");
-  return segments.map((segment, row) => {
-    const given = typeof segment === "string" ? { text: segment } : segment;
-    if (typeof given !== "object" || (given?.text ?? null) === null) {
-      throw new BundleError(`row ${row + 1} is neither a text nor an object with a 'text'`);
-    }
-    const part = (/** @type {"text" | "context" | "target"} */ name) => {
-      const value = given[name] ?? "";
-      if (typeof value !== "string") throw new BundleError(`the ${name} of row ${row + 1} is no text but ${typeof value}`);
-      return value.replace(/\p{Surrogate}/gu, "\ufffd");
-    };
-    return { text: part("text"), context: part("context"), target: part("target") };
-  });
-}
-
-/** The rows in batches of like length, the longest first, so that padding costs little. @param {number[]} lengths */
-function* batches(lengths) {
-  const rows = [...lengths.keys()].sort((a, b) => lengths[b] - lengths[a]);
-  while (rows.length) yield rows.splice(0, Math.max(1, Math.floor(BATCH / Math.max(1, lengths[rows[0]]))));
-}
-
-/**
  * @template From, To
  * @param {Record<string, From>} given
  * @param {(value: From, key: string) => To} change
  * @returns {Record<string, To>}
  */
 const mapped = (given, change) => Object.fromEntries(Object.entries(given).map(([key, value]) => [key, change(value, key)]));
-
-/** @param {Means} means @param {string} name */
-async function read(means, name) {
-  try {
-    return await means.read(name);
-  } catch (error) {
-    throw new BundleError(`${name} of the bundle can't be read (${error instanceof Error ? error.message : error}); name an exported bundle`);
-  }
-}
-
-/** @param {Means} means @param {string} name */
-async function readJson(means, name) {
-  const text = new TextDecoder().decode(await read(means, name));
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new BundleError(`${name} of the bundle is broken (${error instanceof Error ? error.message : error}); copy or export it again`);
-  }
-}

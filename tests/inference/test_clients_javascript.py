@@ -5,20 +5,25 @@ inputs and all, from files alone.
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from haltung.inference.client import Classifier
+from haltung.models.predictor import Model
+from haltung.records import Segment
 from nasty_sentences import sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # npm fetches 100 MB, which unpack to four times as much.
 pytestmark = [pytest.mark.slow, pytest.mark.system("node", "npm")]
 
-KINDS = ("bert", "multilingual", "linear")
+KINDS = ("bert", "multilingual", "linear", "article")
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +144,103 @@ def test_predictions_are_those_of_the_python_client(clients: Path, bundles: dict
             assert ours["probabilities"][task] == pytest.approx(values, abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def article_model(client_bundle: Callable[[str], tuple[Model, Path]]) -> Model:
+    """The trained model behind the bundle of whole articles."""
+    return client_bundle("article")[0]
+
+
+def _articles() -> list[Segment]:
+    """Nasty sentences as articles, two of them beyond any window, and as single texts; shuffled."""
+    rng = random.Random(4)
+    texts = [text for text in sentences() if text.strip()]
+    out = []
+    for place, text in enumerate(texts[:60]):
+        context, target = rng.choice(["", " ", texts[-place]]), rng.choice(["", "Chile"])
+        out.append(Segment(f"s{place}", text, context=context, target=target, article=rng.choice(["", "a1"])))
+    headlines = {3: "Streit um Zoll", 1: " Peru warnt\u2003", 70: "Österreich", 12: "", 40: "\ufeff"}
+    for size, headline in headlines.items():
+        for place in range(size):
+            # All of an article stand below the headline of the first one given, behind no context.
+            first = headline and f"{headline} {('Peru', 'Chile', 'Malta')[place % 3]}"
+            where = {"article": f"a{size}", "position": 3 * place - 4, "headline": first, "context": "ungelesen"}
+            out.append(Segment(f"a{size}-{place}", rng.choice(texts), target=rng.choice(["", "Soll Peru zahlen?"]), **where))  # type: ignore[arg-type]
+    rng.shuffle(out)
+    return out
+
+
+def _given(segments: list[Segment]) -> list[dict[str, Any]]:
+    names = ("id", "text", "context", "target", "article", "position", "headline")
+    return [{name: getattr(one, name) for name in names} for one in segments]
+
+
+def _differing(found: list[dict[str, Any]], expected: Mapping[str, np.ndarray]) -> float:
+    """Return the largest difference of a probability."""
+    values = {task: np.array([[*row["probabilities"][task].values()] for row in found]) for task in expected}
+    return max(float(np.abs(values[task] - expected[task]).max()) for task in expected)
+
+
+CLASSIFY = """
+import { readFileSync } from "node:fs";
+import { load } from "./node.mjs";
+const [folder, file] = process.argv.slice(1);
+console.log(JSON.stringify(await (await load(folder)).classify(JSON.parse(readFileSync(file, "utf8")))));
+"""
+
+
+def test_whole_articles_are_read_as_the_model_reads_them(
+    clients: Path, bundles: dict[str, Path], article_model: Model, tmp_path: Path
+) -> None:
+    """Sentences beside their neighbours, in the order given, whatever their number."""
+    segments = _articles()
+    (tmp_path / "segments.json").write_text(json.dumps(_given(segments)), encoding="utf-8")
+    found = _node(clients, CLASSIFY, str(bundles["article"]), str(tmp_path / "segments.json"))
+    assert [row["id"] for row in found] == [one.id for one in segments]
+    assert _differing(found, article_model.probabilities(segments, precision="fp32")) < 1e-4
+    # Read alone, they would have been given other answers.
+    alone = [replace(one, article="") for one in segments]
+    assert _differing(found, article_model.probabilities(alone, precision="fp32")) > 1e-2
+
+
+def test_positions_begin_where_those_of_the_encoder_do(clients: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
+    """RoBERTa's first one is 2, for which a bundle that says so stands here."""
+    folder = Path(shutil.copytree(bundles["article"], tmp_path / "moved"))
+    description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
+    description["input"]["first_position"] = 2
+    (folder / "haltung.json").write_text(json.dumps(description), encoding="utf-8")
+    given = _given(_articles())
+    (tmp_path / "segments.json").write_text(json.dumps(given), encoding="utf-8")
+    found = _node(clients, CLASSIFY, str(folder), str(tmp_path / "segments.json"))
+    moved, usual = Classifier(folder).probabilities(given), Classifier(bundles["article"]).probabilities(given)
+    assert _differing(found, moved) < 1e-4 < 1e-2 < _differing(found, usual)
+
+
+@pytest.mark.parametrize(
+    ("segment", "sentence"),
+    [
+        ({"text": "Ja", "article": 5}, "the article of row 1 is no text but number"),
+        ({"text": "Ja", "headline": ["Zoll"]}, "the headline of row 1 is no text but object"),
+        ({"text": "Ja", "article": "a", "position": "3"}, "the position of row 1 is no whole number but string"),
+        ({"text": "Ja", "article": "a", "position": 1.5}, "the position of row 1 is no whole number but 1.5"),
+    ],
+)
+def test_a_wrong_place_in_an_article_is_one_sentence(
+    clients: Path, bundles: dict[str, Path], segment: dict[str, Any], sentence: str
+) -> None:
+    """And a bundle that reads no articles passes over it."""
+    program = """
+    import { BundleError, load } from "./node.mjs";
+    const [wrong, ...folders] = process.argv.slice(1);
+    const said = [];
+    for (const folder of folders) {
+      const classifier = await load(folder);
+      said.push(await classifier.classify([JSON.parse(wrong)]).then(() => "", (error) => error instanceof BundleError && error.message));
+    }
+    console.log(JSON.stringify(said));
+    """
+    assert _node(clients, program, json.dumps(segment), str(bundles["article"]), str(bundles["bert"])) == [sentence, ""]
+
+
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [
@@ -207,7 +309,8 @@ def test_the_page_meets_the_golden_answers(bundles: dict[str, Path], address: st
     assert _largest(output.inner_text()) < 1e-3
     page.locator("textarea[name=text]").fill("Chile warnt die Marine .")
     page.get_by_role("button", name="Einordnen").click()
-    page.wait_for_function("document.querySelectorAll('tr').length === 5")
+    # Of an article the sentence and its label of each task, else the labels of the only sentence.
+    page.wait_for_function(f"document.querySelectorAll('tr').length === {3 if kind == 'article' else 5}")
     (prediction,) = Classifier(bundles[kind]).classify(["Chile warnt die Marine ."])
     assert page.get_by_role("row").filter(has_text="stance").first.inner_text().split()[1] == prediction["stance"]
     assert {url for url in requested if not url.startswith((address, "data:"))} == set()
@@ -225,4 +328,56 @@ def test_the_page_says_what_is_wrong_with_a_bundle(bundles: dict[str, Path], add
     page.wait_for_function("document.querySelector('output').value.includes('name an exported bundle')")
     page.goto(f"{address}browser/?bundle=linear/&format=fp99")
     page.wait_for_function("document.querySelector('output').value.includes(\"has no format 'fp99'\")")
+    page.close()
+
+
+@pytest.mark.system("chromium")
+@pytest.mark.usefixtures("bundles")
+def test_the_page_reads_a_whole_article(address: str, browser: Any, article_model: Model) -> None:
+    """Each sentence below the headline and beside its neighbours; abbreviations and ordinals end
+    none.
+    """
+    texts = [
+        "Chile warnt am 3. Oktober Peru .",
+        "Das kostet z. B. die Bank 3 Mrd. Euro.",
+        "„Malta lobt den Zoll“, sagt Dr. Meier.",
+        "Peru mahnt",
+    ]
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{address}browser/?bundle=article/&format=fp32")
+    page.locator("textarea[name=context]").fill("Streit um den Truppenabzug")
+    page.locator("textarea[name=text]").fill(f"{texts[0]} {texts[1]} {texts[2]}\n\n{texts[3]}")
+    page.get_by_role("button", name="Einordnen").click()
+    page.wait_for_function("document.querySelectorAll('th').length === 4")
+    said = [row.inner_text().split("\t")[:3] for row in page.get_by_role("row").all()]
+    headline = "Streit um den Truppenabzug"
+    segments = [Segment("", text, article="a", position=place, headline=headline) for place, text in enumerate(texts)]
+    probabilities = article_model.probabilities(segments, precision="fp32")
+    for place, text in enumerate(texts):
+        assert said.pop(0)[0] == text
+        for task in article_model.scheme:
+            values = probabilities[task.name][place]
+            name, label, share = said.pop(0)
+            assert (name, label) == (task.name, task.ids[values.argmax()])
+            assert float(share.removesuffix(" %")) == pytest.approx(100 * values.max(), abs=0.06)
+    assert said == []
+    page.close()
+
+
+@pytest.mark.system("chromium")
+@pytest.mark.usefixtures("bundles")
+def test_a_browser_reads_whole_articles_as_the_model_reads_them(address: str, browser: Any, article_model: Model) -> None:
+    """Long ones, short ones and single sentences at once."""
+    segments = _articles()
+    page = browser.new_page()
+    page.goto(f"{address}browser/?bundle=none/")
+    program = """async (segments) => {
+        const { load } = await import("../javascript/browser.mjs");
+        const wasm = "../javascript/node_modules/onnxruntime-web/dist/";
+        return (await load("article/", { format: "fp32", wasm })).classify(segments);
+    }"""
+    found = page.evaluate(program, _given(segments))
+    assert [row["id"] for row in found] == [one.id for one in segments]
+    assert _differing(found, article_model.probabilities(segments, precision="fp32")) < 1e-4
     page.close()

@@ -1,0 +1,44 @@
+/**
+ * The files of a bundle, and what is said where one is wrong.
+ *
+ * @typedef {{read: (name: string) => Promise<Uint8Array>, runtime: any, Tokenizer: any, session?: object}} Means
+ */
+
+/** The format of a bundle that this client reads. */
+export const FORMAT = 1;
+
+/** A mistake that the caller can mend: its message is one sentence that says what was found and what to do. */
+export class BundleError extends Error {
+  name = "BundleError";
+}
+
+/** What `haltung.json` says. @param {Means} means */
+export async function described(means) {
+  const description = await readJson(means, "haltung.json");
+  if (description?.format !== FORMAT) {
+    throw new BundleError(`the bundle is of format ${description?.format}, this client reads ${FORMAT}; take the client of the version that wrote it`);
+  }
+  if (!description.input || !description.formats) {
+    throw new BundleError("this is a trained model that was not exported; write a bundle of it with `haltung export`");
+  }
+  return description;
+}
+
+/** @param {Means} means @param {string} name */
+export async function read(means, name) {
+  try {
+    return await means.read(name);
+  } catch (error) {
+    throw new BundleError(`${name} of the bundle can't be read (${error instanceof Error ? error.message : error}); name an exported bundle`);
+  }
+}
+
+/** @param {Means} means @param {string} name */
+export async function readJson(means, name) {
+  const text = new TextDecoder().decode(await read(means, name));
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new BundleError(`${name} of the bundle is broken (${error instanceof Error ? error.message : error}); copy or export it again`);
+  }
+}
