@@ -435,10 +435,10 @@ def test_accumulated_batches_of_articles_make_one_step(bert: Path, tmp_path: Pat
 @pytest.mark.parametrize(("tune", "parts"), [("full", {"new", "encoder"}), ("frozen", {"new"}), ("lora", {"new", "lora"})])
 def test_only_what_is_tuned_changes_in_a_model_of_articles(bert: Path, tmp_path: Path, tune: str, parts: set[str]) -> None:
     """All that is new always does; frozen: nothing else; lora: the low-rank updates too."""
-    train, dev, spec = EXAMPLES["article"]
+    train, dev, spec = EXAMPLES["dyads"]
     spec = replace(spec, tune=tune)
     set_seed(1)
-    before = dict(article.build(tiny.encoder(bert), spec, tiny.scheme()).network.named_parameters())
+    before = dict(article.build(tiny.encoder(bert), spec, tiny.scheme(), dyads=True).network.named_parameters())
     done = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), spec, replace(RECIPE, epochs=1), 1, tmp_path / "c")
     after = dict(done.model.network.named_parameters())
     assert before.keys() == after.keys()

@@ -215,7 +215,7 @@ def analyse_errors(
         scored.corpus,
         scored.split,
         slices(scored, segments, draws=draws, seed=seed),
-        name_sensitivity(scored, segments, _among_neighbours(model, segments), draws, seed),
+        name_sensitivity(scored, segments, model.predict, draws, seed, model.reads_articles),
         mistakes,
         sum(bool(mistake.words) for mistake in mistakes.mistakes),
         gap,
@@ -310,23 +310,6 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
     total = sum(abs(attribution.logit - attribution.baseline) for attribution in attributions)
     gap = sum(abs(attribution.gap) for attribution in attributions) / total if total else None
     return replace(mistakes, mistakes=tuple(out)), gap
-
-
-def _among_neighbours(model: Predictor, segments: Sequence[Segment]) -> Callable[[Sequence[Segment]], Sequence[Prediction]]:
-    """Return what predicts variants of some of the segments, each in its article.
-
-    Segments of the same articles that are not given are read as they are.
-    """
-    if not model.reads_articles:
-        return model.predict
-
-    def predict(variants: Sequence[Segment]) -> list[Prediction]:
-        changed, articles = {one.id: one for one in variants}, {one.article for one in variants}
-        read = [changed.get(one.id, one) for one in segments if one.id in changed or one.article in articles]
-        predicted = {one.id: one for one in model.predict(read)}
-        return [predicted[one.id] for one in variants]
-
-    return predict
 
 
 def _attributions(model: Predictor, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:

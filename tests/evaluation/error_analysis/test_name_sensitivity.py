@@ -37,7 +37,7 @@ SCHEME = parse({"name": "s", "tasks": {"stance": {"labels": ["threat", "neutral"
 )
 def test_names_are_masked(text: str, expected: str) -> None:
     """A state and its capital have the same letter; endings stay."""
-    assert masked(Segment("1", text)).text == expected
+    assert masked([Segment("1", text)])[0].text == expected
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_names_are_masked(text: str, expected: str) -> None:
 )
 def test_what_is_no_name_stays(text: str) -> None:
     """German nouns have capitals too, and a name inside a word is none."""
-    assert masked(Segment("1", text)).text == text
+    assert masked([Segment("1", text)])[0].text == text
 
 
 def test_letters_are_the_same_in_text_and_context() -> None:
@@ -61,7 +61,7 @@ def test_letters_are_the_same_in_text_and_context() -> None:
     there.
     """
     segment = Segment("1", "Maurer warnt Peking.", context="China und Chile: Kanzlerin Eva Maurer reist nach Peking.")
-    changed = masked(segment)
+    (changed,) = masked([segment])
     assert changed.text == "Person A warnt Hauptstadt A."
     assert changed.context == "Staat A und Staat B: Kanzlerin Person A reist nach Hauptstadt A."
     assert changed.id == "1"
@@ -70,7 +70,7 @@ def test_letters_are_the_same_in_text_and_context() -> None:
 def test_nothing_of_a_masked_text_names_a_state() -> None:
     """The placeholders are none themselves."""
     text = "Die Türkei, Irans Präsident Ali Rezai, Bern, der Schweizer Franken, die US-Politik und Großbritanniens russische Gäste in Prag."
-    assert state_mentions(masked(Segment("1", text)).text) == []
+    assert state_mentions(masked([Segment("1", text)])[0].text) == []
 
 
 def test_a_swap_keeps_articles_and_endings() -> None:
@@ -78,7 +78,7 @@ def test_a_swap_keeps_articles_and_endings() -> None:
     throughout.
     """
     text = "Die Türkei warnt Russland: Russlands Flotte und die russischen Häfen, so Ankara, mieden türkische Gewässer."
-    changed = swapped(Segment("1", text), 3).text
+    changed = swapped([Segment("1", text)], 3)[0].text
     feminine, neuter = ([s for s in states().values() if s.gender == kind and s.is_regular] for kind in "fn")
     new = next(state for state in feminine if changed.startswith(f"Die {state.name} "))
     other = next(state for state in neuter if f"warnt {state.name}:" in changed)
@@ -91,17 +91,47 @@ def test_a_swap_keeps_articles_and_endings() -> None:
 
 def test_a_plural_stays_a_plural() -> None:
     """After "die USA warnen" the verb fits, and after "in den" the dative."""
-    targets = {swapped(Segment("1", "In den USA"), seed).text.removeprefix("In den ") for seed in range(30)}
+    targets = {swapped([Segment("1", "In den USA")], seed)[0].text.removeprefix("In den ") for seed in range(30)}
     assert targets == {"Malediven", "Philippinen", "Salomonen"}
 
 
 def test_a_swap_hangs_on_seed_and_id_alone() -> None:
     """The same segment is swapped the same in any corpus; another seed takes other states."""
     segment = Segment("1", "Russland droht Polen.", context="Polen im Visier")
-    assert swapped(segment, 1) == swapped(segment, 1)
-    assert len({swapped(segment, seed).text for seed in range(8)}) > 4
-    changed = swapped(segment, 1)
+    assert swapped([segment], 1) == swapped([segment], 1)
+    assert len({swapped([segment], seed)[0].text for seed in range(8)}) > 4
+    (changed,) = swapped([segment], 1)
     assert changed.text.split()[-1].rstrip(".") == changed.context.split()[0]
+
+
+FIELDS = ("headline", "text")
+
+
+def test_an_article_is_masked_as_one() -> None:
+    """Who is A in the headline is A in every sentence, and a person that one of them introduces is
+    known in the others; what stands in the context is left out where it is not read.
+    """
+    texts = ("Maurer warnt Peking.", "Chile schweigt.", "Das sagte Kanzlerin Eva Maurer Russland.")
+    rows = [Segment(str(n), text, headline="Russland und China", context="Peru") for n, text in enumerate(texts)]
+    changed = masked(rows, FIELDS)
+    assert [row.text for row in changed] == ["Person A warnt Hauptstadt B.", "Staat C schweigt.", "Das sagte Kanzlerin Person A Staat A."]
+    assert {row.headline for row in changed} == {"Staat A und Staat B"}
+    assert [(row.id, row.context) for row in changed] == [(row.id, "Peru") for row in rows]
+
+
+def test_an_article_is_swapped_as_one() -> None:
+    """Each state becomes the same other one throughout, and none that any sentence names."""
+    texts = ("Russland droht.", "China ruht.", "Russlands Flotte ruht.")
+    rows = [Segment(str(n), text, headline="Russland und China") for n, text in enumerate(texts)]
+    names = set()
+    for seed in range(20):
+        changed = swapped(rows, seed, FIELDS)
+        first, second = changed[0].headline.split(" und ")
+        assert [row.text for row in changed] == [f"{first} droht.", f"{second} ruht.", f"{first}s Flotte ruht."]
+        assert changed[0].headline == changed[2].headline
+        names |= {first, second}
+    assert len(names) > 8
+    assert names.isdisjoint({"Russland", "China"})
 
 
 def by_name(segments: Sequence[Segment]) -> list[Prediction]:
@@ -161,6 +191,37 @@ def test_only_what_is_changed_is_predicted_again() -> None:
     name_sensitivity(score(SEGMENTS, by_verb(SEGMENTS), SCHEME), SEGMENTS, watched)
     assert len(seen) == 80
     assert "Er ruht." not in seen
+
+
+def test_articles_are_predicted_whole_and_once_for_each_change() -> None:
+    """With their neighbours, headline and all masked alike; articles that name nobody are not read
+    again, and neighbours whose own text names no state count as masked and not as swapped.
+    """
+    texts = (("Russland droht.", "Er ruht.", "Kiew ruht."), ("Er droht.", "Sie ruht."), ("Sie droht.", "Er ruht."))
+    rows = [
+        Segment(f"{article}-{place}", text, {"stance": "threat"}, article=f"a{article}", position=place, headline=headline)
+        for article, (sentences, headline) in enumerate(zip(texts, ("Ukraine im Blick", "Der Zoll", "Polen und der Zoll"), strict=True))
+        for place, text in enumerate(sentences)
+    ]
+    read: list[list[Segment]] = []
+
+    def watched(segments: Sequence[Segment]) -> list[Prediction]:
+        read.append(list(segments))
+        return by_name(segments)
+
+    found = name_sensitivity(score(rows, by_name(rows), SCHEME), rows, watched, in_articles=True).tasks["stance"]
+    masks, swaps = read
+    assert [(row.text, row.headline) for row in masks] == [
+        ("Staat B droht.", "Staat A im Blick"), ("Er ruht.", "Staat A im Blick"), ("Hauptstadt A ruht.", "Staat A im Blick"),
+        ("Sie droht.", "Staat A und der Zoll"), ("Er ruht.", "Staat A und der Zoll"),
+    ]  # fmt: skip
+    assert [row.id for row in swaps] == ["0-0", "0-1", "0-2"]
+    assert len({row.headline for row in swaps}) == 1
+    assert "Ukraine" not in swaps[0].headline
+    assert swaps[1].text == "Er ruht."
+    assert (found.n, found.changed, found.swapped) == (7, 5, 2)
+    assert found.flips is not None
+    assert found.flips.value == 0.5
 
 
 def test_texts_without_names_have_no_flips() -> None:

@@ -35,7 +35,8 @@ from haltung.records import Prediction, Segment
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 
-# The fields of a segment that a model may read, in the order in which letters are assigned.
+# The fields of a segment that a model may read, in the order in which letters are assigned; before
+# them the headline, which those that read articles do.
 _FIELDS = ("text", "target", "context")
 
 # A person follows one of these: one to three capitalised words, with particles between them. The
@@ -73,6 +74,7 @@ class ValueWithInterval:
 class TaskNameSensitivity:
     """One task on the ``n`` segments labelled for it, of which masking has ``changed`` some.
 
+    A segment that is read in its article is changed where any name of that is masked.
     ``macro_f1_change`` and ``accuracy_change`` are the values after masking minus those before,
     paired. ``swapped`` counts the segments whose text names a state that can be swapped for
     another, labelled or not, and ``flips`` is the share of those whose prediction changes with it
@@ -102,9 +104,12 @@ class NameSensitivity:
 
 
 def name_sensitivity(
-    split: ScoredSplit, segments: Sequence[Segment], predict: Predict, draws: int = 2000, seed: int = 0
+    split: ScoredSplit, segments: Sequence[Segment], predict: Predict, draws: int = 2000, seed: int = 0, in_articles: bool = False
 ) -> NameSensitivity:
     """Mask and swap the names in the segments, predict those that are changed by it, and compare.
+
+    With ``in_articles`` those of an article are read together: names are masked and swapped in all
+    of it at once, headline and neighbours included, and ``predict`` is given whole articles.
 
     Intervals are percentiles of a bootstrap over articles, the same articles before and after.
     Where no prediction flips, or every one does, all draws agree, and the interval is Wilson's with
@@ -115,13 +120,18 @@ def name_sensitivity(
     """
     if not any(split.labelled(task.name).any() for task in split.scheme):
         raise UserError("masking names needs gold labels, but no segment is labelled for any task")
-    masked_rows, after_masking = _predicted(split, segments, predict, masked)
-
-    def swap(segment: Segment) -> Segment:
-        # A segment whose states are named in the context alone stays as it is.
-        return swapped(segment, seed) if names_state(segment) else segment
-
-    swapped_rows, after_swap = _predicted(split, segments, predict, swap)
+    together: dict[str, list[int]] = {}
+    for row, segment in enumerate(segments):
+        together.setdefault(segment.group if in_articles else str(row), []).append(row)
+    groups, fields = list(together.values()), ("headline", *_FIELDS) if in_articles else _FIELDS
+    masks = _changed(segments, groups, lambda group: masked(group, fields))
+    masked_rows = [row for rows in groups for row in rows if any(masks[other] != segments[other] for other in rows)]
+    after_masking = _predicted(split, masks, masked_rows, predict)
+    swaps = _changed(segments, groups, lambda group: swapped(group, seed, fields))
+    # A segment whose states are named in the context alone stays as it is.
+    swapped_rows = [row for row, segment in enumerate(segments) if swaps[row].text != segment.text]
+    read = [row for rows in groups if not {*rows}.isdisjoint(swapped_rows) for row in rows]
+    after_swap = _predicted(split, swaps, read, predict)
     tasks = {}
     for task in split.scheme:
         labelled = split.labelled(task.name)
@@ -145,19 +155,27 @@ def name_sensitivity(
     return NameSensitivity(draws, seed, tasks)
 
 
-def _predicted(
-    split: ScoredSplit, segments: Sequence[Segment], predict: Predict, change: Callable[[Segment], Segment]
-) -> tuple[list[int], ScoredSplit]:
-    """Return the rows that ``change`` changes, and ``split`` with new predictions for these."""
-    changed = {row: new for row, segment in enumerate(segments) if (new := change(segment)) != segment}
-    rows, texts = list(changed), list(changed.values())
+def _changed(
+    segments: Sequence[Segment], groups: Sequence[Sequence[int]], change: Callable[[Sequence[Segment]], Sequence[Segment]]
+) -> list[Segment]:
+    """Return all segments, changed group by group."""
+    out = list(segments)
+    for rows in groups:
+        for row, new in zip(rows, change([segments[row] for row in rows]), strict=True):
+            out[row] = new
+    return out
+
+
+def _predicted(split: ScoredSplit, variants: Sequence[Segment], rows: Sequence[int], predict: Predict) -> ScoredSplit:
+    """Return ``split`` with new predictions for the variants in ``rows``."""
     if not rows:
-        return rows, split
+        return split
+    texts = [variants[row] for row in rows]
     predictions = score(texts, predict(texts), split.scheme)
     probabilities = {name: values.copy() for name, values in split.probabilities.items()}
     for name, values in probabilities.items():
         values[rows] = predictions.probabilities[name]
-    return rows, replace(split, probabilities=probabilities)
+    return replace(split, probabilities=probabilities)
 
 
 def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: int) -> tuple[ValueWithInterval, ValueWithInterval]:
@@ -201,40 +219,36 @@ class _Letters:
         return letters[name]
 
 
-def masked(segment: Segment) -> Segment:
-    """Return the segment with placeholders for names in text, target and context.
+def masked(segments: Sequence[Segment], fields: Sequence[str] = _FIELDS) -> list[Segment]:
+    """Return the segments with placeholders for names, the same ones in all of them.
 
     These are ``Staat A``, ``A-staatlich``, ``Hauptstadt A`` and ``Person A`` for states,
     adjectives, capitals and persons. A state and its capital have the same letter. An adjective
     keeps its ending; a genitive becomes ``des Staats A``.
     """
-    letters = _Letters()
-    texts = {name: getattr(segment, name) for name in _FIELDS}
-    mentions = {name: state_mentions(text) for name, text in texts.items()}
-    for name, text in texts.items():
-        for person in _persons(text, mentions[name]):
+    letters, mentions = _Letters(), _mentions(segments, fields)
+    for text, found in mentions.items():
+        for person in _persons(text, found):
             # By the last word of the name, so that "Olaf Scholz" and "Scholz" are one person.
             letters.assign(letters.persons, person.split()[-1])
-    changed: dict[str, Any] = {}
-    for name, text in texts.items():
-        replacements = [(mention.start, mention.end, _placeholder(mention, text, letters)) for mention in mentions[name]]
-        changed[name] = _replaced(text, replacements + _person_placeholders(text, mentions[name], letters))
-    return replace(segment, **changed)
+    changed = {}
+    for text, found in mentions.items():
+        replacements = [(mention.start, mention.end, _placeholder(mention, text, letters)) for mention in found]
+        changed[text] = _replaced(text, replacements + _person_placeholders(text, found, letters))
+    return _with_texts(segments, fields, changed)
 
 
-def swapped(segment: Segment, seed: int) -> Segment:
-    """Return the segment with each state replaced by another, the same in all its fields.
+def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIELDS) -> list[Segment]:
+    """Return the segments with each state replaced by another, the same in all of them.
 
-    The other state is drawn, by ``seed`` and the segment's id, among those whose name has the same
-    gender and number, so that articles stay right; it is never one that the segment names.
-    Adjectives keep their endings, genitives their -s. A state without such a counterpart stays as
-    it is.
+    The other state is drawn, by ``seed`` and the id of the first segment, among those whose name
+    has the same gender and number, so that articles stay right; it is never one that a segment
+    names. Adjectives keep their endings, genitives their -s. A state without such a counterpart
+    stays as it is.
     """
-    rng = random.Random(f"{seed}/{segment.id}")
-    texts = {name: getattr(segment, name) for name in _FIELDS}
-    mentions = {name: state_mentions(text) for name, text in texts.items()}
+    rng, mentions = random.Random(f"{seed}/{segments[0].id}"), _mentions(segments, fields)
     genders: dict[str, str] = {}
-    for mention in (mention for name in _FIELDS for mention in mentions[name]):
+    for mention in (mention for found in mentions.values() for mention in found):
         # The first name with a gender decides; a state without one may become any neuter one.
         genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
     others: dict[str, State] = {}
@@ -242,16 +256,22 @@ def swapped(segment: Segment, seed: int) -> Segment:
         allowed = [state for state in _counterparts(gender or "n") if state.code not in genders and state not in others.values()]
         if allowed:
             others[code] = rng.choice(allowed)
-    changed: dict[str, Any] = {}
-    for name, text in texts.items():
-        named = [mention for mention in mentions[name] if mention.form.code in others]
-        changed[name] = _replaced(text, [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in named])
-    return replace(segment, **changed)
+    changed = {}
+    for text, found in mentions.items():
+        named = [mention for mention in found if mention.form.code in others]
+        changed[text] = _replaced(text, [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in named])
+    return _with_texts(segments, fields, changed)
 
 
-def names_state(segment: Segment) -> bool:
-    """Return whether the segment's text, rather than its context, names a state."""
-    return bool(state_mentions(segment.text))
+def _mentions(segments: Sequence[Segment], fields: Sequence[str]) -> dict[str, list[StateMention]]:
+    """Return the states of each text in some fields; a headline that all have is read once."""
+    texts = dict.fromkeys(getattr(segment, name) for segment in segments for name in fields)
+    return {text: state_mentions(text) for text in texts}
+
+
+def _with_texts(segments: Sequence[Segment], fields: Sequence[str], new: Mapping[str, str]) -> list[Segment]:
+    changes: list[dict[str, Any]] = [{name: new[getattr(segment, name)] for name in fields} for segment in segments]
+    return [replace(segment, **change) for segment, change in zip(segments, changes, strict=True)]
 
 
 def _placeholder(mention: StateMention, text: str, letters: _Letters) -> str:
