@@ -59,7 +59,7 @@ def recipe(bert: Path, *more: str) -> tuple[str, ...]:
     """The words of a training of the tiny BERT on the tiny corpus."""
     return (
         "train", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.encoder_rate=2e-3", "encoder.head_rate=1e-2",
-        "model.max_length=32",
+        "model.max_length=32", *(() if any(word.startswith("model=") for word in more) else ("model=network",)),
         "training.epochs=4", "training.precision=fp32", "name=tiny", *more,
     )  # fmt: skip
 
