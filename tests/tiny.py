@@ -126,5 +126,5 @@ def article_model(bert: Path, max_length: int = 32, finds_dyads: bool = False, *
     if model.network.actors is not None:
         for name, parameter in model.network.actors.named_parameters():
             if "norm" not in name:
-                torch.nn.init.normal_(parameter, std=0.4)
+                torch.nn.init.normal_(parameter, std=0.3)
     return model
