@@ -151,4 +151,8 @@ def article_model(bert: Path, max_length: int = 32, dyads: bool = False, **chang
     model = build(encoder(bert), ArticleSpec(max_length=max_length, **changes), scheme(), dyads)  # type: ignore[arg-type]
     for head in [*model.network.heads.values(), *([model.network.actors.roles] if model.network.actors else [])]:
         torch.nn.init.normal_(head.weight, std=1.0)  # type: ignore[arg-type]
+    if model.network.actors is not None:
+        for name, parameter in model.network.actors.named_parameters():
+            if "norm" not in name:
+                torch.nn.init.normal_(parameter, std=0.3)
     return model

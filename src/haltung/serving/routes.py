@@ -43,7 +43,7 @@ def router(service: Service) -> APIRouter:
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
-        "/article", tags=["Labels"], summary="Label every sentence of an article, each read behind headline, lead and the one before",
+        "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
         response_model=answers.article, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def article(body: ArticleRequest) -> Response:
@@ -109,7 +109,7 @@ def described(service: Service) -> dict[str, Any]:
         "kind": description["kind"],
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
-        "reads": service.engine.classifier.views,
+        "reads": ["article"] if service.engine.reads_articles else service.engine.classifier.views,
         # Whether the model has the stances, and the libraries are installed.
         "events": not service.lacks_stances and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo")),
         "max_length": description["input"].get("max_length"),
