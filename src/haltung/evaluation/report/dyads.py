@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haltung.evaluation.metrics.dyads import END_TO_END, PARTS, Difference, DyadMetrics, Precision, SystemsCompared
-from haltung.evaluation.report.i18n import brackets, number, p_value, word
+from haltung.evaluation.report.i18n import brackets, number, p_value, signed, word
 from haltung.evaluation.report.style import INK, SKY, VERMILION, beside, canvas, finish, localise, whiskers
 from haltung.evaluation.report.tables import Grid, dyad_part, dyad_setting, dyads, grid
 
@@ -96,5 +96,5 @@ def _bars(axes: Axes, systems: Mapping[str, DyadMetrics], language: str) -> None
 
 
 def _difference(difference: Difference, language: str) -> str:
-    text = ("+" if difference.delta >= 0 else "") + number(difference.delta, language)
+    text = signed(difference.delta, language, zero="+")
     return f"{text} {brackets(difference.interval, language)}" if difference.interval else text
