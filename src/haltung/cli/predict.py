@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from haltung.cli.build import Language, make, output_file, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.labels import STANCE
 
 if TYPE_CHECKING:
     from haltung.experiments.predict import Answers
@@ -86,6 +87,7 @@ def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) 
         mark = f" ({word('abstained', language)})" if task.name in unsure else ""
         table.add_row(task.title(language), (", ".join(names[label] for label in labels) or "–") + mark, shown)
     for number, dyad in enumerate(said.dyads.dyads(prediction) if said.dyads else ()):
-        who = f"{dyad.source or '–'} → {dyad.target or '–'}"
-        table.add_row("" if number else word("who_whom", language), f"{who} {dyad.stance}", f"{dyad.probability:.2f}")
+        stance = scheme[STANCE].labels[scheme[STANCE].index(dyad.stance)].name(language)
+        who = f"{dyad.source or '–'} → {dyad.target or '–'}: {stance}"
+        table.add_row("" if number else word("who_whom", language), who, f"{dyad.probability:.2f}")
     Console().print(table)

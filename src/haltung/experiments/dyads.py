@@ -12,7 +12,7 @@ from haltung.actors.finder import Actors
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
-from haltung.evaluation.metrics.dyads import ACTORS_GIVEN, END_TO_END, STANCES_GIVEN, DyadMetrics, SystemsCompared
+from haltung.evaluation.metrics.dyads import DyadMetrics, SystemsCompared
 from haltung.evaluation.report import dyads as report
 from haltung.evaluation.report import style
 from haltung.events.dyads import scoring, thresholds
@@ -80,13 +80,14 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
         finders = {_MODEL: finder, **finders}
     gold, given = (scoring.read(segments, predictor, known, stances_given) for stances_given in (False, True))
     found = {name: gold.found_by(one) for name, one in finders.items()}
-    settings = {
-        END_TO_END: _compared(gold, found),
-        STANCES_GIVEN: _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
-        ACTORS_GIVEN: _compared(given, {name: given.found_by(AmongGold(one)) for name, one in finders.items()}),
-    }
+    compared = (
+        _compared(gold, found),
+        _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
+        _compared(given, {name: given.found_by(AmongGold(one)) for name, one in finders.items()}),
+    )
     swaps = {name: scoring.role_swaps(segments, _plain(rows)) for name, rows in found.items()}
     scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
+    settings = dict(zip(metrics.SETTINGS, compared, strict=True))
     return DyadScores(segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
 
 

@@ -44,7 +44,7 @@ def test_each_setting_has_a_row_for_each_part_of_a_dyad_and_system() -> None:
     assert last.rows[4] == ("Regeln", "wer, Haltung", "1,000", "1,000", "1,000")
     assert difference.rows == (
         ("alles selbst gefunden", "wer, Haltung", "+0,250 [-0,100; 0,600]", "0,200"),
-        ("Haltungen gegeben", "wer, wen", "-0,250", "0,300"),
+        ("Haltungen gegeben", "wer, wen", "−0,250", "0,300"),
     )
     assert components.rows == (("Modell", "0,750", "1,000"), ("Regeln", "–", "0,000"))
     assert by_stance.rows == (("threat", "1", "1", "0,000"), ("warning", "1", "1", "1,000"))

@@ -77,10 +77,10 @@ class DyadMetrics:
     actors: Match | None = None
 
     def headline(self) -> dict[str, float]:
-        """Return F1 of each part flat, as a tracker wants it.
+        """Return F1 flat, as a tracker wants it: ``dyads_f1`` of whole dyads, and each other part.
 
-        ``{"dyads_f1": …, "dyads_f1.low": …, "dyads_source_stance_f1": …}``; of whole dyads it has
-        no name, and without an interval no ends.
+        ``{"dyads_f1": …, "dyads_f1.low": …, "dyads_f1.high": …, "dyads_source_stance_f1": …}``,
+        without the ends where there is no interval.
         """
         out: dict[str, float] = {}
         for part, match in self.parts.items():

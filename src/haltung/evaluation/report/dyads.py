@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haltung.evaluation.metrics.dyads import END_TO_END, PARTS, Difference, DyadMetrics, Precision, SystemsCompared
-from haltung.evaluation.report.i18n import brackets, number, p_value, word
+from haltung.evaluation.report.i18n import brackets, number, p_value, signed, word
 from haltung.evaluation.report.style import INK, SKY, VERMILION, beside, canvas, finish, localise, whiskers
-from haltung.evaluation.report.tables import Grid, dyad_part, dyad_setting, dyads, grid
+from haltung.evaluation.report.tables import Grid, dyad_words, dyads, grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def tables(
     """
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
     rows: list[tuple[str, ...]] = [
-        (dyad_setting(setting, language), dyad_part(part, language), _difference(one, language), p_value(one.p, language))
+        (dyad_words(setting, language), dyad_words(part, language), _difference(one, language), p_value(one.p, language))
         for setting, compared in settings.items()
         for part, one in compared.differences.items()
     ]
@@ -73,10 +73,10 @@ def plot(settings: Mapping[str, SystemsCompared], subtitle: str, language: str =
     panels = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
     for number_of, (axes, (setting, compared)) in enumerate(zip(panels, settings.items(), strict=True)):
         _bars(axes, compared.systems, language)
-        axes.set_xlabel(f"{word('f1', language)}, {dyad_setting(setting, language)}")
+        axes.set_xlabel(f"{word('f1', language)}, {dyad_words(setting, language)}")
         localise(axes, "x", language)
         finish(axes, "" if number_of else word("dyads_title", language), subtitle, grid="x")
-    panels[0].set_yticks(np.arange(len(PARTS)), [dyad_part(part, language) for part in PARTS])
+    panels[0].set_yticks(np.arange(len(PARTS)), [dyad_words(part, language) for part in PARTS])
     panels[0].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=count)
     return figure
@@ -96,5 +96,5 @@ def _bars(axes: Axes, systems: Mapping[str, DyadMetrics], language: str) -> None
 
 
 def _difference(difference: Difference, language: str) -> str:
-    text = ("+" if difference.delta >= 0 else "") + number(difference.delta, language)
+    text = signed(difference.delta, language, zero="+")
     return f"{text} {brackets(difference.interval, language)}" if difference.interval else text

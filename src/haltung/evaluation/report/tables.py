@@ -151,24 +151,19 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
     title = f"{word('dyads', language)}: {segments}, {count(first.articles, language)} {word('articles', language)}"
     rows = (
         (
-            word(system, language), dyad_part(part, language), estimate(match.f1, match.interval, language),
+            word(system, language), dyad_words(part, language), estimate(match.f1, match.interval, language),
             number(match.precision, language), number(match.recall, language),
         )
         for system, metrics in systems.items()
         for part, match in metrics.parts.items()
     )  # fmt: skip
     columns = ("system", "dyads_right", "f1_interval", "precision", "recall")
-    return grid(f"{title}, {dyad_setting(setting, language)}" if setting else title, columns, rows, language, left=2)
+    return grid(f"{title}, {dyad_words(setting, language)}" if setting else title, columns, rows, language, left=2)
 
 
-def dyad_part(part: str, language: str = "en") -> str:
-    """Return what has to be right of a dyad, one of ``metrics.dyads.PARTS``, in words."""
-    return word(f"dyads_{part.replace(', ', '_')}", language)
-
-
-def dyad_setting(setting: str, language: str = "en") -> str:
-    """Return what is given, one of ``metrics.dyads.SETTINGS``, in words."""
-    return word(f"dyads_{setting.replace(' ', '_')}", language)
+def dyad_words(name: str, language: str = "en") -> str:
+    """Return one of ``PARTS`` or ``SETTINGS`` of ``metrics.dyads`` in words."""
+    return word(f"dyads_{name.replace(',', '').replace(' ', '_')}", language)
 
 
 def seeds(summary: Summary, scheme: Scheme, language: str = "en") -> Grid:
