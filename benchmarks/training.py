@@ -223,8 +223,8 @@ def main() -> None:
 
 
 def _show(setting: Setting, passes: dict[str, list[Pass]]) -> None:
-    table = Table(title=f"{setting.encoder.name}, {len(setting.segments)} sentences")
-    for column in ("round", *(f"{side}, sentences/s" for side in passes), *(f"{side} / plain" for side in MODELS), "article / network"):
+    table = Table(title=f"{setting.encoder.name}, {len(setting.segments)} labelled sentences: how many a second, and ratios")
+    for column in ("round", *passes, *(f"{side} / plain" for side in MODELS), "article / network"):
         table.add_column(column, justify="right")
     ratios: dict[str, list[float]] = {}
     for number, done in enumerate(zip(*passes.values(), strict=True), start=1):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
+from haltung.experiments.predict import read_texts
 from haltung.records import Segment, in_context
 
 TEXTS = ("Eins.", "Zwei.", "Drei.", "Vier.")
@@ -56,3 +59,11 @@ def test_a_segment_without_article_or_position_gets_no_context() -> None:
     first, second, *rest = _article()
     rows = [replace(first, position=None), replace(second, article=""), *rest]
     assert _contexts(rows) == ["", "", "Titel", "Titel Drei."]
+
+
+def test_texts_to_predict_stand_in_the_context_that_a_corpus_gives_them(tmp_path: Path) -> None:
+    """Where they have article and position; a model is asked as it was trained."""
+    rows = [asdict(row) for row in (*_article(), Segment("x", "Fünf.", context="Davor."))]
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert [row.context for row in read_texts(path)] == [*_contexts(_article()), "Davor."]
