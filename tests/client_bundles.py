@@ -67,7 +67,7 @@ def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
     model = build(Encoder("tiny", "folder", str(encoder), prefix=prefix), spec, scheme())
     with torch.no_grad():
         for head in model.network.heads.values():
-            head.weight.mul_(20)  # type: ignore[operator, union-attr]
+            head.weight.mul_(20)  # type: ignore[operator]
     return model
 
 
