@@ -27,7 +27,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "0")
 ROOT = Path(__file__).resolve().parents[1]
 
 # Making one of these takes long: trainings by the command line, servers, browsers.
-SLOW_FIXTURES = {"browser", "trained", "server", "client_bundle", "linear_home"}
+SLOW_FIXTURES = {"browser", "trained", "server", "client_bundle", "article_bundle", "linear_home"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -117,3 +117,15 @@ def client_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
         return model, client_bundles.written(model, folder / kind)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def article_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported bundle of ``tiny.article_model``, untrained, which finds dyads."""
+    import tiny
+    from haltung.export.write import ReferenceSplit, export
+
+    folder = tmp_path_factory.mktemp("articles") / "bundle"
+    done = export(tiny.article_model(bert, finds_dyads=True), folder, ReferenceSplit("tiny", "dev", tiny.articles(8)), {}, ())
+    assert done.folder == folder, done.refused
+    return folder

@@ -113,14 +113,18 @@ def articles(count: int, seed: int = 0, size: int = 5) -> list[Segment]:
     return out
 
 
-def article_model(bert: Path, max_length: int = 32, **changes: object) -> ArticleModel:
+def article_model(bert: Path, max_length: int = 32, finds_dyads: bool = False, **changes: object) -> ArticleModel:
     """An untrained model of articles with heads large enough for clear answers."""
     import torch
 
     from haltung.models.article import build
 
     torch.manual_seed(1)
-    model = build(encoder(bert), ArticleSpec(max_length=max_length, **changes), scheme())  # type: ignore[arg-type]
+    model = build(encoder(bert), ArticleSpec(max_length=max_length, **changes), scheme(), finds_dyads)  # type: ignore[arg-type]
     for head in model.network.heads.values():
         torch.nn.init.normal_(head.weight, std=1.0)  # type: ignore[arg-type]
+    if model.network.actors is not None:
+        for name, parameter in model.network.actors.named_parameters():
+            if "norm" not in name:
+                torch.nn.init.normal_(parameter, std=0.3)
     return model

@@ -22,6 +22,7 @@ from rich.table import Table
 from texts import segments
 
 from haltung.serving.engine import Settings, open_engine
+from haltung.serving.requests import as_segments
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     documents = segments(options.documents)
     pairs = [pair(document) for document in documents]
     sides: dict[str, Callable[[], object]] = {
-        f"haltung, {engine.choice.graph}": lambda: list(engine.groups(documents)),
+        f"haltung, {engine.choice.graph}": lambda: list(engine.groups(engine.units(as_segments(documents)))),
         "pipeline, batch 1": lambda: pipe(pairs, truncation=True, max_length=128, batch_size=1),
         "pipeline, batch 32": lambda: pipe(pairs, truncation=True, max_length=128, batch_size=32),
     }

@@ -1,5 +1,5 @@
 """A model of articles as a run: trained, evaluated, asked and loaded by the commands that a person
-uses, and refused where it can't go yet.
+uses, from the training to the promotion of its exported bundle.
 """
 
 from __future__ import annotations
@@ -147,18 +147,52 @@ def test_masked_names_are_read_among_their_neighbours(home: Path) -> None:
         assert after[0] != texts[0]
 
 
-def test_export_of_a_model_of_articles_is_refused_at_once(home: Path, tmp_path: Path) -> None:
-    """One sentence that says what to use instead, whatever is missing besides; nothing is prepared
-    or written.
-    """
-    others = ("corpus=jsonl", "corpus.reader.path=nowhere.jsonl", "corpus.labels=scheme.yaml", "corpus.name=other")
-    for words in (("run=tiny-1",), ("run=tiny-1", *others), (f"bundle={_folder(home)}",), (f"bundle={_folder(home)}", *others)):
-        done = run_here("export", *words, f"to={tmp_path / 'b'}", cwd=home)
-        assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
-        assert "is a model of whole articles (model=article), for which there is no export yet" in done.stderr
-        assert "haltung predict, evaluate and events" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-    assert not (home / "data/prepared/other").exists()
+@pytest.fixture(scope="module")
+def exported(home: Path) -> Path:
+    """The exported bundle of the run, with all formats, registered."""
+    done = run_here("export", "run=tiny-1", "to=bundle", "int8=true", "register=true", cwd=home)
+    # int8 may be refused: a model that tiny loses more than a large one.
+    assert done.returncode in (0, 1), done.stderr
+    assert "registered as haltung version 2" in done.stdout
+    return home / "bundle"
+
+
+def test_a_run_of_articles_is_exported_and_verifies(home: Path, exported: Path) -> None:
+    """Every format was compared with the model on dev, or says why it was refused."""
+    description = json.loads((exported / "haltung.json").read_text(encoding="utf-8"))
+    assert {"fp32", "fp16"} <= {*description["formats"]}
+    assert "int8" in {*description["formats"], *description["refused"]}
+    assert description["formats"]["fp32"]["largest_difference"] < 1e-4
+    done = run_here("verify", f"bundle={exported}", cwd=home)
+    assert (done.returncode, "is as it was exported" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_the_exported_bundle_predicts_as_the_run(home: Path, exported: Path) -> None:
+    """By `haltung predict`, from its weights, and by the graph that `haltung events` runs."""
+    rows = [*tiny.articles(2, seed=5), Segment("lone", "Chile warnt Peru .")]
+    expected = {one.id: one for one in _model(home).predict(rows, precision="fp32")}
+    for one in bundle.load(exported, graph=True).predict(rows):
+        assert one.labels == expected[one.id].labels
+        for task, values in one.probabilities.items():
+            assert values == pytest.approx(expected[one.id].probabilities[task], abs=1e-4)
+
+
+def test_a_registered_export_of_articles_reads_them_in_mlflow(home: Path, exported: Path) -> None:
+    """Without torch and this project, by the client that it carries."""
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{home / 'experiments' / 'mlflow.db'}")
+    try:
+        loaded = mlflow.pyfunc.load_model("models:/haltung/2")
+    finally:
+        mlflow.set_tracking_uri(None)
+    segments = [*tiny.articles(2, seed=5), Segment("lone", "Chile warnt Peru .")]
+    frame = pd.DataFrame([_row(segment) for segment in segments])
+    expected = {one.id: one.probabilities for one in _model(home).predict(segments, precision="fp32")}
+    answers = loaded.predict(frame)
+    for name, probabilities in zip(answers["id"], answers["probabilities"], strict=True):
+        for task, values in json.loads(probabilities).items():
+            assert values == pytest.approx(expected[name][task], abs=1e-4)
 
 
 @pytest.mark.parametrize("words", [("verify",), ("serve", "port=0")])
@@ -169,11 +203,11 @@ def test_what_needs_an_exported_bundle_refuses_one_of_articles(home: Path, words
     assert "not exported" in done.stderr
 
 
-def test_a_run_of_articles_cannot_be_promoted(home: Path) -> None:
-    """It has no exported version."""
+def test_a_run_of_articles_is_promoted_by_its_exported_version(home: Path, exported: Path) -> None:
+    """As any other."""
     done = run_here("promote", "run=tiny-1", "alias=champion", cwd=home)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "has no exported version" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "haltung version 2" in done.stdout
 
 
 def test_events_reads_the_sentences_of_an_article_together(home: Path) -> None:

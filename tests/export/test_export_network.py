@@ -115,16 +115,17 @@ def test_any_batch_and_any_lengths_are_taken(model: NeuralModel, client: Classif
 def test_padding_changes_nothing(client: Classifier, folder: Path) -> None:
     """The same row with and without a long neighbour, in the graph itself."""
     run = sessions.load(Graph("onnxruntime", "fp32", folder / "onnx" / "model.fp32.onnx"))
-    encoded = client.encode(parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta . " * 5)]))
-    alone = run(client.feeds({view: rows[:1] for view, rows in encoded.items()}))
-    beside = run(client.feeds(encoded))
-    assert all(np.abs(values[0] - beside[task][0]).max() < 1e-6 for task, values in alone.items())
+    segments = parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta . " * 5)])
+    ((_, feeds),) = client.batches(segments[:1])
+    ((rows, both),) = client.batches(segments)
+    alone, beside = run(feeds), run(both)
+    assert all(np.abs(values[0] - beside[task][rows.index(0)]).max() < 1e-6 for task, values in alone.items())
 
 
 def test_what_stands_in_padding_is_not_read(client: Classifier, folder: Path) -> None:
     """Other ids where the mask is 0 give the same answer."""
     run = sessions.load(Graph("onnxruntime", "fp32", folder / "onnx" / "model.fp32.onnx"))
-    feeds = client.feeds(client.encode(parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta .")])))
+    ((_, feeds),) = client.batches(parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta .")]))
     other = {**feeds}
     for view in client.views:
         ids, mask = feeds[f"{view}.input_ids"], feeds[f"{view}.attention_mask"]

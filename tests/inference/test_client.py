@@ -28,7 +28,7 @@ from nasty_sentences import sentences
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module", params=["bert", "linear"])
+@pytest.fixture(scope="module", params=["bert", "linear", "article"])
 def pair(request: pytest.FixtureRequest, client_bundle: Callable[[str], tuple[Model, Path]]) -> tuple[Model, Classifier]:
     """A model, and the client of its exported bundle."""
     model, folder = client_bundle(request.param)
@@ -186,7 +186,8 @@ def test_a_missing_library_is_an_error_with_its_installation(bundle: Path, monke
 def test_a_classifier_without_a_graph_makes_inputs_only(bundle: Path) -> None:
     """A server runs the graph by other means."""
     classifier = Classifier(bundle, format=None)
-    assert classifier.feeds(classifier.encode(["Ja"]))
+    ((rows, feeds),) = classifier.batches(["Ja"])
+    assert (rows, list(feeds)) == ([0], ["numbers", "counts"])
     with pytest.raises(BundleError, match="so it has no graph"):
         classifier.classify(["Ja"])
 

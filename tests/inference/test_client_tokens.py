@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from haltung.encoders import embedded
 from haltung.encoders.tokens import READS, encode
-from haltung.inference.client import Classifier, EncodedSegment
+from haltung.inference.client import Classifier, Row
 from haltung.records import Segment
 from nasty_sentences import sentences
 
@@ -51,11 +51,11 @@ def unloaded(folder: Path, tokenizer: Path, specials: dict[str, Any], views: lis
     return Classifier(folder, format=None)
 
 
-def _plain(row: EncodedSegment) -> tuple[list[int], ...]:
+def _plain(row: Row) -> tuple[list[int], ...]:
     """Ids, own and types of a row; an encoder without types has a type of 0 throughout."""
-    ids = row.columns["input_ids"]
-    assert row.columns["attention_mask"] == [1] * len(ids)
-    return ids, row.columns["own_mask"], row.columns.get("token_type_ids", [0] * len(ids))
+    ids = row["input_ids"]
+    assert row["attention_mask"] == [1] * len(ids)
+    return ids, row["own_mask"], row.get("token_type_ids", [0] * len(ids))
 
 
 @pytest.mark.parametrize(("max_length", "prefix"), [(8, ""), (9, "query: "), (24, "query: "), (128, "")])
@@ -84,7 +84,7 @@ def test_a_text_of_100_kilobytes_is_cut_as_in_the_training(tokenizer: tuple[Path
     long = "Chile warnt die Marine in Peru . \U0001f9fb " * 2600
     segments = [Segment("a", long, context="Ja ."), Segment("b", "Ja .", context=long), Segment("c", "Ja .", context="Nein .", target=long)]
     found = client.encode([{"text": one.text, "context": one.context, "target": one.target} for one in segments])
-    assert {view: [row.columns["input_ids"] for row in rows] for view, rows in found.items()} == {
+    assert {view: [row["input_ids"] for row in rows] for view, rows in found.items()} == {
         view: [row.ids for row in encode(segments, ours, view, 128, "query: ")] for view in READS
     }
 
@@ -92,19 +92,20 @@ def test_a_text_of_100_kilobytes_is_cut_as_in_the_training(tokenizer: tuple[Path
 def test_feeds_are_padded_on_the_right(bert: Path, tmp_path: Path) -> None:
     """With the bundle's pad, and masks of 0 there; one view needs no name before its inputs."""
     client = unloaded(tmp_path / "bundle", bert, BERT | {"pad": 7}, ["context"], 16, "")
-    feeds = client.feeds(client.encode(["Chile .", {"text": "Peru .", "context": "Chile warnt Peru ."}]))
+    ((rows, feeds),) = client.batches(["Chile .", {"text": "Peru .", "context": "Chile warnt Peru ."}])
+    assert rows == [1, 0]  # the longest first
     assert list(feeds) == ["input_ids", "attention_mask", "own_mask", "token_type_ids"]
     assert {values.dtype.name for values in feeds.values()} == {"int64"}
-    ids, mask, own, types = (values[0].tolist() for values in feeds.values())
+    ids, mask, own, types = (values[1].tolist() for values in feeds.values())
     assert ids[4:] == [7] * (len(ids) - 4)
     assert (mask, own) == ([1] * 4 + [0] * (len(ids) - 4), [0, 1, 1, 0] + [0] * (len(ids) - 4))
     assert not any(types)
-    assert feeds["token_type_ids"][1].tolist() == [0] * 6 + [1] * 3
+    assert feeds["token_type_ids"][0].tolist() == [0] * 6 + [1] * 3
 
 
 def test_each_of_several_views_has_inputs_of_its_own(bert: Path, tmp_path: Path) -> None:
     """Named by the view and a dot."""
     client = unloaded(tmp_path / "bundle", bert, BERT, ["text", "target+context"], 16, "")
-    feeds = client.feeds(client.encode(["Chile ."]))
+    ((_, feeds),) = client.batches(["Chile ."])
     names = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
     assert list(feeds) == [f"{view}.{name}" for view in ("text", "target+context") for name in names]

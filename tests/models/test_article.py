@@ -31,8 +31,8 @@ from haltung.errors import UserError
 from haltung.inference.client import pack
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build
-from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.article_network import ArticleNetwork, Packed, means
+from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.network import collate, hidden_states, pool
 from haltung.models.neural import first_position
 from haltung.models.spec import ArticleSpec

@@ -50,12 +50,18 @@ class _Work:
             yield part, [2 * items[place] for place in part]
 
 
+def _size(item: Any) -> tuple[int, int]:
+    """Texts and tokens; a tuple is an item of several texts."""
+    texts = len(item) if isinstance(item, tuple) else 1
+    return texts, 10 * texts
+
+
 def _run(test: Callable[[Batcher, _Work, _Metrics], Awaitable[None]], **sizes: Any) -> None:
     async def main() -> None:
         work, metrics = _Work(), _Metrics()
         limits = QueueLimits(**({"texts": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes))
         with ThreadPoolExecutor(1) as thread:
-            batcher = Batcher(work, lambda item: 10, limits, metrics, thread)
+            batcher = Batcher(work, _size, limits, metrics, thread)
             await asyncio.wait_for(test(batcher, work, metrics), 30)
             work.go.set()
             await asyncio.wait_for(batcher.close(), 30)
@@ -103,6 +109,25 @@ def test_a_batch_has_so_many_texts_and_tokens_at_most() -> None:
         assert max(texts for texts, _ in metrics.batches) == 5
 
     _run(test, tokens=50)
+
+
+def test_an_item_of_several_texts_is_never_torn_and_counts_as_so_many() -> None:
+    """Also where it alone is above the limit of a batch; others have their turn between."""
+
+    async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
+        first = asyncio.create_task(batcher.submit([0]))
+        await asyncio.sleep(0.05)  # is with the worker, which waits
+        articles = asyncio.create_task(batcher.submit([(1,) * 40, (2,) * 12, (3,) * 3]))
+        small = asyncio.create_task(batcher.submit([7, 8]))
+        await asyncio.sleep(0)
+        assert metrics.texts == 57
+        work.go.set()
+        assert await articles == [(1,) * 80, (2,) * 24, (3,) * 6]
+        assert (await first, await small) == ([0], [14, 16])
+        assert work.given == [[0], [(1,) * 40], [7, 8, (2,) * 12, (3,) * 3]]
+        assert [texts for texts, _ in metrics.batches] == [1, 40, 17]
+
+    _run(test)
 
 
 def test_a_full_queue_says_when_to_come_again() -> None:

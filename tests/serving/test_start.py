@@ -16,6 +16,7 @@ import pytest
 import exported
 from haltung.errors import UserError
 from haltung.inference.client import Classifier
+from haltung.records import Segment
 from haltung.serving import engine as serving_engine
 from haltung.serving.engine import Engine, Settings, cores, open_engine, secret
 from served import served
@@ -39,7 +40,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _answers(engine: Engine, texts: list[dict[str, str]]) -> dict[int, Any]:
-    return {place: one for places, found in engine.groups(texts) for place, one in zip(places, found, strict=True)}
+    units = engine.units([Segment("", one["text"], context=one["context"]) for one in texts])
+    return {place: one.probabilities for places, found in engine.groups(units) for place, one in zip(places, found, strict=True)}
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
@@ -52,7 +54,7 @@ def test_each_runtime_answers_as_the_client_does(bundle: Path, runtime: str) -> 
     expected = Classifier(bundle).probabilities(texts)
     for task, values in expected.items():
         for row, line in enumerate(values):
-            assert found[row][task] == pytest.approx(line, abs=1e-5)
+            assert found[row][task][0] == pytest.approx(line, abs=1e-5)
 
 
 def test_the_faster_runtime_is_found_once_for_a_machine(bundle: Path, cache: Path) -> None:

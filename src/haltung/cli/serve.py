@@ -21,7 +21,6 @@ class ServeOptions:
     """The keys of the command."""
 
     bundle: str | None
-    dyads: str | None
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
     runtime: Literal["auto", "onnxruntime", "openvino"]
@@ -53,6 +52,5 @@ def run(request: Request) -> None:
         raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
     from haltung.serving.engine import Settings, secret
 
-    others = {name: value for name, value in vars(options).items() if name not in ("bundle", "dyads", "origins", "key_file")}
-    dyads = Path(options.dyads) if options.dyads else None
-    serve(Settings(Path(options.bundle), dyads=dyads, origins=tuple(options.origins), key=secret(options.key_file), **others))
+    others = {name: value for name, value in vars(options).items() if name not in ("bundle", "origins", "key_file")}
+    serve(Settings(Path(options.bundle), origins=tuple(options.origins), key=secret(options.key_file), **others))

@@ -112,7 +112,7 @@ def entry(folder: Path, name: str) -> dict[str, Any]:
 def compare(
     reference: ScoredSplit, expected_sides: Mapping[str, np.ndarray], predicted: Sequence[Prediction], seconds: float
 ) -> FormatComparison:
-    """Compare a format's predictions with those of the model, and its ``sides`` with the model's."""
+    """Compare a format's predictions with those of the model, and their ``sides``."""
     probabilities, found = golden.expected(predicted, reference.scheme), sides(predicted)
     scored = dataclasses.replace(reference, probabilities=probabilities)
     flips = {side: float((found[side].argmax(axis=1) != values.argmax(axis=1)).mean()) for side, values in expected_sides.items()}

@@ -87,8 +87,9 @@ def read(folder: Path, scheme: Scheme) -> list[Golden]:
 
 
 def _segment(row: Mapping[str, Any]) -> Segment:
+    text, context, target, article, headline = (str(row.get(name, "")) for name in _FIELDS[:-1])
     position = None if row.get("position") is None else int(row["position"])
-    return Segment(str(row["id"]), str(row["text"]), **{name: str(row.get(name, "")) for name in _FIELDS[1:-1]}, position=position)
+    return Segment(str(row["id"]), text, context=context, target=target, article=article, headline=headline, position=position)
 
 
 def expected(answers: Sequence[Golden | Prediction], scheme: Scheme) -> dict[str, np.ndarray]:

@@ -128,7 +128,7 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _position(value: str, number: int) -> int | None:
     """Return a whole number, which pandas may have made a float of, or None for ""."""
-    if not re.fullmatch(r"(-?\d+(\.0*)?)?", value):
+    if not re.fullmatch(r"(\d+(\.0*)?)?", value):
         raise _refused(f"row {number} of the input: position is '{value:.40}'; expected a whole number")
     return int(float(value)) if value else None
 

@@ -86,6 +86,8 @@ class Classifier:
             if self.kind not in ("tokens", "articles", "ngrams"):
                 raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
             self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(self.folder, inputs, self.views)
+            names = ("window", "first_position", "packed_width") if self.kind == "articles" else ()
+            self._window, self._first, self._width = [inputs[name] for name in names] or [0, 0, 0]
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
         self.run: Run | None = None if format is None else session(self.file(format), threads)
@@ -117,10 +119,10 @@ class Classifier:
         parts = _parts(segments, self.kind)
         units: list[list[tuple[int | None, dict[str, Any]]]] = [[pair] for pair in enumerate(parts)]
         if self.kind == "articles":
-            size, groups = self.description["input"]["window"], grouped([tuple(part[name] for name in _PLACE) for part in parts])
+            groups = grouped([tuple(part[name] for name in _PLACE) for part in parts])
             units = [
-                [*([(None, {"text": before})] if before else []), *((row, parts[row]) for row in rows[start : start + size])]
-                for before, rows in groups for start in range(0, len(rows), size)
+                [*([(None, {"text": before})] if before else []), *((row, parts[row]) for row in rows[start : start + self._window])]
+                for before, rows in groups for start in range(0, len(rows), self._window)
             ]  # fmt: skip
         texts = [part for unit in units for _, part in unit]
         encoded = zip(*(self.reader.rows(view, texts) for view in self.views), strict=True)
@@ -132,7 +134,7 @@ class Classifier:
     def _feeds(self, units: Sequence[Unit]) -> dict[str, np.ndarray]:
         inputs, texts = self.description["input"], [rows for unit in units for _, rows in unit]
         if self.kind == "articles":
-            feeds, _ = pack([rows[0] for rows in texts], inputs["pad"], inputs["first_position"], inputs["packed_width"])
+            feeds, _ = pack([rows[0] for rows in texts], inputs["pad"], self._first, self._width)
             return {**feeds, **places([[number for number, _ in unit] for unit in units])}
         feeds = {}
         for view, rows in zip(self.views, zip(*texts, strict=True), strict=True):
@@ -364,7 +366,7 @@ def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[st
 
 
 def places(units: Sequence[Sequence[int | None]]) -> dict[str, np.ndarray]:
-    """Return the inputs ``place`` and ``kind`` of units of segments' numbers, None for a headline."""
+    """Return the inputs ``place`` and ``kind``, given segments' numbers, None for a headline."""
     kind = np.full((len(units), max(map(len, units))), -1)
     for number, rows in enumerate(units):
         kind[number, : len(rows)] = [int(row is not None) for row in rows]

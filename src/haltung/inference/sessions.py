@@ -144,14 +144,14 @@ def _milliseconds(run: Run, trials: Sequence[Feeds], seconds: float) -> float:
     """Return the mean over the inputs of the median time for a text."""
     means = []
     for feeds in trials:
-        run(feeds)  # the first run of a shape prepares it
+        texts = len(next(iter(run(feeds).values())))  # the first run of a shape prepares it
         times: list[float] = []
         end = time.perf_counter() + seconds / len(trials)
         while not times or time.perf_counter() < end:
             began = time.perf_counter()
             run(feeds)
             times.append(time.perf_counter() - began)
-        means.append(1000 * statistics.median(times) / len(next(iter(feeds.values()))))
+        means.append(1000 * statistics.median(times) / texts)
     return statistics.fmean(means)
 
 

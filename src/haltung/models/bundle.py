@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +23,7 @@ from haltung.files import atomic_folder
 from haltung.inference import sessions
 from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, pack, places
 from haltung.inference.sessions import Graph, is_installed
-from haltung.labels import STANCE, parse
+from haltung.labels import STANCE, Scheme, parse
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.predictor import Model, Predictor, predictions
@@ -53,26 +53,55 @@ class UnitAnswer(NamedTuple):
     actors: Sequence[tuple[ActorAnswer, ...]]
 
 
+class Collected:
+    """The answers of units in the order of segments: float64 ``[segments, labels]``, and actors."""
+
+    def __init__(self, scheme: Scheme, count: int) -> None:
+        """Make room for so many segments."""
+        self.scheme, self.actors = scheme, list[tuple[ActorAnswer, ...]]([()] * count)
+        self.probabilities = {task.name: np.zeros((count, len(task))) for task in scheme}
+
+    def add(self, read: Sequence[Unit], answers: Sequence[UnitAnswer]) -> Collected:
+        """Add what was said of some units, and return itself."""
+        for unit, answer in zip(read, answers, strict=True):
+            rows = [row for row in unit.rows if row is not None]
+            for task, values in self.probabilities.items():
+                values[rows] = answer.probabilities[task]
+            for row, found in zip(rows, answer.actors, strict=True):
+                self.actors[row] = found
+        return self
+
+    def predictions(self, ids: Sequence[str]) -> list[Prediction]:
+        """Return a prediction for each segment's id."""
+        plain = predictions(ids, self.probabilities, self.scheme)
+        return [replace(one, actors=found) for one, found in zip(plain, self.actors, strict=True)]
+
+
 class ExportedModel(Predictor):
     """An exported bundle whose graph is run by ONNX Runtime or OpenVINO; torch is not needed."""
 
-    def __init__(self, folder: Path, graph: Graph, run: Run | None = None) -> None:
-        """Load a graph; ``UserError`` if it or the bundle is broken, or the runtime is missing."""
+    def __init__(self, bundle: Path | Classifier, graph: Graph, run: Run | None = None) -> None:
+        """Load a graph, unless what runs it is given.
+
+        ``UserError`` is raised if it or the bundle is broken, or the runtime is missing.
+        """
         try:
-            self.classifier = Classifier(folder, format=None)
+            self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         except BundleError as error:
             raise UserError(str(error)) from None
         self.run = run or sessions.load(graph)
-        description = self.classifier.description
+        folder, description = self.classifier.folder, self.classifier.description
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
-        # So small a graph gains nothing from a lower precision.
-        self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False)) if description.get("dyads") else None
+        self.finds_dyads = bool(description.get("dyads"))
+        if self.finds_dyads:
+            # So small a graph gains nothing from a lower precision.
+            self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False))
 
     @cached_property
     def actors(self) -> Actors | None:
         """The tables that name actors, if the model finds dyads; others can be set."""
-        return Actors.load() if self._score_actors else None
+        return Actors.load() if self.finds_dyads else None
 
     @property
     def reads_articles(self) -> bool:
@@ -81,17 +110,15 @@ class ExportedModel(Predictor):
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
-        return self._collected(segments, self.units(segments), progress)[0]
+        return self._collected(segments, self.units(segments), progress).probabilities
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
         """Return a prediction for each segment, in order, with its actors if the model finds dyads.
 
         ``stances`` are the true ones of the segments, if they are known, to seek the actors of.
         """
-        read = self.units(segments, self.actors if self._score_actors else None)
-        probabilities, actors = self._collected(segments, read, progress, stances)
-        plain = predictions([segment.id for segment in segments], probabilities, self.scheme)
-        return [replace(one, actors=found) for one, found in zip(plain, actors, strict=True)]
+        read = self.units(segments, self.actors if self.finds_dyads else None)
+        return self._collected(segments, read, progress, stances).predictions([segment.id for segment in segments])
 
     def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:
         """Return what the graph reads together: articles, or each segment by itself.
@@ -103,26 +130,27 @@ class ExportedModel(Predictor):
         return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
 
     def answers(
-        self, read: Sequence[Unit], stances: Sequence[str] | None = None, tokens: int = TOKENS_PER_BATCH, similar: float = 0.0
-    ) -> Iterator[tuple[list[int], list[UnitAnswer]]]:
+        self, read: Sequence[Unit], stances: Sequence[str] | None = None, tokens: int = TOKENS_PER_BATCH, similar: float = 0.0,
+        shortest_first: bool = False,
+    ) -> Iterator[tuple[list[int], list[UnitAnswer]]]:  # fmt: skip
         """Yield the numbers of units that went through the graph together, and their answers.
 
-        ``stances`` are as of ``predict``, and ``tokens`` and ``similar`` as of ``batches``.
+        ``stances`` are as of ``predict``, and ``tokens`` and ``similar`` as of ``batches``, whose
+        order ``shortest_first`` turns round.
         """
+        ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if shortest_first else iter
         inputs = self.classifier.description["input"]
         if not self.reads_articles:
             parts = [{name: getattr(unit.sentences[0], name) for name in ("text", "context", "target")} for unit in read]
-            for rows, feeds in self.classifier.batches(parts, tokens, similar):
+            for rows, feeds in ordered(self.classifier.batches(parts, tokens, similar)):
                 values = self.run(feeds)
-                yield [row for row in rows if row is not None], [
-                    UnitAnswer({task: values[task][row : row + 1] for task in self.scheme.names}, [()]) for row in range(len(rows))
-                ]
+                yield rows, [UnitAnswer({task: values[task][n : n + 1] for task in self.scheme.names}, [()]) for n in range(len(rows))]
             return
         sentences = [sentence for unit in read for sentence in unit.sentences]
         tokenizer, view = self.classifier.reader.tokenizer, self.classifier.views[0]
         encoded = iter(encode(sentences, tokenizer, view, inputs["max_length"], inputs["prefix"]))
         of_unit = [list(islice(encoded, len(unit.rows))) for unit in read]
-        for chosen in batches([sum(map(len, one)) for one in of_unit], tokens, similar):
+        for chosen in ordered(batches([sum(map(len, one)) for one in of_unit], tokens, similar)):
             yield chosen, self._read([read[number] for number in chosen], [one for number in chosen for one in of_unit[number]], stances)
 
     def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[UnitAnswer]:
@@ -152,7 +180,6 @@ class ExportedModel(Predictor):
         counts = np.bincount(candidates.mention, minlength=len(sums)).clip(min=1).astype(np.float32)
         mentions = (sums / counts[:, None]).reshape(len(candidates.sentence), -1)
         feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": candidates.cues}
-        assert self._score_actors is not None
         return np.exp(self._score_actors({**feeds, "sentence": candidates.sentence, "slot": candidates.slot})["sides"])
 
     def _certain(self, stances: Sequence[str]) -> np.ndarray:
@@ -161,21 +188,15 @@ class ExportedModel(Predictor):
 
     def _collected(
         self, segments: Sequence[Segment], read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None
-    ) -> tuple[dict[str, np.ndarray], list[tuple[ActorAnswer, ...]]]:
+    ) -> Collected:
         from tqdm import tqdm
 
-        out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
-        actors: list[tuple[ActorAnswer, ...]] = [()] * len(segments)
+        out = Collected(self.scheme, len(segments))
         with tqdm(total=len(segments), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
             for numbers, answers in self.answers(read, stances):
-                for number, answer in zip(numbers, answers, strict=True):
-                    rows = [row for row in read[number].rows if row is not None]
-                    for task, values in out.items():
-                        values[rows] = answer.probabilities[task]
-                    for row, found in zip(rows, answer.actors, strict=True):
-                        actors[row] = found
-                    bar.update(len(rows))
-        return out, actors
+                out.add([read[number] for number in numbers], answers)
+                bar.update(sum(read[number].labelled for number in numbers))
+        return out
 
 
 def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:

@@ -28,6 +28,7 @@ class Heads(nn.ModuleDict):
     """A ModuleDict that takes any name; the plain one refuses ``type`` and ``values``."""
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a module under any name."""
         if module is not None:
             self._modules[name] = module
 

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,21 +17,14 @@ import numpy as np
 
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
-from haltung.inference.client import BundleError, Classifier, batches
+from haltung.inference.client import BundleError, Classifier
 from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, installed_runtimes, load
-from haltung.labels import parse
-from haltung.models.calibration import Calibration
-from haltung.models.predictor import Predictor
+from haltung.models.bundle import ExportedModel, UnitAnswer
+from haltung.models.units import Unit
 from haltung.records import Segment
 
 # The key can come from the environment, so that no list of processes shows it.
 KEY_VARIABLE = "HALTUNG_API_KEY"
-
-# A text as a caller gave it: text, context, target.
-Part = Mapping[str, str]
-
-# Each task's probabilities for one text, [labels].
-Probabilities = Mapping[str, np.ndarray]
 
 # The fastest format first; those that the export has refused are not in the bundle.
 _FASTEST = ("int8", "bf16", "fp32")
@@ -67,11 +60,10 @@ class Settings:
     batch waits for company where there was some before. ``timeout`` is in seconds, from the last
     byte of a request to its answer; ``drain`` how long a stopping server still answers new callers
     that it stops. ``origins`` are the web pages of other hosts that may send requests from a
-    browser. ``dyads`` is a bundle of a dyad model for ``POST /events``; None: word order decides.
+    browser.
     """
 
     bundle: Path
-    dyads: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     runtime: str = "auto"
@@ -142,37 +134,23 @@ def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
         return None
 
 
-class Engine(Predictor):
+class Engine(ExportedModel):
     """A bundle whose graph runs on the chosen runtime; to be called from one thread only.
 
-    At most ``tokens``, padding included, go through the graph together.
+    At most ``tokens``, padding included, go through the graph together, or those of one article.
     """
 
     def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
-        self.classifier, self.choice, self._tokens = classifier, choice, tokens
-        self.scheme = parse(classifier.description["scheme"], source=str(classifier.folder / "haltung.json"))
-        self.calibration = Calibration.from_dict(classifier.description.get("calibration", {}))
+        self.choice, self._tokens = choice, tokens
+        super().__init__(classifier, choice.graph, lambda feeds, *asked: choice.run(self._fewer_shapes(feeds), *asked))
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
-        out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
-        for indices, rows in self.groups(as_parts(segments)):
-            for index, row in zip(indices, rows, strict=True):
-                for task, values in out.items():
-                    values[index] = row[task]
-        return out
+    def groups(self, read: Sequence[Unit]) -> Iterator[tuple[list[int], list[UnitAnswer]]]:
+        """Yield the numbers of units of similar length, and their answers.
 
-    def groups(self, parts: Sequence[Part]) -> Iterator[tuple[list[int], list[Probabilities]]]:
-        """Yield groups of texts of similar length: their indices, and the probabilities of each.
-
-        The shortest come first, so that their callers need not wait for the long ones.
+        The shortest come first, so that their callers need not wait for the long ones. Sentences of
+        articles leave no padding, of whatever length they are.
         """
-        encoded = self.classifier.encode(parts)
-        lengths = [sum(len(row) for row in rows) for rows in zip(*encoded.values(), strict=True)]
-        for indices in reversed(list(batches(lengths, self._tokens, similar=_SIMILAR))):
-            feeds = self.classifier.feeds({view: [rows[index] for index in indices] for view, rows in encoded.items()})
-            values = self.choice.run(self._fewer_shapes(feeds))
-            yield indices, [{task: rows[row] for task, rows in values.items()} for row in range(len(indices))]
+        return self.answers(read, tokens=self._tokens, similar=0.0 if self.reads_articles else _SIMILAR, shortest_first=True)
 
     def _fewer_shapes(self, feeds: Feeds) -> Feeds:
         """Return the inputs, for OpenVINO padded to a multiple of ``_STEP`` or ``max_length``."""
@@ -186,16 +164,14 @@ class Engine(Predictor):
         # Where the mask is 0 any id will do.
         return {name: np.pad(values, ((0, 0), (0, missing(values.shape[1])))) for name, values in feeds.items()}
 
-    def estimate(self, part: Part) -> int:
-        """Return about how many tokens a text has; German news has four characters to a token."""
-        characters = sum(len(part.get(name, "")) for name in ("text", "context", "target"))
+    def size(self, unit: Unit) -> tuple[int, int]:
+        """Return how many texts a unit labels, and about how many tokens it has.
+
+        German news has four characters to a token.
+        """
         longest = int(self.classifier.description["input"].get("max_length", _MAX_TOKENS))
-        return min(longest, 8 + characters // 4) * len(self.classifier.views)
-
-
-def as_parts(segments: Sequence[Segment]) -> list[dict[str, str]]:
-    """Return what a classifier reads of segments."""
-    return [{"text": one.text, "context": one.context, "target": one.target} for one in segments]
+        characters = [len(one.text) + len(one.target) + (0 if self.reads_articles else len(one.context)) for one in unit.sentences]
+        return unit.labelled, sum(min(longest, 8 + count // 4) for count in characters) * len(self.classifier.views)
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -218,7 +194,7 @@ def open_engine(settings: Settings) -> Engine:
     choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _fastest(graphs, classifier)
     engine = Engine(classifier, choice, settings.tokens)
     # The first run prepares the graph; no caller has to wait for that.
-    list(engine.groups([{"text": _SENTENCE, "context": _BEFORE}]))
+    list(engine.groups(engine.units([Segment("", _SENTENCE, context=_BEFORE)])))
     return engine
 
 
@@ -244,8 +220,8 @@ def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
         milliseconds = {str(graph): float(stored[str(graph)]) for graph in graphs}
     except (OSError, ValueError, KeyError, TypeError):
         # There was no earlier start, or what it left can't be read.
-        part = {"text": _SENTENCE, "context": _BEFORE, "target": ""}
-        choice = fastest(graphs, [classifier.feeds(classifier.encode([part] * count)) for count in (1, 4)], _TRIAL)
+        trials = [next(classifier.batches([{"text": _SENTENCE, "context": _BEFORE}] * count))[1] for count in (1, 4)]
+        choice = fastest(graphs, trials, _TRIAL)
         # In a file system that can't be written to each start tries anew.
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)

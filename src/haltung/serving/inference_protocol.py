@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, Response
 
 from haltung import __version__
-from haltung.serving.requests import FIELDS, JsonRequest, JsonRoute, Limits, parse
+from haltung.serving.requests import FIELDS, JsonRequest, JsonRoute, Limits, as_segments, parse
 from haltung.serving.responses import REFUSALS, errors
 from haltung.serving.service import Service
 
@@ -192,7 +192,7 @@ async def _infer(service: Service, limits: Limits, body: InferenceRequest, rest:
     for number, part in enumerate(parts):
         if not part["text"].strip():
             raise HTTPException(422, f"text {number} is empty; leave it out")
-    probabilities = await service.probabilities(parts)
+    probabilities = await service.probabilities(as_segments(parts))
     rows = service.engine.classifier.predictions(parts, probabilities)
     outputs: dict[str, np.ndarray | list[str]] = {}
     for task, values in probabilities.items():

@@ -3,6 +3,9 @@
 A thread does the work, batch after batch, on all cores. Texts that arrive meanwhile wait, and the
 next batch takes a few of each request in turn. A timed wait is rarely needed: only where the last
 batch had more requests than wait now, since its callers may send the next ones at once.
+
+What waits are items of one or several texts, such as the sentences of an article, which no batch
+tears apart.
 """
 
 from __future__ import annotations
@@ -51,28 +54,34 @@ class QueueLimits:
     wait: float
 
 
-# Takes texts, and yields indices of them with their results, as they come.
+# Takes items, and yields indices of them with their results, as they come.
 Work = Callable[[Sequence[Any]], Iterable[tuple[Sequence[int], Sequence[Any]]]]
 
 
 @dataclass(eq=False)
 class _Call:
     items: Sequence[Any]
+    sizes: Sequence[tuple[int, int]]
     answer: asyncio.Future[list[Any]]
     results: list[Any]
     missing: int
     begun: int = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many of its texts are in no batch yet."""
+        return sum(texts for texts, _ in self.sizes[self.begun :])
+
 
 class Batcher:
     """Collects the texts of concurrent requests; needs a running event loop.
 
-    ``work`` runs in ``thread``, an executor with one thread that several batchers can share;
-    ``tokens`` estimates the tokens of one text.
+    ``work`` runs in ``thread``, an executor with one thread; ``size`` counts the texts of an item,
+    and about how many tokens they have. A batch may exceed its limits by its last item.
     """
 
-    def __init__(self, work: Work, tokens: Callable[[Any], int], limits: QueueLimits, metrics: Metrics, thread: Executor) -> None:
-        self._work, self._tokens, self._limits, self._metrics, self._thread = work, tokens, limits, metrics, thread
+    def __init__(self, work: Work, size: Callable[[Any], tuple[int, int]], limits: QueueLimits, metrics: Metrics, thread: Executor) -> None:
+        self._work, self._size, self._limits, self._metrics, self._thread = work, size, limits, metrics, thread
         self._waiting: deque[_Call] = deque()
         self._open: set[_Call] = set()
         self._texts = self._company = 0
@@ -89,13 +98,13 @@ class Batcher:
             raise QueueClosed
         if not items:
             return []
-        if self._texts + len(items) > self._limits.queue:
+        call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items), missing=len(items))
+        if self._texts + call.waiting > self._limits.queue:
             raise QueueFull(min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1)
-        call = _Call(items, self._loop.create_future(), [None] * len(items), missing=len(items))
         self._waiting.append(call)
         self._open.add(call)
         self._idle.clear()
-        self._count(len(items))
+        self._count(call.waiting)
         self._arrived.set()
         try:
             return await call.answer
@@ -104,7 +113,7 @@ class Batcher:
             self._open.discard(call)
             if call in self._waiting:
                 self._waiting.remove(call)
-                self._count(call.begun - len(items))
+                self._count(-call.waiting)
             if not self._open:
                 self._idle.set()
 
@@ -129,24 +138,24 @@ class Batcher:
             await self._loop.run_in_executor(self._thread, self._run_batch, batch)
             seconds = time.perf_counter() - start
             self._company = len({id(call) for call, _ in batch})
-            self._rate += (len(batch) / seconds - self._rate) * (_NEWEST if self._rate else 1)
-            self._metrics.worked(len(batch), self._company, seconds)
+            count = sum(call.sizes[index][0] for call, index in batch)
+            self._rate += (count / seconds - self._rate) * (_NEWEST if self._rate else 1)
+            self._metrics.worked(count, self._company, seconds)
 
     def _take(self) -> list[tuple[_Call, int]]:
-        """Return the next batch: of each text its call, and its index in it."""
+        """Return the next batch: of each item its call, and its index in it."""
         batch: list[tuple[_Call, int]] = []
-        tokens = 0
-        while self._waiting and len(batch) < self._limits.texts and tokens < self._limits.tokens:
-            call = self._waiting.popleft()
-            for item in call.items[call.begun : call.begun + _TURN]:
-                if len(batch) >= self._limits.texts or tokens >= self._limits.tokens:
-                    break
+        texts = tokens = 0
+        while self._waiting and texts < self._limits.texts and tokens < self._limits.tokens:
+            call, turn = self._waiting.popleft(), 0
+            while call.begun < len(call.items) and turn < _TURN and texts < self._limits.texts and tokens < self._limits.tokens:
+                more, long = call.sizes[call.begun]
+                turn, texts, tokens = turn + more, texts + more, tokens + long
                 batch.append((call, call.begun))
-                tokens += self._tokens(item)
                 call.begun += 1
             if call.begun < len(call.items):
                 self._waiting.append(call)
-        self._count(-len(batch))
+        self._count(-texts)
         return batch
 
     def _run_batch(self, batch: Sequence[tuple[_Call, int]]) -> None:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from starlette.responses import Response
 
 from haltung.errors import listed, nearest
-from haltung.records import well_formed
+from haltung.records import Segment, well_formed
 
 # A text, and what the encoder may read before it; "" where there is none.
 FIELDS = ("text", "context", "target")
@@ -140,6 +140,11 @@ class Limits:
                     name = where.format(number=number, field=field)
                     sentence = f"{name} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts"
                     raise HTTPException(413, sentence)
+
+
+def as_segments(parts: Sequence[Mapping[str, str]]) -> list[Segment]:
+    """Return the texts that a caller sent as segments of no article."""
+    return [Segment("", **{field: part[field] for field in FIELDS if field in part}) for part in parts]  # type: ignore[arg-type]
 
 
 class JsonRequest(Request):

@@ -15,9 +15,8 @@ from haltung.actors.finder import Actors
 from haltung.events import pipeline
 from haltung.events.text.read import Article
 from haltung.models.predictor import abstained
-from haltung.serving.engine import as_parts
 from haltung.serving.metrics import CONTENT_TYPE
-from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, Limits, ManyTexts
+from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, Limits, ManyTexts, as_segments
 from haltung.serving.responses import REFUSALS, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
@@ -40,11 +39,11 @@ def router(service: Service) -> APIRouter:
         parts = [segment.part() for segment in texts.segments] if isinstance(texts, ManyTexts) else [texts.part()]
         limits.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
-        predictions = await service.predict(parts, texts.abstain)
+        predictions = await service.predict(as_segments(parts), [part.get("id") for part in parts], texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
-        "/article", tags=["Labels"], summary="Label every sentence of an article, each read behind headline, lead and the one before",
+        "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
         response_model=answers.article, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def article(body: ArticleRequest) -> Response:
@@ -52,7 +51,7 @@ def router(service: Service) -> APIRouter:
         service.check_abstain(body.abstain)
         parts = await asyncio.to_thread(pipeline.segments_of, _article(body))
         limits.check_count(len(parts.segments))
-        rows = await service.predict(as_parts(parts.segments), body.abstain)
+        rows = await service.predict(parts.segments, [None] * len(parts.segments), body.abstain)
         segments = [
             {"start": sentence.start, "end": sentence.end, "text": segment.text, "context": segment.context, **row}
             for segment, sentence, row in zip(parts.segments, parts.sentences, rows, strict=True)
@@ -110,7 +109,7 @@ def described(service: Service) -> dict[str, Any]:
         "kind": description["kind"],
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
-        "reads": service.engine.classifier.views,
+        "reads": ["article"] if service.engine.reads_articles else service.engine.classifier.views,
         # Whether the model has the stances, and the libraries are installed.
         "events": not service.lacks_stances and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo")),
         "max_length": description["input"].get("max_length"),

@@ -1,4 +1,4 @@
-"""What the routes share: the models of a server in one thread, and their failures as errors."""
+"""What the routes share: the model of a server in its thread, and its failures as HTTP errors."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ import logging
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from fastapi import HTTPException
 
+from haltung.actors.finder import Actors
 from haltung.errors import listed
 from haltung.events import pipeline
 from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.features import MAX_CANDIDATES
-from haltung.events.dyads.model import DyadModel
 from haltung.events.dyads.rules import WordOrder
-from haltung.events.records import ArticleEvents
+from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.inference.client import BundleError
-from haltung.models import predictor
-from haltung.records import Prediction, Segment
-from haltung.serving.engine import Engine, Part, Settings, as_parts, open_engine
+from haltung.models.bundle import Collected
+from haltung.records import Segment
+from haltung.serving.engine import Settings, open_engine
 from haltung.serving.metrics import Metrics
 from haltung.serving.queue import Batcher, QueueClosed, QueueFull, QueueLimits, WorkFailed
 
@@ -32,10 +30,10 @@ log = logging.getLogger("haltung.serving")
 
 
 class Service:
-    """The sentence model and perhaps a dyad model, which take turns in one thread.
+    """A bundle whose graphs work in one thread, batch after batch.
 
     Raises:
-        UserError: a bundle can't be served.
+        UserError: the bundle can't be served.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -44,21 +42,14 @@ class Service:
         # Whether new requests are refused.
         self.stopping = False
         self.engine = open_engine(settings)
-        self._dyad_engine: Engine | None = None
-        self._dyad_model: DyadModel | None = None
-        if settings.dyads is not None:
-            # Answers as in `haltung events`: from the graph in full precision.
-            runtime = self.engine.choice.graph.runtime
-            self._dyad_engine = open_engine(replace(settings, bundle=settings.dyads, runtime=runtime, format="fp32"))
-            self._dyad_model = dyad_model.load(settings.dyads, self._dyad_engine)
-        # One thread for both models: whichever works has all cores, and the other waits.
+        self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else WordOrder()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._batchers: dict[Engine, Batcher] = {}
+        self._batcher: Batcher | None = None
 
     @property
     def ready(self) -> bool:
         """Whether requests are taken."""
-        return bool(self._batchers) and not self.stopping
+        return self._batcher is not None and not self.stopping
 
     @property
     def lacks_stances(self) -> str:
@@ -73,11 +64,8 @@ class Service:
     def start(self) -> None:
         """Take requests from now on; needs the running event loop."""
         settings = self.settings
-        # A dyad model reads a sentence once for each candidate.
-        for engine, queue in ((self.engine, settings.queue), (self._dyad_engine, settings.queue * MAX_CANDIDATES)):
-            if engine is not None:
-                limits = QueueLimits(settings.batch, settings.tokens, queue, settings.wait)
-                self._batchers[engine] = Batcher(engine.groups, engine.estimate, limits, self.metrics, self._thread)
+        limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
+        self._batcher = Batcher(self.engine.groups, self.engine.size, limits, self.metrics, self._thread)
         description, graph = self.engine.classifier.description, self.engine.choice.graph
         facts = {"scheme": description["scheme"]["name"], "runtime": graph.runtime, "format": graph.format}
         self.metrics.serves({name: str(value) for name, value in facts.items()})
@@ -85,9 +73,8 @@ class Service:
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
         self.stopping = True
-        # In the order in which an article goes through them.
-        for batcher in self._batchers.values():
-            await batcher.close()
+        if self._batcher is not None:
+            await self._batcher.close()
         self._thread.shutdown()
 
     def check_abstain(self, precision: float | None) -> None:
@@ -98,38 +85,35 @@ class Service:
             except BundleError as error:
                 raise HTTPException(422, f"abstain: {error}") from None
 
-    async def predict(self, parts: Sequence[Part], abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return the client's prediction for each text; raises as ``probabilities`` does."""
-        return self.engine.classifier.predictions(parts, await self.probabilities(parts), abstain)
+    async def predict(self, segments: Sequence[Segment], ids: Sequence[str | None], abstain: float | None = None) -> list[dict[str, Any]]:
+        """Return the client's prediction for each segment, with the ids that the caller sent.
 
-    async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
-        """Return the events of an article, or raise HTTPException as ``probabilities`` does."""
-        predictions = await self._predictions(self.engine, prepared.segments)
-        article = prepared.labelled(predictions)
-        if self._dyad_model is None or self._dyad_engine is None:
-            dyads = WordOrder().find(article)
-        else:
-            questions = await asyncio.to_thread(self._dyad_model.questions, article)
-            answers = await self._predictions(self._dyad_engine, [segment for one in questions for segment in one.segments])
-            dyads = self._dyad_model.choose(questions, answers, predictions)
-        return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
+        Raises as ``probabilities`` does.
+        """
+        return self.engine.classifier.predictions([{"id": one} for one in ids], await self.probabilities(segments), abstain)
 
-    async def _predictions(self, engine: Engine, segments: Sequence[Segment]) -> list[Prediction]:
-        values = await self.probabilities(as_parts(segments), engine)
-        return predictor.predictions([segment.id for segment in segments], values, engine.scheme)
-
-    async def probabilities(self, parts: Sequence[Part], engine: Engine | None = None) -> dict[str, np.ndarray]:
-        """Return each task's probabilities, float32 ``[texts, labels]``, by the sentence model.
+    async def probabilities(self, segments: Sequence[Segment]) -> dict[str, np.ndarray]:
+        """Return each task's probabilities, ``[segments, labels]``.
 
         Raises:
             HTTPException: 429 where too many texts wait, 503 where the server stops, 500 where the
                 graph fails.
         """
-        engine = engine or self.engine
-        if engine not in self._batchers:
+        return (await self._answers(segments)).probabilities
+
+    async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
+        """Return the events of an article, or raise HTTPException as ``probabilities`` does."""
+        actors = Actors.load() if self.engine.finds_dyads else None
+        predictions = (await self._answers(prepared.segments, actors)).predictions([one.id for one in prepared.segments])
+        dyads = self._finder.find(prepared.labelled(predictions))
+        return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
+
+    async def _answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Collected:
+        if self._batcher is None:
             raise HTTPException(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
+        units = await asyncio.to_thread(self.engine.units, segments, actors) if actors else self.engine.units(segments)
         try:
-            results = await self._batchers[engine].submit(parts)
+            answers = await self._batcher.submit(units)
         except QueueFull as full:
             sentence = f"too many texts are waiting; ask again in {full.seconds} s"
             raise HTTPException(429, sentence, {"retry-after": str(full.seconds)}) from None
@@ -139,7 +123,4 @@ class Service:
             cause = failed.__cause__
             log.error("the graph has failed: %s\n%s", failed, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
             raise HTTPException(500, "the model has failed at these texts; the server's log says where") from None
-        return {
-            task: np.array([one[task] for one in results], np.float32).reshape(-1, len(names))
-            for task, names in engine.classifier.tasks.items()
-        }
+        return Collected(self.engine.scheme, len(segments)).add(units, answers)
