@@ -67,7 +67,20 @@ def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
     model = build(Encoder("tiny", "folder", str(encoder), prefix=prefix), spec, scheme())
     with torch.no_grad():
         for head in model.network.heads.values():
-            head.weight.mul_(20)  # type: ignore[operator, union-attr]
+            head.weight.mul_(20)  # type: ignore[operator]
+    return model
+
+
+def article(encoder: Path) -> Model:
+    """An untrained model of whole articles that reads targets and finds dyads."""
+    import torch
+
+    from haltung.models.article import build
+
+    torch.manual_seed(1)
+    model = build(Encoder("tiny", "folder", str(encoder)), ArticleSpec(reads={"default": "target"}, max_length=48), scheme(), dyads=True)
+    for head in model.network.heads.values():
+        torch.nn.init.normal_(head.weight, std=0.5)  # type: ignore[arg-type]
     return model
 
 
