@@ -30,8 +30,8 @@ from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build, units
-from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.article_network import ArticleNetwork, means, pack
+from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.network import collate, hidden_states, pool
 from haltung.models.neural import first_position
 from haltung.models.spec import ArticleSpec

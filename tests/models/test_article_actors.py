@@ -5,11 +5,10 @@ that it can be learned, and that nothing else plays a part.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,12 +16,12 @@ import tiny
 from haltung.actors.candidates import ITSELF, MAX_CANDIDATES, ROLES
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
-from haltung.models import bundle
 from haltung.labels import parse
+from haltung.models import bundle
 from haltung.models.article import ArticleModel, build, units
 from haltung.models.article_network import SLOTS, ActorHead
 from haltung.models.spec import ArticleSpec
-from haltung.records import Dyad, Prediction, Segment
+from haltung.records import Prediction, Segment
 from haltung.training.finetune import FineTuned, finetune
 from haltung.training.recipe import Training
 
@@ -189,7 +188,14 @@ def test_a_dyads_stance_can_be_given(model: ArticleModel, monkeypatch: pytest.Mo
     rng = random.Random(1)
     stances = [rng.choice(("warning", "support")) for _ in rows]
     plain, given = model.predict(rows), model.predict(rows, stances=stances)
-    assert max(abs(_sides(a)["source"][key] - _sides(b)["source"][key]) for a, b in zip(plain, given, strict=True) for key in _sides(a)["source"]) > 1e-2
+    assert (
+        max(
+            abs(_sides(a)["source"][key] - _sides(b)["source"][key])
+            for a, b in zip(plain, given, strict=True)
+            for key in _sides(a)["source"]
+        )
+        > 1e-2
+    )
     for row, stance, one, without in zip(rows, stances, given, plain, strict=True):
         assert one.labels == without.labels
         assert one.probabilities["stance"] == pytest.approx(without.probabilities["stance"], abs=1e-5)
