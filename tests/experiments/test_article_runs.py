@@ -120,31 +120,30 @@ def test_a_single_text_is_enough(home: Path) -> None:
 
 
 def test_a_run_of_articles_is_evaluated_with_report(home: Path) -> None:
-    """On test, with error analysis, whose mistakes have no word attributions."""
+    """On test, with error analysis."""
     done = run_here("evaluate", "run=tiny-1", "split=test", cwd=home)
     assert done.returncode == 0, done.stderr
     assert find_run(home, "tiny-1").metrics["test/stance_macro_f1"] > 0.8  # type: ignore[attr-defined]
 
 
 def test_masked_names_are_read_among_their_neighbours(home: Path) -> None:
-    """A sentence whose names are masked is predicted in its article, though the others have none to
-    mask and need no new prediction.
-    """
+    """Names are masked and swapped in the whole article at once, which is then read once each."""
     model = _model(home)
-    (first, *_), texts = tiny.articles(1, seed=8), ("Chile warnt Peru .", "Er warnt .", "Sie lobt sie .")
+    (first, *_), texts = tiny.articles(1, seed=8), ("Chile warnt Peru .", "Er warnt .", "Peru lobt sie .")
     rows = [
-        replace(first, id=str(n), text=text, headline="Es geht um den Zoll", position=n, labels={"topic": "economy", "stance": "warning"})
+        replace(first, id=str(n), text=text, headline="Peru und der Zoll", position=n, labels={"topic": "economy", "stance": "warning"})
         for n, text in enumerate(texts)
     ]
-    read: list[list[str]] = []
-    predict = model.probabilities
-    model.probabilities = lambda segments, *more, **others: (read.append([s.text for s in segments]), predict(segments, *more, **others))[1]  # type: ignore[method-assign]
-    scored = score(rows, model.predict(rows), model.scheme)
+    read: list[list[tuple[str, str]]] = []
+    scored, predict = score(rows, model.predict(rows), model.scheme), model.predict
+    model.predict = lambda segments: (read.append([(s.headline, s.text) for s in segments]), predict(segments))[1]  # type: ignore[method-assign, assignment, misc]
     analyse_errors(model, rows, scored, explain=0, draws=20)
-    assert len(read) == 3  # as it is, masked, swapped
-    for after in read[1:]:
-        assert after[1:] == list(texts[1:])
-        assert after[0] != texts[0]
+    masked, swapped = read
+    assert masked == [("Staat A und der Zoll", text) for text in ("Staat B warnt Staat A .", "Er warnt .", "Staat A lobt sie .")]
+    other = swapped[0][0].removesuffix(" und der Zoll")
+    assert other != "Peru"
+    assert [text for _, text in swapped[1:]] == ["Er warnt .", f"{other} lobt sie ."]
+    assert swapped[0][1].endswith(f" warnt {other} .")
 
 
 @pytest.fixture(scope="module")

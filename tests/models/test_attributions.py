@@ -1,9 +1,11 @@
 """Word importances: they add up to what they explain, they stand at the right words, and an
-examination has them.
+examination has them. Of a model of articles also those of headline and neighbours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ import tiny
 from haltung.errors import UserError
 from haltung.evaluation.predictions import score
 from haltung.experiments.evaluate import analyse_errors
-from haltung.models.explain import SpanShare, by_word
+from haltung.models.article import ArticleModel
+from haltung.models.ensemble import EnsembleModel, Member
+from haltung.models.explain import SURROUNDINGS, SpanShare, article, by_word
 from haltung.models.explain.linear import contributions
 from haltung.models.explain.neural import attribute
 from haltung.models.linear import fit
@@ -195,3 +199,93 @@ def test_a_linear_model_is_examined_too() -> None:
     found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), tiny.scheme()), explain=4, draws=50)
     assert found.explained == 4
     assert found.explanation_gap == pytest.approx(0, abs=1e-4)
+
+
+ROWS = [*tiny.articles(1, size=6), *tiny.articles(1, seed=1, size=3)]
+
+
+def _logits(model: ArticleModel, rows: Sequence[Segment], name: str) -> np.ndarray:
+    """The logits of a segment's stances, by themselves of no segment of another article."""
+    number = [row.id for row in rows].index(name)
+    labels = model.scheme["stance"].ids
+    return np.array([article.attribute(model, rows, [number], "stance", [label], exact=True)[0].logit for label in labels])
+
+
+@pytest.mark.parametrize("sequence", ["transformer", "lstm"])
+@pytest.mark.parametrize("reads", ["text", "target"])
+def test_own_words_add_up_among_neighbours(bert: Path, sequence: str, reads: str) -> None:
+    """To the logit less that of padding among the same neighbours; the logit is the model's own."""
+    model = tiny.article_model(bert, sequence=sequence, window=4, reads={"default": reads})
+    rows = [replace(row, target="Malta") for row in ROWS]
+    found = article.attribute(model, rows, [5, 0, 7], "stance", ["warning"] * 3, steps=64, exact=True)
+    for one, number in zip(found, (5, 0, 7), strict=True):
+        size = sum(abs(word.value) for word in one.words)
+        assert size > 0.01
+        assert abs(one.gap) < 0.01 * size
+        words = [(word.part, getattr(rows[number], word.part)[word.start : word.end]) for word in one.words]
+        own = [("text", word) for word in rows[number].text.split()]
+        assert words == own + ([("target", "Malta")] if reads == "target" else [])
+        logits = _logits(model, rows, rows[number].id)
+        expected = model.probabilities(rows, precision="fp32")["stance"][number]
+        assert torch.tensor(logits).softmax(0).numpy() == pytest.approx(expected, abs=1e-4)
+        assert one.logit == pytest.approx(logits[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("sequence", ["transformer", "lstm"])
+def test_a_neighbour_counts_what_the_logit_loses_without_it(bert: Path, sequence: str) -> None:
+    """As if the article had never had it: headline, sentences before and after, each for itself."""
+    model, rows = tiny.article_model(bert, sequence=sequence), ROWS[:4]
+    (one,) = article.attribute(model, rows, [1], "stance", ["support"], exact=True)
+    headline = rows[0].headline
+    assert one.surroundings == f"{headline} {rows[0].text} […] {rows[2].text} {rows[3].text}"
+    assert [one.surroundings[share.start : share.end] for share in one.sentences] == [headline, *(rows[n].text for n in (0, 2, 3))]
+    assert {share.part for share in one.sentences} == {SURROUNDINGS}
+    without = [[replace(row, headline="") for row in rows], *([row for row in rows if row is not rows[n]] for n in (0, 2, 3))]
+    for share, left in zip(one.sentences, without, strict=True):
+        assert share.value == pytest.approx(one.logit - _logits(model, left, rows[1].id)[1], abs=1e-4)
+    assert max(abs(share.value) for share in one.sentences) > 0.01
+
+
+def test_sentences_beyond_the_window_are_shown_and_count_nothing(bert: Path) -> None:
+    """The article is shown whole; other articles are not."""
+    (one,) = article.attribute(tiny.article_model(bert, window=4), ROWS, [4], "stance", ["warning"])
+    assert one.surroundings == " ".join([ROWS[0].headline, *(row.text for row in ROWS[:4]), "[…]", ROWS[5].text])
+    assert [one.surroundings[share.start : share.end] for share in one.sentences] == [ROWS[0].headline, ROWS[5].text]
+
+
+def test_a_sentence_of_no_article_has_its_context_alone(bert: Path) -> None:
+    """Which counts as one; without any there is nothing beside the words."""
+    rows = [replace(ONE, target=""), Segment("2", ONE.text), Segment("3", ONE.text, article="a", position=0)]
+    with_context, *bare = article.attribute(tiny.article_model(bert), rows, [0, 1, 2], "stance", ["warning"] * 3)
+    (share,) = with_context.sentences
+    assert (share.part, rows[0].context[share.start : share.end], with_context.surroundings) == ("context", rows[0].context, "")
+    assert abs(share.value) > 1e-3
+    assert [(one.sentences, one.surroundings) for one in bare] == [((), ""), ((), "")]
+
+
+def test_a_model_of_articles_with_lora_is_explained_and_stays_as_it_was(bert: Path) -> None:
+    """Merged for it; an unknown label is refused."""
+    model = tiny.article_model(bert, tune="lora", dyads=True)
+    wanted = [parameter.requires_grad for parameter in model.network.parameters()]
+    (one,) = article.attribute(model, ROWS, [2], "stance", ["warning"], steps=64, exact=True)
+    assert abs(one.gap) < 0.01 * sum(abs(word.value) for word in one.words)
+    assert [parameter.requires_grad for parameter in model.network.parameters()] == wanted
+    with pytest.raises(UserError, match="unknown stance 'warn', did you mean 'warning'"):
+        article.attribute(model, ROWS, [2], "stance", ["warn"])
+
+
+def test_the_errors_of_a_model_of_articles_have_their_surroundings(bert: Path) -> None:
+    """Alone, and as a member of an ensemble beside one that reads no article."""
+    rows, single = tiny.articles(12), tiny.article_model(bert)
+    members = [Member("articles", single), Member("linear", fit(rows, tiny.scheme(), LinearSpec(), 0))]
+    for model in (single, EnsembleModel(members, {"topic": [1.0, 0.5], "stance": [1.0, 0.5]}, tiny.scheme())):
+        wrong = [replace(row, labels={"topic": "security", "stance": "neutral"}) for row in rows]
+        found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), tiny.scheme()), explain=4, draws=50)
+        explained = [mistake for mistake in found.mistakes.mistakes if mistake.words]
+        assert found.explained == len(explained) == 4
+        assert found.explanation_gap is not None
+        for mistake in explained:
+            assert mistake.surroundings.count("[…]") == 1
+            assert {word.part for word in mistake.words} == {"text", SURROUNDINGS}
+            assert [mistake.text[word.start : word.end] for word in mistake.words if word.part == "text"] == mistake.text.split()
+            assert max(abs(word.weight) for word in mistake.words) == 1.0

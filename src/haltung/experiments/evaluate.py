@@ -289,11 +289,10 @@ def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, co
 
 def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
     """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
-    # A graph, of a bundle without weights, has no gradients; a model of articles would have to be
-    # asked for the words of all sentences of the article.
-    if isinstance(model, bundle.ExportedModel) or model.reads_articles:
+    # A graph, of a bundle without weights, has no gradients.
+    if isinstance(model, bundle.ExportedModel):
         return mistakes, None
-    by_id = {segment.id: segment for segment in segments}
+    numbers = {segment.id: number for number, segment in enumerate(segments)}
     tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
     out, attributions = list(mistakes.mistakes), list[Attribution]()
     for turn, task in enumerate(tasks):
@@ -301,34 +300,41 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
         share = -(-(explain - len(attributions)) // (len(tasks) - turn))
         rows = [row for row, mistake in enumerate(out) if mistake.task == task][:share]
         chosen = [out[row] for row in rows]
-        explained = _attributions(model, [by_id[mistake.id] for mistake in chosen], task, [mistake.label for mistake in chosen])
+        labels = [mistake.label for mistake in chosen]
+        explained = _attributions(model, segments, [numbers[mistake.id] for mistake in chosen], task, labels)
         attributions += explained
         for row, mistake, attribution in zip(rows, chosen, explained, strict=True):
             # Three digits are more than a shade of colour can show, and keep the report small.
             words = (Word(word.part, word.start, word.end, round(word.value, 3)) for word in attribution.normalised())
-            out[row] = replace(mistake, words=tuple(words))
+            out[row] = replace(mistake, words=tuple(words), surroundings=attribution.surroundings)
     total = sum(abs(attribution.logit - attribution.baseline) for attribution in attributions)
     gap = sum(abs(attribution.gap) for attribution in attributions) / total if total else None
     return replace(mistakes, mistakes=tuple(out)), gap
 
 
-def _attributions(model: Predictor, segments: Sequence[Segment], task: str, labels: Sequence[str]) -> list[Attribution]:
-    if not segments:
+def _attributions(
+    model: Predictor, segments: Sequence[Segment], rows: Sequence[int], task: str, labels: Sequence[str]
+) -> list[Attribution]:
+    if not rows:
         return []
+    chosen = [segments[row] for row in rows]
     from haltung.models.linear import LinearModel
 
     if isinstance(model, LinearModel):
         from haltung.models.explain.linear import contributions
 
-        return contributions(model, segments, task, labels)
+        return contributions(model, chosen, task, labels)
     from haltung.models.ensemble import EnsembleModel
 
     if isinstance(model, EnsembleModel):
-        each = [_attributions(member.model, segments, task, labels) for member in model.members]
-        return [pooled(rows, model.weights[task]) for rows in zip(*each, strict=True)]
-    from haltung.models.explain.neural import attribute
+        each = [_attributions(member.model, segments, rows, task, labels) for member in model.members]
+        return [pooled(attributions, model.weights[task]) for attributions in zip(*each, strict=True)]
+    from haltung.models.article import ArticleModel
+    from haltung.models.explain import article, neural
     from haltung.models.neural import NeuralModel
 
+    if isinstance(model, ArticleModel):
+        return article.attribute(model, segments, rows, task, labels)
     if not isinstance(model, NeuralModel):
         raise TypeError(f"no word attributions are known for a model such as {type(model).__name__}; pass explain=0")
-    return attribute(model, segments, task, labels)
+    return neural.attribute(model, chosen, task, labels)

@@ -26,7 +26,8 @@ ERROR_ANALYSIS = "examination.json"
 class Word:
     """The attribution of one word, from -1 (against the label) to 1 (for it).
 
-    The word is at ``[start, end)`` of ``part`` (text, target or context).
+    The word is at ``[start, end)`` of ``part`` (text, target, context or surroundings). Of a model
+    of articles the last two have whole sentences.
     """
 
     part: str
@@ -43,7 +44,8 @@ class Mistake:
     is that of ``label``, the predicted one, and ``gold_probability`` that of the gold label. For a
     multi-label task ``label`` is the one with the most confident wrong decision, ``probability``
     its confidence (in its absence, where it is missed), and ``gold_probability`` the rest to 1.
-    ``words`` are the attributions for ``label``, empty where none were computed.
+    ``words`` are the attributions for ``label``, empty where none were computed. Those of a model
+    of articles are also in ``surroundings``, the article around the text.
     """
 
     task: str
@@ -58,6 +60,7 @@ class Mistake:
     target: str
     context: str
     words: tuple[Word, ...] = ()
+    surroundings: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistakes, Word
+from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistake, Mistakes, Word
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
@@ -176,8 +176,8 @@ def _mistake_cards(mistakes: Mistakes, task: Task, language: str) -> list[dict[s
             "id": one.id, "target": one.target, "probability": number(one.probability, language, 2),
             "gold": " ".join(one.gold), "gold_name": _names(one.gold, task, language),
             "predicted": " ".join(one.predicted), "predicted_name": _names(one.predicted, task, language),
-            "context": list(_coloured(one.context, [span for span in one.words if span.part == "context"])),
-            "text": list(_coloured(one.text, [span for span in one.words if span.part == "text"])),
+            "context": _coloured_part(one, "surroundings" if one.surroundings else "context"),
+            "text": _coloured_part(one, "text"),
         }
         for one in mistakes.mistakes
         if one.task == task.name
@@ -214,6 +214,10 @@ def _options(scheme: Scheme, cards: Sequence[Mapping[str, Any]], side: str) -> l
     order = {label: position for position, label in enumerate(label for task in scheme for label in task.ids)}
     options = {card[side]: card[f"{side}_name"] for card in cards}
     return sorted(options.items(), key=lambda option: order.get(option[0], len(order)))
+
+
+def _coloured_part(mistake: Mistake, part: str) -> list[tuple[str, float]]:
+    return list(_coloured(getattr(mistake, part), [span for span in mistake.words if span.part == part]))
 
 
 def _coloured(text: str, words: Sequence[Word]) -> Iterator[tuple[str, float]]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 PARTS = ("text", "target", "context")
+# The part of headlines and neighbours: ``Attribution.surroundings``.
+SURROUNDINGS = "surroundings"
 
 _WORD = re.compile(r"\w+(?:[-’'.]\w+)*|[^\w\s]")
 
@@ -28,6 +30,10 @@ class Attribution:
 
     The shares of ``words`` (those that the model reads) and ``rest`` (special tokens, a prefix) add
     up to ``logit`` minus ``baseline``, the logit of an input without words, up to ``gap``.
+
+    Of a model of articles these are the segment's own words, its neighbours staying as they are.
+    ``sentences`` says what the logit loses without its context, or without each other sentence of
+    the article ``surroundings``, which the headline begins.
     """
 
     task: str
@@ -36,6 +42,8 @@ class Attribution:
     rest: float
     logit: float
     baseline: float
+    sentences: tuple[SpanShare, ...] = ()
+    surroundings: str = ""
 
     @property
     def gap(self) -> float:
@@ -43,25 +51,31 @@ class Attribution:
         return self.logit - self.baseline - self.rest - sum(word.value for word in self.words)
 
     def normalised(self) -> tuple[SpanShare, ...]:
-        """Return the words with values from -1 to 1, divided by the largest absolute value."""
-        largest = max((abs(word.value) for word in self.words), default=0.0) or 1.0
-        return tuple(replace(word, value=word.value / largest) for word in self.words)
+        """Return words and sentences with values from -1 to 1, divided by the largest of them."""
+        every = (*self.words, *self.sentences)
+        largest = max((abs(share.value) for share in every), default=0.0) or 1.0
+        return tuple(replace(share, value=share.value / largest) for share in every)
 
 
 def pooled(attributions: Sequence[Attribution], weights: Sequence[float]) -> Attribution:
     """Return the weighted sum, word by word, of several models' attributions for one segment."""
-    shares: dict[tuple[str, int, int], float] = {}
-    for attribution, weight in zip(attributions, weights, strict=True):
-        for word in attribution.words:
-            span = (word.part, word.start, word.end)
-            shares[span] = shares.get(span, 0.0) + weight * word.value
-    words = [SpanShare(*span, shares[span]) for span in sorted(shares, key=lambda span: (PARTS.index(span[0]), *span[1:]))]
+
+    def summed(name: str) -> tuple[SpanShare, ...]:
+        shares: dict[tuple[str, int, int], float] = {}
+        for attribution, weight in zip(attributions, weights, strict=True):
+            for share in getattr(attribution, name):
+                span = (share.part, share.start, share.end)
+                shares[span] = shares.get(span, 0.0) + weight * share.value
+        order = (*PARTS, SURROUNDINGS)
+        return tuple(SpanShare(*span, shares[span]) for span in sorted(shares, key=lambda span: (order.index(span[0]), *span[1:])))
 
     def total(name: str) -> float:
         return float(sum(weight * getattr(attribution, name) for attribution, weight in zip(attributions, weights, strict=True)))
 
-    first = attributions[0]
-    return Attribution(first.task, first.label, tuple(words), total("rest"), total("logit"), total("baseline"))
+    first, read = attributions[0], max(attribution.surroundings for attribution in attributions)
+    return Attribution(
+        first.task, first.label, summed("words"), total("rest"), total("logit"), total("baseline"), summed("sentences"), read
+    )  # fmt: skip
 
 
 def by_word(pieces: Iterable[SpanShare], texts: Mapping[str, str]) -> tuple[tuple[SpanShare, ...], float]:

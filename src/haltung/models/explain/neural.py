@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from haltung.encoders.tokens import Tokens, template
+from haltung.encoders.tokens import Tokens, encode, template
 from haltung.errors import UserError
 from haltung.inference.client import batches
+from haltung.models.article import ArticleModel
 from haltung.models.explain import PARTS, Attribution, SpanShare, by_word
-from haltung.models.network import Batch, MultiTaskNetwork, hidden_states, pool
+from haltung.models.network import Batch, MultiTaskNetwork, collate, hidden_states, pool
 from haltung.models.neural import NeuralModel, autocast, merged
 from haltung.records import Segment
 
@@ -59,44 +60,55 @@ def attribute(
     path. LoRA's updates are merged first. ``exact`` gradients are in float32, in twice the time.
     ``UserError`` is raised if captum is not installed, or the scheme has no such task or label.
     """
+    network = merged(model.network)
+    view = network.views[task]
+    with evaluating(network):
+        return integrated(model, _Logits(network, task), segments, model.views[view], task, labels, steps, exact)
+
+
+def integrated(
+    model: NeuralModel | ArticleModel, logits: nn.Module, segments: Sequence[Segment], reads: str, task: str, labels: Sequence[str],
+    steps: int, exact: bool, more: Callable[[Sequence[int]], tuple[Tensor, ...]] = lambda rows: (),
+) -> list[Attribution]:  # fmt: skip
+    """Return the integrated gradients of ``logits``, which is given ids, mask, types, own tokens.
+
+    ``reads`` is what stands before each text; ``more`` are further arguments for some segments, by
+    their numbers. See ``attribute``.
+    """
     try:
         from captum.attr import LayerIntegratedGradients
     except ImportError:
         missing = "word importances are made by captum, which is not installed; pip install captum, or say error_analysis=false"
         raise UserError(missing) from None
     numbers = [model.scheme[task].index(label) for label in labels]
-    network = merged(model.network)
-    view = network.views[task]
-    encoded = model.encode(segments)[view]
-    spans = _spans(model, segments, encoded, model.views[view])
-    pad = int(model.tokenizer.pad_token_id)
-    with _evaluating(network):
-        logits = _Logits(network, task)
-        gradients = LayerIntegratedGradients(logits, network.encoder.get_input_embeddings())  # type: ignore[operator]
-        out: dict[int, Attribution] = {}
-        for rows in batches([steps * len(tokens) for tokens in encoded]):
-            (batch,) = model.batch([encoded], rows)
-            is_word = torch.zeros_like(batch.ids, dtype=torch.bool)
-            for position, row in enumerate(rows):
-                is_word[position, : len(spans[row])] = torch.tensor([bool(span.part) for span in spans[row]])
-            baseline = torch.where(is_word, pad, batch.ids)
-            others = (batch.mask, batch.types, batch.own)
-            target = torch.tensor([numbers[row] for row in rows], device=batch.ids.device)
-            with nullcontext() if exact else autocast(batch.ids.device):
-                values = gradients.attribute(batch.ids, baseline, target, others, steps).sum(dim=-1).double().cpu()
-            with torch.no_grad():
-                ends = [logits(ids, *others).gather(1, target[:, None])[:, 0].double().tolist() for ids in (batch.ids, baseline)]
-            for position, row in enumerate(rows):
-                # After the row's tokens is padding, in the input as in its baseline.
-                shares = values[position, : len(spans[row])].tolist()
-                pieces = [SpanShare(span.part, span.start, span.end, value) for span, value in zip(spans[row], shares, strict=True)]
-                words, rest = by_word(pieces, {part: getattr(segments[row], part) for part in PARTS})
-                out[row] = Attribution(task, labels[row], words, rest, ends[0][position], ends[1][position])
+    encoded = encode(segments, model.tokenizer, reads, model.spec.max_length, model.encoder.prefix)
+    spans = _spans(model, segments, encoded, reads)
+    pad, with_types = int(model.tokenizer.pad_token_id), "token_type_ids" in model.tokenizer.model_input_names
+    gradients = LayerIntegratedGradients(logits, logits.encoder.get_input_embeddings())  # type: ignore[operator, union-attr]
+    out: dict[int, Attribution] = {}
+    for rows in batches([steps * len(tokens) for tokens in encoded]):
+        batch = collate([encoded[row] for row in rows], pad, with_types).to(model.device)
+        is_word = torch.zeros_like(batch.ids, dtype=torch.bool)
+        for position, row in enumerate(rows):
+            is_word[position, : len(spans[row])] = torch.tensor([bool(span.part) for span in spans[row]])
+        baseline = torch.where(is_word, pad, batch.ids)
+        others = (batch.mask, batch.types, batch.own, *more(rows))
+        target = torch.tensor([numbers[row] for row in rows], device=batch.ids.device)
+        with nullcontext() if exact else autocast(batch.ids.device):
+            values = gradients.attribute(batch.ids, baseline, target, others, steps).sum(dim=-1).double().cpu()
+        with torch.no_grad():
+            ends = [logits(ids, *others).gather(1, target[:, None])[:, 0].double().tolist() for ids in (batch.ids, baseline)]
+        for position, row in enumerate(rows):
+            # After the row's tokens is padding, in the input as in its baseline.
+            shares = values[position, : len(spans[row])].tolist()
+            pieces = [SpanShare(span.part, span.start, span.end, value) for span, value in zip(spans[row], shares, strict=True)]
+            words, rest = by_word(pieces, {part: getattr(segments[row], part) for part in PARTS})
+            out[row] = Attribution(task, labels[row], words, rest, ends[0][position], ends[1][position])
     return [out[row] for row in range(len(segments))]
 
 
 @contextmanager
-def _evaluating(network: MultiTaskNetwork) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Turn off dropout and the gradients of weights, which would take a third of the time."""
     was_training, required = network.training, [parameter.requires_grad for parameter in network.parameters()]
     network.eval()
@@ -109,7 +121,7 @@ def _evaluating(network: MultiTaskNetwork) -> Iterator[None]:
         network.train(was_training)
 
 
-def _spans(model: NeuralModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_TokenSpan]]:
+def _spans(model: NeuralModel | ArticleModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_TokenSpan]]:
     """Return what each token covers, ``[segments][tokens]``: the inverse of ``tokens.encode``."""
     specials = template(model.tokenizer)
     backend, prefix = model.tokenizer.backend_tokenizer, model.encoder.prefix

@@ -1,0 +1,132 @@
+"""What counts for a model of articles: a sentence's own words, its headline, and its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from haltung.models.article import ArticleModel, Unit, units
+from haltung.models.article_network import ArticleNetwork
+from haltung.models.explain import SURROUNDINGS, Attribution, SpanShare
+from haltung.models.explain.neural import STEPS, evaluating, integrated
+from haltung.models.network import Batch, collate, hidden_states, pool
+from haltung.models.neural import merged
+from haltung.records import Segment, Span
+
+# Stands for the explained sentence in its surroundings.
+_ITSELF = "[…]"
+
+
+class _Neighbours(nn.Module):
+    """The logits of one task, given the tokens of a sentence and the vectors of its neighbours."""
+
+    def __init__(self, network: ArticleNetwork, task: str) -> None:
+        """Share the weights of ``network``."""
+        super().__init__()
+        self.network, self.encoder, self.head = network, network.encoder, network.heads[task]
+
+    def forward(
+        self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor, table: Tensor, padding: Tensor, place: Tensor
+    ) -> Tensor:
+        """Return ``[batch, labels]`` of ids, masks and types ``[batch, tokens]``; see ``among``."""
+        return self.among(self.vectors(Batch(ids, mask, types, own)), table, padding, place)
+
+    def vectors(self, view: Batch) -> Tensor:
+        """Return the vector of each sentence, ``[batch, width]``."""
+        return pool(hidden_states(self.encoder, view), view, "mean").float()
+
+    def among(self, vectors: Tensor, table: Tensor, padding: Tensor, place: Tensor) -> Tensor:
+        """Return ``[batch, labels]`` of sentences that stand in ``place`` ``[batch]``.
+
+        ``table`` ``[batch, sentences, width]`` has the neighbours, ``padding`` is true where there
+        are none.
+        """
+        with torch.autocast(vectors.device.type, enabled=False):
+            rows = torch.arange(len(place), device=place.device)
+            seen = self.network._sequence(table.index_put((rows, place), vectors, accumulate=True), padding)[rows, place]
+            logits: Tensor = self.head(torch.cat([vectors, seen], dim=-1)).float()
+            return logits
+
+    def table(self, vectors: Tensor, kinds: Sequence[int], place: int) -> Tensor:
+        """Return what the sequence network reads of an article whose ``place`` is left blank."""
+        blank = (torch.arange(len(vectors), device=vectors.device) == place).unsqueeze(1)
+        known = self.network.positions.weight[: len(vectors)] + self.network.kinds.weight[list(kinds)]
+        return known + vectors.masked_fill(blank, 0.0)
+
+
+def attribute(
+    model: ArticleModel, segments: Sequence[Segment], rows: Sequence[int], task: str, labels: Sequence[str], steps: int = STEPS,
+    exact: bool = False,
+) -> list[Attribution]:  # fmt: skip
+    """Return what own words and other sentences add to the logits of the given labels.
+
+    ``segments`` are whole articles, ``rows`` the numbers of those to explain, and ``labels`` has a
+    label for each. Words get the integrated gradients of ``neural.attribute``, whose other
+    arguments and errors these are. Of other sentences it is what the logit loses without them, as
+    if the article had never had them.
+    """
+    read = {row: (unit, place) for unit in units(segments, model.spec.window) for place, row in enumerate(unit.rows)}
+    whole = {row: unit for unit in units(segments, len(segments)) for row in unit.rows}
+    network = merged(model.network)
+    logits, pad = _Neighbours(network, task), int(model.tokenizer.pad_token_id)
+    with_types = "token_type_ids" in model.tokenizer.model_input_names
+    number_of = model.scheme[task].index
+    # cuDNN has no gradients of an LSTM that is not being trained.
+    with evaluating(network), torch.backends.cudnn.flags(enabled=False):
+        with torch.no_grad():
+            views = (collate(model.encode(read[row][0].sentences), pad, with_types) for row in rows)
+            vectors = [logits.vectors(view.to(model.device)) for view in views]
+
+        def tables(chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+            places = [read[rows[one]][1] for one in chosen]
+            made = [logits.table(vectors[one], _kinds(read[rows[one]][0]), place) for one, place in zip(chosen, places, strict=True)]
+            table = nn.utils.rnn.pad_sequence(made, batch_first=True)
+            padding = torch.arange(table.shape[1])[None] >= torch.tensor([len(one) for one in made])[:, None]
+            return table, padding.to(model.device), torch.tensor(places, device=model.device)
+
+        own = [segments[row] for row in rows]
+        found = integrated(model, logits, own, model.spec.read, task, labels, steps, exact, tables)
+        out = []
+        for row, one, of in zip(rows, found, vectors, strict=True):
+            unit, place = read[row]
+            left_out = _left_out(logits, of, _kinds(unit), place)[:, number_of(one.label)].double().tolist() if len(of) > 1 else []
+            sentences, text = _shares(whole[row], unit, place, [one.logit - value for value in left_out])
+            out.append(replace(one, sentences=sentences, surroundings=text))
+    return out
+
+
+def _kinds(unit: Unit) -> list[int]:
+    return [int(row is not None) for row in unit.rows]
+
+
+@torch.no_grad()
+def _left_out(logits: _Neighbours, vectors: Tensor, kinds: Sequence[int], place: int) -> Tensor:
+    """Return the logits without each other sentence in turn, ``[sentences - 1, labels]``."""
+    made, places = [], []
+    for absent in range(len(kinds)):
+        if absent != place:
+            kept = [number for number in range(len(kinds)) if number != absent]
+            places.append(kept.index(place))
+            made.append(logits.table(vectors[kept], [kinds[number] for number in kept], places[-1]))
+    table = torch.stack(made)
+    padding = torch.zeros(table.shape[:2], dtype=torch.bool, device=table.device)
+    return logits.among(vectors[place].expand(len(made), -1), table, padding, torch.tensor(places, device=table.device))
+
+
+def _shares(whole: Unit, unit: Unit, place: int, values: Sequence[float]) -> tuple[tuple[SpanShare, ...], str]:
+    """Return the values of the other sentences of a unit in their text, and that text."""
+    segment, own = unit.sentences[place], unit.rows[place]
+    if not segment.article or segment.position is None:
+        return tuple(SpanShare("context", 0, len(segment.context), value) for value in values), ""
+    texts = [_ITSELF if row == own else sentence.text for row, sentence in zip(whole.rows, whole.sentences, strict=True)]
+    spans: dict[int | None, Span] = {}
+    start = 0
+    for row, text in zip(whole.rows, texts, strict=True):
+        spans[row] = (start, start + len(text))
+        start += len(text) + 1
+    others = [row for row in unit.rows if row != own]
+    shares = tuple(SpanShare(SURROUNDINGS, *spans[row], value) for row, value in zip(others, values, strict=True))
+    return shares, " ".join(texts) if len(texts) > 1 else ""
