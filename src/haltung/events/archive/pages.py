@@ -119,8 +119,8 @@ def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content:
     policy = f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}"
     policy += "; base-uri 'none'; form-action 'none'"
     return rendered(
-        "haltung.events.archive", f"assets/{template}", language=language, word=words(language).__getitem__, policy=policy, style=Markup(style), script=Markup(script),
-        words=Markup(inside(words(language))), data=Markup(inside(content)), **values,
+        "haltung.events.archive", f"assets/{template}", language=language, word=words(language).__getitem__, policy=policy,
+        style=Markup(style), script=Markup(script), words=Markup(inside(words(language))), data=Markup(inside(content)), **values,
     )  # fmt: skip
 
 
