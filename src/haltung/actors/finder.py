@@ -54,8 +54,8 @@ class Actors:
     first_names: frozenset[str]
 
     @classmethod
-    def load(cls, folder: Path | None = None, extra: Path | None = None) -> Actors:
-        """Load tables: the shipped ones or those of ``folder``, and the user's in ``extra``.
+    def load(cls, extra: Path | None = None) -> Actors:
+        """Load the shipped tables, and the user's in ``extra``.
 
         A form that stands in ``extra`` counts only as it stands there.
 
@@ -63,7 +63,7 @@ class Actors:
             UserError: a table is missing or wrong (with file and line), or pyahocorasick is not
                 installed.
         """
-        return _shipped() if folder is None and extra is None else _load(folder or shipped("data") / "actors", extra)
+        return _load(extra) if extra else _shipped()
 
     def find(self, text: str, date: str = "") -> list[Mention]:
         """Return the actors of one sentence in order, without overlap.
@@ -214,9 +214,9 @@ def _one_state(item: Item) -> str:
 
 @cache
 def _shipped() -> Actors:
-    return _load(shipped("data") / "actors", None)
+    return _load()
 
 
-def _load(folder: Path, extra: Path | None) -> Actors:
-    rows = tables.read(folder) + (tables.read(extra, extra=True) if extra else [])
+def _load(extra: Path | None = None) -> Actors:
+    rows = tables.read(shipped("data") / "actors") + (tables.read(extra, extra=True) if extra else [])
     return Actors(matching.automaton(forms(rows)), first_names(rows))

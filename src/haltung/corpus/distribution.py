@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import pstdev
 
 from haltung.labels import NEUTRAL
-from haltung.records import Segment
+from haltung.records import Segment, by_group
 
 # Shorter articles have no room for several stances.
 LONG_ARTICLE = 8
@@ -50,10 +50,7 @@ def stance_verbs() -> dict[str, re.Pattern[str]]:
 
 def articles(segments: Iterable[Segment]) -> list[list[Segment]]:
     """Return the segments of each article, in their order."""
-    out: dict[str, list[Segment]] = {}
-    for segment in segments:
-        out.setdefault(segment.group, []).append(segment)
-    return list(out.values())
+    return list(by_group(segments).values())
 
 
 def _stance(segment: Segment) -> str:

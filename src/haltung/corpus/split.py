@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
-from haltung.records import Segment
+from haltung.records import Segment, by_group
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,7 @@ class ByGroup:
         import numpy as np
 
         wanted = _sizes("group", len(segments), self.train, self.dev, self.test)
-        groups = _groups(segments)
+        groups = by_group(segments)
         names = _enough("group", groups, wanted)
         order = _shuffled(list(groups), self.seed)
         filled = np.cumsum([len(groups[key]) for key in order])
@@ -115,7 +115,7 @@ class ByDate:
             raise UserError(f"split=date: dev_from is {dev} and test_from {test}; dev must begin before test")
         _require("date", segments)
         split_of: dict[str, str] = {}
-        for members in _groups(segments).values():
+        for members in by_group(segments).values():
             last = max(_date(segment.date, segment.where or segment.id) for segment in members)
             name = "test" if last >= test else "dev" if last >= dev else "train"
             split_of |= {segment.id: name for segment in members}
@@ -204,7 +204,7 @@ class KFold:
             raise UserError(f"split=kfold: folds is {self.folds}; expected a whole number of at least 2")
         if not 1 <= self.fold <= self.folds:
             raise UserError(f"split=kfold: fold is {self.fold}; expected a whole number from 1 to {self.folds}, the number of folds")
-        groups = _groups(segments)
+        groups = by_group(segments)
         if len(groups) < self.folds + 1:
             raise UserError(f"split=kfold: {len(groups)} articles are too few for {self.folds} folds; choose fewer folds")
         part = _assigned(groups, scheme, [len(segments) / self.folds] * self.folds, self.seed)
@@ -241,7 +241,7 @@ def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], s
 def _stratified(
     kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: Mapping[str, int], seed: int, strict: bool
 ) -> dict[str, str]:
-    groups = _groups(segments)
+    groups = by_group(segments)
     names = _enough(kind, groups, wanted)
     assigned = _assigned(groups, scheme, [wanted[name] for name in names], seed, strict)
     split_of = {segment.id: names[index] for index, members in zip(assigned, groups.values(), strict=True) for segment in members}
@@ -278,13 +278,6 @@ def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, 
 
 def _whole(size: float | int | None) -> bool:
     return isinstance(size, int) and size > 0
-
-
-def _groups(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    groups: dict[str, list[Segment]] = {}
-    for segment in segments:
-        groups.setdefault(segment.group, []).append(segment)
-    return groups
 
 
 def _enough(kind: str, groups: Mapping[str, Sequence[Segment]], wanted: Mapping[str, int]) -> list[str]:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from haltung.corpus.clean import find_markup, repair_encoding, strip_markup
-from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault
-from haltung.errors import UserError, nearest
+from haltung.errors import UserError, kind, nearest
 
 _LINES = (".jsonl", ".ndjson", ".json")
 _PAGES = (".html", ".htm", ".xhtml")
