@@ -44,10 +44,8 @@ def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, spl
     """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 
     The manifest records the digests of the reader's files, and ``fingerprint`` for ``is_current``.
-
-    Raises:
-        UserError: the name is no name of a folder; the source is broken, or nothing of it remains;
-            it cannot be split like this; the folder cannot be written, so an earlier one stays.
+    Raises ``UserError`` if the name is no name of a folder; the source is broken, or nothing of it
+    remains; it cannot be split like this; the folder cannot be written, so an earlier one stays.
     """
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")

@@ -135,10 +135,8 @@ def inspect(
     """Check a corpus against its limits, one measure at a time.
 
     ``countries`` has ``DE``, ``AT`` or ``CH`` by article, which decides the spelling (default
-    ``DE``); ``spells`` says whether that is checked.
-
-    Raises:
-        UserError: a task or label of the limits is not in the scheme, or spelling can't be checked.
+    ``DE``); ``spells`` says whether that is checked. Raises ``UserError`` if a task or label of the
+    limits is not in the scheme, or spelling can't be checked.
     """
     words = [_WORD.findall(segment.text) for segment in segments]
     if limits.jaccard is not None:

@@ -47,8 +47,7 @@ class Crosswalk:
     def event(self, stance: str, text: str) -> Plover:
         """Return the event for a stance in a sentence.
 
-        Raises:
-            UserError: the crosswalk does not have the stance.
+        Raises ``UserError`` if the crosswalk does not have the stance.
         """
         if stance not in self.rules:
             raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, self.rules)}; it has {listed(self.rules)}")

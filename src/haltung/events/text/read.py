@@ -134,8 +134,7 @@ class Language:
 def find(given: str) -> ArticleFiles:
     """Return the file given, or the texts, pages and JSON Lines of the folder, by name.
 
-    Raises:
-        UserError: there is no such file or folder, or nothing to read in it.
+    Raises ``UserError`` if there is no such file or folder, or nothing to read in it.
     """
     if given == STANDARD_INPUT:
         return ArticleFiles((Path(given),))
@@ -156,10 +155,8 @@ def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Fail
     """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
-    ``source`` (or ``url``). An article has at most ``longest`` characters.
-
-    Raises:
-        UserError: there is a web page, and trafilatura is not installed.
+    ``source`` (or ``url``). An article has at most ``longest`` characters. Raises ``UserError`` if
+    there is a web page, and trafilatura is not installed.
     """
     seen: dict[str, str] = {}
     for path in files.files:
@@ -316,11 +313,7 @@ def _windows(error: UnicodeError) -> tuple[str, int]:
 
 
 def language(text: str) -> Language:
-    """Return the language of a text.
-
-    Raises:
-        UserError: py3langid is not installed.
-    """
+    """Return the language of a text; raise ``UserError`` if py3langid is not installed."""
     plain = " ".join(text[:_ENOUGH].split())
     if sum(character.isalpha() for character in plain) < _LEAST_LETTERS:
         return Language("", 0.0)
