@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import pstdev
 
 from haltung.labels import NEUTRAL
-from haltung.records import Segment, by_group
+from haltung.records import Segment
 
 # Shorter articles have no room for several stances.
 LONG_ARTICLE = 8
@@ -46,11 +46,6 @@ def stance_verbs() -> dict[str, re.Pattern[str]]:
     text = resources.files("haltung.corpus").joinpath("stance_verbs.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
     return {verb: re.compile(rf"\b(?:{forms})", re.IGNORECASE) for verb, forms in rows}
-
-
-def articles(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """Return the segments of each article, in their order."""
-    return list(by_group(segments).values())
 
 
 def _stance(segment: Segment) -> str:

@@ -6,15 +6,11 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 from haltung.records import Segment, by_group
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SPLITS = ("train", "dev", "test")
 
@@ -204,10 +200,12 @@ class KFold:
             raise UserError(f"split=kfold: folds is {self.folds}; expected a whole number of at least 2")
         if not 1 <= self.fold <= self.folds:
             raise UserError(f"split=kfold: fold is {self.fold}; expected a whole number from 1 to {self.folds}, the number of folds")
+        from haltung.corpus.stratify import assign
+
         groups = by_group(segments)
         if len(groups) < self.folds + 1:
             raise UserError(f"split=kfold: {len(groups)} articles are too few for {self.folds} folds; choose fewer folds")
-        part = _assigned(groups, scheme, [len(segments) / self.folds] * self.folds, self.seed)
+        part = assign(list(groups.values()), scheme, [len(segments) / self.folds] * self.folds, self.seed)
         in_test = {group for group, index in zip(groups, part, strict=True) if index == self.fold - 1}
         split_of = {segment.id: "test" if segment.group in in_test else "train" for segment in segments}
         if self.dev:
@@ -221,17 +219,6 @@ def _shuffled(names: Sequence[str], seed: int) -> list[str]:
     return [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
 
 
-def _assigned(
-    groups: Mapping[str, Sequence[Segment]], scheme: Scheme, wanted: Sequence[float], seed: int, strict: bool = False
-) -> NDArray[np.int64]:
-    import numpy as np
-
-    from haltung.corpus.stratify import assign, label_counts
-
-    sizes = np.array([len(members) for members in groups.values()])
-    return assign(label_counts(list(groups.values()), scheme), sizes, wanted, np.random.default_rng(seed), strict)
-
-
 def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], scheme: Scheme, dev: float, seed: int) -> None:
     """Cut dev from train, stratified; a number of segments is met exactly."""
     train = [segment for segment in segments if split_of[segment.id] == "train"]
@@ -241,9 +228,11 @@ def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], s
 def _stratified(
     kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: Mapping[str, int], seed: int, strict: bool
 ) -> dict[str, str]:
+    from haltung.corpus.stratify import assign
+
     groups = by_group(segments)
     names = _enough(kind, groups, wanted)
-    assigned = _assigned(groups, scheme, [wanted[name] for name in names], seed, strict)
+    assigned = assign(list(groups.values()), scheme, [wanted[name] for name in names], seed, strict)
     split_of = {segment.id: names[index] for index, members in zip(assigned, groups.values(), strict=True) for segment in members}
     got = Counter(split_of.values())
     if strict and any(got[name] != wanted[name] for name in names):

@@ -22,7 +22,7 @@ from haltung import __version__
 from haltung.errors import UserError
 from haltung.files import rendered
 from haltung.serving import inference_protocol, routes
-from haltung.serving.middleware import FAILED, Entrance, SecurityHeaders, failure
+from haltung.serving.middleware import FAILED, Entrance, failure
 from haltung.serving.requests import sentence
 from haltung.serving.service import Service
 
@@ -50,7 +50,7 @@ def application(service: Service) -> FastAPI:
         await service.stop()
 
     settings = service.settings
-    layers = [Middleware(SecurityHeaders), Middleware(Entrance, service=service)]
+    layers = [Middleware(Entrance, service=service)]
     if settings.origins:
         length = inference_protocol.LENGTH
         layers.insert(0, Middleware(

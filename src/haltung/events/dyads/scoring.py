@@ -51,11 +51,10 @@ class GoldArticles:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best thresholds on dev, and their mean F1 over ``aims``."""
+    """The best thresholds on dev, and their mean F1 over ``AIMS``."""
 
     thresholds: Thresholds
     f1: float
-    aims: tuple[str, ...] = AIMS
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,7 @@ _LOST_SHARE = 0.05
 
 # The candidates: languages of Germany's neighbours and those common in archives beside German.
 # Among all languages, short texts are often taken for Luxembourgish or Low German.
-LANGUAGES = {
-    "de": "German", "en": "English", "fr": "French", "it": "Italian", "es": "Spanish", "pt": "Portuguese", "nl": "Dutch", "da": "Danish",
-    "sv": "Swedish", "pl": "Polish", "cs": "Czech", "hu": "Hungarian", "ro": "Romanian", "hr": "Croatian", "tr": "Turkish", "ru": "Russian",
-    "uk": "Ukrainian", "ar": "Arabic", "zh": "Chinese",
-}  # fmt: skip
+LANGUAGES = ("de", "en", "fr", "it", "es", "pt", "nl", "da", "sv", "pl", "cs", "hu", "ro", "hr", "tr", "ru", "uk", "ar", "zh")
 # Fewer letters are not enough: a headline of names looks alike in many languages.
 _LEAST_LETTERS = 80
 # The least probability among the languages above at which an answer counts.
@@ -128,7 +124,9 @@ class Language:
     @property
     def name(self) -> str:
         """The language's English name."""
-        return LANGUAGES.get(self.code, self.code)
+        from babel import Locale
+
+        return str(Locale("en").languages.get(self.code, self.code))
 
 
 def find(given: str) -> ArticleFiles:
@@ -329,5 +327,5 @@ def _identifier() -> Any:
         raise UserError("finding an article's language needs py3langid, which is not installed; pip install 'haltung[events]'") from None
     # A separate instance: the library's is shared, and with it the languages it is set to.
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(list(LANGUAGES))
+    identifier.set_languages(LANGUAGES)
     return identifier
