@@ -46,7 +46,7 @@ def rendered(package: str, template: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )  # fmt: skip
     # One cell of a Markdown table.
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment.from_string(source).render(**values)
 
 

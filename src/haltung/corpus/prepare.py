@@ -164,13 +164,9 @@ def _without_modules(node: Any) -> Any:
 
 
 def _write(
-    folder: Path,
-    manifest: Manifest,
-    scheme: Scheme,
-    splits: Mapping[str, Sequence[Segment]],
-    dropped: Sequence[Dropped],
+    folder: Path, manifest: Manifest, scheme: Scheme, splits: Mapping[str, Sequence[Segment]], dropped: Sequence[Dropped],
     repaired: Sequence[Repaired],
-) -> None:
+) -> None:  # fmt: skip
     import pyarrow as pa
     import pyarrow.parquet as pq
 
