@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class UserError(Exception):
@@ -23,6 +23,14 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
 def listed(names: Iterable[str]) -> str:
     """Return the names as ``a, b, c`` for a message, ``(none)`` if there are none."""
     return ", ".join(names) or "(none)"
+
+
+def kind(value: object) -> str:
+    """Return the type of a value for a message."""
+    if isinstance(value, Mapping):
+        return "an object"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", tuple: "a list", type(None): "null"}
+    return names.get(type(value), f"a {type(value).__name__}")
 
 
 def one_of(key: str, found: str, allowed: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Files and folders: locations of shipped ones, atomic writing, digests."""
+"""Files and folders: locations of shipped ones, templates, atomic writing, digests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2)
@@ -32,6 +34,20 @@ def cache() -> Path:
     from platformdirs import user_cache_path
 
     return Path(os.environ["HALTUNG_CACHE"]) if os.environ.get("HALTUNG_CACHE") else user_cache_path("haltung", appauthor=False)
+
+
+def rendered(package: str, template: str, **values: Any) -> str:
+    """Return a Jinja template of a package with the values filled in; those of HTML are escaped."""
+    import jinja2
+
+    source = resources.files(package).joinpath(template).read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=template.endswith(".html.j2"), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    # One cell of a Markdown table.
+    environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
+    return environment.from_string(source).render(**values)
 
 
 def sha256(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,14 @@ class Segment:
 def label_ids(answer: Answer) -> tuple[str, ...]:
     """Return the label ids of an answer, none if the row is not labelled."""
     return (answer,) if isinstance(answer, str) else tuple(answer or ())
+
+
+def by_group(segments: Iterable[Segment]) -> dict[str, list[Segment]]:
+    """Return the segments of each article, or group, in their order."""
+    groups: dict[str, list[Segment]] = {}
+    for segment in segments:
+        groups.setdefault(segment.group, []).append(segment)
+    return groups
 
 
 def in_context(segments: Sequence[Segment]) -> list[Segment]:

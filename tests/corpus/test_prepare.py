@@ -82,7 +82,7 @@ SEGMENTS = tuple(
 
 def made(out: Path, segments: Sequence[Segment] = SEGMENTS, split: Split | None = None, **more: object) -> Prepared:
     reader = Fixed(tuple(segments), *more.pop("reader", ()))
-    return prepare("tiny", reader, SCHEME, CleaningRules(), split or Given(), out, progress=False, **more)
+    return prepare("tiny", reader, SCHEME, CleaningRules(), split or Given(), out, **more)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -248,7 +248,7 @@ def test_segments_of_an_article_are_read_in_their_context(tmp_path):
         )
         for place, text in enumerate(texts)
     ]
-    prepared = prepare("tiny", Fixed((*SEGMENTS, *rows)), SCHEME, CleaningRules(markup="strip"), Given(), tmp_path, progress=False)
+    prepared = prepare("tiny", Fixed((*SEGMENTS, *rows)), SCHEME, CleaningRules(markup="strip"), Given(), tmp_path)
     found = {segment.id: segment.context for segment in prepared.segments("train") if segment.article == "p"}
     lead = "<Gas> Die Ministerin warnte die Nachbarn."
     assert found == {"p0": "<Gas>", "p1": lead, "p3": f"{lead} Das führt zu nichts.", "p4": "Davor."}
@@ -382,7 +382,7 @@ def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
 def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
     """A corpus's name cannot lead out of the output folder."""
     with pytest.raises(UserError, match=r"allowed are letters, digits and _ \. -"):
-        prepare(name, Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path, progress=False)
+        prepare(name, Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path)
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
@@ -456,7 +456,7 @@ def test_a_reader_without_files_is_refused_by_one_sentence(tmp_path: Path) -> No
             return Reading(SEGMENTS)
 
     with pytest.raises(UserError, match=r"Nameless has no method files\(\).*\(\) if there are none"):
-        prepare("tiny", Nameless(), SCHEME, CleaningRules(), Given(), tmp_path, progress=False)  # type: ignore[arg-type]
+        prepare("tiny", Nameless(), SCHEME, CleaningRules(), Given(), tmp_path)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="Nameless has no method files"):
         Union([Nameless()]).files()
 

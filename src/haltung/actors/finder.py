@@ -54,26 +54,20 @@ class Actors:
     first_names: frozenset[str]
 
     @classmethod
-    def load(cls, folder: Path | None = None, extra: Path | None = None) -> Actors:
-        """Load tables: the shipped ones or those of ``folder``, and the user's in ``extra``.
+    def load(cls, extra: Path | None = None) -> Actors:
+        """Load the shipped tables, and the user's in ``extra``.
 
-        A form that stands in ``extra`` counts only as it stands there.
-
-        Raises:
-            UserError: a table is missing or wrong (with file and line), or pyahocorasick is not
-                installed.
+        A form that stands in ``extra`` counts only as it stands there. Raises ``UserError`` if a
+        table is missing or wrong (with file and line), or pyahocorasick is not installed.
         """
-        return _shipped() if folder is None and extra is None else _load(folder or shipped("data") / "actors", extra)
+        return _load(extra) if extra else _shipped()
 
     def find(self, text: str, date: str = "") -> list[Mention]:
         """Return the actors of one sentence in order, without overlap.
 
         ``date`` (ISO) decides who was in office and which party governed; without it the latest
         counts. A role that names no state ("die Regierung") gets that of the sentence if it names
-        exactly one, and is left out otherwise.
-
-        Raises:
-            UserError: the date is no ISO date.
+        exactly one, and is left out otherwise. Raises ``UserError`` if the date is no ISO date.
         """
         return _resolve(self._items(text, tables.day(date)), text, {})[0]
 
@@ -82,10 +76,7 @@ class Actors:
 
         The article's persons ("der russische Außenminister Sergej Lawrow", later "Lawrow") and
         states are remembered: a role that names no state gets the one named most so far, or most in
-        the whole article if there was none yet.
-
-        Raises:
-            UserError: the date is no ISO date.
+        the whole article if there was none yet. Raises ``UserError`` if the date is no ISO date.
         """
         date = tables.day(date)
         texts = [headline, *sentences]
@@ -214,9 +205,9 @@ def _one_state(item: Item) -> str:
 
 @cache
 def _shipped() -> Actors:
-    return _load(shipped("data") / "actors", None)
+    return _load()
 
 
-def _load(folder: Path, extra: Path | None) -> Actors:
-    rows = tables.read(folder) + (tables.read(extra, extra=True) if extra else [])
+def _load(extra: Path | None = None) -> Actors:
+    rows = tables.read(shipped("data") / "actors") + (tables.read(extra, extra=True) if extra else [])
     return Actors(matching.automaton(forms(rows)), first_names(rows))

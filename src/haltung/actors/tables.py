@@ -75,8 +75,7 @@ class ActorRow:
 def read(folder: Path, extra: bool = False) -> list[ActorRow]:
     """Read the tables of a folder; of the user's tables (``extra``) some may be missing.
 
-    Raises:
-        UserError: the folder, a table or a line is missing or wrong, with what is allowed.
+    Raises ``UserError`` if the folder, a table or a line is missing or wrong, with what is allowed.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; expected tables of actors: {listed(f'{name}.csv' for name in TABLES)}")
@@ -103,8 +102,7 @@ def known_states() -> frozenset[str]:
 def day(date: str) -> str:
     """Return the day of an ISO date or time; the first of a month or year, "" for "".
 
-    Raises:
-        UserError: it is no ISO date.
+    Raises ``UserError`` if it is no ISO date.
     """
     if not date:
         return ""
@@ -123,9 +121,7 @@ def names(codes: Iterable[str], language: str = "en") -> dict[str, str]:
     """Return the name of each code, such as ``Russland`` or ``USA: Opposition``.
 
     An unknown code is its own name. ``names.tsv`` comes before the states' names of Unicode CLDR.
-
-    Raises:
-        UserError: a table of actors is missing or broken.
+    Raises ``UserError`` if a table of actors is missing or broken.
     """
     known = _known_names(language)
     out = {}

@@ -35,6 +35,7 @@ def run(request: Request) -> None:
 
     from haltung.evaluation.report import dyads as report
     from haltung.events.dyads import thresholds
+    from haltung.events.dyads.scoring import AIMS
     from haltung.experiments.dyads import score, tune, write
 
     corpus, bundle = corpus_of(request.settings, request.config_dir), Path(options.bundle)
@@ -42,7 +43,7 @@ def run(request: Request) -> None:
     if options.tune:
         best = tune(bundle, corpus, options.split, command, actors)
         values = ", ".join(f"{name} {value:g}" for name, value in asdict(best.thresholds).items())
-        print(f"on the {options.split} split of {corpus.name} best is {values}: a mean F1 of {best.f1:.3f} over {listed(best.aims)}")
+        print(f"on the {options.split} split of {corpus.name} best is {values}: a mean F1 of {best.f1:.3f} over {listed(AIMS)}")
         print(f"written to {thresholds.path(bundle)}")
         return
     scores = score(bundle, corpus, options.split, actors)

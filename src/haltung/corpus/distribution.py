@@ -48,14 +48,6 @@ def stance_verbs() -> dict[str, re.Pattern[str]]:
     return {verb: re.compile(rf"\b(?:{forms})", re.IGNORECASE) for verb, forms in rows}
 
 
-def articles(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """Return the segments of each article, in their order."""
-    out: dict[str, list[Segment]] = {}
-    for segment in segments:
-        out.setdefault(segment.group, []).append(segment)
-    return list(out.values())
-
-
 def _stance(segment: Segment) -> str:
     stance = segment.labels.get("stance")
     return stance if isinstance(stance, str) else NEUTRAL

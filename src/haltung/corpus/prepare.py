@@ -8,10 +8,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import haltung
 from haltung.corpus import clean, store
@@ -24,6 +23,9 @@ from haltung.errors import UserError, listed
 from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS, Segment, features
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
@@ -38,31 +40,27 @@ class CleanedSegments:
     notes: tuple[str, ...] = ()
 
 
-def prepare(
-    name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, split: Split, out: Path, progress: bool = True, fingerprint: str = ""
-) -> Prepared:
+def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, split: Split, out: Path, fingerprint: str = "") -> Prepared:
     """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 
     The manifest records the digests of the reader's files, and ``fingerprint`` for ``is_current``.
-
-    Raises:
-        UserError: the name is no name of a folder; the source is broken, or nothing of it remains;
-            it cannot be split like this; the folder cannot be written, so an earlier one stays.
+    Raises ``UserError`` if the name is no name of a folder; the source is broken, or nothing of it
+    remains; it cannot be split like this; the folder cannot be written, so an earlier one stays.
     """
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
-    with _status(name, "reading", progress):
+    with _status(name, "reading"):
         reading = reader.read(scheme)
         sources = tuple(store.source(path) for path in source_files(reader))
     segments = reading.segments if isinstance(split, Given) else tuple(replace(segment, split="") for segment in reading.segments)
     if not segments:
         raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
-    with _status(name, f"cleaning {len(segments)} segments", progress):
+    with _status(name, f"cleaning {len(segments)} segments"):
         cleaned = clean_segments(segments, rules, scheme)
     dropped = [*reading.dropped, *cleaned.dropped]
     if not cleaned.segments:
         raise UserError(f"the corpus {name} is empty: of {len(segments)} segments none is left{_reasons(dropped)}")
-    with _status(name, f"splitting {len(cleaned.segments)} segments", progress):
+    with _status(name, f"splitting {len(cleaned.segments)} segments"):
         separated = separate(split.split(cleaned.segments, scheme), rules)
     dropped += separated.dropped
     splits = separated.splits
@@ -89,7 +87,7 @@ def prepare(
         haltung=haltung.__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    with _status(name, "writing", progress):
+    with _status(name, "writing"):
         _write(out / name, manifest, scheme, splits, dropped, cleaned.repaired)
     return load(out / name)
 
@@ -166,13 +164,9 @@ def _without_modules(node: Any) -> Any:
 
 
 def _write(
-    folder: Path,
-    manifest: Manifest,
-    scheme: Scheme,
-    splits: Mapping[str, Sequence[Segment]],
-    dropped: Sequence[Dropped],
+    folder: Path, manifest: Manifest, scheme: Scheme, splits: Mapping[str, Sequence[Segment]], dropped: Sequence[Dropped],
     repaired: Sequence[Repaired],
-) -> None:
+) -> None:  # fmt: skip
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -206,9 +200,7 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
     return f"; reasons: {reasons} (the first: {first.where or first.id}: {first.detail})"
 
 
-def _status(name: str, activity: str, progress: bool) -> AbstractContextManager[Any]:
-    if not progress:
-        return nullcontext()
+def _status(name: str, activity: str) -> Status:
     from rich.console import Console
 
     return Console(stderr=True).status(f"{name}: {activity}")

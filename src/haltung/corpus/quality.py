@@ -21,7 +21,7 @@ from haltung.corpus.deduplicate import NearIndex, sketches
 from haltung.corpus.parsing.lines import existing, lines
 from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
-from haltung.records import Segment
+from haltung.records import Segment, by_group
 
 INSTALL_HUNSPELL = "on Debian and Ubuntu apt-get install hunspell hunspell-de-de hunspell-de-at hunspell-de-ch (make system does it)"
 
@@ -135,10 +135,8 @@ def inspect(
     """Check a corpus against its limits, one measure at a time.
 
     ``countries`` has ``DE``, ``AT`` or ``CH`` by article, which decides the spelling (default
-    ``DE``); ``spells`` says whether that is checked.
-
-    Raises:
-        UserError: a task or label of the limits is not in the scheme, or spelling can't be checked.
+    ``DE``); ``spells`` says whether that is checked. Raises ``UserError`` if a task or label of the
+    limits is not in the scheme, or spelling can't be checked.
     """
     words = [_WORD.findall(segment.text) for segment in segments]
     if limits.jaccard is not None:
@@ -246,7 +244,7 @@ def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -
 
 
 def _distribution(segments: Sequence[Segment], bands: Mapping[str, Band]) -> Iterator[Measure]:
-    articles = distribution.articles(segments)
+    articles = list(by_group(segments).values())
     for key, band in bands.items():
         name, measure = distribution.MEASURES[one_of("limits.articles", key, distribution.MEASURES)]
         value = measure(articles)

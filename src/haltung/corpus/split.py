@@ -6,15 +6,11 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
-from haltung.records import Segment
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from haltung.records import Segment, by_group
 
 SPLITS = ("train", "dev", "test")
 
@@ -81,7 +77,7 @@ class ByGroup:
         import numpy as np
 
         wanted = _sizes("group", len(segments), self.train, self.dev, self.test)
-        groups = _groups(segments)
+        groups = by_group(segments)
         names = _enough("group", groups, wanted)
         order = _shuffled(list(groups), self.seed)
         filled = np.cumsum([len(groups[key]) for key in order])
@@ -115,7 +111,7 @@ class ByDate:
             raise UserError(f"split=date: dev_from is {dev} and test_from {test}; dev must begin before test")
         _require("date", segments)
         split_of: dict[str, str] = {}
-        for members in _groups(segments).values():
+        for members in by_group(segments).values():
             last = max(_date(segment.date, segment.where or segment.id) for segment in members)
             name = "test" if last >= test else "dev" if last >= dev else "train"
             split_of |= {segment.id: name for segment in members}
@@ -204,10 +200,12 @@ class KFold:
             raise UserError(f"split=kfold: folds is {self.folds}; expected a whole number of at least 2")
         if not 1 <= self.fold <= self.folds:
             raise UserError(f"split=kfold: fold is {self.fold}; expected a whole number from 1 to {self.folds}, the number of folds")
-        groups = _groups(segments)
+        from haltung.corpus.stratify import assign
+
+        groups = by_group(segments)
         if len(groups) < self.folds + 1:
             raise UserError(f"split=kfold: {len(groups)} articles are too few for {self.folds} folds; choose fewer folds")
-        part = _assigned(groups, scheme, [len(segments) / self.folds] * self.folds, self.seed)
+        part = assign(list(groups.values()), scheme, [len(segments) / self.folds] * self.folds, self.seed)
         in_test = {group for group, index in zip(groups, part, strict=True) if index == self.fold - 1}
         split_of = {segment.id: "test" if segment.group in in_test else "train" for segment in segments}
         if self.dev:
@@ -221,17 +219,6 @@ def _shuffled(names: Sequence[str], seed: int) -> list[str]:
     return [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
 
 
-def _assigned(
-    groups: Mapping[str, Sequence[Segment]], scheme: Scheme, wanted: Sequence[float], seed: int, strict: bool = False
-) -> NDArray[np.int64]:
-    import numpy as np
-
-    from haltung.corpus.stratify import assign, label_counts
-
-    sizes = np.array([len(members) for members in groups.values()])
-    return assign(label_counts(list(groups.values()), scheme), sizes, wanted, np.random.default_rng(seed), strict)
-
-
 def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], scheme: Scheme, dev: float, seed: int) -> None:
     """Cut dev from train, stratified; a number of segments is met exactly."""
     train = [segment for segment in segments if split_of[segment.id] == "train"]
@@ -241,9 +228,11 @@ def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], s
 def _stratified(
     kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: Mapping[str, int], seed: int, strict: bool
 ) -> dict[str, str]:
-    groups = _groups(segments)
+    from haltung.corpus.stratify import assign
+
+    groups = by_group(segments)
     names = _enough(kind, groups, wanted)
-    assigned = _assigned(groups, scheme, [wanted[name] for name in names], seed, strict)
+    assigned = assign(list(groups.values()), scheme, [wanted[name] for name in names], seed, strict)
     split_of = {segment.id: names[index] for index, members in zip(assigned, groups.values(), strict=True) for segment in members}
     got = Counter(split_of.values())
     if strict and any(got[name] != wanted[name] for name in names):
@@ -278,13 +267,6 @@ def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, 
 
 def _whole(size: float | int | None) -> bool:
     return isinstance(size, int) and size > 0
-
-
-def _groups(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    groups: dict[str, list[Segment]] = {}
-    for segment in segments:
-        groups.setdefault(segment.group, []).append(segment)
-    return groups
 
 
 def _enough(kind: str, groups: Mapping[str, Sequence[Segment]], wanted: Mapping[str, int]) -> list[str]:

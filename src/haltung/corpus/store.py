@@ -16,7 +16,7 @@ import haltung
 from haltung import labels
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed, nearest, one_of
-from haltung.files import recover, sha256
+from haltung.files import recover, rendered, sha256
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, in_context, label_ids
 
@@ -215,43 +215,8 @@ def source(path: Path) -> SourceFile:
 
 def card(manifest: Manifest, scheme: Scheme) -> str:
     """Return the data card (``README.md`` of the folder) as Markdown."""
-    splits = [(name, *_with_sum(counts)) for name, counts in (("segments", manifest.segments), ("articles", manifest.articles))]
-    parts = [
-        f"# {manifest.name}",
-        f"A corpus prepared by Haltung {manifest.haltung} on {manifest.created}; label scheme `{scheme.name}`: {', '.join(scheme.names)}.",
-        f"Made with `haltung prepare corpus={manifest.name}`.",
-        "## Splits",
-        _markdown(("", *SPLITS, "all"), splits),
-        f"How it was split: {_settings(manifest.split)}.",
-    ]
-    for task in scheme:
-        counts = manifest.labels[task.name]
-        rows = [
-            (id, german, english, *_with_sum({split: counts[split][key] for split in SPLITS}))
-            for id, german, english, key in _label_rows(task, manifest)
-        ]
-        parts += [f"## {task.en} ({task.de})", _markdown(("label", "Deutsch", "English", *SPLITS, "all"), rows)]
-    parts.append("## Dropped")
-    if manifest.dropped:
-        dropped = [(reason, REASONS.get(reason, ""), str(count)) for reason, count in sorted(manifest.dropped.items())]
-        parts.append(_markdown(("reason", "meaning", "segments"), dropped))
-        parts.append("`dropped.jsonl` lists each of them with its position and what is wrong with it.")
-    else:
-        parts.append("Nothing was dropped.")
-    if manifest.repaired:
-        repaired = [(what, str(count)) for what, count in sorted(manifest.repaired.items())]
-        parts += ["## Repaired", _markdown(("what", "texts"), repaired)]
-        parts.append("`repaired.jsonl` lists each of them before and after.")
-    if manifest.notes:
-        parts += ["## Remarks", "\n".join(f"- {note}" for note in manifest.notes)]
-    parts += ["## Rules", f"{_settings(manifest.rules)}.", "## Digests"]
-    parts.append("Runs are comparable if they have the same digests of the scheme and of the test split.")
-    digests = [(f"split {name}", manifest.digests[name]) for name in SPLITS]
-    parts.append(_markdown(("of", "SHA-256"), [("scheme", manifest.scheme_digest), *digests, ("corpus", manifest.digest)]))
-    if manifest.sources:
-        sources = [(item.path, str(item.bytes), item.sha256) for item in manifest.sources]
-        parts += ["## Sources", _markdown(("file", "bytes", "SHA-256"), sources)]
-    return "\n\n".join(parts) + "\n"
+    known = {"splits": list(SPLITS), "reasons": REASONS, "label_rows": _label_rows}
+    return rendered("haltung.corpus", "card.md.j2", manifest=manifest, scheme=scheme, **known)
 
 
 def table(prepared: Prepared, language: str = "en") -> Group:
@@ -273,15 +238,10 @@ def table(prepared: Prepared, language: str = "en") -> Group:
         return made
 
     for task in prepared.scheme:
-        counts, whole = manifest.labels[task.name], max(1, manifest.segments["train"])
+        whole = max(1, manifest.segments["train"])
         rows = [
-            (
-                id,
-                german if language == "de" else english,
-                *(f"{counts[part][key]:,}" for part in SPLITS),
-                f"{counts['train'][key] / whole:.1%}",
-            )
-            for id, german, english, key in _label_rows(task, manifest)
+            (id, german if language == "de" else english, *(f"{count:,}" for count in counts.values()), f"{counts['train'] / whole:.1%}")
+            for id, german, english, counts in _label_rows(task, manifest)
         ]
         head = ("label", "Deutsch" if language == "de" else "English")
         parts.append(grid(task.title(language), head, (*SPLITS, "share of train"), rows))
@@ -293,22 +253,9 @@ def table(prepared: Prepared, language: str = "en") -> Group:
     return Group(*parts)
 
 
-def _label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, str]]:
-    """Return id, names and key of the counts of each label, unlabelled segments last if any."""
-    rows = [(label.id, label.de, label.en, label.id) for label in task.labels]
-    if any(manifest.labels[task.name][part][UNLABELLED] for part in SPLITS):
-        rows.append(("–", "ohne Angabe", "unlabelled", UNLABELLED))
-    return rows
-
-
-def _with_sum(counts: Mapping[str, int]) -> tuple[str, ...]:
-    return (*(str(counts[split]) for split in SPLITS), str(sum(counts.values())))
-
-
-def _settings(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{key}: {value}`" for key, value in values.items()) or "no settings"
-
-
-def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+def _label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, dict[str, int]]]:
+    """Return id, names and counts by split of each label, of unlabelled segments last if any."""
+    counts = manifest.labels[task.name]
+    rows = [(label.id, label.de, label.en, {split: counts[split][label.id] for split in SPLITS}) for label in task.labels]
+    unlabelled = {split: counts[split][UNLABELLED] for split in SPLITS}
+    return [*rows, ("–", "ohne Angabe", "unlabelled", unlabelled)] if any(unlabelled.values()) else rows

@@ -82,10 +82,8 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     """Return what finds dyads: the model of a bundle if it reads actors, else word order.
 
     Such a model reads the names of ``actors`` from then on, as all that finds them should. Dyads
-    are chosen by the thresholds in the bundle's folder.
-
-    Raises:
-        UserError: the file of thresholds is broken.
+    are chosen by the thresholds in the bundle's folder. Raises ``UserError`` if the file of
+    thresholds is broken.
     """
     if not reads_actors(predictor):
         return WordOrder()
@@ -96,8 +94,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
 def segments_of(article: Article) -> ArticleSegments:
     """Cut an article into segments as the models were trained with them.
 
-    Raises:
-        UserError: SoMaJo is not installed.
+    Raises ``UserError`` if SoMaJo is not installed.
     """
     offset = article.body
     cleaned = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
@@ -115,8 +112,7 @@ def segments_of(article: Article) -> ArticleSegments:
 def prepare(article: Article, actors: Actors) -> PreparedArticle:
     """Return an article's segments and actors, to be labelled together with other articles.
 
-    Raises:
-        UserError: a library is not installed.
+    Raises ``UserError`` if a library is not installed.
     """
     parts = segments_of(article)
     headline, *mentions = actors.article([article.headline, *(segment.text for segment in parts.segments)], article.date)
@@ -129,10 +125,8 @@ def events_of(
     """Yield what happens in each article, and the failures as they are.
 
     Articles are labelled some at a time, which lets a model sort their segments by length.
-    ``predictor`` labels topic and stance (``load_predictor``).
-
-    Raises:
-        UserError: a library is not installed, or a stance is not in the crosswalk.
+    ``predictor`` labels topic and stance (``load_predictor``). Raises ``UserError`` if a library is
+    not installed, or a stance is not in the crosswalk.
     """
     waiting: list[PreparedArticle] = []
 
@@ -157,8 +151,7 @@ def events_of(
 def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: Sequence[Sequence[ScoredDyad]]) -> ArticleEvents:
     """Return what happens in an article, given the topics, stances and dyads of its segments.
 
-    Raises:
-        UserError: a stance is not in the crosswalk.
+    Raises ``UserError`` if a stance is not in the crosswalk.
     """
     article, parts = prepared.article, prepared.parts
     labelled: list[LabelledSegment] = []

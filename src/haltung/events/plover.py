@@ -8,13 +8,9 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 
 from haltung import files
 from haltung.errors import UserError, listed, nearest
-
-_VERSION = re.compile(r"version: (\d+)")
-_COLUMNS = ("stance", "event", "mode", "quad", "intensity", "words", "basis")
 
 # The quad classes, as PLOVER numbers them.
 QUADS = {1: "verbal cooperation", 2: "material cooperation", 3: "verbal conflict", 4: "material conflict"}
@@ -36,25 +32,22 @@ class Plover:
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: a pattern of words (None for the default), and ``basis``, the numbers' source."""
+    """One row: an event, and a pattern of its words, None for the default."""
 
     plover: Plover
     words: re.Pattern[str] | None
-    basis: str
 
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """The rules of each stance, in order, and the version of their file."""
+    """The rules of each stance, in order."""
 
-    version: int
     rules: Mapping[str, tuple[Rule, ...]]
 
     def event(self, stance: str, text: str) -> Plover:
         """Return the event for a stance in a sentence.
 
-        Raises:
-            UserError: the crosswalk does not have the stance.
+        Raises ``UserError`` if the crosswalk does not have the stance.
         """
         if stance not in self.rules:
             raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, self.rules)}; it has {listed(self.rules)}")
@@ -69,39 +62,15 @@ def event(stance: str, text: str) -> Plover:
 
 
 @cache
-def load(path: Path | None = None) -> Crosswalk:
-    """Read a crosswalk, by default the shipped one.
-
-    Raises:
-        UserError: the file is missing or broken.
-    """
-    path = path or files.shipped("data") / "crosswalk" / "plover.csv"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}; it is part of Haltung, install it again") from None
-    version = _VERSION.search(lines[0]) if lines else None
-    if version is None:
-        raise UserError(f"{path} names no version; expected '# … version: 1' in its first line")
-    skipped = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    reader = csv.DictReader(lines[skipped:])
-    if tuple(reader.fieldnames or ()) != _COLUMNS:
-        raise UserError(f"{path}, line {skipped + 1}: the columns are {listed(reader.fieldnames or ())}; expected {listed(_COLUMNS)}")
+def load() -> Crosswalk:
+    """Read the crosswalk."""
+    lines = (files.shipped("data") / "crosswalk" / "plover.csv").read_text(encoding="utf-8").splitlines()
     rules: dict[str, list[Rule]] = {}
-    for number, row in enumerate(reader, skipped + 2):
-        of_stance = rules.setdefault(row["stance"], [])
-        where, quad, intensity = f"{path}, line {number}", row["quad"], row["intensity"]
-        if of_stance and of_stance[-1].words is None:
-            raise UserError(f"{where}: the stance '{row['stance']}' goes on after its default; put the row without words last")
-        try:
-            plover = Plover(row["event"], row["mode"], int(quad) if quad else None, float(intensity) if intensity else None)
-        except (TypeError, ValueError):
-            raise UserError(f"{where}: quad is {quad!r} and intensity {intensity!r}; expected numbers") from None
-        of_stance.append(Rule(plover, _pattern(row["words"]) if row["words"] else None, row["basis"]))
-    endless = [stance for stance, of_stance in rules.items() if of_stance[-1].words is not None]
-    if endless:
-        raise UserError(f"{path}: {listed(endless)} has no default; add a row without words")
-    return Crosswalk(int(version[1]), {stance: tuple(of_stance) for stance, of_stance in rules.items()})
+    for row in csv.DictReader(line for line in lines if not line.startswith("#")):
+        quad, intensity = row["quad"], row["intensity"]
+        plover = Plover(row["event"], row["mode"], int(quad) if quad else None, float(intensity) if intensity else None)
+        rules.setdefault(row["stance"], []).append(Rule(plover, _pattern(row["words"]) if row["words"] else None))
+    return Crosswalk({stance: tuple(of_stance) for stance, of_stance in rules.items()})
 
 
 def _pattern(words: str) -> re.Pattern[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.report.tables import warning_sentences
 from haltung.export import golden
+from haltung.files import rendered
 from haltung.labels import Scheme, Task, parse
 from haltung.models.calibration import Calibration
 
@@ -21,12 +21,6 @@ def write_card(folder: Path, description: Mapping[str, Any], evaluation: Evaluat
     ``description`` is the content of ``haltung.json``; ``evaluation`` that of the trained model on
     the reference split, None if that has no labels.
     """
-    import jinja2
-
-    # Markdown needs no escapes.
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
-    template = environment.from_string(files("haltung.export").joinpath("card.md.j2").read_text(encoding="utf-8"))
     scheme = parse(description["scheme"])
     tasks = evaluation.tasks if evaluation else {}
     by_label = {task.name: {label.label: label for label in tasks[task.name].labels} if task.name in tasks else None for task in scheme}
@@ -34,7 +28,8 @@ def write_card(folder: Path, description: Mapping[str, Any], evaluation: Evaluat
     licences = provenance.get("licences", {})
     facts = {key: value for key, value in provenance.items() if key != "licences" and value not in (None, "")}
     facts |= {f"licence of the {what}": value for what, value in licences.items()}
-    text = template.render(
+    text = rendered(
+        "haltung.export", "card.md.j2",
         header=_header(description, evaluation), title=_title(description), version=description["haltung"], kind=description["kind"],
         tasks=list(scheme), scheme=scheme.name, scheme_digest=description["scheme_digest"], views=description["views"],
         max_length=description["input"].get("max_length"), window=description["input"].get("window"), dyads=description.get("dyads"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from html import escape
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
@@ -21,8 +20,9 @@ from starlette.staticfiles import StaticFiles
 
 from haltung import __version__
 from haltung.errors import UserError
+from haltung.files import rendered
 from haltung.serving import inference_protocol, routes
-from haltung.serving.middleware import FAILED, Entrance, SecurityHeaders, failure
+from haltung.serving.middleware import FAILED, Entrance, failure
 from haltung.serving.requests import sentence
 from haltung.serving.service import Service
 
@@ -50,7 +50,7 @@ def application(service: Service) -> FastAPI:
         await service.stop()
 
     settings = service.settings
-    layers = [Middleware(SecurityHeaders), Middleware(Entrance, service=service)]
+    layers = [Middleware(Entrance, service=service)]
     if settings.origins:
         length = inference_protocol.LENGTH
         layers.insert(0, Middleware(
@@ -70,7 +70,8 @@ def application(service: Service) -> FastAPI:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return HTMLResponse("\n".join(_documentation(app.openapi())))
+        pretty = partial(json.dumps, ensure_ascii=False, indent=2)
+        return HTMLResponse(rendered("haltung.serving", "documentation.html.j2", pretty=pretty, **app.openapi()))
 
     @app.get("/docs.css", include_in_schema=False)
     async def style() -> Response:
@@ -105,40 +106,3 @@ async def _not_installed(_: Request, error: Exception) -> Response:
 
 async def _failed(_: Request, __: Exception) -> Response:
     return failure(500, FAILED)
-
-
-def _documentation(openapi: Mapping[str, Any]) -> Iterator[str]:
-    """Yield an OpenAPI document as plain HTML, without a script or anything from another host."""
-    info = openapi["info"]
-    title = escape(info["title"])
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f'<title>{title}</title>\n<link rel="stylesheet" href="docs.css">\n</head>\n<body>\n<main>'
-    yield f"<h1>{title} <small>{escape(info['version'])}</small></h1>\n<p>{escape(info.get('description', ''))}</p>"
-    yield '<p>The same for programs: <a href="openapi.json">openapi.json</a>.</p>'
-    group = ""
-    for path, methods in openapi["paths"].items():
-        for method, operation in methods.items():
-            name = (operation.get("tags") or ["Other"])[0]
-            if name != group:
-                yield f"<h2>{escape(name)}</h2>"
-                group = name
-            yield f'<details><summary><span class="method">{escape(method.upper())}</span> <code>{escape(path)}</code> '
-            yield f"{escape(operation.get('summary', ''))}</summary>"
-            for media, content in operation.get("requestBody", {}).get("content", {}).items():
-                yield f"<p>Takes {_link(content['schema'])} as <code>{escape(media)}</code>.</p>"
-            yield "<dl>"
-            for status, response in operation["responses"].items():
-                forms = ", ".join(_link(content["schema"]) for content in response.get("content", {}).values() if content.get("schema"))
-                yield f"<dt>{escape(status)}</dt><dd>{escape(response['description'])}{': ' if forms else ''}{forms}</dd>"
-            yield "</dl></details>"
-    yield "<h2>Forms</h2>"
-    for name, schema in openapi["components"]["schemas"].items():
-        text = escape(json.dumps(schema, ensure_ascii=False, indent=2))
-        yield f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary><pre>{text}</pre></details>'
-    yield "</main>\n</body>\n</html>\n"
-
-
-def _link(schema: Mapping[str, Any]) -> str:
-    name = escape(str(schema.get("$ref", "")).rpartition("/")[2])
-    return f'<a href="#{name}">{name}</a>' if name else "a value"

@@ -10,6 +10,7 @@ from typing import Any
 from haltung import __version__
 from haltung.events.archive.pages import digest, inside
 from haltung.events.records import ArticleEvents
+from haltung.files import rendered
 from haltung.labels import Scheme
 
 # For a person; an archive is for output=FILE.jsonl.
@@ -29,7 +30,6 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
     It opens in ``language``, ``de`` or ``en``, which a reader can change. ``count`` is how many
     articles were read, if more than are given here.
     """
-    import jinja2
     from markupsafe import Markup
 
     script, style = "\n" + _script() + "\n", "\n" + "\n".join(map(_read, _STYLES)) + "\n"
@@ -38,11 +38,9 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
         "language": language, "count": max(count or 0, len(articles)), "tasks": scheme.to_dict()["tasks"],
         "articles": [_article(one) for one in shown],
     }  # fmt: skip
-    source = resources.files("haltung.serving").joinpath("article_page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     title = shown[0].article.headline or shown[0].article.id if len(shown) == 1 else "Haltung"
-    return environment.from_string(source).render(
-        language=language, title=title, foot=f"Haltung {__version__} · {scheme.name}.",
+    return rendered(
+        "haltung.serving", "article_page.html.j2", language=language, title=title, foot=f"Haltung {__version__} · {scheme.name}.",
         style=Markup(style), style_hash=digest(style), script=Markup(script), script_hash=digest(script), given=Markup(inside(given)),
     )  # fmt: skip
 

@@ -55,8 +55,8 @@ def failure(status: int, sentence: str, headers: Mapping[str, str] | None = None
 class Entrance:
     """Refuses what is too large or too late, counts and logs requests, lets no exception out.
 
-    A line of the log has method, route, status and time, and never a path as it was sent, a query
-    or a body.
+    Every answer gets the security headers. A line of the log has method, route, status and time,
+    and never a path as it was sent, a query or a body.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -76,6 +76,9 @@ class Entrance:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # The model's answers stay out of caches.
+                cache = b"no-cache" if _is_open(scope["path"]) else b"no-store"
+                message["headers"] = [*message["headers"], *_HEADERS, (b"cache-control", cache)]
                 if self._service.stopping:
                     MutableHeaders(scope=message)["connection"] = "close"
             try:
@@ -150,27 +153,6 @@ class Entrance:
             sentence = f"the body has more than {self._max_bytes:,} bytes, the most that is allowed; send fewer texts at once"
             raise HTTPException(413, sentence, {"connection": "close"} if more else {})
         return b"".join(parts)
-
-
-class SecurityHeaders:
-    """Adds the security headers to every answer, and keeps the model's answers out of caches."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                cache = b"no-cache" if _is_open(scope["path"]) else b"no-store"
-                message["headers"] = [*message["headers"], *_HEADERS, (b"cache-control", cache)]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 class _ClientGone(Exception):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, RootModel,
 from pydantic_core import ErrorDetails, PydanticCustomError
 from starlette.responses import Response
 
-from haltung.errors import listed, nearest
+from haltung.errors import kind, listed, nearest
 from haltung.records import Segment, well_formed
 
 # A text, and what the encoder may read before it; "" where there is none.
@@ -22,10 +22,6 @@ FIELDS = ("text", "context", "target")
 
 EXAMPLE = '{"text": "…"}'
 
-_KINDS = {
-    dict: "an object", list: "a list", str: "text", int: "a number", float: "a number",
-    bool: "true or false", type(None): "null",
-}  # fmt: skip
 _EXPECTED = {
     "string_type": "text", "list_type": "a list", "dict_type": "an object",
     "model_type": "an object", "model_attributes_type": "an object",
@@ -200,9 +196,8 @@ def sentence(errors: Sequence[ErrorDetails], example: str = EXAMPLE) -> str:
         case "missing":
             problem = f"{_path(path[:-1])} has no '{path[-1]}'" if path else "the body is empty"
             return f"{problem}; send an object such as {example}"
-        case kind if kind in _EXPECTED:
-            found = _KINDS.get(type(error["input"]), "something else")
-            return f"{where} is {found}; expected {_EXPECTED[kind]}" + ("" if path else f" such as {example}")
+        case expected if expected in _EXPECTED:
+            return f"{where} is {kind(error['input'])}; expected {_EXPECTED[expected]}" + ("" if path else f" such as {example}")
         case "sentence":
             return f"{where} {error['msg']}"
         case _:

@@ -48,7 +48,7 @@ class ModelAnswer(BaseModel, extra="allow"):
     tasks: dict[str, Any]
 
 
-class ActorAnswer(BaseModel):
+class MentionAnswer(BaseModel):
     """Who is named in a sentence; the offsets are those of the sentence."""
 
     start: int = Field(ge=0)
@@ -85,7 +85,7 @@ def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> L
     prediction = _model("Prediction", given, {"id": str, "abstained": unsure})
     given |= {"start": _Index, "end": _Index, "text": str, "context": str}
     sentence = _model("LabelledSentence", given, {"abstained": unsure})
-    with_dyads = {**given, "id": str, "actors": list[ActorAnswer], "dyads": list[DyadAnswer]}
+    with_dyads = {**given, "id": str, "actors": list[MentionAnswer], "dyads": list[DyadAnswer]}
     acting = _model("SentenceWithDyads", with_dyads, {"abstained": unsure})
     rows = list[dict[str, Any]]
     found = {"segments": _list(acting), "events": rows, "removed": rows, "language": str, "notes": list[str]}

@@ -57,8 +57,7 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Load the bundle, print the address, and serve until a signal comes.
 
-    Raises:
-        UserError: the bundle can't be served, or the port is taken.
+    Raises ``UserError`` if the bundle can't be served, or the port is taken.
     """
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.

@@ -238,7 +238,7 @@ def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> Non
         ({"text": "Ja\0.", "stance": "threat"}, r"line 2: 'text' has a NUL byte at character 3"),
         ({"text": "Ja\ud83d.", "stance": "threat"}, r"line 2: 'text' has half a surrogate pair at character 3"),
         ({"id": 1.5, "text": "Ja.", "stance": "threat"}, r"line 2: 'id' is a number \(1.5\); expected text"),
-        (["Ja.", "threat"], r"line 2: the line is a JSON array; expected one object"),
+        (["Ja.", "threat"], r"line 2: the line is a list in JSON; expected one object"),
     ],
 )
 def test_a_row_of_the_wrong_kind_is_named_with_its_line(tmp_path: Path, scheme: Scheme, row: object, message: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES
 from haltung.corpus.parsing.rows import Fault
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, kind, listed, nearest
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
 
@@ -204,14 +204,6 @@ def sound(text: str, column: str) -> str:
         found = f"'{column}' has half a surrogate pair at character {error.start + 1}"
         raise Fault("broken_unicode", f"{found}; it is no valid Unicode") from None
     return text
-
-
-def kind(value: object) -> str:
-    """Return the type of a value for a message."""
-    if isinstance(value, Mapping):
-        return "an object"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", tuple: "a list", type(None): "null"}
-    return names.get(type(value), f"a {type(value).__name__}")
 
 
 def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung.corpus.parsing.rows import Fault, SourceRow
-from haltung.errors import UserError, nearest
+from haltung.errors import UserError, kind, nearest
 
 # No sentence and no article is longer. A longer line means a file of another format; it is refused
 # before it fills the memory.
@@ -175,8 +175,7 @@ def _object(text: str) -> Mapping[str, object]:
     except RecursionError:
         raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object per line") from None
     if not isinstance(data, dict):
-        kinds = {list: "array", str: "string", bool: "true or false", int: "number", float: "number"}
-        raise Fault("broken_json", f"the line is a JSON {kinds.get(type(data), 'null')}; expected one object per line, {{…}}")
+        raise Fault("broken_json", f"the line is {kind(data)} in JSON; expected one object per line, {{…}}")
     return data
 
 

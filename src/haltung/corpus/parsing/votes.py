@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from haltung.corpus.parsing.fields import answer, kind
+from haltung.corpus.parsing.fields import answer
 from haltung.corpus.parsing.rows import Fault, Skip
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, kind, listed, nearest
 from haltung.labels import Scheme
 from haltung.records import Answer
 

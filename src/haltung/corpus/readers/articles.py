@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow, check_unique
-from haltung.errors import UserError
+from haltung.errors import UserError, kind
 from haltung.labels import Scheme
 from haltung.records import Segment
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import Fields, check_columns, kind
+from haltung.corpus.parsing.fields import Fields, check_columns
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow, check_unique
 from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
-from haltung.errors import UserError, one_of
+from haltung.errors import UserError, kind, one_of
 from haltung.labels import Scheme
 
 

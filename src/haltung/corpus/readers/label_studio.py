@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import Fields, check_columns, kind
+from haltung.corpus.parsing.fields import Fields, check_columns
 from haltung.corpus.parsing.lines import MAX_DOCUMENT_BYTES, document, existing
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip
 from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.errors import UserError, kind, listed, nearest, one_of
 from haltung.labels import Scheme
 
 # One annotation: name of each answered ``<Choices>`` → what was chosen.

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import SPLITS, Fields, kind
+from haltung.corpus.parsing.fields import SPLITS, Fields
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, document, existing, hub_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.corpus.readers.tables import Paths, split_files
-from haltung.errors import UserError
+from haltung.errors import UserError, kind
 from haltung.labels import Scheme
 
 _PUBLIC = "10kGNAD is at github.com/tblock/10kGNAD, and on the hub (corpus=gnad10_hub)"

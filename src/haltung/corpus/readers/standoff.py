@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
-from haltung.errors import UserError, one_of
+from haltung.errors import UserError, kind, one_of
 from haltung.labels import Scheme
 
 # Where to get the texts of each kind.

@@ -31,9 +31,6 @@ class _Table(ABC):
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
-        return self._read(scheme)
-
-    def _read(self, scheme: Scheme, list_separator: str = "") -> Reading:
         mapping = check_columns(self.columns, scheme)
         files = split_files(self.path)
         intake = Intake(scheme, ", ".join(str(file) for _, file in files), self.on_error)
@@ -47,7 +44,7 @@ class _Table(ABC):
                 check_header(file, list(header), mapping)
             for row in rows:
                 with intake.row(row.where, row.made_id):
-                    fields = Fields(row.fields(), mapping, list_separator)
+                    fields = Fields(row.fields(), mapping, getattr(self, "list_separator", ""))
                     intake.add(fields.segment(scheme, row.where, row.made_id, split))
         return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
@@ -80,10 +77,6 @@ class Csv(_Table):
     list_separator: str = ";"
     encoding: str = "utf-8"
     max_line_bytes: int = MAX_LINE_BYTES
-
-    def read(self, scheme: Scheme) -> Reading:
-        """Read all rows (see ``Reader``)."""
-        return self._read(scheme, self.list_separator)
 
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         # A shell passes \t as two characters.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haltung import files
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistake, Mistakes, Word
 from haltung.evaluation.metrics.calibration import CalibrationReport
@@ -16,7 +16,6 @@ from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import plots, style, tables, training_plots
 from haltung.evaluation.report.i18n import brackets, checked, count, number, split_title, word
-from haltung.files import atomic_folder
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def write(
     """
     checked(language)
     check_replaceable(folder, METRICS, "report")
-    with atomic_folder(folder) as scratch:
+    with files.atomic_folder(folder) as scratch:
         content = _Content(result, split.scheme, calibration, analysis, language)
         saved: dict[tuple[str, str], Path] = {}
         for task, kind, figure in _figures(content):
@@ -85,11 +84,7 @@ def check_replaceable(folder: Path, file: str, content: str) -> None:
 
 def rendered(template: str, language: str, **values: Any) -> str:
     """Return a page made of a template; ``word`` in it returns a word in the language."""
-    import jinja2
-
-    source = resources.files("haltung.evaluation.report").joinpath(template).read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(source).render(language=language, word=lambda key: word(key, language), **values)
+    return files.rendered("haltung.evaluation.report", template, language=language, word=lambda key: word(key, language), **values)
 
 
 def inlined(plot: Path) -> str:

@@ -52,8 +52,7 @@ def months(dates: Iterable[str]) -> list[str]:
 def network(events: Sequence[Event], fewest: int = 1) -> Network:
     """Return the network of these events, each of which has a source and a target.
 
-    Raises:
-        UserError: no pair has ``fewest`` events.
+    Raises ``UserError`` if no pair has ``fewest`` events.
     """
     pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
     if not pairs:

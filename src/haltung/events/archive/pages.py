@@ -16,6 +16,7 @@ from haltung.events.archive.network import Network, data, label_name
 from haltung.events.archive.read import Archive
 from haltung.events.archive.series import Month, Series
 from haltung.events.records import Event
+from haltung.files import rendered
 from haltung.labels import Task
 
 
@@ -110,18 +111,16 @@ def _row(event: Event, series: Series, archive: Archive, stances: Task, language
 
 def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content: Mapping[str, Any], language: str, **values: object) -> str:
     """Return a page: the script draws ``content``, and ``values`` fill the template, escaped."""
-    import jinja2
     from markupsafe import Markup
 
     # Style and script are our own text, data is escaped by ``inside``.
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     style, script = ("\n".join(map(_file, names)) for names in (styles, scripts))
     # A page has only its own style and script and loads nothing; no article's text can add to it.
     policy = f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}"
     policy += "; base-uri 'none'; form-action 'none'"
-    return environment.from_string(_file(template)).render(
-        language=language, word=words(language).__getitem__, policy=policy, style=Markup(style), script=Markup(script),
-        words=Markup(inside(words(language))), data=Markup(inside(content)), **values,
+    return rendered(
+        "haltung.events.archive", f"assets/{template}", language=language, word=words(language).__getitem__, policy=policy,
+        style=Markup(style), script=Markup(script), words=Markup(inside(words(language))), data=Markup(inside(content)), **values,
     )  # fmt: skip
 
 

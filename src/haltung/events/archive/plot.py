@@ -31,8 +31,7 @@ _HATCHES = {1: "", 2: "////", 3: "", 4: "\\\\\\\\"}
 def save(series: Series, path: Path, directions: str = "summed", language: str = "en") -> None:
     """Write the plot as PNG (150 dpi), atomically.
 
-    Raises:
-        UserError: the file can't be written.
+    Raises ``UserError`` if the file can't be written.
     """
     try:
         style.save(figure(series, directions, language), path)

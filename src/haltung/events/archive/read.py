@@ -62,8 +62,7 @@ class Selection:
 def find(given: Sequence[str]) -> list[Path]:
     """Return the given files, and ``*.jsonl`` and ``*.csv`` in given folders.
 
-    Raises:
-        UserError: there is no such file or folder, or nothing to read in it.
+    Raises ``UserError`` if there is no such file or folder, or nothing to read in it.
     """
     paths: list[Path] = []
     for name in given:
@@ -154,8 +153,7 @@ def is_whole(event: Event) -> bool:
 def day(key: str, text: str | None, last: bool = False) -> str:
     """Return the first (or ``last``) day of a date as YYYY-MM-DD, YYYY-MM or YYYY; "" for None, "".
 
-    Raises:
-        UserError: it is no such date; the message names ``key``.
+    Raises ``UserError`` if it is no such date; the message names ``key``.
     """
     if not text:
         return ""

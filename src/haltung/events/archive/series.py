@@ -68,9 +68,7 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     """Return the series of two actors, from the archive's first month to its last.
 
     ``since`` and ``until`` are other limits (ISO days, inclusive), ``events`` the selected ones.
-
-    Raises:
-        UserError: a code is unknown, the pair has no event, or none with a date.
+    Raises ``UserError`` if a code is unknown, the pair has no event, or none with a date.
     """
     known = {code for event in events for code in (event.source, event.target)}
     for code in pair:

@@ -63,8 +63,7 @@ class DyadModel:
 def load(folder: Path) -> DyadModel:
     """Return what chooses dyads as a bundle's thresholds say.
 
-    Raises:
-        UserError: the file of thresholds is broken.
+    Raises ``UserError`` if the file of thresholds is broken.
     """
     return DyadModel(thresholds.read(folder))
 

@@ -51,11 +51,10 @@ class GoldArticles:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best thresholds on dev, and their mean F1 over ``aims``."""
+    """The best thresholds on dev, and their mean F1 over ``AIMS``."""
 
     thresholds: Thresholds
     f1: float
-    aims: tuple[str, ...] = AIMS
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,7 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stan
     """Label the segments and find their actors, article by article (minimal pairs one by one).
 
     With ``stances_given`` the stances are the true ones, and the model is told them before it looks
-    for source and target.
-
-    Raises:
-        UserError: no segment has dyads.
+    for source and target. Raises ``UserError`` if no segment has dyads.
     """
     if not any(segment.dyads for segment in segments):
         raise UserError(f"none of the {len(segments)} segments has a gold dyad, so there is nothing to compare with; choose another corpus")

@@ -42,8 +42,7 @@ def path(folder: Path) -> Path:
 def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
     """Write thresholds into a bundle's folder, with what they were tuned on.
 
-    Raises:
-        UserError: the folder can't be written.
+    Raises ``UserError`` if the folder can't be written.
     """
     try:
         write_text(path(folder), json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
@@ -54,8 +53,7 @@ def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> 
 def read(folder: Path) -> Thresholds:
     """Read the thresholds of a bundle; the defaults where there is no file.
 
-    Raises:
-        UserError: the file holds no thresholds.
+    Raises ``UserError`` if the file holds no thresholds.
     """
     try:
         return Thresholds(**json.loads(path(folder).read_text(encoding="utf-8"))["thresholds"])

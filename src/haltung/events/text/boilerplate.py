@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from importlib import resources
 
-from haltung.errors import UserError
 from haltung.events.text.sentences import Sentence
 
 _LONGEST = 300  # characters of a line of boilerplate
@@ -63,22 +62,11 @@ def clean(sentences: Iterable[Sentence]) -> Cleaned:
 
 
 @cache
-def patterns(path: Path | None = None) -> Sequence[Pattern]:
-    """Read the patterns, by default the shipped ones.
-
-    Raises:
-        UserError: the file is missing or a row of it is broken.
-    """
-    path = path or Path(__file__).with_name("boilerplate.tsv")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}; it is part of Haltung, install it again") from None
+def patterns() -> Sequence[Pattern]:
+    """Read the patterns."""
+    lines = resources.files("haltung.events.text").joinpath("boilerplate.tsv").read_text(encoding="utf-8").splitlines()
     out = []
     for row in csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE):
         at_end = row["where"] == "end"
-        try:
-            out.append(Pattern(row["kind"], at_end, re.compile(rf"(?:{row['pattern']}){'$' if at_end else ''}", re.IGNORECASE)))
-        except re.error as error:
-            raise UserError(f"{path}: the pattern {row['pattern']!r} is no regular expression ({error})") from None
+        out.append(Pattern(row["kind"], at_end, re.compile(rf"(?:{row['pattern']}){'$' if at_end else ''}", re.IGNORECASE)))
     return tuple(out)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from haltung.corpus.clean import find_markup, repair_encoding, strip_markup
-from haltung.corpus.parsing.fields import Fields, kind
+from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault
-from haltung.errors import UserError, nearest
+from haltung.errors import UserError, kind, nearest
 
 _LINES = (".jsonl", ".ndjson", ".json")
 _PAGES = (".html", ".htm", ".xhtml")
@@ -51,11 +51,7 @@ _LOST_SHARE = 0.05
 
 # The candidates: languages of Germany's neighbours and those common in archives beside German.
 # Among all languages, short texts are often taken for Luxembourgish or Low German.
-LANGUAGES = {
-    "de": "German", "en": "English", "fr": "French", "it": "Italian", "es": "Spanish", "pt": "Portuguese", "nl": "Dutch", "da": "Danish",
-    "sv": "Swedish", "pl": "Polish", "cs": "Czech", "hu": "Hungarian", "ro": "Romanian", "hr": "Croatian", "tr": "Turkish", "ru": "Russian",
-    "uk": "Ukrainian", "ar": "Arabic", "zh": "Chinese",
-}  # fmt: skip
+LANGUAGES = ("de", "en", "fr", "it", "es", "pt", "nl", "da", "sv", "pl", "cs", "hu", "ro", "hr", "tr", "ru", "uk", "ar", "zh")
 # Fewer letters are not enough: a headline of names looks alike in many languages.
 _LEAST_LETTERS = 80
 # The least probability among the languages above at which an answer counts.
@@ -128,14 +124,15 @@ class Language:
     @property
     def name(self) -> str:
         """The language's English name."""
-        return LANGUAGES.get(self.code, self.code)
+        from babel import Locale
+
+        return str(Locale("en").languages.get(self.code, self.code))
 
 
 def find(given: str) -> ArticleFiles:
     """Return the file given, or the texts, pages and JSON Lines of the folder, by name.
 
-    Raises:
-        UserError: there is no such file or folder, or nothing to read in it.
+    Raises ``UserError`` if there is no such file or folder, or nothing to read in it.
     """
     if given == STANDARD_INPUT:
         return ArticleFiles((Path(given),))
@@ -156,10 +153,8 @@ def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Fail
     """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
-    ``source`` (or ``url``). An article has at most ``longest`` characters.
-
-    Raises:
-        UserError: there is a web page, and trafilatura is not installed.
+    ``source`` (or ``url``). An article has at most ``longest`` characters. Raises ``UserError`` if
+    there is a web page, and trafilatura is not installed.
     """
     seen: dict[str, str] = {}
     for path in files.files:
@@ -316,11 +311,7 @@ def _windows(error: UnicodeError) -> tuple[str, int]:
 
 
 def language(text: str) -> Language:
-    """Return the language of a text.
-
-    Raises:
-        UserError: py3langid is not installed.
-    """
+    """Return the language of a text; raise ``UserError`` if py3langid is not installed."""
     plain = " ".join(text[:_ENOUGH].split())
     if sum(character.isalpha() for character in plain) < _LEAST_LETTERS:
         return Language("", 0.0)
@@ -336,5 +327,5 @@ def _identifier() -> Any:
         raise UserError("finding an article's language needs py3langid, which is not installed; pip install 'haltung[events]'") from None
     # A separate instance: the library's is shared, and with it the languages it is set to.
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(list(LANGUAGES))
+    identifier.set_languages(LANGUAGES)
     return identifier

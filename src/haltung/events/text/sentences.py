@@ -54,10 +54,8 @@ def split(text: str) -> list[Sentence]:
 
     Sentence ends come from SoMaJo (Proisl and Uhrig 2016, "SoMaJo: State-of-the-art tokenization
     for German web and social media texts", 10th Web as Corpus Workshop); its tokens are mapped back
-    to the given text, even where it has changed their spelling.
-
-    Raises:
-        UserError: SoMaJo is not installed.
+    to the given text, even where it has changed their spelling. Raises ``UserError`` if SoMaJo is
+    not installed.
     """
     return [sentence for unit in _units(text) for piece in _pieces(text, *unit) for sentence in _split_piece(text, *piece)]
 
