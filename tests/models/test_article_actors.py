@@ -69,9 +69,9 @@ def _fp32(model: ArticleModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Predict in float32 also where bfloat16 is faster."""
     from contextlib import nullcontext
 
-    from haltung.models import article
+    from haltung.models import neural
 
-    monkeypatch.setattr(article, "autocast", lambda device: nullcontext())
+    monkeypatch.setattr(neural, "autocast", lambda device: nullcontext())
 
 
 def test_the_probabilities_of_each_side_add_up_to_one(model: ArticleModel) -> None:

@@ -112,21 +112,13 @@ def checked(path: Path) -> Path:
 
 
 def read(path: Path) -> WeightsFile:
-    """Open a weights file (memory-mapped; tensors are decoded on demand).
-
-    Raises ``UserError`` if it is not a version 1 file of this format, or it is cut off.
-    """
-    data = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
-    if bytes(data[:8]) != b"E5S1" + (1).to_bytes(4, "little"):
-        raise UserError(f"{path} is not a version 1 weights file of {PACKAGE}: it begins with {bytes(data[:8])!r}")
-    at = 8
+    """Open the weights file that ``checked`` allows; its tensors are decoded on demand."""
+    data, at = np.memmap(path, dtype=np.uint8, mode="r"), 8  # behind the format's name and version
 
     def take(dtype: str, count: int) -> np.ndarray:
         nonlocal at
-        end = at + np.dtype(dtype).itemsize * count
-        if end > len(data):
-            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its header alone extends to byte {end}")
-        part, at = data[at:end].view(dtype), end
+        part = data[at : at + np.dtype(dtype).itemsize * count].view(dtype)
+        at += part.nbytes
         return part
 
     shape = Shape(*(int(number) for number in take("<i4", 7)))
@@ -146,8 +138,6 @@ def read(path: Path) -> WeightsFile:
         kind = int(take("u1", 1)[0])
         elements = int(take("<u4", 1)[0])
         offset, length = (int(number) for number in take("<u8", 2))
-        if offset + length > len(data):
-            raise UserError(f"{path} is cut off: it has {len(data)} bytes, and its tensor {name} extends to byte {offset + length}")
         directory[name] = (kind, elements, offset, length)
     return WeightsFile(data, shape, epsilon, pieces, scores, directory)
 
@@ -175,13 +165,13 @@ def finished(folder: Path) -> bool:
     return all((folder / name).is_file() for name in _FILES)
 
 
-def build(folder: Path, source: Path | None = None) -> Path:
+def build(folder: Path) -> Path:
     """Write the encoder as a Hugging Face folder and return it; a killed build leaves none.
 
     Raises ``UserError`` if the package or its file is missing or unexpected, or the folder can't be
     written.
     """
-    weights = read(source or checked(package_file()))
+    weights = read(checked(package_file()))
     try:
         with atomic_folder(folder, keep=finished) as scratch:
             _write(weights, scratch)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from haltung.errors import UserError
 from haltung.records import Segment, Span, well_formed
@@ -24,25 +25,31 @@ _MIN_CONTEXT = 4
 
 @dataclass(frozen=True)
 class Tokens:
-    """One input of the encoder; ``own`` is 1 at the tokens of the segment's text, else 0.
+    """One input of the encoder.
 
-    ``spans`` are where the tokens of the text stand in it, one of them for each 1 in ``own``.
+    ``spans`` has for each part of it (``target``, ``context``, ``text``) its first token, and where
+    each of its tokens stands in the part's own text; a token of the prefix stands at (0, 0).
     """
 
     ids: list[int]
     types: list[int]
-    own: list[int]
-    spans: list[Span] = field(default_factory=list)
+    spans: Mapping[str, tuple[int, Sequence[Span]]]
 
     def __len__(self) -> int:
         """Return the number of tokens."""
         return len(self.ids)
 
+    @property
+    def own(self) -> list[int]:
+        """1 at the tokens of the segment's text, else 0."""
+        first, spans = self.spans["text"]
+        return [0] * first + [1] * len(spans) + [0] * (len(self) - first - len(spans))
+
     def within(self, start: int, end: int) -> range:
         """Return which tokens stand for the text's characters ``[start, end)``."""
-        first = self.own.index(1) if 1 in self.own else 0
+        first, spans = self.spans["text"]
         # Several tokens may stand for one character, and one for several.
-        begin, stop = bisect_right(self.spans, start, key=itemgetter(1)), bisect_left(self.spans, end, key=itemgetter(0))
+        begin, stop = bisect_right(spans, start, key=itemgetter(1)), bisect_left(spans, end, key=itemgetter(0))
         return range(first + begin, first + stop)
 
 
@@ -61,30 +68,40 @@ def encode(
     around = template(tokenizer)
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
 
-    def ids_of(texts: Sequence[str]) -> list[list[int]]:
-        return [one.ids for one in backend.encode_batch([well_formed(text) for text in texts], add_special_tokens=False)]
+    def pieces(name: str, prefix: str = prefix) -> list[_Piece]:
+        texts = [well_formed(getattr(segment, name)) for segment in segments]
+        texts = [prefix + text if name == "text" or (name in reads and text.strip()) else "" for text in texts]
+        encodings = backend.encode_batch(texts, add_special_tokens=False)
+        return [_Piece(name, one.ids, _shifted(one.offsets, len(prefix))) for one in encodings]
 
-    targets = ids_of([_before(segment.target, "target" in reads, prefix) for segment in segments])
-    contexts = ids_of([_before(segment.context, "context" in reads, prefix) for segment in segments])
-    encodings = backend.encode_batch([well_formed(segment.text) for segment in segments], add_special_tokens=False)
-    texts = [one.ids for one in encodings]
-    prefixed = ids_of([prefix + segment.text for segment in segments]) if prefix else texts
+    texts, targets, contexts = pieces("text", prefix=""), pieces("target"), pieces("context")
+    single, pair = ([_Piece("", ids) for ids in special] for special in (around.single, around.pair))
     # The number of special tokens differs: `<s> A </s>` has two, `[CLS] A [SEP] B [SEP]` three.
-    alone, paired = sum(map(len, around.single)), sum(map(len, around.pair))
+    alone, room = max_length - sum(map(len, around.single)), max_length - sum(map(len, around.pair))
     out = []
-    for text, target, context, whole, encoding in zip(texts, targets, contexts, prefixed, encodings, strict=True):
-        spans = encoding.offsets
-        room = max_length - paired
+    for text, target, context, whole in zip(texts, targets, contexts, pieces("text") if prefix else texts, strict=True):
         # A text that fills the input is read without context: a few tokens of it are not worth
         # the end of the text.
-        if not target and (not context or room - len(text) < _MIN_CONTEXT):
-            out.append(around.alone(whole[: max_length - alone], [(0, 0)] * (len(whole) - len(text)) + spans))
+        if not target.ids and (not context.ids or room - len(text.ids) < _MIN_CONTEXT):
+            out.append(_joined([single[0], whole.cut(0, alone), single[1]], around.single_types))
             continue
-        text = text[: max(1, room - min(len(target), max_length // 2))]
-        target = target[: room - len(text)]
-        context = context[max(0, len(context) - (room - len(text) - len(target))) :]
-        out.append(around.behind([*target, *context], text, spans))
+        own = text.cut(0, max(1, room - min(len(target.ids), max_length // 2)))
+        before = target.cut(0, room - len(own.ids))
+        beside = context.cut(max(0, len(context.ids) - (room - len(own.ids) - len(before.ids))), None)
+        first, preceding, *rest = around.pair_types
+        out.append(_joined([pair[0], before, beside, pair[1], own, pair[2]], [first, preceding, preceding, *rest]))
     return out
+
+
+class _Piece(NamedTuple):
+    """Tokens of one part, or special ones, and where they stand."""
+
+    name: str
+    ids: list[int]
+    spans: Sequence[Span] = ()
+
+    def cut(self, start: int, end: int | None) -> _Piece:
+        return _Piece(self.name, self.ids[start:end], self.spans[start:end])
 
 
 @dataclass(frozen=True)
@@ -98,14 +115,6 @@ class Template:
     single_types: list[int]
     pair: tuple[list[int], list[int], list[int]]
     pair_types: list[int]
-
-    def alone(self, text: list[int], spans: Sequence[Span] = ()) -> Tokens:
-        """Return the input of one text, given where its tokens stand."""
-        return _joined([self.single[0], text, self.single[1]], self.single_types, 1, spans)
-
-    def behind(self, before: list[int], text: list[int], spans: Sequence[Span] = ()) -> Tokens:
-        """Return the input of a text and what precedes it, given where the text's tokens are."""
-        return _joined([self.pair[0], before, self.pair[1], text, self.pair[2]], self.pair_types, 3, spans)
 
 
 def template(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> Template:
@@ -127,16 +136,16 @@ def template(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> Template:
     return Template((single[0], single[1]), single_types, (pair[0], pair[1], pair[2]), pair_types)
 
 
-def _before(part: str, is_read: bool, prefix: str) -> str:
-    return prefix + part if is_read and part.strip() else ""
+def _shifted(spans: Sequence[Span], by: int) -> Sequence[Span]:
+    return [(max(0, start - by), max(0, end - by)) for start, end in spans] if by else spans
 
 
-def _joined(pieces: Sequence[list[int]], types: Sequence[int], own: int, spans: Sequence[Span]) -> Tokens:
+def _joined(pieces: Sequence[_Piece], types: Sequence[int]) -> Tokens:
+    firsts = accumulate((len(piece.ids) for piece in pieces), initial=0)
     return Tokens(
-        [one for piece in pieces for one in piece],
-        [kind for piece, kind in zip(pieces, types, strict=True) for _ in piece],
-        [int(index == own) for index, piece in enumerate(pieces) for _ in piece],
-        list(spans[: len(pieces[own])]),
+        [one for piece in pieces for one in piece.ids],
+        [kind for piece, kind in zip(pieces, types, strict=True) for _ in piece.ids],
+        {piece.name: (first, piece.spans) for piece, first in zip(pieces, firsts, strict=False) if piece.name},
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from haltung.actors.finder import Actors
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
-from haltung.inference.client import pack, places
+from haltung.inference.client import batches, pack, places
 from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.models.article_network import ArticleBatch, ArticleNetwork, Packed
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.neural import autocast, first_position, pretrained, read_body, read_weights, write_parts
+from haltung.models.neural import first_position, likely, predicting, pretrained, read_body, read_weights, write_parts
 from haltung.models.predictor import Model, predictions
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
@@ -34,7 +33,7 @@ _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 # Sentences that are read at once.
 _PACKED = 256
 
-# Sentences whose vectors are kept before their articles are read.
+# The most places of sentences in the articles that are read at once.
 _SENTENCES = 8192
 
 
@@ -122,34 +121,23 @@ class ArticleModel(Model):
     def _read(
         self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[int, tuple[ActorAnswer, ...]]]:
-        from tqdm import tqdm
-
-        out = {task.name: np.zeros((len(segments), len(task)), dtype=np.float64) for task in self.scheme}
+        out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
         answers: dict[int, tuple[ActorAnswer, ...]] = {}
-        was_training = self.network.training
-        self.network.eval()
-        try:
-            with (
-                torch.inference_mode(),
-                autocast(self.device) if precision == "auto" else nullcontext(),
-                tqdm(total=len(segments), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar,
-            ):
-                for chosen in _chunks(units(segments, self.spec.window, actors=self.actors), _SENTENCES):
-                    articles, rows = self.articles(chosen, [self.encode(unit.sentences) for unit in chosen])
-                    given = None if stances is None else self.one_hot([stances[row] for row in rows])
-                    logits_of, sides = self.network(articles, given)
-                    for name, logits in logits_of.items():
-                        values = logits.double()
-                        values = values.softmax(dim=-1) if self.scheme[name].kind == "single" else values.sigmoid()
-                        out[name][rows] = values.cpu().numpy()
-                    if sides is not None:
-                        named = (found for unit in chosen for found in unit.named if found)
-                        places = articles.actors.rows.tolist()  # type: ignore[union-attr]
-                        for place, found, of in zip(places, named, sides.exp().cpu().unbind(1), strict=True):
-                            answers[rows[place]] = actor_answers(found, of.numpy())
-                    bar.update(len(rows))
-        finally:
-            self.network.train(was_training)
+        every = units(segments, self.spec.window, actors=self.actors)
+        with predicting(self.network, precision, len(segments), progress) as done:
+            for numbers in batches([len(unit.rows) for unit in every], _SENTENCES):
+                chosen = [every[number] for number in numbers]
+                articles, rows = self.articles(chosen, [self.encode(unit.sentences) for unit in chosen])
+                given = None if stances is None else self.one_hot([stances[row] for row in rows])
+                logits_of, sides = self.network(articles, given)
+                for name, logits in logits_of.items():
+                    out[name][rows] = likely(logits, self.scheme[name])
+                if sides is not None:
+                    named = (found for unit in chosen for found in unit.named if found)
+                    asked = articles.actors.rows.tolist()  # type: ignore[union-attr]
+                    for row, found, of in zip(asked, named, sides.exp().cpu().unbind(1), strict=True):
+                        answers[rows[row]] = actor_answers(found, of.numpy())
+                done(len(rows))
         return calibrated(out, self.scheme, self.calibration), answers
 
     def one_hot(self, stances: Sequence[str]) -> torch.Tensor:
@@ -186,17 +174,3 @@ def _network(body: torch.nn.Module, scheme: Scheme, spec: ArticleSpec, dyads: bo
     finds = dyads and STANCE in sizes and scheme[STANCE].kind == "single" and NEUTRAL in scheme[STANCE].ids
     about = (STANCE, scheme[STANCE].index(NEUTRAL)) if finds else ("", 0)
     return ArticleNetwork(body, sizes, spec.sequence, spec.layers, spec.window, spec.dropout, *about)
-
-
-def _chunks(every: Sequence[Unit], sentences: int) -> Iterator[list[Unit]]:
-    """Yield the units in lists of about so many sentences, those of similar length together."""
-    chunk: list[Unit] = []
-    count = 0
-    for unit in sorted(every, key=lambda unit: len(unit.rows)):
-        chunk.append(unit)
-        count += len(unit.rows)
-        if count >= sentences:
-            yield chunk
-            chunk, count = [], 0
-    if chunk:
-        yield chunk

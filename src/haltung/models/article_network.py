@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from haltung.actors.candidates import ROLES
-from haltung.models.network import Heads
+from haltung.models.network import EncoderNetwork, Heads
 from haltung.models.units import CUES, SLOTS, ActorBatch
 
 # The same joined with a stance: several may share a number.
@@ -126,7 +126,7 @@ class ActorHead(nn.Module):
         return scores.new_zeros(count * SLOTS, scores.shape[-1]).index_copy(0, place, scores).view(count, SLOTS, 2 * len(ROLES))
 
 
-class ArticleNetwork(nn.Module):
+class ArticleNetwork(EncoderNetwork):
     """An encoder that reads each sentence once, a network over the sentences of an article, heads.
 
     ``sequence`` is ``transformer`` or ``lstm`` with ``layers`` layers, as wide as the encoder;
@@ -240,14 +240,6 @@ class ArticleNetwork(nn.Module):
         stances = logits[self.stance].detach()
         is_neutral = torch.arange(stances.shape[1], device=stances.device) == self.neutral
         return stances.masked_fill(is_neutral, torch.finfo(stances.dtype).min / 2).softmax(dim=-1)
-
-    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
-        """Trade time for memory while training (called by the Trainer)."""
-        enable = getattr(self.encoder, "activation_checkpointing_enable", None) or self.encoder.gradient_checkpointing_enable
-        enable(**kwargs)  # type: ignore[operator]
-
-    # Its name in releases of transformers before 5.2x.
-    gradient_checkpointing_enable = activation_checkpointing_enable
 
 
 def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:

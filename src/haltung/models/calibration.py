@@ -82,17 +82,15 @@ def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.nda
     """
     if temperature == 1:
         return probabilities
+    from scipy.special import expit, softmax
+
     with np.errstate(divide="ignore"):  # log 0 is minus infinity, as it has to be
         if kind == "single":
-            logs = np.log(probabilities) / temperature
-            values = np.exp(logs - logs.max(axis=1, keepdims=True))
-            values /= values.sum(axis=1, keepdims=True)
+            values = softmax(np.log(probabilities) / temperature, axis=1)
             first = probabilities.argmax(axis=1)
             rows = np.flatnonzero(values.argmax(axis=1) != first)
             values[rows, first[rows]] = np.nextafter(values[rows].max(axis=1), 2)
             return np.asarray(values)
-        from scipy.special import expit
-
         odds = expit((np.log(probabilities) - np.log1p(-probabilities)) / temperature)
     below = np.nextafter(MULTI_THRESHOLD, 0)
     bounded: np.ndarray = np.where(probabilities >= MULTI_THRESHOLD, np.maximum(odds, MULTI_THRESHOLD), np.minimum(odds, below))
@@ -111,6 +109,7 @@ def fitted(probabilities: np.ndarray, gold: np.ndarray, kind: str) -> float:
     probability of 0 (one that a linear model never saw) is left out; no temperature changes it.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
 
     # Each label of a multi-label task is a choice between two: to have it or not.
     if kind == "multi":
@@ -124,9 +123,7 @@ def fitted(probabilities: np.ndarray, gold: np.ndarray, kind: str) -> float:
     above = logs - logs[np.arange(len(logs)), gold[possible]][:, None]
 
     def loss(logarithm: float) -> float:
-        scaled = above * np.exp(-logarithm)
-        largest = scaled.max(axis=1)
-        return float((largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1))).mean())
+        return float(logsumexp(above * np.exp(-logarithm), axis=1).mean())
 
     low, high = np.log(BOUNDS)
     minimum = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})

@@ -33,7 +33,21 @@ class Heads(nn.ModuleDict):
             self._modules[name] = module
 
 
-class MultiTaskNetwork(nn.Module):
+class EncoderNetwork(nn.Module):
+    """A network with an encoder of transformers, as the Trainer wants it."""
+
+    encoder: nn.Module
+
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
+        """Trade time for memory while training (called by the Trainer)."""
+        enable = getattr(self.encoder, "activation_checkpointing_enable", None) or self.encoder.gradient_checkpointing_enable
+        enable(**kwargs)  # type: ignore[operator]
+
+    # Its name in releases of transformers before 5.2x.
+    gradient_checkpointing_enable = activation_checkpointing_enable
+
+
+class MultiTaskNetwork(EncoderNetwork):
     """One encoder of transformers and a linear head per task, trained together.
 
     ``heads`` gives each task's number of labels, ``views`` the view that it reads, as an index into
@@ -64,14 +78,6 @@ class MultiTaskNetwork(nn.Module):
             pooled = pool(states[index], views[index], self.poolings[task])
             logits[task] = head(self.dropout(pooled)).float()
         return logits
-
-    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
-        """Trade time for memory while training (called by the Trainer)."""
-        enable = getattr(self.encoder, "activation_checkpointing_enable", None) or self.encoder.gradient_checkpointing_enable
-        enable(**kwargs)  # type: ignore[operator]
-
-    # Its name in releases of transformers before 5.2x.
-    gradient_checkpointing_enable = activation_checkpointing_enable
 
 
 def hidden_states(encoder: nn.Module, view: Batch) -> Tensor:

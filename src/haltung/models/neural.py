@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError
 from haltung.inference import sessions
 from haltung.inference.client import batches
-from haltung.labels import Scheme
+from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration, calibrated
 from haltung.models.network import Batch, MultiTaskNetwork, collate
 from haltung.models.predictor import Model
@@ -67,27 +67,13 @@ class NeuralModel(Model):
 
         They are a softmax, or sigmoids where the task is multi-label.
         """
-        from tqdm import tqdm
-
         encoded = self.encode(segments)
-        lengths = [max(map(len, views)) for views in zip(*encoded, strict=True)]
-        out = {task.name: np.zeros((len(segments), len(task)), dtype=np.float64) for task in self.scheme}
-        was_training = self.network.training
-        self.network.eval()
-        try:
-            with (
-                torch.inference_mode(),
-                autocast(self.device) if precision == "auto" else nullcontext(),
-                tqdm(total=len(lengths), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar,
-            ):
-                for rows in batches(lengths):
-                    for name, logits in self.network(self.batch(encoded, rows)).items():
-                        values = logits.double()
-                        values = values.softmax(dim=-1) if self.scheme[name].kind == "single" else values.sigmoid()
-                        out[name][rows] = values.cpu().numpy()
-                    bar.update(len(rows))
-        finally:
-            self.network.train(was_training)
+        out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
+        with predicting(self.network, precision, len(segments), progress) as done:
+            for rows in batches([max(map(len, views)) for views in zip(*encoded, strict=True)]):
+                for name, logits in self.network(self.batch(encoded, rows)).items():
+                    out[name][rows] = likely(logits, self.scheme[name])
+                done(len(rows))
         return calibrated(out, self.scheme, self.calibration)
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -101,6 +87,34 @@ class NeuralModel(Model):
         body, tokenizer = read_body(folder, spec)
         network = read_weights(folder, _network(body, scheme, spec, description["views"]))
         return cls(network, tokenizer, scheme, spec, encoder, description["views"])
+
+
+@contextmanager
+def predicting(network: torch.nn.Module, precision: str, segments: int, progress: bool) -> Iterator[Callable[[int], object]]:
+    """Turn off dropout and gradients, and show how many segments are done.
+
+    What is yielded is called with the number of further ones; ``precision`` is as of ``Model``.
+    """
+    from tqdm import tqdm
+
+    was_training = network.training
+    network.eval()
+    try:
+        with (
+            torch.inference_mode(),
+            autocast(next(network.parameters()).device) if precision == "auto" else nullcontext(),
+            tqdm(total=segments, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar,
+        ):
+            yield bar.update
+    finally:
+        network.train(was_training)
+
+
+def likely(logits: torch.Tensor, task: Task) -> np.ndarray:
+    """Return the probabilities of a task's labels, float64 ``[segments, labels]``."""
+    values = logits.double()
+    probabilities: np.ndarray = (values.softmax(dim=-1) if task.kind == "single" else values.sigmoid()).cpu().numpy()
+    return probabilities
 
 
 def write_parts(model: Any, folder: Path) -> dict[str, Any]:

@@ -77,12 +77,6 @@ def _write_actors(head: ActorHead, path: Path) -> None:
     width, stances = head.vectors.in_features // 2, head.shift.in_features
     sentence, slot = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 1])
     examples = [torch.ones(5, width), torch.ones(2, width), torch.ones(2, stances), torch.ones(5, 4, dtype=torch.long), sentence, slot]
-    shapes: list[dict[int, Any]] = [
-        {0: candidates},
-        {0: sentences},
-        {0: sentences},
-        {0: candidates, 1: cues},
-        {0: candidates},
-        {0: candidates},
-    ]
+    of_candidates = {0: candidates}
+    shapes = [of_candidates, {0: sentences}, {0: sentences}, {0: candidates, 1: cues}, of_candidates, of_candidates]
     neural.save(head, examples, shapes, _OF_ACTORS, ["sides"], path)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from haltung.encoders.tokens import Tokens, encode, template
+from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError
 from haltung.inference.client import batches
 from haltung.models.article import ArticleModel
@@ -21,15 +19,6 @@ from haltung.records import Segment
 
 # Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
 STEPS = 16
-
-
-@dataclass(frozen=True)
-class _TokenSpan:
-    """The characters of a part that a token covers; the part of special tokens is ""."""
-
-    part: str = ""
-    start: int = 0
-    end: int = 0
 
 
 class _Logits(nn.Module):
@@ -82,7 +71,7 @@ def integrated(
         raise UserError(missing) from None
     numbers = [model.scheme[task].index(label) for label in labels]
     encoded = encode(segments, model.tokenizer, reads, model.spec.max_length, model.encoder.prefix)
-    spans = _spans(model, segments, encoded, reads)
+    places = list(map(_places, encoded))
     pad, with_types = int(model.tokenizer.pad_token_id), "token_type_ids" in model.tokenizer.model_input_names
     gradients = LayerIntegratedGradients(logits, logits.encoder.get_input_embeddings())  # type: ignore[operator, union-attr]
     out: dict[int, Attribution] = {}
@@ -90,7 +79,7 @@ def integrated(
         batch = collate([encoded[row] for row in rows], pad, with_types).to(model.device)
         is_word = torch.zeros_like(batch.ids, dtype=torch.bool)
         for position, row in enumerate(rows):
-            is_word[position, : len(spans[row])] = torch.tensor([bool(span.part) for span in spans[row]])
+            is_word[position, : len(places[row])] = torch.tensor([bool(part) for part, _, _ in places[row]])
         baseline = torch.where(is_word, pad, batch.ids)
         others = (batch.mask, batch.types, batch.own, *more(rows))
         target = torch.tensor([numbers[row] for row in rows], device=batch.ids.device)
@@ -100,8 +89,7 @@ def integrated(
             ends = [logits(ids, *others).gather(1, target[:, None])[:, 0].double().tolist() for ids in (batch.ids, baseline)]
         for position, row in enumerate(rows):
             # After the row's tokens is padding, in the input as in its baseline.
-            shares = values[position, : len(spans[row])].tolist()
-            pieces = [SpanShare(span.part, span.start, span.end, value) for span, value in zip(spans[row], shares, strict=True)]
+            pieces = [SpanShare(*place, value) for place, value in zip(places[row], values[position].tolist(), strict=False)]
             words, rest = by_word(pieces, {part: getattr(segments[row], part) for part in PARTS})
             out[row] = Attribution(task, labels[row], words, rest, ends[0][position], ends[1][position])
     return [out[row] for row in range(len(segments))]
@@ -121,34 +109,10 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(was_training)
 
 
-def _spans(model: NeuralModel | ArticleModel, segments: Sequence[Segment], encoded: Sequence[Tokens], reads: str) -> list[list[_TokenSpan]]:
-    """Return what each token covers, ``[segments][tokens]``: the inverse of ``tokens.encode``."""
-    specials = template(model.tokenizer)
-    backend, prefix = model.tokenizer.backend_tokenizer, model.encoder.prefix
-    out = []
-    for segment, tokens in zip(segments, encoded, strict=True):
-        own = sum(tokens.own)
-        spans = [_TokenSpan()] * len(tokens)
-        if len(tokens) - own == sum(map(len, specials.single)):
-            filled = [(len(specials.single[0]), _pieces(backend, "text", segment.text, prefix)[:own])]
-        else:
-            # In a pair, target and context precede the text; a context is cut on its left.
-            before = len(tokens) - own - sum(map(len, specials.pair))
-            targets = _pieces(backend, "target", segment.target, prefix)[:before] if "target" in reads else []
-            contexts = _pieces(backend, "context", segment.context, prefix) if "context" in reads else []
-            filled = [
-                (len(specials.pair[0]), targets + contexts[len(contexts) - (before - len(targets)) :]),
-                (tokens.own.index(1) if own else 0, _pieces(backend, "text", segment.text, "")[:own]),
-            ]
-        for start, pieces in filled:
-            spans[start : start + len(pieces)] = pieces
-        out.append(spans)
+def _places(tokens: Tokens) -> list[tuple[str, int, int]]:
+    """Return part, start and end of what each token covers; the part of special tokens is ""."""
+    out = [("", 0, 0)] * len(tokens)
+    for part, (first, spans) in tokens.spans.items():
+        # The tokens of a prefix end at 0.
+        out[first : first + len(spans)] = [(part, start, end) if end else ("", 0, 0) for start, end in spans]
     return out
-
-
-def _pieces(backend: Any, part: str, text: str, prefix: str) -> list[_TokenSpan]:
-    if part != "text" and not text.strip():
-        return []
-    shift = len(prefix)
-    offsets = backend.encode(prefix + text, add_special_tokens=False).offsets
-    return [_TokenSpan(part, max(0, start - shift), end - shift) if end > shift else _TokenSpan() for start, end in offsets]
