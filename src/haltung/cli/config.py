@@ -84,8 +84,7 @@ def each(
         optional: groups whose keys may be left without a value.
         single: the error message for more than one combination; "" allows several.
 
-    Raises:
-        UserError: an option or an override is wrong.
+    Raises ``UserError`` if an option or an override is wrong.
     """
     current = renamed.arguments(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in current) if sign and key in verbatim}
@@ -103,8 +102,7 @@ def each(
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
     """Return the config of a command; keys of the ``optional`` groups may lack a value.
 
-    Raises:
-        UserError: an override is malformed, or names an unknown key or choice.
+    Raises ``UserError`` if an override is malformed, or names an unknown key or choice.
     """
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
@@ -144,8 +142,7 @@ def candidates(command: str, line: str) -> list[str]:
 def parse(arguments: Sequence[str]) -> CommandLine:
     """Take a command line apart; ``seed=1,2,3`` asks for three combinations.
 
-    Raises:
-        UserError: an option is unknown or lacks its value, or an override is malformed.
+    Raises ``UserError`` if an option is unknown or lacks its value, or an override is malformed.
     """
     overrides: list[str] = []
     show, config_dir = False, None

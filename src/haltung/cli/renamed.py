@@ -135,8 +135,7 @@ def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
 def arguments(command: str, given: Sequence[str]) -> list[str]:
     """Return the arguments of a command with today's keys; announce old ones on standard error.
 
-    Raises:
-        UserError: a key is gone.
+    Raises ``UserError`` if a key is gone.
     """
     if command in _WITH_DYADS and any(argument.lstrip("+~").startswith("dyads=") for argument in given):
         raise UserError(_gone("dyads="))

@@ -146,8 +146,7 @@ def sample_metrics(runs: Sequence[Counts], draws: int = DRAWS, seed: int = SEED)
 def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
     """Return the counts of several tasks over all articles, zeros where one has no label of a task.
 
-    Raises:
-        UserError: there are too few articles to compare trials.
+    Raises ``UserError`` if there are too few articles to compare trials.
     """
     numbers = bootstrap.numbered(split.groups)
     articles = int(numbers.max(initial=-1)) + 1
@@ -165,8 +164,7 @@ def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
 def evaluate(split: ScoredSplit) -> EvaluationResult:
     """Return the metrics of every task that has at least one gold label.
 
-    Raises:
-        UserError: the split is empty, or none of its segments is labelled for any task.
+    Raises ``UserError`` if the split is empty, or none of its segments is labelled for any task.
     """
     scheme = split.scheme
     tasks = {task.name: _task_metrics(split, task) for task in scheme if split.labelled(task.name).any()}
@@ -222,8 +220,7 @@ def outcomes(gold: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
 def summary(results: Sequence[EvaluationResult]) -> Summary:
     """Return mean and standard deviation (n-1) of the headline metrics over runs of several seeds.
 
-    Raises:
-        UserError: there are none, or they are not of the same split, scheme and tasks.
+    Raises ``UserError`` if there are none, or they are not of the same split, scheme and tasks.
     """
     if not results:
         raise UserError("no evaluations to summarise; expected one for each seed")

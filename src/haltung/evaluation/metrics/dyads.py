@@ -127,10 +127,8 @@ def evaluate_dyads(
 ) -> DyadMetrics:  # fmt: skip
     """Return how well the predicted dyads of each segment agree with the gold ones.
 
-    ``candidates`` are the codes that could be chosen in each segment.
-
-    Raises:
-        UserError: there is no segment, or the lists are not equally long.
+    ``candidates`` are the codes that could be chosen in each segment. Raises ``UserError`` if there
+    is no segment, or the lists are not equally long.
     """
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
         found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"

@@ -176,8 +176,7 @@ class EvaluationResult:
 def read(path: Path) -> EvaluationResult:
     """Read an ``evaluation.json``.
 
-    Raises:
-        UserError: the file is missing, broken, or of another format.
+    Raises ``UserError`` if the file is missing, broken, or of another format.
     """
     from pydantic import TypeAdapter, ValidationError
 

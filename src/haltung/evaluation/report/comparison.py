@@ -186,10 +186,8 @@ def write(
     """Write page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task; return these files.
 
     The folder appears whole or not at all, and replaces an older comparison there. ``details`` are
-    facts to list at the foot of the page, such as the command and the runs' ids.
-
-    Raises:
-        UserError: the language is unknown, or the folder has something else in it.
+    facts to list at the foot of the page, such as the command and the runs' ids. Raises
+    ``UserError`` if the language is unknown, or the folder has something else in it.
     """
     checked(language)
     check_replaceable(folder, DATA, "comparison")

@@ -43,21 +43,12 @@ def write(
 ) -> list[Path]:  # fmt: skip
     """Write the report and return its files: page, metrics, predictions, and plots as PNG.
 
-    The folder appears whole or not at all, and replaces an older report there.
+    The folder appears whole or not at all, and replaces an older report there. ``title`` is what
+    was evaluated, such as the run's name; ``details`` are facts for the foot of the page. Further
+    parts are the training's curves of ``history`` (see ``training_plots.curves``), reliability and
+    coverage against risk of ``calibration``, and slices, masked names and errors of ``analysis``.
 
-    Args:
-        folder: of the report.
-        result: the metrics of the split.
-        split: the predictions and gold labels that they were computed from.
-        language: of the page and the plots, ``en`` or ``de``.
-        history: adds the training's curves (see ``training_plots.curves``).
-        title: what was evaluated, such as the run's name.
-        details: facts to list at the foot of the page, such as commit, encoder, seed.
-        calibration: adds reliability, coverage against risk, and ``calibration.json``.
-        analysis: adds slices, masked names, errors to read, and ``examination.json``.
-
-    Raises:
-        UserError: the language is unknown, or the folder has something other than a report in it.
+    Raises ``UserError`` if the language is unknown, or the folder has something else in it.
     """
     checked(language)
     check_replaceable(folder, METRICS, "report")
