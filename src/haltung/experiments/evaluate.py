@@ -31,7 +31,7 @@ from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
 from haltung.models.predictor import Predictor, reads_actors
-from haltung.records import Prediction, Segment
+from haltung.records import Segment
 from haltung.tracking import RunRecord
 
 # The share of a split that a model may know by coincidence: short sentences such as
