@@ -94,10 +94,7 @@ class Recipe:
         return self.options.name or f"{corpus}-{self.encoder.name if isinstance(self.model, NetworkSpec) else 'linear'}"
 
     def plan(self, corpus: Prepared, command: Sequence[str], name: str = "") -> Plan:
-        """Return what is to be trained.
-
-        Raises ``UserError`` if recipe and corpus don't go together.
-        """
+        """Return what is to be trained; ``UserError`` if recipe and corpus don't go together."""
         from haltung.experiments.train import Plan
 
         self.training.checked(corpus.scheme)
@@ -151,10 +148,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
 
 
 def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
-    """Return a label scheme by its name in ``configs/labels`` or by the path of a YAML file.
-
-    Raises ``UserError`` if there is none, or it is broken.
-    """
+    """Return a scheme by its name in ``configs/labels`` or path; ``UserError`` if there is none."""
     if name.endswith((".yaml", ".yml")):
         return labels.load(Path(name))
     if path := shipped_or_own("labels", name, config_dir):
@@ -195,10 +189,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a config.
-
-    Raises ``UserError`` if a value is wrong; all mistakes are found here, before any work.
-    """
+    """Return the recipe of a config; ``UserError`` for any wrong value, before any work."""
     from haltung.encoders.load import locate
     from haltung.models.spec import NetworkSpec
 
@@ -210,10 +201,7 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the path of a file to write, None for None; called before the work, not after it.
-
-    Raises ``UserError`` if it is a directory, or its folder does not exist.
-    """
+    """Return a path to write to, None for None; called before the work, for its ``UserError``."""
     if given is None:
         return None
     path = Path(given).expanduser()
@@ -226,10 +214,7 @@ def output_file(given: str | None) -> Path | None:
 
 @contextmanager
 def written(path: Path | None) -> Iterator[TextIO]:
-    """Open a file that replaces ``path`` when it is complete; standard output for None.
-
-    Raises ``UserError`` if it can't be written.
-    """
+    """Open ``path`` to be written whole (None: standard output); ``UserError`` if it can't be."""
     if path is None:
         yield sys.stdout
         return

@@ -103,10 +103,7 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
 
 
 def gold(segments: Sequence[Segment], task: Task) -> Ints:
-    """Return the gold labels of one task, as ``ScoredSplit`` has them.
-
-    Raises ``UserError`` if the task lacks a label, or its kind has one label and not several.
-    """
+    """Return one task's labels as ``ScoredSplit`` has them; ``UserError`` if one is unknown."""
     return _encode([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
 
 
@@ -142,10 +139,7 @@ def write_predictions(path: Path, split: ScoredSplit) -> Path:
 
 
 def read_predictions(path: Path) -> ScoredSplit:
-    """Read a predictions file; every metric comes out the same to the last digit.
-
-    Raises ``UserError`` if the file is missing, no Parquet, or not of this kind.
-    """
+    """Read a predictions file; ``UserError`` if it is missing, no Parquet, or not of this kind."""
     import pyarrow as pa
     from pyarrow import parquet
 

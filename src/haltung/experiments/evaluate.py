@@ -223,10 +223,7 @@ def analyse_errors(
 
 
 def primer_of(model: Predictor) -> PrimerResult | None:
-    """Return a model's result on ``data/primer``, each sentence read without context.
-
-    None if the model does not know exactly the primer's stances.
-    """
+    """Return a model's result on ``data/primer``; None if it does not know exactly its stances."""
     lines = (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     gold = [row["stance"] for row in rows]

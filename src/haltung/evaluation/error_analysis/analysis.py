@@ -24,10 +24,7 @@ ERROR_ANALYSIS = "examination.json"
 
 @dataclass(frozen=True)
 class Word:
-    """The attribution of one word, from -1 (against the label) to 1 (for it).
-
-    The word is at ``[start, end)`` of ``part`` (text, target or context).
-    """
+    """The weight, -1 (against the label) to 1, of the word at ``[start, end)`` of ``part``."""
 
     part: str
     start: int

@@ -63,10 +63,7 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
-    """Return one row for each pair: its differences, the p of each test, and the verdict.
-
-    A terminal is too narrow for the verdicts; it shows them as sentences.
-    """
+    """Return one row for each pair; a terminal is too narrow for its ``verdicts``."""
     rows = []
     for pair in comparison.tasks[task].pairs:
         cells = {
