@@ -13,7 +13,7 @@ import numpy as np
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, PublishedResult, SystemPair, TaskComparison
 from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.report.page import check_replaceable, inlined, rendered
-from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, canvas, finish, localise, save
+from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, finish, localise, panel, save
 from haltung.evaluation.report.tables import Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
@@ -211,8 +211,7 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
     pair be undecided all the same.
     """
     compared = comparison.tasks[task].pairs
-    figure = canvas(7.6, 1.75 + 0.42 * len(compared))
-    axes = figure.add_subplot()
+    figure, axes = panel(7.6, 1.75 + 0.42 * len(compared))
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for row, pair in enumerate(compared):
         difference, is_decided = pair.macro_f1, pair.verdict != OPEN
