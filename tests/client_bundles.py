@@ -84,19 +84,6 @@ def article(encoder: Path) -> Model:
     return model
 
 
-def article(encoder: Path) -> Model:
-    """An untrained model of whole articles that reads targets and finds dyads."""
-    import torch
-
-    from haltung.models.article import build
-
-    torch.manual_seed(1)
-    model = build(Encoder("tiny", "folder", str(encoder)), ArticleSpec(reads={"default": "target"}, max_length=48), scheme(), dyads=True)
-    for head in model.network.heads.values():
-        torch.nn.init.normal_(head.weight, std=0.5)  # type: ignore[arg-type]
-    return model
-
-
 def linear() -> Model:
     """A linear model that reads what stands before the text."""
     return fit(segments(80), scheme(), LinearSpec(reads={"default": "target+context"}), seed=1)

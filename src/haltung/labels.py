@@ -110,10 +110,7 @@ class Scheme:
         return self[name]
 
     def only(self, names: Sequence[str]) -> Scheme:
-        """Return the scheme with only these tasks, in the order of the scheme.
-
-        Raises ``UserError`` if none is named, or one twice, or one that the scheme lacks.
-        """
+        """Return the scheme with these tasks alone, in its order; ``UserError`` if it lacks one."""
         chosen = {self[name].name for name in names}
         if not names or len(chosen) < len(names):
             raise UserError(f"tasks is {listed(names)}; expected one or more of {listed(self.names)}, each once")
@@ -153,10 +150,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load(path: Path) -> Scheme:
-    """Read a scheme from a YAML file.
-
-    Raises ``UserError`` if it cannot be read, is not YAML, or has faults (all at once).
-    """
+    """Read a scheme from a YAML file; ``UserError`` if it can't be read, or with all its faults."""
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
             raise UserError(f"{path} has {size:,} bytes, which no label scheme has; expected a YAML file of at most {_MAX_BYTES:,}")

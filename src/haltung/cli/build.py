@@ -94,11 +94,7 @@ class Recipe:
         return self.options.name or f"{corpus}-{self.encoder.name if isinstance(self.model, NetworkSpec) else 'linear'}"
 
     def plan(self, corpus: Prepared, command: Sequence[str], name: str = "") -> Plan:
-        """Return what is to be trained.
-
-        Raises:
-            UserError: recipe and corpus don't go together.
-        """
+        """Return what is to be trained; ``UserError`` if recipe and corpus don't go together."""
         from haltung.experiments.train import Plan
 
         self.training.checked(corpus.scheme)
@@ -118,10 +114,8 @@ class Recipe:
 def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Options:
     """Return an object of the dataclass ``cls`` from the config's keys that are its fields.
 
-    ``key`` is the path of ``settings`` in the config, for messages.
-
-    Raises:
-        UserError: a key is missing, or of the wrong type or range.
+    ``key`` is the path of ``settings`` in the config, for messages. Raises ``UserError`` if a key
+    is missing, or of the wrong type or range.
     """
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # a dataclass
     try:
@@ -133,10 +127,8 @@ def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Opt
 def make(node: Mapping[str, Any], key: str) -> Any:
     """Return the object that a plain config node with ``_target_`` describes, its values checked.
 
-    ``key`` is the path of the node in the config, for messages.
-
-    Raises:
-        UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
+    ``key`` is the path of the node in the config, for messages. Raises ``UserError`` if a key is
+    unknown or missing, or a value is of the wrong type or out of range.
     """
     node = renamed.targets(node)
     target = str(node.get("_target_", ""))
@@ -156,11 +148,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
 
 
 def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
-    """Return a label scheme by its name in ``configs/labels`` or by the path of a YAML file.
-
-    Raises:
-        UserError: there is none, or it is broken.
-    """
+    """Return a scheme by its name in ``configs/labels`` or path; ``UserError`` if there is none."""
     if name.endswith((".yaml", ".yml")):
         return labels.load(Path(name))
     if path := shipped_or_own("labels", name, config_dir):
@@ -175,8 +163,7 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
 def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool = False) -> Prepared:
     """Return the corpus of a config, prepared if it is new or its config or files have changed.
 
-    Raises:
-        UserError: the source is missing or broken.
+    Raises ``UserError`` if the source is missing or broken.
     """
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
@@ -202,11 +189,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a config.
-
-    Raises:
-        UserError: a value is wrong; all mistakes in a config are found here, before any work.
-    """
+    """Return the recipe of a config; ``UserError`` for any wrong value, before any work."""
     from haltung.encoders.load import locate
     from haltung.models.spec import NetworkSpec
 
@@ -218,11 +201,7 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the path of a file to write, None for None; called before the work, not after it.
-
-    Raises:
-        UserError: it is a directory, or its folder does not exist.
-    """
+    """Return a path to write to, None for None; called before the work, for its ``UserError``."""
     if given is None:
         return None
     path = Path(given).expanduser()
@@ -235,11 +214,7 @@ def output_file(given: str | None) -> Path | None:
 
 @contextmanager
 def written(path: Path | None) -> Iterator[TextIO]:
-    """Open a file that replaces ``path`` when it is complete; standard output for None.
-
-    Raises:
-        UserError: it can't be written.
-    """
+    """Open ``path`` to be written whole (None: standard output); ``UserError`` if it can't be."""
     if path is None:
         yield sys.stdout
         return

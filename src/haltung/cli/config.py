@@ -74,18 +74,11 @@ def each(
 ) -> Iterator[Request]:  # fmt: skip
     """Yield a request for each combination of values; with ``--cfg`` print the configs instead.
 
-    Args:
-        name: the command.
-        arguments: its arguments on the command line.
-        texts: keys whose value is one text, such as a date, which Hydra would read as a number.
-        lists: keys whose value is a list of texts; its brackets may be left out.
-        numbers: the same for lists of whole numbers.
-        verbatim: keys whose value is used literally, whatever characters it holds.
-        optional: groups whose keys may be left without a value.
-        single: the error message for more than one combination; "" allows several.
-
-    Raises:
-        UserError: an option or an override is wrong.
+    Keys of ``texts`` have one text, such as a date, which Hydra would read as a number; those of
+    ``lists`` a list of texts, whose brackets may be left out, those of ``numbers`` the same of
+    whole numbers; those of ``verbatim`` are used literally. Groups in ``optional`` may lack values.
+    ``single`` is the error message for more than one combination; "" allows several. Raises
+    ``UserError`` if an option or an override is wrong.
     """
     current = renamed.arguments(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in current) if sign and key in verbatim}
@@ -101,10 +94,9 @@ def each(
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return the config of a command; keys of the ``optional`` groups may lack a value.
+    """Return a command's config; keys of ``optional`` groups may lack a value.
 
-    Raises:
-        UserError: an override is malformed, or names an unknown key or choice.
+    Raises ``UserError`` if an override is malformed, or names an unknown key or choice.
     """
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
@@ -142,11 +134,7 @@ def candidates(command: str, line: str) -> list[str]:
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """Take a command line apart; ``seed=1,2,3`` asks for three combinations.
-
-    Raises:
-        UserError: an option is unknown or lacks its value, or an override is malformed.
-    """
+    """Take a command line apart, or raise ``UserError``; ``seed=1,2`` asks for two combinations."""
     overrides: list[str] = []
     show, config_dir = False, None
     rest = iter(arguments)

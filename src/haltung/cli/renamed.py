@@ -94,10 +94,7 @@ def target(name: str) -> str:
 
 
 def targets(node: Any, old: dict[str, str] | None = None) -> Any:
-    """Return a config node with today's name and arguments for every ``_target_``, at any depth.
-
-    What is old is added to ``old``, with what it is now ("" for nothing).
-    """
+    """Return a node with today's names at any depth; ``old`` gets each old one, with today's."""
     if isinstance(node, list | tuple):
         current = [targets(item, old) for item in node]
         # As a part of a Union, RealNews became two parts.
@@ -133,11 +130,7 @@ def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def arguments(command: str, given: Sequence[str]) -> list[str]:
-    """Return the arguments of a command with today's keys; announce old ones on standard error.
-
-    Raises:
-        UserError: a key is gone.
-    """
+    """Return arguments with today's keys, announce old ones; ``UserError`` if one is gone."""
     if command in _WITH_DYADS and any(argument.lstrip("+~").startswith("dyads=") for argument in given):
         raise UserError(_gone("dyads="))
     chosen = [value for name, _, value in (argument.partition("=") for argument in given) if name == "corpus"]

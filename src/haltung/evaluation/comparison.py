@@ -31,11 +31,7 @@ _MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """The predictions of one run, or of several that differ in their seed, with their ids.
-
-    ``seen`` is how many of the segments are known from its training, where it was evaluated on them
-    all the same.
-    """
+    """One run's predictions, or several seeds'; ``seen`` segments are known from its training."""
 
     name: str
     runs: tuple[ScoredSplit, ...]
@@ -45,10 +41,7 @@ class System:
 
 @dataclass(frozen=True)
 class SystemMetrics:
-    """One system's macro-F1 and accuracy, the mean over its ``runs``.
-
-    The deviations are over seeds (n-1), None for a single run.
-    """
+    """One system's mean metrics over its ``runs``; deviations (n-1) are None for a single run."""
 
     system: str
     runs: int
@@ -145,11 +138,9 @@ def compare(
     """Compare two or more systems on the same segments by macro-F1, in each task by itself.
 
     These are ``tasks``, or all that the split is labelled for and every system has learned. The
-    correction is ``holm`` over all pairs of a task, or ``none``.
-
-    Raises:
-        UserError: there are fewer than two systems, two of one name, other segments, gold labels or
-            scheme, too few articles, or nothing to compare.
+    correction is ``holm`` over all pairs of a task, or ``none``. Raises ``UserError`` if there are
+    fewer than two systems, two of one name, other segments, gold labels or scheme, too few
+    articles, or nothing to compare.
     """
     one_of("correction", correction, CORRECTIONS)
     systems, unshared = _shared(systems)

@@ -87,8 +87,7 @@ class ScoredSplit:
 def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme: Scheme, corpus: str = "", split: str = "") -> ScoredSplit:
     """Put predictions beside the gold labels of the same segments, in the same order.
 
-    Raises:
-        UserError: predictions and segments differ, a probability is missing or not in [0, 1].
+    Raises ``UserError`` if they differ, or a probability is missing or outside 0 to 1.
     """
     if len(segments) != len(predictions):
         raise UserError(f"{len(predictions)} predictions for {len(segments)} segments; predict the same split that is evaluated")
@@ -104,11 +103,7 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
 
 
 def gold(segments: Sequence[Segment], task: Task) -> Ints:
-    """Return the gold labels of one task, as ``ScoredSplit`` has them.
-
-    Raises:
-        UserError: a label is unknown to the task, or there are not as many as its kind has.
-    """
+    """Return one task's labels as ``ScoredSplit`` has them; ``UserError`` if one is unknown."""
     return _encode([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
 
 
@@ -144,11 +139,7 @@ def write_predictions(path: Path, split: ScoredSplit) -> Path:
 
 
 def read_predictions(path: Path) -> ScoredSplit:
-    """Read a predictions file; every metric comes out the same to the last digit.
-
-    Raises:
-        UserError: the file is missing, no Parquet, or not of this kind.
-    """
+    """Read a predictions file; ``UserError`` if it is missing, no Parquet, or not of this kind."""
     import pyarrow as pa
     from pyarrow import parquet
 

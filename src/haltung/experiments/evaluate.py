@@ -31,7 +31,7 @@ from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
 from haltung.models.predictor import Predictor, reads_actors
-from haltung.records import Prediction, Segment
+from haltung.records import Segment
 from haltung.tracking import RunRecord
 
 # The share of a split that a model may know by coincidence: short sentences such as
@@ -223,10 +223,7 @@ def analyse_errors(
 
 
 def primer_of(model: Predictor) -> PrimerResult | None:
-    """Return a model's result on ``data/primer``, each sentence read without context.
-
-    None if the model does not know exactly the primer's stances.
-    """
+    """Return a model's result on ``data/primer``; None if it does not know exactly its stances."""
     lines = (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     gold = [row["stance"] for row in rows]

@@ -79,10 +79,7 @@ def read_texts(path: Path) -> list[Segment]:
 
 
 def single_text(text: str, context: str = "", target: str = "") -> Segment:
-    """Return one text as a segment.
-
-    Raises ``UserError`` if it is empty, or holds half a character, as a shell can pass it.
-    """
+    """Return a text as a segment; ``UserError`` if it is empty, or holds half a character."""
     if not text.strip():
         raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
     try:

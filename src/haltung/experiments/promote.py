@@ -97,10 +97,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
 
 
 def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
-    """Move the alias, and tag the new version with when, why and by which command.
-
-    Raises ``UserError`` if the run is worse and the promotion is not forced, or MLflow refuses.
-    """
+    """Move the alias and tag the version with when, why and how; ``UserError`` if it may not."""
     if not promotion.changes:
         return
     if not promotion.allowed:

@@ -127,10 +127,7 @@ def exported_version(connection: Connection, run: str) -> ModelVersion | None:
 
 
 def version_of_alias(connection: Connection, alias: str) -> ModelVersion | None:
-    """Return the version that an alias points to, None if there is no such alias.
-
-    Raises ``UserError`` if the store registers no models, or refuses.
-    """
+    """Return the version that an alias points to, if any; ``UserError`` as ``exported_version``."""
     from mlflow.exceptions import MlflowException
 
     name, client = _registered_name(connection), connection.client
@@ -145,10 +142,7 @@ def version_of_alias(connection: Connection, alias: str) -> ModelVersion | None:
 
 
 def set_alias(connection: Connection, alias: str, version: ModelVersion, tags: Mapping[str, str]) -> None:
-    """Point an alias to a version, and tag that version.
-
-    Raises ``UserError`` if MLflow does not allow such an alias, or the store refuses.
-    """
+    """Point an alias to a version, and tag that version; ``UserError`` if MLflow refuses."""
     with mlflow_errors(connection.store):
         connection.client.set_registered_model_alias(version.name, alias, version.version)
         for key, value in tags.items():
@@ -189,10 +183,7 @@ def _logged(
 
 
 def columns(segments: Sequence[Segment], articles: bool = False) -> pd.DataFrame:
-    """Return the segments as the model's input: ``id``, ``text``, ``context``, ``target``.
-
-    For a model of ``articles`` also ``article``, ``headline`` and ``position``.
-    """
+    """Return the segments as the model's input; for a model of ``articles`` with more columns."""
     import pandas as pd
 
     names = [*_COLUMNS, *(_ARTICLE_COLUMNS if articles else ())]
@@ -200,10 +191,7 @@ def columns(segments: Sequence[Segment], articles: bool = False) -> pd.DataFrame
 
 
 def signature(tasks: dict[str, Any], articles: bool = False) -> ModelSignature:
-    """Return the columns for a scheme's tasks: ``text`` is required, multi-label gives lists.
-
-    ``articles`` says whether it is for a model of articles (see ``columns``).
-    """
+    """Return the columns for a scheme's tasks: ``text`` is required, multi-label gives lists."""
     mlflow()
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema

@@ -87,10 +87,7 @@ class RunFilter:
 
 
 def find(store: Store, run: str) -> RunRecord:
-    """Return the run with this id, with an id that begins so, or with this name.
-
-    Raises ``UserError`` if there is none, or there are several; they are named.
-    """
+    """Return the run of this id, beginning of an id, or name; ``UserError`` for none or several."""
     connection = open_store(store, create=False)
     with mlflow_errors(store):
         candidates = _candidates(connection, run)
@@ -172,10 +169,7 @@ def attach(record: RunRecord) -> Run:
 
 
 def artifact(record: RunRecord, path: str) -> Path:
-    """Return a file or folder of the run, to be read only; a server's is downloaded.
-
-    Raises ``UserError`` if the run has no such file.
-    """
+    """Return a file or folder of the run, to be read only; ``UserError`` if it has no such file."""
     store = record.connection.store
     with mlflow_errors(store):
         root = record.connection.client.get_run(record.id).info.artifact_uri
@@ -187,10 +181,7 @@ def artifact(record: RunRecord, path: str) -> Path:
 
 
 def bundle_folder(record: RunRecord) -> Path:
-    """Return the folder of the run's bundle; a server's is downloaded once, into the cache.
-
-    Raises ``UserError`` if the run has none.
-    """
+    """Return the folder of the run's bundle (downloaded once); ``UserError`` if it has none."""
     uri = record.tags.get("haltung.bundle")
     store, which = record.connection.store, f"the run {record.name} ({record.id}, {record.status})"
     if not uri:

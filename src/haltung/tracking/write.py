@@ -79,7 +79,7 @@ class Run:
         self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Log metrics; ``{"test": {"stance": 0.5}}`` becomes ``test/stance``, grouped in its page.
+        """Log metrics; ``{"test": {"stance": 0.5}}`` becomes ``test/stance``.
 
         Raises ``UserError`` if a value is no number.
         """
@@ -105,10 +105,7 @@ class Run:
         self._log_batches("tags", [RunTag(_allowed(key), _text(value)[:MAX_TAG_VAL_LENGTH]) for key, value in values.items()])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Store a file, or all files of a folder, with the run, below ``folder``.
-
-        Raises ``UserError`` if there is no such file or folder.
-        """
+        """Store a file or a folder's files, below ``folder``; ``UserError`` if it doesn't exist."""
         client = self.connection.client
         if not path.exists():
             raise UserError(f"{path}: no such file or folder, so it can't be stored with the run {self.id}")

@@ -144,8 +144,7 @@ class ErrorAnalysis:
 def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issue_limit: int = 50) -> Mistakes:
     """Return the errors of all tasks: up to ``limit`` mistakes and ``issue_limit`` issues each.
 
-    Raises:
-        UserError: cleanlab is not installed, and ``issue_limit`` is not 0.
+    Raises ``UserError`` if cleanlab is not installed, and ``issue_limit`` is not 0.
     """
     tasks = [task for task in split.scheme if split.labelled(task.name).any()]
     return Mistakes(
@@ -205,9 +204,7 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
     "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label is an issue
     where another one is more probable than it is for those who have it. It needs predictions for
     segments that the model was not trained on, which ``split`` has for dev, test, and out-of-fold.
-
-    Raises:
-        UserError: cleanlab is not installed.
+    Raises ``UserError`` if cleanlab is not installed.
     """
     if task.kind == "multi":
         return []

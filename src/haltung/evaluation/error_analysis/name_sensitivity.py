@@ -114,9 +114,7 @@ def name_sensitivity(
     Intervals are percentiles of a bootstrap over articles, the same articles before and after.
     Where no prediction flips, or every one does, all draws agree, and the interval is Wilson's with
     the articles for its n. ``seed`` is that of the draws, and of the states that replace others.
-
-    Raises:
-        UserError: no segment is labelled for any task.
+    Raises ``UserError`` if no segment is labelled for any task.
     """
     if not any(split.labelled(task.name).any() for task in split.scheme):
         raise UserError("masking names needs gold labels, but no segment is labelled for any task")

@@ -66,7 +66,7 @@ class Counts:
         return np.ones(support.shape) if self.all_labels else (predicted + support > 0).astype(np.float64)
 
     def metrics(self) -> Floats:
-        """Return the headline metrics, then each label's precision, recall and F1.
+        """Return headline metrics, then each label's precision, recall and F1.
 
         The shape is ``[..., 5 + 3 * labels]``; nan stands where nothing can be divided by.
         """
@@ -144,11 +144,7 @@ def sample_metrics(runs: Sequence[Counts], draws: int = DRAWS, seed: int = SEED)
 
 
 def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
-    """Return the counts of several tasks over all articles, zeros where one has no label of a task.
-
-    Raises:
-        UserError: there are too few articles to compare trials.
-    """
+    """Return several tasks' counts over all articles; ``UserError`` if these are too few."""
     numbers = bootstrap.numbered(split.groups)
     articles = int(numbers.max(initial=-1)) + 1
     if articles < significance.MIN_ARTICLES:
@@ -163,11 +159,7 @@ def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
 
 
 def evaluate(split: ScoredSplit) -> EvaluationResult:
-    """Return the metrics of every task that has at least one gold label.
-
-    Raises:
-        UserError: the split is empty, or none of its segments is labelled for any task.
-    """
+    """Return the metrics of every task with a gold label; ``UserError`` if there is none."""
     scheme = split.scheme
     tasks = {task.name: _task_metrics(split, task) for task in scheme if split.labelled(task.name).any()}
     if not tasks:
@@ -220,11 +212,7 @@ def outcomes(gold: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
 
 
 def summary(results: Sequence[EvaluationResult]) -> Summary:
-    """Return mean and standard deviation (n-1) of the headline metrics over runs of several seeds.
-
-    Raises:
-        UserError: there are none, or they are not of the same split, scheme and tasks.
-    """
+    """Return mean and deviation (n-1) over runs on one split; ``UserError`` if these differ."""
     if not results:
         raise UserError("no evaluations to summarise; expected one for each seed")
     first = results[0]

@@ -127,10 +127,8 @@ def evaluate_dyads(
 ) -> DyadMetrics:  # fmt: skip
     """Return how well the predicted dyads of each segment agree with the gold ones.
 
-    ``candidates`` are the codes that could be chosen in each segment.
-
-    Raises:
-        UserError: there is no segment, or the lists are not equally long.
+    ``candidates`` are the codes that could be chosen in each segment. Raises ``UserError`` if there
+    is no segment, or the lists are not equally long.
     """
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
         found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"
@@ -146,10 +144,7 @@ def evaluate_dyads(
 def precisions(
     gold: DyadSets, predicted: Sequence[Collection[tuple[float, Dyad]]], levels: Sequence[float] = LEVELS
 ) -> tuple[Precision, ...]:
-    """Return how many dyads have at least a probability, and the share of those that is right.
-
-    A level that no dyad reaches is left out.
-    """
+    """Return how many dyads reach each level, where any does, and the share of right ones."""
     rows = [(probability, dyad in wanted) for wanted, answered in zip(gold, predicted, strict=True) for probability, dyad in answered]
     remaining = {level: [right for probability, right in rows if probability >= level] for level in levels}
     return tuple(Precision(level, len(right), sum(right) / len(right)) for level, right in remaining.items() if right)

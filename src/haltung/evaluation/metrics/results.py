@@ -174,11 +174,7 @@ class EvaluationResult:
 
 
 def read(path: Path) -> EvaluationResult:
-    """Read an ``evaluation.json``.
-
-    Raises:
-        UserError: the file is missing, broken, or of another format.
-    """
+    """Read an ``evaluation.json``; ``UserError`` if it is missing, broken, or of another format."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

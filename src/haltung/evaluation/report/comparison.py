@@ -13,7 +13,7 @@ import numpy as np
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, PublishedResult, SystemPair, TaskComparison
 from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.report.page import check_replaceable, inlined, rendered
-from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, canvas, finish, localise, save
+from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, finish, localise, panel, save
 from haltung.evaluation.report.tables import Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
@@ -63,10 +63,7 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
-    """Return one row for each pair: its differences, the p of each test, and the verdict.
-
-    A terminal is too narrow for the verdicts; it shows them as sentences.
-    """
+    """Return one row for each pair; a terminal is too narrow for its ``verdicts``."""
     rows = []
     for pair in comparison.tasks[task].pairs:
         cells = {
@@ -186,10 +183,8 @@ def write(
     """Write page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task; return these files.
 
     The folder appears whole or not at all, and replaces an older comparison there. ``details`` are
-    facts to list at the foot of the page, such as the command and the runs' ids.
-
-    Raises:
-        UserError: the language is unknown, or the folder has something else in it.
+    facts to list at the foot of the page, such as the command and the runs' ids. Raises
+    ``UserError`` if the language is unknown, or the folder has something else in it.
     """
     checked(language)
     check_replaceable(folder, DATA, "comparison")
@@ -216,8 +211,7 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
     pair be undecided all the same.
     """
     compared = comparison.tasks[task].pairs
-    figure = canvas(7.6, 1.75 + 0.42 * len(compared))
-    axes = figure.add_subplot()
+    figure, axes = panel(7.6, 1.75 + 0.42 * len(compared))
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for row, pair in enumerate(compared):
         difference, is_decided = pair.macro_f1, pair.verdict != OPEN

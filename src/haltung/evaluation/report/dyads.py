@@ -23,11 +23,8 @@ def tables(
 ) -> list[Grid]:  # fmt: skip
     """Return the tables: F1 in each setting, differences, and what is found end to end.
 
-    Args:
-        settings: metrics of ``model`` and ``rules`` by what is given, ``metrics.dyads.SETTINGS``.
-        swaps: for each system its metrics on role swaps (see ``events.dyads.scoring.role_swaps``).
-        precisions: of the model, by the probability of its dyads, where there is one.
-        language: ``en`` or ``de``.
+    ``settings`` are by what is given (``metrics.dyads.SETTINGS``), ``swaps`` by system (see
+    ``events.dyads.scoring.role_swaps``), ``precisions`` those of the model, where there is one.
     """
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
     rows: list[tuple[str, ...]] = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from haltung import files
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistake, Mistakes, Word
+from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistake
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
+
+# How many of a task's most frequent confusions have a button.
+_CONFUSIONS = 12
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,12 @@ def write(
 ) -> list[Path]:  # fmt: skip
     """Write the report and return its files: page, metrics, predictions, and plots as PNG.
 
-    The folder appears whole or not at all, and replaces an older report there.
+    The folder appears whole or not at all, and replaces an older report there. ``title`` is what
+    was evaluated, such as the run's name; ``details`` are facts for the foot of the page. Further
+    parts are the training's curves of ``history`` (see ``training_plots.curves``), reliability and
+    coverage against risk of ``calibration``, and slices, masked names and errors of ``analysis``.
 
-    Args:
-        folder: of the report.
-        result: the metrics of the split.
-        split: the predictions and gold labels that they were computed from.
-        language: of the page and the plots, ``en`` or ``de``.
-        history: adds the training's curves (see ``training_plots.curves``).
-        title: what was evaluated, such as the run's name.
-        details: facts to list at the foot of the page, such as commit, encoder, seed.
-        calibration: adds reliability, coverage against risk, and ``calibration.json``.
-        analysis: adds slices, masked names, errors to read, and ``examination.json``.
-
-    Raises:
-        UserError: the language is unknown, or the folder has something other than a report in it.
+    Raises ``UserError`` if the language is unknown, or the folder has something else in it.
     """
     checked(language)
     check_replaceable(folder, METRICS, "report")
@@ -125,6 +119,7 @@ def _page(content: _Content, saved: Mapping[tuple[str, str], Path], title: str, 
         masking=tables.name_sensitivity(analysis.name_sensitivity, scheme, language) if analysis else None,
         curves=(inlined(curves), word("curves", language)) if curves else None,
         details={**details, word("scheme", language): f"{result.scheme} ({result.scheme_digest})"},
+        count=count, number=number, coloured=_coloured,
     )  # fmt: skip
 
 
@@ -133,7 +128,7 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
     result, scheme, language = content.result, content.scheme, content.language
     task, metrics = scheme[name], result.tasks[name]
     mistakes = content.analysis.mistakes if content.analysis else None
-    cards = _mistake_cards(mistakes, task, language) if mistakes else []
+    listed = [one for one in mistakes.mistakes if one.task == name] if mistakes else []
     abstention = content.calibration.abstention.get(name) if content.calibration else None
     slices = content.analysis.slices if content.analysis else None
     inline = {kind: (inlined(path), word(kind, language)) for (task_, kind), path in saved.items() if task_ == name}
@@ -141,6 +136,7 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
     return {
         "name": name,
         "title": task.title(language),
+        "names": {label.id: label.name(language) for label in task.labels},
         "per_label": tables.per_label(metrics, task, language),
         "tiles": [_tile("macro_f1", "macro_f1", metrics, language), _tile(accuracy, "accuracy", metrics, language)],
         "phenomena": tables.phenomena(result.phenomena[name], task, language) if name in result.phenomena else None,
@@ -150,10 +146,10 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
         "slices": tables.slices(slices, scheme, task, language) if slices and name in slices.tasks else None,
         "slice_plot": inline.get("slices"),
         "wrong": mistakes.wrong.get(name, 0) if mistakes else 0,
-        "cards": cards,
-        "filters": {side: _options(scheme, cards, side) for side in ("gold", "predicted")},
-        "confusions": _confusion_buttons(mistakes, task, language) if mistakes else [],
-        "issues": _issue_cards(mistakes, task, language) if mistakes else [],
+        "mistakes": listed,
+        "filters": {side: _options(listed, task, side) for side in ("gold", "predicted")},
+        "confusions": [one for one in mistakes.confusions if one.task == name][:_CONFUSIONS] if mistakes else [],
+        "issues": [one for one in mistakes.issues if one.task == name] if mistakes else [],
     }
 
 
@@ -164,61 +160,16 @@ def _tile(title: str, metric: str, metrics: TaskMetrics, language: str) -> tuple
     return word(title, language), value, brackets(interval, language) if interval else "", baseline
 
 
-def _mistake_cards(mistakes: Mistakes, task: Task, language: str) -> list[dict[str, Any]]:
-    """Return the task's errors in order, to be filtered by ``gold`` and ``predicted``."""
-    return [
-        {
-            "id": one.id, "target": one.target, "probability": number(one.probability, language, 2),
-            "gold": " ".join(one.gold), "gold_name": _names(one.gold, task, language),
-            "predicted": " ".join(one.predicted), "predicted_name": _names(one.predicted, task, language),
-            "context": _coloured_part(one, "surroundings" if one.surroundings else "context"),
-            "text": _coloured_part(one, "text"),
-        }
-        for one in mistakes.mistakes
-        if one.task == task.name
-    ]  # fmt: skip
+def _options(mistakes: Sequence[Mistake], task: Task, side: str) -> list[tuple[str, ...]]:
+    """Return what a filter chooses from: the labels that some mistake has on this side."""
+    order = {(label,): position for position, label in enumerate(task.ids)}
+    return sorted(dict.fromkeys(getattr(one, side) for one in mistakes), key=lambda labels: order.get(labels, len(order)))
 
 
-def _confusion_buttons(mistakes: Mistakes, task: Task, language: str) -> list[dict[str, str]]:
-    """Return the task's most frequent confusions; a click on one filters the cards."""
-    names = {label.id: label.name(language) for label in task.labels}
-    rows = [row for row in mistakes.confusions if row.task == task.name][:12]
-    return [
-        {
-            "gold": row.gold, "predicted": row.predicted, "name": f"{names[row.gold]} → {names[row.predicted]}",
-            "count": count(row.count, language),
-        }
-        for row in rows
-    ]  # fmt: skip
-
-
-def _issue_cards(mistakes: Mistakes, task: Task, language: str) -> list[dict[str, str]]:
-    """Return the task's gold labels that may be wrong."""
-    return [
-        {
-            "id": one.id, "text": one.text, "context": one.context, "quality": number(one.quality, language, 2),
-            "gold_name": _names((one.gold,), task, language), "suggested_name": _names((one.suggested,), task, language),
-        }
-        for one in mistakes.issues
-        if one.task == task.name
-    ]  # fmt: skip
-
-
-def _options(scheme: Scheme, cards: Sequence[Mapping[str, Any]], side: str) -> list[tuple[str, str]]:
-    """Return the options of a filter as id and name: the labels that some card has."""
-    order = {label: position for position, label in enumerate(label for task in scheme for label in task.ids)}
-    options = {card[side]: card[f"{side}_name"] for card in cards}
-    return sorted(options.items(), key=lambda option: order.get(option[0], len(order)))
-
-
-def _coloured_part(mistake: Mistake, part: str) -> list[tuple[str, float]]:
-    return list(_coloured(getattr(mistake, part), [span for span in mistake.words if span.part == part]))
-
-
-def _coloured(text: str, words: Sequence[Word]) -> Iterator[tuple[str, float]]:
-    """Cut a text at its weighted words; the text between them has the weight 0."""
-    end = 0
-    for span in sorted(words, key=lambda span: span.start):
+def _coloured(mistake: Mistake, part: str) -> Iterator[tuple[str, float]]:
+    """Cut a part's text at its weighted words; the text between them has the weight 0."""
+    text, end = getattr(mistake, part), 0
+    for span in sorted((span for span in mistake.words if span.part == part), key=lambda span: span.start):
         start = max(end, span.start)
         if start > end:
             yield text[end:start], 0.0
@@ -227,9 +178,3 @@ def _coloured(text: str, words: Sequence[Word]) -> Iterator[tuple[str, float]]:
         end = max(end, span.end)
     if end < len(text):
         yield text[end:], 0.0
-
-
-def _names(labels: Sequence[str], task: Task, language: str) -> str:
-    """Return the labels' names, "–" where there is none."""
-    names = {label.id: label.name(language) for label in task.labels}
-    return ", ".join(names.get(label, label) for label in labels) or "–"

@@ -40,6 +40,20 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
+def panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of this size in inches, and its only axes."""
+    figure = canvas(width, height)
+    return figure, figure.add_subplot()
+
+
+def rows(names: Sequence[str], height: float) -> tuple[Figure, Axes]:
+    """Return a figure with a named row for each horizontal bar, the first above, and its axes."""
+    figure, axes = panel(7.6, height)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    return figure, axes
+
+
 def finish(axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, frame: bool = True) -> None:
     """Write title and subtitle, draw the grid, and hide the frame's upper and right side."""
     for name, spine in axes.spines.items():

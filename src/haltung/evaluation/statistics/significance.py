@@ -183,10 +183,8 @@ def articles_needed(observed: Estimate, articles: int, level: float) -> int | No
     root, that from seeds does not. What is observed is itself uncertain, so that this is an order
     of magnitude and no plan (Hoenig and Heisey, "The abuse of power", The American Statistician 55,
     2001). In simulation about 80 % were reached where it said 280 articles, 67 % where it said 93.
-    ``level`` is the p at which the test, after correction, calls a difference real.
-
-    Returns:
-        two leading digits; None where no number would do: it takes more seeds, or nothing differs.
+    ``level`` is the p at which the test, after correction, calls a difference real. The number has
+    two leading digits; None says that none would do: it takes more seeds, or nothing differs.
     """
     from scipy.special import ndtri
 

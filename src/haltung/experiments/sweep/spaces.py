@@ -103,10 +103,7 @@ Space = ChoiceSpace | RangeSpace
 
 
 def spaces_of(search: Mapping[str, Any]) -> dict[str, Space]:
-    """Return the spaces of a ``search/NAME.yaml``, by key.
-
-    Raises ``UserError`` if it is empty, or a space has a wrong form.
-    """
+    """Return the spaces of a ``search/NAME.yaml`` by key; ``UserError`` if one has a wrong form."""
     if not search:
         raise UserError("search is empty; choose one with search=NAME, or write your own search/NAME.yaml (--config-dir)")
     return {str(key): (_choice if isinstance(value, list) else _range)(f"search: {key}", value) for key, value in search.items()}

@@ -64,10 +64,7 @@ class Trials:
     start: Mapping[str, Value] = field(default_factory=dict)
 
     def open(self, worker: int = 0) -> Study:
-        """Open the study, or create it; the sweep's main process does so before it starts workers.
-
-        Raises ``UserError`` if the database is broken, or of another Optuna's version.
-        """
+        """Open or create the study; ``UserError`` if the database is broken or another Optuna's."""
         import optuna
         from sqlalchemy.exc import DatabaseError
 
