@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -39,14 +39,18 @@ class Predictor(Protocol):
 
 
 @runtime_checkable
-class ReadsActors(Protocol):
+class ReadsActors(Predictor, Protocol):
     """What predicts actors too: who may be a side of a segment's dyads (``Prediction.actors``)."""
 
     actors: Actors | None
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
-        """Return a prediction for each segment; ``stances`` are the true ones, if they are known."""
-        ...
+        """Return a prediction for each segment; ``stances`` are the true ones, if known."""
+
+
+def reads_actors(predictor: Predictor) -> TypeGuard[ReadsActors]:
+    """Return whether a predictor says who takes a stance towards whom."""
+    return isinstance(predictor, ReadsActors) and predictor.actors is not None
 
 
 class Model(Predictor, Protocol):
