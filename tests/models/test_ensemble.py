@@ -15,6 +15,7 @@ from sklearn.metrics import log_loss
 
 import tiny
 from command_line import CORPUS, run_here, write_corpus
+from haltung.actors.finder import Actors
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation.predictions import score
@@ -22,13 +23,17 @@ from haltung.experiments.evaluate import analyse_errors
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
 from haltung.models.calibration import Calibration
-from haltung.models.ensemble import EnsembleModel, Member, pool
+from haltung.models.ensemble import EnsembleModel, Member, mean_actors, pool
 from haltung.models.explain import Attribution, SpanShare, pooled
+from haltung.models.predictor import reads_actors
 from haltung.models.spec import LinearSpec
-from haltung.records import Prediction, Segment
+from haltung.records import ActorAnswer, Prediction, Segment
 
 SCHEME = tiny.scheme()
 MULTI = parse({"name": "many", "tasks": {"themes": {"labels": ["a", "b"], "kind": "multi"}}})
+
+
+EQUAL = {"topic": (0.5, 0.5), "stance": (0.5, 0.5)}
 
 
 class Fixed:
@@ -189,6 +194,60 @@ def test_network_and_linear_model_explain_together(bert: Path) -> None:
     for mistake in explained:
         words = [texts[mistake.id][word.start : word.end] for word in mistake.words if word.part == "text"]
         assert words == texts[mistake.id].split(), "each word once, in order"
+
+
+def test_actors_have_their_mean_probability_by_code() -> None:
+    """Of the members that find any; one that does not know a code holds it for impossible."""
+    nobody, chile, peru = (("", ()), ("CHL", ((0, 5),)), ("PER", ()))
+    one = [
+        ActorAnswer(*nobody, {"itself": 0.2}, {"itself": 1.0}),
+        ActorAnswer(*chile, {"itself": 0.5, "state": 0.3}, {"itself": 0.0, "state": 0.0}),
+    ]
+    other = [
+        ActorAnswer(*nobody, {"itself": 0.4}, {"itself": 0.0}),
+        ActorAnswer(*peru, {"itself": 0.1, "state": 0.1}, {"itself": 0.0, "state": 0.6}),
+        ActorAnswer(*chile, {"itself": 0.3, "state": 0.1}, {"itself": 0.4, "state": 0.0}),
+    ]
+    found = mean_actors([one, (), other])
+    assert [(actor.code, actor.spans) for actor in found] == [nobody, chile, peru]
+    assert [actor.source for actor in found] == [
+        pytest.approx({"itself": 0.3}), pytest.approx({"itself": 0.4, "state": 0.2}), pytest.approx({"itself": 0.05, "state": 0.05})
+    ]  # fmt: skip
+    assert [actor.target for actor in found] == [
+        pytest.approx({"itself": 0.5}), pytest.approx({"itself": 0.2, "state": 0.0}), pytest.approx({"itself": 0.0, "state": 0.3})
+    ]  # fmt: skip
+    assert mean_actors([(), ()]) == ()
+
+
+def test_an_ensemble_says_who_acts_as_its_members_of_articles_do(bert: Path, tmp_path: Path) -> None:
+    """The mean of two, beside one that finds nobody; given stances and tables reach both."""
+    rows, names = tiny.articles(3), ("one", "other", "linear")
+    readers = [tiny.article_model(bert, dyads=True, layers=layers) for layers in (1, 2)]
+    models = [*readers, linear.fit(tiny.segments(60), SCHEME, LinearSpec(), seed=1)]
+    model, predicted = pool([Member(name, one) for name, one in zip(names, models, strict=True)], rows)
+    assert reads_actors(model)
+    for stances in (None, ["warning"] * len(rows)):
+        each = [one.predict(rows, stances=stances) for one in readers]
+        for found, *of in zip(model.predict(rows, stances=stances), *each, strict=True):
+            assert found.actors == mean_actors([one.actors for one in of])
+            assert sum(value for actor in found.actors for value in actor.source.values()) == pytest.approx(1)
+            assert found.actors != of[0].actors
+    assert model.predict(rows)[0].actors != model.predict(rows, stances=["warning"] * len(rows))[0].actors
+    assert predicted == model.predict(rows)
+    assert [list(one.probabilities["stance"].values()) for one in predicted] == pytest.approx(model.probabilities(rows)["stance"], abs=1e-9)
+    loaded = bundle.load(bundle.save(model, tmp_path / "b"))
+    assert [one.actors for one in loaded.predict(rows)] == [one.actors for one in predicted]
+    model.actors = tables = Actors.load()
+    assert all(one.actors is tables for one in readers)
+
+
+def test_an_ensemble_without_a_reader_of_actors_finds_none(bert: Path) -> None:
+    """Also where a member reads articles and has learned no dyads."""
+    model = EnsembleModel([Member("articles", tiny.article_model(bert)), Member("network", tiny.network(bert))], EQUAL, SCHEME)
+    assert not reads_actors(model)
+    assert model.actors is None
+    assert all(one.actors == () for one in model.predict(tiny.articles(1)))
+    assert model.predict([]) == []
 
 
 def test_shares_of_words_are_added_up_by_weight() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Model, indicators, predictions
-from haltung.records import Prediction, Segment
+from haltung.models.predictor import Model, indicators, predictions, reads_actors
+from haltung.records import ActorAnswer, Prediction, Segment
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
 _MIN_PROBABILITY = 1e-6  # so that a member that excludes a label can be overruled
@@ -32,7 +33,7 @@ class EnsembleModel(Model):
 
     This is the logarithmic opinion pool of Genest and Zidek (1986), "Combining Probability
     Distributions", section 3. The weights need not add up to 1, so that a pool of uncertain members
-    can be more certain than each.
+    can be more certain than each. Actors have the mean probability of the members that find any.
     """
 
     kind = "ensemble"
@@ -46,6 +47,26 @@ class EnsembleModel(Model):
     def reads_articles(self) -> bool:
         """Whether a member reads articles."""
         return any(member.model.reads_articles for member in self.members)
+
+    @property
+    def actors(self) -> Actors | None:
+        """The tables that name actors, if a member finds dyads; others can be set for all."""
+        return next((member.model.actors for member in self.members if reads_actors(member.model)), None)
+
+    @actors.setter
+    def actors(self, actors: Actors) -> None:
+        for member in self.members:
+            if reads_actors(member.model):
+                member.model.actors = actors
+
+    def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
+        """Return a prediction for each segment; ``stances`` are the true ones, if known."""
+        return self._predictions(segments, [_asked(member.model, segments, progress, stances) for member in self.members])
+
+    def _predictions(self, segments: Sequence[Segment], answers: Sequence[_Answers]) -> list[Prediction]:
+        plain = predictions([segment.id for segment in segments], self.pooled([one.probabilities for one in answers]), self.scheme)
+        actors = zip(*(one.actors for one in answers), strict=True)
+        return [replace(one, actors=mean_actors(found)) for one, found in zip(plain, actors, strict=True)]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, ``[segments, labels]``."""
@@ -81,14 +102,44 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
             knows = f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()})"
             other = f"{members[0].name} '{scheme.name}' ({scheme.digest()})"
             raise UserError(f"{knows}, but {other}; an ensemble is made of models of one scheme")
-    probabilities = [member.model.probabilities(segments, progress) for member in members]
+    answers = [_asked(member.model, segments, progress) for member in members]
     weights = {}
     for task in scheme:
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
-        logits = _logits([member[task.name][rows] for member in probabilities], task)
+        logits = _logits([one.probabilities[task.name][rows] for one in answers], task)
         weights[task.name] = _fitted(logits, [segments[row] for row in rows], task)
     model = EnsembleModel(members, weights, scheme)
-    return model, predictions([segment.id for segment in segments], model.pooled(probabilities), scheme)
+    return model, model._predictions(segments, answers)
+
+
+def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, ...]:
+    """Return the actors of a segment by code, with their means over the answers that have any."""
+    given = [answer for answer in answers if answer]
+    same: dict[str, list[ActorAnswer]] = {}
+    for actor in (actor for answer in given for actor in answer):
+        same.setdefault(actor.code, []).append(actor)
+
+    def mean(actors: Sequence[ActorAnswer], side: str) -> dict[str, float]:
+        return {role: sum(getattr(actor, side).get(role, 0.0) for actor in actors) / len(given) for role in getattr(actors[0], side)}
+
+    return tuple(ActorAnswer(code, of[0].spans, mean(of, "source"), mean(of, "target")) for code, of in same.items())
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a member says: probabilities by task, ``[segments, labels]``, and each one's actors."""
+
+    probabilities: Mapping[str, np.ndarray]
+    actors: Sequence[Sequence[ActorAnswer]]
+
+
+def _asked(model: Model, segments: Sequence[Segment], progress: bool, stances: Sequence[str] | None = None) -> _Answers:
+    if not reads_actors(model):
+        return _Answers(model.probabilities(segments, progress), [()] * len(segments))
+    said = model.predict(segments, progress, stances)
+    values = {task.name: [list(one.probabilities[task.name].values()) for one in said] for task in model.scheme}
+    tables = {task.name: np.array(values[task.name]).reshape(len(said), len(task)) for task in model.scheme}
+    return _Answers(tables, [one.actors for one in said])
 
 
 def _logits(probabilities: Sequence[np.ndarray], task: Task) -> np.ndarray:
