@@ -167,7 +167,7 @@ def with_published(comparison: Comparison, published: Sequence[PublishedResult])
     return replace(comparison, references=holding, left_out=tuple(one for one in on_split if one not in holding))
 
 
-def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit], draws: int = DRAWS, seed: int = SEED) -> Summary:
+def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit]) -> Summary:
     """Return the summary of these runs with intervals for the means of macro-F1 and accuracy.
 
     They count articles and seeds; a task that is labelled in too few articles gets none.
@@ -177,7 +177,7 @@ def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit], draws
         counts = [article_counts(run, run.scheme[name]) for run in runs]
         tasks[name] = dict(metrics)
         if len(counts[0].sums) >= MIN_ARTICLES:
-            sample = sample_metrics(counts, draws, seed)
+            sample = sample_metrics(counts)
             for index in (_MACRO_F1, _ACCURACY):
                 estimate = significance.mean(sample, index)
                 tasks[name][HEADLINE[index]] = replace(metrics[HEADLINE[index]], interval=Interval(estimate.low, estimate.high))

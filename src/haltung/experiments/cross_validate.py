@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from haltung import tracking
 from haltung.corpus.store import split_digest
 from haltung.errors import UserError
 from haltung.evaluation.metrics import classification
-from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Spread, Summary
+from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
@@ -101,10 +99,4 @@ def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
 
 def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
     """Return mean and deviation (n-1) of the headline metrics, of the tasks that each fold has."""
-    first = folds[0]
-    tasks = [name for name in first.tasks if all(name in fold.tasks for fold in folds)]
-    spreads: dict[str, dict[str, Spread]] = {name: {} for name in tasks}
-    for name, metric in product(tasks, HEADLINE):
-        row = tuple(float(getattr(fold.tasks[name], metric)) for fold in folds)
-        spreads[name][metric] = Spread(fmean(row), stdev(row) if len(row) > 1 else None, row)
-    return Summary(first.corpus, KEY, sum(fold.n for fold in folds), len(folds), spreads)
+    return Summary(folds[0].corpus, KEY, sum(fold.n for fold in folds), len(folds), classification.spreads(folds))

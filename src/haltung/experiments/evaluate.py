@@ -38,6 +38,9 @@ from haltung.tracking import RunRecord
 # "Das Gericht bestätigte das" are in several articles.
 _COINCIDENCES = 0.01
 
+# How many mistakes of each task are listed.
+_LISTED = 300
+
 # The task of the primer.
 _STANCE = "stance"
 
@@ -198,24 +201,22 @@ def calibration_of(model: Predictor, scored: ScoredSplit) -> CalibrationReport:
 
 
 def analyse_errors(
-    model: Predictor, segments: Sequence[Segment], scored: ScoredSplit, explain: int = 30, listed: int = 300, draws: int = 2000,
-    seed: int = 0,
-) -> ErrorAnalysis:  # fmt: skip
+    model: Predictor, segments: Sequence[Segment], scored: ScoredSplit, explain: int = 30, draws: int = 2000
+) -> ErrorAnalysis:
     """Return slices, name sensitivity, and mistakes with the words that led to them.
 
     ``scored`` holds the model's predictions and the gold of these segments, in the same order.
-    ``explain`` mistakes, over all tasks, get word attributions (0 needs no captum), ``listed`` are
-    listed for each task. ``draws`` are those of each bootstrap; ``seed`` decides them, and the
-    countries that replace others.
+    ``explain`` mistakes, over all tasks, get word attributions (0 needs no captum); ``draws`` are
+    those of each bootstrap.
 
     Raises ``UserError`` if captum or cleanlab is not installed, or no segment is labelled.
     """
-    mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, listed), explain)
+    mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
     return ErrorAnalysis(
         scored.corpus,
         scored.split,
-        slices(scored, segments, draws=draws, seed=seed),
-        name_sensitivity(scored, segments, model.predict, draws, seed, model.reads_articles),
+        slices(scored, segments, draws=draws),
+        name_sensitivity(scored, segments, model.predict, draws, in_articles=model.reads_articles),
         mistakes,
         sum(bool(mistake.words) for mistake in mistakes.mistakes),
         gap,

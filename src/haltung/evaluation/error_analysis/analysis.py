@@ -21,6 +21,9 @@ from haltung.records import Segment
 FORMAT = 1
 ERROR_ANALYSIS = "examination.json"
 
+# How many segments are named for each confusion.
+_EXAMPLES = 5
+
 
 @dataclass(frozen=True)
 class Word:
@@ -181,7 +184,7 @@ def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit:
     return out
 
 
-def confusions(split: ScoredSplit, task: Task, examples: int = 5) -> list[Confusion]:
+def confusions(split: ScoredSplit, task: Task) -> list[Confusion]:
     """Return the confused labels, the most frequent first; none for a multi-label task."""
     if task.kind == "multi":
         return []
@@ -192,7 +195,7 @@ def confusions(split: ScoredSplit, task: Task, examples: int = 5) -> list[Confus
     for row in wrong_rows(split, task):
         ids.setdefault((int(gold[row]), int(decided[row])), []).append(split.ids[row])
     return [
-        Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / int(counts[a].sum()), tuple(ids[a, b][:examples]))
+        Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / int(counts[a].sum()), tuple(ids[a, b][:_EXAMPLES]))
         for a, b in sorted(ids, key=lambda pair: (-counts[pair], pair))
     ]
 

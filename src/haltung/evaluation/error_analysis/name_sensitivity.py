@@ -11,8 +11,9 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -201,20 +202,10 @@ def _estimate(value: float, interval: Interval | None, articles: int) -> ValueWi
     return ValueWithInterval(value, *ends)
 
 
-@dataclass
-class _Letters:
-    """The letters of one segment's states and persons, in the order in which they are found."""
-
-    states: dict[str, str] = field(default_factory=dict)
-    persons: dict[str, str] = field(default_factory=dict)
-
-    @staticmethod
-    def assign(letters: dict[str, str], name: str) -> str:
-        """Return the letter of ``name``, the next one if it is new; after Z comes A2."""
-        if name not in letters:
-            rounds, index = divmod(len(letters), 26)
-            letters[name] = chr(ord("A") + index) + (str(rounds + 1) if rounds else "")
-        return letters[name]
+def _letter(letters: dict[str, str], name: str) -> str:
+    """Return the letter of ``name``, the next one if it is new; after Z comes A2."""
+    rounds, index = divmod(len(letters), 26)
+    return letters.setdefault(name, ascii_uppercase[index] + (str(rounds + 1) if rounds else ""))
 
 
 def masked(segments: Sequence[Segment], fields: Sequence[str] = _FIELDS) -> list[Segment]:
@@ -224,15 +215,16 @@ def masked(segments: Sequence[Segment], fields: Sequence[str] = _FIELDS) -> list
     adjectives, capitals and persons. A state and its capital have the same letter. An adjective
     keeps its ending; a genitive becomes ``des Staats A``.
     """
-    letters, mentions = _Letters(), _mentions(segments, fields)
+    mentions = _mentions(segments, fields)
+    letters, persons = dict[str, str](), dict[str, str]()
     for text, found in mentions.items():
         for person in _persons(text, found):
             # By the last word of the name, so that "Olaf Scholz" and "Scholz" are one person.
-            letters.assign(letters.persons, person.split()[-1])
+            _letter(persons, person.split()[-1])
     changed = {}
     for text, found in mentions.items():
         replacements = [(mention.start, mention.end, _placeholder(mention, text, letters)) for mention in found]
-        changed[text] = _replaced(text, replacements + _person_placeholders(text, found, letters))
+        changed[text] = _replaced(text, replacements + _person_placeholders(text, found, persons))
     return _with_texts(segments, fields, changed)
 
 
@@ -272,9 +264,9 @@ def _with_texts(segments: Sequence[Segment], fields: Sequence[str], new: Mapping
     return [replace(segment, **change) for segment, change in zip(segments, changes, strict=True)]
 
 
-def _placeholder(mention: StateMention, text: str, letters: _Letters) -> str:
+def _placeholder(mention: StateMention, text: str, letters: dict[str, str]) -> str:
     form = mention.form
-    letter = letters.assign(letters.states, form.code)
+    letter = _letter(letters, form.code)
     if form.kind == "adjective":
         return f"{letter}-staatlich{form.ending}"
     if form.kind == "resident":
@@ -307,15 +299,15 @@ def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
     return names
 
 
-def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: _Letters) -> list[tuple[int, int, str]]:
+def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: Mapping[str, str]) -> list[tuple[int, int, str]]:
     """Return start, end and placeholder: of full names after an office, of last names anywhere."""
-    if not letters.persons:
+    if not letters:
         return []
     replacements = []
-    names = sorted(set(_persons(text, mentions)) | set(letters.persons), key=lambda name: -len(name))
+    names = sorted(set(_persons(text, mentions)) | set(letters), key=lambda name: -len(name))
     pattern = re.compile(r"(?<![\w-])(" + "|".join(re.escape(name) for name in names) + r")(s|’|')?(?!\w)")
     for match in pattern.finditer(text):
-        letter = letters.persons.get(match[1].split()[-1])
+        letter = letters.get(match[1].split()[-1])
         if letter and not _overlaps(match.start(), match.end(), mentions):
             replacements.append((match.start(), match.end(), f"der Person {letter}" if match[2] == "s" else f"Person {letter}"))
     return replacements

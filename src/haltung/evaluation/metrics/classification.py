@@ -168,17 +168,17 @@ def evaluate(split: ScoredSplit) -> EvaluationResult:
     return EvaluationResult(split.corpus, split.split, len(split), len(set(split.groups)), scheme.name, scheme.digest(), tasks)
 
 
-def with_intervals(result: EvaluationResult, split: ScoredSplit, draws: int = DRAWS, seed: int = SEED) -> EvaluationResult:
+def with_intervals(result: EvaluationResult, split: ScoredSplit) -> EvaluationResult:
     """Return the result of ``evaluate(split)`` with 95 % intervals for all metrics."""
     tasks = {}
     for name, metrics in result.tasks.items():
-        ends = article_counts(split, split.scheme[name]).intervals(draws, seed)
+        ends = article_counts(split, split.scheme[name]).intervals()
         size, first = len(metrics.labels), len(HEADLINE)
         labels = tuple(
             replace(label, intervals=_named(_PER_LABEL, ends[first + index :: size])) for index, label in enumerate(metrics.labels)
         )
         tasks[name] = replace(metrics, labels=labels, intervals=_named(HEADLINE, ends[:first]))
-    return replace(result, tasks=tasks, resampling=Resampling("BCa bootstrap by article", bootstrap.LEVEL, draws, seed))
+    return replace(result, tasks=tasks, resampling=Resampling("BCa bootstrap by article", bootstrap.LEVEL, DRAWS, SEED))
 
 
 def confusion(gold: Ints, decided: Ints, labels: int) -> Ints:
@@ -224,11 +224,16 @@ def summary(results: Sequence[EvaluationResult]) -> Summary:
         if {name: task.n for name, task in other.tasks.items()} != {name: task.n for name, task in first.tasks.items()}:
             why = "their segments are labelled for different tasks; evaluate all runs on the same split"
             raise UserError(f"evaluations can't be averaged: {why}")
-    tasks: dict[str, dict[str, Spread]] = {name: {} for name in first.tasks}
+    return Summary(first.corpus, first.split, first.n, len(results), spreads(results))
+
+
+def spreads(results: Sequence[EvaluationResult]) -> dict[str, dict[str, Spread]]:
+    """Return mean and deviation (n-1) of the headline metrics of tasks that all results have."""
+    tasks: dict[str, dict[str, Spread]] = {name: {} for name in results[0].tasks if all(name in one.tasks for one in results)}
     for name, metric in product(tasks, HEADLINE):
-        values = [run.tasks[name].value(metric) for run in results]
-        tasks[name][metric] = Spread(fmean(values), stdev(values) if len(values) > 1 else None, tuple(values))
-    return Summary(first.corpus, first.split, first.n, len(results), tasks)
+        values = tuple(run.tasks[name].value(metric) for run in results)
+        tasks[name][metric] = Spread(fmean(values), stdev(values) if len(values) > 1 else None, values)
+    return tasks
 
 
 def _task_metrics(split: ScoredSplit, task: Task) -> TaskMetrics:

@@ -14,7 +14,7 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.evaluation.predictions import Floats
-from haltung.evaluation.statistics.bootstrap import DRAWS, SEED, Interval, bca_intervals, numbered, per_article
+from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, bca_intervals, numbered, per_article
 from haltung.evaluation.statistics.significance import randomisation
 from haltung.records import Dyad
 
@@ -122,9 +122,8 @@ class Precision:
 
 
 def evaluate_dyads(
-    gold: DyadSets, predicted: DyadSets, articles: Sequence[str], candidates: Sequence[Collection[str]] | None = None,
-    draws: int = DRAWS, seed: int = SEED,
-) -> DyadMetrics:  # fmt: skip
+    gold: DyadSets, predicted: DyadSets, articles: Sequence[str], candidates: Sequence[Collection[str]] | None = None
+) -> DyadMetrics:
     """Return how well the predicted dyads of each segment agree with the gold ones.
 
     ``candidates`` are the codes that could be chosen in each segment. Raises ``UserError`` if there
@@ -133,9 +132,9 @@ def evaluate_dyads(
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
         found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"
         raise UserError(f"{found}; expected as many of each")
-    parts = {name: _match(gold, predicted, articles, key, draws, seed) for name, key in PARTS.items()}
+    parts = {name: _match(gold, predicted, articles, key) for name, key in PARTS.items()}
     stances = sorted({dyad.stance for row in (*gold, *predicted) for dyad in row})
-    by_stance = {one: _match(_only(gold, one), _only(predicted, one), articles, PARTS[WHOLE], draws, seed) for one in stances}
+    by_stance = {one: _match(_only(gold, one), _only(predicted, one), articles, PARTS[WHOLE]) for one in stances}
     pairs, whole = parts["source, target"].right, parts[WHOLE].right
     actors = None if candidates is None else _actors(gold, candidates)
     return DyadMetrics(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
@@ -151,21 +150,21 @@ def precisions(
 
 
 def f1_difference(
-    gold: DyadSets, one: DyadSets, other: DyadSets, articles: Sequence[str], part: str = WHOLE, draws: int = DRAWS, seed: int = SEED
+    gold: DyadSets, one: DyadSets, other: DyadSets, articles: Sequence[str], part: str = WHOLE, draws: int = DRAWS
 ) -> Difference:
     """Return how much better ``one`` is than ``other`` in F1, tested by swapping whole articles."""
     numbers = numbered(articles)
     left, right = (per_article(_counts(gold, predicted, PARTS[part]), numbers) for predicted in (one, other))
     sums = np.stack([left, right], axis=1)
-    interval = bca_intervals(sums, _gap, draws, seed)[0]
-    p = randomisation(left, right, lambda sums: np.nan_to_num(_f1(sums))[..., 0], draws, seed)
+    interval = bca_intervals(sums, _gap, draws)[0]
+    p = randomisation(left, right, lambda sums: np.nan_to_num(_f1(sums))[..., 0], draws)
     return Difference(float(_gap(sums.sum(axis=0))[0]), interval, p)
 
 
-def _match(gold: DyadSets, predicted: DyadSets, articles: Sequence[str], key: Callable[[Dyad], Hashable], draws: int, seed: int) -> Match:
+def _match(gold: DyadSets, predicted: DyadSets, articles: Sequence[str], key: Callable[[Dyad], Hashable]) -> Match:
     sums = per_article(_counts(gold, predicted, key), numbered(articles))
     wanted, answered, right = (int(total) for total in sums.sum(axis=0))
-    return Match(wanted, answered, right, bca_intervals(sums, _f1, draws, seed)[0])
+    return Match(wanted, answered, right, bca_intervals(sums, _f1)[0])
 
 
 def _counts(gold: DyadSets, predicted: DyadSets, key: Callable[[Dyad], Hashable]) -> Floats:
