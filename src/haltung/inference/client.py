@@ -32,21 +32,12 @@ PACKED_WIDTH = 112  # tokens; wider rows cost more attention, narrower ones leav
 _MIN_CONTEXT = 4  # tokens; a shorter context is left out
 _MULTI_THRESHOLD = 0.5  # the lowest probability of a predicted label of a multi-label task
 _PLACE = ("article", "position", "headline", "context")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Texts, or mappings with ``text`` and optionally ``context``, ``target`` and ``id``; a model of
 # articles reads those of one ``article`` together, by ``position``, below their ``headline``.
 Segments = Sequence[str | Mapping[str, Any]]
-
-# The inputs of one text by name, all of one length: ``input_ids``, ``attention_mask``, ``own_mask``
-# (1 at the segment's own text) and, if the encoder has them, ``token_type_ids``; or ``numbers`` of
-# n-grams and their ``counts``.
+# The inputs of one text by name, all of one length; ``own_mask`` is 1 at the segment's own text.
 Row = Mapping[str, list[int]]
-
-# Texts that are read together: the number of each one's segment, None for a headline, and its rows
-# in all views.
-Unit = Sequence[tuple[int | None, Sequence[Row]]]
-
 # Inputs of a graph by name, and perhaps the outputs that are asked for, to outputs by name.
 Run = Callable[..., dict[str, np.ndarray]]
 
@@ -65,14 +56,10 @@ class Classifier:
     """
 
     def __init__(self, folder: str | Path, format: str | None = "fp32", threads: int | None = None) -> None:  # noqa: A002 -- the bundle's word
-        """Read a folder written by ``haltung export``.
+        """Read a folder written by ``haltung export``, or raise ``BundleError``.
 
         ``format`` is one of the bundle's ``formats``; None loads no graph, so that a caller can set
         ``run``. ``threads`` None lets onnxruntime choose.
-
-        Raises:
-            BundleError: it is no exported bundle, has another format, is incomplete, or a library
-                is missing.
         """
         self.folder = Path(folder)
         self.description = _description(self.folder)
@@ -85,11 +72,16 @@ class Classifier:
             self.kind: str = inputs["kind"]
             if self.kind not in ("tokens", "articles", "ngrams"):
                 raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
-            self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(self.folder, inputs, self.views)
             names = ("window", "first_position", "packed_width") if self.kind == "articles" else ()
-            self._window, self._first, self._width = [inputs[name] for name in names] or [0, 0, 0]
+            self._window, self._first, self._width = [inputs[name] for name in names] or [1, 0, 0]
+            path = self.folder / inputs["vocabulary" if self.kind == "ngrams" else "tokenizer"]
+            self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(path, inputs, self.views)
+        except BundleError:
+            raise
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
+        except Exception as error:  # noqa: BLE001 -- tokenizers raises bare Exceptions
+            raise BundleError(f"{path} is missing or broken ({error}); copy or export the bundle again") from None
         self.run: Run | None = None if format is None else session(self.file(format), threads)
 
     def file(self, format: str) -> Path:  # noqa: A002 -- the bundle's word
@@ -117,21 +109,21 @@ class Classifier:
         This is None for a headline. Texts may be empty; the batches are as of ``batches``.
         """
         parts = _parts(segments, self.kind)
-        units: list[list[tuple[int | None, dict[str, Any]]]] = [[pair] for pair in enumerate(parts)]
+        groups = [("", [row]) for row in range(len(parts))]
         if self.kind == "articles":
             groups = grouped([tuple(part[name] for name in _PLACE) for part in parts])
-            units = [
-                [*([(None, {"text": before})] if before else []), *((row, parts[row]) for row in rows[start : start + self._window])]
-                for before, rows in groups for start in range(0, len(rows), self._window)
-            ]  # fmt: skip
+        units: list[list[tuple[int | None, Any]]] = [
+            [*([(None, {"text": before})] if before else []), *((row, parts[row]) for row in rows[start : start + self._window])]
+            for before, rows in groups for start in range(0, len(rows), self._window)
+        ]  # fmt: skip
         texts = [part for unit in units for _, part in unit]
         encoded = zip(*(self.reader.rows(view, texts) for view in self.views), strict=True)
-        rows_of: list[Unit] = [[(number, next(encoded)) for number, _ in unit] for unit in units]
+        rows_of = [[(number, next(encoded)) for number, _ in unit] for unit in units]
         for chosen in batches([sum(_length(row) for _, rows in unit for row in rows) for unit in rows_of], tokens, similar):
             some = [rows_of[number] for number in chosen]
             yield [number for unit in some for number, _ in unit], self._feeds(some)
 
-    def _feeds(self, units: Sequence[Unit]) -> dict[str, np.ndarray]:
+    def _feeds(self, units: Sequence[Sequence[tuple[int | None, Sequence[Row]]]]) -> dict[str, np.ndarray]:
         inputs, texts = self.description["input"], [rows for unit in units for _, rows in unit]
         if self.kind == "articles":
             feeds, _ = pack([rows[0] for rows in texts], inputs["pad"], self._first, self._width)
@@ -149,8 +141,7 @@ class Classifier:
     def probabilities(self, segments: Segments) -> dict[str, np.ndarray]:
         """Return each task's calibrated probabilities, float32 ``[segments, labels]``.
 
-        Raises:
-            BundleError: a segment is neither a text nor a mapping with texts, or its text is empty.
+        ``BundleError`` is raised where one is neither a text nor a mapping with texts, or empty.
         """
         for row, part in enumerate(_parts(segments, self.kind)):
             if not part["text"].strip():
@@ -160,10 +151,8 @@ class Classifier:
     def classify(self, segments: Segments, abstain: float | None = None) -> list[dict[str, Any]]:
         """Return the labels and all probabilities of each segment, as ``POST /classify`` does.
 
-        Given a precision to ``abstain`` by, ``abstained`` names tasks that are too uncertain.
-
-        Raises:
-            BundleError: as ``probabilities``, or the bundle has no thresholds for the precision.
+        Given a precision to ``abstain`` by, ``abstained`` names tasks that are too uncertain;
+        ``BundleError`` as ``probabilities`` and ``thresholds``.
         """
         if abstain is not None:
             self.thresholds(abstain)  # so that an unknown precision fails before the work
@@ -224,12 +213,8 @@ class Classifier:
 class _Tokens:
     """Texts to token ids: ``docs/bundle.md``, "From a text to ids"."""
 
-    def __init__(self, folder: Path, inputs: Mapping[str, Any], views: Sequence[str]) -> None:
-        path, library = folder / inputs["tokenizer"], _library("tokenizers")
-        try:
-            self.tokenizer = library.Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 -- the library raises bare Exceptions
-            raise BundleError(f"{path} is missing or broken ({error}); copy or export the bundle again") from None
+    def __init__(self, path: Path, inputs: Mapping[str, Any], views: Sequence[str]) -> None:
+        self.tokenizer = _library("tokenizers").Tokenizer.from_file(str(path))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.prefix, self.max_length = inputs["prefix"], inputs["max_length"]
@@ -249,31 +234,24 @@ class _Tokens:
         room = self.max_length - sum(map(len, self.pair))
         # A text that fills the input is read without context, a scrap of which would cost its end.
         if not target and (not context or room - len(text) < _MIN_CONTEXT):
-            whole = whole[: self.max_length - sum(map(len, self.single))]
-            return self._assembled([self.single[0], whole, self.single[1]], "single", own=1)
-        text = text[: max(1, room - min(len(target), self.max_length // 2))]
-        target = target[: room - len(text)]
-        context = context[max(0, len(context) - (room - len(text) - len(target))) :]
-        return self._assembled([self.pair[0], target + context, self.pair[1], text, self.pair[2]], "pair", own=3)
-
-    def _assembled(self, pieces: Sequence[Sequence[int]], kind: str, own: int) -> Row:
+            kind, pieces = "single", [self.single[0], whole[: self.max_length - sum(map(len, self.single))], self.single[1]]
+        else:
+            text = text[: max(1, room - min(len(target), self.max_length // 2))]
+            target = target[: room - len(text)]
+            context = context[max(0, len(context) - (room - len(text) - len(target))) :]
+            kind, pieces = "pair", [self.pair[0], target + context, self.pair[1], text, self.pair[2]]
         ids = [one for piece in pieces for one in piece]
-        mask = [int(number == own) for number, piece in enumerate(pieces) for _ in piece]
-        columns = {"input_ids": ids, "attention_mask": [1] * len(ids), "own_mask": mask}
-        if self.types is not None:
-            columns["token_type_ids"] = [self.types[kind][number] for number, piece in enumerate(pieces) for _ in piece]
-        return columns
+        place = [number for number, piece in enumerate(pieces) for _ in piece]
+        own = [int(number == len(pieces) - 2) for number in place]
+        types = {} if self.types is None else {"token_type_ids": [self.types[kind][number] for number in place]}
+        return {"input_ids": ids, "attention_mask": [1] * len(ids), "own_mask": own, **types}
 
 
 class _Ngrams:
     """Texts to n-grams, as in scikit-learn: ``docs/bundle.md``, "From a text to n-grams"."""
 
-    def __init__(self, folder: Path, inputs: Mapping[str, Any], views: Sequence[str]) -> None:
-        path = folder / inputs["vocabulary"]
-        try:
-            lists = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{path} is missing or broken ({error}); copy or export the bundle again") from None
+    def __init__(self, path: Path, inputs: Mapping[str, Any], views: Sequence[str]) -> None:
+        lists = json.loads(path.read_text(encoding="utf-8"))
         self.parts: dict[str, list[tuple[Mapping[str, Any], dict[str, int]]]] = {view: [] for view in views}
         for view, parts in self.parts.items():
             for part in inputs["parts"][view]:
@@ -303,10 +281,8 @@ def _words(text: str, least: int, most: int) -> Iterator[str]:
 
 def _characters(text: str, least: int, most: int) -> Iterator[str]:
     for piece in (f" {word} " for word in text.split()):
-        for n in range(least, most + 1):
+        for n in range(least, max(least, min(most, len(piece))) + 1):
             yield from (piece[first : first + n] for first in range(max(1, len(piece) - n + 1)))
-            if len(piece) <= n:
-                break
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -339,8 +315,7 @@ def _parts(segments: Sequence[Any], kind: str) -> list[dict[str, Any]]:
         for name, value in part.items():
             if not isinstance(value, str):
                 raise BundleError(f"the {name} of row {row + 1} is no text but {type(value).__name__}: {value!r:.80}")
-            if _SURROGATE.search(value):
-                part[name] = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            part[name] = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         position = part["position"] = fields.get("position") if kind == "articles" else None
         if position is not None and (isinstance(position, bool) or not isinstance(position, (int, np.integer))):
             raise BundleError(f"the position of row {row + 1} is no whole number but {type(position).__name__}: {position!r:.80}")
@@ -367,9 +342,8 @@ def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[st
 
 def places(units: Sequence[Sequence[int | None]]) -> dict[str, np.ndarray]:
     """Return the inputs ``place`` and ``kind``, given segments' numbers, None for a headline."""
-    kind = np.full((len(units), max(map(len, units))), -1)
-    for number, rows in enumerate(units):
-        kind[number, : len(rows)] = [int(row is not None) for row in rows]
+    longest = max(map(len, units))
+    kind = np.array([[int(row is not None) for row in rows] + [-1] * (longest - len(rows)) for rows in units])
     return {"place": np.flatnonzero(kind >= 0), "kind": kind}
 
 
@@ -380,26 +354,20 @@ def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH) -
     position of a first token. Rows are filled by first fit, the longest text first.
     """
     lengths = list(map(_length, rows))
-    width, lines, free = max(width, *lengths), list[list[int]](), list[int]()
+    width, ends, spots = max(width, *lengths), list[int](), [(0, 0)] * len(rows)
     for index in sorted(range(len(rows)), key=lambda index: -lengths[index]):
-        into = next((number for number, room in enumerate(free) if room >= lengths[index]), len(free))
-        if into == len(free):
-            lines.append([])
-            free.append(width)
-        lines[into].append(index)
-        free[into] -= lengths[index]
-    used, starts = width - min(free), [0] * len(rows)
+        line = next((number for number, end in enumerate(ends) if end + lengths[index] <= width), len(ends))
+        if line == len(ends):
+            ends.append(0)
+        spots[index] = (line, ends[line])
+        ends[line] += lengths[index]
     fills = {"input_ids": pad, "positions": first, "sentence": -1, **({"token_type_ids": 0} if "token_type_ids" in rows[0] else {})}
-    feeds = {name: np.full((len(lines), used), fill) for name, fill in fills.items()}
-    for number, line in enumerate(lines):
-        begin = 0
-        for index in line:
-            starts[index], end = number * used + begin, begin + lengths[index]
-            row = {**rows[index], "positions": range(first, first + end - begin), "sentence": index}
-            for name, table in feeds.items():
-                table[number, begin:end] = row[name]
-            begin = end
-    return feeds, starts
+    feeds = {name: np.full((len(ends), max(ends)), fill) for name, fill in fills.items()}
+    for index, (line, begin) in enumerate(spots):
+        row = {**rows[index], "positions": range(first, first + lengths[index]), "sentence": index}
+        for name, table in feeds.items():
+            table[line, begin : begin + lengths[index]] = row[name]
+    return feeds, [line * max(ends) + begin for line, begin in spots]
 
 
 def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: float = 0.0) -> Iterator[list[int]]:
