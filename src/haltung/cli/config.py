@@ -94,9 +94,8 @@ def each(
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return a command's config; keys of ``optional`` groups may lack a value.
-
-    Raises ``UserError`` if an override is malformed, or names an unknown key or choice.
+    """Return a command's config; keys of ``optional`` groups may lack a value. Raises ``UserError``
+    if an override is malformed, or names an unknown key or choice.
     """
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:

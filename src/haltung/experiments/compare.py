@@ -54,10 +54,9 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
     ``names`` are ids, beginnings of ids, or names. A parent run stands for its seeds, a sweep for
     those of its best recipe; several joined by "+" are seeds of one recipe that were trained one by
     one. ``split`` is ``dev``, ``test``, or ``folds`` for the predictions of cross-validations; it
-    is that of ``corpus``, or of the corpus that each run was trained on.
-
-    Raises ``UserError`` for fewer than two runs, one named twice, unknown or still running, without
-    predictions, joined by "+" with another recipe, or on another split or scheme.
+    is that of ``corpus``, or of the corpus that each run was trained on. Raises ``UserError`` for
+    fewer than two runs, one named twice, unknown or still running, without predictions, joined by
+    "+" with another recipe, or on another split or scheme.
     """
     if len(names) < 2:
         raise UserError(f"{len(names)} run{'' if len(names) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")

@@ -48,9 +48,8 @@ def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int,
 
     There is a plan for each fold, all of one name; the test splits of their corpora are disjoint,
     and together they are the whole corpus. ``callback`` gets the number of each fold, from 1 on,
-    and its result on its held-out part.
-
-    Raises ``UserError`` as ``train``, or if two folds hold out the same segment.
+    and its result on its held-out part. Raises ``UserError`` as ``train``, or if two folds hold out
+    the same segment.
     """
     first, name = plans[0], f"{plans[0].name}-folds"
     plans = [replace(plan, name=f"{plan.name}-fold-{fold}") for fold, plan in enumerate(plans, start=1)]

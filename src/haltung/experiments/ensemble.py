@@ -50,10 +50,8 @@ def combine(
     """Make one model of several, calibrate it, evaluate it on dev, and track it.
 
     All members were trained on this corpus, as it is split now; the weights are fitted on its dev
-    split. ``folder`` is the parent of all run directories.
-
-    Raises ``UserError`` if a member is named twice, or was trained on another corpus, split or
-    scheme, so that it may have seen dev.
+    split. ``folder`` is the parent of all run directories. Raises ``UserError`` if a member is
+    named twice, or was trained on another corpus, split or scheme, so that it may have seen dev.
     """
     manifest = corpus.manifest
     names = [member.name for member in members]

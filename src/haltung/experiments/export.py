@@ -44,7 +44,6 @@ def export_model(
     one that the model was trained on, as it was then. ``licence`` is that of the data, for the
     model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
     registered model, which needs a run. ``callback`` gets the name of each step before it begins.
-
     Raises ``UserError`` if the model has another scheme, the corpus has changed, or as
     ``check_exportable`` and ``export.write.export``.
     """

@@ -79,10 +79,9 @@ class Connection:
 
 
 def open_store(store: Store, create: bool = True) -> Connection:
-    """Open the store; create its database and its experiment if they are missing.
-
-    Raises ``UserError`` if the server can't be reached, or the database is of another MLflow
-    version, or something is missing and ``create`` is false.
+    """Open the store; create its database and its experiment if they are missing. Raises
+    ``UserError`` if the server can't be reached, or the database is of another MLflow version, or
+    something is missing and ``create`` is false.
     """
     library = mlflow()
     if store.local:

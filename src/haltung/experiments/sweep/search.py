@@ -56,10 +56,8 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     """Run a sweep to its end, or continue one that was stopped; the test split is never opened.
 
     ``callback`` gets each trial that has ended; with several workers in the worker's own process,
-    so it is pickled too.
-
-    Raises ``UserError`` if the sweep exists and is not to be resumed, its config has changed,
-    another process runs it, or no trial has finished.
+    so it is pickled too. Raises ``UserError`` if the sweep exists and is not to be resumed, its
+    config has changed, another process runs it, or no trial has finished.
     """
     from filelock import FileLock, Timeout
 

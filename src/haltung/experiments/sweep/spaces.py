@@ -166,10 +166,8 @@ def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequen
     """Check that the config can be searched over these spaces.
 
     The factory is tried with the ends of each range, and with each value of a list. ``keys`` are
-    all keys of the config, ``given`` those that the user has given a value.
-
-    Raises ``UserError`` if a key is unknown or can't be searched, or the config does not accept a
-    value.
+    all keys of the config, ``given`` those that the user has given a value. Raises ``UserError`` if
+    a key is unknown or can't be searched, or the config does not accept a value.
     """
     searchable = [key for key in keys if (key in GROUPS or key.startswith(_WITHIN)) and not key.endswith("_target_")]
     for key, space in spaces.items():
