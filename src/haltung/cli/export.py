@@ -66,22 +66,22 @@ def run(request: Request) -> int:
         settings = {**settings, "corpus": first.config["corpus"]} if own_corpus else settings
     corpus = corpus_of(settings, request.config_dir)
     with Console(stderr=True).status("") as status:
-        done = export_model(
+        result, registered = export_model(
             trained, corpus, Path(options.to), own_corpus=own_corpus, licence=options.licence, int8=options.int8,
             register=options.register, callback=lambda step: status.update(f"exporting: {step}"),
         )  # fmt: skip
-    Console().print(_table(done.result, done.scheme, options.language))
-    if done.registered and trained.record is not None:
-        print(f"registered as {done.registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
-    for name, why in done.result.skipped.items():
+    Console().print(_table(result, corpus.scheme, options.language))
+    if registered and trained.record is not None:
+        print(f"registered as {registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
+    for name, why in result.skipped.items():
         print(f"{name} was left out: {why}", file=sys.stderr)
-    for name, why in done.result.refused.items():
+    for name, why in result.refused.items():
         print(f"{name} was refused: {why}", file=sys.stderr)
-    if done.result.folder is None:
+    if result.folder is None:
         print("nothing was written, since the exported graph does not agree with the trained model", file=sys.stderr)
         return 1
-    print(f"written to {done.result.folder}")
-    return 1 if done.missing else 0
+    print(f"written to {result.folder}")
+    return 1 if options.int8 and "int8" in {*result.refused, *result.skipped} else 0
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:

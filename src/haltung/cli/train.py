@@ -102,12 +102,14 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme
     _announce(plans[:1], console)
-    done = cross_validate(plans, store, lambda fold, result: console.print(tables.headline(result, scheme, language).rich()))
-    tables.show(done.evaluation, scheme, console, language)
-    console.print(tables.seeds(done.summary, scheme, language).rich())
-    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
-    hint("out-of-fold predictions and report", str(done.folder))
-    hint("look at it", done.where)
+    run, folder, evaluation, summary = cross_validate(
+        plans, store, lambda fold, result: console.print(tables.headline(result, scheme, language).rich())
+    )
+    tables.show(evaluation, scheme, console, language)
+    console.print(tables.seeds(summary, scheme, language).rich())
+    console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
+    hint("out-of-fold predictions and report", str(folder))
+    hint("look at it", run.where)
 
 
 def _folds(request: Request, folds: int) -> list[dict[str, Any]]:
@@ -128,11 +130,11 @@ def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store
     console, language = Console(), plans[0].language
     _announce(plans, console)
     progress = "share {0.share:g}: {0.segments} segments"
-    done = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
-    console.print(table(done.points, plans[0].corpus, language).rich())
-    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
-    hint("plot", str(done.plot))
-    hint("look at it", done.where)
+    run, plot, points = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
+    console.print(table(points, plans[0].corpus, language).rich())
+    console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
+    hint("plot", str(plot))
+    hint("look at it", run.where)
 
 
 def _announce(plans: Sequence[Plan], console: Console) -> None:

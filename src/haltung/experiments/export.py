@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from haltung.errors import UserError, listed
 from haltung.events.dyads import thresholds
 from haltung.experiments.evaluate import TrainedModel, check_scheme
 from haltung.export.write import ExportResult, ReferenceSplit, export
-from haltung.labels import Scheme
 from haltung.models import bundle
 from haltung.tracking.models import log_exported
 
@@ -21,30 +19,18 @@ from haltung.tracking.models import log_exported
 _FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16", "bf16")}
 
 
-@dataclass(frozen=True)
-class ModelExport:
-    """What was exported: ``missing`` are formats that were asked for and are not in the bundle.
-
-    ``registered`` is the name and version in MLflow, "" where there is none.
-    """
-
-    result: ExportResult
-    scheme: Scheme
-    missing: tuple[str, ...]
-    registered: str = ""
-
-
 def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
     register: bool = False, callback: Callable[[str], None] = lambda step: None,
-) -> ModelExport:  # fmt: skip
+) -> tuple[ExportResult, str]:  # fmt: skip
     """Export a trained model into a folder, where an exported bundle is replaced.
 
     The formats are compared on the dev split of ``corpus``; ``own_corpus`` says whether it is the
     one that the model was trained on, as it was then. ``licence`` is that of the data, for the
     model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
     registered model, which needs a run. ``callback`` gets the name of each step before it begins.
-    Raises ``UserError`` if the model has another scheme, the corpus has changed, or as
+    Return the result, and name and version of the registered model, "" where there is none. Raises
+    ``UserError`` if the model has another scheme, the corpus has changed, or as
     ``check_exportable`` and ``export.write.export``.
     """
     check_exportable(trained.bundle)
@@ -52,10 +38,9 @@ def export_model(
     _check_corpus(description, corpus, own_corpus)
     model = bundle.load_trained(trained.bundle)
     check_scheme(model.scheme, corpus)
-    required = ("int8",) if int8 else ()
-    dev = corpus.segments("dev")
-    provenance = _provenance(trained, description, licence)
-    result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, (*_FORMATS[model.kind], *required), callback)
+    formats = (*_FORMATS[model.kind], *(("int8",) if int8 else ()))
+    dev, provenance = corpus.segments("dev"), _provenance(trained, description, licence)
+    result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
     registered = ""
     if result.folder is not None:
         # The thresholds of dyads belong to a model that finds them wherever it goes.
@@ -64,8 +49,7 @@ def export_model(
         if register and trained.record is not None:
             version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
             registered = f"{version.name} version {version.version}"
-    missing = tuple(name for name in required if name in result.refused or name in result.skipped)
-    return ModelExport(result, model.scheme, missing, registered)
+    return result, registered
 
 
 def check_exportable(folder: Path) -> None:
