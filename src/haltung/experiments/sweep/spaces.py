@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Protocol
 
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
 from haltung.errors import UserError, listed, nearest
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
     from haltung.experiments.train import Plan
 
 # A value of a config key; None is YAML's null.
@@ -47,8 +47,6 @@ class ChoiceSpace:
 
     def distribution(self) -> BaseDistribution:
         """Return the space as an Optuna distribution."""
-        from optuna.distributions import CategoricalDistribution
-
         return CategoricalDistribution(self.values)
 
 
@@ -92,8 +90,6 @@ class RangeSpace:
 
     def distribution(self) -> BaseDistribution:
         """Return the space as an Optuna distribution."""
-        from optuna.distributions import FloatDistribution, IntDistribution
-
         if isinstance(self.low, int):
             return IntDistribution(self.low, int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
