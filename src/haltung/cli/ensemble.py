@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from haltung.cli import hint
 from haltung.cli.build import Language, corpus_of, make, typed
 from haltung.cli.config import Request, command
@@ -27,8 +29,6 @@ def run(request: Request) -> None:
     settings, options = request.settings, typed(EnsembleOptions, request.settings)
     if not options.members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
-
-    from rich.console import Console
 
     from haltung.evaluation.report import tables
     from haltung.experiments.ensemble import combine, members_of

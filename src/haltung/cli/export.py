@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from haltung.cli.build import Language, corpus_of, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from haltung.export.write import ExportResult
     from haltung.labels import Scheme
 
@@ -43,8 +46,6 @@ def run(request: Request) -> int:
         raise UserError("name the folder to write the bundle into: to=DIR")
     if options.register and options.run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
-
-    from rich.console import Console
 
     from haltung import tracking
     from haltung.experiments.evaluate import TrainedModel
@@ -86,10 +87,6 @@ def run(request: Request) -> int:
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
     """Return a table with a row for each task of each format."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
     from haltung.evaluation.report.i18n import word
 
     heads = ("format", "megabytes", "distance", "texts_per_second", "", "task", "changed_labels", "macro_f1")

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.table import Table
+
 from haltung.cli.build import Language, make, output_file, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
@@ -71,9 +74,6 @@ def run(request: Request) -> None:
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from haltung.evaluation.report.i18n import word
 
     unsure = said.abstained(prediction)

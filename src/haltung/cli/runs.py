@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from rich.console import Console
 
 from haltung.cli.build import Language, make, typed
 from haltung.cli.config import Request, command
@@ -127,8 +128,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], total: int, language: str) -> None:
-    from rich.console import Console
-
     from haltung.evaluation.report.i18n import number
     from haltung.evaluation.report.tables import Grid
 

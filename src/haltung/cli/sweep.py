@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
+from rich.console import Console
 
 from haltung.cli import hint
 from haltung.cli.build import Seed, corpus_of, make, recipe_of, typed
@@ -102,8 +103,6 @@ def run(request: Request) -> None:
         name, trials, options.workers, common.seed, options.final_seeds, common.resume, settings, _FREE, request.command, common.language
     )
 
-    from rich.console import Console
-
     console = Console()
     console.print(f"[bold]{name}[/]: {options.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
     _show(search(sweep, composed, store, print_trial), name, composed, options.final_seeds, common.language, console)
@@ -116,7 +115,7 @@ def print_trial(trial: Trial) -> None:
     print(f"trial {trial.number}: {trial.state}{score}{why}  {brief(trial.values)}", flush=True)
 
 
-def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
+def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Console) -> None:
     from haltung.evaluation.report import tables
     from haltung.experiments.sweep.results import table, verdict
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
+from rich.console import Console
 
 from haltung.cli import hint
 from haltung.cli.build import corpus_of, make, recipe_of, typed
@@ -14,8 +15,6 @@ from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from haltung.experiments.train import Plan, TrainingOutcome
     from haltung.tracking import Store
 
@@ -59,8 +58,6 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _train(plans: Sequence[Plan], store: Store) -> None:
-    from rich.console import Console
-
     from haltung.evaluation.report import tables
     from haltung.experiments.train import train, train_seeds
 
@@ -95,8 +92,6 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
-    from rich.console import Console
-
     from haltung.evaluation.report import tables
     from haltung.experiments.cross_validate import cross_validate
 
@@ -123,8 +118,6 @@ def _folds(request: Request, folds: int) -> list[dict[str, Any]]:
 
 
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
-    from rich.console import Console
-
     from haltung.experiments.learning_curve import learning_curve, table
 
     console, language = Console(), plans[0].language
