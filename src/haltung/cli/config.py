@@ -227,7 +227,6 @@ def _with_run_id(word: str) -> str:
 
 
 def _values(override: Override, word: str) -> list[str]:
-    """Return an override for each of the values that a word names."""
     if not override.is_sweep_override():
         return [word]
     if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:

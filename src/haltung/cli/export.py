@@ -86,7 +86,6 @@ def run(request: Request) -> int:
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
-    """Return a table with a row for each task of each format."""
     from haltung.evaluation.report.i18n import word
 
     heads = ("format", "megabytes", "distance", "texts_per_second", "", "task", "changed_labels", "macro_f1")

@@ -15,11 +15,10 @@ from rich.table import Table
 from haltung.cli.build import Language, make, output_file, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
-from haltung.labels import STANCE
+from haltung.labels import STANCE, Scheme
 
 if TYPE_CHECKING:
     from haltung.experiments.predict import Answers
-    from haltung.labels import Scheme
     from haltung.records import Prediction
 
 # How many of a task's labels are shown with their probabilities.

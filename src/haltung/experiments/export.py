@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
@@ -35,11 +34,23 @@ def export_model(
     """
     check_exportable(trained.bundle)
     description = bundle.describe(trained.bundle)
-    _check_corpus(description, corpus, own_corpus)
+    provenance, digest = description.get("provenance", {}), corpus.manifest.digest
+    learned = provenance.get("corpus_digest") or digest
+    if own_corpus and learned != digest:
+        raise UserError(
+            f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({learned[:12]}): its source "
+            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
+        )
     model = bundle.load_trained(trained.bundle)
     check_scheme(model.scheme, corpus)
     formats = (*_FORMATS[model.kind], *(("int8",) if int8 else ()))
-    dev, provenance = corpus.segments("dev"), _provenance(trained, description, licence)
+    dev = corpus.segments("dev")
+    tags = trained.record.tags if trained.record else {}
+    commit, encoder = tags.get("haltung.git.commit"), description.get("encoder", {}).get("license")
+    provenance |= {
+        "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,
+        "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
+    }
     result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
     registered = ""
     if result.folder is not None:
@@ -61,23 +72,3 @@ def check_exportable(folder: Path) -> None:
             f"({listed(description['members'])}), or use the ensemble where Haltung is installed: haltung predict, events, dyads and "
             "evaluate read its folder"
         )
-
-
-def _check_corpus(description: Mapping[str, Any], corpus: Prepared, own_corpus: bool) -> None:
-    trained, digest = description.get("provenance", {}).get("corpus_digest"), corpus.manifest.digest
-    if own_corpus and trained is not None and trained != digest:
-        raise UserError(
-            f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({trained[:12]}): its source "
-            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
-        )
-
-
-def _provenance(trained: TrainedModel, description: Mapping[str, Any], licence: str | None) -> dict[str, Any]:
-    tags = trained.record.tags if trained.record else {}
-    commit = tags.get("haltung.git.commit")
-    encoder = description.get("encoder", {}).get("license")
-    return {
-        **description.get("provenance", {}),
-        "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,
-        "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
-    }

@@ -66,7 +66,6 @@ class ModelVersion:
     tags: Mapping[str, str]
 
     def __str__(self) -> str:
-        """Return it as it is named in messages."""
         return f"{self.name} version {self.version}"
 
 

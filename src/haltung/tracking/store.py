@@ -38,7 +38,6 @@ class Store:
     model: str | None = "haltung"
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` for an address that can't be written to."""
         if not self.uri.startswith((_SQLITE, "http://", "https://")):
             raise UserError(f"tracking.uri is '{self.uri}'; expected sqlite:///PATH, or http(s)://… for an MLflow server")
         if self.local and not self.uri.removeprefix(_SQLITE):

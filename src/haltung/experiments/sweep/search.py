@@ -217,7 +217,6 @@ def _stop_orphan() -> None:
 
 
 def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` if a resumed sweep would mix trials of two different configs."""
     now, then = tracking.flat_settings(sweep.config), tracking.flat_settings(before)
     digested = tuple(f"corpus.{key}" for key in DIGESTED)
     for key in sorted(now.keys() | then.keys()):

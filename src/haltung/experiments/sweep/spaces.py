@@ -6,14 +6,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from haltung.errors import UserError, listed, nearest
-
-if TYPE_CHECKING:
-    from haltung.experiments.train import Plan
+from haltung.experiments.train import Plan
 
 # A value of a config key; None is YAML's null.
 Value = str | int | float | bool | None

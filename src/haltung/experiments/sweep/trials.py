@@ -173,8 +173,7 @@ def ended(study: Study) -> list[Trial]:
 def twin_of(study: Study, begun: OptunaTrial) -> FrozenTrial | None:
     """Return an earlier trial with the same values that finished or was pruned, for its result."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
-    same = [trial for trial in study.get_trials(deepcopy=False, states=states) if trial.params == begun.params]
-    return same[0] if same else None
+    return next((trial for trial in study.get_trials(deepcopy=False, states=states) if trial.params == begun.params), None)
 
 
 def importances(study: Study, seed: int) -> dict[str, float]:
