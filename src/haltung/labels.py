@@ -63,7 +63,6 @@ class Task:
         return tuple(label.id for label in self.labels)
 
     def __len__(self) -> int:
-        """Return the number of labels, which is the size of the task's head."""
         return len(self.labels)
 
     def index(self, label: str) -> int:
@@ -93,7 +92,6 @@ class Scheme:
         return tuple(task.name for task in self.tasks)
 
     def __iter__(self) -> Iterator[Task]:
-        """Yield the tasks in order."""
         return iter(self.tasks)
 
     def __getitem__(self, name: str) -> Task:
@@ -120,10 +118,7 @@ class Scheme:
         """Return the scheme as plain data, the inverse of ``parse``."""
         tasks = {}
         for task in self.tasks:
-            labels = {
-                label.id: {"de": label.de, "en": label.en, "definition": label.definition, "plover": list(label.plover)}
-                for label in task.labels
-            }
+            labels = {one.id: {"de": one.de, "en": one.en, "definition": one.definition, "plover": list(one.plover)} for one in task.labels}
             tasks[task.name] = {"kind": task.kind, "de": task.de, "en": task.en, "labels": labels}
         return {"name": self.name, "version": self.version, "description": self.description, "tasks": tasks}
 
@@ -140,7 +135,6 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML in which a repeated key is a mistake; by itself YAML takes the last one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping, with each of its keys once."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:

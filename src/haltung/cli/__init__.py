@@ -101,7 +101,6 @@ options of every command: --config-dir DIR (your own configs beside ours), --cfg
 
 
 def _manual(command: str) -> str:
-    """Return the help text of a command, read from its config."""
     title = f"haltung {command}: {COMMANDS[command]}"
     path = files.shipped("configs") / f"{command}.yaml"
     if not path.is_file():

@@ -162,7 +162,6 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
 
 def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool = False) -> Prepared:
     """Return the corpus of a config, prepared if it is new or its config or files have changed.
-
     Raises ``UserError`` if the source is missing or broken.
     """
     from haltung.corpus.parsing.rows import source_files

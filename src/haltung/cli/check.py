@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from haltung.cli.build import CorpusOptions, make, scheme_of, typed
 from haltung.cli.config import Request, command
@@ -27,11 +31,6 @@ def run(request: Request) -> int:
     options, corpus = typed(CheckOptions, settings), typed(CorpusOptions, settings["corpus"], "corpus")
     limits, reader = make(settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
     scheme = scheme_of(corpus.labels, request.config_dir)
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
 

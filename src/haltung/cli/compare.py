@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
 from pydantic import Field
+from rich.console import Console
+from rich.text import Text
 
 from haltung.cli import hint
 from haltung.cli.build import Language, Seed, make, typed
@@ -41,9 +43,6 @@ def run(request: Request) -> None:
     settings, options = request.settings, typed(CompareOptions, request.settings)
     store = make(settings["tracking"], "tracking")
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
-
-    from rich.console import Console
-    from rich.text import Text
 
     from haltung.evaluation.comparison import OPEN, compare, with_published
     from haltung.evaluation.report import comparison

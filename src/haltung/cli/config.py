@@ -94,9 +94,8 @@ def each(
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return a command's config; keys of ``optional`` groups may lack a value.
-
-    Raises ``UserError`` if an override is malformed, or names an unknown key or choice.
+    """Return a command's config; keys of ``optional`` groups may lack a value. Raises ``UserError``
+    if an override is malformed, or names an unknown key or choice.
     """
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
@@ -228,7 +227,6 @@ def _with_run_id(word: str) -> str:
 
 
 def _values(override: Override, word: str) -> list[str]:
-    """Return an override for each of the values that a word names."""
     if not override.is_sweep_override():
         return [word]
     if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:

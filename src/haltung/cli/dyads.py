@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from haltung.cli.build import Language, corpus_of, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError, listed
@@ -30,8 +32,6 @@ def run(request: Request) -> None:
         raise UserError("name the model: bundle=DIR, a folder that haltung train or haltung export has written")
     if not request.settings.get("corpus"):
         raise UserError("name segments with gold dyads: corpus=NAME, for example corpus=gnad10_stance")
-
-    from rich.console import Console
 
     from haltung.evaluation.report import dyads as report
     from haltung.events.dyads import thresholds

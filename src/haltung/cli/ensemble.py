@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from haltung.cli import hint
 from haltung.cli.build import Language, corpus_of, make, typed
 from haltung.cli.config import Request, command
@@ -28,8 +30,6 @@ def run(request: Request) -> None:
     if not options.members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
 
-    from rich.console import Console
-
     from haltung.evaluation.report import tables
     from haltung.experiments.ensemble import combine, members_of
 
@@ -42,10 +42,10 @@ def run(request: Request) -> None:
         settings = {**settings, "corpus": records[0].config["corpus"]}
     corpus = corpus_of(settings, request.config_dir)
     console, name = Console(), options.name or f"{corpus.name}-ensemble"
-    done = combine(members, corpus, store, name, Path(options.runs), settings, request.command, options.language)
+    done, by_task = combine(members, corpus, store, name, Path(options.runs), settings, request.command, options.language)
     tables.show(done.evaluation, corpus.scheme, console, options.language)
-    rows = tuple((member, *(f"{weights[number]:.2f}" for weights in done.weights.values())) for number, member in enumerate(done.members))
-    console.print(tables.Grid("weights", ("member", *done.weights), rows).rich())
+    rows = tuple((member.name, *(f"{weights[number]:.2f}" for weights in by_task.values())) for number, member in enumerate(members))
+    console.print(tables.Grid("weights", ("member", *by_task), rows).rich())
     console.print(f"run [bold]{done.run}[/] ({name})", highlight=False, soft_wrap=True)
     hint("bundle", str(done.bundle))
     hint("open test", f"haltung evaluate run={done.run[:8]} split=test")

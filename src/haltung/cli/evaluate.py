@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rich.console import Console
+
 from haltung.cli.build import Language, corpus_of, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
@@ -31,8 +33,6 @@ def run(request: Request) -> None:
     if (options.run is None) == (options.bundle is None):
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
     own_corpus = not settings.get("corpus")
-
-    from rich.console import Console
 
     from haltung import tracking
     from haltung.evaluation.report import tables

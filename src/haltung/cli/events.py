@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
 
 from haltung.cli.build import Language, output_file, typed, written
 from haltung.cli.config import Request, command
@@ -100,10 +103,6 @@ def _counted(count: int, name: str) -> str:
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
-
     from haltung.evaluation.report.i18n import word
 
     names = {task.name: {label.id: label.name(language) for label in task.labels} for task in scheme}

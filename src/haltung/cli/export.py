@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from haltung.cli.build import Language, corpus_of, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from haltung.export.write import ExportResult
     from haltung.labels import Scheme
 
@@ -44,8 +47,6 @@ def run(request: Request) -> int:
     if options.register and options.run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
 
-    from rich.console import Console
-
     from haltung import tracking
     from haltung.experiments.evaluate import TrainedModel
     from haltung.experiments.export import check_exportable, export_model
@@ -66,30 +67,25 @@ def run(request: Request) -> int:
         settings = {**settings, "corpus": first.config["corpus"]} if own_corpus else settings
     corpus = corpus_of(settings, request.config_dir)
     with Console(stderr=True).status("") as status:
-        done = export_model(
+        result, registered = export_model(
             trained, corpus, Path(options.to), own_corpus=own_corpus, licence=options.licence, int8=options.int8,
             register=options.register, callback=lambda step: status.update(f"exporting: {step}"),
         )  # fmt: skip
-    Console().print(_table(done.result, done.scheme, options.language))
-    if done.registered and trained.record is not None:
-        print(f"registered as {done.registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
-    for name, why in done.result.skipped.items():
+    Console().print(_table(result, corpus.scheme, options.language))
+    if registered and trained.record is not None:
+        print(f"registered as {registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
+    for name, why in result.skipped.items():
         print(f"{name} was left out: {why}", file=sys.stderr)
-    for name, why in done.result.refused.items():
+    for name, why in result.refused.items():
         print(f"{name} was refused: {why}", file=sys.stderr)
-    if done.result.folder is None:
+    if result.folder is None:
         print("nothing was written, since the exported graph does not agree with the trained model", file=sys.stderr)
         return 1
-    print(f"written to {done.result.folder}")
-    return 1 if done.missing else 0
+    print(f"written to {result.folder}")
+    return 1 if options.int8 and "int8" in {*result.refused, *result.skipped} else 0
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
-    """Return a table with a row for each task of each format."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
     from haltung.evaluation.report.i18n import word
 
     heads = ("format", "megabytes", "distance", "texts_per_second", "", "task", "changed_labels", "macro_f1")

@@ -6,18 +6,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from haltung.cli.build import Language, output_file, scheme_of, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
-
-if TYPE_CHECKING:
-    from haltung.events.archive.read import Archive, Selection
-    from haltung.events.records import Event
-    from haltung.labels import Scheme
+from haltung.events.archive import plot
+from haltung.events.archive import read as archives
+from haltung.events.archive.i18n import counted, say
+from haltung.events.archive.network import network
+from haltung.events.archive.pages import network_page, series_page, summary
+from haltung.events.archive.read import Archive, Selection, day
+from haltung.events.archive.series import series
+from haltung.events.records import Event
+from haltung.labels import Scheme
 
 # Values that hold commas or digits alone, which Hydra would take for a sweep or a number.
 _TEXTS = ("input", "output", "series", "pair", "since", "until", "topic", "stance")
@@ -51,9 +55,6 @@ def run(request: Request) -> None:
     if options.input is None:
         raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl or table=FILE.csv), or a folder")
 
-    from haltung.events.archive import read as archives
-    from haltung.events.archive.i18n import counted, say
-
     selection = _selection(options)
     given = [options.input] if Path(options.input).expanduser().exists() else _several(options.input)
     archive = archives.read(archives.find(given))
@@ -75,9 +76,6 @@ def run(request: Request) -> None:
 
 
 def _network(events: Sequence[Event], archive: Archive, options: NetworkOptions, path: Path, notes: Sequence[str], scheme: Scheme) -> None:
-    from haltung.events.archive.network import network
-    from haltung.events.archive.pages import network_page, summary
-
     drawn = network(events, options.min_events)
     tasks = {"topic": scheme["topic"], "stance": scheme["stance"]}
     with written(path) as file:
@@ -92,10 +90,6 @@ def _series(
     events: Sequence[Event], archive: Archive, options: NetworkOptions, pair: tuple[str, str], files: Sequence[Path],
     selection: Selection, notes: Sequence[str], scheme: Scheme,
 ) -> None:  # fmt: skip
-    from haltung.events.archive import plot
-    from haltung.events.archive.pages import series_page
-    from haltung.events.archive.series import series
-
     drawn = series(events, archive, pair, since=selection.since, until=selection.until)
     for path in files:
         if path.suffix.lower() == ".png":
@@ -140,8 +134,6 @@ def _pair(options: NetworkOptions) -> tuple[str, str] | None:
 
 
 def _selection(options: NetworkOptions) -> Selection:
-    from haltung.events.archive.read import Selection, day
-
     since, until = day("since", options.since), day("until", options.until, last=True)
     if since and until and since > until:
         raise UserError(f"since={options.since} is after until={options.until}; no event is between them")

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.table import Table
+
 from haltung.cli.build import Language, make, output_file, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
-from haltung.labels import STANCE
+from haltung.labels import STANCE, Scheme
 
 if TYPE_CHECKING:
     from haltung.experiments.predict import Answers
-    from haltung.labels import Scheme
     from haltung.records import Prediction
 
 # How many of a task's labels are shown with their probabilities.
@@ -71,9 +73,6 @@ def run(request: Request) -> None:
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from haltung.evaluation.report.i18n import word
 
     unsure = said.abstained(prediction)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.console import Console
+
 from haltung.cli.build import corpus_of, typed
 from haltung.cli.config import Request, command
 
@@ -19,8 +21,6 @@ class PrepareOptions:
 def run(request: Request) -> None:
     """Prepare a corpus and print its table."""
     prepared = corpus_of(request.settings, request.config_dir, typed(PrepareOptions, request.settings).force)
-
-    from rich.console import Console
 
     from haltung.corpus.store import table
 

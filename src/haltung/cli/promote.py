@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.text import Text
+
 from haltung.cli.build import Language, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
@@ -27,9 +30,6 @@ def run(request: Request) -> int:
     if not options.run:
         raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
-
-    from rich.console import Console
-    from rich.text import Text
 
     from haltung.evaluation.report import comparison
     from haltung.experiments import promote as promotions

@@ -6,21 +6,24 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from rich.console import Console
 
 from haltung.cli.build import Language, make, typed
 from haltung.cli.config import Request, command
-from haltung.errors import UserError, one_of
-
-if TYPE_CHECKING:
-    from haltung.experiments.runs import RunRow
+from haltung.errors import UserError, listed, nearest, one_of
+from haltung.tracking.read import RunFilter, RunRecord, list_runs
 
 KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
+STATUSES = ("running", "finished", "failed", "killed", "pruned")
+
+_SORTED_BY = ("when", "name", "kind", "corpus", "seed", "status")
+_CSV = ("name", "id", "when", "kind", "corpus", "seed", "status", "parent")
 
 _WIDTH = 130
 _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
@@ -48,21 +51,20 @@ def run(request: Request) -> None:
     """Print the runs that pass the filters."""
     options, store = typed(RunsOptions, request.settings), make(request.settings["tracking"], "tracking")
     since = _since(options.since, datetime.now(UTC)) if options.since else None
-
-    from haltung.experiments.runs import STATUSES, list_runs
-    from haltung.tracking.read import RunFilter
-
     kind = one_of("kind", options.kind, KINDS) if options.kind else ""
     status = one_of("status", options.status, STATUSES) if options.status else ""
     name = "" if options.name is None else str(options.name)
-    rows = list_runs(store, RunFilter(options.corpus or "", kind, name, status, since), options.sort, options.parts)
+    wanted = RunFilter(options.corpus or "", kind, name, status, since)
+    # MLflow knows a pruned trial as a killed one.
+    rows = [_row(record) for record in list_runs(store, replace(wanted, status=status.replace("pruned", "killed")))]
+    rows = _sorted([row for row in rows if status in ("", row["status"]) and (options.parts or not row["parent"])], options.sort)
     shown = rows[: options.limit]
     if options.format == "table":
         _table(shown, len(rows), options.language)
     elif options.format == "csv":
         _csv(shown)
     else:
-        print(json.dumps([asdict(row) for row in shown], indent=2, ensure_ascii=False))
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 def _since(text: str, now: datetime) -> datetime:
@@ -76,27 +78,70 @@ def _since(text: str, now: datetime) -> datetime:
     return time if time.tzinfo else time.astimezone()
 
 
-def _table(rows: Sequence[RunRow], total: int, language: str) -> None:
-    from rich.console import Console
+def _row(record: RunRecord) -> dict[str, Any]:
+    """Return a run as it is listed; ``dev`` and ``test`` are macro-F1 by task.
 
+    Of a run over several seeds they are the mean, of a cross-validation ``test`` is that of the
+    out-of-fold predictions. ``parent`` is the run that it is a part of, or "".
+    """
+    corpus = record.tags.get("haltung.corpus", "")
+    dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
+    return {
+        "name": record.name,
+        "id": record.id,
+        "when": record.started,
+        "kind": record.kind,
+        "corpus": corpus,
+        "seed": record.params.get("seed", ""),
+        "status": "pruned" if "haltung.pruned" in record.tags else record.status.lower(),
+        "parent": record.parent,
+        "dev": dev,
+        "test": next((metrics for metrics in others if metrics), {}),
+    }
+
+
+def _macro_f1(metrics: Mapping[str, float], split: str) -> dict[str, float]:
+    """Return macro-F1 by task: ``dev/stance_macro_f1``, of seeds ``dev/stance/macro_f1/mean``."""
+    single, mean = re.compile(rf"{re.escape(split)}/(\w+)_macro_f1"), re.compile(rf"{re.escape(split)}/(\w+)/macro_f1/mean")
+    values = {match[1]: value for pattern in (mean, single) for key, value in metrics.items() if (match := pattern.fullmatch(key))}
+    return dict(sorted(values.items()))
+
+
+def _sorted(rows: Sequence[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+    """Return the rows by a column, or by a task's macro-F1 on dev (``test.TASK``: on test).
+
+    Metrics come largest first, times newest first; runs without the metric come last.
+    """
+    split, _, task = by.rpartition(".")
+    tasks = sorted({name for row in rows for name in (*row["dev"], *row["test"])})
+    if by in _SORTED_BY:
+        return sorted(rows, key=lambda row: row[by], reverse=by == "when")
+    if split not in ("", "dev", "test") or (rows and task not in tasks):
+        allowed = (*_SORTED_BY, *tasks, *(f"test.{name}" for name in tasks))
+        raise UserError(f"sort is '{by}'{nearest(by, allowed)}; allowed are {listed(allowed)}")
+    return sorted(rows, key=lambda row: -row[split or "dev"].get(task, float("-inf")))
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the splits and tasks that the rows have metrics of, such as ``("dev", "stance")``."""
+    return [(split, task) for split in ("dev", "test") for task in sorted({name for row in rows for name in row[split]})]
+
+
+def _table(rows: Sequence[Mapping[str, Any]], total: int, language: str) -> None:
     from haltung.evaluation.report.i18n import number
     from haltung.evaluation.report.tables import Grid
-    from haltung.experiments.runs import tasks_of
 
     if not rows:
         print("no run passes these filters; haltung runs without filters lists all")
         return
-    columns = tasks_of(rows)
+    columns = _columns(rows)
     cells = tuple(
         (
-            f"{'  ' if row.parent else ''}{row.name}",
-            row.id[:8],
-            datetime.fromisoformat(row.when).astimezone().strftime("%m-%d %H:%M"),
-            row.kind,
-            row.corpus,
-            row.status,
-            row.seed,
-            *(number(metrics[task], language) if task in (metrics := getattr(row, split)) else "" for split, task in columns),
+            f"{'  ' if row['parent'] else ''}{row['name']}",
+            row["id"][:8],
+            datetime.fromisoformat(row["when"]).astimezone().strftime("%m-%d %H:%M"),
+            *(row[name] for name in ("kind", "corpus", "status", "seed")),
+            *(number(row[split][task], language) if task in row[split] else "" for split, task in columns),
         )
         for row in rows
     )
@@ -106,11 +151,8 @@ def _table(rows: Sequence[RunRow], total: int, language: str) -> None:
     Console(width=max(_WIDTH, Console().width)).print(Grid(title, heads, cells, left=6).rich())
 
 
-def _csv(rows: Sequence[RunRow]) -> None:
-    from haltung.experiments.runs import tasks_of
-
-    columns, names = tasks_of(rows), ("name", "id", "when", "kind", "corpus", "seed", "status", "parent")
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*names, *(f"{split}_{task}_macro_f1" for split, task in columns)])
+def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    columns, writer = _columns(rows), csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*_CSV, *(f"{split}_{task}_macro_f1" for split, task in columns)])
     for row in rows:
-        writer.writerow([*(getattr(row, name) for name in names), *(getattr(row, split).get(task, "") for split, task in columns)])
+        writer.writerow([*(row[name] for name in _CSV), *(row[split].get(task, "") for split, task in columns)])

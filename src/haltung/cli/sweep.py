@@ -7,23 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
+from rich.console import Console
 
 from haltung.cli import hint
 from haltung.cli.build import Seed, corpus_of, make, recipe_of, typed
 from haltung.cli.config import Request, command, compose, keys, plain, quote
+from haltung.corpus.store import Prepared
 from haltung.errors import UserError
-from haltung.experiments.sweep.results import brief
+from haltung.evaluation.report import tables
+from haltung.experiments.sweep.results import SweepResult, brief, table, verdict
 from haltung.experiments.sweep.search import Sweep, search
 from haltung.experiments.sweep.spaces import Value, check_spaces, spaces_of, start_values
 from haltung.experiments.sweep.trials import Trial, Trials
-
-if TYPE_CHECKING:
-    from haltung.corpus.store import Prepared
-    from haltung.experiments.sweep.results import SweepResult
-    from haltung.experiments.train import Plan
+from haltung.experiments.train import Plan
 
 # The keys that may differ between a sweep and its resumption.
 _FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "sweeps", "tracking", "name")
@@ -102,8 +101,6 @@ def run(request: Request) -> None:
         name, trials, options.workers, common.seed, options.final_seeds, common.resume, settings, _FREE, request.command, common.language
     )
 
-    from rich.console import Console
-
     console = Console()
     console.print(f"[bold]{name}[/]: {options.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
     _show(search(sweep, composed, store, print_trial), name, composed, options.final_seeds, common.language, console)
@@ -116,10 +113,7 @@ def print_trial(trial: Trial) -> None:
     print(f"trial {trial.number}: {trial.state}{score}{why}  {brief(trial.values)}", flush=True)
 
 
-def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Any) -> None:
-    from haltung.evaluation.report import tables
-    from haltung.experiments.sweep.results import table, verdict
-
+def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int], language: str, console: Console) -> None:
     corpus = recipe.corpus
     console.print(table(result, language).rich())
     console.print(verdict(result, language), highlight=False, markup=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
+from rich.console import Console
 
 from haltung.cli import hint
 from haltung.cli.build import corpus_of, make, recipe_of, typed
@@ -14,8 +15,6 @@ from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from haltung.experiments.train import Plan, TrainingOutcome
     from haltung.tracking import Store
 
@@ -59,8 +58,6 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _train(plans: Sequence[Plan], store: Store) -> None:
-    from rich.console import Console
-
     from haltung.evaluation.report import tables
     from haltung.experiments.train import train, train_seeds
 
@@ -95,19 +92,19 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
-    from rich.console import Console
-
     from haltung.evaluation.report import tables
     from haltung.experiments.cross_validate import cross_validate
 
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme
     _announce(plans[:1], console)
-    done = cross_validate(plans, store, lambda fold, result: console.print(tables.headline(result, scheme, language).rich()))
-    tables.show(done.evaluation, scheme, console, language)
-    console.print(tables.seeds(done.summary, scheme, language).rich())
-    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
-    hint("out-of-fold predictions and report", str(done.folder))
-    hint("look at it", done.where)
+    run, folder, evaluation, summary = cross_validate(
+        plans, store, lambda fold, result: console.print(tables.headline(result, scheme, language).rich())
+    )
+    tables.show(evaluation, scheme, console, language)
+    console.print(tables.seeds(summary, scheme, language).rich())
+    console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
+    hint("out-of-fold predictions and report", str(folder))
+    hint("look at it", run.where)
 
 
 def _folds(request: Request, folds: int) -> list[dict[str, Any]]:
@@ -121,18 +118,16 @@ def _folds(request: Request, folds: int) -> list[dict[str, Any]]:
 
 
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
-    from rich.console import Console
-
     from haltung.experiments.learning_curve import learning_curve, table
 
     console, language = Console(), plans[0].language
     _announce(plans, console)
     progress = "share {0.share:g}: {0.segments} segments"
-    done = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
-    console.print(table(done.points, plans[0].corpus, language).rich())
-    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
-    hint("plot", str(done.plot))
-    hint("look at it", done.where)
+    run, plot, points = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
+    console.print(table(points, plans[0].corpus, language).rich())
+    console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
+    hint("plot", str(plot))
+    hint("look at it", run.where)
 
 
 def _announce(plans: Sequence[Plan], console: Console) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from haltung.cli.build import make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.tracking.ui import page
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,6 @@ def run(request: Request) -> None:
     if not store.local:
         print(f"the runs are on a server, which has its own pages: {store.address}")
         return
-
-    from haltung.tracking.ui import page
-
     # Stopped by a supervisor, the pages have to go too, as they do with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with page(store, options.host, options.port) as (address, process):

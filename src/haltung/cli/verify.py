@@ -6,6 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from haltung.cli.build import typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
@@ -25,10 +29,6 @@ def run(request: Request) -> int:
     options = typed(VerifyOptions, request.settings)
     if options.bundle is None:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from haltung.export.verify import verify
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from haltung import tracking
@@ -24,28 +24,9 @@ FOLDS = "folds"
 _RECIPE = ("encoder", "model", "training", "corpus")
 DIGESTED = ("reader", "rules", "split", "references")
 
-
-@dataclass(frozen=True)
-class _NamedRuns:
-    """One run that the user has named, or several joined by "+", each with its members."""
-
-    parts: tuple[tuple[RunRecord, tuple[RunRecord, ...]], ...]
-
-    @property
-    def first(self) -> RunRecord:
-        return self.parts[0][0]
-
-    @property
-    def members(self) -> tuple[RunRecord, ...]:
-        """All runs whose predictions count."""
-        return tuple(member for _, members in self.parts for member in members)
-
-    @property
-    def name(self) -> str:
-        """The run's name; of several the name that they share without the seed, else all names."""
-        names = [record.name for record, _ in self.parts]
-        stems = {re.sub(r"[-_]\d+$", "", name) for name in names}
-        return names[0] if len(names) == 1 else stems.pop() if len(stems) == 1 else "+".join(names)
+# A run that the user has named, or several joined by "+", each with the runs whose predictions
+# count.
+_Named = Sequence[tuple[RunRecord, Sequence[RunRecord]]]
 
 
 def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | None = None) -> list[System]:
@@ -54,28 +35,30 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
     ``names`` are ids, beginnings of ids, or names. A parent run stands for its seeds, a sweep for
     those of its best recipe; several joined by "+" are seeds of one recipe that were trained one by
     one. ``split`` is ``dev``, ``test``, or ``folds`` for the predictions of cross-validations; it
-    is that of ``corpus``, or of the corpus that each run was trained on.
-
-    Raises ``UserError`` for fewer than two runs, one named twice, unknown or still running, without
-    predictions, joined by "+" with another recipe, or on another split or scheme.
+    is that of ``corpus``, or of the corpus that each run was trained on. Raises ``UserError`` for
+    fewer than two runs, one named twice, unknown or still running, without predictions, joined by
+    "+" with another recipe, or on another split or scheme.
     """
     if len(names) < 2:
         raise UserError(f"{len(names)} run{'' if len(names) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
     named = [_named(store, name, split) for name in names]
-    _refuse_twice(named)
-    digests = [{_digest(member, split, corpus) for member in runs.members} for runs in named]
-    names = [runs.name for runs in named]
-    systems = [
-        System(
-            # With an id if others have the same name.
-            runs.name if names.count(runs.name) == 1 else f"{runs.name} ({runs.first.id[:8]})",
-            tuple(_predictions(member, split, corpus) for member in runs.members),
-            tuple(member.id for member in runs.members),
-            max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in runs.members),
+    _refuse_twice([part for parts in named for part in parts])
+    titles = [_title([record.name for record, _ in parts]) for parts in named]
+    systems: list[System] = []
+    digests: list[tuple[RunRecord, set[str | None]]] = []
+    for title, parts in zip(titles, named, strict=True):
+        first, members = parts[0][0], [member for _, part in parts for member in part]
+        digests.append((first, {_digest(member, split, corpus) for member in members}))
+        systems.append(
+            System(
+                # With an id if others have the same name.
+                title if titles.count(title) == 1 else f"{title} ({first.id[:8]})",
+                tuple(_predictions(member, split, corpus) for member in members),
+                tuple(member.id for member in members),
+                max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in members),
+            )
         )
-        for runs in named
-    ]
-    _refuse_other_splits([(runs.first, theirs) for runs, theirs in zip(named, digests, strict=True)], split, corpus)
+    _refuse_other_splits(digests, split, corpus)
     return systems
 
 
@@ -138,7 +121,7 @@ def _track(store: Store, comparison: Comparison, systems: Sequence[System], fold
     return run.id
 
 
-def _named(store: Store, word: str, split: str) -> _NamedRuns:
+def _named(store: Store, word: str, split: str) -> _Named:
     try:
         records = [tracking.find(store, word)]
     except UserError:
@@ -150,11 +133,16 @@ def _named(store: Store, word: str, split: str) -> _NamedRuns:
     for record in records:
         if record.status in tracking.UNFINISHED:
             raise UserError(f"the run {record.name} ({record.id}) is still running; wait for it, or resume it if its process was killed")
-    return _NamedRuns(tuple((record, (record,) if split == FOLDS else tuple(tracking.members(record))) for record in records))
+    return [(record, [record] if split == FOLDS else tracking.members(record)) for record in records]
+
+
+def _title(names: Sequence[str]) -> str:
+    """Return the name of one run; of several the name that they share without the seed, or all."""
+    stems = {re.sub(r"[-_]\d+$", "", name) for name in names}
+    return names[0] if len(names) == 1 else stems.pop() if len(stems) == 1 else "+".join(names)
 
 
 def _refuse_other_recipes(records: Sequence[RunRecord]) -> None:
-    """Refuse runs joined by "+" that differ in more than their seed."""
     first, *others = records
     recipe = recipe_of(first.config)
     for other in others:
@@ -167,9 +155,9 @@ def _refuse_other_recipes(records: Sequence[RunRecord]) -> None:
             )
 
 
-def _refuse_twice(named: Sequence[_NamedRuns]) -> None:
+def _refuse_twice(named: _Named) -> None:
     seen: dict[str, RunRecord] = {}
-    for record, members in (part for runs in named for part in runs.parts):
+    for record, members in named:
         for member in members:
             other = seen.get(member.id)
             if other is not None:
@@ -205,7 +193,6 @@ def _predictions(record: RunRecord, split: str, corpus: str | None) -> ScoredSpl
 
 
 def _refuse_other_splits(runs: Sequence[tuple[RunRecord, set[str | None]]], split: str, corpus: str | None) -> None:
-    """Refuse runs that were scored on another split than the first, by name."""
     first, digests = runs[0]
     expected = min(str(digest) for digest in digests)
     for record, others in runs:

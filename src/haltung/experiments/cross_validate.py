@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +17,22 @@ from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, directory_of, tracked, train
-from haltung.tracking import Store
+from haltung.tracking import Run, Store
 
 # The name of the joined predictions' split: evaluation/folds/predictions.parquet.
 KEY = "folds"
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """A finished cross-validation.
-
-    ``evaluation`` is over the out-of-fold predictions of the whole corpus, ``summary`` has mean and
-    standard deviation over the folds, ``folder`` holds report and predictions. The deviation says
-    how much folds differ; it is no standard error, since the folds' training parts overlap (Bengio
-    and Grandvalet 2004, "No unbiased estimator of the variance of k-fold cross-validation").
-    """
-
-    run: str
-    name: str
-    where: str
-    folder: Path
-    evaluation: EvaluationResult
-    summary: Summary
-
-
-def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int, EvaluationResult], None]) -> CrossValidation:
+def cross_validate(
+    plans: Sequence[Plan], store: Store, callback: Callable[[int, EvaluationResult], None]
+) -> tuple[Run, Path, EvaluationResult, Summary]:
     """Train each fold, score it on its held-out part, and join the predictions.
 
     There is a plan for each fold, all of one name; the test splits of their corpora are disjoint,
     and together they are the whole corpus. ``callback`` gets the number of each fold, from 1 on,
-    and its result on its held-out part.
-
-    Raises ``UserError`` as ``train``, or if two folds hold out the same segment.
+    and its result on its held-out part. Return the run, the folder of report and predictions, the
+    result over the out-of-fold predictions, and the summary of the folds. Raises ``UserError`` as
+    ``train``, or if two folds hold out the same segment.
     """
     first, name = plans[0], f"{plans[0].name}-folds"
     plans = [replace(plan, name=f"{plan.name}-fold-{fold}") for fold, plan in enumerate(plans, start=1)]
@@ -82,7 +66,7 @@ def cross_validate(plans: Sequence[Plan], store: Store, callback: Callable[[int,
         page.write(directory / KEY, result, scored, language=first.language, title=name, details=details)
         parent.metrics({KEY: {**result.headline(), **summary.metrics()}})
         parent.artifact(directory / KEY, f"evaluation/{KEY}")
-    return CrossValidation(parent.id, parent.name, parent.where, directory / KEY, result, summary)
+    return parent, directory / KEY, result, summary
 
 
 def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
@@ -98,5 +82,10 @@ def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
 
 
 def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
-    """Return mean and deviation (n-1) of the headline metrics, of the tasks that each fold has."""
+    """Return mean and deviation (n-1) of the headline metrics, of the tasks that each fold has.
+
+    The deviation says how much folds differ; it is no standard error, since the folds' training
+    parts overlap (Bengio and Grandvalet 2004, "No unbiased estimator of the variance of k-fold
+    cross-validation").
+    """
     return Summary(folds[0].corpus, KEY, sum(fold.n for fold in folds), len(folds), classification.spreads(folds))

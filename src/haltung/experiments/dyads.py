@@ -49,9 +49,8 @@ class DyadScores:
 
 
 def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> Tuned:
-    """Find the thresholds that are best on a split, and write them into the bundle's folder.
-
-    Raises ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
+    """Find the thresholds that are best on a split, and write them into the bundle's folder. Raises
+    ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
     """
     if split == "test":
         raise UserError("tune=true needs split=dev: nothing is ever tuned on the test split")

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError
-from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.experiments.evaluate import TrainedModel, models_of
-from haltung.experiments.train import save, tags_of, tracked
+from haltung.experiments.train import TrainingOutcome, save, tags_of, tracked
 from haltung.files import sha256
 from haltung.models import bundle
 from haltung.models.ensemble import Member, pool
 from haltung.tracking import Store
 
 KIND = "ensemble"
-
-
-@dataclass(frozen=True)
-class EnsembleOutcome:
-    """A tracked ensemble; ``weights`` has for each task a weight for each of ``members``."""
-
-    run: str
-    where: str
-    bundle: Path
-    evaluation: EvaluationResult
-    members: tuple[str, ...]
-    weights: Mapping[str, Sequence[float]]
 
 
 def members_of(store: Store, names: Sequence[str]) -> list[TrainedModel]:
@@ -46,14 +32,12 @@ def members_of(store: Store, names: Sequence[str]) -> list[TrainedModel]:
 def combine(
     members: Sequence[TrainedModel], corpus: Prepared, store: Store, name: str, folder: Path, config: Mapping[str, Any],
     command: Sequence[str], language: str = "en",
-) -> EnsembleOutcome:  # fmt: skip
-    """Make one model of several, calibrate it, evaluate it on dev, and track it.
+) -> tuple[TrainingOutcome, Mapping[str, Sequence[float]]]:  # fmt: skip
+    """Make one model of several, calibrate it, evaluate it on dev, track it; return weights too.
 
     All members were trained on this corpus, as it is split now; the weights are fitted on its dev
-    split. ``folder`` is the parent of all run directories.
-
-    Raises ``UserError`` if a member is named twice, or was trained on another corpus, split or
-    scheme, so that it may have seen dev.
+    split. ``folder`` is the parent of all run directories. Raises ``UserError`` if a member is
+    named twice, or was trained on another corpus, split or scheme, so that it may have seen dev.
     """
     manifest = corpus.manifest
     names = [member.name for member in members]
@@ -82,4 +66,4 @@ def combine(
         )  # fmt: skip
         # By number, as in the tag: a member may be a folder, whose path is no name of a metric.
         run.metrics({"weight": {task: {str(number): weight for number, weight in enumerate(row)} for task, row in model.weights.items()}})
-    return EnsembleOutcome(run.id, run.where, outcome.bundle, outcome.evaluation, tuple(names), model.weights)
+    return outcome, model.weights

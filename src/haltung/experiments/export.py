@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
 from haltung.events.dyads import thresholds
 from haltung.experiments.evaluate import TrainedModel, check_scheme
 from haltung.export.write import ExportResult, ReferenceSplit, export
-from haltung.labels import Scheme
 from haltung.models import bundle
 from haltung.tracking.models import log_exported
 
@@ -21,42 +18,40 @@ from haltung.tracking.models import log_exported
 _FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16", "bf16")}
 
 
-@dataclass(frozen=True)
-class ModelExport:
-    """What was exported: ``missing`` are formats that were asked for and are not in the bundle.
-
-    ``registered`` is the name and version in MLflow, "" where there is none.
-    """
-
-    result: ExportResult
-    scheme: Scheme
-    missing: tuple[str, ...]
-    registered: str = ""
-
-
 def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
     register: bool = False, callback: Callable[[str], None] = lambda step: None,
-) -> ModelExport:  # fmt: skip
+) -> tuple[ExportResult, str]:  # fmt: skip
     """Export a trained model into a folder, where an exported bundle is replaced.
 
     The formats are compared on the dev split of ``corpus``; ``own_corpus`` says whether it is the
     one that the model was trained on, as it was then. ``licence`` is that of the data, for the
     model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
     registered model, which needs a run. ``callback`` gets the name of each step before it begins.
-
-    Raises ``UserError`` if the model has another scheme, the corpus has changed, or as
+    Return the result, and name and version of the registered model, "" where there is none. Raises
+    ``UserError`` if the model has another scheme, the corpus has changed, or as
     ``check_exportable`` and ``export.write.export``.
     """
     check_exportable(trained.bundle)
     description = bundle.describe(trained.bundle)
-    _check_corpus(description, corpus, own_corpus)
+    provenance, digest = description.get("provenance", {}), corpus.manifest.digest
+    learned = provenance.get("corpus_digest") or digest
+    if own_corpus and learned != digest:
+        raise UserError(
+            f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({learned[:12]}): its source "
+            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
+        )
     model = bundle.load_trained(trained.bundle)
     check_scheme(model.scheme, corpus)
-    required = ("int8",) if int8 else ()
+    formats = (*_FORMATS[model.kind], *(("int8",) if int8 else ()))
     dev = corpus.segments("dev")
-    provenance = _provenance(trained, description, licence)
-    result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, (*_FORMATS[model.kind], *required), callback)
+    tags = trained.record.tags if trained.record else {}
+    commit, encoder = tags.get("haltung.git.commit"), description.get("encoder", {}).get("license")
+    provenance |= {
+        "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,
+        "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
+    }
+    result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
     registered = ""
     if result.folder is not None:
         # The thresholds of dyads belong to a model that finds them wherever it goes.
@@ -65,8 +60,7 @@ def export_model(
         if register and trained.record is not None:
             version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
             registered = f"{version.name} version {version.version}"
-    missing = tuple(name for name in required if name in result.refused or name in result.skipped)
-    return ModelExport(result, model.scheme, missing, registered)
+    return result, registered
 
 
 def check_exportable(folder: Path) -> None:
@@ -78,23 +72,3 @@ def check_exportable(folder: Path) -> None:
             f"({listed(description['members'])}), or use the ensemble where Haltung is installed: haltung predict, events, dyads and "
             "evaluate read its folder"
         )
-
-
-def _check_corpus(description: Mapping[str, Any], corpus: Prepared, own_corpus: bool) -> None:
-    trained, digest = description.get("provenance", {}).get("corpus_digest"), corpus.manifest.digest
-    if own_corpus and trained is not None and trained != digest:
-        raise UserError(
-            f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({trained[:12]}): its source "
-            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
-        )
-
-
-def _provenance(trained: TrainedModel, description: Mapping[str, Any], licence: str | None) -> dict[str, Any]:
-    tags = trained.record.tags if trained.record else {}
-    commit = tags.get("haltung.git.commit")
-    encoder = description.get("encoder", {}).get("license")
-    return {
-        **description.get("provenance", {}),
-        "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,
-        "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
-    }

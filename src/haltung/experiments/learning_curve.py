@@ -16,7 +16,7 @@ from haltung.evaluation.report import style, training_plots
 from haltung.evaluation.report.i18n import count, word
 from haltung.evaluation.report.tables import Grid, spread
 from haltung.experiments.train import Plan, directory_of, tracked, train
-from haltung.tracking import Store
+from haltung.tracking import Run, Store
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,10 @@ class CurvePoint:
     macro_f1: Mapping[str, Spread]
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """A finished learning curve, smallest share first."""
-
-    run: str
-    name: str
-    where: str
-    plot: Path
-    points: tuple[CurvePoint, ...]
-
-
-def learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store, callback: Callable[[CurvePoint], None]) -> LearningCurve:
-    """Train on each share of train with each seed, below a run that holds metrics and plot.
+def learning_curve(
+    plans: Sequence[Plan], shares: Sequence[float], store: Store, callback: Callable[[CurvePoint], None]
+) -> tuple[Run, Path, list[CurvePoint]]:
+    """Train on each share of train with each seed; return run, plot, and points by share.
 
     There is a plan for each seed, all of one name. The smallest share comes first: it is done
     soonest, and shows mistakes. Test is not opened. Each seed draws its own order of articles
@@ -73,7 +64,7 @@ def learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store,
         )
         parent.artifact(plot, "curve")
         parent.text(json.dumps([asdict(point) for point in points], indent=2) + "\n", "curve/points.json")
-    return LearningCurve(parent.id, parent.name, parent.where, plot, tuple(points))
+    return parent, plot, points
 
 
 def table(points: Sequence[CurvePoint], corpus: Prepared, language: str = "en") -> Grid:

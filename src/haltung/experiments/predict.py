@@ -96,7 +96,6 @@ def bundle_of(store: Store, run: str | None = None) -> Path:
 
 def answers(model: Predictor, folder: Path, precision: float | None) -> Answers:
     """Return how a bundle's model answers, abstaining so that it reaches a precision, if any.
-
     Raises ``UserError`` if the model has no thresholds for this precision, or broken ones of dyads.
     """
     thresholds = {} if precision is None else model.calibration.abstaining(precision)

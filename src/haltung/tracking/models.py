@@ -68,7 +68,6 @@ class ModelVersion:
     tags: Mapping[str, str]
 
     def __str__(self) -> str:
-        """Return it as it is named in messages."""
         return f"{self.name} version {self.version}"
 
 
@@ -88,10 +87,9 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
 
     The model carries a copy of the code that reads it (``inference/client.py``). Its version is
     tagged ``haltung.form=exported``, with scheme, corpus and run, and is described with the metrics
-    on dev; the run is tagged ``haltung.exported`` and ``haltung.exported_version``.
-
-    Raises ``UserError`` if the folder holds no exported bundle, there is no example, the store
-    names no model, or MLflow refuses.
+    on dev; the run is tagged ``haltung.exported`` and ``haltung.exported_version``. Raises
+    ``UserError`` if the folder holds no exported bundle, there is no example, the store names no
+    model, or MLflow refuses.
     """
     description = describe(folder)
     if not is_exported(description):
@@ -118,7 +116,6 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
 
 def exported_version(connection: Connection, run: str) -> ModelVersion | None:
     """Return the newest registered version of the run's exported bundle, None if it has none.
-
     Raises ``UserError`` if the store registers no models, or refuses.
     """
     name = _registered_name(connection)

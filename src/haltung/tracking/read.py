@@ -127,11 +127,9 @@ def children(parent: RunRecord) -> list[RunRecord]:
 
 
 def members(record: RunRecord) -> list[RunRecord]:
-    """Return the runs whose models a run stands for, oldest first; at least one.
-
-    Raises ``UserError`` if the run is not done, or has no models that belong together: a
-    cross-validation, a learning curve, a comparison, a search that trained none, a group with
-    missing seeds.
+    """Return the runs whose models a run stands for, oldest first; at least one. Raises
+    ``UserError`` if the run is not done, or has no models that belong together: a cross-validation,
+    a learning curve, a comparison, a search that trained none, a group with missing seeds.
     """
     which = f"the run {record.name} ({record.id[:8]})"
     if record.kind == "folds":

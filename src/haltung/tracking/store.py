@@ -38,7 +38,6 @@ class Store:
     model: str | None = "haltung"
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` for an address that can't be written to."""
         if not self.uri.startswith((_SQLITE, "http://", "https://")):
             raise UserError(f"tracking.uri is '{self.uri}'; expected sqlite:///PATH, or http(s)://… for an MLflow server")
         if self.local and not self.uri.removeprefix(_SQLITE):
@@ -79,10 +78,9 @@ class Connection:
 
 
 def open_store(store: Store, create: bool = True) -> Connection:
-    """Open the store; create its database and its experiment if they are missing.
-
-    Raises ``UserError`` if the server can't be reached, or the database is of another MLflow
-    version, or something is missing and ``create`` is false.
+    """Open the store; create its database and its experiment if they are missing. Raises
+    ``UserError`` if the server can't be reached, or the database is of another MLflow version, or
+    something is missing and ``create`` is false.
     """
     library = mlflow()
     if store.local:

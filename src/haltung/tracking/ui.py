@@ -22,10 +22,9 @@ _TIMEOUT = 180.0
 
 @contextmanager
 def page(store: Store, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Serve MLflow's pages on a local store; yield address and process once they answer.
-
-    Raises ``UserError`` if there is no such store, the port is taken or not allowed, or MLflow does
-    not start.
+    """Serve MLflow's pages on a local store; yield address and process once they answer. Raises
+    ``UserError`` if there is no such store, the port is taken or not allowed, or MLflow does not
+    start.
     """
     open_store(store, create=False)
     _check_port(host, port)

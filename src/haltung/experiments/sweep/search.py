@@ -8,7 +8,12 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
+from optuna import Study
+from optuna import Trial as OptunaTrial
+from optuna.trial import TrialState
 
 from haltung import tracking
 from haltung.errors import UserError
@@ -21,10 +26,6 @@ from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, 
 from haltung.experiments.train import read_state, train, train_seeds, train_trial, write_state
 from haltung.tracking import Run, Store
 from haltung.tracking.store import environment
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna import Trial as OptunaTrial
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,9 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     """Run a sweep to its end, or continue one that was stopped; the test split is never opened.
 
     ``callback`` gets each trial that has ended; with several workers in the worker's own process,
-    so it is pickled too.
-
-    Raises ``UserError`` if the sweep exists and is not to be resumed, its config has changed,
-    another process runs it, or no trial has finished.
+    so it is pickled too. Raises ``UserError`` if the sweep exists and is not to be resumed, its
+    config has changed, another process runs it, or no trial has finished.
     """
-    from filelock import FileLock, Timeout
-
     sweep.trials.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(sweep.trials.folder / ".sweep.lock", timeout=0)
     try:
@@ -142,8 +139,6 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: 
 
 
 def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study: Study, begun: OptunaTrial) -> None:
-    from optuna.trial import TrialState
-
     twin = twin_of(study, begun)
     if twin is not None:
         begun.set_user_attr("twin", twin.number)
@@ -222,7 +217,6 @@ def _stop_orphan() -> None:
 
 
 def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` if a resumed sweep would mix trials of two different configs."""
     now, then = tracking.flat_settings(sweep.config), tracking.flat_settings(before)
     digested = tuple(f"corpus.{key}" for key in DIGESTED)
     for key in sorted(now.keys() | then.keys()):

@@ -6,14 +6,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from haltung.errors import UserError, listed, nearest
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
-    from haltung.experiments.train import Plan
+from haltung.experiments.train import Plan
 
 # A value of a config key; None is YAML's null.
 Value = str | int | float | bool | None
@@ -47,8 +45,6 @@ class ChoiceSpace:
 
     def distribution(self) -> BaseDistribution:
         """Return the space as an Optuna distribution."""
-        from optuna.distributions import CategoricalDistribution
-
         return CategoricalDistribution(self.values)
 
 
@@ -92,8 +88,6 @@ class RangeSpace:
 
     def distribution(self) -> BaseDistribution:
         """Return the space as an Optuna distribution."""
-        from optuna.distributions import FloatDistribution, IntDistribution
-
         if isinstance(self.low, int):
             return IntDistribution(self.low, int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
@@ -166,10 +160,8 @@ def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequen
     """Check that the config can be searched over these spaces.
 
     The factory is tried with the ends of each range, and with each value of a list. ``keys`` are
-    all keys of the config, ``given`` those that the user has given a value.
-
-    Raises ``UserError`` if a key is unknown or can't be searched, or the config does not accept a
-    value.
+    all keys of the config, ``given`` those that the user has given a value. Raises ``UserError`` if
+    a key is unknown or can't be searched, or the config does not accept a value.
     """
     searchable = [key for key in keys if (key in GROUPS or key.startswith(_WITHIN)) and not key.endswith("_target_")]
     for key, space in spaces.items():

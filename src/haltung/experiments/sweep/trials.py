@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from filelock import BaseFileLock, FileLock, Timeout
+from optuna import Study
+from optuna import Trial as OptunaTrial
+from optuna.importance import FanovaImportanceEvaluator
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats.qmc import LatinHypercube
+from sqlalchemy.exc import DatabaseError
 
 from haltung.errors import UserError
 from haltung.experiments.sweep.spaces import Space, Value
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-    from optuna import Study
-    from optuna import Trial as OptunaTrial
-    from optuna.trial import FrozenTrial
 
 DATABASE = "trials.db"
 
@@ -65,9 +68,6 @@ class Trials:
 
     def open(self, worker: int = 0) -> Study:
         """Open or create the study; ``UserError`` if the database is broken or another Optuna's."""
-        import optuna
-        from sqlalchemy.exc import DatabaseError
-
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         url = f"sqlite:///{(self.folder / DATABASE).absolute()}"
         try:
@@ -88,8 +88,6 @@ class Trials:
 
         ``on_requeued`` gets the number of each trial whose process has died.
         """
-        from filelock import FileLock
-
         with FileLock(self.folder / ".next.lock"):
             for number in self._requeue_dead(study):
                 on_requeued(number)
@@ -104,8 +102,6 @@ class Trials:
                 _release(lock)
 
     def _ask(self, study: Study, worker: int) -> OptunaTrial | None:
-        from optuna.trial import TrialState
-
         states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL or "why" in trial.user_attrs]
         if TrialState.WAITING not in states and len(states) >= self.max_trials:
             return None
@@ -122,8 +118,6 @@ class Trials:
         side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
         values of input variables").
         """
-        from scipy.stats.qmc import LatinHypercube
-
         # If the search lacks a value of the recipe, the first drawn point is completed by the
         # others.
         whole = self.start.keys() == self.spaces.keys()
@@ -137,10 +131,6 @@ class Trials:
         A process holds a lock for the trial that it runs, which the system releases however it
         dies; so nothing has to be guessed from a heartbeat.
         """
-        from filelock import Timeout
-        from optuna.trial import Trial as OptunaTrial
-        from optuna.trial import TrialState
-
         dead = []
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             lock = self._lock(trial.number)
@@ -161,14 +151,9 @@ class Trials:
         return dead
 
     def _lock(self, number: int) -> BaseFileLock:
-        from filelock import FileLock
-
         return FileLock(self.folder / f".trial-{number}.lock", timeout=0)
 
-    def _sampler(self, number: int, worker: int) -> Any:
-        import numpy as np
-        import optuna
-
+    def _sampler(self, number: int, worker: int) -> optuna.samplers.TPESampler:
         seed = int(np.random.SeedSequence([self.seed, number, worker]).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # constant_liar is called experimental before Optuna 5
@@ -187,11 +172,8 @@ def ended(study: Study) -> list[Trial]:
 
 def twin_of(study: Study, begun: OptunaTrial) -> FrozenTrial | None:
     """Return an earlier trial with the same values that finished or was pruned, for its result."""
-    from optuna.trial import TrialState
-
     states = (TrialState.COMPLETE, TrialState.PRUNED)
-    same = [trial for trial in study.get_trials(deepcopy=False, states=states) if trial.params == begun.params]
-    return same[0] if same else None
+    return next((trial for trial in study.get_trials(deepcopy=False, states=states) if trial.params == begun.params), None)
 
 
 def importances(study: Study, seed: int) -> dict[str, float]:
@@ -200,10 +182,7 @@ def importances(study: Study, seed: int) -> dict[str, float]:
     Functional ANOVA over a random forest (Hutter, Hoos and Leyton-Brown 2014, "An efficient
     approach for assessing hyperparameter importance").
     """
-    import optuna
-    from optuna.importance import FanovaImportanceEvaluator
-
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == optuna.trial.TrialState.COMPLETE]
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     varied = [key for key in complete[0].params if len({trial.params[key] for trial in complete}) > 1] if complete else []
     if len(complete) < 4 or len(varied) < 2 or len({trial.value for trial in complete}) < 2:
         return {}
@@ -212,8 +191,6 @@ def importances(study: Study, seed: int) -> dict[str, float]:
 
 
 def _trial(trial: FrozenTrial) -> Trial:
-    from optuna.trial import TrialState
-
     states = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}
     more = trial.user_attrs
     state = states.get(trial.state, "failed" if "why" in more else "lost")
