@@ -15,6 +15,7 @@ from rich.table import Table
 from haltung.cli.build import Language, make, output_file, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def run(request: Request) -> None:
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) -> None:
-    from haltung.evaluation.report.i18n import word
-
     unsure = said.abstained(prediction)
     table = Table("", word("result", language), word("probabilities", language))
     for task in scheme:

@@ -17,12 +17,10 @@ from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import HEADLINE, EvaluationResult, Spread, Summary
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page
+from haltung.experiments.compare import FOLDS
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, directory_of, tracked, train
 from haltung.tracking import Run, Store
-
-# The name of the joined predictions' split: evaluation/folds/predictions.parquet.
-KEY = "folds"
 
 
 def cross_validate(
@@ -45,12 +43,12 @@ def cross_validate(
         raise UserError("two folds hold out the same segment; all folds need the same splits@corpus.split=kfold, with one seed")
     scheme, whole = first.corpus.scheme, [plan.corpus.whole() for plan in plans]
     tags = {
-        "haltung.kind": KEY,
+        "haltung.kind": FOLDS,
         "haltung.corpus": first.corpus.name,
         "haltung.scheme": scheme.name,
         "haltung.scheme_digest": scheme.digest(),
         # Over all tasks of the corpus, so that models of some of them can be compared.
-        f"haltung.digest.{KEY}": split_digest([row for corpus in whole for row in corpus.segments("test")], whole[0].scheme),
+        f"haltung.digest.{FOLDS}": split_digest([row for corpus in whole for row in corpus.segments("test")], whole[0].scheme),
         **tracking.provenance(first.command),
     }
     with tracked(directory, f"{name}-{first.seed}", store, tags, {**first.config, "seed": first.seed}, resume=first.resume) as parent:
@@ -65,10 +63,10 @@ def cross_validate(
         result = classification.with_intervals(classification.evaluate(scored), scored)
         summary = over_folds([fold.result for fold in folds])
         details = {"run": parent.id, "command": tags["haltung.command"], "folds": str(len(plans))}
-        page.write(directory / KEY, result, scored, language=first.language, title=name, details=details)
-        parent.metrics({KEY: {**result.headline(), **summary.metrics()}})
-        parent.artifact(directory / KEY, f"evaluation/{KEY}")
-    return parent, directory / KEY, result, summary
+        page.write(directory / FOLDS, result, scored, language=first.language, title=name, details=details)
+        parent.metrics({FOLDS: {**result.headline(), **summary.metrics()}})
+        parent.artifact(directory / FOLDS, f"evaluation/{FOLDS}")
+    return parent, directory / FOLDS, result, summary
 
 
 def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
@@ -80,7 +78,7 @@ def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
     first = parts[0]
     probabilities = {task: np.concatenate([part.probabilities[task] for part in parts]) for task in first.probabilities}
     gold = {task: np.concatenate([part.gold[task] for part in parts]) for task in first.gold}
-    return ScoredSplit(tuple(ids), tuple(groups), first.scheme, probabilities, gold, first.corpus, KEY).subset(order)
+    return ScoredSplit(tuple(ids), tuple(groups), first.scheme, probabilities, gold, first.corpus, FOLDS).subset(order)
 
 
 def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
@@ -96,4 +94,4 @@ def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
     for name, metric in product(tasks, HEADLINE):
         row = tuple(float(getattr(fold.tasks[name], metric)) for fold in folds)
         spreads[name][metric] = Spread(fmean(row), stdev(row) if len(row) > 1 else None, row)
-    return Summary(first.corpus, KEY, sum(fold.n for fold in folds), len(folds), spreads)
+    return Summary(first.corpus, FOLDS, sum(fold.n for fold in folds), len(folds), spreads)
