@@ -17,10 +17,10 @@ from haltung.cli.build import Language, corpus_of, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from haltung.export.write import ExportResult
-    from haltung.labels import Scheme
 
 
 @dataclass(frozen=True)

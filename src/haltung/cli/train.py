@@ -13,6 +13,7 @@ from haltung.cli import hint
 from haltung.cli.build import corpus_of, make, recipe_of, typed
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
+from haltung.evaluation.report import tables
 
 if TYPE_CHECKING:
     from haltung.experiments.train import Plan, TrainingOutcome
@@ -58,7 +59,6 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _train(plans: Sequence[Plan], store: Store) -> None:
-    from haltung.evaluation.report import tables
     from haltung.experiments.train import train, train_seeds
 
     console, corpus, language, name = Console(), plans[0].corpus, plans[0].language, plans[0].name
@@ -92,7 +92,6 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
-    from haltung.evaluation.report import tables
     from haltung.experiments.cross_validate import cross_validate
 
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme

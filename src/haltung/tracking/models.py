@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from haltung.tracking.store import Connection, environment, mlflow, mlflow_error
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 # The model's name in its run (`runs:/RUN/bundle`), and the bundle's among its artifacts.
 NAME = "bundle"
@@ -93,7 +94,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     if not is_exported(description):
         raise UserError(f"{folder} holds a trained bundle that was not exported; write one with haltung export run={run[:8]} to=FOLDER")
     _registered_name(connection)
-    artifacts = {NAME: str(folder), "client": _source("haltung.inference.client")}
+    artifacts = {NAME: str(folder), "client": str(_PACKAGE / "inference" / "client.py")}
     needed = _pinned(("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"))
     with mlflow_errors(connection.store):
         logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
@@ -171,7 +172,7 @@ def _logged(
     # MLflow runs every example through the model twice, so five are enough.
     with _addressed(connection.store.address), environment(settings):
         info = Model.log(
-            artifact_path=None, name=name, flavor=flavor, run_id=run, python_model=_source("haltung.export.pyfunc"),
+            artifact_path=None, name=name, flavor=flavor, run_id=run, python_model=str(_PACKAGE / "export" / "pyfunc.py"),
             artifacts=dict(artifacts), signature=signature(description["scheme"]["tasks"], articles),
             input_example=columns(examples[:5], articles), pip_requirements=list(needed),
             metadata={"scheme": description["scheme"]["name"], "scheme_digest": description["scheme_digest"], "kind": description["kind"]},
@@ -214,14 +215,6 @@ def _pinned(names: Sequence[str]) -> list[str]:
         with suppress(PackageNotFoundError):
             pinned.append(f"{name}=={version(name).partition('+')[0]}")
     return pinned
-
-
-def _source(module: str) -> str:
-    """Return the file of one of this project's modules, without importing it."""
-    spec = find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    return spec.origin
 
 
 def _summary(description: Mapping[str, Any]) -> str:
