@@ -220,7 +220,6 @@ def _task(name: str, body: object, faults: list[str]) -> Task:
 
 
 def _label(task: str, id: object, body: object, faults: list[str]) -> Label:
-    """Make a label; what is wrong with it is added to ``faults``."""
     # YAML reads an unquoted `no` as false and `1` as a number.
     if not isinstance(id, str) or not id.strip():
         faults.append(f"task '{task}': label {id!r} is {_kind(id)}; write it in quotes")

@@ -121,7 +121,6 @@ def _manual(command: str) -> str:
 
 
 def _candidates(line: str) -> list[str]:
-    """Return what may stand at the end of a command line such as ``haltung train corpus=x``."""
     _, *words = line.split(" ")
     if len(words) < 2 or words[0] == "completion":
         offered = COMMANDS if len(words) < 2 else _SHELLS

@@ -60,10 +60,11 @@ class CorpusOptions:
 
 @dataclass(frozen=True)
 class CorpusFolders:
-    """Where the texts of others lie, and where prepared corpora go."""
+    """Where the texts of others lie, where prepared corpora go, and whether to prepare anew."""
 
     sources: str
     prepared: str
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     )
 
 
-def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool = False) -> Prepared:
+def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     """Return the corpus of a config, prepared if it is new or its config or files have changed.
     Raises ``UserError`` if the source is missing or broken.
     """
@@ -181,7 +182,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, force: bool 
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.
     content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
     mark = fingerprint({**content, "scheme": scheme.to_dict()}, source_files(reader))
-    if not force and is_current(out / name, mark):
+    if not folders.force and is_current(out / name, mark):
         return load(out / name).only(tasks)
     rules, splitter = make(options.rules, "corpus.rules"), make(split, "corpus.split")
     return prepare(name, reader, scheme, rules, splitter, out, fingerprint=mark).only(tasks)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from haltung.cli.build import CorpusOptions, make, scheme_of, typed
 from haltung.cli.config import Request, command
+from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,6 @@ def run(request: Request) -> int:
     options, corpus = typed(CheckOptions, settings), typed(CorpusOptions, settings["corpus"], "corpus")
     limits, reader = make(settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
     scheme = scheme_of(corpus.labels, request.config_dir)
-
-    from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
-
     console = Console()
     spells = options.spelling == "required" or (options.spelling == "auto" and has_hunspell())
     segments = reader.read(scheme).segments

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field
@@ -16,9 +16,9 @@ from haltung.cli import hint
 from haltung.cli.build import Language, Seed, make, typed
 from haltung.cli.config import Request, command, shipped_or_own
 from haltung.errors import UserError
-
-if TYPE_CHECKING:
-    from haltung.evaluation.comparison import PublishedResult
+from haltung.evaluation.comparison import OPEN, PublishedResult, compare, with_published
+from haltung.evaluation.report import comparison
+from haltung.experiments.compare import read, save
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ def run(request: Request) -> None:
     settings, options = request.settings, typed(CompareOptions, request.settings)
     store = make(settings["tracking"], "tracking")
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
-
-    from haltung.evaluation.comparison import OPEN, compare, with_published
-    from haltung.evaluation.report import comparison
-    from haltung.experiments.compare import read, save
-
     console = Console()
     systems = read(store, options.runs, options.split, corpus)
     scheme = systems[0].runs[0].scheme

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from haltung.cli.build import Language, output_file, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.evaluation.report.i18n import word
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
@@ -103,8 +104,6 @@ def _counted(count: int, name: str) -> str:
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:
-    from haltung.evaluation.report.i18n import word
-
     names = {task.name: {label.id: label.name(language) for label in task.labels} for task in scheme}
     heads = (word("who_whom", language), word("stance", language), Column(word("sentence", language), ratio=1))
     table = Table(*heads, expand=True)

@@ -16,10 +16,11 @@ from rich.text import Text
 from haltung.cli.build import Language, corpus_of, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.evaluation.report.i18n import word
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from haltung.export.write import ExportResult
-    from haltung.labels import Scheme
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,6 @@ def run(request: Request) -> int:
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
-    from haltung.evaluation.report.i18n import word
-
     heads = ("format", "megabytes", "distance", "texts_per_second", "", "task", "changed_labels", "macro_f1")
     table = Table(*(word(head, language) if head else "" for head in heads), box=SIMPLE_HEAD)
     for head, column in zip(heads, table.columns, strict=True):

@@ -54,8 +54,11 @@ def run(request: Request) -> None:
     page, files, pair = _page(options), _series_files(options), _pair(options)
     if options.input is None:
         raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl or table=FILE.csv), or a folder")
-
-    selection = _selection(options)
+    since, until = day("since", options.since), day("until", options.until, last=True)
+    if since and until and since > until:
+        raise UserError(f"since={options.since} is after until={options.until}; no event is between them")
+    topics, stances = _several(options.topic or ""), _several(options.stance or "")
+    selection = Selection(since, until, options.min_probability, tuple(topics), tuple(stances))
     given = [options.input] if Path(options.input).expanduser().exists() else _several(options.input)
     archive = archives.read(archives.find(given))
     selected = archives.select(archive.events, selection)
@@ -131,13 +134,6 @@ def _pair(options: NetworkOptions) -> tuple[str, str] | None:
     if len(codes) != 2 or codes[0] == codes[1]:
         raise UserError(f"pair is '{options.pair}'; expected two different codes with a comma between them, as in pair=USA,RUS")
     return codes[0].upper(), codes[1].upper()
-
-
-def _selection(options: NetworkOptions) -> Selection:
-    since, until = day("since", options.since), day("until", options.until, last=True)
-    if since and until and since > until:
-        raise UserError(f"since={options.since} is after until={options.until}; no event is between them")
-    return Selection(since, until, options.min_probability, tuple(_several(options.topic or "")), tuple(_several(options.stance or "")))
 
 
 def _several(text: str) -> list[str]:

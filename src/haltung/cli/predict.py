@@ -15,6 +15,7 @@ from rich.table import Table
 from haltung.cli.build import Language, make, output_file, typed, written
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ def run(request: Request) -> None:
     if (options.text is None) == (options.input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
-    from haltung.experiments.predict import answers, bundle_of, read_texts, single_text
+    from haltung.events.dyads import model as dyad_model
+    from haltung.experiments.predict import Answers, bundle_of, read_texts, single_text
     from haltung.models import bundle
+    from haltung.models.predictor import reads_actors
 
     output = output_file(options.output)
     if options.input is None:
@@ -59,8 +62,9 @@ def run(request: Request) -> None:
         segments = read_texts(Path(options.input))
     folder = Path(options.bundle) if options.bundle else bundle_of(make(options.tracking, "tracking"), options.run)
     model = bundle.load(folder)
-    said = answers(model, folder, options.abstain)
-    for task in said.unreachable:
+    thresholds = {} if options.abstain is None else model.calibration.abstaining(options.abstain)
+    said = Answers(thresholds, dyad_model.load(folder) if reads_actors(model) else None)
+    for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {options.abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     predictions = model.predict(segments, progress=True)
     if options.input is None:
@@ -73,8 +77,6 @@ def run(request: Request) -> None:
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) -> None:
-    from haltung.evaluation.report.i18n import word
-
     unsure = said.abstained(prediction)
     table = Table("", word("result", language), word("probabilities", language))
     for task in scheme:

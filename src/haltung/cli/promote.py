@@ -10,6 +10,8 @@ from rich.text import Text
 from haltung.cli.build import Language, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.evaluation.report import comparison
+from haltung.experiments import promote as promotions
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,6 @@ def run(request: Request) -> int:
     if not options.run:
         raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
-
-    from haltung.evaluation.report import comparison
-    from haltung.experiments import promote as promotions
-
     console = Console(soft_wrap=True)
     plan = promotions.consider(make(settings["tracking"], "tracking"), options.run, options.alias, corpus, options.force)
     for sentence in plan.verdicts(options.language):

@@ -17,6 +17,8 @@ from rich.console import Console
 from haltung.cli.build import Language, make, typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError, listed, nearest, one_of
+from haltung.evaluation.report.i18n import number
+from haltung.evaluation.report.tables import Grid
 from haltung.tracking.read import RunFilter, RunRecord, list_runs
 
 KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
@@ -128,9 +130,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], total: int, language: str) -> None:
-    from haltung.evaluation.report.i18n import number
-    from haltung.evaluation.report.tables import Grid
-
     if not rows:
         print("no run passes these filters; haltung runs without filters lists all")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from rich.console import Console
@@ -13,6 +13,7 @@ from haltung.cli import hint
 from haltung.cli.build import corpus_of, make, recipe_of, typed
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
+from haltung.evaluation.report import tables
 
 if TYPE_CHECKING:
     from haltung.experiments.train import Plan, TrainingOutcome
@@ -58,7 +59,6 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _train(plans: Sequence[Plan], store: Store) -> None:
-    from haltung.evaluation.report import tables
     from haltung.experiments.train import train, train_seeds
 
     console, corpus, language, name = Console(), plans[0].corpus, plans[0].language, plans[0].name
@@ -88,11 +88,15 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
 
 
 def _cross_validate(request: Request, folds: int, store: Store) -> None:
-    settings = _folds(request, folds)
+    for word in request.overrides:
+        if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
+            raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
+    rest = [word for word in request.overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
+    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1, folds + 1)]
+    settings = [plain(compose("train", one, request.config_dir)) for one in words]
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
-    from haltung.evaluation.report import tables
     from haltung.experiments.cross_validate import cross_validate
 
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme
@@ -105,16 +109,6 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
     console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
     hint("out-of-fold predictions and report", str(folder))
     hint("look at it", run.where)
-
-
-def _folds(request: Request, folds: int) -> list[dict[str, Any]]:
-    """Return the config of each fold: the user's, split by ``kfold``."""
-    for word in request.overrides:
-        if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
-            raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
-    rest = [word for word in request.overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
-    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1, folds + 1)]
-    return [plain(compose("train", one, request.config_dir)) for one in words]
 
 
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:

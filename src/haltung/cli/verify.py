@@ -13,6 +13,7 @@ from rich.text import Text
 from haltung.cli.build import typed
 from haltung.cli.config import Request, command
 from haltung.errors import UserError
+from haltung.export.verify import verify
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,6 @@ def run(request: Request) -> int:
     options = typed(VerifyOptions, request.settings)
     if options.bundle is None:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
-
-    from haltung.export.verify import verify
-
     folder = Path(options.bundle)
     with Console(stderr=True).status("") as status:
         result = verify(folder, options.threads, lambda step: status.update(f"verifying: {step}"))

@@ -19,13 +19,11 @@ from haltung.tracking import RunRecord, Store
 # What a cross-validation calls the predictions of all its held-out parts together.
 FOLDS = "folds"
 
-# The parts of a run's config that are its recipe, and the keys of the corpus that its digest
-# covers.
+# The parts of a config that are the recipe, and the keys of the corpus that its digest covers.
 _RECIPE = ("encoder", "model", "training", "corpus")
 DIGESTED = ("reader", "rules", "split", "references")
 
-# A run that the user has named, or several joined by "+", each with the runs whose predictions
-# count.
+# A run that the user has named, or several joined by "+", each with the runs that count for it.
 _Named = Sequence[tuple[RunRecord, Sequence[RunRecord]]]
 
 

@@ -15,12 +15,10 @@ from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import page
+from haltung.experiments.compare import FOLDS
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, directory_of, tracked, train
 from haltung.tracking import Run, Store
-
-# The name of the joined predictions' split: evaluation/folds/predictions.parquet.
-KEY = "folds"
 
 
 def cross_validate(
@@ -43,12 +41,12 @@ def cross_validate(
         raise UserError("two folds hold out the same segment; all folds need the same splits@corpus.split=kfold, with one seed")
     scheme, whole = first.corpus.scheme, [plan.corpus.whole() for plan in plans]
     tags = {
-        "haltung.kind": KEY,
+        "haltung.kind": FOLDS,
         "haltung.corpus": first.corpus.name,
         "haltung.scheme": scheme.name,
         "haltung.scheme_digest": scheme.digest(),
         # Over all tasks of the corpus, so that models of some of them can be compared.
-        f"haltung.digest.{KEY}": split_digest([row for corpus in whole for row in corpus.segments("test")], whole[0].scheme),
+        f"haltung.digest.{FOLDS}": split_digest([row for corpus in whole for row in corpus.segments("test")], whole[0].scheme),
         **tracking.provenance(first.command),
     }
     with tracked(directory, f"{name}-{first.seed}", store, tags, {**first.config, "seed": first.seed}, resume=first.resume) as parent:
@@ -63,10 +61,10 @@ def cross_validate(
         result = classification.with_intervals(classification.evaluate(scored), scored)
         summary = over_folds([fold.result for fold in folds])
         details = {"run": parent.id, "command": tags["haltung.command"], "folds": str(len(plans))}
-        page.write(directory / KEY, result, scored, language=first.language, title=name, details=details)
-        parent.metrics({KEY: {**result.headline(), **summary.metrics()}})
-        parent.artifact(directory / KEY, f"evaluation/{KEY}")
-    return parent, directory / KEY, result, summary
+        page.write(directory / FOLDS, result, scored, language=first.language, title=name, details=details)
+        parent.metrics({FOLDS: {**result.headline(), **summary.metrics()}})
+        parent.artifact(directory / FOLDS, f"evaluation/{FOLDS}")
+    return parent, directory / FOLDS, result, summary
 
 
 def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
@@ -78,7 +76,7 @@ def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
     first = parts[0]
     probabilities = {task: np.concatenate([part.probabilities[task] for part in parts]) for task in first.probabilities}
     gold = {task: np.concatenate([part.gold[task] for part in parts]) for task in first.gold}
-    return ScoredSplit(tuple(ids), tuple(groups), first.scheme, probabilities, gold, first.corpus, KEY).subset(order)
+    return ScoredSplit(tuple(ids), tuple(groups), first.scheme, probabilities, gold, first.corpus, FOLDS).subset(order)
 
 
 def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
@@ -88,4 +86,4 @@ def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
     parts overlap (Bengio and Grandvalet 2004, "No unbiased estimator of the variance of k-fold
     cross-validation").
     """
-    return Summary(folds[0].corpus, KEY, sum(fold.n for fold in folds), len(folds), classification.spreads(folds))
+    return Summary(folds[0].corpus, FOLDS, sum(fold.n for fold in folds), len(folds), classification.spreads(folds))

@@ -17,8 +17,6 @@ from haltung.models import bundle
 from haltung.models.ensemble import Member, pool
 from haltung.tracking import Store
 
-KIND = "ensemble"
-
 
 def members_of(store: Store, names: Sequence[str]) -> list[TrainedModel]:
     """Return the models with these names: bundle folders or runs (see ``models_of``)."""
@@ -57,7 +55,7 @@ def combine(
     train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
     # What can't be pooled fails before there is a run.
     model, predictions = pool([Member(member.name, bundle.load_trained(member.bundle)) for member in members], dev_split, progress=True)
-    tags = {**tags_of(corpus, KIND, command), "haltung.members": ", ".join(names)}
+    tags = {**tags_of(corpus, "ensemble", command), "haltung.members": ", ".join(names)}
     with tracked(directory, name, store, tags, config) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         outcome = save(

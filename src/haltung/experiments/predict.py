@@ -12,9 +12,8 @@ from haltung.corpus.parsing.fields import Fields, sound
 from haltung.corpus.parsing.lines import existing, json_rows
 from haltung.corpus.parsing.rows import Fault
 from haltung.errors import UserError
-from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads.model import DyadModel
-from haltung.models.predictor import Predictor, abstained, reads_actors
+from haltung.models.predictor import abstained
 from haltung.records import Prediction, Segment, in_context
 from haltung.tracking import Store
 
@@ -29,11 +28,6 @@ class Answers:
 
     thresholds: Mapping[str, float | None]
     dyads: DyadModel | None
-
-    @property
-    def unreachable(self) -> list[str]:
-        """The tasks that never reached the precision on dev."""
-        return [task for task, threshold in self.thresholds.items() if threshold is None]
 
     def abstained(self, prediction: Prediction) -> Mapping[str, bool]:
         """Return the tasks that a prediction is too unsure of, ``{"stance": True}``."""
@@ -92,11 +86,3 @@ def bundle_of(store: Store, run: str | None = None) -> Path:
     """Return the folder of a run's bundle, or the newest one's; of several seeds the first."""
     record = tracking.newest(store) if run is None else tracking.find(store, run)
     return tracking.bundle_folder(tracking.members(record)[0])
-
-
-def answers(model: Predictor, folder: Path, precision: float | None) -> Answers:
-    """Return how a bundle's model answers, abstaining so that it reaches a precision, if any.
-    Raises ``UserError`` if the model has no thresholds for this precision, or broken ones of dyads.
-    """
-    thresholds = {} if precision is None else model.calibration.abstaining(precision)
-    return Answers(thresholds, dyad_model.load(folder) if reads_actors(model) else None)

@@ -87,7 +87,12 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
         note = f"{old} and {new} come from the same run, so there is nothing to compare"
     else:
         try:
-            comparison, scheme = _compared(store, record, old, alias, corpus)
+            if not old.run:
+                raise UserError(f"{old}, the {alias}, does not say which run it comes from, so it can't be compared; force=true goes ahead")
+            systems = read(store, [record.id, old.run], "test", corpus)
+            scheme = systems[0].runs[0].scheme
+            # Every task counts, multi-label ones too; those without labels here are left out.
+            comparison = compare(systems, scheme.names)
         except UserError as error:
             if not forced:
                 raise
@@ -109,12 +114,3 @@ def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
         "haltung.promoted_with": tracking.provenance(command)["haltung.command"],
     }
     set_alias(promotion.record.connection, promotion.alias, promotion.new, tags)
-
-
-def _compared(store: Store, record: RunRecord, old: ModelVersion, alias: str, corpus: str | None) -> tuple[Comparison, Scheme]:
-    if not old.run:
-        raise UserError(f"{old}, the {alias}, does not say which run it comes from, so it can't be compared; force=true goes ahead")
-    systems = read(store, [record.id, old.run], "test", corpus)
-    scheme = systems[0].runs[0].scheme
-    # Every task counts, multi-label ones too; those without labels in this split are left out.
-    return compare(systems, scheme.names), scheme

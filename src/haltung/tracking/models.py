@@ -219,7 +219,6 @@ def _pinned(names: Sequence[str]) -> list[str]:
 
 
 def _summary(description: Mapping[str, Any]) -> str:
-    """Return the description of an exported bundle's version on MLflow's page."""
     reference = description.get("reference", {})
     scores = ", ".join(f"{task} {value:.3f}" for task, value in reference.get("macro_f1", {}).items())
     sizes = ", ".join(f"{name} ({one['bytes'] / 1e6:.1f} MB)" for name, one in description["formats"].items() if "bytes" in one)

@@ -207,12 +207,9 @@ def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
 
 
 def _reason(text: str) -> str:
-    for reason, signs in (
-        ("connection refused", ("Connection refused",)),
-        ("no answer in time", ("timed out",)),
-        ("no such host", ("Name or service not known", "nodename nor servname", "Failed to resolve")),
-        ("its certificate is not trusted", ("CERTIFICATE",)),
-    ):
-        if any(sign in text for sign in signs):
+    no_host = ("Name or service not known", "nodename nor servname", "Failed to resolve")
+    signs = {"Connection refused": "connection refused", "timed out": "no answer in time", **dict.fromkeys(no_host, "no such host")}
+    for sign, reason in (signs | {"CERTIFICATE": "its certificate is not trusted"}).items():
+        if sign in text:
             return reason
     return text.splitlines()[0].rpartition(": ")[2].rstrip(".)") or "no answer"

@@ -150,7 +150,9 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
         return
 
     def report(point: Mapping[str, float]) -> None:
-        _stop_orphan()
+        # If the sweep was killed, another process may have begun to resume it.
+        if (main := multiprocessing.parent_process()) is not None and not main.is_alive():
+            sys.exit("haltung: the sweep has gone, so its worker stops; resume=true goes on with it")
         if "dev_score" not in point:
             return
         epoch = round(point["epoch"])
@@ -207,13 +209,6 @@ def _worker(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worke
         sys.exit(130)
     except UserError as error:
         sys.exit(f"haltung: worker {worker}: {error}")
-
-
-def _stop_orphan() -> None:
-    """End a worker whose sweep was killed: another process may have begun to resume it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        sys.exit("haltung: the sweep has gone, so its worker stops; resume=true goes on with it")
 
 
 def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:

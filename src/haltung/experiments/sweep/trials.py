@@ -118,8 +118,7 @@ class Trials:
         side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
         values of input variables").
         """
-        # If the search lacks a value of the recipe, the first drawn point is completed by the
-        # others.
+        # Keys that ``start`` lacks have the values of the first drawn point.
         whole = self.start.keys() == self.spaces.keys()
         points = LatinHypercube(len(self.spaces), rng=self.seed).random(max(self.startup - whole, 1))
         drawn = [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
