@@ -96,8 +96,7 @@ class Settings:
 def secret(file: str | None) -> str | None:
     """Return the key that callers have to send, from a file or ``HALTUNG_API_KEY``; None: no key.
 
-    Raises:
-        UserError: the file can't be read, or the key is empty or can't stand in a header.
+    ``UserError`` if the file can't be read, or the key is empty or can't stand in a header.
     """
     key = os.environ.get(KEY_VARIABLE)
     if file is not None:
@@ -177,8 +176,7 @@ class Engine(ExportedModel):
 def open_engine(settings: Settings) -> Engine:
     """Read the bundle and load its graph, on the faster runtime unless the settings name one.
 
-    Raises:
-        UserError: the folder is no bundle, lacks the format, or no runtime can run it.
+    ``UserError`` if the folder is no bundle, lacks the format, or no runtime can run it.
     """
     try:
         classifier = Classifier(settings.bundle, format=None)

@@ -27,11 +27,16 @@ def router(service: Service) -> APIRouter:
     limits = Limits(service.settings.texts, service.settings.characters)
     classifier = service.engine.classifier
     multi = [task for task, about in classifier.description["scheme"]["tasks"].items() if about.get("kind") == "multi"]
-    answers = label_answers(classifier.tasks, multi)
+    classify_answer, article_answer, events_answer = label_answers(classifier.tasks, multi)
+
+    def checked(body: ArticleRequest) -> Article:
+        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
+        service.check_abstain(body.abstain)
+        return Article("a", body.text, (body.headline or "").strip(), body.date or "")
 
     @routes.post(
         "/classify", tags=["Labels"], summary="Label one text, or many",
-        response_model=answers.classify, responses=errors(*REFUSALS),
+        response_model=classify_answer, responses=errors(*REFUSALS),
     )  # fmt: skip
     async def classify(body: ClassifyRequest) -> Response:
         texts = body.root
@@ -44,12 +49,10 @@ def router(service: Service) -> APIRouter:
 
     @routes.post(
         "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
-        response_model=answers.article, responses=errors(*REFUSALS, 501),
+        response_model=article_answer, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def article(body: ArticleRequest) -> Response:
-        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
-        service.check_abstain(body.abstain)
-        parts = await asyncio.to_thread(pipeline.segments_of, _article(body))
+        parts = await asyncio.to_thread(pipeline.segments_of, checked(body))
         limits.check_count(len(parts.segments))
         rows = await service.predict(parts.segments, [None] * len(parts.segments), body.abstain)
         segments = [
@@ -60,15 +63,14 @@ def router(service: Service) -> APIRouter:
 
     @routes.post(
         "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
-        response_model=answers.events, responses=errors(*REFUSALS, 501),
+        response_model=events_answer, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def events(body: ArticleRequest) -> Response:
-        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
-        service.check_abstain(body.abstain)
+        given = checked(body)
         if service.lacks_stances:
             sentence = f"this model has {service.lacks_stances}, of which no events are made; POST /article labels the sentences"
             raise HTTPException(501, sentence)
-        prepared = await asyncio.to_thread(lambda: pipeline.prepare(_article(body), Actors.load()))
+        prepared = await asyncio.to_thread(lambda: pipeline.prepare(given, Actors.load()))
         limits.check_count(len(prepared.segments))
         article_events = await service.events(prepared)
         answer = article_events.to_dict()
@@ -123,7 +125,3 @@ def described(service: Service) -> dict[str, Any]:
         "milliseconds": dict(service.engine.choice.milliseconds),
         "limits": {"texts": settings.texts, "characters": settings.characters, "bytes": settings.bytes, "seconds": settings.timeout},
     }
-
-
-def _article(body: ArticleRequest) -> Article:
-    return Article("a", body.text, (body.headline or "").strip(), body.date or "")

@@ -30,11 +30,7 @@ log = logging.getLogger("haltung.serving")
 
 
 class Service:
-    """A bundle whose graphs work in one thread, batch after batch.
-
-    Raises:
-        UserError: the bundle can't be served.
-    """
+    """A bundle whose graphs work in one thread; ``UserError`` if it can't be served."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -95,9 +91,7 @@ class Service:
     async def probabilities(self, segments: Sequence[Segment]) -> dict[str, np.ndarray]:
         """Return each task's probabilities, ``[segments, labels]``.
 
-        Raises:
-            HTTPException: 429 where too many texts wait, 503 where the server stops, 500 where the
-                graph fails.
+        HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the graph fails.
         """
         return (await self._answers(segments)).probabilities
 
