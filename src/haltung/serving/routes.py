@@ -16,7 +16,7 @@ from haltung.events import pipeline
 from haltung.events.text.read import Article
 from haltung.models.predictor import abstained
 from haltung.serving.metrics import CONTENT_TYPE
-from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, Limits, ManyTexts, as_segments
+from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, ManyTexts, as_segments
 from haltung.serving.responses import REFUSALS, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
@@ -24,13 +24,12 @@ from haltung.serving.service import Service
 def router(service: Service) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=JsonRoute)
-    limits = Limits(service.settings.texts, service.settings.characters)
     classifier = service.engine.classifier
     multi = [task for task, about in classifier.description["scheme"]["tasks"].items() if about.get("kind") == "multi"]
     classify_answer, article_answer, events_answer = label_answers(classifier.tasks, multi)
 
     def checked(body: ArticleRequest) -> Article:
-        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
+        service.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
         service.check_abstain(body.abstain)
         return Article("a", body.text, (body.headline or "").strip(), body.date or "")
 
@@ -42,7 +41,7 @@ def router(service: Service) -> APIRouter:
         texts = body.root
         many = isinstance(texts, ManyTexts)
         parts = [segment.part() for segment in texts.segments] if isinstance(texts, ManyTexts) else [texts.part()]
-        limits.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
+        service.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
         predictions = await service.predict(as_segments(parts), [part.get("id") for part in parts], texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
@@ -53,7 +52,7 @@ def router(service: Service) -> APIRouter:
     )  # fmt: skip
     async def article(body: ArticleRequest) -> Response:
         parts = await asyncio.to_thread(pipeline.segments_of, checked(body))
-        limits.check_count(len(parts.segments))
+        service.check_count(len(parts.segments))
         rows = await service.predict(parts.segments, [None] * len(parts.segments), body.abstain)
         segments = [
             {"start": sentence.start, "end": sentence.end, "text": segment.text, "context": segment.context, **row}
@@ -71,7 +70,7 @@ def router(service: Service) -> APIRouter:
             sentence = f"this model has {service.lacks_stances}, of which no events are made; POST /article labels the sentences"
             raise HTTPException(501, sentence)
         prepared = await asyncio.to_thread(lambda: pipeline.prepare(given, Actors.load()))
-        limits.check_count(len(prepared.segments))
+        service.check_count(len(prepared.segments))
         article_events = await service.events(prepared)
         answer = article_events.to_dict()
         for segment, labelled in zip(answer["segments"], article_events.segments, strict=True):

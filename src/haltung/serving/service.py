@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -72,6 +72,25 @@ class Service:
         if self._batcher is not None:
             await self._batcher.close()
         self._thread.shutdown()
+
+    def check_count(self, texts: int) -> None:
+        """Raise HTTPException 413 where a request has too many texts."""
+        most = self.settings.texts
+        if texts > most:
+            raise HTTPException(413, f"the request has {texts} texts, at most {most} are allowed; send them in several requests")
+
+    def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
+        """Raise HTTPException 413 where there are too many texts or one is too long.
+
+        ``where`` names a field of a text, with ``{number}`` and ``{field}`` in it.
+        """
+        self.check_count(len(parts))
+        most = self.settings.characters
+        for number, part in enumerate(parts):
+            for field, text in part.items():
+                if len(text) > most and field != "id":
+                    name = where.format(number=number, field=field)
+                    raise HTTPException(413, f"{name} has {len(text):,} characters, at most {most:,} are allowed; send it in parts")
 
     def check_abstain(self, precision: float | None) -> None:
         """Raise HTTPException 422 where the bundle has no thresholds for a precision."""
