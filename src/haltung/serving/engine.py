@@ -156,12 +156,9 @@ class Engine(ExportedModel):
         if self.choice.graph.runtime != "openvino" or self.classifier.kind != "tokens":
             return feeds
         longest = int(self.classifier.description["input"]["max_length"])
-
-        def missing(width: int) -> int:
-            return max(0, min(-(-width // _STEP) * _STEP, longest) - width)
-
+        missing = {name: max(0, min(-values.shape[1] % _STEP, longest - values.shape[1])) for name, values in feeds.items()}
         # Where the mask is 0 any id will do.
-        return {name: np.pad(values, ((0, 0), (0, missing(values.shape[1])))) for name, values in feeds.items()}
+        return {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
 
     def size(self, unit: Unit) -> tuple[int, int]:
         """Return how many texts a unit labels, and about how many tokens it has.

@@ -63,8 +63,7 @@ class Service:
         limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
         self._batcher = Batcher(self.engine.groups, self.engine.size, limits, self.metrics, self._thread)
         description, graph = self.engine.classifier.description, self.engine.choice.graph
-        facts = {"scheme": description["scheme"]["name"], "runtime": graph.runtime, "format": graph.format}
-        self.metrics.serves({name: str(value) for name, value in facts.items()})
+        self.metrics.serves({"scheme": str(description["scheme"]["name"]), "runtime": graph.runtime, "format": graph.format})
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
