@@ -135,7 +135,7 @@ def test_the_client_answers_as_the_model(model: ArticleModel, folder: Path, monk
     expected = model.probabilities(rows, precision="fp32")
     for tokens in (4096, 60):
         monkeypatch.setattr(Classifier.batches, "__defaults__", (tokens, 0.0))
-        assert largest_difference(classifier._probabilities(_given(rows)), expected) < 1e-5
+        assert largest_difference(classifier.probabilities(_given(rows), empty=True), expected) < 1e-5
     found = classifier.classify([row for row in _given(rows) if row["text"]])
     assert [row["id"] for row in found] == [row.id for row in rows if row.text]
 

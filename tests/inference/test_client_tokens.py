@@ -51,6 +51,19 @@ def unloaded(folder: Path, tokenizer: Path, specials: dict[str, Any], views: lis
     return Classifier(folder, format=None)
 
 
+def _rows(client: Classifier, segments: list[Segment]) -> dict[str, list[Row]]:
+    """The rows of a client of several views, without the padding, in the order of the segments."""
+    found: dict[str, dict[int, Row]] = {view: {} for view in client.views}
+    for numbers, feeds in client.batches([{"text": one.text, "context": one.context, "target": one.target} for one in segments]):
+        for view, rows in found.items():
+            columns = {name.removeprefix(f"{view}."): values for name, values in feeds.items() if name.startswith(f"{view}.")}
+            for place, number in enumerate(numbers):
+                assert number is not None
+                length = int(columns["attention_mask"][place].sum())
+                rows[number] = {name: values[place, :length].tolist() for name, values in columns.items()}
+    return {view: [rows[number] for number in range(len(segments))] for view, rows in found.items()}
+
+
 def _plain(row: Row) -> tuple[list[int], ...]:
     """Ids, own and types of a row; an encoder without types has a type of 0 throughout."""
     ids = row["input_ids"]
@@ -69,7 +82,7 @@ def test_the_clients_tokens_are_those_of_the_training(
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
     @given(_SEGMENTS)
     def compared(segments: list[Segment]) -> None:
-        found = client.encode([{"text": one.text, "context": one.context, "target": one.target} for one in segments])
+        found = _rows(client, segments)
         for view in READS:
             expected = encode(segments, ours, view, max_length, prefix)
             assert [_plain(row) for row in found[view]] == [(row.ids, row.own, row.types) for row in expected]
@@ -83,7 +96,7 @@ def test_a_text_of_100_kilobytes_is_cut_as_in_the_training(tokenizer: tuple[Path
     client = unloaded(tmp_path / "bundle", folder, specials, list(READS), 128, "query: ")
     long = "Chile warnt die Marine in Peru . \U0001f9fb " * 2600
     segments = [Segment("a", long, context="Ja ."), Segment("b", "Ja .", context=long), Segment("c", "Ja .", context="Nein .", target=long)]
-    found = client.encode([{"text": one.text, "context": one.context, "target": one.target} for one in segments])
+    found = _rows(client, segments)
     assert {view: [row["input_ids"] for row in rows] for view, rows in found.items()} == {
         view: [row.ids for row in encode(segments, ours, view, 128, "query: ")] for view in READS
     }

@@ -5,8 +5,7 @@ or install it as the package ``haltung-client``::
 
     from haltung_client import Classifier
 
-    classifier = Classifier("DIR")
-    classifier.classify(["Chile warnt Peru.", {"text": "Er lenkt ein.", "context": "Zollstreit"}])
+    Classifier("DIR").classify(["Chile warnt.", {"text": "Er lenkt ein.", "context": "Zollstreit"}])
 
 As a program it labels one text (``python haltung_client.py DIR "Chile warnt Peru."``), or compares
 its probabilities with those of the trained model (``python haltung_client.py DIR --verify``).
@@ -31,15 +30,15 @@ TOKENS_PER_BATCH = 4096  # including padding; enough to use a processor fully
 PACKED_WIDTH = 112  # tokens; wider rows cost more attention, narrower ones leave more padding
 _MIN_CONTEXT = 4  # tokens; a shorter context is left out
 _MULTI_THRESHOLD = 0.5  # the lowest probability of a predicted label of a multi-label task
-_PLACE = ("article", "position", "headline", "context")
 
 # Texts, or mappings with ``text`` and optionally ``context``, ``target`` and ``id``; a model of
 # articles reads those of one ``article`` together, by ``position``, below their ``headline``.
 Segments = Sequence[str | Mapping[str, Any]]
 # The inputs of one text by name, all of one length; ``own_mask`` is 1 at the segment's own text.
 Row = Mapping[str, list[int]]
+Arrays = dict[str, np.ndarray]
 # Inputs of a graph by name, and perhaps the outputs that are asked for, to outputs by name.
-Run = Callable[..., dict[str, np.ndarray]]
+Run = Callable[..., Arrays]
 
 
 class BundleError(ValueError):
@@ -47,13 +46,7 @@ class BundleError(ValueError):
 
 
 class Classifier:
-    """An exported bundle, ready to label.
-
-    ``description`` is the content of ``haltung.json``; ``tasks`` has the labels of each task, in
-    the order of the graph's outputs; ``kind`` is that of its inputs, ``tokens``, ``articles`` or
-    ``ngrams``; ``views`` is what its passes read: ``text``, ``context``, ``target`` or
-    ``target+context``; and ``run`` runs it.
-    """
+    """An exported bundle; ``tasks`` has the labels of each, ``description`` is ``haltung.json``."""
 
     def __init__(self, folder: str | Path, format: str | None = "fp32", threads: int | None = None) -> None:  # noqa: A002 -- the bundle's word
         """Read a folder written by ``haltung export``, or raise ``BundleError``.
@@ -76,16 +69,18 @@ class Classifier:
             self._window, self._first, self._width = [inputs[name] for name in names] or [1, 0, 0]
             path = self.folder / inputs["vocabulary" if self.kind == "ngrams" else "tokenizer"]
             self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(path, inputs, self.views)
+            self.run: Run | None = None if format is None else session(self._graph(format), threads)
         except BundleError:
             raise
+        except ImportError as error:
+            sentence = f"the client needs the library {error.name}; install it with: pip install numpy onnxruntime tokenizers"
+            raise BundleError(sentence) from None
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
         except Exception as error:  # noqa: BLE001 -- tokenizers raises bare Exceptions
             raise BundleError(f"{path} is missing or broken ({error}); copy or export the bundle again") from None
-        self.run: Run | None = None if format is None else session(self.file(format), threads)
 
-    def file(self, format: str) -> Path:  # noqa: A002 -- the bundle's word
-        """Return the path of a format's graph, or raise ``BundleError`` if onnxruntime has none."""
+    def _graph(self, format: str) -> Path:  # noqa: A002 -- the bundle's word
         formats = {name: one for name, one in self.description["formats"].items() if one.get("runtime", "onnxruntime") == "onnxruntime"}
         if format not in formats:
             reason = self.description.get("refused", {}).get(format, "")
@@ -96,34 +91,23 @@ class Classifier:
             raise BundleError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
         return path
 
-    def encode(self, segments: Segments) -> dict[str, list[Row]]:
-        """Return the inputs of each text for each view; texts may be empty."""
-        parts = _parts(segments, self.kind)
-        return {view: self.reader.rows(view, parts) for view in self.views}
-
-    def batches(
-        self, segments: Segments, tokens: int = TOKENS_PER_BATCH, similar: float = 0.0
-    ) -> Iterator[tuple[list[int | None], dict[str, np.ndarray]]]:
-        """Yield the graph's inputs, and which segment each row of its outputs is for.
-
-        This is None for a headline. Texts may be empty; the batches are as of ``batches``.
-        """
+    def batches(self, segments: Segments, tokens: int = TOKENS_PER_BATCH, similar: float = 0) -> Iterator[tuple[list[int | None], Arrays]]:
+        """Yield the graph's inputs, and each row's segment, None for a headline; as ``batches``."""
         parts = _parts(segments, self.kind)
         groups = [("", [row]) for row in range(len(parts))]
         if self.kind == "articles":
-            groups = grouped([tuple(part[name] for name in _PLACE) for part in parts])
+            groups = grouped([(part["article"], part["position"], part["headline"], part["context"]) for part in parts])
         units: list[list[tuple[int | None, Any]]] = [
             [*([(None, {"text": before})] if before else []), *((row, parts[row]) for row in rows[start : start + self._window])]
             for before, rows in groups for start in range(0, len(rows), self._window)
         ]  # fmt: skip
         texts = [part for unit in units for _, part in unit]
         encoded = zip(*(self.reader.rows(view, texts) for view in self.views), strict=True)
-        rows_of = [[(number, next(encoded)) for number, _ in unit] for unit in units]
-        for chosen in batches([sum(_length(row) for _, rows in unit for row in rows) for unit in rows_of], tokens, similar):
-            some = [rows_of[number] for number in chosen]
-            yield [number for unit in some for number, _ in unit], self._feeds(some)
+        read = [[(number, next(encoded)) for number, _ in unit] for unit in units]
+        for chosen in batches([sum(len(next(iter(row.values()))) for _, rows in unit for row in rows) for unit in read], tokens, similar):
+            yield [row for number in chosen for row, _ in read[number]], self._feeds([read[number] for number in chosen])
 
-    def _feeds(self, units: Sequence[Sequence[tuple[int | None, Sequence[Row]]]]) -> dict[str, np.ndarray]:
+    def _feeds(self, units: Sequence[Sequence[tuple[int | None, Sequence[Row]]]]) -> Arrays:
         inputs, texts = self.description["input"], [rows for unit in units for _, rows in unit]
         if self.kind == "articles":
             feeds, _ = pack([rows[0] for rows in texts], inputs["pad"], self._first, self._width)
@@ -131,34 +115,39 @@ class Classifier:
         feeds = {}
         for view, rows in zip(self.views, zip(*texts, strict=True), strict=True):
             for column in rows[0]:
-                kind = np.float32 if column == "counts" else np.int64
-                padded = np.full((len(rows), max([1, *map(_length, rows)])), inputs["pad"] if column == "input_ids" else 0, dtype=kind)
-                for number, row in enumerate(rows):
-                    padded[number, : _length(row)] = row[column]
+                fill, kind = inputs["pad"] if column == "input_ids" else 0, np.float32 if column == "counts" else np.int64
+                width = max(1, *(len(row[column]) for row in rows))
+                padded = np.array([[*row[column], *[fill] * (width - len(row[column]))] for row in rows], dtype=kind)
                 feeds[f"{view}.{column}" if len(self.views) > 1 else column] = padded
         return feeds
 
-    def probabilities(self, segments: Segments) -> dict[str, np.ndarray]:
+    def probabilities(self, segments: Segments, empty: bool = False) -> Arrays:
         """Return each task's calibrated probabilities, float32 ``[segments, labels]``.
 
-        ``BundleError`` is raised where one is neither a text nor a mapping with texts, or empty.
+        ``BundleError`` is raised where one is no text, or an ``empty`` one, unless those are read.
         """
         for row, part in enumerate(_parts(segments, self.kind)):
-            if not part["text"].strip():
+            if not (empty or part["text"].strip()):
                 raise BundleError(f"the text of row {row + 1} is empty; leave it out")
-        return self._probabilities(segments)
+        if self.run is None:
+            raise BundleError("this classifier was made with format=None, so it has no graph; make one with format='fp32'")
+        out = {task: np.zeros((len(segments), len(labels)), dtype=np.float32) for task, labels in self.tasks.items()}
+        for rows, feeds in self.batches(segments):
+            answers, wanted = self.run(feeds, list(out)), [number for number, row in enumerate(rows) if row is not None]
+            for task, values in out.items():
+                values[[row for row in rows if row is not None]] = answers[task][wanted]
+        return out
 
     def classify(self, segments: Segments, abstain: float | None = None) -> list[dict[str, Any]]:
         """Return the labels and all probabilities of each segment, as ``POST /classify`` does.
 
-        Given a precision to ``abstain`` by, ``abstained`` names tasks that are too uncertain;
-        ``BundleError`` as ``probabilities`` and ``thresholds``.
+        Given a precision to ``abstain`` by, ``abstained`` names tasks that are too uncertain.
         """
         if abstain is not None:
             self.thresholds(abstain)  # so that an unknown precision fails before the work
         return self.predictions(segments, self.probabilities(segments), abstain)
 
-    def predictions(self, segments: Segments, probabilities: dict[str, np.ndarray], abstain: float | None = None) -> list[dict[str, Any]]:
+    def predictions(self, segments: Segments, probabilities: Arrays, abstain: float | None = None) -> list[dict[str, Any]]:
         """Return what ``classify`` does, given the result of ``probabilities``."""
         thresholds = {} if abstain is None else self.thresholds(abstain)
         out = []
@@ -177,11 +166,9 @@ class Classifier:
 
     def thresholds(self, precision: float) -> dict[str, float | None]:
         """Return each task's threshold for a precision; ``BundleError`` if none has one."""
-        thresholds = {task: {float(key): least for key, least in values.items()} for task, values in self._thresholds.items()}
-        chosen = {task: values[precision] for task, values in thresholds.items() if precision in values}
-        if any(least is not None for least in chosen.values()):
-            return chosen
-        known = sorted({key for values in thresholds.values() for key, least in values.items() if least is not None})
+        known = sorted({float(key) for values in self._thresholds.values() for key, least in values.items() if least is not None})
+        if precision in known:
+            return {task: least for task, values in self._thresholds.items() for key, least in values.items() if float(key) == precision}
         allowed = f"it has those for {', '.join(f'{one:g}' for one in known)}" if known else "it has none at all, so it can't abstain"
         raise BundleError(f"the bundle has no thresholds for the precision {precision!r}; {allowed}")
 
@@ -194,27 +181,17 @@ class Classifier:
             labels = [row["labels"][task] for row in rows for task in self.tasks]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path} is missing or broken ({error!r}); export the bundle again") from None
-        probabilities = self._probabilities(rows)
+        probabilities = self.probabilities(rows, empty=True)
         predicted = [one[task] for one in self.predictions(rows, probabilities) for task in self.tasks]
         differing = sum(one != other for one, other in zip(predicted, labels, strict=True))
         return len(rows), max(float(np.abs(probabilities[task] - np.array(expected[task])).max()) for task in self.tasks), differing
-
-    def _probabilities(self, segments: Segments) -> dict[str, np.ndarray]:
-        if self.run is None:
-            raise BundleError("this classifier was made with format=None, so it has no graph; make one with format='fp32'")
-        out = {task: np.zeros((len(segments), len(labels)), dtype=np.float32) for task, labels in self.tasks.items()}
-        for rows, feeds in self.batches(segments):
-            answers, wanted = self.run(feeds, list(out)), [number for number, row in enumerate(rows) if row is not None]
-            for task, values in out.items():
-                values[[row for row in rows if row is not None]] = answers[task][wanted]
-        return out
 
 
 class _Tokens:
     """Texts to token ids: ``docs/bundle.md``, "From a text to ids"."""
 
     def __init__(self, path: Path, inputs: Mapping[str, Any], views: Sequence[str]) -> None:
-        self.tokenizer = _library("tokenizers").Tokenizer.from_file(str(path))
+        self.tokenizer = __import__("tokenizers").Tokenizer.from_file(str(path))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.prefix, self.max_length = inputs["prefix"], inputs["max_length"]
@@ -242,9 +219,8 @@ class _Tokens:
             kind, pieces = "pair", [self.pair[0], target + context, self.pair[1], text, self.pair[2]]
         ids = [one for piece in pieces for one in piece]
         place = [number for number, piece in enumerate(pieces) for _ in piece]
-        own = [int(number == len(pieces) - 2) for number in place]
         types = {} if self.types is None else {"token_type_ids": [self.types[kind][number] for number in place]}
-        return {"input_ids": ids, "attention_mask": [1] * len(ids), "own_mask": own, **types}
+        return {"input_ids": ids, "attention_mask": [1] * len(ids), "own_mask": [int(one == len(pieces) - 2) for one in place], **types}
 
 
 class _Ngrams:
@@ -265,21 +241,16 @@ class _Ngrams:
         texts = {"text": part["text"].lower(), "before": before.lower()}
         counts: Counter[int] = Counter()
         for settings, numbers in self.parts[view]:
-            ngrams = (_words if settings["unit"] == "word" else _characters)(texts[settings["of"]], *settings["sizes"])
+            ngrams = _ngrams(texts[settings["of"]], settings["unit"], *settings["sizes"])
             counts.update(numbers[ngram] for ngram in ngrams if ngram in numbers)
         return {"numbers": list(counts), "counts": list(counts.values())}
 
 
-def _length(row: Row) -> int:
-    return len(next(iter(row.values())))
-
-
-def _words(text: str, least: int, most: int) -> Iterator[str]:
-    words = re.findall(r"\w+", text)
-    return (" ".join(words[first : first + n]) for n in range(least, most + 1) for first in range(len(words) - n + 1))
-
-
-def _characters(text: str, least: int, most: int) -> Iterator[str]:
+def _ngrams(text: str, unit: str, least: int, most: int) -> Iterator[str]:
+    if unit == "word":
+        words = re.findall(r"\w+", text)
+        yield from (" ".join(words[first : first + n]) for n in range(least, most + 1) for first in range(len(words) - n + 1))
+        return
     for piece in (f" {word} " for word in text.split()):
         for n in range(least, max(least, min(most, len(piece))) + 1):
             yield from (piece[first : first + n] for first in range(max(1, len(piece) - n + 1)))
@@ -329,8 +300,7 @@ def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[st
     ``places`` are each segment's article, position, headline and context. The segments of an
     article stand by position, below the headline; one without either is alone behind its context.
     """
-    alone: list[tuple[str, list[int]]] = []
-    articles: dict[str, tuple[str, list[tuple[int, int]]]] = {}
+    alone, articles = list[tuple[str, list[int]]](), dict[str, tuple[str, list[tuple[int, int]]]]()
     for row, (article, position, headline, context) in enumerate(places):
         if article and position is not None:
             articles.setdefault(article, (headline, []))[1].append((position, row))
@@ -340,20 +310,20 @@ def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[st
     return [(before.strip(), rows) for before, rows in (*alone, *together)]
 
 
-def places(units: Sequence[Sequence[int | None]]) -> dict[str, np.ndarray]:
+def places(units: Sequence[Sequence[int | None]]) -> Arrays:
     """Return the inputs ``place`` and ``kind``, given segments' numbers, None for a headline."""
     longest = max(map(len, units))
     kind = np.array([[int(row is not None) for row in rows] + [-1] * (longest - len(rows)) for rows in units])
     return {"place": np.flatnonzero(kind >= 0), "kind": kind}
 
 
-def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Put texts one behind the other, in rows as wide as the longest, or ``width``.
+def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH) -> tuple[Arrays, list[int]]:
+    """Put texts into rows as wide as the longest, or ``width``, by first fit, the longest first.
 
     Return the graph's inputs, and where each text begins, counted along the rows. ``first`` is the
-    position of a first token. Rows are filled by first fit, the longest text first.
+    position of a first token.
     """
-    lengths = list(map(_length, rows))
+    lengths = [len(row["input_ids"]) for row in rows]
     width, ends, spots = max(width, *lengths), list[int](), [(0, 0)] * len(rows)
     for index in sorted(range(len(rows)), key=lambda index: -lengths[index]):
         line = next((number for number, end in enumerate(ends) if end + lengths[index] <= width), len(ends))
@@ -385,28 +355,18 @@ def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: flo
 
 
 def session(path: Path, threads: int | None = None, spinning: bool = True) -> Run:
-    """Load a graph with onnxruntime; idle threads that spin are faster, but keep the cores busy.
-
-    Raises ``BundleError`` if onnxruntime is missing or can't load the file.
-    """
-    runtime = _library("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads or 0, 1, 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    """Load a graph, or raise ``BundleError``; idle threads that spin are faster, but use cores."""
+    runtime = __import__("onnxruntime")
     try:
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads or 0, 1, 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         loaded = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 -- the library's errors share no class of their own
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise BundleError(f"onnxruntime can't load {path} ({first}); copy or export the bundle again, or update onnxruntime") from None
     every = [output.name for output in loaded.get_outputs()]
     return lambda feeds, outputs=every: dict(zip(outputs, loaded.run(outputs, dict(feeds)), strict=True))
-
-
-def _library(name: str) -> Any:
-    try:
-        return __import__(name)
-    except ImportError:
-        raise BundleError(f"the client needs the library {name}; install it with: pip install numpy onnxruntime tokenizers") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

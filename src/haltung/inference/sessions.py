@@ -54,7 +54,6 @@ class Graph:
         return cls(runtime, name, folder / str(entry["file"]), threads, bf16=entry.get("hint") == "bf16")
 
     def __str__(self) -> str:
-        """Return runtime and format."""
         return f"{self.runtime} {self.format}"
 
 
@@ -67,7 +66,6 @@ class FastestGraph:
     milliseconds: Mapping[str, float]
 
     def __str__(self) -> str:
-        """Return what was chosen and what was tried."""
         tried = ", ".join(f"{name} {value:.1f} ms" for name, value in self.milliseconds.items())
         return f"{self.graph} ({tried} a text in a short trial)" if tried else str(self.graph)
 

@@ -164,7 +164,10 @@ class ExportedModel(Predictor):
         found: list[tuple[ActorAnswer, ...]] = [()] * len(labelled)
         if len(candidates.rows):
             at = [labelled[row] for row in candidates.rows]
-            likely = values["likely"][at] if stances is None else self._certain([stances[numbers[row] or 0] for row in at])
+            likely = values["likely"][at]
+            if stances is not None:
+                known = [self.scheme[STANCE].index(stances[numbers[row] or 0]) for row in at]
+                likely = np.eye(len(self.scheme[STANCE]), dtype=np.float32)[known]
             named = (one for unit in read for one in unit.named if one)
             sides = self._sides(candidates, values["tokens"], values["vectors"][at], likely)
             for row, one, of in zip(candidates.rows, named, sides.swapaxes(0, 1), strict=True):
@@ -181,10 +184,6 @@ class ExportedModel(Predictor):
         mentions = (sums / counts[:, None]).reshape(len(candidates.sentence), -1)
         feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": candidates.cues}
         return np.exp(self._score_actors({**feeds, "sentence": candidates.sentence, "slot": candidates.slot})["sides"])
-
-    def _certain(self, stances: Sequence[str]) -> np.ndarray:
-        task = self.scheme[STANCE]
-        return np.eye(len(task), dtype=np.float32)[[task.index(stance) for stance in stances]]
 
     def _collected(
         self, segments: Sequence[Segment], read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None

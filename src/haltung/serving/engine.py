@@ -96,8 +96,7 @@ class Settings:
 def secret(file: str | None) -> str | None:
     """Return the key that callers have to send, from a file or ``HALTUNG_API_KEY``; None: no key.
 
-    Raises:
-        UserError: the file can't be read, or the key is empty or can't stand in a header.
+    ``UserError`` if the file can't be read, or the key is empty or can't stand in a header.
     """
     key = os.environ.get(KEY_VARIABLE)
     if file is not None:
@@ -157,12 +156,9 @@ class Engine(ExportedModel):
         if self.choice.graph.runtime != "openvino" or self.classifier.kind != "tokens":
             return feeds
         longest = int(self.classifier.description["input"]["max_length"])
-
-        def missing(width: int) -> int:
-            return max(0, min(-(-width // _STEP) * _STEP, longest) - width)
-
+        missing = {name: max(0, min(-values.shape[1] % _STEP, longest - values.shape[1])) for name, values in feeds.items()}
         # Where the mask is 0 any id will do.
-        return {name: np.pad(values, ((0, 0), (0, missing(values.shape[1])))) for name, values in feeds.items()}
+        return {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
 
     def size(self, unit: Unit) -> tuple[int, int]:
         """Return how many texts a unit labels, and about how many tokens it has.
@@ -177,8 +173,7 @@ class Engine(ExportedModel):
 def open_engine(settings: Settings) -> Engine:
     """Read the bundle and load its graph, on the faster runtime unless the settings name one.
 
-    Raises:
-        UserError: the folder is no bundle, lacks the format, or no runtime can run it.
+    ``UserError`` if the folder is no bundle, lacks the format, or no runtime can run it.
     """
     try:
         classifier = Classifier(settings.bundle, format=None)

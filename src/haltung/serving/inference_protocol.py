@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, Response
 
 from haltung import __version__
-from haltung.serving.requests import FIELDS, JsonRequest, JsonRoute, Limits, as_segments, parse
+from haltung.serving.requests import FIELDS, JsonRequest, JsonRoute, as_segments, parse
 from haltung.serving.responses import REFUSALS, errors
 from haltung.serving.service import Service
 
@@ -119,7 +119,6 @@ class _InferenceRoute(JsonRoute):
 def router(service: Service) -> APIRouter:
     """Return the routes under ``/v2``."""
     routes = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=_InferenceRoute)
-    limits = Limits(service.settings.texts, service.settings.characters)
 
     @routes.get("", summary="The server")
     async def server() -> dict[str, str | list[str]]:
@@ -157,7 +156,7 @@ def router(service: Service) -> APIRouter:
         )  # fmt: skip
         async def infer(request: Request, body: InferenceRequest, model: str, version: str = VERSION) -> Response:
             _check_model(model, version)
-            return await _infer(service, limits, body, cast(_InferenceJson, request).rest)
+            return await _infer(service, body, cast(_InferenceJson, request).rest)
 
     return routes
 
@@ -184,11 +183,11 @@ def _probabilities(task: str) -> str:
     return f"{task}.probabilities"
 
 
-async def _infer(service: Service, limits: Limits, body: InferenceRequest, rest: bytes) -> Response:
+async def _infer(service: Service, body: InferenceRequest, rest: bytes) -> Response:
     names = [name for task in service.engine.classifier.tasks for name in (task, _probabilities(task))]
     inputs, wanted = _texts(body, rest), _wanted(body, names)
     parts = [dict(zip(inputs, values, strict=True)) for values in zip(*inputs.values(), strict=True)]
-    limits.check_parts(parts, "{field} {number}")
+    service.check_parts(parts, "{field} {number}")
     for number, part in enumerate(parts):
         if not part["text"].strip():
             raise HTTPException(422, f"text {number} is empty; leave it out")

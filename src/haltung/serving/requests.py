@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import HTTPException, Request
@@ -110,32 +109,6 @@ class ArticleRequest(Body):
         None, description="YYYY-MM-DD; says who was in office", json_schema_extra={"format": "date"}
     )
     abstain: Abstain = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many texts a request may have, and how many characters each of them."""
-
-    texts: int
-    characters: int
-
-    def check_count(self, texts: int) -> None:
-        """Raise HTTPException 413 where a request has too many texts."""
-        if texts > self.texts:
-            raise HTTPException(413, f"the request has {texts} texts, at most {self.texts} are allowed; send them in several requests")
-
-    def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
-        """Raise HTTPException 413 where there are too many texts or one is too long.
-
-        ``where`` names a field of a text, with ``{number}`` and ``{field}`` in it.
-        """
-        self.check_count(len(parts))
-        for number, part in enumerate(parts):
-            for field, text in part.items():
-                if len(text) > self.characters and field != "id":
-                    name = where.format(number=number, field=field)
-                    sentence = f"{name} has {len(text):,} characters, at most {self.characters:,} are allowed; send it in parts"
-                    raise HTTPException(413, sentence)
 
 
 def as_segments(parts: Sequence[Mapping[str, str]]) -> list[Segment]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import GenericAlias
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
@@ -67,16 +67,11 @@ class DyadAnswer(BaseModel):
     probability: _Share
 
 
-class LabelAnswers(NamedTuple):
-    """The answers that hold labels of the served model; each is a pydantic model."""
+def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> tuple[Any, Any, Any]:
+    """Return pydantic models of answers about texts, articles and events, with each task's labels.
 
-    classify: Any
-    article: Any
-    events: Any
-
-
-def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> LabelAnswers:
-    """Return the answers for each task's labels; tasks of ``multi`` give a text several labels."""
+    Tasks of ``multi`` give a text several labels.
+    """
     labels: dict[str, Any] = {task: Literal[tuple(names)] for task, names in tasks.items()}
     labels |= {task: _list(labels[task]) for task in multi}
     shares = {task: _model(f"Probabilities_{task}", dict.fromkeys(names, _Share)) for task, names in tasks.items()}
@@ -89,11 +84,8 @@ def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> L
     acting = _model("SentenceWithDyads", with_dyads, {"abstained": unsure})
     rows = list[dict[str, Any]]
     found = {"segments": _list(acting), "events": rows, "removed": rows, "language": str, "notes": list[str]}
-    return LabelAnswers(
-        classify=prediction | _model("Predictions", {"predictions": _list(prediction)}),
-        article=_model("ArticleResponse", {"segments": _list(sentence), "removed": rows}),
-        events=_model("EventsResponse", found),
-    )
+    classify = prediction | _model("Predictions", {"predictions": _list(prediction)})
+    return classify, _model("ArticleResponse", {"segments": _list(sentence), "removed": rows}), _model("EventsResponse", found)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from haltung.events import pipeline
 from haltung.events.text.read import Article
 from haltung.models.predictor import abstained
 from haltung.serving.metrics import CONTENT_TYPE
-from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, Limits, ManyTexts, as_segments
+from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, ManyTexts, as_segments
 from haltung.serving.responses import REFUSALS, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
@@ -24,33 +24,35 @@ from haltung.serving.service import Service
 def router(service: Service) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=JsonRoute)
-    limits = Limits(service.settings.texts, service.settings.characters)
     classifier = service.engine.classifier
     multi = [task for task, about in classifier.description["scheme"]["tasks"].items() if about.get("kind") == "multi"]
-    answers = label_answers(classifier.tasks, multi)
+    classify_answer, article_answer, events_answer = label_answers(classifier.tasks, multi)
+
+    def checked(body: ArticleRequest) -> Article:
+        service.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
+        service.check_abstain(body.abstain)
+        return Article("a", body.text, (body.headline or "").strip(), body.date or "")
 
     @routes.post(
         "/classify", tags=["Labels"], summary="Label one text, or many",
-        response_model=answers.classify, responses=errors(*REFUSALS),
+        response_model=classify_answer, responses=errors(*REFUSALS),
     )  # fmt: skip
     async def classify(body: ClassifyRequest) -> Response:
         texts = body.root
         many = isinstance(texts, ManyTexts)
         parts = [segment.part() for segment in texts.segments] if isinstance(texts, ManyTexts) else [texts.part()]
-        limits.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
+        service.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
         predictions = await service.predict(as_segments(parts), [part.get("id") for part in parts], texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
         "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
-        response_model=answers.article, responses=errors(*REFUSALS, 501),
+        response_model=article_answer, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def article(body: ArticleRequest) -> Response:
-        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
-        service.check_abstain(body.abstain)
-        parts = await asyncio.to_thread(pipeline.segments_of, _article(body))
-        limits.check_count(len(parts.segments))
+        parts = await asyncio.to_thread(pipeline.segments_of, checked(body))
+        service.check_count(len(parts.segments))
         rows = await service.predict(parts.segments, [None] * len(parts.segments), body.abstain)
         segments = [
             {"start": sentence.start, "end": sentence.end, "text": segment.text, "context": segment.context, **row}
@@ -60,16 +62,15 @@ def router(service: Service) -> APIRouter:
 
     @routes.post(
         "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
-        response_model=answers.events, responses=errors(*REFUSALS, 501),
+        response_model=events_answer, responses=errors(*REFUSALS, 501),
     )  # fmt: skip
     async def events(body: ArticleRequest) -> Response:
-        limits.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
-        service.check_abstain(body.abstain)
+        given = checked(body)
         if service.lacks_stances:
             sentence = f"this model has {service.lacks_stances}, of which no events are made; POST /article labels the sentences"
             raise HTTPException(501, sentence)
-        prepared = await asyncio.to_thread(lambda: pipeline.prepare(_article(body), Actors.load()))
-        limits.check_count(len(prepared.segments))
+        prepared = await asyncio.to_thread(lambda: pipeline.prepare(given, Actors.load()))
+        service.check_count(len(prepared.segments))
         article_events = await service.events(prepared)
         answer = article_events.to_dict()
         for segment, labelled in zip(answer["segments"], article_events.segments, strict=True):
@@ -123,7 +124,3 @@ def described(service: Service) -> dict[str, Any]:
         "milliseconds": dict(service.engine.choice.milliseconds),
         "limits": {"texts": settings.texts, "characters": settings.characters, "bytes": settings.bytes, "seconds": settings.timeout},
     }
-
-
-def _article(body: ArticleRequest) -> Article:
-    return Article("a", body.text, (body.headline or "").strip(), body.date or "")

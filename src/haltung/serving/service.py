@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,11 +30,7 @@ log = logging.getLogger("haltung.serving")
 
 
 class Service:
-    """A bundle whose graphs work in one thread, batch after batch.
-
-    Raises:
-        UserError: the bundle can't be served.
-    """
+    """A bundle whose graphs work in one thread; ``UserError`` if it can't be served."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -67,8 +63,7 @@ class Service:
         limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
         self._batcher = Batcher(self.engine.groups, self.engine.size, limits, self.metrics, self._thread)
         description, graph = self.engine.classifier.description, self.engine.choice.graph
-        facts = {"scheme": description["scheme"]["name"], "runtime": graph.runtime, "format": graph.format}
-        self.metrics.serves({name: str(value) for name, value in facts.items()})
+        self.metrics.serves({"scheme": str(description["scheme"]["name"]), "runtime": graph.runtime, "format": graph.format})
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
@@ -76,6 +71,25 @@ class Service:
         if self._batcher is not None:
             await self._batcher.close()
         self._thread.shutdown()
+
+    def check_count(self, texts: int) -> None:
+        """Raise HTTPException 413 where a request has too many texts."""
+        most = self.settings.texts
+        if texts > most:
+            raise HTTPException(413, f"the request has {texts} texts, at most {most} are allowed; send them in several requests")
+
+    def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
+        """Raise HTTPException 413 where there are too many texts or one is too long.
+
+        ``where`` names a field of a text, with ``{number}`` and ``{field}`` in it.
+        """
+        self.check_count(len(parts))
+        most = self.settings.characters
+        for number, part in enumerate(parts):
+            for field, text in part.items():
+                if len(text) > most and field != "id":
+                    name = where.format(number=number, field=field)
+                    raise HTTPException(413, f"{name} has {len(text):,} characters, at most {most:,} are allowed; send it in parts")
 
     def check_abstain(self, precision: float | None) -> None:
         """Raise HTTPException 422 where the bundle has no thresholds for a precision."""
@@ -95,9 +109,7 @@ class Service:
     async def probabilities(self, segments: Sequence[Segment]) -> dict[str, np.ndarray]:
         """Return each task's probabilities, ``[segments, labels]``.
 
-        Raises:
-            HTTPException: 429 where too many texts wait, 503 where the server stops, 500 where the
-                graph fails.
+        HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the graph fails.
         """
         return (await self._answers(segments)).probabilities
 

@@ -122,12 +122,10 @@ class _GraphBuilder:
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", len(task)]))
 
     def constant(self, name: str, value: Any) -> str:
-        """Add a constant and return its name."""
         self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def node(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
-        """Add a node and return the name of its output."""
         name = out or f"/{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
