@@ -67,7 +67,7 @@ def test_every_old_target_leads_to_a_class_of_today(name: str) -> None:
 
 def test_a_stored_config_makes_the_objects_that_todays_makes(stored: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """Reader, cleaning, split, encoder, model, training, tracking; without a word."""
-    today = plain(compose("train"))
+    today = plain(compose("train", ["model=network"]))
     stored["corpus"]["reader"]["path"] = today["corpus"]["reader"]["path"]
     old = renamed.targets(stored)
     for key in ("encoder", "model", "training", "tracking"):
