@@ -182,7 +182,7 @@ def _setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
     corpus = config["corpus"]
     scheme = scheme_of(corpus["labels"])
     reader, rules, split = (make(corpus[key], f"corpus.{key}") for key in ("reader", "rules", "split"))
-    segments = prepare(corpus["name"], reader, scheme, rules, split, folder, progress=False).segments("train")
+    segments = prepare(corpus["name"], reader, scheme, rules, split, folder).segments("train")
     names = list(dict.fromkeys(segment.article for segment in segments))
     random.Random(1).shuffle(names)
     articles: dict[str, list[Segment]] = {}

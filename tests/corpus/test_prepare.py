@@ -444,7 +444,7 @@ def test_a_missing_source_file_is_named(tmp_path):
 
 def test_progress_goes_to_stderr(tmp_path, capsys):
     """Standard output belongs to the table."""
-    prepare("tiny", Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path, progress=True)
+    prepare("tiny", Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path)
     assert capsys.readouterr().out == ""
 
 

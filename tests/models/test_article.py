@@ -176,7 +176,8 @@ def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str
     network = ArticleNetwork(encoder, {"topic": 2}, "transformer", 1, 8)
     rng = random.Random(1)
     rows = [
-        Tokens(ids, [0] * len(ids), [1] * len(ids)) for ids in ([rng.randrange(5, 99) for _ in range(n)] for n in (3, 40, 17, 9, 2, 30, 25))
+        Tokens(ids, [0] * len(ids), {"text": (0, [(n, n + 1) for n in range(len(ids))])})
+        for ids in ([rng.randrange(5, 99) for _ in range(n)] for n in (3, 40, 17, 9, 2, 30, 25))
     ]
     packed = Packed.of(*pack([{"input_ids": row.ids} for row in rows], 1, first_position(config)))
     assert len(packed.ids) < len(rows)

@@ -36,7 +36,7 @@ SPEC = NetworkSpec(max_length=32)
 # context.
 DROPPING = Training(**{**vars(RECIPE), "context_dropout": 0.3})
 WITH_CONTEXT = NetworkSpec(max_length=32, reads={"default": "context"})
-ARTICLE = ArticleSpec(max_length=32, window=8)
+ARTICLE = ArticleSpec(max_length=32, window=8, alone=0.0)
 # By model: train, dev, and what is trained.
 EXAMPLES = {
     "network": (tiny.segments(160), tiny.segments(48, seed=1), WITH_CONTEXT),
@@ -48,6 +48,8 @@ EXAMPLES = {
 
 def _learn(bert: Path, folder: Path, kind: str = "article", recipe: Training = RECIPE, seed: int = 1, **more: object) -> FineTuned:
     train, dev, spec = EXAMPLES[kind]
+    if isinstance(spec, ArticleSpec):
+        spec = replace(spec, alone=recipe.context_dropout)
     return finetune(train, dev, tiny.scheme(), tiny.encoder(bert), spec, recipe, seed, folder, **more)  # type: ignore[arg-type]
 
 
@@ -228,7 +230,7 @@ def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path:
 @pytest.mark.parametrize("changes", [{"gradient_checkpointing": True}, {"group_by_length": False}])
 def test_variants_of_the_recipe_learn_too(bert: Path, tmp_path: Path, changes: dict[str, object]) -> None:
     """Checkpointing of activations, and random batches."""
-    trained = _train(bert, tmp_path / "c", Training(**{**vars(RECIPE), **changes}))  # type: ignore[arg-type]
+    trained = _train(bert, tmp_path / "c", Training(**{**vars(RECIPE), "epochs": 8, **changes}))  # type: ignore[arg-type]
     assert trained.best > 0.8
 
 
@@ -397,7 +399,7 @@ def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tm
     """
     recipe = replace(DROPPING, epochs=16, encoder_rate=2e-3, head_rate=2e-3)
     train, dev, unseen = tiny.articles(80), tiny.articles(20, seed=1), tiny.articles(30, seed=2)
-    trained = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), EXAMPLES[kind][2], recipe, 1, tmp_path / "c")
+    trained = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), replace(EXAMPLES[kind][2], alone=0.3), recipe, 1, tmp_path / "c")  # type: ignore[call-arg]
     alone = [replace(row, headline="", position=None) for row in unseen]
 
     def right(rows: Sequence[Segment], task: str) -> float:
