@@ -46,7 +46,7 @@ class Fixed:
 def _prepared(work: Path, segments: Sequence[Segment]) -> Prepared:
     # Sentences of so few words repeat themselves.
     rules = CleaningRules(exact=False, near=0, conflicts="keep", leakage=False)
-    return prepare("tiny", Fixed(tuple(segments)), tiny.scheme(), rules, Given(), work / "data" / "prepared", progress=False)
+    return prepare("tiny", Fixed(tuple(segments)), tiny.scheme(), rules, Given(), work / "data" / "prepared")
 
 
 def _segments() -> list[Segment]:

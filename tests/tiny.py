@@ -149,10 +149,12 @@ def article_model(bert: Path, max_length: int = 32, dyads: bool = False, **chang
 
     torch.manual_seed(1)
     model = build(encoder(bert), ArticleSpec(max_length=max_length, **changes), scheme(), dyads)  # type: ignore[arg-type]
-    for head in [*model.network.heads.values(), *([model.network.actors.roles] if model.network.actors else [])]:
+    for head in model.network.heads.values():
         torch.nn.init.normal_(head.weight, std=1.0)  # type: ignore[arg-type]
     if model.network.actors is not None:
         for name, parameter in model.network.actors.named_parameters():
             if "norm" not in name:
-                torch.nn.init.normal_(parameter, std=0.3)
+                torch.nn.init.normal_(parameter, std=0.1)
+        for table in (model.network.actors.cues, model.network.actors.direct, model.network.actors.joined):
+            torch.nn.init.zeros_(table.weight.data[0])
     return model

@@ -62,8 +62,9 @@ def _groups(path: Path) -> dict[str, str]:
     found = {}
     for item in _read(path).get("defaults", []):
         for key in item if isinstance(item, dict) else []:
-            group, _, package = key.removeprefix("override ").removeprefix("/").partition("@")
-            found[group] = package or group
+            group, _, package = key.removeprefix("/").partition("@")
+            if not group.startswith("override "):  # an experiment's word on a group of the command
+                found[group] = package or group
     return found
 
 

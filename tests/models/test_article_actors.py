@@ -131,7 +131,7 @@ def test_actors_do_not_depend_on_order_and_company(model: ArticleModel, monkeypa
 def test_the_order_of_candidates_of_another_sentence_is_not_seen(bert: Path) -> None:
     """The head alone: candidates see those of their own sentence and no others."""
     torch.manual_seed(1)
-    head = ActorHead(8, 3, 0.0).eval()
+    head = ActorHead(8, 3).eval()
     from haltung.models.article_network import ActorBatch
 
     def scores(sizes: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
