@@ -59,7 +59,7 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
         (["check", "limits=diplomcy"], ["'diplomcy'", "'diplomacy'"]),
         (["train", "training.epochs=drei"], ["training.epochs", "'drei'", "a whole number"]),
         (["train", "training.class_weight=inverted"], ["'inverted'", "'inverse'"]),
-        (["train", "corpus.pooling.default=maximum"], ["'maximum'", "mean, cls, text"]),
+        (["train", "model=network", "corpus.pooling.default=maximum"], ["'maximum'", "mean, cls, text"]),
         (["train", "corpus"], ["'corpus'", "key=value"]),
         (["train", "corpus=jsonl"], ["corpus.reader.path=…"]),
         (["train", "--gpu"], ["'--gpu'", "--config-dir"]),
