@@ -143,9 +143,10 @@ def test_the_client_answers_as_the_model(model: ArticleModel, folder: Path, monk
 def test_neighbours_count_and_other_articles_do_not(folder: Path) -> None:
     """So a client that mixed articles up would be found out."""
     classifier, rows = Classifier(folder), tiny.articles(2, size=3)
-    whole = classifier.probabilities(_given(rows))["topic"]
-    alone = classifier.probabilities([{"text": row.text} for row in rows])["topic"]
-    first = classifier.probabilities(_given(rows[:3]))["topic"]
+    whole, alone, first = (
+        np.hstack([*classifier.probabilities(given).values()])
+        for given in (_given(rows), [{"text": row.text} for row in rows], _given(rows[:3]))
+    )
     assert np.abs(whole - alone).max() > 1e-2
     assert np.abs(whole[:3] - first).max() < 1e-5
 
@@ -251,7 +252,7 @@ def test_weights_and_graph_are_loaded_alike(model: ArticleModel, folder: Path, t
 def test_reduced_precisions_are_near(result: ExportResult) -> None:
     """Whether they are near enough, the export decides, by labels and by sides."""
     assert result.comparisons["fp16"].difference < 0.01
-    assert result.comparisons["int8"].difference < 0.1
+    assert result.comparisons["int8"].difference < 0.2
     for comparison in result.comparisons.values():
         assert set(comparison.flips) == {"topic", "stance", "source", "target"}
 
@@ -303,7 +304,7 @@ def test_a_model_without_dyads_has_one_graph_and_no_actors(bert: Path, tmp_path:
     assert not any(one.actors for one in exported.predict(rows))
 
 
-@pytest.mark.parametrize("name", ["kind", "tokens", "source"])
+@pytest.mark.parametrize("name", ["kind", "tokens"])
 def test_a_task_with_the_name_of_another_input_or_output_is_refused(bert: Path, tmp_path: Path, name: str) -> None:
     """Before anything is written."""
     scheme = parse({"name": "s", "tasks": {name: {"labels": ["a", "b"]}}})
