@@ -122,7 +122,7 @@ class ActorHead(nn.Module):
     def _wide(self, cues: Tensor, stance: Tensor, place: Tensor, count: int) -> Tensor:
         """Return the cues' own part of the scores, ``[sentences, SLOTS, 2 * roles]``."""
         joined = ((cues * 31 + stance.unsqueeze(1) * 7919) % (_JOINED - 1) + 1) * (cues > 0)
-        scores = self.direct(cues).sum(dim=1) + self.joined(joined).sum(dim=1)
+        scores: Tensor = self.direct(cues).sum(dim=1) + self.joined(joined).sum(dim=1)
         return scores.new_zeros(count * SLOTS, scores.shape[-1]).index_copy(0, place, scores).view(count, SLOTS, 2 * len(ROLES))
 
 

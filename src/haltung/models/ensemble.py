@@ -59,7 +59,10 @@ class EnsembleModel(Model):
             if reads_actors(member.model):
                 member.model.actors = actors
 
-    def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
+    # Only an export asks for a precision, and an ensemble has none.
+    def predict(  # type: ignore[override]
+        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None
+    ) -> list[Prediction]:
         """Return a prediction for each segment; ``stances`` are the true ones, if known."""
         return self._predictions(segments, [_asked(member.model, segments, progress, stances) for member in self.members])
 

@@ -143,8 +143,8 @@ def name_sensitivity(
         flips = None
         if swapped_rows:
             differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
-            groups = numbered([split.groups[row] for row in swapped_rows])
-            flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), groups, draws, seed)
+            of_swapped = numbered([split.groups[row] for row in swapped_rows])
+            flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), of_swapped, draws, seed)
         tasks[task.name] = TaskNameSensitivity(
             task.name, int(labelled.sum()), int(labelled[masked_rows].sum()),
             float(before.total().macro_f1()), float(after.total().macro_f1()), macro_f1,

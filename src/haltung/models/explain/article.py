@@ -8,12 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from haltung.models.article import ArticleModel, Unit, units
+from haltung.models.article import ArticleModel
 from haltung.models.article_network import ArticleNetwork
 from haltung.models.explain import SURROUNDINGS, Attribution, SpanShare
 from haltung.models.explain.neural import STEPS, evaluating, integrated
 from haltung.models.network import Batch, collate, hidden_states, pool
 from haltung.models.neural import merged
+from haltung.models.units import Unit, units
 from haltung.records import Segment, Span
 
 # Stands for the explained sentence in its surroundings.
