@@ -38,7 +38,7 @@ def home(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callab
         rows.append({**_row(segment), "text": f"{segment.text[:-2]} am {len(rows)}. Mai .", "split": split, **segment.labels})
     _write(folder / "texts.jsonl", rows)
     new_store(folder)
-    words = ("model=article", "training.epochs=12", "seed=1", "encoder.encoder_rate=1e-3", "encoder.head_rate=3e-3")
+    words = ("model=article", "model.alone=0.2", "training.epochs=12", "seed=1", "encoder.encoder_rate=1e-3", "encoder.head_rate=3e-3")
     done = run_here(*recipe(bert, *words), cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder

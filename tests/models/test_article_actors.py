@@ -132,7 +132,6 @@ def test_the_order_of_candidates_of_another_sentence_is_not_seen(bert: Path) -> 
     """The head alone: candidates see those of their own sentence and no others."""
     torch.manual_seed(1)
     head = ActorHead(8, 3).eval()
-    from haltung.models.article_network import ActorBatch
 
     def scores(sizes: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
         """The scores of sentences with so many candidates, whose vectors are drawn by seed."""
@@ -142,10 +141,9 @@ def test_the_order_of_candidates_of_another_sentence_is_not_seen(bert: Path) -> 
         sentences = torch.stack([torch.randn(16, generator=of) for of in drawn])
         stances = torch.stack([torch.rand(3, generator=of) for of in drawn])
         cues = torch.tensor([[seeds[number] * 10 + slot + 1] for number, slot in places])
-        none = torch.zeros(0, dtype=torch.long)
         sentence, slot = torch.tensor(places).unbind(1)
         with torch.no_grad():
-            found: torch.Tensor = head(ActorBatch(torch.arange(len(sizes)), sentence, slot, cues, none, none), mentions, sentences, stances)
+            found: torch.Tensor = head(mentions, sentences, stances, cues, sentence, slot)
         return found
 
     together = scores((3, 7, 2), (5, 6, 7))
