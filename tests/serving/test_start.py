@@ -57,6 +57,26 @@ def test_each_runtime_answers_as_the_client_does(bundle: Path, runtime: str) -> 
             assert found[row][task][0] == pytest.approx(line, abs=1e-5)
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_each_runtime_reads_articles_as_the_client_does(article_bundle: Path, runtime: str) -> None:
+    """Of all sizes up to a window, alone and together."""
+    engine = open_engine(Settings(article_bundle, runtime=runtime, threads=1, tokens=300))
+    sizes = (1, 32, 5, 3, 33, 8, 2)
+    segments = [
+        Segment("", "Peru lobt den Zoll . " * (n % 5 + 1), article=f"a{size}", position=n, headline="Nepal")
+        for size in sizes
+        for n in range(size)
+    ]
+    units = engine.units(segments)
+    found = {number: one for numbers, answers in engine.groups(units) for number, one in zip(numbers, answers, strict=True)}
+    places = [{"text": one.text, "article": one.article, "position": one.position, "headline": one.headline} for one in segments]
+    expected = Classifier(article_bundle).probabilities(places)
+    for number, unit in enumerate(units):
+        rows = [row for row in unit.rows if row is not None]
+        for task, values in expected.items():
+            assert found[number].probabilities[task] == pytest.approx(values[rows], abs=1e-5)
+
+
 def test_the_faster_runtime_is_found_once_for_a_machine(bundle: Path, cache: Path) -> None:
     """The first start tries both and keeps the verdict; the next one trusts it."""
     first = open_engine(Settings(bundle))

@@ -310,18 +310,18 @@ def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[st
     return [(before.strip(), rows) for before, rows in (*alone, *together)]
 
 
-def places(units: Sequence[Sequence[int | None]]) -> Arrays:
-    """Return the inputs ``place`` and ``kind``, given segments' numbers, None for a headline."""
-    longest = max(map(len, units))
+def places(units: Sequence[Sequence[int | None]], step: int = 1) -> Arrays:
+    """Return ``place`` and ``kind``, as wide as a multiple of ``step``, given segments' numbers."""
+    longest = -(-max(map(len, units)) // step) * step
     kind = np.array([[int(row is not None) for row in rows] + [-1] * (longest - len(rows)) for rows in units])
     return {"place": np.flatnonzero(kind >= 0), "kind": kind}
 
 
-def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH) -> tuple[Arrays, list[int]]:
+def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH, step: int = 1) -> tuple[Arrays, list[int]]:
     """Put texts into rows as wide as the longest, or ``width``, by first fit, the longest first.
 
-    Return the graph's inputs, and where each text begins, counted along the rows. ``first`` is the
-    position of a first token.
+    Return the graph's inputs, as wide as a multiple of ``step``, and where each text begins,
+    counted along the rows. ``first`` is the position of a first token.
     """
     lengths = [len(row["input_ids"]) for row in rows]
     width, ends, spots = max(width, *lengths), list[int](), [(0, 0)] * len(rows)
@@ -332,12 +332,12 @@ def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH) -
         spots[index] = (line, ends[line])
         ends[line] += lengths[index]
     fills = {"input_ids": pad, "positions": first, "sentence": -1, **({"token_type_ids": 0} if "token_type_ids" in rows[0] else {})}
-    feeds = {name: np.full((len(ends), max(ends)), fill) for name, fill in fills.items()}
+    feeds = {name: np.full((len(ends), -(-max(ends) // step) * step), fill) for name, fill in fills.items()}
     for index, (line, begin) in enumerate(spots):
         row = {**rows[index], "positions": range(first, first + lengths[index]), "sentence": index}
         for name, table in feeds.items():
             table[line, begin : begin + lengths[index]] = row[name]
-    return feeds, [line * max(ends) + begin for line, begin in spots]
+    return feeds, [line * feeds["input_ids"].shape[1] + begin for line, begin in spots]
 
 
 def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: float = 0.0) -> Iterator[list[int]]:

@@ -204,7 +204,9 @@ class ArticleNetwork(EncoderNetwork):
         with torch.autocast(sentences.device.type, enabled=False):
             count, longest = kind.shape
             table = sentences.new_zeros(count * longest, sentences.shape[-1]).index_copy(0, place, sentences)
-            known = self.positions(torch.arange(longest, device=kind.device)) + self.kinds(kind.clamp(min=0))
+            # A table may be filled up beyond the window.
+            number = torch.arange(longest, device=kind.device).clamp(max=self.positions.num_embeddings - 1)
+            known = self.positions(number) + self.kinds(kind.clamp(min=0))
             seen = self._sequence(table.view(count, longest, -1) + known, kind < 0)
             return torch.cat([sentences, seen.reshape(count * longest, seen.shape[-1])[place]], dim=-1)
 

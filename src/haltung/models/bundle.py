@@ -93,6 +93,8 @@ class ExportedModel(Predictor):
         folder, description = self.classifier.folder, self.classifier.description
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
+        # What the sizes of batches of articles are multiples of (see ``pack``).
+        self.step = 1
         self.finds_dyads = bool(description.get("dyads"))
         if self.finds_dyads:
             # So small a graph gains nothing from a lower precision.
@@ -156,10 +158,10 @@ class ExportedModel(Predictor):
     def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[UnitAnswer]:
         inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
-        feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"])
+        feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], self.step)
         candidates = actor_batch(read, tokens, starts)
         asked = [*self.scheme.names, *(VECTORS if len(candidates.rows) else ())]
-        values = self.run({**feeds, **places([unit.rows for unit in read])}, asked)
+        values = self.run({**feeds, **places([unit.rows for unit in read], self.step)}, asked)
         labelled = [number for number, row in enumerate(numbers) if row is not None]
         found: list[tuple[ActorAnswer, ...]] = [()] * len(labelled)
         if len(candidates.rows):

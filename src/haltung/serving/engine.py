@@ -142,6 +142,7 @@ class Engine(ExportedModel):
     def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
         self.choice, self._tokens = choice, tokens
         super().__init__(classifier, choice.graph, lambda feeds, *asked: choice.run(self._fewer_shapes(feeds), *asked))
+        self.step = _STEP if choice.graph.runtime == "openvino" else 1
 
     def groups(self, read: Sequence[Unit]) -> Iterator[tuple[list[int], list[UnitAnswer]]]:
         """Yield the numbers of units of similar length, and their answers.
