@@ -93,8 +93,7 @@ class ExportedModel(Predictor):
         folder, description = self.classifier.folder, self.classifier.description
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
-        # What the sizes of batches of articles are multiples of (see ``pack``).
-        self.step = 1
+        self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
         self.finds_dyads = bool(description.get("dyads"))
         if self.finds_dyads:
             # So small a graph gains nothing from a lower precision.
