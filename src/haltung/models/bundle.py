@@ -23,7 +23,7 @@ from haltung.files import atomic_folder
 from haltung.inference import sessions
 from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, pack, places
 from haltung.inference.sessions import Graph, is_installed
-from haltung.labels import STANCE, Scheme, parse
+from haltung.labels import STANCE, parse
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.predictor import Model, Predictor, predictions
@@ -56,10 +56,10 @@ class UnitAnswer(NamedTuple):
 class Collected:
     """The answers of units in the order of segments: float64 ``[segments, labels]``, and actors."""
 
-    def __init__(self, scheme: Scheme, count: int) -> None:
+    def __init__(self, model: ExportedModel, count: int) -> None:
         """Make room for so many segments."""
-        self.scheme, self.actors = scheme, list[tuple[ActorAnswer, ...]]([()] * count)
-        self.probabilities = {task.name: np.zeros((count, len(task))) for task in scheme}
+        self.scheme, self.actors = model.scheme, list[tuple[ActorAnswer, ...]]([()] * count)
+        self.probabilities = {task: np.zeros((count, len(labels))) for task, labels in model.classifier.tasks.items()}
 
     def add(self, read: Sequence[Unit], answers: Sequence[UnitAnswer]) -> Collected:
         """Add what was said of some units, and return itself."""
@@ -145,7 +145,7 @@ class ExportedModel(Predictor):
             parts = [{name: getattr(unit.sentences[0], name) for name in ("text", "context", "target")} for unit in read]
             for rows, feeds in ordered(self.classifier.batches(parts, tokens, similar)):
                 values = self.run(feeds)
-                yield rows, [UnitAnswer({task: values[task][n : n + 1] for task in self.scheme.names}, [()]) for n in range(len(rows))]
+                yield rows, [UnitAnswer({task: values[task][n : n + 1] for task in self.classifier.tasks}, [()]) for n in range(len(rows))]
             return
         sentences = [sentence for unit in read for sentence in unit.sentences]
         tokenizer, view = self.classifier.reader.tokenizer, self.classifier.views[0]
@@ -159,7 +159,7 @@ class ExportedModel(Predictor):
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
         feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], self.step)
         candidates = actor_batch(read, tokens, starts)
-        asked = [*self.scheme.names, *(VECTORS if len(candidates.rows) else ())]
+        asked = [*self.classifier.tasks, *(VECTORS if len(candidates.rows) else ())]
         values = self.run({**feeds, **places([unit.rows for unit in read], self.step)}, asked)
         labelled = [number for number, row in enumerate(numbers) if row is not None]
         found: list[tuple[ActorAnswer, ...]] = [()] * len(labelled)
@@ -175,7 +175,7 @@ class ExportedModel(Predictor):
                 found[row] = actor_answers(one, of)
         ends = list(accumulate(unit.labelled for unit in read))
         parts = [slice(end - unit.labelled, end) for unit, end in zip(read, ends, strict=True)]
-        return [UnitAnswer({task: values[task][labelled[part]] for task in self.scheme.names}, found[part]) for part in parts]
+        return [UnitAnswer({task: values[task][labelled[part]] for task in self.classifier.tasks}, found[part]) for part in parts]
 
     def _sides(self, candidates: ActorBatch[np.ndarray], tokens: np.ndarray, sentences: np.ndarray, stances: np.ndarray) -> np.ndarray:
         """Return the probabilities of sources and targets, ``[2, sentences, SLOTS * roles]``."""
@@ -191,7 +191,7 @@ class ExportedModel(Predictor):
     ) -> Collected:
         from tqdm import tqdm
 
-        out = Collected(self.scheme, len(segments))
+        out = Collected(self, len(segments))
         with tqdm(total=len(segments), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
             for numbers, answers in self.answers(read, stances):
                 out.add([read[number] for number in numbers], answers)

@@ -135,4 +135,4 @@ class Service:
             cause = failed.__cause__
             log.error("the graph has failed: %s\n%s", failed, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
             raise HTTPException(500, "the model has failed at these texts; the server's log says where") from None
-        return Collected(self.engine.scheme, len(segments)).add(units, answers)
+        return Collected(self.engine, len(segments)).add(units, answers)
