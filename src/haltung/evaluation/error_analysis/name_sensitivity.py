@@ -124,7 +124,7 @@ def name_sensitivity(
         together.setdefault(segment.group if in_articles else str(row), []).append(row)
     groups, fields = list(together.values()), ("headline", *_FIELDS) if in_articles else _FIELDS
     masks = _changed(segments, groups, lambda group: masked(group, fields))
-    masked_rows = [row for rows in groups for row in rows if any(masks[other] != segments[other] for other in rows)]
+    masked_rows = [row for rows in groups if any(masks[one] != segments[one] for one in rows) for row in rows]
     after_masking = _predicted(split, masks, masked_rows, predict)
     swaps = _changed(segments, groups, lambda group: swapped(group, seed, fields))
     # A segment whose states are named in the context alone stays as it is.
