@@ -43,6 +43,8 @@ RUNTIMES = ("onnxruntime", "openvino")
 
 def _model(bert: Path, **changes: Any) -> ArticleModel:
     model = tiny.article_model(bert, window=6, reads={"default": "target"}, **changes)
+    for head in model.network.heads.values():
+        head.weight.data.mul_(0.5)
     model.calibration = Calibration({"stance": 1.6})
     return model
 
@@ -252,7 +254,7 @@ def test_weights_and_graph_are_loaded_alike(model: ArticleModel, folder: Path, t
 def test_reduced_precisions_are_near(result: ExportResult) -> None:
     """Whether they are near enough, the export decides, by labels and by sides."""
     assert result.comparisons["fp16"].difference < 0.01
-    assert result.comparisons["int8"].difference < 0.2
+    assert result.comparisons["int8"].difference < 0.1
     for comparison in result.comparisons.values():
         assert set(comparison.flips) == {"topic", "stance", "source", "target"}
 
