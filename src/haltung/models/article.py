@@ -33,7 +33,7 @@ _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 # Sentences that are read at once.
 _PACKED = 256
 
-# The most places of sentences in the articles that are read at once, whose tokens' vectors are kept.
+# The most sentences of articles that are read at once, whose tokens' vectors are kept.
 _SENTENCES = 1024
 
 
