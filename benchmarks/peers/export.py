@@ -30,7 +30,7 @@ from haltung.errors import UserError
 # What a corpus is told beyond its defaults, here and by ``run.py`` to Haltung.
 PREPARED = {"real_news": ("corpus.rounds=[1]",)}
 
-COLUMNS = ("id", "text", "context", "target", "article", "source")
+COLUMNS = ("id", "text", "context", "target", "article", "position", "headline", "source")
 TOKENIZER = "tokenizer_config.json"
 
 

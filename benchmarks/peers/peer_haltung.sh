@@ -3,5 +3,5 @@
 set -eu
 splits=$1 out=$2 seed=$4 corpus=$6 given=$7; shift 7
 name="$corpus-$$" run="$corpus-$$${given#"$corpus"}-$seed"
-haltung train model=network corpus="$corpus" seed="$seed" name="$name" "$@"
+haltung train corpus="$corpus" seed="$seed" name="$name" "$@"
 haltung predict run="$run" input="$splits/test.jsonl" output="$out"

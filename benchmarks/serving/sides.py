@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,20 +34,23 @@ NAMES = ("haltung", "mlflow", "mlflow-torch", "pipeline")
 
 
 @contextmanager
-def running(names: Sequence[str], bundle: Path, scratch: Path, arguments: Sequence[str] = ()) -> Iterator[list[Side]]:
+def running(
+    names: Sequence[str], bundle: Path, scratch: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+) -> Iterator[list[Side]]:
     """Start the named servers one after the other, and stop them in the end.
 
     ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` on
-    that of the trained one, ``pipeline`` is ``pipeline_app.py``. `haltung serve` gets arguments.
+    that of the trained one, ``pipeline`` is ``pipeline_app.py``. `haltung serve` gets arguments and
+    environment.
     """
     with ExitStack() as stack:
-        yield [stack.enter_context(_side(name, bundle, scratch, arguments)) for name in names]
+        yield [stack.enter_context(_side(name, bundle, scratch, arguments, environment)) for name in names]
 
 
 @contextmanager
-def _side(name: str, bundle: Path, scratch: Path, arguments: Sequence[str]) -> Iterator[Side]:
+def _side(name: str, bundle: Path, scratch: Path, arguments: Sequence[str], given: Mapping[str, str]) -> Iterator[Side]:
     port = _free()
-    program, environment, path, health = Path(sys.executable).parent, dict(os.environ), "/classify", "/health/ready"
+    program, environment, path, health = Path(sys.executable).parent, dict(given), "/classify", "/health/ready"
     if name == "haltung":
         command = [sys.executable, "-m", "haltung", "serve", f"bundle={bundle}", f"port={port}", *arguments]
     elif name == "pipeline":
