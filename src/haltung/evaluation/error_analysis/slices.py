@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from haltung.actors.states import state_mentions
-from haltung.evaluation.metrics.classification import ratio, tally
+from haltung.evaluation.metrics.classification import tally
 from haltung.evaluation.predictions import Bools, Floats, ScoredSplit
-from haltung.evaluation.statistics.bootstrap import numbered, per_article, resampled
+from haltung.evaluation.statistics.bootstrap import numbered, per_article, ratio, resampled
 from haltung.labels import Task
 from haltung.records import Segment
 

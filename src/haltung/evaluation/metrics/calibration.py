@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from haltung.evaluation.metrics.classification import losses, outcomes, ratio
+from haltung.evaluation.metrics.classification import losses, outcomes
 from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics import bootstrap
-from haltung.evaluation.statistics.bootstrap import DRAWS, Interval
+from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, ratio
 from haltung.labels import Task
 
 FORMAT = 1

@@ -13,7 +13,7 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.results import HEADLINE, Baseline, EvaluationResult, LabelMetrics, Resampling, Spread, Summary, TaskMetrics
 from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics import bootstrap, significance
-from haltung.evaluation.statistics.bootstrap import DRAWS, SEED, Interval
+from haltung.evaluation.statistics.bootstrap import DRAWS, SEED, Interval, ratio
 from haltung.labels import Task
 
 _PER_LABEL = ("precision", "recall", "f1")
@@ -73,11 +73,9 @@ class Counts:
         correct, predicted, support = self.by_label()
         micro = ratio(2 * correct.sum(axis=-1), (predicted + support).sum(axis=-1))
         weighted = ratio((ratio(2 * correct, predicted + support) * support).sum(axis=-1), support.sum(axis=-1))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            heads = [self.macro_f1(), self.accuracy(), micro, weighted, self.sums[..., -1] / self.sums[..., -2]]
-            by_label = [correct / predicted, correct / support, 2 * correct / (predicted + support)]
-        out: Floats = np.concatenate([np.stack(heads, axis=-1), *by_label], axis=-1)
-        return out
+        heads = [self.macro_f1(), self.accuracy(), micro, weighted, ratio(self.sums[..., -1], self.sums[..., -2], np.nan)]
+        pairs = ((correct, predicted), (correct, support), (2 * correct, predicted + support))
+        return np.concatenate([np.stack(heads, axis=-1), *(ratio(*pair, np.nan) for pair in pairs)], axis=-1)
 
     def intervals(self, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
         """Return an interval, or None, for each of ``metrics``, from counts by article.
@@ -107,8 +105,7 @@ class TaskMean:
     def macro_f1(self, sums: Floats) -> Floats:
         """Return the mean of the tasks' macro-F1, ``[...]``, of sums over articles."""
         parts = np.split(sums, np.cumsum([task.sums.shape[1] for task in self.tasks])[:-1], axis=-1)
-        out: Floats = np.mean([task.of(part).macro_f1() for task, part in zip(self.tasks, parts, strict=True)], axis=0)
-        return out
+        return np.asarray(np.mean([task.of(part).macro_f1() for task, part in zip(self.tasks, parts, strict=True)], axis=0))
 
 
 def tally(gold: Ints, decided: Ints, labels: int, loss: Floats | None = None) -> Counts:
@@ -267,8 +264,3 @@ def _majority(gold: Ints, task: Task) -> Baseline:
 
 def _named(names: Sequence[str], ends: Sequence[Interval | None]) -> dict[str, Interval]:
     return {name: interval for name, interval in zip(names, ends, strict=True) if interval is not None}
-
-
-def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
-    """Return the ratio, ``otherwise`` where nothing can be divided by."""
-    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), otherwise), where=below > 0))

@@ -68,6 +68,11 @@ def per_bin(values: Floats, articles: Ints, bins: Ints) -> Floats:
     return sums.astype(np.float64).reshape(shape)
 
 
+def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
+    """Return the ratio, ``otherwise`` where nothing can be divided by."""
+    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), otherwise), where=below > 0))
+
+
 def weights(articles: int, draws: int, seed: int) -> Iterator[Floats]:
     """Yield how often each article is drawn, in blocks of ``[some draws, articles]``."""
     rng = np.random.default_rng(seed)
