@@ -56,15 +56,12 @@ class ScoredSplit:
     def labelled(self, task: str) -> Bools:
         """Return which segments are labelled for the task, ``[n]``."""
         gold = self.gold[task]
-        out: Bools = (gold if gold.ndim == 1 else gold.min(axis=1, initial=1)) != UNLABELLED
-        return out
+        return np.asarray((gold if gold.ndim == 1 else gold.min(axis=1, initial=1)) != UNLABELLED)
 
     def decided(self, task: str) -> Ints:
         """Return the likeliest label's index, ``[n]``; multi-label: 0 and 1, ``[n, labels]``."""
         values = self.probabilities[task]
-        single = self.scheme[task].kind == "single"
-        out: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
-        return out
+        return (values.argmax(axis=1) if self.scheme[task].kind == "single" else values >= MULTI_THRESHOLD).astype(np.int64)
 
     def only(self, tasks: Sequence[str]) -> ScoredSplit:
         """Return these tasks alone; ``UserError`` if there is no such task."""
