@@ -136,8 +136,10 @@ def article_counts(split: ScoredSplit, task: Task) -> Counts:
 
 
 def sample_metrics(runs: Sequence[Counts], draws: int = DRAWS, seed: int = SEED) -> significance.Sampled:
-    """Return the metrics of a system's runs, counts by article of each, over draws of articles."""
-    return significance.sampled([run.sums for run in runs], lambda sums: runs[0].of(sums).metrics(), draws, seed)
+    """Return a system's metrics of each run's counts by article; ``seed`` decides the draws."""
+    every = runs[0].of(np.stack([run.sums for run in runs], axis=1))
+    drawn = every.of(bootstrap.resampled(every.sums, draws, seed)).metrics().mean(axis=1)
+    return significance.Sampled(every.total().metrics(), drawn, len(every.sums))
 
 
 def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
@@ -176,11 +178,6 @@ def with_intervals(result: EvaluationResult, split: ScoredSplit) -> EvaluationRe
         )
         tasks[name] = replace(metrics, labels=labels, intervals=_named(HEADLINE, ends[:first]))
     return replace(result, tasks=tasks, resampling=Resampling("BCa bootstrap by article", bootstrap.LEVEL, DRAWS, SEED))
-
-
-def confusion(gold: Ints, decided: Ints, labels: int) -> Ints:
-    """Return how many segments of gold label i are predicted j, ``[labels, labels]``."""
-    return np.bincount(gold * labels + decided, minlength=labels * labels).reshape(labels, labels).astype(np.int64)
 
 
 def losses(gold: Ints, probabilities: Floats) -> Floats:
@@ -243,10 +240,12 @@ def _task_metrics(split: ScoredSplit, task: Task) -> TaskMetrics:
     # 0 where nothing can be divided by.
     rates = np.nan_to_num(values[len(HEADLINE) :]).reshape(3, -1).tolist()
     labels = (LabelMetrics(*column) for column in zip(task.ids, *rates, support, predicted, correct, strict=True))
+    size = len(task)
+    confusion = np.bincount(gold * size + decided, minlength=size**2).reshape(size, size).tolist() if task.kind == "single" else []
     return TaskMetrics(
         task.name, task.kind, len(gold), accuracy, macro_f1, micro_f1, weighted_f1, log_loss, tuple(labels),
         labels_averaged=tuple(label for label, weight in zip(task.ids, total.averaged(), strict=True) if weight),
-        confusion=tuple(tuple(row) for row in confusion(gold, decided, len(task)).tolist()) if task.kind == "single" else (),
+        confusion=tuple(tuple(row) for row in confusion),
         majority=_majority(gold, task),
         # One segment, or segments that are all alike, are rightly all predicted the same.
         collapsed=bool((decided == decided[0]).all() and not (gold == gold[0]).all()),

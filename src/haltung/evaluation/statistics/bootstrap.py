@@ -33,8 +33,8 @@ PERCENTILES = (2.5, 97.5)
 # Fewer articles say too little about how articles differ, so there is no interval.
 MIN_ARTICLES = 10
 
-# How many weights are held at once: 32 MB of them.
-_BLOCK = 4_000_000
+# How many weights, or signs of a randomisation, are held at once: 32 MB of them.
+BLOCK = 4_000_000
 
 # Sums ``[..., columns]`` to values ``[..., values]``, nan where a value is undefined.
 Statistic = Callable[[Floats], Floats]
@@ -76,7 +76,7 @@ def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
 def weights(articles: int, draws: int, seed: int) -> Iterator[Floats]:
     """Yield how often each article is drawn, in blocks of ``[some draws, articles]``."""
     rng = np.random.default_rng(seed)
-    step = max(1, _BLOCK // articles)
+    step = max(1, BLOCK // articles)
     for start in range(0, draws, step):
         size = min(step, draws - start)
         drawn: Ints = rng.integers(0, articles, (size, articles))
