@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rich.panel import Panel
     from rich.table import Table
 
+# Of a cell in Markdown.
+_ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -61,7 +64,7 @@ class Grid:
     def markdown(self) -> str:
         """Return the table as GitHub's Markdown, without its title."""
         rule = ["---" if index < self.left else "---:" for index in range(len(self.columns))]
-        return "\n".join("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (self.columns, rule, *self.rows)) + "\n"
+        return "".join("| " + " | ".join(cell.translate(_ESCAPED) for cell in row) + " |\n" for row in (self.columns, rule, *self.rows))
 
 
 def grid(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]], language: str = "en", left: int = 1, foot: int = 0) -> Grid:
@@ -99,10 +102,7 @@ def size(result: EvaluationResult, language: str = "en") -> str:
 
 
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
-    """Return one row for each label of the task; an undefined ratio is shown as "–".
-
-    Precision, recall and F1 have their intervals; if ``brief``, only F1.
-    """
+    """Return one row for each label; if ``brief``, only F1 has its interval; "–" is undefined."""
     names = {label.id: label.name(language) for label in task.labels}
 
     def cell(label: LabelMetrics, metric: str, is_defined: bool) -> str:
@@ -304,10 +304,6 @@ def _fitting(console: Console, *grids: Grid) -> Table:
     # Measured without the terminal's width, which would limit the result.
     wide = console.options.update(max_width=1_000)
     return next((table for table in tables if console.measure(table, options=wide).maximum <= console.width), tables[-1])
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 def ends(interval: Interval | None, language: str) -> str:
