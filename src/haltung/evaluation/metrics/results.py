@@ -183,8 +183,8 @@ def read(path: Path) -> EvaluationResult:
         raise UserError(f"{path}: no such evaluation; haltung evaluate writes one") from None
     except ValueError as error:
         raise UserError(f"{path} is broken ({error}); evaluate again") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else None
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
         raise UserError(f"{path} is of format {found}, this version reads {FORMAT}; evaluate again")
     try:
         return TypeAdapter(EvaluationResult).validate_python(data)
