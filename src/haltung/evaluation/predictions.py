@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 from haltung.errors import UserError, listed, nearest
 from haltung.files import atomic_file
 from haltung.labels import Scheme, Task, parse
-from haltung.records import MULTI_THRESHOLD, Answer, Prediction, Segment
-
-if TYPE_CHECKING:
-    import pyarrow
+from haltung.records import MULTI_THRESHOLD, Answer, Prediction, Segment, label_ids
 
 # Stands in gold where a row was not labelled for the task.
 UNLABELLED = -1
@@ -56,15 +53,12 @@ class ScoredSplit:
     def labelled(self, task: str) -> Bools:
         """Return which segments are labelled for the task, ``[n]``."""
         gold = self.gold[task]
-        out: Bools = (gold if gold.ndim == 1 else gold.min(axis=1, initial=1)) != UNLABELLED
-        return out
+        return np.asarray((gold if gold.ndim == 1 else gold.min(axis=1, initial=1)) != UNLABELLED)
 
     def decided(self, task: str) -> Ints:
         """Return the likeliest label's index, ``[n]``; multi-label: 0 and 1, ``[n, labels]``."""
         values = self.probabilities[task]
-        single = self.scheme[task].kind == "single"
-        out: Ints = (values.argmax(axis=1) if single else values >= MULTI_THRESHOLD).astype(np.int64)
-        return out
+        return (values.argmax(axis=1) if self.scheme[task].kind == "single" else values >= MULTI_THRESHOLD).astype(np.int64)
 
     def only(self, tasks: Sequence[str]) -> ScoredSplit:
         """Return these tasks alone; ``UserError`` if there is no such task."""
@@ -155,9 +149,11 @@ def read_predictions(path: Path) -> ScoredSplit:
     about = json.loads(meta)
     scheme = parse(about["scheme"], source=str(path))
     where = [f"{path}, row {row + 1}" for row in range(len(table))]
+    columns = {task.name: [f"{task.name}_probabilities.{label}" for label in task.ids] for task in scheme}
+    flat = table.flatten()
     return ScoredSplit(
         ids=tuple(table["id"].to_pylist()), groups=_groups(table["article"].to_pylist()), scheme=scheme,
-        probabilities={task.name: _stacked(table, task) for task in scheme},
+        probabilities={task: np.column_stack([flat[name].to_numpy() for name in names]) for task, names in columns.items()},
         gold={task.name: _encode(table[f"{task.name}_gold"].to_pylist(), task, where) for task in scheme},
         corpus=about["corpus"], split=about["split"],
     )  # fmt: skip
@@ -179,15 +175,10 @@ def _encode(answers: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints
         if isinstance(answer, str) != single:
             expected = "one label" if single else "a tuple of labels"
             raise UserError(f"{where[row]}: {task.name} is {answer!r}, expected {expected}, since the task is {task.kind}-label")
-        labels = (answer,) if isinstance(answer, str) else answer
-        for label in labels:
+        for label in label_ids(answer):
             if label not in indices:
                 raise UserError(f"{where[row]}: unknown {task.name} '{label}'{nearest(label, task.ids)}; allowed are {listed(task.ids)}")
-        if isinstance(answer, str):
-            out[row] = indices[answer]
-        else:
-            out[row] = 0
-            out[row, [indices[label] for label in answer]] = 1
+        out[row] = indices[answer] if isinstance(answer, str) else [label in answer for label in task.ids]
     return out
 
 
@@ -195,11 +186,6 @@ def _label_ids(values: Ints, task: Task) -> list[Any]:
     if task.kind == "single":
         return [task.ids[index] for index in values]
     return [[label for label, has in zip(task.ids, row, strict=True) if has == 1] for row in values]
-
-
-def _stacked(table: pyarrow.Table, task: Task) -> Floats:
-    struct = table[f"{task.name}_probabilities"].combine_chunks()
-    return np.column_stack([struct.field(label).to_numpy(zero_copy_only=False) for label in task.ids])
 
 
 def _probabilities(predictions: Sequence[Prediction], task: Task) -> Floats:

@@ -83,7 +83,7 @@ def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.Monke
     """Many articles are drawn block by block; the metrics are the same."""
     articles = article_counts(scored_split(90, 30), SCHEME.topic)
     whole = resampled(articles.sums, draws=50)
-    monkeypatch.setattr("haltung.evaluation.statistics.bootstrap._BLOCK", 210)
+    monkeypatch.setattr("haltung.evaluation.statistics.bootstrap.BLOCK", 210)
     # To the last digit but one: a matrix product may add losses in another order where it has other
     # rows, on some processors.
     np.testing.assert_allclose(resampled(articles.sums, draws=50), whole, rtol=1e-12)

@@ -13,7 +13,6 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity
 from haltung.evaluation.error_analysis.slices import Slices
-from haltung.evaluation.metrics.classification import confusion
 from haltung.evaluation.predictions import Floats, ScoredSplit
 from haltung.labels import Task
 from haltung.records import Segment
@@ -188,15 +187,14 @@ def confusions(split: ScoredSplit, task: Task) -> list[Confusion]:
     """Return the confused labels, the most frequent first; none for a multi-label task."""
     if task.kind == "multi":
         return []
-    rows = split.labelled(task.name)
     gold, decided = split.gold[task.name], split.decided(task.name)
-    counts = confusion(gold[rows], decided[rows], len(task))
+    support = np.bincount(gold[split.labelled(task.name)], minlength=len(task)).tolist()
     ids: dict[tuple[int, int], list[str]] = {}
     for row in wrong_rows(split, task):
         ids.setdefault((int(gold[row]), int(decided[row])), []).append(split.ids[row])
     return [
-        Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / int(counts[a].sum()), tuple(ids[a, b][:_EXAMPLES]))
-        for a, b in sorted(ids, key=lambda pair: (-counts[pair], pair))
+        Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / support[a], tuple(ids[a, b][:_EXAMPLES]))
+        for a, b in sorted(ids, key=lambda pair: (-len(ids[pair]), pair))
     ]
 
 

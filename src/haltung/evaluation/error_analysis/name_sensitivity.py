@@ -21,17 +21,10 @@ import numpy as np
 from haltung.actors.forms import resident
 from haltung.actors.states import State, StateMention, state_mentions, states
 from haltung.errors import UserError
-from haltung.evaluation.metrics.classification import Counts, tally
-from haltung.evaluation.predictions import Bools, Ints, ScoredSplit, score
-from haltung.evaluation.statistics.bootstrap import (
-    MIN_ARTICLES,
-    Interval,
-    numbered,
-    per_article,
-    percentile_interval,
-    resampled,
-    share_interval,
-)
+from haltung.evaluation.metrics.classification import tally
+from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
+from haltung.evaluation.statistics import bootstrap
+from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.records import Prediction, Segment
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
@@ -138,18 +131,17 @@ def name_sensitivity(
             continue
         gold = split.gold[task.name][labelled]
         before, after = (tally(gold, part.decided(task.name)[labelled], len(task)) for part in (split, after_masking))
-        articles = numbered([group for group, has in zip(split.groups, labelled, strict=True) if has])
-        macro_f1, accuracy = _changes(before, after, articles, draws, seed)
+        articles = bootstrap.numbered([group for group, has in zip(split.groups, labelled, strict=True) if has])
+        both = before.of(bootstrap.per_article(np.stack([before.sums, after.sums], axis=1), articles))
+        total, drawn, n = both.total(), both.of(bootstrap.resampled(both.sums, draws, seed)), len(both.sums)
         flips = None
         if swapped_rows:
             differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
-            of_swapped = numbered([split.groups[row] for row in swapped_rows])
+            of_swapped = bootstrap.numbered([split.groups[row] for row in swapped_rows])
             flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), of_swapped, draws, seed)
         tasks[task.name] = TaskNameSensitivity(
             task.name, int(labelled.sum()), int(labelled[masked_rows].sum()),
-            float(before.total().macro_f1()), float(after.total().macro_f1()), macro_f1,
-            float(before.total().accuracy()), float(after.total().accuracy()), accuracy,
-            len(swapped_rows), flips,
+            *_change(total.macro_f1(), drawn.macro_f1(), n), *_change(total.accuracy(), drawn.accuracy(), n), len(swapped_rows), flips,
         )  # fmt: skip
     return NameSensitivity(draws, seed, tasks)
 
@@ -177,28 +169,22 @@ def _predicted(split: ScoredSplit, variants: Sequence[Segment], rows: Sequence[i
     return replace(split, probabilities=probabilities)
 
 
-def _changes(before: Counts, after: Counts, articles: Ints, draws: int, seed: int) -> tuple[ValueWithInterval, ValueWithInterval]:
-    """Return the changes of macro-F1 and of accuracy."""
-    sums = per_article(np.stack([before.sums, after.sums], axis=1), articles)
-    total, drawn = before.of(sums.sum(axis=0)), before.of(resampled(sums, draws, seed))
-    macro_f1, accuracy = (
-        _estimate(float(np.diff(metric(total))[0]), percentile_interval(np.diff(metric(drawn))[:, 0]), len(sums))
-        for metric in (Counts.macro_f1, Counts.accuracy)
-    )
-    return macro_f1, accuracy
+def _change(values: Floats, drawn: Floats, articles: int) -> tuple[float, float, ValueWithInterval]:
+    """Return a metric before and after, ``[2]``, and its change; ``drawn`` is ``[draws, 2]``."""
+    before, after = values.tolist()
+    return before, after, _estimate(after - before, bootstrap.percentile_interval(np.diff(drawn)[:, 0]), articles)
 
 
 def _share(flags: Bools, articles: Ints, draws: int, seed: int) -> ValueWithInterval:
-    """Return the share of the flags that are set."""
     share = float(flags.mean())
-    sums = per_article(np.stack([flags, np.ones(len(flags))], axis=1), articles)
-    drawn = resampled(sums, draws, seed)
-    return _estimate(share, share_interval(drawn[:, 0] / drawn[:, 1], share, len(sums)), len(sums))
+    sums = bootstrap.per_article(np.stack([flags, np.ones(len(flags))], axis=1), articles)
+    drawn = bootstrap.resampled(sums, draws, seed)
+    return _estimate(share, bootstrap.share_interval(drawn[:, 0] / drawn[:, 1], share, len(sums)), len(sums))
 
 
 def _estimate(value: float, interval: Interval | None, articles: int) -> ValueWithInterval:
     """Return the value with its interval, without it where there are too few articles."""
-    ends = (None, None) if interval is None or articles < MIN_ARTICLES else (interval.low, interval.high)
+    ends = (None, None) if interval is None or articles < bootstrap.MIN_ARTICLES else (interval.low, interval.high)
     return ValueWithInterval(value, *ends)
 
 

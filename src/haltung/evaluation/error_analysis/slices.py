@@ -9,15 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from haltung.actors.states import state_mentions
-from haltung.evaluation.metrics.classification import ratio, tally
+from haltung.evaluation.metrics.classification import tally
 from haltung.evaluation.predictions import Bools, Floats, ScoredSplit
-from haltung.evaluation.statistics.bootstrap import numbered, per_article, resampled
+from haltung.evaluation.statistics.bootstrap import numbered, per_article, ratio, resampled
 from haltung.labels import Task
 from haltung.records import Segment
 
 # A slice with fewer segments or articles, or whose rest has fewer, is listed, but not judged.
 MIN_SEGMENTS = 20
 MIN_ARTICLES = 3
+
+# In the order in which slices are listed; those that are too small to be judged stand last.
+_VERDICTS = ("worse", "level", "better", "few")
 
 # In words, first and last included.
 LENGTHS = ((0, 10), (11, 20), (21, 30), (31, None))
@@ -91,7 +94,7 @@ def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, 
         if labelled.any():
             masks = {key: mask[labelled] for key, mask in _masks(split, segments, task.name).items()}
             rows = _slices(split.subset(labelled), task, masks, rate, draws, seed)
-            tasks[task.name] = tuple(sorted(rows, key=_order))
+            tasks[task.name] = tuple(sorted(rows, key=lambda row: (_VERDICTS.index(row.verdict), row.difference)))
     return Slices(rate, draws, seed, tasks)
 
 
@@ -126,6 +129,7 @@ def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[t
 
 def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int) -> list[Slice]:
     """Return the slices of one task, without those that hold all or none of its segments."""
+    from scipy.special import stdtr, stdtrit
     from scipy.stats import false_discovery_control
 
     masks = {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}
@@ -140,7 +144,9 @@ def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bool
     accuracy = totals[..., 0] / totals[..., 1]
     difference = accuracy[:, 0] - accuracy[:, 1]
     is_judged = (totals[..., 1].min(axis=1) >= MIN_SEGMENTS) & (articles.min(axis=1) >= MIN_ARTICLES)
-    low, high, p = _student(difference, _standard_errors(sums, draws, seed), articles.min(axis=1) - 1.0)
+    error, freedom = _standard_errors(sums, draws, seed), np.maximum(articles.min(axis=1) - 1.0, 1)
+    reach, p = stdtrit(freedom, 0.975) * error, 2 * stdtr(freedom, -np.abs(difference) / error)
+    low, high = np.maximum(difference - reach, -1.0), np.minimum(difference + reach, 1.0)
     adjusted = np.full(len(p), np.nan)
     if is_judged.any():
         adjusted[is_judged] = false_discovery_control(p[is_judged])
@@ -168,17 +174,3 @@ def _standard_errors(sums: Floats, draws: int, seed: int) -> Floats:
     adjusted = (totals[..., 0] + 1) / (totals[..., 1] + 2)
     independent = (adjusted * (1 - adjusted) / totals[..., 1]).sum(axis=1)
     return np.asarray(np.sqrt(np.maximum(variance, independent)))
-
-
-def _student(difference: Floats, error: Floats, freedom: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return both ends of the 95 % interval and the two-sided p, each ``[slices]``."""
-    from scipy.special import stdtr, stdtrit
-
-    freedom = np.maximum(freedom, 1)
-    reach = stdtrit(freedom, 0.975) * error
-    return np.maximum(difference - reach, -1.0), np.minimum(difference + reach, 1.0), 2 * stdtr(freedom, -np.abs(difference) / error)
-
-
-def _order(row: Slice) -> tuple[int, float]:
-    """Sort worse ones first, then level, better, and last those that were not judged."""
-    return {"worse": 0, "level": 1, "better": 2, "few": 3}[row.verdict], row.difference

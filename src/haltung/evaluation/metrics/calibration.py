@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from haltung.evaluation.metrics.classification import losses, outcomes, ratio
+from haltung.evaluation.metrics.classification import losses, outcomes
 from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics import bootstrap
-from haltung.evaluation.statistics.bootstrap import DRAWS, Interval
+from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, ratio
 from haltung.labels import Task
 
 FORMAT = 1
@@ -35,10 +35,7 @@ _POINTS, _PARTS = 200, 100
 
 @dataclass(frozen=True)
 class Bin:
-    """A row of the reliability table: ``n`` probabilities from ``low`` to ``high``.
-
-    ``confidence`` is their mean, ``accuracy`` how often they came true.
-    """
+    """Probabilities from ``low`` to ``high``, their mean, and how often they came true."""
 
     low: float
     high: float
@@ -135,11 +132,7 @@ class CalibrationReport:
     before: Mapping[str, UncalibratedMetrics] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics flat, for a tracker: ``stance_ece``, ``stance_aurc``, and so on.
-
-        Thresholds have ``stance_coverage_at_0.9`` and, if anything is answered,
-        ``stance_precision_at_0.9``.
-        """
+        """Return the metrics flat, for a tracker: ``stance_ece``, ``stance_aurc``, and so on."""
         out: dict[str, float] = {}
         for name, task in self.tasks.items():
             out |= {f"{name}_temperature": self.temperatures.get(name, 1.0), f"{name}_ece": task.ece, f"{name}_brier": task.brier}
@@ -188,10 +181,9 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
     "Measuring Calibration in Deep Learning"), which have the same edges in every draw. Without
     ``draws`` there are no intervals.
     """
-    rows = split.labelled(task.name)
-    gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
+    split = split.subset(split.labelled(task.name))
+    gold, probabilities, articles = split.gold[task.name], split.probabilities[task.name], bootstrap.numbered(split.groups)
     confidence, right = outcomes(gold, probabilities)
-    articles = bootstrap.numbered([group for group, labelled in zip(split.groups, rows, strict=True) if labelled])
     squares = brier_parts(gold, probabilities)
     bin_of = _binned(confidence, bins)
     each = np.repeat(articles, len(confidence) // len(gold))
@@ -275,11 +267,10 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
     ``thresholds`` are by wanted precision, as chosen on dev (see ``threshold``), where the
     precision is too high for that reason.
     """
-    rows = split.labelled(task.name)
-    confidence, right = outcomes(split.gold[task.name][rows], split.probabilities[task.name][rows])
-    articles = bootstrap.numbered([group for group, labelled in zip(split.groups, rows, strict=True) if labelled])
+    split = split.subset(split.labelled(task.name))
+    confidence, right = outcomes(split.gold[task.name], split.probabilities[task.name])
     order = np.argsort(-confidence, kind="stable")
-    confidence, right, articles = confidence[order], right[order], articles[order]
+    confidence, right, articles = confidence[order], right[order], bootstrap.numbered(split.groups)[order]
     wrong = _expected(1 - right, confidence)
     n = np.arange(1, len(wrong) + 1)
     risk = np.cumsum(wrong) / n
@@ -301,8 +292,13 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
     sample = statistic(bootstrap.resampled(sums, draws)) if draws and len(sums) >= bootstrap.MIN_ARTICLES else None
     points = []
     for index, level in enumerate(levels):
-        ends = None if sample is None else sample[:, [1 + index, 1 + len(levels) + index]]
-        points.append(_operating(level, thresholds[level], answered[:, index], right, articles, ends))
+        rows = answered[:, index] == 1
+        covered, precision = float(rows.mean()), float(right[rows].mean()) if rows.any() else None
+        of_coverage = of_precision = None
+        if sample is not None and precision is not None:
+            of_coverage = bootstrap.share_interval(sample[:, 1 + index], covered, len(sums))
+            of_precision = bootstrap.share_interval(sample[:, 1 + len(levels) + index], precision, len(np.unique(articles[rows])))
+        points.append(Operating(level, thresholds[level], int(rows.sum()), covered, of_coverage, precision, of_precision))
     mistakes = np.sort(1 - right)
     # The draws have the curve in parts only; what that changes in the sample itself is taken off.
     offset = risk.mean() - statistic(sums.sum(axis=0, keepdims=True))[0, 0]
@@ -337,17 +333,6 @@ def thresholds(split: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> 
     """Return the thresholds of every single-label task that the split is labelled for."""
     tasks = [task for task in split.scheme if task.kind == "single" and split.labelled(task.name).any()]
     return {task.name: {precision: threshold(split, task, precision) for precision in precisions} for task in tasks}
-
-
-def _operating(wished: float, threshold: float | None, answered: Floats, right: Floats, articles: Ints, draws: Floats | None) -> Operating:
-    """Return what a threshold does; ``draws`` are of coverage and precision, ``[draws, 2]``."""
-    rows = answered == 1
-    coverage, precision = float(answered.mean()), float(right[rows].mean()) if rows.any() else None
-    ends: list[Interval | None] = [None, None]
-    if draws is not None and precision is not None:
-        sizes = len(np.unique(articles)), len(np.unique(articles[rows]))
-        ends = [bootstrap.share_interval(draws[:, index], share, sizes[index]) for index, share in enumerate((coverage, precision))]
-    return Operating(wished, threshold, int(answered.sum()), coverage, ends[0], precision, ends[1])
 
 
 def _expected(wrong: Floats, confidence: Floats) -> Floats:

@@ -13,7 +13,7 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.results import HEADLINE, Baseline, EvaluationResult, LabelMetrics, Resampling, Spread, Summary, TaskMetrics
 from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics import bootstrap, significance
-from haltung.evaluation.statistics.bootstrap import DRAWS, SEED, Interval
+from haltung.evaluation.statistics.bootstrap import DRAWS, SEED, Interval, ratio
 from haltung.labels import Task
 
 _PER_LABEL = ("precision", "recall", "f1")
@@ -73,11 +73,9 @@ class Counts:
         correct, predicted, support = self.by_label()
         micro = ratio(2 * correct.sum(axis=-1), (predicted + support).sum(axis=-1))
         weighted = ratio((ratio(2 * correct, predicted + support) * support).sum(axis=-1), support.sum(axis=-1))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            heads = [self.macro_f1(), self.accuracy(), micro, weighted, self.sums[..., -1] / self.sums[..., -2]]
-            by_label = [correct / predicted, correct / support, 2 * correct / (predicted + support)]
-        out: Floats = np.concatenate([np.stack(heads, axis=-1), *by_label], axis=-1)
-        return out
+        heads = [self.macro_f1(), self.accuracy(), micro, weighted, ratio(self.sums[..., -1], self.sums[..., -2], np.nan)]
+        pairs = ((correct, predicted), (correct, support), (2 * correct, predicted + support))
+        return np.concatenate([np.stack(heads, axis=-1), *(ratio(*pair, np.nan) for pair in pairs)], axis=-1)
 
     def intervals(self, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
         """Return an interval, or None, for each of ``metrics``, from counts by article.
@@ -107,8 +105,7 @@ class TaskMean:
     def macro_f1(self, sums: Floats) -> Floats:
         """Return the mean of the tasks' macro-F1, ``[...]``, of sums over articles."""
         parts = np.split(sums, np.cumsum([task.sums.shape[1] for task in self.tasks])[:-1], axis=-1)
-        out: Floats = np.mean([task.of(part).macro_f1() for task, part in zip(self.tasks, parts, strict=True)], axis=0)
-        return out
+        return np.asarray(np.mean([task.of(part).macro_f1() for task, part in zip(self.tasks, parts, strict=True)], axis=0))
 
 
 def tally(gold: Ints, decided: Ints, labels: int, loss: Floats | None = None) -> Counts:
@@ -139,8 +136,10 @@ def article_counts(split: ScoredSplit, task: Task) -> Counts:
 
 
 def sample_metrics(runs: Sequence[Counts], draws: int = DRAWS, seed: int = SEED) -> significance.Sampled:
-    """Return the metrics of a system's runs, counts by article of each, over draws of articles."""
-    return significance.sampled([run.sums for run in runs], lambda sums: runs[0].of(sums).metrics(), draws, seed)
+    """Return a system's metrics of each run's counts by article; ``seed`` decides the draws."""
+    every = runs[0].of(np.stack([run.sums for run in runs], axis=1))
+    drawn = every.of(bootstrap.resampled(every.sums, draws, seed)).metrics().mean(axis=1)
+    return significance.Sampled(every.total().metrics(), drawn, len(every.sums))
 
 
 def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
@@ -179,11 +178,6 @@ def with_intervals(result: EvaluationResult, split: ScoredSplit) -> EvaluationRe
         )
         tasks[name] = replace(metrics, labels=labels, intervals=_named(HEADLINE, ends[:first]))
     return replace(result, tasks=tasks, resampling=Resampling("BCa bootstrap by article", bootstrap.LEVEL, DRAWS, SEED))
-
-
-def confusion(gold: Ints, decided: Ints, labels: int) -> Ints:
-    """Return how many segments of gold label i are predicted j, ``[labels, labels]``."""
-    return np.bincount(gold * labels + decided, minlength=labels * labels).reshape(labels, labels).astype(np.int64)
 
 
 def losses(gold: Ints, probabilities: Floats) -> Floats:
@@ -246,10 +240,12 @@ def _task_metrics(split: ScoredSplit, task: Task) -> TaskMetrics:
     # 0 where nothing can be divided by.
     rates = np.nan_to_num(values[len(HEADLINE) :]).reshape(3, -1).tolist()
     labels = (LabelMetrics(*column) for column in zip(task.ids, *rates, support, predicted, correct, strict=True))
+    size = len(task)
+    confusion = np.bincount(gold * size + decided, minlength=size**2).reshape(size, size).tolist() if task.kind == "single" else []
     return TaskMetrics(
         task.name, task.kind, len(gold), accuracy, macro_f1, micro_f1, weighted_f1, log_loss, tuple(labels),
         labels_averaged=tuple(label for label, weight in zip(task.ids, total.averaged(), strict=True) if weight),
-        confusion=tuple(tuple(row) for row in confusion(gold, decided, len(task)).tolist()) if task.kind == "single" else (),
+        confusion=tuple(tuple(row) for row in confusion),
         majority=_majority(gold, task),
         # One segment, or segments that are all alike, are rightly all predicted the same.
         collapsed=bool((decided == decided[0]).all() and not (gold == gold[0]).all()),
@@ -267,8 +263,3 @@ def _majority(gold: Ints, task: Task) -> Baseline:
 
 def _named(names: Sequence[str], ends: Sequence[Interval | None]) -> dict[str, Interval]:
     return {name: interval for name, interval in zip(names, ends, strict=True) if interval is not None}
-
-
-def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
-    """Return the ratio, ``otherwise`` where nothing can be divided by."""
-    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), otherwise), where=below > 0))

@@ -14,7 +14,7 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.evaluation.predictions import Floats
-from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, bca_intervals, numbered, per_article
+from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, bca_intervals, numbered, per_article, ratio
 from haltung.evaluation.statistics.significance import randomisation
 from haltung.records import Dyad
 
@@ -157,7 +157,7 @@ def f1_difference(
     left, right = (per_article(_counts(gold, predicted, PARTS[part]), numbers) for predicted in (one, other))
     sums = np.stack([left, right], axis=1)
     interval = bca_intervals(sums, _gap, draws)[0]
-    p = randomisation(left, right, lambda sums: np.nan_to_num(_f1(sums))[..., 0], draws)
+    p = randomisation(left, right, lambda sums: _f1(sums, 0.0)[..., 0], draws)
     return Difference(float(_gap(sums.sum(axis=0))[0]), interval, p)
 
 
@@ -173,18 +173,15 @@ def _counts(gold: DyadSets, predicted: DyadSets, key: Callable[[Dyad], Hashable]
     return np.array([(len(wanted), len(answered), len(wanted & answered)) for wanted, answered in sets], dtype=np.float64)
 
 
-def _f1(sums: Floats) -> Floats:
-    """Return F1, ``[..., 1]``, of sums ``[..., 3]``; nan where there are no dyads at all."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out: Floats = 2 * sums[..., 2:] / (sums[..., :1] + sums[..., 1:2])
-    return out
+def _f1(sums: Floats, otherwise: float = np.nan) -> Floats:
+    """Return F1, ``[..., 1]``, of sums ``[..., 3]``; ``otherwise`` where there are no dyads."""
+    return ratio(2 * sums[..., 2:], sums[..., :1] + sums[..., 1:2], otherwise)
 
 
 def _gap(sums: Floats) -> Floats:
     """Return the first system's F1 minus the second's, ``[..., 1]``, of ``[..., 2, 3]``."""
-    f1 = np.nan_to_num(_f1(sums))
-    out: Floats = f1[..., 0, :] - f1[..., 1, :]
-    return out
+    f1 = _f1(sums, 0.0)
+    return np.asarray(f1[..., 0, :] - f1[..., 1, :])
 
 
 def _only(rows: DyadSets, stance: str) -> list[list[Dyad]]:

@@ -183,8 +183,8 @@ def read(path: Path) -> EvaluationResult:
         raise UserError(f"{path}: no such evaluation; haltung evaluate writes one") from None
     except ValueError as error:
         raise UserError(f"{path} is broken ({error}); evaluate again") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else None
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
         raise UserError(f"{path} is of format {found}, this version reads {FORMAT}; evaluate again")
     try:
         return TypeAdapter(EvaluationResult).validate_python(data)
@@ -206,6 +206,10 @@ class Spread:
     values: tuple[float, ...]
     interval: Interval | None = None
 
+    def metrics(self) -> dict[str, float]:
+        """Return ``{"mean": …, "sd": …}``, without the latter for a single run."""
+        return {"mean": self.mean} if self.deviation is None else {"mean": self.mean, "sd": self.deviation}
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -219,11 +223,7 @@ class Summary:
 
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return the summary for a tracker, ``{"stance": {"macro_f1": {"mean": …, "sd": …}}}``."""
-        out: dict[str, dict[str, dict[str, float]]] = {}
-        for task, values in self.tasks.items():
-            deviations = {name: {} if value.deviation is None else {"sd": value.deviation} for name, value in values.items()}
-            out[task] = {name: {"mean": value.mean, **deviations[name]} for name, value in values.items()}
-        return out
+        return {task: {name: spread.metrics() for name, spread in values.items()} for task, values in self.tasks.items()}
 
     def to_json(self) -> str:
         """Return the summary as JSON text."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haltung.evaluation.comparison import BETTER, OPEN, Comparison, PublishedResult, SystemPair, TaskComparison
+from haltung.evaluation.comparison import BETTER, OPEN, Comparison, SystemPair
 from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.report.page import check_replaceable, inlined, rendered
 from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, finish, localise, panel, save
@@ -59,7 +59,11 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
         if one.task == task
     ]
     columns = ("system", "macro_f1", "seeds_deviation", "accuracy", "runs")
-    return grid(_title(comparison, result, scheme, language), columns, rows + published, language, foot=len(published))
+    size = f"{count(result.n, language)} {word('segments', language)}"
+    if not comparison.alone:
+        size += f", {count(result.articles, language)} {word('articles', language)}"
+    title = f"{scheme[task].title(language)} · {split_title(comparison.corpus, comparison.split, language)}: {size}"
+    return grid(title, columns, rows + published, language, foot=len(published))
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
@@ -125,7 +129,10 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     if fewest < _FEW_ARTICLES:
         out.append(word("few_articles", language, articles=fewest, unit=_unit(comparison, language)))
     if comparison.references:
-        sources = dict.fromkeys(f"{_source(one, language)}." for one in comparison.references)
+        sources = dict.fromkeys(
+            f"{one.system}: {word('trained_on', language, segments=count(one.train_segments, language))}; {one.source}."
+            for one in comparison.references
+        )
         out.append(" ".join([word("published_explained", language), *sources]))
     for one in comparison.left_out:
         segments = {"wanted": count(one.segments, language), "found": count(comparison.tasks[one.task].n, language)}
@@ -145,10 +152,7 @@ def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
-    """Return the leaderboards of all tasks as CSV, for machines: ids and every digit.
-
-    A row with a ``source`` is a published result, of which nothing else is known.
-    """
+    """Return all tasks' leaderboards as CSV, every digit; ``source`` marks published results."""
     rows: list[tuple[object, ...]] = [
         (
             task, row.system, row.runs, *_ends(row.macro_f1), row.macro_f1_deviation, *_ends(row.accuracy), row.accuracy_deviation,
@@ -221,8 +225,7 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
         axes.plot([difference.value], [row], marker="o", markersize=7, color=colour, markerfacecolor=fill, zorder=3)
         beside(axes, row, signed(difference.value, language, zero="+"))
     axes.set_yticks(np.arange(len(compared)), [f"{pair.first}\n{word('against', language)} {pair.second}" for pair in compared])
-    axes.set_ylim(len(compared) - 0.4, -0.6)
-    axes.set_xlabel(word("difference", language))
+    axes.set(ylim=(len(compared) - 0.4, -0.6), xlabel=word("difference", language))
     localise(axes, "x", language)
     subtitle = f"{split_title(comparison.corpus, comparison.split, language)} · {word('interval_95', language)}"
     finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, grid="x")
@@ -257,11 +260,6 @@ def _unit(comparison: Comparison, language: str) -> str:
     return word("segments" if comparison.alone else "articles", language)
 
 
-def _source(result: PublishedResult, language: str) -> str:
-    segments = word("trained_on", language, segments=count(result.train_segments, language))
-    return f"{result.system}: {segments}; {result.source}"
-
-
 def _estimate(value: Estimate, language: str) -> str:
     return estimate(value.value, Interval(value.low, value.high), language)
 
@@ -270,13 +268,6 @@ def _signed(value: Estimate, language: str) -> str:
     """Return ``+0.052 [0.011, 0.093]``, with a real minus."""
     text = _estimate(value, language).replace("-", "−")
     return text if value.value < 0 else f"+{text}"
-
-
-def _title(comparison: Comparison, result: TaskComparison, scheme: Scheme, language: str) -> str:
-    size = f"{count(result.n, language)} {word('segments', language)}"
-    if not comparison.alone:
-        size += f", {count(result.articles, language)} {word('articles', language)}"
-    return f"{scheme[result.task].title(language)} · {split_title(comparison.corpus, comparison.split, language)}: {size}"
 
 
 def _ends(value: Estimate) -> tuple[float, float, float]:

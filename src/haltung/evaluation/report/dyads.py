@@ -70,7 +70,7 @@ def plot(settings: Mapping[str, SystemsCompared], subtitle: str, language: str =
     panels = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
     for number_of, (axes, (setting, compared)) in enumerate(zip(panels, settings.items(), strict=True)):
         _bars(axes, compared.systems, language)
-        axes.set_xlabel(f"{word('f1', language)}, {dyad_words(setting, language)}")
+        axes.set(xlim=(0, 1), xlabel=f"{word('f1', language)}, {dyad_words(setting, language)}")
         localise(axes, "x", language)
         finish(axes, "" if number_of else word("dyads_title", language), subtitle, grid="x")
     panels[0].set_yticks(np.arange(len(PARTS)), [dyad_words(part, language) for part in PARTS])
@@ -89,7 +89,6 @@ def _bars(axes: Axes, systems: Mapping[str, DyadMetrics], language: str) -> None
         whiskers(axes, values, positions, [match.interval for match in matches], INK)
         for value, position in zip(values, positions, strict=True):
             beside(axes, position, number(value, language, 2))
-    axes.set_xlim(0, 1)
 
 
 def _difference(difference: Difference, language: str) -> str:

@@ -56,9 +56,7 @@ def write(
     check_replaceable(folder, METRICS, "report")
     with files.atomic_folder(folder) as scratch:
         content = _Content(result, split.scheme, calibration, analysis, language)
-        saved: dict[tuple[str, str], Path] = {}
-        for task, kind, figure in _figures(content):
-            saved[task, kind] = style.save(figure, scratch / f"{task}_{kind}")
+        saved = {(task, kind): style.save(figure, scratch / f"{task}_{kind}") for task, kind, figure in _figures(content)}
         if history:
             saved["", "curves"] = style.save(training_plots.curves(history, title, language, split.scheme), scratch / "curves")
         texts = {PAGE: _page(content, saved, title, details or {}), METRICS: result.to_json()}

@@ -47,8 +47,7 @@ def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
     axes.grid(which="minor", color=style.FAINT, linewidth=0.6)
     axes.tick_params(which="both", length=0)
-    axes.set_xlabel(word("predicted", language))
-    axes.set_ylabel(f"{word('gold', language)} ({word('support', language)})")
+    axes.set(xlabel=word("predicted", language), ylabel=f"{word('gold', language)} ({word('support', language)})")
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, ticks=[0, 0.25, 0.5, 0.75, 1])
     bar.ax.set_yticklabels([percent(value, language) for value in (0, 25, 50, 75, 100)])
     bar.set_label(word("share", language), fontsize=8, color=style.SOFT)
@@ -63,9 +62,8 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     metrics = result.tasks[task.name]
     names = {label.id: label.name(language) for label in task.labels}
     at = np.arange(len(task))
-    figure, axes = style.rows(
-        [f"{names[label.label]}  ({count(label.support, language)})" for label in metrics.labels], 1.75 + 0.36 * len(task)
-    )
+    titles = [f"{names[label.label]}  ({count(label.support, language)})" for label in metrics.labels]
+    figure, axes = style.rows(titles, 1.75 + 0.36 * len(task))
     f1 = [label.f1 for label in metrics.labels]
     axes.barh(at, f1, height=0.62, color=style.SKY, label=word("f1", language), zorder=2)
     intervals = [label.intervals.get("f1") for label in metrics.labels]
@@ -82,9 +80,8 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
         style.beside(axes, row, number(label.f1, language, 2) if label.support or label.predicted else "–")
     look: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom", "fontsize": 8, "color": style.SOFT}
     axes.annotate(word("f1", language), (1.03, 1), (0, 3), **look)
-    axes.set_xlim(0, 1)
     axes.margins(y=0.02)
-    axes.set_ylabel(f"{word('label', language)} ({word('support', language)})")
+    axes.set(xlim=(0, 1), ylabel=f"{word('label', language)} ({word('support', language)})")
     style.localise(axes, "x", language)
     style.legend_below(axes, 0.6 / (len(task) + 1) + 0.01, 4, handletextpad=0.5)
     style.finish(axes, f"{task.title(language)}: F1 {word('per_label', language)}", _subtitle(result, metrics, language), grid="x")
@@ -101,8 +98,7 @@ def phenomena(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     bars = axes.barh(at, [row.both for row in metrics], height=0.62, color=style.SKY, label=word("both", language), zorder=2)
     axes.bar_label(bars, [number(row.both, language, 2) for row in metrics], padding=3, fontsize=9, color=style.INK)
     style.marks(axes, [row.accuracy for row in metrics], at, "o", style.VERMILION, word("accuracy", language))
-    axes.set_xlim(0, 1)
-    axes.set_ylabel(f"{word('phenomenon', language)} ({word('pairs', language)})")
+    axes.set(xlim=(0, 1), ylabel=f"{word('phenomenon', language)} ({word('pairs', language)})")
     style.localise(axes, "x", language)
     style.legend_below(axes, 0.6 / (len(metrics) + 1) + 0.01, 2)
     subtitle = _subtitle(result, result.tasks[task.name], language)
@@ -122,8 +118,7 @@ def distribution(result: EvaluationResult, task: Task, language: str = "en") -> 
         bars = axes.barh(np.arange(len(task)) + offset, values, height=0.38, color=colour, label=word(name, language), zorder=2)
         axes.bar_label(bars, [count(value, language) for value in values], padding=3, fontsize=8, color=style.INK)
     axes.margins(x=0.08, y=0.02)
-    axes.set_xlim(left=0)
-    axes.set_xlabel(word("segments", language))
+    axes.set(xlim=(0, None), xlabel=word("segments", language))
     style.integers(axes)
     axes.legend(frameon=False, fontsize=9, loc="best")
     subtitle = _subtitle(result, metrics, language, with_f1=False)
@@ -132,10 +127,7 @@ def distribution(result: EvaluationResult, task: Task, language: str = "en") -> 
 
 
 def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en") -> Figure:
-    """Draw each judged slice's difference in accuracy to the rest, worse ones first.
-
-    Each is a mark with its 95 % interval. Of more than 30, those that differ least are left out.
-    """
+    """Draw the judged slices' differences to the rest, worse ones first; of many the 30 largest."""
     judged = [row for row in analysis.tasks.get(task.name, ()) if row.verdict != "few"]
     largest = sorted(judged, key=lambda row: (row.verdict == "level", -abs(row.difference)))[:_MOST_SLICES]
     shown = [row for row in judged if row in largest]
@@ -166,28 +158,19 @@ def reliability(report: CalibrationReport, task: Task, language: str = "en") -> 
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     above.plot([0, 1], [0, 1], color=style.SOFT, linestyle=style.DASHED, linewidth=1, label=word("perfect", language), zorder=1)
     accuracy = [bin_.accuracy for bin_ in metrics.bins]
-    look: dict[str, Any] = {
-        "fmt": "o-",
-        "color": style.BLUE,
-        "ecolor": style.SKY,
-        "elinewidth": 1.4,
-        "linewidth": 1.2,
-        "markersize": 5,
-        "zorder": 3,
-    }
     bars = style.reach(accuracy, [bin_.interval for bin_ in metrics.bins])
-    above.errorbar([bin_.confidence for bin_ in metrics.bins], accuracy, yerr=bars, label=word("bins", language), **look)
-    above.set(xlim=(0, 1), ylim=(0, 1))
-    above.set_ylabel(word("hit_rate", language))
+    above.errorbar(
+        [bin_.confidence for bin_ in metrics.bins], accuracy, yerr=bars, label=word("bins", language),
+        fmt="o-", color=style.BLUE, ecolor=style.SKY, elinewidth=1.4, linewidth=1.2, markersize=5, zorder=3,
+    )  # fmt: skip
+    above.set(xlim=(0, 1), ylim=(0, 1), ylabel=word("hit_rate", language))
     above.legend(frameon=False, fontsize=9, loc="upper left")
     # The bins hold equally many answers: where many lie, bins are narrow and their bars high.
     edges = np.array([bin_.low for bin_ in metrics.bins] + [metrics.bins[-1].high])
     widths = np.maximum(np.diff(edges), 1e-3)
     density = np.array([bin_.n for bin_ in metrics.bins]) / widths / sum(bin_.n for bin_ in metrics.bins)
     below.bar(edges[:-1], density, width=widths, align="edge", color=style.SKY, edgecolor="white", linewidth=0.4)
-    below.set_yticks([])
-    below.set_ylabel(word("density", language))
-    below.set_xlabel(word("confidence", language))
+    below.set(yticks=[], xlabel=word("confidence", language), ylabel=word("density", language))
     style.localise(above, "y", language)
     style.localise(below, "x", language)
     ece = f"ECE {number(metrics.ece, language)}"
@@ -217,12 +200,11 @@ def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -
     if points:
         x, y, _ = zip(*points, strict=True)
         axes.scatter(x, y, s=38, color=style.VERMILION, edgecolor="white", linewidth=0.7, label=word("thresholds", language), zorder=4)
+    look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8.5, "color": style.INK}
     for at, risk, wanted in points:
-        look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8.5, "color": style.INK}
         axes.annotate(number(wanted, language, 2), (at, risk), (0, 7), **look)
-    axes.set(xlim=(0, 1), ylim=(0, max(0.05, 1.15 * max(*metrics.risk, metrics.error))))
-    axes.set_xlabel(word("coverage", language))
-    axes.set_ylabel(word("risk", language))
+    highest = max(0.05, 1.15 * max(*metrics.risk, metrics.error))
+    axes.set(xlim=(0, 1), ylim=(0, highest), xlabel=word("coverage", language), ylabel=word("risk", language))
     for axis in "xy":
         style.localise(axes, axis, language)
     axes.legend(frameon=False, fontsize=8.5, loc="best")

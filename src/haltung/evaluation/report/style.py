@@ -66,8 +66,9 @@ def finish(axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "
         label.set(fontsize=9.5, color=SOFT)
     if title:
         axes.set_title(subtitle, loc="left", fontsize=9, color=SOFT, pad=8)
-        style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 12.5, "fontweight": "bold", "color": INK}
-        axes.annotate(title, (0, 1), (0, 24), xycoords="axes fraction", **style)
+        axes.annotate(
+            title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK
+        )
 
 
 def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: Sequence[Interval | None], colour: str) -> None:
@@ -75,19 +76,16 @@ def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: S
     axes.errorbar(values, rows, xerr=reach(values, intervals), fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5, zorder=3)
 
 
-def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> list[list[float]]:
-    """Return how far each interval, if any, extends below and above its value, ``[2][n]``."""
-    ends = [(end.low, end.high) if end else (value, value) for value, end in zip(values, intervals, strict=True)]
+def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> np.ndarray:
+    """Return how far each interval, if any, extends below and above its value, ``[2, n]``."""
+    ends = [(value - end.low, end.high - value) if end else (0.0, 0.0) for value, end in zip(values, intervals, strict=True)]
     # Rounding may put an end on the other side; matplotlib refuses a negative length.
-    below = [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)]
-    above = [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)]
-    return [below, above]
+    return np.maximum(ends, 0).T
 
 
 def beside(axes: Axes, row: float, text: str, x: float = 1.03, fontsize: float = 9, color: str = INK) -> None:
     """Write a text at the right of a row."""
-    style: dict[str, Any] = {"va": "center", "fontsize": fontsize, "color": color, "annotation_clip": False}
-    axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), **style)
+    axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), va="center", fontsize=fontsize, color=color, annotation_clip=False)
 
 
 def localise(axes: Axes, axis: str, language: str) -> None:
@@ -99,8 +97,8 @@ def localise(axes: Axes, axis: str, language: str) -> None:
 
 def marks(axes: Axes, values: Sequence[float], rows: np.ndarray, marker: str, colour: str, label: str) -> None:
     """Draw one mark for each row."""
-    style: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
-    axes.scatter(values, rows, s=30, marker=marker, color=colour, label=label, **style)
+    look: dict[str, Any] = {"marker": marker, "edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
+    axes.scatter(values, rows, s=30, color=colour, label=label, **look)
 
 
 def line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float] | np.ndarray, **style: Any) -> None:

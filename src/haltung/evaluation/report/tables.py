@@ -8,29 +8,22 @@ from typing import TYPE_CHECKING
 
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
 from haltung.evaluation.error_analysis.slices import Slice, Slices
+from haltung.evaluation.metrics import results
 from haltung.evaluation.metrics.calibration import CalibrationReport, TaskAbstention
 from haltung.evaluation.metrics.dyads import DyadMetrics
 from haltung.evaluation.metrics.minimal_pairs import ALL
-from haltung.evaluation.metrics.results import (
-    COLLAPSED,
-    HEADLINE,
-    NEVER_PREDICTED,
-    NOT_IN_GOLD,
-    EvaluationResult,
-    LabelMetrics,
-    PhenomenonMetrics,
-    Spread,
-    Summary,
-    TaskMetrics,
-)
+from haltung.evaluation.metrics.results import EvaluationResult, LabelMetrics, PhenomenonMetrics, Spread, Summary, TaskMetrics
 from haltung.evaluation.report.i18n import brackets, count, estimate, number, signed, split_title, word
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
+
+# Of a cell in Markdown.
+_ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ class Grid:
     def markdown(self) -> str:
         """Return the table as GitHub's Markdown, without its title."""
         rule = ["---" if index < self.left else "---:" for index in range(len(self.columns))]
-        return "\n".join("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (self.columns, rule, *self.rows)) + "\n"
+        return "".join("| " + " | ".join(cell.translate(_ESCAPED) for cell in row) + " |\n" for row in (self.columns, rule, *self.rows))
 
 
 def grid(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]], language: str = "en", left: int = 1, foot: int = 0) -> Grid:
@@ -92,7 +85,7 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
     for name, metrics in result.tasks.items():
         base = metrics.majority
         intervals = {metric: interval for metric, interval in metrics.intervals.items() if not brief or metric in ("macro_f1", "accuracy")}
-        texts = {metric: estimate(getattr(metrics, metric), intervals.get(metric), language) for metric in HEADLINE}
+        texts = {metric: estimate(getattr(metrics, metric), intervals.get(metric), language) for metric in results.HEADLINE}
         # Where it equals accuracy, the same number twice would look like two results.
         micro = [texts["micro_f1"] if metrics.kind == "multi" else ""] if multi else []
         values = [texts["macro_f1"], number(base.macro_f1, language), texts["accuracy"], number(base.accuracy, language)]
@@ -109,10 +102,7 @@ def size(result: EvaluationResult, language: str = "en") -> str:
 
 
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
-    """Return one row for each label of the task; an undefined ratio is shown as "–".
-
-    Precision, recall and F1 have their intervals; if ``brief``, only F1.
-    """
+    """Return one row for each label; if ``brief``, only F1 has its interval; "–" is undefined."""
     names = {label.id: label.name(language) for label in task.labels}
 
     def cell(label: LabelMetrics, metric: str, is_defined: bool) -> str:
@@ -273,9 +263,9 @@ def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
     predicted = {label.label: label.predicted for label in metrics.labels}
     support = {label.label: label.support for label in metrics.labels}
     labels = {
-        COLLAPSED: " + ".join(f"'{label}'" for label, n in predicted.items() if n) or word("warning_no_label", language),
-        NEVER_PREDICTED: ", ".join(f"{label} ({support[label]})" for label in metrics.never_predicted),
-        NOT_IN_GOLD: ", ".join(f"{label} ({predicted[label]})" for label in metrics.not_in_gold),
+        results.COLLAPSED: " + ".join(f"'{label}'" for label, n in predicted.items() if n) or word("warning_no_label", language),
+        results.NEVER_PREDICTED: ", ".join(f"{label} ({support[label]})" for label in metrics.never_predicted),
+        results.NOT_IN_GOLD: ", ".join(f"{label} ({predicted[label]})" for label in metrics.not_in_gold),
     }
     return [word(f"warning_{code}", language, task=metrics.task, n=metrics.n, labels=labels[code]) for code in metrics.warnings]
 
@@ -296,15 +286,16 @@ def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | Non
 
 def show(result: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
     """Print the warnings, the headline and a table per task; some intervals only if they fit."""
-    parts: list[RenderableType | None] = [warning_panel(result, language)]
-    parts.append(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
+    panel = warning_panel(result, language)
+    if panel is not None:
+        console.print(panel)
+    console.print(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
     for name, metrics in result.tasks.items():
-        parts.append(_fitting(console, *(per_label(metrics, scheme[name], language, brief) for brief in (False, True))))
-    parts += [phenomena(rows, scheme[name], language).rich() for name, rows in result.phenomena.items()]
-    parts += [dyads({"model": result.dyads}, language).rich()] if result.dyads else []
-    for part in parts:
-        if part is not None:
-            console.print(part)
+        console.print(_fitting(console, *(per_label(metrics, scheme[name], language, brief) for brief in (False, True))))
+    for name, rows in result.phenomena.items():
+        console.print(phenomena(rows, scheme[name], language).rich())
+    if result.dyads:
+        console.print(dyads({"model": result.dyads}, language).rich())
 
 
 def _fitting(console: Console, *grids: Grid) -> Table:
@@ -313,10 +304,6 @@ def _fitting(console: Console, *grids: Grid) -> Table:
     # Measured without the terminal's width, which would limit the result.
     wide = console.options.update(max_width=1_000)
     return next((table for table in tables if console.measure(table, options=wide).maximum <= console.width), tables[-1])
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 def ends(interval: Interval | None, language: str) -> str:

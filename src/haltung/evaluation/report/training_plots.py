@@ -25,8 +25,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
     figure = style.canvas(7.6, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.25])
     above.plot(*_points(history, "loss"), color=style.INK, linewidth=1.6)
-    above.set_ylabel(word("training_loss", language))
-    above.set_ylim(bottom=0)
+    above.set(ylabel=word("training_loss", language), ylim=(0, None))
     names = list(dict.fromkeys(name for point in history for name in point if name.startswith("dev_") and name.endswith("_macro_f1")))
     for index, name in enumerate(names):
         task = name.removeprefix("dev_").removesuffix("_macro_f1")
@@ -44,9 +43,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
         is_early = epoch < max(point["epoch"] for point in history) / 2
         look: dict[str, Any] = {"textcoords": "offset points", "ha": "left" if is_early else "right", "va": "top", "fontsize": 8.5}
         above.annotate(text, (epoch, 1), (4 if is_early else -4, -4), xycoords=("data", "axes fraction"), **look)
-    below.set_ylabel(word("dev_macro_f1", language))
-    below.set_ylim(0, 1)
-    below.set_xlabel(word("epoch", language))
+    below.set(xlabel=word("epoch", language), ylabel=word("dev_macro_f1", language), ylim=(0, 1))
     style.integers(below)
     if names:
         below.legend(frameon=False, fontsize=9, loc="best")
@@ -77,8 +74,7 @@ def sweep_history(
     axes.step(
         numbers, np.maximum.accumulate(scores), where="post", color=style.VERMILION, linewidth=1.6, label=word("best_so_far", language)
     )
-    axes.set_xlabel(word("trial", language))
-    axes.set_ylabel(word("dev_macro_f1", language))
+    axes.set(xlabel=word("trial", language), ylabel=word("dev_macro_f1", language))
     style.integers(axes)
     # Below, since trials may lie anywhere inside.
     axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
@@ -93,8 +89,7 @@ def importance(shares: Mapping[str, float], subtitle: str, language: str = "en")
     figure, axes = style.rows(names, 1.6 + 0.38 * len(names))
     bars = axes.barh(range(len(names)), [shares[name] for name in names], height=0.62, color=style.SKY, zorder=2)
     axes.bar_label(bars, [number(shares[name], language, 2) for name in names], padding=3, fontsize=9, color=style.INK)
-    axes.set_xlim(0, max(1e-9, *shares.values()) * 1.12)
-    axes.set_xlabel(word("importance_share", language))
+    axes.set(xlim=(0, max(1e-9, *shares.values()) * 1.12), xlabel=word("importance_share", language))
     style.localise(axes, "x", language)
     style.finish(axes, word("importance", language), subtitle, grid="x")
     return figure
@@ -117,9 +112,7 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(word("train_segments", language))
-    axes.set_ylabel(word("dev_macro_f1", language))
+    axes.set(ylim=(0, None), xlabel=word("train_segments", language), ylabel=word("dev_macro_f1", language))
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     style.localise(axes, "y", language)
     style.finish(axes, word("learning_curve", language), subtitle, grid="y")

@@ -33,8 +33,8 @@ PERCENTILES = (2.5, 97.5)
 # Fewer articles say too little about how articles differ, so there is no interval.
 MIN_ARTICLES = 10
 
-# How many weights are held at once: 32 MB of them.
-_BLOCK = 4_000_000
+# How many weights, or signs of a randomisation, are held at once: 32 MB of them.
+BLOCK = 4_000_000
 
 # Sums ``[..., columns]`` to values ``[..., values]``, nan where a value is undefined.
 Statistic = Callable[[Floats], Floats]
@@ -68,10 +68,15 @@ def per_bin(values: Floats, articles: Ints, bins: Ints) -> Floats:
     return sums.astype(np.float64).reshape(shape)
 
 
+def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
+    """Return the ratio, ``otherwise`` where nothing can be divided by."""
+    return np.asarray(np.divide(above, below, out=np.full(np.shape(above), otherwise), where=below > 0))
+
+
 def weights(articles: int, draws: int, seed: int) -> Iterator[Floats]:
     """Yield how often each article is drawn, in blocks of ``[some draws, articles]``."""
     rng = np.random.default_rng(seed)
-    step = max(1, _BLOCK // articles)
+    step = max(1, BLOCK // articles)
     for start in range(0, draws, step):
         size = min(step, draws - start)
         drawn: Ints = rng.integers(0, articles, (size, articles))

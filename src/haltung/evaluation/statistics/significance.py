@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from haltung.evaluation.predictions import Bools, Floats
-from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, SEED, Interval, Statistic, resampled, wilson
+from haltung.evaluation.statistics.bootstrap import BLOCK, DRAWS, LEVEL, SEED, Interval, Statistic, wilson
 
 # Fewer articles can't tell systems apart in any way that the tests could be trusted with.
 MIN_ARTICLES = 5
@@ -47,9 +47,6 @@ _EXACT_BELOW = 25
 
 # A variance, or a standard error, that is rounding alone.
 _NOTHING = 1e-12
-
-# How many signs of a randomisation are held at once: 32 MB of them.
-_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +90,6 @@ class McNemar:
     exact: bool
 
 
-def sampled(runs: Sequence[Floats], statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> Sampled:
-    """Return a system's metrics and draws; ``seed`` gives every system the same draws of articles.
-
-    ``runs`` are the sums by article of each training seed, ``[articles, columns]``.
-    """
-    sums = np.stack(runs, axis=1)
-    return Sampled(statistic(sums.sum(axis=0)), statistic(resampled(sums, draws, seed)).mean(axis=1), len(sums))
-
-
 def difference(first: Sampled, second: Sampled, metric: int = 0) -> Estimate:
     """Return the first system's metric, a share, minus the second's: the main test (see above)."""
     value = float(first.values[:, metric].mean() - second.values[:, metric].mean())
@@ -143,7 +131,7 @@ def swapped_differences(first: Floats, second: Floats, statistic: Statistic, dra
     """Return the difference of two systems where articles change sides at random, ``[draws]``."""
     rng = np.random.default_rng(seed)
     middle, half = (first + second).sum(axis=0) / 2, (first - second) / 2
-    step = max(1, _BLOCK // len(half))
+    step = max(1, BLOCK // len(half))
     out = []
     for start in range(0, draws, step):
         off = (rng.integers(0, 2, (min(step, draws - start), len(half))) * 2.0 - 1) @ half
