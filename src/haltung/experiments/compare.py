@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from haltung import tracking
@@ -113,8 +112,8 @@ def _track(store: Store, comparison: Comparison, systems: Sequence[System], fold
         )  # fmt: skip
         for name, task in comparison.tasks.items():
             for pair in task.pairs:
-                values = {key: value for key, value in asdict(pair.macro_f1).items() if key in ("value", "low", "high")}
-                run.metrics({name: {f"{pair.first} - {pair.second}": {**values, "p": pair.corrected}}})
+                values = {"value": pair.macro_f1.value, "low": pair.macro_f1.low, "high": pair.macro_f1.high, "p": pair.corrected}
+                run.metrics({name: {f"{pair.first} - {pair.second}": values}})
         run.artifact(folder, "comparison")
     return run.id
 
