@@ -29,16 +29,12 @@ class Answers:
     thresholds: Mapping[str, float | None]
     dyads: DyadModel | None
 
-    def abstained(self, prediction: Prediction) -> Mapping[str, bool]:
-        """Return the tasks that a prediction is too unsure of, ``{"stance": True}``."""
-        return abstained(prediction, self.thresholds)
-
     def row(self, prediction: Prediction) -> dict[str, Any]:
         """Return a prediction as plain data, with all that is said of it."""
         row = prediction.to_dict()
         if self.dyads is not None:
             row["dyads"] = [dyad.to_dict() for dyad in self.dyads.dyads(prediction)]
-        return row | ({"abstained": self.abstained(prediction)} if self.thresholds else {})
+        return row | ({"abstained": abstained(prediction, self.thresholds)} if self.thresholds else {})
 
 
 def read_texts(path: Path) -> list[Segment]:
