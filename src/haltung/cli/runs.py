@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from haltung.cli.config import Request, command
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
-from haltung.tracking.read import RunFilter, RunRecord, list_runs
+from haltung.tracking.read import RunRecord, list_runs
 
 KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
 STATUSES = ("running", "finished", "failed", "killed", "pruned")
@@ -56,10 +56,10 @@ def run(request: Request) -> None:
     kind = one_of("kind", options.kind, KINDS) if options.kind else ""
     status = one_of("status", options.status, STATUSES) if options.status else ""
     name = "" if options.name is None else str(options.name)
-    wanted = RunFilter(options.corpus or "", kind, name, status, since)
     # MLflow knows a pruned trial as a killed one.
-    rows = [_row(record) for record in list_runs(store, replace(wanted, status=status.replace("pruned", "killed")))]
-    rows = _sorted([row for row in rows if status in ("", row["status"]) and (options.parts or not row["parent"])], options.sort)
+    stored = status.replace("pruned", "killed")
+    records = list_runs(store, corpus=options.corpus or "", kind=kind, name=name, status=stored, since=since)
+    rows = _sorted([row for row in map(_row, records) if status in ("", row["status"]) and (options.parts or not row["parent"])], options.sort)
     shown = rows[: options.limit]
     if options.format == "table":
         _table(shown, len(rows), options.language)
