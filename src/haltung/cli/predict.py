@@ -51,7 +51,7 @@ def run(request: Request) -> None:
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
     from haltung.events.dyads import model as dyad_model
-    from haltung.experiments.predict import Answers, bundle_of, read_texts, single_text
+    from haltung.experiments.predict import answer, bundle_of, read_texts, single_text
     from haltung.models import bundle
     from haltung.models.predictor import abstained, reads_actors
 
@@ -63,15 +63,15 @@ def run(request: Request) -> None:
     folder = Path(options.bundle) if options.bundle else bundle_of(make(options.tracking, "tracking"), options.run)
     model = bundle.load(folder)
     thresholds = {} if options.abstain is None else model.calibration.abstaining(options.abstain)
-    said = Answers(thresholds, dyad_model.load(folder) if reads_actors(model) else None)
+    dyads = dyad_model.load(folder) if reads_actors(model) else None
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {options.abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     predictions = model.predict(segments, progress=True)
     if options.input is None:
-        _show(model.scheme, predictions[0], options.language, abstained(predictions[0], thresholds), said.dyads)
+        _show(model.scheme, predictions[0], options.language, abstained(predictions[0], thresholds), dyads)
         return
     with written(output) as file:
-        file.writelines(json.dumps(said.row(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
+        file.writelines(json.dumps(answer(prediction, thresholds, dyads), ensure_ascii=False) + "\n" for prediction in predictions)
     if output is not None:
         print(f"{len(predictions)} predictions written to {output}")
 
