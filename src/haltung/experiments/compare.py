@@ -46,15 +46,11 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
     for title, parts in zip(titles, named, strict=True):
         first, members = parts[0][0], [member for _, part in parts for member in part]
         digests.append((first, {_digest(member, split, corpus) for member in members}))
-        systems.append(
-            System(
-                # With an id if others have the same name.
-                title if titles.count(title) == 1 else f"{title} ({first.id[:8]})",
-                tuple(_predictions(member, split, corpus) for member in members),
-                tuple(member.id for member in members),
-                max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in members),
-            )
-        )
+        # With an id if others have the same name.
+        name = title if titles.count(title) == 1 else f"{title} ({first.id[:8]})"
+        runs = tuple(_predictions(member, split, corpus) for member in members)
+        seen = max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in members)
+        systems.append(System(name, runs, tuple(member.id for member in members), seen))
     _refuse_other_splits(digests, split, corpus)
     return systems
 

@@ -209,15 +209,10 @@ def analyse_errors(
     Raises ``UserError`` if captum or cleanlab is not installed, or no segment is labelled.
     """
     mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
-    return ErrorAnalysis(
-        scored.corpus,
-        scored.split,
-        slices(scored, segments, draws=draws),
-        name_sensitivity(scored, segments, model.predict, draws, in_articles=model.reads_articles),
-        mistakes,
-        sum(bool(mistake.words) for mistake in mistakes.mistakes),
-        gap,
-    )
+    by_slice = slices(scored, segments, draws=draws)
+    names = name_sensitivity(scored, segments, model.predict, draws, in_articles=model.reads_articles)
+    explained = sum(bool(mistake.words) for mistake in mistakes.mistakes)
+    return ErrorAnalysis(scored.corpus, scored.split, by_slice, names, mistakes, explained, gap)
 
 
 def primer_of(model: Predictor) -> PrimerResult | None:
