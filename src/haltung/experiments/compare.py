@@ -62,8 +62,7 @@ def save(
     """Write the comparison's page, tables and plots to ``folder``, and track them in ``store``.
 
     ``systems`` are those that were compared. Without a folder the files are tracked only, without a
-    store nothing is tracked. Return the page, None if there is neither, and the id of the run, or
-    "".
+    store nothing is tracked. Return the page (None if there is neither) and the run's id, or "".
     """
     if folder is None and store is None:
         return None, ""

@@ -115,10 +115,8 @@ def evaluate(
     (``tracking.group``), gets mean, deviation and interval. ``folder`` gets a folder
     ``MODEL-CORPUS-SPLIT`` for each report; with ``errors``, reports have an error analysis, which
     takes about as long again. ``allow_seen`` scores a model even on segments of another corpus that
-    it has learned from.
-
-    Raises ``UserError`` if the split is unknown, empty, of another scheme, or not that of the
-    training, or a model has learned from more than one in a hundred of its segments.
+    it has learned from. Raises ``UserError`` if the split is unknown, empty, of another scheme, or
+    not that of the training, or a model has learned from more than one in a hundred of its segments.
     """
     one_of("split", split, ("dev", "test"))
     if own_corpus:
@@ -204,9 +202,8 @@ def analyse_errors(
 
     ``scored`` holds the model's predictions and the gold of these segments, in the same order.
     ``explain`` mistakes, over all tasks, get word attributions (0 needs no captum); ``draws`` are
-    those of each bootstrap.
-
-    Raises ``UserError`` if captum or cleanlab is not installed, or no segment is labelled.
+    those of each bootstrap. Raises ``UserError`` if captum or cleanlab is not installed, or no
+    segment is labelled.
     """
     mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
     by_slice = slices(scored, segments, draws=draws)

@@ -34,10 +34,7 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as it stands in the store.
-
-    ``started`` is an ISO time in UTC; ``parent`` is the id of the run that it is a part of, or "".
-    """
+    """A run in the store; ``started`` is an ISO time in UTC, ``parent`` its parent's id, or ""."""
 
     id: str
     name: str
