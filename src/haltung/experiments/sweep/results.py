@@ -38,8 +38,8 @@ class SweepResult:
     best: Trial
     importance: Mapping[str, float]
     start: Trial | None
-    gain: Gain | None
-    no_gain: str
+    gain: Gain | None = None
+    no_gain: str = ""
     final: Summary | None = None
     outcomes: tuple[TrainingOutcome, ...] = ()
 
