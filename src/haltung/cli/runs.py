@@ -58,8 +58,8 @@ def run(request: Request) -> None:
     name = "" if options.name is None else str(options.name)
     # MLflow knows a pruned trial as a killed one.
     stored = status.replace("pruned", "killed")
-    records = list_runs(store, corpus=options.corpus or "", kind=kind, name=name, status=stored, since=since)
-    rows = _sorted([row for row in map(_row, records) if status in ("", row["status"]) and (options.parts or not row["parent"])], options.sort)
+    rows = [_row(record) for record in list_runs(store, corpus=options.corpus or "", kind=kind, name=name, status=stored, since=since)]
+    rows = _sorted([row for row in rows if status in ("", row["status"]) and (options.parts or not row["parent"])], options.sort)
     shown = rows[: options.limit]
     if options.format == "table":
         _table(shown, len(rows), options.language)
@@ -81,7 +81,7 @@ def _since(text: str, now: datetime) -> datetime:
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    """Return a run as listed: macro-F1 by task, the mean of seeds, and as ``test`` that of folds."""
+    """Return a run as listed: macro-F1 by task, of seeds the mean, of folds as ``test``."""
     corpus = record.tags.get("haltung.corpus", "")
     dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
     return {

@@ -115,8 +115,8 @@ def evaluate(
     (``tracking.group``), gets mean, deviation and interval. ``folder`` gets a folder
     ``MODEL-CORPUS-SPLIT`` for each report; with ``errors``, reports have an error analysis, which
     takes about as long again. ``allow_seen`` scores a model even on segments of another corpus that
-    it has learned from. Raises ``UserError`` if the split is unknown, empty, of another scheme, or
-    not that of the training, or a model has learned from more than one in a hundred of its segments.
+    it has learned from. Raises ``UserError`` if the split is unknown, empty, of another scheme or
+    not that of the training, or a model has learned from over one in a hundred of its segments.
     """
     one_of("split", split, ("dev", "test"))
     if own_corpus:

@@ -259,7 +259,7 @@ def _text(value: object) -> str:
 
 
 def provenance(command: Sequence[str]) -> dict[str, str]:
-    """Return what is known of a run's provenance as tags; ``command`` as ``["train", "seed=1"]``."""
+    """Return as tags what is known of a provenance; ``command`` as in ``["train", "seed=1"]``."""
     versions = {"haltung": __version__, "python": platform.python_version()}
     # The packages that a run's metrics depend on.
     for name in ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft"):
