@@ -50,9 +50,9 @@ def test_seeds_added_later_are_evaluated_with_the_old_ones(linear_home: Path) ->
 
 
 def _runs(home: Path, name: str) -> list[tracking.RunRecord]:
-    from haltung.tracking.read import RunFilter, list_runs
+    from haltung.tracking.read import list_runs
 
-    return list_runs(store_in(home), RunFilter(kind="seeds", name=name))
+    return list_runs(store_in(home), kind="seeds", name=name)
 
 
 @pytest.mark.slow

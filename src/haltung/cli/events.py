@@ -54,6 +54,7 @@ def run(request: Request) -> int:
     from tqdm import tqdm
 
     from haltung.actors.finder import Actors
+    from haltung.events.archive.i18n import counted
     from haltung.events.pipeline import dyad_finder, events_of, load_predictor
     from haltung.events.records import ArchiveWriter
     from haltung.events.text.read import Failure, find, read
@@ -92,15 +93,11 @@ def run(request: Request) -> int:
     if not any(outputs):
         _show(shown, total, predictor.scheme, options.language)
     names = " and ".join(map(str, paths))
-    print(f"{_counted(total, 'event')} in {_counted(articles, 'article')}" + (f" written to {names}" if names else ""))
+    print(f"{counted('en', 'events', total)} in {counted('en', 'articles', articles)}" + (f" written to {names}" if names else ""))
     if options.page and articles > article_page.MOST:
         notes.insert(0, f"{options.page} shows the first {article_page.MOST} of {articles:,} articles; output=FILE.jsonl has all")
     _report(notes, files.others, failures)
     return 1 if failures else 0
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:

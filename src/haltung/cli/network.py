@@ -51,7 +51,7 @@ def run(request: Request) -> None:
     """Draw an archive."""
     # Events have the stances of this scheme, whose labels have names.
     options, scheme = typed(NetworkOptions, request.settings), scheme_of("diplomacy", request.config_dir)
-    page, files, pair = _page(options), _series_files(options), _pair(options)
+    page, (files, pair) = _page(options), _of_series(options)
     if options.input is None:
         raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl or table=FILE.csv), or a folder")
     since, until = day("since", options.since), day("until", options.until, last=True)
@@ -73,7 +73,15 @@ def run(request: Request) -> None:
     if page:
         _network(events, archive, options, page, notes, scheme)
     if pair:
-        _series(events, archive, options, pair, files, selection, notes, scheme)
+        drawn = series(events, archive, pair, since=selection.since, until=selection.until)
+        for path in files:
+            if path.suffix.lower() == ".png":
+                plot.save(drawn, path, options.directions, options.language)
+                continue
+            with written(path) as file:
+                file.write(series_page(drawn, archive, scheme["stance"], options.language, directions=options.directions, notes=notes))
+        count = f"{len(drawn.events):,} events between {pair[0]} and {pair[1]} in {len(drawn.months):,} months"
+        print(f"{count}, {drawn.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
     for note in (*archive.notes, *archives.suspicious_dates(events)):
         print(f"haltung: {note}", file=sys.stderr)
 
@@ -89,21 +97,6 @@ def _network(events: Sequence[Event], archive: Archive, options: NetworkOptions,
         print(f"haltung: {'the events are of one month' if months else 'no event has a date'}, so the page has no slider", file=sys.stderr)
 
 
-def _series(
-    events: Sequence[Event], archive: Archive, options: NetworkOptions, pair: tuple[str, str], files: Sequence[Path],
-    selection: Selection, notes: Sequence[str], scheme: Scheme,
-) -> None:  # fmt: skip
-    drawn = series(events, archive, pair, since=selection.since, until=selection.until)
-    for path in files:
-        if path.suffix.lower() == ".png":
-            plot.save(drawn, path, options.directions, options.language)
-            continue
-        with written(path) as file:
-            file.write(series_page(drawn, archive, scheme["stance"], options.language, directions=options.directions, notes=notes))
-    count = f"{len(drawn.events):,} events between {pair[0]} and {pair[1]} in {len(drawn.months):,} months"
-    print(f"{count}, {drawn.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
-
-
 def _page(options: NetworkOptions) -> Path | None:
     if options.output is None and options.series is None and options.pair is None:
         raise UserError("name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png (or .html)")
@@ -113,27 +106,23 @@ def _page(options: NetworkOptions) -> Path | None:
     return page
 
 
-def _series_files(options: NetworkOptions) -> list[Path]:
-    if options.series is None:
-        return []
+def _of_series(options: NetworkOptions) -> tuple[list[Path], tuple[str, str] | None]:
+    """Return the files and the pair of a series; none where no series is asked for."""
+    if options.series is None and options.pair is None:
+        return [], None
     if options.pair is None:
         raise UserError("name the two actors of the series, as in pair=USA,RUS")
+    if options.series is None:
+        raise UserError(f"pair={options.pair} asks for a series; name its file: series=FILE.png, series=FILE.html, or series=FILE for both")
     path = Path(options.series)
     if path.suffix.lower() not in ("", ".png", ".html") or not path.name:
         raise UserError(f"series is '{options.series}'; name it FILE.png, FILE.html, or without a suffix for both")
     names = [options.series] if path.suffix else [f"{path}{kind}" for kind in (".png", ".html")]
-    return [file for name in names if (file := output_file(name))]
-
-
-def _pair(options: NetworkOptions) -> tuple[str, str] | None:
-    if options.pair is None:
-        return None
-    if options.series is None:
-        raise UserError(f"pair={options.pair} asks for a series; name its file: series=FILE.png, series=FILE.html, or series=FILE for both")
+    files = [file for name in names if (file := output_file(name))]
     codes = _several(options.pair)
     if len(codes) != 2 or codes[0] == codes[1]:
         raise UserError(f"pair is '{options.pair}'; expected two different codes with a comma between them, as in pair=USA,RUS")
-    return codes[0].upper(), codes[1].upper()
+    return files, (codes[0].upper(), codes[1].upper())
 
 
 def _several(text: str) -> list[str]:

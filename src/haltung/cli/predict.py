@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
 
 if TYPE_CHECKING:
-    from haltung.experiments.predict import Answers
+    from haltung.events.dyads.model import DyadModel
     from haltung.records import Prediction
 
 # How many of a task's labels are shown with their probabilities.
@@ -51,9 +51,9 @@ def run(request: Request) -> None:
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
     from haltung.events.dyads import model as dyad_model
-    from haltung.experiments.predict import Answers, bundle_of, read_texts, single_text
+    from haltung.experiments.predict import answer, bundle_of, read_texts, single_text
     from haltung.models import bundle
-    from haltung.models.predictor import reads_actors
+    from haltung.models.predictor import abstained, reads_actors
 
     output = output_file(options.output)
     if options.input is None:
@@ -63,21 +63,20 @@ def run(request: Request) -> None:
     folder = Path(options.bundle) if options.bundle else bundle_of(make(options.tracking, "tracking"), options.run)
     model = bundle.load(folder)
     thresholds = {} if options.abstain is None else model.calibration.abstaining(options.abstain)
-    said = Answers(thresholds, dyad_model.load(folder) if reads_actors(model) else None)
+    dyads = dyad_model.load(folder) if reads_actors(model) else None
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {options.abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     predictions = model.predict(segments, progress=True)
     if options.input is None:
-        _show(model.scheme, predictions[0], options.language, said)
+        _show(model.scheme, predictions[0], options.language, abstained(predictions[0], thresholds), dyads)
         return
     with written(output) as file:
-        file.writelines(json.dumps(said.row(prediction), ensure_ascii=False) + "\n" for prediction in predictions)
+        file.writelines(json.dumps(answer(prediction, thresholds, dyads), ensure_ascii=False) + "\n" for prediction in predictions)
     if output is not None:
         print(f"{len(predictions)} predictions written to {output}")
 
 
-def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) -> None:
-    unsure = said.abstained(prediction)
+def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: DyadModel | None) -> None:
     table = Table("", word("result", language), word("probabilities", language))
     for task in scheme:
         predicted = prediction.labels[task.name]
@@ -87,7 +86,7 @@ def _show(scheme: Scheme, prediction: Prediction, language: str, said: Answers) 
         shown = ", ".join(f"{names[label]} {value:.2f}" for label, value in best)
         mark = f" ({word('abstained', language)})" if task.name in unsure else ""
         table.add_row(task.title(language), (", ".join(names[label] for label in labels) or "–") + mark, shown)
-    for number, dyad in enumerate(said.dyads.dyads(prediction) if said.dyads else ()):
+    for number, dyad in enumerate(dyads.dyads(prediction) if dyads else ()):
         stance = scheme[STANCE].labels[scheme[STANCE].index(dyad.stance)].name(language)
         who = f"{dyad.source or '–'} → {dyad.target or '–'}: {stance}"
         table.add_row("" if number else word("who_whom", language), who, f"{dyad.probability:.2f}")

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from haltung.cli.config import Request, command
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
-from haltung.tracking.read import RunFilter, RunRecord, list_runs
+from haltung.tracking.read import RunRecord, list_runs
 
 KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
 STATUSES = ("running", "finished", "failed", "killed", "pruned")
@@ -56,9 +56,9 @@ def run(request: Request) -> None:
     kind = one_of("kind", options.kind, KINDS) if options.kind else ""
     status = one_of("status", options.status, STATUSES) if options.status else ""
     name = "" if options.name is None else str(options.name)
-    wanted = RunFilter(options.corpus or "", kind, name, status, since)
     # MLflow knows a pruned trial as a killed one.
-    rows = [_row(record) for record in list_runs(store, replace(wanted, status=status.replace("pruned", "killed")))]
+    stored = status.replace("pruned", "killed")
+    rows = [_row(record) for record in list_runs(store, corpus=options.corpus or "", kind=kind, name=name, status=stored, since=since)]
     rows = _sorted([row for row in rows if status in ("", row["status"]) and (options.parts or not row["parent"])], options.sort)
     shown = rows[: options.limit]
     if options.format == "table":
@@ -81,11 +81,7 @@ def _since(text: str, now: datetime) -> datetime:
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    """Return a run as it is listed; ``dev`` and ``test`` are macro-F1 by task.
-
-    Of a run over several seeds they are the mean, of a cross-validation ``test`` is that of the
-    out-of-fold predictions. ``parent`` is the run that it is a part of, or "".
-    """
+    """Return a run as listed: macro-F1 by task, of seeds the mean, of folds as ``test``."""
     corpus = record.tags.get("haltung.corpus", "")
     dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
     return {
@@ -110,10 +106,7 @@ def _macro_f1(metrics: Mapping[str, float], split: str) -> dict[str, float]:
 
 
 def _sorted(rows: Sequence[dict[str, Any]], by: str) -> list[dict[str, Any]]:
-    """Return the rows by a column, or by a task's macro-F1 on dev (``test.TASK``: on test).
-
-    Metrics come largest first, times newest first; runs without the metric come last.
-    """
+    """Return the rows by a column, or by a task's macro-F1 on dev (``test.TASK``: on test)."""
     split, _, task = by.rpartition(".")
     tasks = sorted({name for row in rows for name in (*row["dev"], *row["test"])})
     if by in _SORTED_BY:

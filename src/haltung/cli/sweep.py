@@ -97,13 +97,11 @@ def run(request: Request) -> None:
     name = common.name or f"{recipe.name(composed.corpus.name)}-sweep"
     start = start_values(spaces, composed)
     trials = Trials(Path(options.sweeps) / name, spaces, options.trials, common.seed, options.startup, options.warmup, start)
-    sweep = Sweep(
-        name, trials, options.workers, common.seed, options.final_seeds, common.resume, settings, _FREE, request.command, common.language
-    )
-
+    seeds, language = options.final_seeds, common.language
+    sweep = Sweep(name, trials, options.workers, seeds, common.resume, settings, _FREE, request.command, language)
     console = Console()
     console.print(f"[bold]{name}[/]: {options.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
-    _show(search(sweep, composed, store, print_trial), name, composed, options.final_seeds, common.language, console)
+    _show(search(sweep, composed, store, print_trial), name, composed, seeds, language, console)
 
 
 def print_trial(trial: Trial) -> None:

@@ -102,7 +102,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme
     _announce(plans[:1], console)
     run, folder, evaluation, summary = cross_validate(
-        plans, store, lambda fold, result: console.print(tables.headline(result, scheme, language).rich())
+        plans, store, lambda result: console.print(tables.headline(result, scheme, language).rich())
     )
     tables.show(evaluation, scheme, console, language)
     console.print(tables.seeds(summary, scheme, language).rich())

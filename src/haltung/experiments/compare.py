@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from haltung import tracking
@@ -47,15 +46,11 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
     for title, parts in zip(titles, named, strict=True):
         first, members = parts[0][0], [member for _, part in parts for member in part]
         digests.append((first, {_digest(member, split, corpus) for member in members}))
-        systems.append(
-            System(
-                # With an id if others have the same name.
-                title if titles.count(title) == 1 else f"{title} ({first.id[:8]})",
-                tuple(_predictions(member, split, corpus) for member in members),
-                tuple(member.id for member in members),
-                max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in members),
-            )
-        )
+        # With an id if others have the same name.
+        name = title if titles.count(title) == 1 else f"{title} ({first.id[:8]})"
+        runs = tuple(_predictions(member, split, corpus) for member in members)
+        seen = max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in members)
+        systems.append(System(name, runs, tuple(member.id for member in members), seen))
     _refuse_other_splits(digests, split, corpus)
     return systems
 
@@ -67,8 +62,7 @@ def save(
     """Write the comparison's page, tables and plots to ``folder``, and track them in ``store``.
 
     ``systems`` are those that were compared. Without a folder the files are tracked only, without a
-    store nothing is tracked. Return the page, None if there is neither, and the id of the run, or
-    "".
+    store nothing is tracked. Return the page (None if there is neither) and the run's id, or "".
     """
     if folder is None and store is None:
         return None, ""
@@ -113,8 +107,8 @@ def _track(store: Store, comparison: Comparison, systems: Sequence[System], fold
         )  # fmt: skip
         for name, task in comparison.tasks.items():
             for pair in task.pairs:
-                values = {key: value for key, value in asdict(pair.macro_f1).items() if key in ("value", "low", "high")}
-                run.metrics({name: {f"{pair.first} - {pair.second}": {**values, "p": pair.corrected}}})
+                values = {"value": pair.macro_f1.value, "low": pair.macro_f1.low, "high": pair.macro_f1.high, "p": pair.corrected}
+                run.metrics({name: {f"{pair.first} - {pair.second}": values}})
         run.artifact(folder, "comparison")
     return run.id
 

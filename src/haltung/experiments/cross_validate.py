@@ -22,15 +22,15 @@ from haltung.tracking import Run, Store
 
 
 def cross_validate(
-    plans: Sequence[Plan], store: Store, callback: Callable[[int, EvaluationResult], None]
+    plans: Sequence[Plan], store: Store, callback: Callable[[EvaluationResult], None]
 ) -> tuple[Run, Path, EvaluationResult, Summary]:
     """Train each fold, score it on its held-out part, and join the predictions.
 
     There is a plan for each fold, all of one name; the test splits of their corpora are disjoint,
-    and together they are the whole corpus. ``callback`` gets the number of each fold, from 1 on,
-    and its result on its held-out part. Return the run, the folder of report and predictions, the
-    result over the out-of-fold predictions, and the summary of the folds. Raises ``UserError`` as
-    ``train``, or if two folds hold out the same segment.
+    and together they are the whole corpus. ``callback`` gets the result of each fold on its
+    held-out part. Return the run, the folder of report and predictions, the result over the
+    out-of-fold predictions, and the summary of the folds. Raises ``UserError`` as ``train``, or if
+    two folds hold out the same segment.
     """
     first, name = plans[0], f"{plans[0].name}-folds"
     plans = [replace(plan, name=f"{plan.name}-fold-{fold}") for fold, plan in enumerate(plans, start=1)]
@@ -51,12 +51,12 @@ def cross_validate(
     }
     with tracked(directory, f"{name}-{first.seed}", store, tags, {**first.config, "seed": first.seed}, resume=first.resume) as parent:
         folds = []
-        for number, (plan, segments) in enumerate(zip(plans, held_out, strict=True), start=1):
+        for plan, segments in zip(plans, held_out, strict=True):
             trained = train(plan, store, parent)
             model = TrainedModel(plan.title, trained.bundle, tracking.find(store, trained.run))
             folder = trained.bundle.parent / "test"
             folds.append(evaluate_model(model, segments, plan.corpus, "test", folder, plan.command, plan.language))
-            callback(number, folds[-1].result)
+            callback(folds[-1].result)
         scored = joined([fold.scored for fold in folds])
         result = classification.with_intervals(classification.evaluate(scored), scored)
         summary = over_folds([fold.result for fold in folds])

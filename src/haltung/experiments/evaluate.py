@@ -26,7 +26,7 @@ from haltung.evaluation.statistics.bootstrap import wilson
 from haltung.events.dyads import thresholds
 from haltung.experiments.dyads import end_to_end
 from haltung.files import shipped
-from haltung.labels import Scheme, Task
+from haltung.labels import STANCE, Scheme, Task
 from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
@@ -40,9 +40,6 @@ _COINCIDENCES = 0.01
 
 # How many mistakes of each task are listed.
 _LISTED = 300
-
-# The task of the primer.
-_STANCE = "stance"
 
 
 @dataclass(frozen=True)
@@ -118,10 +115,8 @@ def evaluate(
     (``tracking.group``), gets mean, deviation and interval. ``folder`` gets a folder
     ``MODEL-CORPUS-SPLIT`` for each report; with ``errors``, reports have an error analysis, which
     takes about as long again. ``allow_seen`` scores a model even on segments of another corpus that
-    it has learned from.
-
-    Raises ``UserError`` if the split is unknown, empty, of another scheme, or not that of the
-    training, or a model has learned from more than one in a hundred of its segments.
+    it has learned from. Raises ``UserError`` if the split is unknown, empty, of another scheme or
+    not that of the training, or a model has learned from over one in a hundred of its segments.
     """
     one_of("split", split, ("dev", "test"))
     if own_corpus:
@@ -169,7 +164,7 @@ def evaluate_model(
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
         | ({"run": record.id} if record else {})
         | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
-        | ({"primer": primer.sentence(corpus.scheme[_STANCE], language)} if primer else {})
+        | ({"primer": primer.sentence(corpus.scheme[STANCE], language)} if primer else {})
     )
     calibration = calibration_of(model, scored)
     analysis = None
@@ -207,20 +202,14 @@ def analyse_errors(
 
     ``scored`` holds the model's predictions and the gold of these segments, in the same order.
     ``explain`` mistakes, over all tasks, get word attributions (0 needs no captum); ``draws`` are
-    those of each bootstrap.
-
-    Raises ``UserError`` if captum or cleanlab is not installed, or no segment is labelled.
+    those of each bootstrap. Raises ``UserError`` if captum or cleanlab is not installed, or no
+    segment is labelled.
     """
     mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
-    return ErrorAnalysis(
-        scored.corpus,
-        scored.split,
-        slices(scored, segments, draws=draws),
-        name_sensitivity(scored, segments, model.predict, draws, in_articles=model.reads_articles),
-        mistakes,
-        sum(bool(mistake.words) for mistake in mistakes.mistakes),
-        gap,
-    )
+    by_slice = slices(scored, segments, draws=draws)
+    names = name_sensitivity(scored, segments, model.predict, draws, in_articles=model.reads_articles)
+    explained = sum(bool(mistake.words) for mistake in mistakes.mistakes)
+    return ErrorAnalysis(scored.corpus, scored.split, by_slice, names, mistakes, explained, gap)
 
 
 def primer_of(model: Predictor) -> PrimerResult | None:
@@ -228,12 +217,12 @@ def primer_of(model: Predictor) -> PrimerResult | None:
     lines = (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     gold = [row["stance"] for row in rows]
-    task = next((task for task in model.scheme if task.name == _STANCE), None)
+    task = next((task for task in model.scheme if task.name == STANCE), None)
     if task is None or task.kind != "single" or set(task.ids) != set(gold):
         return None
     predictions = model.predict([Segment(row["id"], row["text"]) for row in rows])
     total = Counter(gold)
-    right = Counter(label for label, prediction in zip(gold, predictions, strict=True) if prediction.labels[_STANCE] == label)
+    right = Counter(label for label, prediction in zip(gold, predictions, strict=True) if prediction.labels[STANCE] == label)
     return PrimerResult({stance: right[stance] for stance in task.ids}, {stance: total[stance] for stance in task.ids})
 
 

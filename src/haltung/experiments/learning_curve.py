@@ -59,9 +59,8 @@ def learning_curve(
             scheme[task].title(first.language): [(one.segments, one.macro_f1[task].mean, one.macro_f1[task].deviation) for one in points]
             for task in done.tasks
         }
-        plot = style.save(
-            training_plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language), directory / "learning_curve.png"
-        )
+        figure = training_plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language)
+        plot = style.save(figure, directory / "learning_curve.png")
         parent.artifact(plot, "curve")
         parent.text(json.dumps([asdict(point) for point in points], indent=2) + "\n", "curve/points.json")
     return parent, plot, points

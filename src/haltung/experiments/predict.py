@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,16 @@ from haltung.records import Prediction, Segment, in_context
 from haltung.tracking import Store
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What is said of predictions beside their labels.
+def answer(prediction: Prediction, thresholds: Mapping[str, float | None], dyads: DyadModel | None) -> dict[str, Any]:
+    """Return a prediction as plain data, with all that is said of it.
 
     ``thresholds`` has the probability below which each task abstains, None where dev never gave the
     precision; ``dyads`` chooses who is towards whom, None for a model that does not say.
     """
-
-    thresholds: Mapping[str, float | None]
-    dyads: DyadModel | None
-
-    def abstained(self, prediction: Prediction) -> Mapping[str, bool]:
-        """Return the tasks that a prediction is too unsure of, ``{"stance": True}``."""
-        return abstained(prediction, self.thresholds)
-
-    def row(self, prediction: Prediction) -> dict[str, Any]:
-        """Return a prediction as plain data, with all that is said of it."""
-        row = prediction.to_dict()
-        if self.dyads is not None:
-            row["dyads"] = [dyad.to_dict() for dyad in self.dyads.dyads(prediction)]
-        return row | ({"abstained": self.abstained(prediction)} if self.thresholds else {})
+    row = prediction.to_dict()
+    if dyads is not None:
+        row["dyads"] = [dyad.to_dict() for dyad in dyads.dyads(prediction)]
+    return row | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
 
 
 def read_texts(path: Path) -> list[Segment]:

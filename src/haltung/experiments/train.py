@@ -108,10 +108,8 @@ class SeedsOutcome:
 
 
 def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcome:
-    """Train, evaluate on dev, and track.
-
-    Raises ``UserError`` if corpus, recipe or encoder do not allow it, the store can't be reached,
-    or a training to be resumed is still running.
+    """Train, evaluate on dev, and track. Raises ``UserError`` if corpus, recipe or encoder do not
+    allow it, the store can't be reached, or a training to be resumed is still running.
     """
     from filelock import FileLock, Timeout
 
@@ -154,11 +152,10 @@ def save(
 ) -> TrainingOutcome:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report on dev, and track both.
 
-    The thresholds of dyads are tuned on dev too, where the model finds any.
-    ``learned`` is what the model was trained on, ``dev_split`` the whole dev split, for which
-    ``predictions`` may be known already. ``directory`` gets ``bundle`` and ``dev``, the bundle's
-    provenance holds ``provenance`` beside run, corpus and command; ``cost`` is what the training
-    took.
+    The thresholds of dyads are tuned on dev too, where the model finds any. ``learned`` is what the
+    model was trained on, ``dev_split`` the whole dev split, for which ``predictions`` may be known
+    already. ``directory`` gets ``bundle`` and ``dev``, the bundle's provenance holds ``provenance``
+    beside run, corpus and command; ``cost`` is what the training took.
     """
     manifest = corpus.manifest
     # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.

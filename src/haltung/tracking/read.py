@@ -34,10 +34,7 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as it stands in the store.
-
-    ``started`` is an ISO time in UTC; ``parent`` is the id of the run that it is a part of, or "".
-    """
+    """A run in the store; ``started`` is an ISO time in UTC, ``parent`` its parent's id, or ""."""
 
     id: str
     name: str
@@ -61,29 +58,6 @@ class RunRecord:
 
         loaded = yaml.safe_load(artifact(self, CONFIG).read_text(encoding="utf-8"))
         return dict(loaded or {})
-
-
-@dataclass(frozen=True)
-class RunFilter:
-    """Which runs to list; None and "" let all through.
-
-    ``name`` is a part of a run's name, ``since`` a time with its zone.
-    """
-
-    corpus: str = ""
-    kind: str = ""
-    name: str = ""
-    status: str = ""
-    since: datetime | None = None
-
-    def query(self) -> str:
-        """Return the filter in MLflow's language."""
-        parts = [f"tags.`haltung.{key}` = {_quoted(value)}" for key, value in (("corpus", self.corpus), ("kind", self.kind)) if value]
-        parts += [f"attributes.status = '{self.status.upper()}'"] if self.status else []
-        parts += [f"attributes.start_time >= {round(self.since.timestamp() * 1000)}"] if self.since else []
-        # In MLflow's LIKE, % and _ can't be escaped; `list_runs` removes what it matches too much.
-        parts += [f"attributes.run_name LIKE {_quoted(f'%{self.name}%')}"] if self.name else []
-        return " and ".join(parts)
 
 
 def find(store: Store, run: str) -> RunRecord:
@@ -112,11 +86,21 @@ def newest(store: Store) -> RunRecord:
     return _record(connection, runs[0])
 
 
-def list_runs(store: Store, wanted: RunFilter) -> list[RunRecord]:
-    """Return the runs that pass the filter, newest first; the store itself filters."""
+def list_runs(
+    store: Store, *, corpus: str = "", kind: str = "", name: str = "", status: str = "", since: datetime | None = None
+) -> list[RunRecord]:
+    """Return the runs that pass these filters, newest first; None and "" let all through.
+
+    ``name`` is a part of a run's name, ``since`` a time with its zone. The store itself filters.
+    """
+    parts = [f"tags.`haltung.{key}` = {_quoted(value)}" for key, value in (("corpus", corpus), ("kind", kind)) if value]
+    parts += [f"attributes.status = '{status.upper()}'"] if status else []
+    parts += [f"attributes.start_time >= {round(since.timestamp() * 1000)}"] if since else []
+    # In MLflow's LIKE, % and _ can't be escaped; what it matches too much is removed below.
+    parts += [f"attributes.run_name LIKE {_quoted(f'%{name}%')}"] if name else []
     connection = open_store(store, create=False)
     with mlflow_errors(store):
-        return [_record(connection, run) for run in _search(connection, wanted.query()) if wanted.name in run.info.run_name]
+        return [_record(connection, run) for run in _search(connection, " and ".join(parts)) if name in run.info.run_name]
 
 
 def children(parent: RunRecord) -> list[RunRecord]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import platform
 import re
@@ -40,10 +39,7 @@ class Pruned(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """A run to write to, made by ``run`` or, for one that has ended, by ``attach``.
-
-    ``fresh``: it has just begun, so the store has no points of it yet.
-    """
+    """A run to write to; ``fresh``: it has just begun, so the store has no points of it yet."""
 
     id: str
     name: str
@@ -79,17 +75,13 @@ class Run:
         self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Log metrics; ``{"test": {"stance": 0.5}}`` becomes ``test/stance``.
-
-        Raises ``UserError`` if a value is no number.
-        """
+        """Log ``{"test": {"stance": 0.5}}`` as ``test/stance``; ``UserError`` for no number."""
         self._log_metrics([(key, value, step or 0) for key, value in flat(values, "/")])
 
     def history(self, points: Iterable[Mapping[str, float]]) -> None:
         """Log points of the learning curve: ``{"epoch": 1.0, "step": 145, "loss": 0.7}``.
 
-        A point that the run has is not logged twice, so a resumed training may pass its whole
-        history.
+        No point is logged twice, so a resumed training may pass its whole history.
         """
         rows = [(key, float(value), int(point["step"])) for point in points for key, value in point.items() if key != "step"]
         new = [(key, value, step) for key, value, step in rows if (step, value) not in self._curve(_allowed(key))]
@@ -164,9 +156,8 @@ def run(
 
     It ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``). A process that is killed
     outright leaves its run RUNNING. A resumed run keeps its name. ``tags`` are to find the run by:
-    ``haltung.kind``, digests, and those of ``provenance``.
-
-    Raises ``UserError`` if the store can't be opened, or there is no run to resume.
+    ``haltung.kind``, digests, and those of ``provenance``. Raises ``UserError`` if the store can't
+    be opened, or there is no run to resume.
     """
     connection = open_store(store)
     opened = _resumed(connection, resume) if resume else _begun(connection, name, parent)
@@ -264,18 +255,11 @@ def _allowed(key: str) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return json.dumps(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def provenance(command: Sequence[str]) -> dict[str, str]:
-    """Return the tags with a run's provenance; what is unknown is absent.
-
-    ``command`` holds the words of the command line, as in ``["train", "corpus=diplomacy"]``.
-    """
+    """Return as tags what is known of a provenance; ``command`` as in ``["train", "seed=1"]``."""
     versions = {"haltung": __version__, "python": platform.python_version()}
     # The packages that a run's metrics depend on.
     for name in ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft"):

@@ -38,10 +38,10 @@ class SweepResult:
     best: Trial
     importance: Mapping[str, float]
     start: Trial | None
-    gain: Gain | None
-    no_gain: str
-    final: Summary | None
-    outcomes: tuple[TrainingOutcome, ...]
+    gain: Gain | None = None
+    no_gain: str = ""
+    final: Summary | None = None
+    outcomes: tuple[TrainingOutcome, ...] = ()
 
 
 def start_of(trials: Sequence[Trial], start: Mapping[str, Value]) -> Trial | None:
@@ -70,20 +70,18 @@ def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start:
     return gain(counts.sums, [_counts(trial, select, store).sums for trial in others], counts.macro_f1, pruned)
 
 
-def log_results(
-    run: Run, folder: Path, name: str, language: str, trials: Sequence[Trial], best: Trial, importance: Mapping[str, float],
-    start: Trial | None, gained: Gain | None,
-) -> None:  # fmt: skip
+def log_results(run: Run, folder: Path, name: str, language: str, result: SweepResult) -> None:
     """Write plots and ``trials.json`` into the sweep's folder, and track them with its metrics."""
+    trials, best, start, gained = result.trials, result.best, result.start, result.gain
     before = None if start is None else start.score
     scores = {state: [(one.number, one.score) for one in trials if one.state == state and one.score is not None] for state in STATES}
     figures = {"history": training_plots.sweep_history(scores["finished"], scores["pruned"], name, language, before)}
-    if importance:
-        figures["importance"] = training_plots.importance(importance, name, language)
+    if result.importance:
+        figures["importance"] = training_plots.importance(result.importance, name, language)
     for title, figure in figures.items():
         run.artifact(style.save(figure, folder / f"{title}.png"), "sweep")
     content = {
-        "best": asdict(best), "start": start and start.number, "gain": gained and asdict(gained), "importance": dict(importance),
+        "best": asdict(best), "start": start and start.number, "gain": gained and asdict(gained), "importance": dict(result.importance),
         "trials": [asdict(trial) for trial in trials],
     }  # fmt: skip
     (folder / "trials.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -18,7 +18,6 @@ from optuna.trial import TrialState
 from haltung import tracking
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import summary
-from haltung.evaluation.statistics.significance import Gain
 from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.results import SweepResult, gain_over_start, log_results, start_of
 from haltung.experiments.sweep.spaces import PlanFactory
@@ -32,15 +31,14 @@ from haltung.tracking.store import environment
 class Sweep:
     """What is searched, and how.
 
-    ``trials`` holds the database, the spaces and the number of trials. ``seed`` is that of every
-    trial's training. The best recipe is trained with ``final_seeds`` at the end. ``config`` is
-    tracked, and has to be the same in a resumed sweep, except for the keys in ``free``.
+    ``trials`` holds the database, the spaces and the number of trials; every trial is trained with
+    its seed, and the best recipe with ``final_seeds`` at the end. ``config`` is tracked, and has to
+    be the same in a resumed sweep, except for the keys in ``free``.
     """
 
     name: str
     trials: Trials
     workers: int
-    seed: int
     final_seeds: tuple[int, ...]
     resume: bool
     config: Mapping[str, Any]
@@ -75,7 +73,7 @@ def _search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable
     state = read_state(folder)
     if state and not sweep.resume:
         raise UserError(f"there is a sweep '{sweep.name}' in {folder}; resume=true goes on with it, name=NAME begins another one")
-    initial = factory.plan({}, sweep.name, sweep.seed)
+    initial = factory.plan({}, sweep.name, sweep.trials.seed)
     corpus = initial.corpus
     if state:
         _refuse_other_config(sweep, state["config"])
@@ -97,22 +95,21 @@ def _search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable
         if not finished:
             raise UserError(f"no trial of the sweep '{sweep.name}' has finished{_last_reason(trials)}; search another space")
         best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
-        importance = importances(study, sweep.trials.seed)
-        start = start_of(trials, sweep.trials.start)
-        gain: Gain | None = None
-        no_gain = ""
+        importance, start = importances(study, sweep.trials.seed), start_of(trials, sweep.trials.start)
+        result = SweepResult(parent.id, parent.where, tuple(trials), best, importance, start)
         try:
             gain = gain_over_start(trials, sweep.trials.spaces, sweep.trials.start, initial.training.select, store)
+            result = replace(result, gain=gain)
         except UserError as error:
-            no_gain = str(error)
-        log_results(parent, folder, sweep.name, sweep.language, trials, best, importance, start, gain)
+            result = replace(result, no_gain=str(error))
+        log_results(parent, folder, sweep.name, sweep.language, result)
         plans = [factory.plan(best.values, f"{sweep.name}-best", seed, sweep.resume) for seed in sweep.final_seeds]
-        several = len(plans) > 1
-        outcomes = train_seeds(plans, store, parent=parent).outcomes if several else tuple(train(plan, store, parent) for plan in plans)
-        final = summary([outcome.evaluation for outcome in outcomes]) if outcomes else None
-        if final is not None:
-            parent.metrics({"dev": final.metrics()})
-    return SweepResult(parent.id, parent.where, tuple(trials), best, importance, start, gain, no_gain, final, outcomes)
+        if not plans:
+            return result
+        outcomes = train_seeds(plans, store, parent=parent).outcomes if len(plans) > 1 else (train(plans[0], store, parent),)
+        final = summary([outcome.evaluation for outcome in outcomes])
+        parent.metrics({"dev": final.metrics()})
+        return replace(result, final=final, outcomes=outcomes)
 
 
 def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: int, callback: Callable[[Trial], None]) -> None:
@@ -162,7 +159,7 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
             raise tracking.Pruned(f"after epoch {epoch} its best dev score was below the median of the trials before")
 
     try:
-        plan = replace(factory.plan(begun.params, sweep.trial_name(begun.number), sweep.seed), folder=sweep.trials.folder)
+        plan = replace(factory.plan(begun.params, sweep.trial_name(begun.number), sweep.trials.seed), folder=sweep.trials.folder)
         run, result = train_trial(plan, store, parent, {"haltung.trial": begun.number}, report)
     except tracking.Pruned:
         study.tell(begun, state=TrialState.PRUNED)
