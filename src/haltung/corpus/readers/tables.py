@@ -61,7 +61,7 @@ class Jsonl(_Table):
     max_line_bytes: int = MAX_LINE_BYTES
 
     def _rows(self, path: Path) -> Iterator[SourceRow]:
-        return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes, has_encoding=True)
+        return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Csv(_Table):
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         # A shell passes \t as two characters.
         separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
-        limit, encoding = self.max_line_bytes, self.encoding
-        rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=encoding, max_line_bytes=limit, has_encoding=True)
+        limit = self.max_line_bytes
+        rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=self.encoding, max_line_bytes=limit)
         names = list(self.names) if self.names else None
         for number, cells in rows:
             where = f"{path}, line {number}"
