@@ -80,7 +80,10 @@ class Fields:
         if isinstance(value, datetime.date):
             return value.isoformat()
         text = self.text("date").strip()
-        return iso_date(text) if text else ""
+        try:
+            return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
+        except ValueError:
+            raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""
@@ -91,14 +94,30 @@ class Fields:
         return SPLITS[found.lower()]
 
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
-        """Return the row's dyads."""
+        """Return the dyads of a list of ``{"source", "target", "stance"}``, none for None and ""."""
         value = self.get("dyads")
         if self.list_separator and isinstance(value, str) and value.strip():
             try:
                 value = json.loads(value)
             except json.JSONDecodeError as error:
                 raise Fault("wrong_type", f"'dyads' is no JSON list ({error.msg}, column {error.colno} of the cell)") from None
-        return dyads_of(value, scheme)
+        if value is None or value == "":
+            return ()
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise Fault("wrong_type", f"'dyads' is {kind(value)}; expected a list of source, target and stance")
+        made = []
+        for entry in value:
+            if not isinstance(entry, Mapping) or set(entry) != {"source", "target", "stance"}:
+                found = listed(str(key) for key in entry) if isinstance(entry, Mapping) else kind(entry)
+                raise Fault("wrong_type", f"a dyad has source, target and stance; found {found}")
+            for key in ("source", "target", "stance"):
+                if not isinstance(entry[key], str):
+                    raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" if there is none)')
+                sound(entry[key], f"dyads.{key}")
+            if "stance" not in scheme.names:
+                raise Fault("unknown_label", f"a dyad needs a task 'stance'; the scheme {scheme.name} has {listed(scheme.names)}")
+            made.append(Dyad(entry["source"], entry["target"], known(scheme["stance"], entry["stance"])))
+        return tuple(made)
 
     def segment(self, scheme: Scheme, where: str, made_id: str, split: str = "", labels: Mapping[str, Answer] | None = None) -> Segment:
         """Return the row as a segment.
@@ -157,38 +176,6 @@ def known(task: Task, label: str) -> str:
     except UserError as error:
         raise Fault("unknown_label", str(error)) from None
     return label
-
-
-def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
-    """Return the dyads of a list of ``{"source", "target", "stance"}``, none for None and "".
-
-    Raises ``Fault`` if it is no such list, or a stance is not in the scheme's task ``stance``.
-    """
-    if value is None or value == "":
-        return ()
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise Fault("wrong_type", f"'dyads' is {kind(value)}; expected a list of source, target and stance")
-    made = []
-    for entry in value:
-        if not isinstance(entry, Mapping) or set(entry) != {"source", "target", "stance"}:
-            found = listed(str(key) for key in entry) if isinstance(entry, Mapping) else kind(entry)
-            raise Fault("wrong_type", f"a dyad has source, target and stance; found {found}")
-        for key in ("source", "target", "stance"):
-            if not isinstance(entry[key], str):
-                raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" if there is none)')
-            sound(entry[key], f"dyads.{key}")
-        if "stance" not in scheme.names:
-            raise Fault("unknown_label", f"a dyad needs a task 'stance'; the scheme {scheme.name} has {listed(scheme.names)}")
-        made.append(Dyad(entry["source"], entry["target"], known(scheme["stance"], entry["stance"])))
-    return tuple(made)
-
-
-def iso_date(text: str) -> str:
-    """Return the day of an ISO date or time as ``2024-05-31``; raise a ``Fault`` for others."""
-    try:
-        return datetime.datetime.fromisoformat(text).date().isoformat()
-    except ValueError:
-        raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31") from None
 
 
 def sound(text: str, column: str) -> str:
