@@ -60,7 +60,6 @@ class Item:
     entry: Entry
     place: bool = False
     head: str = ""
-    former: bool = False
     bound: bool = False
 
 
