@@ -44,21 +44,15 @@ class Crosswalk:
 
     rules: Mapping[str, tuple[Rule, ...]]
 
-    def event(self, stance: str, text: str) -> Plover:
-        """Return the event for a stance in a sentence.
-
-        Raises ``UserError`` if the crosswalk does not have the stance.
-        """
-        if stance not in self.rules:
-            raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, self.rules)}; it has {listed(self.rules)}")
-        plain = unicodedata.normalize("NFC", text.replace("\u00ad", "")).lower()
-        return next(rule.plover for rule in self.rules[stance] if rule.words is None or rule.words.search(plain))
-
 
 @lru_cache(maxsize=4096)
 def event(stance: str, text: str) -> Plover:
-    """Return the event by the shipped crosswalk (see ``Crosswalk.event``)."""
-    return load().event(stance, text)
+    """Return the event for a stance in a sentence; ``UserError`` if the crosswalk lacks it."""
+    rules = load().rules
+    if stance not in rules:
+        raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, rules)}; it has {listed(rules)}")
+    plain = unicodedata.normalize("NFC", text.replace("\u00ad", "")).lower()
+    return next(rule.plover for rule in rules[stance] if rule.words is None or rule.words.search(plain))
 
 
 @cache
