@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,17 +68,15 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
     return Network(tuple(events), actors, {step: layout(actors[:step], pairs) for step in steps})
 
 
-def layout(actors: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> tuple[Point, ...]:
+def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[Point, ...]:
     """Return each actor's position, near those it has events with (Kamada and Kawai, 1989)."""
     import networkx as nx
 
-    graph = nx.Graph()
-    graph.add_nodes_from(actors)
-    for (source, target), count in pairs.items():
-        if source in graph and target in graph:
-            graph.add_edge(source, target, weight=count + (graph.edges[source, target]["weight"] if graph.has_edge(source, target) else 0))
     if len(actors) < 3:
         return tuple((2.0 * number - 1.0, 0.0) if len(actors) > 1 else (0.0, 0.0) for number in range(len(actors)))
+    graph = nx.Graph()
+    graph.add_nodes_from(actors)
+    graph.add_edges_from(pair for pair in pairs if set(pair) <= set(actors))
     # Actors without a path between them are a little farther apart than any two with one.
     hops = dict(nx.all_pairs_shortest_path_length(graph))
     far = max(length for row in hops.values() for length in row.values()) + 1
