@@ -147,9 +147,8 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
 def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
     # A segment that is not labelled has the stance of its dyads.
     true = [str(one.labels.get(STANCE) or next((dyad.stance for dyad in one.dyads), NEUTRAL)) for one in segments]
-    predictions = (
-        predictor.predict(segments, progress=True, stances=true) if reads_actors(predictor) else predictor.predict(segments, progress=True)
-    )
+    told = {"stances": true} if reads_actors(predictor) else {}
+    predictions = predictor.predict(segments, progress=True, **told)
     return [
         replace(
             one, labels={**one.labels, STANCE: stance},
@@ -160,18 +159,13 @@ def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> lis
 
 
 def _among(actors: Sequence[ActorAnswer], codes: Collection[str]) -> tuple[ActorAnswer, ...]:
-    sources, targets = (
-        [{role: value for role, value in getattr(one, side).items() if code_in(one, role) in codes} for one in actors]
-        for side in ("source", "target")
-    )
-    return tuple(
-        replace(one, source=source, target=target) for one, source, target in zip(actors, _shares(sources), _shares(targets), strict=True)
-    )
+    def shares(side: str) -> list[dict[str, float]]:
+        known = [{role: value for role, value in getattr(one, side).items() if code_in(one, role) in codes} for one in actors]
+        total = sum(sum(one.values()) for one in known) or 1.0
+        return [{role: value / total for role, value in one.items()} for one in known]
 
-
-def _shares(values: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-    total = sum(sum(one.values()) for one in values) or 1.0
-    return [{role: value / total for role, value in one.items()} for one in values]
+    rows = zip(actors, shares("source"), shares("target"), strict=True)
+    return tuple(replace(one, source=source, target=target) for one, source, target in rows)
 
 
 def _aim(gold: Sequence[Collection[Dyad]], questions: Sequence[Question], thresholds: Thresholds) -> float:
