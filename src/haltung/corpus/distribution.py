@@ -18,7 +18,8 @@ from haltung.records import Segment
 # Shorter articles have no room for several stances.
 LONG_ARTICLE = 8
 
-_WORD = re.compile(r"\w+(?:[-’']\w+)*")
+# Words with their hyphens and apostrophes.
+WORD = re.compile(r"\w+(?:[-’']\w+)*")
 _QUOTATION = re.compile(r'[„“”«»"]')
 _SAID = re.compile(r"\bsagt(?:e|en)?\b")
 
@@ -95,7 +96,7 @@ def _spread_of_stances(corpus: Sequence[Sequence[Segment]]) -> float:
 
 
 def _lengths(corpus: Sequence[Sequence[Segment]]) -> list[int]:
-    return [len(_WORD.findall(segment.text)) for segment in _flat(corpus)]
+    return [len(WORD.findall(segment.text)) for segment in _flat(corpus)]
 
 
 def _in_a_noun(corpus: Sequence[Sequence[Segment]]) -> float:

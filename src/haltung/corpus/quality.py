@@ -28,9 +28,6 @@ INSTALL_HUNSPELL = "on Debian and Ubuntu apt-get install hunspell hunspell-de-de
 # Both measures of variety fall with the length of a text, so they are averaged over blocks.
 BLOCK_WORDS, BLOCK_BYTES = 1_000, 100_000
 
-# Words with their hyphens and apostrophes.
-_WORD = re.compile(r"\w+(?:[-’']\w+)*")
-
 # What never occurs in a well-set German text, with the correct form.
 _NEVER = (
     (re.compile(r'["”]'), "a straight or English quotation mark; German has „…“"),
@@ -138,7 +135,7 @@ def inspect(
     ``DE``); ``spells`` says whether that is checked. Raises ``UserError`` if a task or label of the
     limits is not in the scheme, or spelling can't be checked.
     """
-    words = [_WORD.findall(segment.text) for segment in segments]
+    words = [distribution.WORD.findall(segment.text) for segment in segments]
     if limits.jaccard is not None:
         yield _similar(segments, limits.jaccard)
     if limits.sequence is not None:
@@ -167,7 +164,7 @@ def inspect(
 def variety(segments: Iterable[Segment]) -> Variety:
     """Return the two measures over the texts in their order."""
     texts = [segment.text for segment in segments]
-    words = [word.lower() for text in texts for word in _WORD.findall(text)]
+    words = [word.lower() for text in texts for word in distribution.WORD.findall(text)]
     raw = "\n".join(texts).encode("utf-8", "surrogatepass")
     types = [len(set(block)) / len(block) for block in _blocks(words, BLOCK_WORDS)]
     sizes = [len(zlib.compress(block, 9)) / len(block) for block in _blocks(raw, BLOCK_BYTES)]

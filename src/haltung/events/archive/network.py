@@ -76,7 +76,7 @@ def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[P
         return tuple((2.0 * number - 1.0, 0.0) if len(actors) > 1 else (0.0, 0.0) for number in range(len(actors)))
     graph = nx.Graph()
     graph.add_nodes_from(actors)
-    graph.add_edges_from(pair for pair in pairs if set(pair) <= set(actors))
+    graph.add_edges_from(pair for pair in pairs if all(code in graph for code in pair))
     # Actors without a path between them are a little farther apart than any two with one.
     hops = dict(nx.all_pairs_shortest_path_length(graph))
     far = max(length for row in hops.values() for length in row.values()) + 1
