@@ -1,6 +1,4 @@
-"""How stances are distributed over articles and sentences: shares that a written corpus should have
-in common with real news.
-"""
+"""Shares of stances in articles and sentences that a written corpus should share with news."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Whether a corpus reads like real news: repetition, variety, typography, spelling, labels, and how
-stances are distributed over its articles.
-"""
+"""Whether a corpus reads like real news: repetition, variety, typography, spelling, labels."""
 
 from __future__ import annotations
 
@@ -47,9 +45,7 @@ _Block = TypeVar("_Block", list[str], bytes)
 
 @dataclass(frozen=True)
 class Band:
-    """The lowest and the highest value that are allowed (null: any), and those of ``real`` news by
-    corpus, for comparison.
-    """
+    """The lowest and highest value allowed (null: any), and those of ``real`` news by corpus."""
 
     low: float | None = None
     high: float | None = None

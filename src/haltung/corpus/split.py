@@ -31,10 +31,7 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """The splits of the source.
-
-    Without a dev, ``dev`` (a share of train or a number of segments) is cut from it, stratified.
-    """
+    """The splits of the source; a missing dev is cut from train by share or number, stratified."""
 
     dev: int | float = 0.1
     seed: int = 42

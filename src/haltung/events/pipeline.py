@@ -63,8 +63,7 @@ class PreparedArticle:
 def load_predictor(folder: Path) -> Predictor:
     """Load a bundle, trained or exported, that has the stances which events are made of.
 
-    Raises:
-        UserError: it is no bundle, is broken, or has no stance or one that is not in the crosswalk.
+    Raises ``UserError`` if it is none, is broken, or lacks stances or has one that is no event.
     """
     predictor = bundle.load(folder, graph=True)
     scheme = predictor.scheme
@@ -92,10 +91,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
 
 
 def segments_of(article: Article) -> ArticleSegments:
-    """Cut an article into segments as the models were trained with them.
-
-    Raises ``UserError`` if SoMaJo is not installed.
-    """
+    """Cut an article into segments as in training; ``UserError`` if SoMaJo is not installed."""
     offset = article.body
     cleaned = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
     segments = [

@@ -57,10 +57,7 @@ class Standoff:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``): annotations and texts.
-
-        Of a folder of speeches these are the ones that are annotated.
-        """
+        """Return the files that are read: annotations and texts, of speeches the annotated ones."""
         annotations = existing(self.annotations)
         folder = Path(self.texts).expanduser()
         if self.kind == "bundestag" and folder.is_dir():
@@ -174,9 +171,7 @@ def _speech_files(folder: Path, annotations: Path, max_line_bytes: int) -> tuple
 
 
 def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
-    """Return the row of each annotated speech by its id; broken annotations are left to the
-    reading.
-    """
+    """Return the row of each annotated speech by its id, without those that are broken."""
     rows = {}
     for row in json_rows(annotations, max_line_bytes=max_line_bytes):
         speech, number = row.data.get("speech"), row.data.get("row")
@@ -187,9 +182,7 @@ def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
 
 @contextmanager
 def _unbroken(row: SourceRow) -> Iterator[Fields]:
-    """Give the row's fields; a fault ends the reading, as leaving out a text would shift all later
-    rows.
-    """
+    """Give the row's fields; a fault ends the reading: without a text all later rows shift."""
     try:
         yield Fields(row.fields(), {})
     except Fault as fault:

@@ -50,10 +50,7 @@ def months(dates: Iterable[str]) -> list[str]:
 
 
 def network(events: Sequence[Event], fewest: int = 1) -> Network:
-    """Return the network of these events, each of which has a source and a target.
-
-    Raises ``UserError`` if no pair has ``fewest`` events.
-    """
+    """Return the network of events with both sides; ``UserError`` if no pair has ``fewest``."""
     pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
     if not pairs:
         within_one = f"each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"

@@ -51,10 +51,7 @@ def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> 
 
 
 def read(folder: Path) -> Thresholds:
-    """Read the thresholds of a bundle; the defaults where there is no file.
-
-    Raises ``UserError`` if the file holds no thresholds.
-    """
+    """Read a bundle's thresholds, the defaults without a file; ``UserError`` if it holds none."""
     try:
         return Thresholds(**json.loads(path(folder).read_text(encoding="utf-8"))["thresholds"])
     except FileNotFoundError:

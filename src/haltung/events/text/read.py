@@ -268,10 +268,8 @@ def decode(raw: bytes) -> Decoded:
 
     Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
     (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
-    pasted together from both. Mojibake ("fÃ¼r") is undone.
-
-    Raises:
-        NoTextError: the bytes are empty, binary, or mostly in another encoding.
+    pasted together from both. Mojibake ("fÃ¼r") is undone. Raises ``NoTextError`` if the bytes are
+    empty, binary, or mostly in another encoding.
     """
     text, notes = _decoded(raw)
     if not text.strip():
