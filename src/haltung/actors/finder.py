@@ -108,7 +108,7 @@ class _Memory:
         self.states.update(state for item in items if (state := _one_state(item)))
 
     def meet(self, items: list[Item], resolved: Mapping[int, str], text: str) -> None:
-        """Learn persons introduced by an office or party: "Schieder (SPÖ)"; codes are by start."""
+        """Learn persons that offices or parties introduce: "Schieder (SPÖ)"; codes are by start."""
         for item in items:
             code = resolved.get(item.start)
             if not code:

@@ -150,7 +150,7 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
 
 
 def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> Separated:
-    """Drop from train the articles and texts of dev or test, and from dev those of test."""
+    """Drop from train the articles and (near) copies of dev or test, from dev those of test."""
     dropped: list[Dropped] = []
     later: list[tuple[str, Segment]] = []
     left: dict[str, tuple[Segment, ...]] = {}

@@ -1,4 +1,4 @@
-"""Whether a corpus reads like real news: repetition, variety, typography, spelling, labels."""
+"""Whether a corpus is like real news: repetition, variety, typography, spelling and labels."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """The splits of the source; a missing dev is cut from train by share or number, stratified."""
+    """The source's splits; if dev is missing, ``dev`` (share or number) of train, stratified."""
 
     dev: int | float = 0.1
     seed: int = 42

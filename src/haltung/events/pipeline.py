@@ -63,7 +63,7 @@ class PreparedArticle:
 def load_predictor(folder: Path) -> Predictor:
     """Load a bundle, trained or exported, that has the stances which events are made of.
 
-    Raises ``UserError`` if it is none, is broken, or lacks stances or has one that is no event.
+    Raises ``UserError`` if it is no bundle or broken, or its stances are not in the crosswalk.
     """
     predictor = bundle.load(folder, graph=True)
     scheme = predictor.scheme

@@ -74,7 +74,7 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
     contain ASCII; else it is UTF-8. Raises ``UserError`` if the file cannot be read, has another
     encoding, or a line is too long.
     """
-    has_encoding, encoding = encoding is not None, _checked("utf-8" if encoding is None else encoding)
+    codec = _checked("utf-8" if encoding is None else encoding)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             # One byte more than allowed: an endless line is refused without reading it to its end.
@@ -83,11 +83,11 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
                 if len(raw) > max_line_bytes:
                     found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
                     raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
-                line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and encoding == "utf-8" else raw
+                line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and codec == "utf-8" else raw
                 try:
-                    text = line.decode(encoding)
+                    text = line.decode(codec)
                 except UnicodeDecodeError as error:
-                    raise UserError(_undecodable(where, line, error, has_encoding)) from None
+                    raise UserError(_undecodable(where, line, error, has_encoding=encoding is not None)) from None
                 yield Line(number, text, where)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); was it cut off, or is it named .gz without being compressed?") from None

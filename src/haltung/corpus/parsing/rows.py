@@ -41,7 +41,10 @@ class Reader(Protocol):
     """A source of segments: a frozen dataclass whose fields ``configs/corpus/NAME.yaml`` sets."""
 
     def files(self) -> tuple[Path, ...]:
-        """Return the files that are read, none of the hub's; ``UserError`` if one is missing."""
+        """Return the files that are read; none for a data set of the hub.
+
+        They decide whether a prepared corpus is current. ``UserError``: one is missing or empty.
+        """
         ...
 
     def read(self, scheme: Scheme) -> Reading:

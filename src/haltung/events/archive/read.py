@@ -86,7 +86,7 @@ def find(given: Sequence[str]) -> list[Path]:
 def read(files: Sequence[Path]) -> Archive:
     """Read an archive; an event in several files counts once.
 
-    Raises ``UserError`` if a file can't be read or has no event, or a line is none of an archive.
+    Raises ``UserError`` if a file can't be read or has no event, or a line is not an archive's.
     """
     events: dict[tuple[object, ...], Event] = {}
     owners: dict[tuple[object, ...], Path] = {}
@@ -112,7 +112,7 @@ def read(files: Sequence[Path]) -> Archive:
 def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
     """Return the selected events that have both a source and a target.
 
-    Raises ``UserError``, which names the filter, if a topic or stance is unknown, or nothing left.
+    Raises ``UserError`` (it names the filter) if a topic or stance is unknown, or no event is left.
     """
     for topic in wanted.topics:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))

@@ -147,8 +147,9 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
 def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
     # A segment that is not labelled has the stance of its dyads.
     true = [str(one.labels.get(STANCE) or next((dyad.stance for dyad in one.dyads), NEUTRAL)) for one in segments]
-    told = {"stances": true} if reads_actors(predictor) else {}
-    predictions = predictor.predict(segments, progress=True, **told)
+    predictions = (
+        predictor.predict(segments, progress=True, stances=true) if reads_actors(predictor) else predictor.predict(segments, progress=True)
+    )
     return [
         replace(
             one, labels={**one.labels, STANCE: stance},
