@@ -70,7 +70,7 @@ def load_predictor(folder: Path) -> Predictor:
     if "stance" not in scheme.names:
         tasks = listed(scheme.names)
         raise UserError(f"{folder} has the tasks {tasks}; events are made of stances, so name a bundle with the task 'stance'")
-    known = crosswalk.load().rules
+    known = crosswalk.load()
     unknown = [label for label in scheme["stance"].ids if label not in known]
     if unknown:
         raise UserError(f"{folder} has the stances {listed(unknown)}, which are no events of PLOVER; the crosswalk has {listed(known)}")

@@ -95,7 +95,7 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     """Return what the page's script draws: each event is a row of indices into the other lists."""
     families = {stance: family for family, stances in FAMILIES.items() for stance in stances}
     calendar = months(event.date for event in drawn.events)
-    stances = [stance for stance in crosswalk.load().rules if any(event.stance == stance for event in drawn.events)]
+    stances = [stance for stance in crosswalk.load() if any(event.stance == stance for event in drawn.events)]
     stance_names = {stance: label_name(tasks["stance"], stance, language) for stance in stances}
     topics = sorted({event.topic for event in drawn.events if event.topic})
     actors = {code: index for index, code in enumerate(drawn.actors)}

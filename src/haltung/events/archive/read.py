@@ -117,7 +117,7 @@ def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
     for topic in wanted.topics:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
     for stance in wanted.stances:
-        one_of("stance", stance, crosswalk.load().rules)
+        one_of("stance", stance, crosswalk.load())
     least, topics, stances = wanted.min_probability, wanted.topics, wanted.stances
     steps: list[tuple[object, str, Callable[[Event], bool]]] = [
         (True, "has both a source and a target", is_whole),
@@ -214,7 +214,7 @@ def _event(fields: Any, where: str) -> Event:
     if not isinstance(fields, Mapping):
         raise UserError(f"{where}: an event is {fields!r:.40}, expected an object; {_WRITTEN}")
     texts = {name: _word(fields, name, where) for name in _WORDS}
-    one_of(f"{where}: stance", texts["stance"], crosswalk.load().rules)
+    one_of(f"{where}: stance", texts["stance"], crosswalk.load())
     texts["date"] = _day(texts["date"], where)
     probability = _number(fields, "probability", where, 0, 1)
     if probability is None:
