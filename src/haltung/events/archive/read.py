@@ -213,7 +213,10 @@ def _text(path: Path) -> str:
 def _event(fields: Any, where: str) -> Event:
     if not isinstance(fields, Mapping):
         raise UserError(f"{where}: an event is {fields!r:.40}, expected an object; {_WRITTEN}")
-    texts = {name: _word(fields, name, where) for name in _WORDS}
+    for name in _WORDS:
+        if not isinstance(fields.get(name), str):
+            raise UserError(f"{where}: {name} of an event is {fields.get(name)!r:.40}, expected text; {_WRITTEN}")
+    texts = {name: fields[name] for name in _WORDS}
     one_of(f"{where}: stance", texts["stance"], crosswalk.load())
     texts["date"] = _day(texts["date"], where)
     probability = _number(fields, "probability", where, 0, 1)
@@ -224,13 +227,6 @@ def _event(fields: Any, where: str) -> Event:
         **texts, probability=probability, quad=None if quad is None else int(quad), intensity=intensity,
         start=0, end=0, source_span=None, target_span=None,
     )  # fmt: skip
-
-
-def _word(fields: Mapping[str, Any], name: str, where: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str):
-        raise UserError(f"{where}: {name} of an event is {value!r:.40}, expected text; {_WRITTEN}")
-    return value
 
 
 def _number(fields: Mapping[str, Any], name: str, where: str, low: float, high: float) -> float | None:
