@@ -144,8 +144,6 @@ class ArchiveWriter:
         if self._lines:
             self._lines.write(json.dumps(events.to_dict(), ensure_ascii=False) + "\n")
         if self._table:
-            self._table.writerows([_cell(getattr(event, name)) for name in COLUMNS] for event in events.events)
-
-
-def _cell(value: object) -> object:
-    return "" if value is None else round(value, 4) if isinstance(value, float) else value
+            for event in events.events:
+                cells = [getattr(event, name) for name in COLUMNS]
+                self._table.writerow(round(cell, 4) if isinstance(cell, float) else cell for cell in cells)
