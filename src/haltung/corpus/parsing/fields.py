@@ -75,10 +75,8 @@ class Fields:
     def date(self) -> str:
         """Return the ISO date, "" if there is none."""
         value = self.get("date")
-        if isinstance(value, datetime.datetime):
-            return value.date().isoformat()
-        if isinstance(value, datetime.date):
-            return value.isoformat()
+        if isinstance(value, datetime.date):  # or a datetime, which is one too
+            return value.isoformat()[:10]
         text = self.text("date").strip()
         try:
             return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
