@@ -154,7 +154,11 @@ def inspect(
         found = [(word, one.id, excerpt(one.text, one.text.find(word))) for word, one in unknown_words(spelt, read_words(limits.spelling))]
         yield _none("unknown words", [f"{word}  in {id}: {text}" for word, id, text in found])
     yield from _coverage(segments, limits, scheme)
-    yield from _distribution(segments, limits.articles)
+    articles = list(by_group(segments).values())
+    for key, band in limits.articles.items():
+        name, measure = distribution.MEASURES[one_of("limits.articles", key, distribution.MEASURES)]
+        value = measure(articles)
+        yield Measure(name, f"{value:.3f}", str(band), value in band)
 
 
 def variety(segments: Iterable[Segment]) -> Variety:
@@ -234,14 +238,6 @@ def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -
     faults = tuple(f"{row} × {column}: {count}" for (row, column), count in cells.items() if count < least)
     name = f"segments of the rarest {rows.name} within the {largest} largest {columns.name}s"
     return Measure(name, str(min(cells.values())), f"at least {least}", not faults, faults)
-
-
-def _distribution(segments: Sequence[Segment], bands: Mapping[str, Band]) -> Iterator[Measure]:
-    articles = list(by_group(segments).values())
-    for key, band in bands.items():
-        name, measure = distribution.MEASURES[one_of("limits.articles", key, distribution.MEASURES)]
-        value = measure(articles)
-        yield Measure(name, f"{value:.3f}", str(band), value in band)
 
 
 def _typography(segments: Sequence[Segment], countries: Mapping[str, str]) -> Iterator[str]:
