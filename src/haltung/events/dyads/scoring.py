@@ -16,7 +16,7 @@ from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL, STANCE
 from haltung.models.predictor import Predictor, reads_actors
-from haltung.records import ActorAnswer, Dyad, Prediction, Segment
+from haltung.records import ActorAnswer, Dyad, Prediction, Segment, by_group
 
 # The values tried for each of the thresholds, one threshold after the other, in several rounds.
 GRID: Mapping[str, tuple[float, ...]] = {
@@ -84,16 +84,13 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stan
     """
     if not any(segment.dyads for segment in segments):
         raise UserError(f"none of the {len(segments)} segments has a gold dyad, so there is nothing to compare with; choose another corpus")
-    alone = minimal_pairs.are_minimal_pairs(segments)
-    by_article: dict[str, list[int]] = {}
-    for index, segment in enumerate(segments):
-        by_article.setdefault(segment.id if alone or not segment.article else segment.article, []).append(index)
     predictions = _with_true_stances(segments, predictor) if stances_given else predictor.predict(segments, progress=True)
+    predicted = {segment.id: prediction for segment, prediction in zip(segments, predictions, strict=True)}
+    groups = [[segment] for segment in segments] if minimal_pairs.are_minimal_pairs(segments) else by_group(segments).values()
     articles = []
-    for indices in by_article.values():
-        members = [segments[index] for index in indices]
+    for members in groups:
         headline, *mentions = actors.article([members[0].headline, *(segment.text for segment in members)], members[0].date)
-        articles.append(LabelledArticle(members, mentions, [predictions[index] for index in indices], headline))
+        articles.append(LabelledArticle(members, mentions, [predicted[segment.id] for segment in members], headline))
     return GoldArticles(segments, predictions, articles)
 
 
