@@ -57,12 +57,9 @@ class Fields:
         """Return a whole number below a billion, None if the field is absent, null or empty."""
         value = self.get(name)
         if isinstance(value, str):
-            value = value.strip()
-            if not value:
-                return None
             # A tool that makes floats of a column with gaps writes 3 as 3.0.
-            digits = value.removesuffix(".0")
-            value = int(digits) if digits.isdecimal() and len(digits) < 10 else value
+            digits = value.strip().removesuffix(".0")
+            value = int(digits) if digits.isdecimal() and len(digits) < 10 else value.strip() or None
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
