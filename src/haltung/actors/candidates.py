@@ -117,8 +117,7 @@ def candidates(
 def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[tuple[int, str]], list[str]]:
     """Return which candidate gold codes are, as what, and the codes that none can be.
 
-    A code that is a candidate is ``itself``; any other is a role of the first candidate of the same
-    state.
+    A candidate's code is ``itself``; any other is a role of the first candidate of its state.
     """
     found, missed = [], []
     for code in codes:

@@ -106,10 +106,7 @@ def segments_of(article: Article) -> ArticleSegments:
 
 
 def prepare(article: Article, actors: Actors) -> PreparedArticle:
-    """Return an article's segments and actors, to be labelled together with other articles.
-
-    Raises ``UserError`` if a library is not installed.
-    """
+    """Return an article ready to be labelled; ``UserError`` if a library is not installed."""
     parts = segments_of(article)
     headline, *mentions = actors.article([article.headline, *(segment.text for segment in parts.segments)], article.date)
     return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)), tuple(headline))

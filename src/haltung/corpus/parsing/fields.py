@@ -189,10 +189,7 @@ def sound(text: str, column: str) -> str:
 
 
 def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str, str]:
-    """Return the mapping from our fields to a source's columns, without null ones.
-
-    Raises ``UserError`` if a key is neither a field nor a task of the scheme.
-    """
+    """Return a source's column by our field or task, if not null; ``UserError`` for other names."""
     fields = (*TEXT_COLUMNS, "position", *scheme.names, "dyads", "split")
     for name, column in columns.items():
         # The configs list the usual tasks as null, so that they can be set without a plus sign;

@@ -44,9 +44,8 @@ class Standoff:
     characters, ``sha1`` is the first ten hex digits of the digest of the segment in UTF-8.
 
     ``rounds`` keeps the segments of these rounds of annotation alone (null: all), so that metrics
-    can be compared with those from before a corpus has grown.
-
-    10kGNAD has no headlines. A speech's headline is who speaks.
+    can be compared with those from before a corpus has grown. 10kGNAD has no headlines. A speech's
+    headline is who speaks.
     """
 
     annotations: str

@@ -66,10 +66,7 @@ class Jsonl(_Table):
 
 @dataclass(frozen=True)
 class Csv(_Table):
-    """CSV; the labels of a multi-label cell are separated by ``list_separator``.
-
-    ``names`` gives the columns of a file without a header.
-    """
+    """CSV; ``list_separator`` is within multi-label cells, ``names`` stand in for a header."""
 
     separator: str = ","
     quotechar: str = '"'
@@ -123,8 +120,7 @@ class Parquet(_Table):
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
     """Return each file with its split, "" if the rows name it or nothing does.
 
-    Raises ``UserError`` if a file is missing or empty (``hint`` says where it is), or a split is
-    unknown.
+    Raises ``UserError`` if a file is missing or empty (``hint``: where it is) or a split unknown.
     """
     if not isinstance(path, Mapping):
         return [("", existing(path, hint))]

@@ -60,10 +60,7 @@ class Selection:
 
 
 def find(given: Sequence[str]) -> list[Path]:
-    """Return the given files, and ``*.jsonl`` and ``*.csv`` in given folders.
-
-    Raises ``UserError`` if there is no such file or folder, or nothing to read in it.
-    """
+    """Return the files, and ``*.jsonl`` and ``*.csv`` in folders; ``UserError`` if none exist."""
     paths: list[Path] = []
     for name in given:
         path = Path(name).expanduser()

@@ -40,10 +40,7 @@ def path(folder: Path) -> Path:
 
 
 def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
-    """Write thresholds into a bundle's folder, with what they were tuned on.
-
-    Raises ``UserError`` if the folder can't be written.
-    """
+    """Write thresholds and what they were tuned on into a bundle; ``UserError`` if that fails."""
     try:
         write_text(path(folder), json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:

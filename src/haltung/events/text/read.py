@@ -1,8 +1,7 @@
 """Read articles from texts, web pages, JSON Lines, a folder of these, or standard input.
 
-What can't be read becomes a ``Failure``, and reading goes on. The main text of a web page is found
-by trafilatura (Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL
-Demos).
+What can't be read becomes a ``Failure``, and reading goes on. The main text of a page is found as in
+Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL Demos.
 """
 
 from __future__ import annotations
@@ -130,10 +129,7 @@ class Language:
 
 
 def find(given: str) -> ArticleFiles:
-    """Return the file given, or the texts, pages and JSON Lines of the folder, by name.
-
-    Raises ``UserError`` if there is no such file or folder, or nothing to read in it.
-    """
+    """Return the file, or a folder's texts, pages and JSON Lines by name; ``UserError`` if none."""
     if given == STANDARD_INPUT:
         return ArticleFiles((Path(given),))
     path = Path(given).expanduser()
