@@ -42,13 +42,12 @@ class ArticleSegments:
 
 @dataclass(frozen=True)
 class PreparedArticle:
-    """An article ready to be labelled, with the actors of each segment and of the headline."""
+    """An article ready to be labelled, with the actors of each segment."""
 
     article: Article
     language: Language
     parts: ArticleSegments
     mentions: tuple[tuple[Mention, ...], ...]
-    headline: tuple[Mention, ...] = ()
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -57,7 +56,7 @@ class PreparedArticle:
 
     def labelled(self, predictions: Sequence[Prediction]) -> LabelledArticle:
         """Return the article with the predictions of its segments, for a ``DyadFinder``."""
-        return LabelledArticle(self.segments, self.mentions, predictions, self.headline)
+        return LabelledArticle(self.segments, self.mentions, predictions)
 
 
 def load_predictor(folder: Path) -> Predictor:
@@ -108,8 +107,8 @@ def segments_of(article: Article) -> ArticleSegments:
 def prepare(article: Article, actors: Actors) -> PreparedArticle:
     """Return an article ready to be labelled; ``UserError`` if a library is not installed."""
     parts = segments_of(article)
-    headline, *mentions = actors.article([article.headline, *(segment.text for segment in parts.segments)], article.date)
-    return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)), tuple(headline))
+    mentions = actors.article([segment.text for segment in parts.segments], article.date, article.headline)
+    return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)))
 
 
 def events_of(

@@ -37,12 +37,11 @@ class ScoredDyad:
 
 @dataclass(frozen=True)
 class LabelledArticle:
-    """The segments of an article with actors and predictions, and the actors of its headline."""
+    """The segments of an article with actors and predictions."""
 
     segments: Sequence[Segment]
     mentions: Sequence[Sequence[Mention]]
     predictions: Sequence[Prediction]
-    headline: Sequence[Mention] = ()
 
 
 class DyadFinder(Protocol):

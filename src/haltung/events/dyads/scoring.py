@@ -89,8 +89,8 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stan
     groups = [[segment] for segment in segments] if minimal_pairs.are_minimal_pairs(segments) else by_group(segments).values()
     articles = []
     for members in groups:
-        headline, *mentions = actors.article([members[0].headline, *(segment.text for segment in members)], members[0].date)
-        articles.append(LabelledArticle(members, mentions, [predicted[segment.id] for segment in members], headline))
+        mentions = actors.article([segment.text for segment in members], members[0].date, members[0].headline)
+        articles.append(LabelledArticle(members, mentions, [predicted[segment.id] for segment in members]))
     return GoldArticles(segments, predictions, articles)
 
 
