@@ -1,6 +1,6 @@
 """Read articles from texts, web pages, JSON Lines, a folder of these, or standard input.
 
-What can't be read becomes a ``Failure``, and reading goes on. The main text of a page is found as in
+What can't be read becomes a ``Failure``, and reading goes on. Trafilatura finds a page's main text:
 Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL Demos.
 """
 
