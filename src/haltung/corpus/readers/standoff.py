@@ -117,8 +117,7 @@ def _articles(kind: str, files: Sequence[Path], annotations: Path, max_line_byte
     if kind == "bundestag":
         if not (rows := _speech_rows(annotations, max_line_bytes)):
             raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
-        found = {id: speech for path in files for id, speech in _speeches(path, max_line_bytes) if id in rows}
-        return {rows[id]: speech for id, speech in found.items()}
+        return {rows[id]: speech for path in files for id, speech in _speeches(path, max_line_bytes) if id in rows}
     read = _wikinews if kind == "wikinews" else _gnad10
     return dict(enumerate(read(files[0], max_line_bytes)))
 
