@@ -178,8 +178,7 @@ def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dic
 def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
     """Return a SHA-256 of id, SHA-1 of the text, and labels of each segment, sorted by id.
 
-    Neither the order of rows nor the context matters: a model with context and one without are
-    compared on the same split.
+    Neither the order of rows nor the context matters: models with and without it can be compared.
     """
     lines = []
     for segment in segments:

@@ -80,8 +80,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     """Return what finds dyads: the model of a bundle if it reads actors, else word order.
 
     Such a model reads the names of ``actors`` from then on, as all that finds them should. Dyads
-    are chosen by the thresholds in the bundle's folder. Raises ``UserError`` if the file of
-    thresholds is broken.
+    are chosen by the thresholds in the bundle's folder; ``UserError`` if these are broken.
     """
     if not reads_actors(predictor):
         return WordOrder()

@@ -71,8 +71,7 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
     """Yield the file's lines, each with its line end, without a byte order mark.
 
     A file whose name ends in ``.gz`` is decompressed. ``encoding``, if the user can set it, has to
-    contain ASCII; else it is UTF-8. Raises ``UserError`` if the file cannot be read, has another
-    encoding, or a line is too long.
+    contain ASCII; else it is UTF-8. Raises ``UserError`` for an unreadable file or too long a line.
     """
     codec = _checked("utf-8" if encoding is None else encoding)
     try:
