@@ -47,14 +47,14 @@ def test_every_stance_maps_to_exactly_the_events_of_its_label() -> None:
     """The label scheme says which events a stance may be; the crosswalk leaves none out and adds
     none.
     """
-    rules = crosswalk.load().rules
+    rules = crosswalk.load()
     events = {stance: {rule.plover.event for rule in of_stance} - {""} for stance, of_stance in rules.items()}
     assert events == {stance: set(of_stance) for stance, of_stance in scheme_stances().items()}
 
 
 def test_every_row_is_in_plovers_range() -> None:
     """A quad class of 1 to 4 that goes with its intensity's sign."""
-    for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance):
+    for rule in (rule for of_stance in crosswalk.load().values() for rule in of_stance):
         plover = rule.plover
         if plover.event:
             assert plover.quad in crosswalk.QUADS
@@ -75,21 +75,21 @@ def test_every_row_names_the_source_of_its_numbers() -> None:
 def test_an_event_has_one_quad_class_wherever_it_stands() -> None:
     """And one intensity for each of its modes."""
     seen: dict[tuple[str, str], Plover] = {}
-    for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance):
+    for rule in (rule for of_stance in crosswalk.load().values() for rule in of_stance):
         assert seen.setdefault((rule.plover.event, rule.plover.mode), rule.plover) == rule.plover
 
 
 def test_quad_classes_and_intensities_are_those_of_the_manual() -> None:
     """A changed number in the data file would change every series that is drawn of events."""
     scores: dict[tuple[int | None, str], dict[str, float | None]] = {}
-    for rule in (rule for of_stance in crosswalk.load().rules.values() for rule in of_stance if rule.plover.event):
+    for rule in (rule for of_stance in crosswalk.load().values() for rule in of_stance if rule.plover.event):
         scores.setdefault((rule.plover.quad, rule.plover.event), {})[rule.plover.mode] = rule.plover.intensity
     assert scores == SCORES
 
 
 def test_the_default_of_a_stance_comes_last() -> None:
     """The rows behind it could never be reached, and without one a sentence may have no event."""
-    for of_stance in crosswalk.load().rules.values():
+    for of_stance in crosswalk.load().values():
         assert [rule.words is None for rule in of_stance] == [False] * (len(of_stance) - 1) + [True]
 
 

@@ -101,13 +101,15 @@ def candidates(
     for rank, code in enumerate(codes, start=1):
         here = named.get(code, [])
         spans = tuple(sorted((one.start, one.end) for one in here))
-        cues = [*sentence, f"rank {rank}", f"rank {rank} of {len(codes)}", f"role {_role(code)}"]
+        role = code.partition("-")[2] or ("state" if state_of(code) else "organisation")
+        is_shared = any(base(other) == base(code) for other in codes if other != code)
+        cues = [*sentence, f"rank {rank}", f"rank {rank} of {len(codes)}", f"role {role}"]
         cues += [f"named {min(len(here), 2)}", *(cue for cue, actors in order.items() if code in actors)]
         if here:
             cues += [f"kind {here[0].kind}", *(["place"] if here[0].place else []), *([f"head {here[0].head}"] if here[0].head else [])]
             cues += _name_cues(texts[number], spans[0])
         cues.append(f"before {min(number - before[code][0], _FAR)}" if code in before else "not before")
-        cues += [cue for cue, true in (("main state", base(code) == main), ("same state", _others(code, codes))) if true]
+        cues += [cue for cue, true in (("main state", base(code) == main), ("same state", is_shared)) if true]
         out.append(Candidate(code, spans, before.get(code), tuple(cues)))
     return tuple(out)
 
@@ -115,8 +117,7 @@ def candidates(
 def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[tuple[int, str]], list[str]]:
     """Return which candidate gold codes are, as what, and the codes that none can be.
 
-    A code that is a candidate is ``itself``; any other is a role of the first candidate of the same
-    state.
+    A candidate's code is ``itself``; any other is a role of the first candidate of its state.
     """
     found, missed = [], []
     for code in codes:
@@ -129,14 +130,6 @@ def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[t
         else:
             found.append((host, role))
     return found, missed
-
-
-def _role(code: str) -> str:
-    return code.partition("-")[2] or ("state" if state_of(code) else "organisation")
-
-
-def _others(code: str, codes: Sequence[str]) -> bool:
-    return any(base(other) == base(code) for other in codes if other != code)
 
 
 def _sentence_cues(text: str, named: int) -> list[str]:

@@ -108,10 +108,7 @@ class _Memory:
         self.states.update(state for item in items if (state := _one_state(item)))
 
     def meet(self, items: list[Item], resolved: Mapping[int, str], text: str) -> None:
-        """Learn the persons introduced by an office or a party: "Schieder (SPÖ)".
-
-        ``resolved`` has the code of each item by its start.
-        """
+        """Learn persons that offices or parties introduce: "Schieder (SPÖ)"; codes are by start."""
         for item in items:
             code = resolved.get(item.start)
             if not code:
@@ -156,10 +153,7 @@ def _is_office(item: Item, text: str) -> bool:
 
 
 def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> tuple[list[Mention], dict[int, str]]:
-    """Return the mentions of a sentence with one code each, and the codes by start.
-
-    Items that stay without a code are left out.
-    """
+    """Return the mentions of a sentence, of items that get a code, and the codes by start."""
     in_sentence = Counter(state for item in items if (state := _one_state(item)))
     out: list[Mention] = []
     by_start: dict[int, str] = {}

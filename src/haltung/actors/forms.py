@@ -101,10 +101,11 @@ def _winning(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda entry: not entry.alone)) if entries[0].kind == "role" else entries
 
 
-def _declined(forms: tuple[str, ...], entry: Entry) -> Iterator[tuple[str, Entry]]:
-    yield forms[0], entry
+def _declined(names: Iterable[str], entry: Entry) -> Iterator[tuple[str, Entry]]:
     genitive = replace(entry, derived=True)
-    yield from ((form, genitive) for form in forms[1:])
+    for name in names:
+        yield name, entry
+        yield from ((form, genitive) for form in genitives(name)[1:])
 
 
 def state_names(row: ActorRow) -> Iterator[tuple[str, str]]:
@@ -134,8 +135,7 @@ def _state(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     for name, _ in state_names(row):
         for form in spellings(name):
             # "die Türkei", "die USA" have no genitive form.
-            inflected = (form,) if row["class"] in "fp" or form.isupper() else genitives(form)
-            yield from _declined(inflected, entry)
+            yield from [(form, entry)] if row["class"] in "fp" or form.isupper() else _declined([form], entry)
     yield from _adjectives(row, row["code"])
     citizen = Entry("people", code, row["code"], extra=row.extra)
     for name in row.many("people"):
@@ -151,14 +151,13 @@ def _place(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     entry = Entry(row["kind"], row.many("code"), row["name"], extra=row.extra)
     people_of_town = replace(entry, kind="resident", key=row["kind"])
     for form in spellings(row["name"]):
-        yield from _declined(genitives(form), entry)
+        yield from _declined([form], entry)
         if row["kind"] != "palace" and " " not in form:
             yield resident(form), people_of_town
 
 
 def _region(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    for form in spellings(row["name"]):
-        yield from _declined(genitives(form), Entry("region", row.many("code"), row["name"], extra=row.extra))
+    yield from _declined(spellings(row["name"]), Entry("region", row.many("code"), row["name"], extra=row.extra))
     yield from _adjectives(row, row["name"])
 
 
@@ -169,9 +168,8 @@ def _named(row: ActorRow) -> Iterator[tuple[str, Entry]]:
         if row.cells.get("quoted") == "yes":
             yield from ((f"{quotes[0]}{form}{quotes[1]}", entry) for quotes in _QUOTES)
         else:
-            yield from _declined(genitives(form), entry)
             # At the start of a sentence: "Prorussische Separatisten".
-            yield from _declined(genitives(form[0].upper() + form[1:]), entry)
+            yield from _declined([form, form[0].upper() + form[1:]], entry)
 
 
 def _person(row: ActorRow) -> Iterator[tuple[str, Entry]]:
@@ -179,10 +177,8 @@ def _person(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     names = row.many("name")
     surnames = row.many("surname") or tuple(dict.fromkeys(name.rsplit(" ", 1)[-1] for name in names))
     entry = Entry("person", row.many("code"), names[0], since, until, extra=row.extra)
-    for name in names:
-        yield from _declined(genitives(name), entry)
-    for name in surnames:
-        yield from _declined(genitives(name), replace(entry, alone=row["alone"] == "yes"))
+    yield from _declined(names, entry)
+    yield from _declined(surnames, replace(entry, alone=row["alone"] == "yes"))
 
 
 def _role(row: ActorRow) -> Iterator[tuple[str, Entry]]:
@@ -195,8 +191,7 @@ def _role(row: ActorRow) -> Iterator[tuple[str, Entry]]:
 
 
 def _lookalike(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    for form in spellings(row["name"]):
-        yield from _declined(genitives(form), Entry("lookalike", (), row["name"], extra=row.extra))
+    yield from _declined(spellings(row["name"]), Entry("lookalike", (), row["name"], extra=row.extra))
 
 
 # The kind of what a table's rows name; the tables with writers have several kinds.

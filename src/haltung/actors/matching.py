@@ -60,7 +60,6 @@ class Item:
     entry: Entry
     place: bool = False
     head: str = ""
-    former: bool = False
     bound: bool = False
 
 
@@ -82,10 +81,7 @@ def state_of(code: str) -> str:
 
 
 def automaton(forms: Mapping[str, tuple[Entry, ...]]) -> Any:
-    """Return the automaton for these forms.
-
-    Raises ``UserError`` if pyahocorasick is not installed.
-    """
+    """Return the automaton for these forms; ``UserError`` if pyahocorasick is not installed."""
     try:
         import ahocorasick  # type: ignore[import-not-found]
     except ImportError:

@@ -107,9 +107,8 @@ def _bind_before(items: list[Item], index: int, text: str) -> None:
         other_index -= 1
     before = items[index - 1]
     role.options, role.place = _with(before, role), role.entry.role == "place" or (role.entry.noun == "thing" and before.place)
-    role.former = _is_former(before, role, text)
-    if role.former:
-        role.options = tuple(_civil(code) for code in role.options)
+    if _is_former(before, role, text):
+        role.options = tuple(map(_civil, role.options))
     role.head, role.kind, role.start, role.bound = _word(role, text), _kind(before, role), before.start, role.entry.noun != "thing"
     before.kind = "gone"
 
@@ -123,8 +122,8 @@ def _bind_after(role: Item, out: list[Item], text: str) -> None:
     inside = role.entry.noun in ("body", "people") or role.entry.role not in ("", "=")
     if after.kind == "person":
         if gap == " " and (not role.entry.role or "-" in role.entry.role) and role.entry.noun == "office":
-            role.former = _is_former(role, role, text)
-            role.options = tuple(dict.fromkeys(_civil(code) if role.former else add_role(code, "") for code in after.options))
+            former = _is_former(role, role, text)
+            role.options = tuple(dict.fromkeys(_civil(code) if former else add_role(code, "") for code in after.options))
             role.bound, role.head, role.kind = True, _word(role, text), "office"
         return
     if after.kind != "resident" and (after.kind not in _NAMES or (after.kind == "office" and not after.bound)):
@@ -137,7 +136,7 @@ def _bind_after(role: Item, out: list[Item], text: str) -> None:
         return
     role.options, role.bound, role.head = _with(after, role), True, _word(role, text)
     if _is_former(role, role, text):
-        role.former, role.options = True, tuple(_civil(code) for code in role.options)
+        role.options = tuple(map(_civil, role.options))
     role.kind, role.end = _kind(after, role), after.end
     out.pop()
 

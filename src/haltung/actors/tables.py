@@ -100,10 +100,7 @@ def known_states() -> frozenset[str]:
 
 
 def day(date: str) -> str:
-    """Return the day of an ISO date or time; the first of a month or year, "" for "".
-
-    Raises ``UserError`` if it is no ISO date.
-    """
+    """Return the (first) day of an ISO date, month, year or time, "" for ""; else ``UserError``."""
     if not date:
         return ""
     if not is_date(date[:10]):

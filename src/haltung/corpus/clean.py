@@ -201,16 +201,8 @@ def strip_markup(text: str) -> str:
 
 def strip_invisible(text: str) -> str:
     """Remove invisible characters at both ends: spaces, control, format, zero-width ones."""
-    start, end = 0, len(text)
-    while start < end and _is_invisible(text[start]):
-        start += 1
-    while end > start and _is_invisible(text[end - 1]):
-        end -= 1
-    return text[start:end]
-
-
-def _is_invisible(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+    invisible = [sign for sign in set(text) if sign.isspace() or unicodedata.category(sign) in ("Cc", "Cf", "Zs", "Zl", "Zp")]
+    return text.strip("".join(invisible))
 
 
 def excerpt(text: str, around: int = 0) -> str:

@@ -150,10 +150,7 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
 
 
 def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> Separated:
-    """Drop from train what dev or test contains too, and from dev what test contains.
-
-    Compared are articles, exact and near duplicates. Test is never changed.
-    """
+    """Drop from train the articles and (near) copies of dev or test, from dev those of test."""
     dropped: list[Dropped] = []
     later: list[tuple[str, Segment]] = []
     left: dict[str, tuple[Segment, ...]] = {}

@@ -1,6 +1,4 @@
-"""How stances are distributed over articles and sentences: shares that a written corpus should have
-in common with real news.
-"""
+"""Shares of stances in articles and sentences that a written corpus should share with news."""
 
 from __future__ import annotations
 
@@ -18,7 +16,8 @@ from haltung.records import Segment
 # Shorter articles have no room for several stances.
 LONG_ARTICLE = 8
 
-_WORD = re.compile(r"\w+(?:[-’']\w+)*")
+# Words with their hyphens and apostrophes.
+WORD = re.compile(r"\w+(?:[-’']\w+)*")
 _QUOTATION = re.compile(r'[„“”«»"]')
 _SAID = re.compile(r"\bsagt(?:e|en)?\b")
 
@@ -95,7 +94,7 @@ def _spread_of_stances(corpus: Sequence[Sequence[Segment]]) -> float:
 
 
 def _lengths(corpus: Sequence[Sequence[Segment]]) -> list[int]:
-    return [len(_WORD.findall(segment.text)) for segment in _flat(corpus)]
+    return [len(WORD.findall(segment.text)) for segment in _flat(corpus)]
 
 
 def _in_a_noun(corpus: Sequence[Sequence[Segment]]) -> float:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import haltung
 from haltung.corpus import clean, store
@@ -23,9 +23,6 @@ from haltung.errors import UserError, listed
 from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS, Segment, features
-
-if TYPE_CHECKING:
-    from rich.status import Status
 
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
@@ -47,20 +44,23 @@ def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, spl
     Raises ``UserError`` if the name is no name of a folder; the source is broken, or nothing of it
     remains; it cannot be split like this; the folder cannot be written, so an earlier one stays.
     """
+    from rich.console import Console
+
+    status = Console(stderr=True).status
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
-    with _status(name, "reading"):
+    with status(f"{name}: reading"):
         reading = reader.read(scheme)
         sources = tuple(store.source(path) for path in source_files(reader))
     segments = reading.segments if isinstance(split, Given) else tuple(replace(segment, split="") for segment in reading.segments)
     if not segments:
         raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
-    with _status(name, f"cleaning {len(segments)} segments"):
+    with status(f"{name}: cleaning {len(segments)} segments"):
         cleaned = clean_segments(segments, rules, scheme)
     dropped = [*reading.dropped, *cleaned.dropped]
     if not cleaned.segments:
         raise UserError(f"the corpus {name} is empty: of {len(segments)} segments none is left{_reasons(dropped)}")
-    with _status(name, f"splitting {len(cleaned.segments)} segments"):
+    with status(f"{name}: splitting {len(cleaned.segments)} segments"):
         separated = separate(split.split(cleaned.segments, scheme), rules)
     dropped += separated.dropped
     splits = separated.splits
@@ -87,7 +87,7 @@ def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, spl
         haltung=haltung.__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-    with _status(name, "writing"):
+    with status(f"{name}: writing"):
         _write(out / name, manifest, scheme, splits, dropped, cleaned.repaired)
     return load(out / name)
 
@@ -198,9 +198,3 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
     first, counts = dropped[0], Counter(item.reason for item in dropped)
     reasons = listed(f"{reason} {count}" for reason, count in counts.most_common())
     return f"; reasons: {reasons} (the first: {first.where or first.id}: {first.detail})"
-
-
-def _status(name: str, activity: str) -> Status:
-    from rich.console import Console
-
-    return Console(stderr=True).status(f"{name}: {activity}")

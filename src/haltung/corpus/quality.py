@@ -1,6 +1,4 @@
-"""Whether a corpus reads like real news: repetition, variety, typography, spelling, labels, and how
-stances are distributed over its articles.
-"""
+"""Whether a corpus is like real news: repetition, variety, typography, spelling and labels."""
 
 from __future__ import annotations
 
@@ -28,9 +26,6 @@ INSTALL_HUNSPELL = "on Debian and Ubuntu apt-get install hunspell hunspell-de-de
 # Both measures of variety fall with the length of a text, so they are averaged over blocks.
 BLOCK_WORDS, BLOCK_BYTES = 1_000, 100_000
 
-# Words with their hyphens and apostrophes.
-_WORD = re.compile(r"\w+(?:[-’']\w+)*")
-
 # What never occurs in a well-set German text, with the correct form.
 _NEVER = (
     (re.compile(r'["”]'), "a straight or English quotation mark; German has „…“"),
@@ -50,9 +45,7 @@ _Block = TypeVar("_Block", list[str], bytes)
 
 @dataclass(frozen=True)
 class Band:
-    """The lowest and the highest value that are allowed (null: any), and those of ``real`` news by
-    corpus, for comparison.
-    """
+    """The lowest and highest value allowed (null: any), and those of ``real`` news by corpus."""
 
     low: float | None = None
     high: float | None = None
@@ -138,7 +131,7 @@ def inspect(
     ``DE``); ``spells`` says whether that is checked. Raises ``UserError`` if a task or label of the
     limits is not in the scheme, or spelling can't be checked.
     """
-    words = [_WORD.findall(segment.text) for segment in segments]
+    words = [distribution.WORD.findall(segment.text) for segment in segments]
     if limits.jaccard is not None:
         yield _similar(segments, limits.jaccard)
     if limits.sequence is not None:
@@ -161,13 +154,17 @@ def inspect(
         found = [(word, one.id, excerpt(one.text, one.text.find(word))) for word, one in unknown_words(spelt, read_words(limits.spelling))]
         yield _none("unknown words", [f"{word}  in {id}: {text}" for word, id, text in found])
     yield from _coverage(segments, limits, scheme)
-    yield from _distribution(segments, limits.articles)
+    articles = list(by_group(segments).values())
+    for key, band in limits.articles.items():
+        name, measure = distribution.MEASURES[one_of("limits.articles", key, distribution.MEASURES)]
+        value = measure(articles)
+        yield Measure(name, f"{value:.3f}", str(band), value in band)
 
 
 def variety(segments: Iterable[Segment]) -> Variety:
     """Return the two measures over the texts in their order."""
     texts = [segment.text for segment in segments]
-    words = [word.lower() for text in texts for word in _WORD.findall(text)]
+    words = [word.lower() for text in texts for word in distribution.WORD.findall(text)]
     raw = "\n".join(texts).encode("utf-8", "surrogatepass")
     types = [len(set(block)) / len(block) for block in _blocks(words, BLOCK_WORDS)]
     sizes = [len(zlib.compress(block, 9)) / len(block) for block in _blocks(raw, BLOCK_BYTES)]
@@ -241,14 +238,6 @@ def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -
     faults = tuple(f"{row} × {column}: {count}" for (row, column), count in cells.items() if count < least)
     name = f"segments of the rarest {rows.name} within the {largest} largest {columns.name}s"
     return Measure(name, str(min(cells.values())), f"at least {least}", not faults, faults)
-
-
-def _distribution(segments: Sequence[Segment], bands: Mapping[str, Band]) -> Iterator[Measure]:
-    articles = list(by_group(segments).values())
-    for key, band in bands.items():
-        name, measure = distribution.MEASURES[one_of("limits.articles", key, distribution.MEASURES)]
-        value = measure(articles)
-        yield Measure(name, f"{value:.3f}", str(band), value in band)
 
 
 def _typography(segments: Sequence[Segment], countries: Mapping[str, str]) -> Iterator[str]:

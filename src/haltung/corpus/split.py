@@ -31,10 +31,7 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """The splits of the source.
-
-    Without a dev, ``dev`` (a share of train or a number of segments) is cut from it, stratified.
-    """
+    """The source's splits; if dev is missing, ``dev`` (share or number) of train, stratified."""
 
     dev: int | float = 0.1
     seed: int = 42
@@ -169,10 +166,7 @@ class Stratified:
     seed: int = 42
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
-        """Return stratified splits (see ``Split``).
-
-        Raises ``UserError`` too if whole articles cannot add up to a requested number.
-        """
+        """Return the splits (see ``Split``); ``UserError`` too if articles miss a number given."""
         wanted = _sizes("stratified", len(segments), self.train, self.dev, self.test)
         strict = any(_whole(size) for size in (self.train, self.dev, self.test))
         split_of = _stratified("stratified", segments, scheme, wanted, self.seed, strict)

@@ -178,8 +178,7 @@ def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dic
 def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
     """Return a SHA-256 of id, SHA-1 of the text, and labels of each segment, sorted by id.
 
-    Neither the order of rows nor the context matters: a model with context and one without are
-    compared on the same split.
+    Neither the order of rows nor the context matters: models with and without it can be compared.
     """
     lines = []
     for segment in segments:
@@ -196,13 +195,12 @@ def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> st
 
     A row without headline and position counts as before there were such columns.
     """
-    rows = [[split, _without_article(segment.to_row(scheme))] for split, segments in splits.items() for segment in segments]
-    lines = [json.dumps(row, ensure_ascii=True, sort_keys=True) for row in rows]
+    lines = []
+    for split, segments in splits.items():
+        for row in (segment.to_row(scheme) for segment in segments):
+            columns = {name: value for name, value in row.items() if name not in ("headline", "position") or value not in ("", None)}
+            lines.append(json.dumps([split, columns], ensure_ascii=True, sort_keys=True))
     return hashlib.sha256("\n".join([scheme.digest(), *sorted(lines)]).encode()).hexdigest()
-
-
-def _without_article(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value or name not in ("headline", "position") or value == 0}
 
 
 def source(path: Path) -> SourceFile:

@@ -72,10 +72,7 @@ def _assign_rarest_first(rows: Counts, wish: Counts, weight: Counts, rng: np.ran
 
 
 def _exchange(assigned: NDArray[np.int64], rows: Counts, wish: Counts, weight: Counts, rng: np.random.Generator) -> None:
-    """Exchange groups of two splits, or move one, while the cost falls.
-
-    If all groups have the same size, only exchanges preserve the sizes.
-    """
+    """Exchange groups of two splits, or move one (unless all are of one size), to save cost."""
     splits = len(wish)
     excess = np.stack([rows[assigned == split].sum(axis=0) for split in range(splits)]) - wish
     movable = bool(len(np.unique(rows[:, -1])) > 1)

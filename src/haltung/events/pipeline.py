@@ -42,13 +42,12 @@ class ArticleSegments:
 
 @dataclass(frozen=True)
 class PreparedArticle:
-    """An article ready to be labelled, with the actors of each segment and of the headline."""
+    """An article ready to be labelled, with the actors of each segment."""
 
     article: Article
     language: Language
     parts: ArticleSegments
     mentions: tuple[tuple[Mention, ...], ...]
-    headline: tuple[Mention, ...] = ()
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -57,21 +56,20 @@ class PreparedArticle:
 
     def labelled(self, predictions: Sequence[Prediction]) -> LabelledArticle:
         """Return the article with the predictions of its segments, for a ``DyadFinder``."""
-        return LabelledArticle(self.segments, self.mentions, predictions, self.headline)
+        return LabelledArticle(self.segments, self.mentions, predictions)
 
 
 def load_predictor(folder: Path) -> Predictor:
     """Load a bundle, trained or exported, that has the stances which events are made of.
 
-    Raises:
-        UserError: it is no bundle, is broken, or has no stance or one that is not in the crosswalk.
+    Raises ``UserError`` if it is no bundle or broken, or its stances are not in the crosswalk.
     """
     predictor = bundle.load(folder, graph=True)
     scheme = predictor.scheme
     if "stance" not in scheme.names:
         tasks = listed(scheme.names)
         raise UserError(f"{folder} has the tasks {tasks}; events are made of stances, so name a bundle with the task 'stance'")
-    known = crosswalk.load().rules
+    known = crosswalk.load()
     unknown = [label for label in scheme["stance"].ids if label not in known]
     if unknown:
         raise UserError(f"{folder} has the stances {listed(unknown)}, which are no events of PLOVER; the crosswalk has {listed(known)}")
@@ -82,8 +80,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     """Return what finds dyads: the model of a bundle if it reads actors, else word order.
 
     Such a model reads the names of ``actors`` from then on, as all that finds them should. Dyads
-    are chosen by the thresholds in the bundle's folder. Raises ``UserError`` if the file of
-    thresholds is broken.
+    are chosen by the thresholds in the bundle's folder; ``UserError`` if these are broken.
     """
     if not reads_actors(predictor):
         return WordOrder()
@@ -92,10 +89,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
 
 
 def segments_of(article: Article) -> ArticleSegments:
-    """Cut an article into segments as the models were trained with them.
-
-    Raises ``UserError`` if SoMaJo is not installed.
-    """
+    """Cut an article into segments as in training; ``UserError`` if SoMaJo is not installed."""
     offset = article.body
     cleaned = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
     segments = [
@@ -110,13 +104,10 @@ def segments_of(article: Article) -> ArticleSegments:
 
 
 def prepare(article: Article, actors: Actors) -> PreparedArticle:
-    """Return an article's segments and actors, to be labelled together with other articles.
-
-    Raises ``UserError`` if a library is not installed.
-    """
+    """Return an article ready to be labelled; ``UserError`` if a library is not installed."""
     parts = segments_of(article)
-    headline, *mentions = actors.article([article.headline, *(segment.text for segment in parts.segments)], article.date)
-    return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)), tuple(headline))
+    mentions = actors.article([segment.text for segment in parts.segments], article.date, article.headline)
+    return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)))
 
 
 def events_of(

@@ -38,39 +38,26 @@ class Rule:
     words: re.Pattern[str] | None
 
 
-@dataclass(frozen=True)
-class Crosswalk:
-    """The rules of each stance, in order."""
-
-    rules: Mapping[str, tuple[Rule, ...]]
-
-    def event(self, stance: str, text: str) -> Plover:
-        """Return the event for a stance in a sentence.
-
-        Raises ``UserError`` if the crosswalk does not have the stance.
-        """
-        if stance not in self.rules:
-            raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, self.rules)}; it has {listed(self.rules)}")
-        plain = unicodedata.normalize("NFC", text.replace("\u00ad", "")).lower()
-        return next(rule.plover for rule in self.rules[stance] if rule.words is None or rule.words.search(plain))
-
-
 @lru_cache(maxsize=4096)
 def event(stance: str, text: str) -> Plover:
-    """Return the event by the shipped crosswalk (see ``Crosswalk.event``)."""
-    return load().event(stance, text)
+    """Return the event for a stance in a sentence; ``UserError`` if the crosswalk lacks it."""
+    rules = load()
+    if stance not in rules:
+        raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, rules)}; it has {listed(rules)}")
+    plain = unicodedata.normalize("NFC", text.replace("\u00ad", "")).lower()
+    return next(rule.plover for rule in rules[stance] if rule.words is None or rule.words.search(plain))
 
 
 @cache
-def load() -> Crosswalk:
-    """Read the crosswalk."""
+def load() -> Mapping[str, tuple[Rule, ...]]:
+    """Read the crosswalk: the rules of each stance, in order."""
     lines = (files.shipped("data") / "crosswalk" / "plover.csv").read_text(encoding="utf-8").splitlines()
     rules: dict[str, list[Rule]] = {}
     for row in csv.DictReader(line for line in lines if not line.startswith("#")):
         quad, intensity = row["quad"], row["intensity"]
         plover = Plover(row["event"], row["mode"], int(quad) if quad else None, float(intensity) if intensity else None)
         rules.setdefault(row["stance"], []).append(Rule(plover, _pattern(row["words"]) if row["words"] else None))
-    return Crosswalk({stance: tuple(of_stance) for stance, of_stance in rules.items()})
+    return {stance: tuple(of_stance) for stance, of_stance in rules.items()}
 
 
 def _pattern(words: str) -> re.Pattern[str]:

@@ -37,12 +37,11 @@ class ScoredDyad:
 
 @dataclass(frozen=True)
 class LabelledArticle:
-    """The segments of an article with actors and predictions, and the actors of its headline."""
+    """The segments of an article with actors and predictions."""
 
     segments: Sequence[Segment]
     mentions: Sequence[Sequence[Mention]]
     predictions: Sequence[Prediction]
-    headline: Sequence[Mention] = ()
 
 
 class DyadFinder(Protocol):
@@ -144,8 +143,6 @@ class ArchiveWriter:
         if self._lines:
             self._lines.write(json.dumps(events.to_dict(), ensure_ascii=False) + "\n")
         if self._table:
-            self._table.writerows([_cell(getattr(event, name)) for name in COLUMNS] for event in events.events)
-
-
-def _cell(value: object) -> object:
-    return "" if value is None else round(value, 4) if isinstance(value, float) else value
+            for event in events.events:
+                cells = [getattr(event, name) for name in COLUMNS]
+                self._table.writerow(round(cell, 4) if isinstance(cell, float) else cell for cell in cells)

@@ -50,7 +50,7 @@ class Service:
     @property
     def lacks_stances(self) -> str:
         """What the model has in place of the stances of events; "" where it has them."""
-        known = crosswalk.load().rules
+        known = crosswalk.load()
         tasks = self.engine.classifier.tasks
         if "stance" not in tasks:
             return f"the tasks {listed(tasks)}"

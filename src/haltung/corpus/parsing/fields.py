@@ -57,12 +57,9 @@ class Fields:
         """Return a whole number below a billion, None if the field is absent, null or empty."""
         value = self.get(name)
         if isinstance(value, str):
-            value = value.strip()
-            if not value:
-                return None
             # A tool that makes floats of a column with gaps writes 3 as 3.0.
-            digits = value.removesuffix(".0")
-            value = int(digits) if digits.isdecimal() and len(digits) < 10 else value
+            digits = value.strip().removesuffix(".0")
+            value = int(digits) if digits.isdecimal() and len(digits) < 10 else value.strip() or None
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
@@ -75,12 +72,13 @@ class Fields:
     def date(self) -> str:
         """Return the ISO date, "" if there is none."""
         value = self.get("date")
-        if isinstance(value, datetime.datetime):
-            return value.date().isoformat()
-        if isinstance(value, datetime.date):
-            return value.isoformat()
+        if isinstance(value, datetime.date):  # or a datetime, which is one too
+            return value.isoformat()[:10]
         text = self.text("date").strip()
-        return iso_date(text) if text else ""
+        try:
+            return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
+        except ValueError:
+            raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""
@@ -91,14 +89,30 @@ class Fields:
         return SPLITS[found.lower()]
 
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
-        """Return the row's dyads."""
+        """Return the dyads, a list of ``{"source", "target", "stance"}``, () for None and ""."""
         value = self.get("dyads")
         if self.list_separator and isinstance(value, str) and value.strip():
             try:
                 value = json.loads(value)
             except json.JSONDecodeError as error:
                 raise Fault("wrong_type", f"'dyads' is no JSON list ({error.msg}, column {error.colno} of the cell)") from None
-        return dyads_of(value, scheme)
+        if value is None or value == "":
+            return ()
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise Fault("wrong_type", f"'dyads' is {kind(value)}; expected a list of source, target and stance")
+        made = []
+        for entry in value:
+            if not isinstance(entry, Mapping) or set(entry) != {"source", "target", "stance"}:
+                found = listed(str(key) for key in entry) if isinstance(entry, Mapping) else kind(entry)
+                raise Fault("wrong_type", f"a dyad has source, target and stance; found {found}")
+            for key in ("source", "target", "stance"):
+                if not isinstance(entry[key], str):
+                    raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" if there is none)')
+                sound(entry[key], f"dyads.{key}")
+            if "stance" not in scheme.names:
+                raise Fault("unknown_label", f"a dyad needs a task 'stance'; the scheme {scheme.name} has {listed(scheme.names)}")
+            made.append(Dyad(entry["source"], entry["target"], known(scheme["stance"], entry["stance"])))
+        return tuple(made)
 
     def segment(self, scheme: Scheme, where: str, made_id: str, split: str = "", labels: Mapping[str, Answer] | None = None) -> Segment:
         """Return the row as a segment.
@@ -159,38 +173,6 @@ def known(task: Task, label: str) -> str:
     return label
 
 
-def dyads_of(value: object, scheme: Scheme) -> tuple[Dyad, ...]:
-    """Return the dyads of a list of ``{"source", "target", "stance"}``, none for None and "".
-
-    Raises ``Fault`` if it is no such list, or a stance is not in the scheme's task ``stance``.
-    """
-    if value is None or value == "":
-        return ()
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise Fault("wrong_type", f"'dyads' is {kind(value)}; expected a list of source, target and stance")
-    made = []
-    for entry in value:
-        if not isinstance(entry, Mapping) or set(entry) != {"source", "target", "stance"}:
-            found = listed(str(key) for key in entry) if isinstance(entry, Mapping) else kind(entry)
-            raise Fault("wrong_type", f"a dyad has source, target and stance; found {found}")
-        for key in ("source", "target", "stance"):
-            if not isinstance(entry[key], str):
-                raise Fault("wrong_type", f'a dyad\'s {key} is {kind(entry[key])}; expected text ("" if there is none)')
-            sound(entry[key], f"dyads.{key}")
-        if "stance" not in scheme.names:
-            raise Fault("unknown_label", f"a dyad needs a task 'stance'; the scheme {scheme.name} has {listed(scheme.names)}")
-        made.append(Dyad(entry["source"], entry["target"], known(scheme["stance"], entry["stance"])))
-    return tuple(made)
-
-
-def iso_date(text: str) -> str:
-    """Return the day of an ISO date or time as ``2024-05-31``; raise a ``Fault`` for others."""
-    try:
-        return datetime.datetime.fromisoformat(text).date().isoformat()
-    except ValueError:
-        raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31") from None
-
-
 def sound(text: str, column: str) -> str:
     """Return the text; raise a ``Fault`` for a NUL, half a surrogate pair, excessive length."""
     if "\0" in text:
@@ -207,10 +189,7 @@ def sound(text: str, column: str) -> str:
 
 
 def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str, str]:
-    """Return the mapping from our fields to a source's columns, without null ones.
-
-    Raises ``UserError`` if a key is neither a field nor a task of the scheme.
-    """
+    """Return a source's column by our field or task, if not null; ``UserError`` for other names."""
     fields = (*TEXT_COLUMNS, "position", *scheme.names, "dyads", "split")
     for name, column in columns.items():
         # The configs list the usual tasks as null, so that they can be set without a plus sign;

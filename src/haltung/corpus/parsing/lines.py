@@ -67,15 +67,13 @@ def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
     return tuple(existing(file) for file in files)
 
 
-def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False) -> Iterator[Line]:
+def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
     """Yield the file's lines, each with its line end, without a byte order mark.
 
-    A file whose name ends in ``.gz`` is decompressed.
-
-    ``encoding`` has to contain ASCII; ``has_encoding`` says whether the user can set it. Raises
-    ``UserError`` if the file cannot be read, has another encoding, or a line is too long.
+    A file whose name ends in ``.gz`` is decompressed. ``encoding``, if the user can set it, has to
+    contain ASCII; else it is UTF-8. Raises ``UserError`` for an unreadable file or too long a line.
     """
-    encoding = _checked(encoding)
+    codec = _checked("utf-8" if encoding is None else encoding)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             # One byte more than allowed: an endless line is refused without reading it to its end.
@@ -84,11 +82,11 @@ def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE
                 if len(raw) > max_line_bytes:
                     found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
                     raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
-                line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and encoding == "utf-8" else raw
+                line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and codec == "utf-8" else raw
                 try:
-                    text = line.decode(encoding)
+                    text = line.decode(codec)
                 except UnicodeDecodeError as error:
-                    raise UserError(_undecodable(where, line, error, has_encoding)) from None
+                    raise UserError(_undecodable(where, line, error, has_encoding=encoding is not None)) from None
                 yield Line(number, text, where)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); was it cut off, or is it named .gz without being compressed?") from None
@@ -96,14 +94,12 @@ def lines(path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def json_rows(
-    path: Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False
-) -> Iterator[SourceRow]:
+def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[SourceRow]:
     """Yield the rows of a file with one JSON object per line; a broken line is a row with a fault.
 
     Raises ``UserError`` as ``lines``, or if the file is one JSON array. Blank lines are skipped.
     """
-    for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes, has_encoding=has_encoding):
+    for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes):
         text = line.text.strip()
         if not text:
             continue
@@ -117,7 +113,7 @@ def json_rows(
 
 
 def csv_rows(
-    path: Path, *, separator: str, quotechar: str, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, has_encoding: bool = False
+    path: Path, *, separator: str, quotechar: str, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's first line, and its cells, without blank lines.
 
@@ -128,7 +124,7 @@ def csv_rows(
         if len(value) != 1:
             raise UserError(f'{key} is {value!r}, expected one character (a tab is "\\t" in YAML)')
     csv.field_size_limit(max(csv.field_size_limit(), max_line_bytes))
-    source = (line.text for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes, has_encoding=has_encoding))
+    source = (line.text for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes))
     reader = csv.reader(source, delimiter=separator, quotechar=quotechar, strict=True)
     first = 1
     try:

@@ -62,10 +62,8 @@ def source_files(reader: Reader) -> tuple[Path, ...]:
     Raises ``UserError`` if it has no ``files()``: a change of its source would go unnoticed.
     """
     if not callable(getattr(reader, "files", None)):
-        name = type(reader).__name__
-        raise UserError(
-            f"the reader {name} has no method files(); let it return the paths of the files that it reads, () if there are none"
-        )
+        found = f"the reader {type(reader).__name__} has no method files()"
+        raise UserError(f"{found}; let it return the paths of the files that it reads, () if there are none")
     return tuple(Path(path) for path in reader.files())
 
 

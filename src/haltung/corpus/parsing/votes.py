@@ -81,11 +81,8 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
 
     ``first`` takes the first answer, ``majority`` the most frequent one (for a multi-label task,
     each label given by more than half of the annotators), ``error`` requires that all agree. An
-    annotator without an answer to a task has no vote in it.
-
-    Raises:
-        Skip: nobody answered any task, or a majority is a tie.
-        Fault: they differ under ``error``.
+    annotator without an answer to a task has no vote in it. Raises ``Skip`` if nobody answered any
+    task or a majority is a tie, and ``Fault`` if they differ under ``error``.
     """
     settled: dict[str, Answer] = {}
     for task in scheme:

@@ -25,8 +25,7 @@ class LabelStudio:
     (``from_name`` in the export) if they differ; ``columns`` maps our fields to the keys of the
     items' ``data``; ``labels`` maps a choice that is not a label id to ``TASK/LABEL``. Cancelled
     annotations and predictions do not count; if an annotation is marked as ground truth, it alone
-    counts. ``annotators`` decides between several annotations of one item: ``first``, ``majority``,
-    ``error``.
+    counts. ``annotators`` decides between several of one item: ``first``, ``majority``, ``error``.
     """
 
     path: str
@@ -53,17 +52,16 @@ class LabelStudio:
         tasks = _tasks(path, self.tasks, scheme, items)
         intake = Intake(scheme, str(path), self.on_error)
         for number, group in _grouped(items):
-            where = f"{path}, item {number}"
-            with intake.row(where, f"{path.stem}-{number}"):
-                item = group[0]
+            item, where, made = group[0], f"{path}, item {number}", f"{path.stem}-{number}"
+            if isinstance(item, Mapping):
+                made = str(item.get("id", made))
+            with intake.row(where, made):
                 if not isinstance(item, Mapping):
                     raise Fault("wrong_type", f"the item is {kind(item)}; expected an object")
-                made = str(item.get("id", f"{path.stem}-{number}"))
-                with intake.row(where, made):
-                    chosen = _annotations(item) if "data" in item else [_minimal(entry, tasks) for entry in group]
-                    votes = [{task: names.within(task, vote[name]) for task, name in tasks.items() if name in vote} for vote in chosen]
-                    labels = settle(votes, scheme, self.annotators)
-                    intake.add(Fields(_data(item, columns), columns).segment(scheme, where, made, labels=labels))
+                chosen = _annotations(item) if "data" in item else [_minimal(entry, tasks) for entry in group]
+                votes = [{task: names.within(task, vote[name]) for task, name in tasks.items() if name in vote} for vote in chosen]
+                labels = settle(votes, scheme, self.annotators)
+                intake.add(Fields(_data(item, columns), columns).segment(scheme, where, made, labels=labels))
         return intake.reading()
 
 

@@ -44,9 +44,8 @@ class Standoff:
     characters, ``sha1`` is the first ten hex digits of the digest of the segment in UTF-8.
 
     ``rounds`` keeps the segments of these rounds of annotation alone (null: all), so that metrics
-    can be compared with those from before a corpus has grown.
-
-    10kGNAD has no headlines. A speech's headline is who speaks.
+    can be compared with those from before a corpus has grown. 10kGNAD has no headlines. A speech's
+    headline is who speaks.
     """
 
     annotations: str
@@ -57,10 +56,7 @@ class Standoff:
     max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``): annotations and texts.
-
-        Of a folder of speeches these are the ones that are annotated.
-        """
+        """Return the files that are read: annotations and texts, of speeches the annotated ones."""
         annotations = existing(self.annotations)
         folder = Path(self.texts).expanduser()
         if self.kind == "bundestag" and folder.is_dir():
@@ -121,8 +117,7 @@ def _articles(kind: str, files: Sequence[Path], annotations: Path, max_line_byte
     if kind == "bundestag":
         if not (rows := _speech_rows(annotations, max_line_bytes)):
             raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
-        found = {id: speech for path in files for id, speech in _speeches(path, max_line_bytes) if id in rows}
-        return {rows[id]: speech for id, speech in found.items()}
+        return {rows[id]: speech for path in files for id, speech in _speeches(path, max_line_bytes) if id in rows}
     read = _wikinews if kind == "wikinews" else _gnad10
     return dict(enumerate(read(files[0], max_line_bytes)))
 
@@ -174,9 +169,7 @@ def _speech_files(folder: Path, annotations: Path, max_line_bytes: int) -> tuple
 
 
 def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
-    """Return the row of each annotated speech by its id; broken annotations are left to the
-    reading.
-    """
+    """Return the row of each annotated speech by its id, without those that are broken."""
     rows = {}
     for row in json_rows(annotations, max_line_bytes=max_line_bytes):
         speech, number = row.data.get("speech"), row.data.get("row")
@@ -187,9 +180,7 @@ def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
 
 @contextmanager
 def _unbroken(row: SourceRow) -> Iterator[Fields]:
-    """Give the row's fields; a fault ends the reading, as leaving out a text would shift all later
-    rows.
-    """
+    """Give the row's fields; a fault ends the reading: without a text all later rows shift."""
     try:
         yield Fields(row.fields(), {})
     except Fault as fault:

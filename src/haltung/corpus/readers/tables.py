@@ -61,15 +61,12 @@ class Jsonl(_Table):
     max_line_bytes: int = MAX_LINE_BYTES
 
     def _rows(self, path: Path) -> Iterator[SourceRow]:
-        return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes, has_encoding=True)
+        return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes)
 
 
 @dataclass(frozen=True)
 class Csv(_Table):
-    """CSV; the labels of a multi-label cell are separated by ``list_separator``.
-
-    ``names`` gives the columns of a file without a header.
-    """
+    """CSV; ``list_separator`` is within multi-label cells, ``names`` stand in for a header."""
 
     separator: str = ","
     quotechar: str = '"'
@@ -81,8 +78,8 @@ class Csv(_Table):
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         # A shell passes \t as two characters.
         separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
-        limit, encoding = self.max_line_bytes, self.encoding
-        rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=encoding, max_line_bytes=limit, has_encoding=True)
+        limit = self.max_line_bytes
+        rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=self.encoding, max_line_bytes=limit)
         names = list(self.names) if self.names else None
         for number, cells in rows:
             where = f"{path}, line {number}"
@@ -123,8 +120,7 @@ class Parquet(_Table):
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
     """Return each file with its split, "" if the rows name it or nothing does.
 
-    Raises ``UserError`` if a file is missing or empty (``hint`` says where it is), or a split is
-    unknown.
+    Raises ``UserError`` if a file is missing or empty (``hint``: where it is) or a split unknown.
     """
     if not isinstance(path, Mapping):
         return [("", existing(path, hint))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,10 +50,7 @@ def months(dates: Iterable[str]) -> list[str]:
 
 
 def network(events: Sequence[Event], fewest: int = 1) -> Network:
-    """Return the network of these events, each of which has a source and a target.
-
-    Raises ``UserError`` if no pair has ``fewest`` events.
-    """
+    """Return the network of events with both sides; ``UserError`` if no pair has ``fewest``."""
     pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
     if not pairs:
         within_one = f"each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"
@@ -68,17 +65,15 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
     return Network(tuple(events), actors, {step: layout(actors[:step], pairs) for step in steps})
 
 
-def layout(actors: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> tuple[Point, ...]:
+def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[Point, ...]:
     """Return each actor's position, near those it has events with (Kamada and Kawai, 1989)."""
     import networkx as nx
 
-    graph = nx.Graph()
-    graph.add_nodes_from(actors)
-    for (source, target), count in pairs.items():
-        if source in graph and target in graph:
-            graph.add_edge(source, target, weight=count + (graph.edges[source, target]["weight"] if graph.has_edge(source, target) else 0))
     if len(actors) < 3:
         return tuple((2.0 * number - 1.0, 0.0) if len(actors) > 1 else (0.0, 0.0) for number in range(len(actors)))
+    graph = nx.Graph()
+    graph.add_nodes_from(actors)
+    graph.add_edges_from(pair for pair in pairs if all(code in graph for code in pair))
     # Actors without a path between them are a little farther apart than any two with one.
     hops = dict(nx.all_pairs_shortest_path_length(graph))
     far = max(length for row in hops.values() for length in row.values()) + 1
@@ -100,7 +95,7 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     """Return what the page's script draws: each event is a row of indices into the other lists."""
     families = {stance: family for family, stances in FAMILIES.items() for stance in stances}
     calendar = months(event.date for event in drawn.events)
-    stances = [stance for stance in crosswalk.load().rules if any(event.stance == stance for event in drawn.events)]
+    stances = [stance for stance in crosswalk.load() if any(event.stance == stance for event in drawn.events)]
     stance_names = {stance: label_name(tasks["stance"], stance, language) for stance in stances}
     topics = sorted({event.topic for event in drawn.events if event.topic})
     actors = {code: index for index, code in enumerate(drawn.actors)}

@@ -114,7 +114,8 @@ def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content:
     from markupsafe import Markup
 
     # Style and script are our own text, data is escaped by ``inside``.
-    style, script = ("\n".join(map(_file, names)) for names in (styles, scripts))
+    assets = resources.files("haltung.events.archive").joinpath("assets")
+    style, script = ("\n".join(assets.joinpath(name).read_text(encoding="utf-8") for name in names) for names in (styles, scripts))
     # A page has only its own style and script and loads nothing; no article's text can add to it.
     policy = f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}"
     policy += "; base-uri 'none'; form-action 'none'"
@@ -122,7 +123,3 @@ def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content:
         "haltung.events.archive", f"assets/{template}", language=language, word=words(language).__getitem__, policy=policy,
         style=Markup(style), script=Markup(script), words=Markup(inside(words(language))), data=Markup(inside(content)), **values,
     )  # fmt: skip
-
-
-def _file(name: str) -> str:
-    return resources.files("haltung.events.archive").joinpath("assets", name).read_text(encoding="utf-8")

@@ -29,10 +29,7 @@ _HATCHES = {1: "", 2: "////", 3: "", 4: "\\\\\\\\"}
 
 
 def save(series: Series, path: Path, directions: str = "summed", language: str = "en") -> None:
-    """Write the plot as PNG (150 dpi), atomically.
-
-    Raises ``UserError`` if the file can't be written.
-    """
+    """Write the plot as PNG (150 dpi), atomically; ``UserError`` if it can't be written."""
     try:
         style.save(figure(series, directions, language), path)
     except OSError as error:

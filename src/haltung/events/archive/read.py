@@ -60,10 +60,7 @@ class Selection:
 
 
 def find(given: Sequence[str]) -> list[Path]:
-    """Return the given files, and ``*.jsonl`` and ``*.csv`` in given folders.
-
-    Raises ``UserError`` if there is no such file or folder, or nothing to read in it.
-    """
+    """Return the files, and ``*.jsonl`` and ``*.csv`` in folders; ``UserError`` if none exist."""
     paths: list[Path] = []
     for name in given:
         path = Path(name).expanduser()
@@ -86,8 +83,7 @@ def find(given: Sequence[str]) -> list[Path]:
 def read(files: Sequence[Path]) -> Archive:
     """Read an archive; an event in several files counts once.
 
-    Raises:
-        UserError: a file can't be read or has no event, or a line is not one of an archive.
+    Raises ``UserError`` if a file can't be read or has no event, or a line is not an archive's.
     """
     events: dict[tuple[object, ...], Event] = {}
     owners: dict[tuple[object, ...], Path] = {}
@@ -113,13 +109,12 @@ def read(files: Sequence[Path]) -> Archive:
 def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
     """Return the selected events that have both a source and a target.
 
-    Raises:
-        UserError: a topic or stance is unknown, or no event is left; the message names the filter.
+    Raises ``UserError`` (it names the filter) if a topic or stance is unknown, or no event is left.
     """
     for topic in wanted.topics:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
     for stance in wanted.stances:
-        one_of("stance", stance, crosswalk.load().rules)
+        one_of("stance", stance, crosswalk.load())
     least, topics, stances = wanted.min_probability, wanted.topics, wanted.stances
     steps: list[tuple[object, str, Callable[[Event], bool]]] = [
         (True, "has both a source and a target", is_whole),
@@ -215,8 +210,11 @@ def _text(path: Path) -> str:
 def _event(fields: Any, where: str) -> Event:
     if not isinstance(fields, Mapping):
         raise UserError(f"{where}: an event is {fields!r:.40}, expected an object; {_WRITTEN}")
-    texts = {name: _word(fields, name, where) for name in _WORDS}
-    one_of(f"{where}: stance", texts["stance"], crosswalk.load().rules)
+    for name in _WORDS:
+        if not isinstance(fields.get(name), str):
+            raise UserError(f"{where}: {name} of an event is {fields.get(name)!r:.40}, expected text; {_WRITTEN}")
+    texts = {name: fields[name] for name in _WORDS}
+    one_of(f"{where}: stance", texts["stance"], crosswalk.load())
     texts["date"] = _day(texts["date"], where)
     probability = _number(fields, "probability", where, 0, 1)
     if probability is None:
@@ -226,13 +224,6 @@ def _event(fields: Any, where: str) -> Event:
         **texts, probability=probability, quad=None if quad is None else int(quad), intensity=intensity,
         start=0, end=0, source_span=None, target_span=None,
     )  # fmt: skip
-
-
-def _word(fields: Mapping[str, Any], name: str, where: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str):
-        raise UserError(f"{where}: {name} of an event is {value!r:.40}, expected text; {_WRITTEN}")
-    return value
 
 
 def _number(fields: Mapping[str, Any], name: str, where: str, low: float, high: float) -> float | None:

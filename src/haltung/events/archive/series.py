@@ -84,11 +84,11 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     if not dated:
         raise UserError(f"none of the {len(between):,} events between {first} and {second} has a date, so there is no series of months")
     days = [day for day in (origin.date for origin in archive.articles.values()) if day and since <= day and (not until or day <= until)]
-    calendar = months([*days, *(event.date for event in dated)])
-    covered = {day[:7] for day in (*days, *(event.date for event in dated))}
+    days += [event.date for event in dated]
+    covered = {day[:7] for day in days}
 
     def by_month(*sources: str) -> tuple[Month, ...]:
-        grouped: dict[str, list[Event]] = {name: [] for name in calendar}
+        grouped: dict[str, list[Event]] = {name: [] for name in months(days)}
         for event in dated:
             if event.source in sources:
                 grouped[event.date[:7]].append(event)

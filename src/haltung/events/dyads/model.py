@@ -61,10 +61,7 @@ class DyadModel:
 
 
 def load(folder: Path) -> DyadModel:
-    """Return what chooses dyads as a bundle's thresholds say.
-
-    Raises ``UserError`` if the file of thresholds is broken.
-    """
+    """Return what chooses dyads by a bundle's thresholds; ``UserError`` if these are broken."""
     return DyadModel(thresholds.read(folder))
 
 
@@ -98,10 +95,7 @@ def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
 
 
 def sides(actors: Sequence[ActorAnswer], side: str) -> tuple[Side, ...]:
-    """Return who may be one side, ``source`` or ``target``.
-
-    Of several ways to be one code it is the likeliest.
-    """
+    """Return who may be a side, ``source`` or ``target``, each code in its likeliest way."""
     best = {} if actors else {"": Side("", 1.0)}
     for actor in actors:
         for role, probability in getattr(actor, side).items():

@@ -16,7 +16,7 @@ from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL, STANCE
 from haltung.models.predictor import Predictor, reads_actors
-from haltung.records import ActorAnswer, Dyad, Prediction, Segment
+from haltung.records import ActorAnswer, Dyad, Prediction, Segment, by_group
 
 # The values tried for each of the thresholds, one threshold after the other, in several rounds.
 GRID: Mapping[str, tuple[float, ...]] = {
@@ -84,16 +84,13 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stan
     """
     if not any(segment.dyads for segment in segments):
         raise UserError(f"none of the {len(segments)} segments has a gold dyad, so there is nothing to compare with; choose another corpus")
-    alone = minimal_pairs.are_minimal_pairs(segments)
-    by_article: dict[str, list[int]] = {}
-    for index, segment in enumerate(segments):
-        by_article.setdefault(segment.id if alone or not segment.article else segment.article, []).append(index)
     predictions = _with_true_stances(segments, predictor) if stances_given else predictor.predict(segments, progress=True)
+    predicted = {segment.id: prediction for segment, prediction in zip(segments, predictions, strict=True)}
+    groups = [[segment] for segment in segments] if minimal_pairs.are_minimal_pairs(segments) else by_group(segments).values()
     articles = []
-    for indices in by_article.values():
-        members = [segments[index] for index in indices]
-        headline, *mentions = actors.article([members[0].headline, *(segment.text for segment in members)], members[0].date)
-        articles.append(LabelledArticle(members, mentions, [predictions[index] for index in indices], headline))
+    for members in groups:
+        mentions = actors.article([segment.text for segment in members], members[0].date, members[0].headline)
+        articles.append(LabelledArticle(members, mentions, [predicted[segment.id] for segment in members]))
     return GoldArticles(segments, predictions, articles)
 
 
@@ -160,18 +157,13 @@ def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> lis
 
 
 def _among(actors: Sequence[ActorAnswer], codes: Collection[str]) -> tuple[ActorAnswer, ...]:
-    sources, targets = (
-        [{role: value for role, value in getattr(one, side).items() if code_in(one, role) in codes} for one in actors]
-        for side in ("source", "target")
-    )
-    return tuple(
-        replace(one, source=source, target=target) for one, source, target in zip(actors, _shares(sources), _shares(targets), strict=True)
-    )
+    def shares(side: str) -> list[dict[str, float]]:
+        known = [{role: value for role, value in getattr(one, side).items() if code_in(one, role) in codes} for one in actors]
+        total = sum(sum(one.values()) for one in known) or 1.0
+        return [{role: value / total for role, value in one.items()} for one in known]
 
-
-def _shares(values: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-    total = sum(sum(one.values()) for one in values) or 1.0
-    return [{role: value / total for role, value in one.items()} for one in values]
+    rows = zip(actors, shares("source"), shares("target"), strict=True)
+    return tuple(replace(one, source=source, target=target) for one, source, target in rows)
 
 
 def _aim(gold: Sequence[Collection[Dyad]], questions: Sequence[Question], thresholds: Thresholds) -> float:

@@ -40,10 +40,7 @@ def path(folder: Path) -> Path:
 
 
 def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
-    """Write thresholds into a bundle's folder, with what they were tuned on.
-
-    Raises ``UserError`` if the folder can't be written.
-    """
+    """Write thresholds and what they were tuned on into a bundle; ``UserError`` if that fails."""
     try:
         write_text(path(folder), json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
@@ -51,10 +48,7 @@ def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> 
 
 
 def read(folder: Path) -> Thresholds:
-    """Read the thresholds of a bundle; the defaults where there is no file.
-
-    Raises ``UserError`` if the file holds no thresholds.
-    """
+    """Read a bundle's thresholds, the defaults without a file; ``UserError`` if it holds none."""
     try:
         return Thresholds(**json.loads(path(folder).read_text(encoding="utf-8"))["thresholds"])
     except FileNotFoundError:

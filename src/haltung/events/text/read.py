@@ -1,8 +1,7 @@
 """Read articles from texts, web pages, JSON Lines, a folder of these, or standard input.
 
-What can't be read becomes a ``Failure``, and reading goes on. The main text of a web page is found
-by trafilatura (Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL
-Demos).
+What can't be read becomes a ``Failure``, and reading goes on. Trafilatura finds a page's main text:
+Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL Demos.
 """
 
 from __future__ import annotations
@@ -130,10 +129,7 @@ class Language:
 
 
 def find(given: str) -> ArticleFiles:
-    """Return the file given, or the texts, pages and JSON Lines of the folder, by name.
-
-    Raises ``UserError`` if there is no such file or folder, or nothing to read in it.
-    """
+    """Return the file, or a folder's texts, pages and JSON Lines by name; ``UserError`` if none."""
     if given == STANDARD_INPUT:
         return ArticleFiles((Path(given),))
     path = Path(given).expanduser()
@@ -268,10 +264,8 @@ def decode(raw: bytes) -> Decoded:
 
     Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
     (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
-    pasted together from both. Mojibake ("fÃ¼r") is undone.
-
-    Raises:
-        NoTextError: the bytes are empty, binary, or mostly in another encoding.
+    pasted together from both. Mojibake ("fÃ¼r") is undone. Raises ``NoTextError`` if the bytes are
+    empty, binary, or mostly in another encoding.
     """
     text, notes = _decoded(raw)
     if not text.strip():
