@@ -19,8 +19,6 @@ from haltung.serving.service import Service
 
 log = logging.getLogger("haltung.serving")
 
-FAILED = "the server has failed at this request; its log says where"
-
 # Of a body that is too large this many times the limit is read and dropped: a client that is still
 # sending would not see the answer.
 _DROPPED = 8
@@ -96,7 +94,7 @@ class Entrance:
                 refusal = failure(refused.status_code, refused.detail, refused.headers)
             except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets a sentence, and the log none of the client's text
                 log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-                refusal = failure(500, FAILED)
+                refusal = failure(500, "the server has failed at this request; its log says where")
             if refusal is not None and not status:
                 await refusal(scope, receive, send_and_note)
         except _ClientGone:
