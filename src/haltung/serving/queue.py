@@ -116,7 +116,8 @@ class Batcher:
     async def close(self) -> None:
         """Take nothing more, and answer all that was taken."""
         self._closed = True
-        await asyncio.gather(*self._open, return_exceptions=True)
+        if self._open:
+            await asyncio.wait(self._open)
         self._runner.cancel()
         await asyncio.gather(self._runner, return_exceptions=True)
 
