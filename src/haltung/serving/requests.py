@@ -71,11 +71,6 @@ class SegmentBody(Body):
     target: str | None = Field(None, description="The question or entity that a stance is towards")
     id: str | None = Field(None, description="Comes back with the prediction")
 
-    def part(self) -> dict[str, str]:
-        """Return what the classifier reads, with the id where there is one."""
-        part = {"text": self.text, "context": self.context or "", "target": self.target or ""}
-        return part if self.id is None else {**part, "id": self.id}
-
 
 class OneText(SegmentBody):
     """One text to label."""
@@ -113,7 +108,7 @@ class ArticleRequest(Body):
 
 def as_segments(parts: Sequence[Mapping[str, str]]) -> list[Segment]:
     """Return the texts that a caller sent as segments of no article."""
-    return [Segment("", **{field: part[field] for field in FIELDS if field in part}) for part in parts]  # type: ignore[arg-type]
+    return [Segment("", part["text"], context=part.get("context", ""), target=part.get("target", "")) for part in parts]
 
 
 class JsonRequest(Request):

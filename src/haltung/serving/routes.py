@@ -16,7 +16,7 @@ from haltung.events import pipeline
 from haltung.events.text.read import Article
 from haltung.models.predictor import abstained
 from haltung.serving.metrics import CONTENT_TYPE
-from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, ManyTexts, as_segments
+from haltung.serving.requests import FIELDS, ArticleRequest, ClassifyRequest, JsonRoute, ManyTexts, as_segments
 from haltung.serving.responses import REFUSALS, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
@@ -40,10 +40,11 @@ def router(service: Service) -> APIRouter:
     async def classify(body: ClassifyRequest) -> Response:
         texts = body.root
         many = isinstance(texts, ManyTexts)
-        parts = [segment.part() for segment in texts.segments] if isinstance(texts, ManyTexts) else [texts.part()]
+        segments = texts.segments if isinstance(texts, ManyTexts) else [texts]
+        parts = [{field: getattr(segment, field) or "" for field in FIELDS} for segment in segments]
         service.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
-        predictions = await service.predict(as_segments(parts), [part.get("id") for part in parts], texts.abstain)
+        predictions = await service.predict(as_segments(parts), [segment.id for segment in segments], texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(

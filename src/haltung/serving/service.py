@@ -87,7 +87,7 @@ class Service:
         most = self.settings.characters
         for number, part in enumerate(parts):
             for field, text in part.items():
-                if len(text) > most and field != "id":
+                if len(text) > most:
                     name = where.format(number=number, field=field)
                     raise HTTPException(413, f"{name} has {len(text):,} characters, at most {most:,} are allowed; send it in parts")
 
