@@ -115,8 +115,7 @@ class Service:
 
     async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
         """Return the events of an article, or raise HTTPException as ``probabilities`` does."""
-        actors = Actors.load() if self.engine.finds_dyads else None
-        predictions = (await self._answers(prepared.segments, actors)).predictions([one.id for one in prepared.segments])
+        predictions = (await self._answers(prepared.segments, self.engine.actors)).predictions([one.id for one in prepared.segments])
         dyads = self._finder.find(prepared.labelled(predictions))
         return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
 
