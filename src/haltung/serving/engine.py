@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
@@ -50,6 +52,9 @@ _SIMILAR = 0.8
 _STEP = 8
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a bundle is served.
@@ -65,20 +70,20 @@ class Settings:
 
     bundle: Path
     host: str = "127.0.0.1"
-    port: int = 8000
-    runtime: str = "auto"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
     format: str = "auto"
-    threads: int | None = None
-    batch: int = 32
-    tokens: int = 1024
-    wait: float = 0.002
-    texts: int = 512
-    characters: int = 100_000
-    bytes: int = 2_000_000
-    queue: int = 2048
-    connections: int = 512
-    timeout: float = 30.0
-    drain: float = 0.5
+    threads: Count | None = None
+    batch: Count = 32
+    tokens: Count = 1024
+    wait: Annotated[float, Field(ge=0)] = 0.002
+    texts: Count = 512
+    characters: Count = 100_000
+    bytes: Count = 2_000_000
+    queue: Count = 2048
+    connections: Count = 512
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    drain: Annotated[float, Field(ge=0)] = 0.5
     origins: tuple[str, ...] = ()
     key: str | None = None
 
