@@ -67,9 +67,8 @@ def router(service: Service) -> APIRouter:
     )  # fmt: skip
     async def events(body: ArticleRequest) -> Response:
         given = checked(body)
-        if service.lacks_stances:
-            sentence = f"this model has {service.lacks_stances}, of which no events are made; POST /article labels the sentences"
-            raise HTTPException(501, sentence)
+        if found := pipeline.lacks_stances(service.engine.scheme):
+            raise HTTPException(501, f"this model has {found}, of which no events are made; POST /article labels the sentences")
         prepared = await asyncio.to_thread(lambda: pipeline.prepare(given, Actors.load()))
         service.check_count(len(prepared.segments))
         article_events = await service.events(prepared)
@@ -103,17 +102,16 @@ def router(service: Service) -> APIRouter:
 
 def described(service: Service) -> dict[str, Any]:
     """Return what callers may want to know of the model: tasks, labels, limits, provenance, …."""
-    description, settings = service.engine.classifier.description, service.settings
+    description, graph, settings = service.engine.classifier.description, service.engine.choice.graph, service.settings
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
-    graph = service.engine.choice.graph
+    libraries = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
     return {
         "name": description["scheme"]["name"],
         "kind": description["kind"],
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": ["article"] if service.engine.reads_articles else service.engine.classifier.views,
-        # Whether the model has the stances, and the libraries are installed.
-        "events": not service.lacks_stances and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo")),
+        "events": libraries and not pipeline.lacks_stances(service.engine.scheme),
         "max_length": description["input"].get("max_length"),
         "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
         "reference": description.get("reference"),

@@ -13,9 +13,7 @@ import numpy as np
 from fastapi import HTTPException
 
 from haltung.actors.finder import Actors
-from haltung.errors import listed
 from haltung.events import pipeline
-from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder
@@ -46,16 +44,6 @@ class Service:
     def ready(self) -> bool:
         """Whether requests are taken."""
         return self._batcher is not None and not self.stopping
-
-    @property
-    def lacks_stances(self) -> str:
-        """What the model has in place of the stances of events; "" where it has them."""
-        known = crosswalk.load().rules
-        tasks = self.engine.classifier.tasks
-        if "stance" not in tasks:
-            return f"the tasks {listed(tasks)}"
-        unknown = [label for label in tasks["stance"] if label not in known]
-        return f"the stances {listed(unknown)}" if unknown else ""
 
     def start(self) -> None:
         """Take requests from now on; needs the running event loop."""
