@@ -25,8 +25,7 @@ def router(service: Service) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=JsonRoute)
     classifier = service.engine.classifier
-    multi = [task for task, about in classifier.description["scheme"]["tasks"].items() if about.get("kind") == "multi"]
-    classify_answer, article_answer, events_answer = label_answers(classifier.tasks, multi)
+    classify_answer, article_answer, events_answer = label_answers(service.engine.scheme)
 
     def checked(body: ArticleRequest) -> Article:
         service.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
