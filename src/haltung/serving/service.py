@@ -32,10 +32,11 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
         # Whether new requests are refused.
         self.stopping = False
         self.engine = open_engine(settings)
+        graph = self.engine.choice.graph
+        self.metrics = Metrics({"scheme": self.engine.scheme.name, "runtime": graph.runtime, "format": graph.format})
         self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else WordOrder()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batcher: Batcher | None = None
@@ -50,8 +51,6 @@ class Service:
         settings = self.settings
         limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
         self._batcher = Batcher(self.engine.groups, self.engine.size, limits, self.metrics, self._thread)
-        description, graph = self.engine.classifier.description, self.engine.choice.graph
-        self.metrics.serves({"scheme": str(description["scheme"]["name"]), "runtime": graph.runtime, "format": graph.format})
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
