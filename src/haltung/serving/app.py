@@ -71,10 +71,6 @@ def application(service: Service) -> FastAPI:
         pretty = partial(json.dumps, ensure_ascii=False, indent=2)
         return HTMLResponse(rendered("haltung.serving", "documentation.html.j2", pretty=pretty, **app.openapi()))
 
-    @app.get("/docs.css", include_in_schema=False)
-    async def style() -> Response:
-        return FileResponse(PAGE / "docs.css")
-
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
         return FileResponse(PAGE / "index.html")
