@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sys
 import time
 from types import FrameType
 
@@ -62,7 +61,8 @@ def serve(settings: Settings) -> None:
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
     with _listener(settings.host, settings.port) as listener:
-        _log()
+        logging.basicConfig(format="%(asctime)s %(message)s")
+        logging.getLogger("haltung.serving").setLevel(logging.INFO)
         service = Service(settings)
         config = uvicorn.Config(
             application(service), log_config=None, access_log=False, server_header=False, lifespan="on", ws="none",
@@ -87,12 +87,3 @@ def _listener(host: str, port: int) -> socket.socket:
         raise UserError(sentence) from None
     listener.set_inheritable(True)
     return listener
-
-
-def _log() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for name, level in (("haltung.serving", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)
