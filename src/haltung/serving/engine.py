@@ -215,7 +215,11 @@ def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | 
 
 def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
     """Return the faster graph by the trial of an earlier start on this machine, or by a new one."""
-    path = files.cache() / "serving" / f"{_fingerprint(graphs, classifier)}.json"
+    formats = classifier.description["formats"]
+    # What the choice depends on.
+    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
+    name = hashlib.sha256(json.dumps([about, _processor()]).encode()).hexdigest()[:24]
+    path = files.cache() / "serving" / f"{name}.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         milliseconds = {str(graph): float(stored[str(graph)]) for graph in graphs}
@@ -230,13 +234,6 @@ def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
         return choice
     best = min(graphs, key=lambda graph: milliseconds[str(graph)])
     return FastestGraph(best, load(best), milliseconds)
-
-
-def _fingerprint(graphs: Sequence[Graph], classifier: Classifier) -> str:
-    """Return what the choice depends on, as hex digits: graphs, cores, processor, versions."""
-    formats = classifier.description["formats"]
-    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
-    return hashlib.sha256(json.dumps([about, _processor()]).encode()).hexdigest()[:24]
 
 
 def _version(package: str) -> str:
