@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,6 @@ def _exchanged(first: Path, second: Path) -> bool:
 def _remove_stale(folder: Path) -> None:
     """Remove what killed processes left a day ago or more; a younger folder may still be in use."""
     for left in folder.parent.glob(f".{folder.name}.*.new"):
-        try:
+        with suppress(FileNotFoundError):  # its process may just have renamed it
             if time.time() - left.stat().st_mtime > _STALE_S:
                 shutil.rmtree(left, ignore_errors=True)
-        except FileNotFoundError:
-            continue  # its process has just renamed it

@@ -51,7 +51,6 @@ _SIMILAR = 0.8
 # steps of 8 by 16 MB.
 _STEP = 8
 
-
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -126,16 +125,13 @@ def cores() -> int:
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     """Return how many processors the control group (version 2 or 1) may use; None: no limit."""
-    try:
+    with suppress(OSError, ValueError):
         limit, period = (root / "cpu.max").read_text().split()
         return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
+    with suppress(OSError, ValueError, ZeroDivisionError):
         limit, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         return None if int(limit) <= 0 else int(limit) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
+    return None
 
 
 class Engine(ExportedModel):
