@@ -163,7 +163,7 @@ class Batcher:
         except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises (a panic in Rust is no Exception): the next batch goes on
             calls = {id(call): call for call, _ in batch}
             if len(calls) == 1:
-                self._loop.call_soon_threadsafe(self._fail, batch, error)
+                self._loop.call_soon_threadsafe(self._fail, batch[0][0], error)
                 return
             # No request fails for another's text: each is tried once more by itself.
             for call in calls.values():
@@ -177,12 +177,11 @@ class Batcher:
             if not call.missing and not call.answer.done():
                 call.answer.set_result(call.results)
 
-    def _fail(self, batch: Sequence[tuple[_Call, int]], error: BaseException) -> None:
-        failed = WorkFailed(type(error).__name__)
-        failed.__cause__ = error
-        for call, _ in batch:
-            if call.missing and not call.answer.done():
-                call.answer.set_exception(failed)
+    def _fail(self, call: _Call, error: BaseException) -> None:
+        if call.missing and not call.answer.done():
+            failed = WorkFailed(type(error).__name__)
+            failed.__cause__ = error
+            call.answer.set_exception(failed)
 
     def _count(self, more: int) -> None:
         self._texts += more
