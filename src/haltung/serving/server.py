@@ -54,10 +54,7 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Load the bundle, print the address, and serve until a signal comes.
-
-    Raises ``UserError`` if the bundle can't be served, or the port is taken.
-    """
+    """Serve until a signal comes; ``UserError`` if the bundle can't be served or a port is taken."""
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
     with _listener(settings.host, settings.port) as listener:
@@ -85,5 +82,4 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         sentence = f"nothing can listen at host={host} port={port} ({error.strerror}); name another port, or the machine's own host"
         raise UserError(sentence) from None
-    listener.set_inheritable(True)
     return listener

@@ -87,10 +87,7 @@ class Service:
                 raise HTTPException(422, f"abstain: {error}") from None
 
     async def predict(self, segments: Sequence[Segment], ids: Sequence[str | None], abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return the client's prediction for each segment, with the ids that the caller sent.
-
-        Raises as ``probabilities`` does.
-        """
+        """Return predictions with the ids that the caller sent, or raise as ``probabilities``."""
         return self.engine.classifier.predictions([{"id": one} for one in ids], await self.probabilities(segments), abstain)
 
     async def probabilities(self, segments: Sequence[Segment]) -> dict[str, np.ndarray]:
