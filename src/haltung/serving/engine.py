@@ -163,12 +163,10 @@ class Engine(ExportedModel):
         return {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
 
     def size(self, unit: Unit) -> tuple[int, int]:
-        """Return how many texts a unit labels, and about how many tokens it has.
-
-        German news has four characters to a token.
-        """
+        """Return how many texts a unit labels, and about how many tokens it has."""
         longest = int(self.classifier.description["input"].get("max_length", _MAX_TOKENS))
         characters = [len(one.text) + len(one.target) + (0 if self.reads_articles else len(one.context)) for one in unit.sentences]
+        # German news has four characters to a token.
         return unit.labelled, sum(min(longest, 8 + count // 4) for count in characters) * len(self.classifier.views)
 
 

@@ -54,7 +54,7 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal comes; ``UserError`` if the bundle can't be served or a port is taken."""
+    """Serve until a signal comes; ``UserError`` if the bundle or the port can't be served."""
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
     with _listener(settings.host, settings.port) as listener:
