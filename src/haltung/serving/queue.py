@@ -178,7 +178,7 @@ class Batcher:
                 call.answer.set_result(call.results)
 
     def _fail(self, call: _Call, error: BaseException) -> None:
-        if call.missing and not call.answer.done():
+        if not call.answer.done():
             failed = WorkFailed(type(error).__name__)
             failed.__cause__ = error
             call.answer.set_exception(failed)
