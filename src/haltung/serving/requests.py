@@ -35,12 +35,11 @@ class Body(BaseModel, strict=True, extra="forbid"):
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
         """Name the allowed keys, which pydantic's own error does not; the unknown one is input."""
-        if isinstance(data, dict):
-            allowed = cls.model_fields
-            for key in data:
-                if key not in allowed:
-                    about = {"hint": nearest(key, allowed), "allowed": listed(allowed)}
-                    raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
+        allowed = cls.model_fields
+        unknown = [key for key in data if key not in allowed] if isinstance(data, dict) else []
+        if unknown:
+            about = {"hint": nearest(unknown[0], allowed), "allowed": listed(allowed)}
+            raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
         return data
 
 
