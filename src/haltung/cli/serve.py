@@ -25,9 +25,8 @@ def run(request: Request) -> None:
     if options.bundle is None:
         raise UserError("name the bundle to serve, as in bundle=DIR; haltung export run=RUN to=DIR writes one")
     try:
+        from haltung.serving.engine import Settings, secret
         from haltung.serving.server import serve
     except ModuleNotFoundError as error:
         raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
-    from haltung.serving.engine import Settings, secret
-
     serve(typed(Settings, {**request.settings, "bundle": Path(options.bundle), "key": secret(options.key_file)}))
