@@ -43,8 +43,7 @@ class Server(uvicorn.Server):
         self._service.stopping = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse new requests, stop listening, then wait for what was taken."""
-        self._service.stopping = True
+        """Stop listening after ``drain`` seconds, then wait for what was taken."""
         await asyncio.sleep(self._service.settings.drain)
         for server in self.servers:
             server.close()
