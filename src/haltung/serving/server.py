@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal comes; ``UserError`` if the bundle or the port can't be served."""
+    """Serve until a signal comes; ``UserError`` if the bundle or the port can't be used."""
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
     with _listener(settings.host, settings.port) as listener:
