@@ -7,13 +7,13 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 _PACKAGE = Path(__file__).resolve().parent
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2)
@@ -89,12 +89,9 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+    scratch = folder.parent / f".{folder.name}.{uuid4().hex}.new"
+    scratch.mkdir()
     try:
-        # mkdtemp gives 0700; the finished folder gets the rights that mkdir would give.
-        mask = os.umask(0)
-        os.umask(mask)
-        scratch.chmod(0o777 & ~mask)
         yield scratch
         for path in scratch.rglob("*"):
             if path.is_file():
@@ -116,14 +113,12 @@ def recover(folder: Path) -> None:
 def _replace(scratch: Path, folder: Path) -> None:
     """Move ``scratch`` to ``folder``; an earlier folder is then at ``scratch``, or removed."""
     recover(folder)
-    if not folder.exists():
-        try:
-            scratch.rename(folder)
-            return
-        except OSError:
-            # Another process may have written the folder since; then it is replaced.
-            if not folder.exists():
-                raise
+    try:
+        scratch.rename(folder)
+        return
+    except OSError:  # there is a folder
+        if not folder.exists():
+            raise
     if _exchanged(scratch, folder):
         return
     old = scratch.with_suffix(".old")
@@ -150,8 +145,6 @@ def _exchanged(first: Path, second: Path) -> bool:
 def _remove_stale(folder: Path) -> None:
     """Remove what killed processes left a day ago or more; a younger folder may still be in use."""
     for left in folder.parent.glob(f".{folder.name}.*.new"):
-        try:
+        with suppress(FileNotFoundError):  # its process may just have renamed it
             if time.time() - left.stat().st_mtime > _STALE_S:
                 shutil.rmtree(left, ignore_errors=True)
-        except FileNotFoundError:
-            continue  # its process has just renamed it

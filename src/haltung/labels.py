@@ -177,11 +177,10 @@ def parse(data: object, source: str = "scheme") -> Scheme:
         faults.append("'name' is missing")
     if not isinstance(version, int) or isinstance(version, bool):
         faults.append(f"'version' is {version!r}, expected a whole number")
-    parsed: tuple[Task, ...] = ()
-    if isinstance(tasks, Mapping) and tasks:
-        parsed = tuple(_task(str(task), body, faults) for task, body in tasks.items())
-    else:
+    if not isinstance(tasks, Mapping) or not tasks:
         faults.append("'tasks' is missing or empty; expected a mapping from a task's name to its labels")
+        tasks = {}
+    parsed = tuple(_task(str(task), body, faults) for task, body in tasks.items())
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise UserError(f"{source}: the label scheme has {count}: " + "; ".join(faults))

@@ -264,7 +264,7 @@ def test_the_page_and_the_documentation_load_nothing_from_elsewhere(client: http
         assert 'src="http' not in answer.text
         assert 'href="http' not in answer.text
     assert "/v2/models/{model}/infer" in client.get("/docs").text
-    assert client.get("/docs.css").headers["content-type"].startswith("text/css")
+    assert client.get("/page/docs.css").headers["content-type"].startswith("text/css")
 
 
 def test_every_answer_says_what_a_browser_may_do_with_it(client: httpx.Client) -> None:

@@ -23,6 +23,7 @@ from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArt
 from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
+from haltung.labels import STANCE, Scheme
 from haltung.models import bundle
 from haltung.models.predictor import Predictor, reads_actors
 from haltung.records import Prediction, Segment, Span, in_context
@@ -59,20 +60,23 @@ class PreparedArticle:
         return LabelledArticle(self.segments, self.mentions, predictions)
 
 
+def lacks_stances(scheme: Scheme) -> str:
+    """Return what a scheme has in place of the stances of events; "" where it has them."""
+    if STANCE not in scheme.names:
+        return f"the tasks {listed(scheme.names)}"
+    unknown = [label for label in scheme[STANCE].ids if label not in crosswalk.load()]
+    return f"the stances {listed(unknown)}" if unknown else ""
+
+
 def load_predictor(folder: Path) -> Predictor:
     """Load a bundle, trained or exported, that has the stances which events are made of.
 
-    Raises ``UserError`` if it is no bundle or broken, or its stances are not in the crosswalk.
+    Raises ``UserError`` if it is none, is broken, or lacks stances or has one that is no event.
     """
     predictor = bundle.load(folder, graph=True)
-    scheme = predictor.scheme
-    if "stance" not in scheme.names:
-        tasks = listed(scheme.names)
-        raise UserError(f"{folder} has the tasks {tasks}; events are made of stances, so name a bundle with the task 'stance'")
-    known = crosswalk.load()
-    unknown = [label for label in scheme["stance"].ids if label not in known]
-    if unknown:
-        raise UserError(f"{folder} has the stances {listed(unknown)}, which are no events of PLOVER; the crosswalk has {listed(known)}")
+    if found := lacks_stances(predictor.scheme):
+        known = listed(crosswalk.load())
+        raise UserError(f"{folder} has {found}, of which no events are made; name a bundle whose stances are of the crosswalk: {known}")
     return predictor
 
 

@@ -22,7 +22,7 @@ from haltung import __version__
 from haltung.errors import UserError
 from haltung.files import rendered
 from haltung.serving import inference_protocol, routes
-from haltung.serving.middleware import FAILED, Entrance, failure
+from haltung.serving.middleware import Entrance, failure
 from haltung.serving.requests import sentence
 from haltung.serving.service import Service
 
@@ -60,9 +60,7 @@ def application(service: Service) -> FastAPI:
     # FastAPI's documentation pages would load their scripts from another host.
     app = FastAPI(
         title="Haltung", version=__version__, description=_ABOUT, lifespan=lifespan, middleware=layers, docs_url=None, redoc_url=None,
-        exception_handlers={
-            RequestValidationError: _invalid, HTTPException: _refused, UserError: _not_installed, Exception: _failed,
-        },
+        exception_handlers={RequestValidationError: _invalid, HTTPException: _refused, UserError: _not_installed},
         dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.key else [],
     )  # fmt: skip
     app.include_router(routes.router(service))
@@ -72,10 +70,6 @@ def application(service: Service) -> FastAPI:
     async def docs() -> Response:
         pretty = partial(json.dumps, ensure_ascii=False, indent=2)
         return HTMLResponse(rendered("haltung.serving", "documentation.html.j2", pretty=pretty, **app.openapi()))
-
-    @app.get("/docs.css", include_in_schema=False)
-    async def style() -> Response:
-        return FileResponse(PAGE / "docs.css")
 
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
@@ -102,7 +96,3 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _not_installed(_: Request, error: Exception) -> Response:
     return failure(501, str(error))
-
-
-async def _failed(_: Request, __: Exception) -> Response:
-    return failure(500, FAILED)

@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
@@ -49,6 +51,8 @@ _SIMILAR = 0.8
 # steps of 8 by 16 MB.
 _STEP = 8
 
+Count = Annotated[int, Field(ge=1)]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -65,20 +69,20 @@ class Settings:
 
     bundle: Path
     host: str = "127.0.0.1"
-    port: int = 8000
-    runtime: str = "auto"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
     format: str = "auto"
-    threads: int | None = None
-    batch: int = 32
-    tokens: int = 1024
-    wait: float = 0.002
-    texts: int = 512
-    characters: int = 100_000
-    bytes: int = 2_000_000
-    queue: int = 2048
-    connections: int = 512
-    timeout: float = 30.0
-    drain: float = 0.5
+    threads: Count | None = None
+    batch: Count = 32
+    tokens: Count = 1024
+    wait: Annotated[float, Field(ge=0)] = 0.002
+    texts: Count = 512
+    characters: Count = 100_000
+    bytes: Count = 2_000_000
+    queue: Count = 2048
+    connections: Count = 512
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    drain: Annotated[float, Field(ge=0)] = 0.5
     origins: tuple[str, ...] = ()
     key: str | None = None
 
@@ -121,16 +125,13 @@ def cores() -> int:
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     """Return how many processors the control group (version 2 or 1) may use; None: no limit."""
-    try:
+    with suppress(OSError, ValueError):
         limit, period = (root / "cpu.max").read_text().split()
         return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
+    with suppress(OSError, ValueError, ZeroDivisionError):
         limit, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         return None if int(limit) <= 0 else int(limit) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
+    return None
 
 
 class Engine(ExportedModel):
@@ -162,12 +163,10 @@ class Engine(ExportedModel):
         return {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
 
     def size(self, unit: Unit) -> tuple[int, int]:
-        """Return how many texts a unit labels, and about how many tokens it has.
-
-        German news has four characters to a token.
-        """
+        """Return how many texts a unit labels, and about how many tokens it has."""
         longest = int(self.classifier.description["input"].get("max_length", _MAX_TOKENS))
         characters = [len(one.text) + len(one.target) + (0 if self.reads_articles else len(one.context)) for one in unit.sentences]
+        # German news has four characters to a token.
         return unit.labelled, sum(min(longest, 8 + count // 4) for count in characters) * len(self.classifier.views)
 
 
@@ -210,7 +209,11 @@ def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | 
 
 def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
     """Return the faster graph by the trial of an earlier start on this machine, or by a new one."""
-    path = files.cache() / "serving" / f"{_fingerprint(graphs, classifier)}.json"
+    formats = classifier.description["formats"]
+    # What the choice depends on.
+    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
+    name = hashlib.sha256(json.dumps([about, _processor()]).encode()).hexdigest()[:24]
+    path = files.cache() / "serving" / f"{name}.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         milliseconds = {str(graph): float(stored[str(graph)]) for graph in graphs}
@@ -225,13 +228,6 @@ def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
         return choice
     best = min(graphs, key=lambda graph: milliseconds[str(graph)])
     return FastestGraph(best, load(best), milliseconds)
-
-
-def _fingerprint(graphs: Sequence[Graph], classifier: Classifier) -> str:
-    """Return what the choice depends on, as hex digits: graphs, cores, processor, versions."""
-    formats = classifier.description["formats"]
-    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
-    return hashlib.sha256(json.dumps([about, _processor()]).encode()).hexdigest()[:24]
 
 
 def _version(package: str) -> str:

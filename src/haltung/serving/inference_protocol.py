@@ -264,10 +264,7 @@ def _wanted(body: InferenceRequest, names: Sequence[str]) -> list[tuple[str, boo
 
 
 def _encoded(name: str, values: np.ndarray | list[str], binary: bool) -> tuple[dict[str, Any], bytes]:
-    """Return an output as JSON, and as little-endian bytes where it goes as such.
-
-    As bytes, each text has its length before it, in four bytes.
-    """
+    """Return an output as JSON, and as bytes where it is ``binary``: each text behind its size."""
     if isinstance(values, list):
         tensor = {"name": name, "datatype": "BYTES", "shape": [len(values)]}
         data: list[Any] = values

@@ -14,7 +14,8 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 class Metrics:
     """The numbers of one server; with its own registry, as two may run in one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: dict[str, str]) -> None:
+        """Begin to count; ``model`` says what is served."""
         self.registry = registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
@@ -25,11 +26,7 @@ class Metrics:
         self._batch_requests = Histogram("haltung_batch_requests", "Requests in a batch", buckets=_SIZES, registry=registry)
         self._batch_seconds = Histogram("haltung_batch_seconds", "Work on a batch", buckets=_SECONDS, registry=registry)
         self._waiting = Gauge("haltung_waiting_texts", "Texts that wait for a batch", registry=registry)
-        self._model = Info("haltung_model", "What is served", registry=registry)
-
-    def serves(self, facts: dict[str, str]) -> None:
-        """Set which model is served, and how."""
-        self._model.info(facts)
+        Info("haltung_model", "What is served", registry=registry).info(model)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request; ``route`` is the pattern of its path."""

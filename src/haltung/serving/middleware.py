@@ -19,8 +19,6 @@ from haltung.serving.service import Service
 
 log = logging.getLogger("haltung.serving")
 
-FAILED = "the server has failed at this request; its log says where"
-
 # Of a body that is too large this many times the limit is read and dropped: a client that is still
 # sending would not see the answer.
 _DROPPED = 8
@@ -44,7 +42,7 @@ _HEADERS = [
 ]
 
 # These reveal no text and cost nothing, so a browser and a supervisor need no key for them.
-_OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/docs", "/docs.css", "/openapi.json", "/")
+_OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/")
 
 
 def failure(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -60,10 +58,8 @@ class Entrance:
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        settings = service.settings
-        self._app, self._service = app, service
-        self._key = _digest(settings.key) if settings.key else None
-        self._max_bytes, self._timeout = settings.bytes, settings.timeout
+        self._app, self._service, self._settings = app, service, service.settings
+        self._key = _digest(self._settings.key) if self._settings.key else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with an error."""
@@ -96,7 +92,7 @@ class Entrance:
                 refusal = failure(refused.status_code, refused.detail, refused.headers)
             except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets a sentence, and the log none of the client's text
                 log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-                refusal = failure(500, FAILED)
+                refusal = failure(500, "the server has failed at this request; its log says where")
             if refusal is not None and not status:
                 await refusal(scope, receive, send_and_note)
         except _ClientGone:
@@ -124,10 +120,10 @@ class Entrance:
             return next(messages, None) or await receive()
 
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._settings.timeout):
                 await self._app(scope, receive_body, send)
         except TimeoutError:
-            sentence = f"the answer has taken more than {self._timeout:g} s; send fewer texts at once, or ask again"
+            sentence = f"the answer has taken more than {self._settings.timeout:g} s; send fewer texts at once, or ask again"
             raise HTTPException(504, sentence) from None
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
@@ -138,19 +134,19 @@ class Entrance:
         size, more = 0, True
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                while more and size <= _DROPPED * self._max_bytes:
+                while more and size <= _DROPPED * self._settings.bytes:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _ClientGone
                     part = message.get("body", b"")
                     size += len(part)
-                    if size <= self._max_bytes:
+                    if size <= self._settings.bytes:
                         parts.append(part)
                     more = message.get("more_body", False)
         except TimeoutError:
             raise HTTPException(408, f"the body has not come within {_BODY_SECONDS:g} s", {"connection": "close"}) from None
-        if size > self._max_bytes:
-            sentence = f"the body has more than {self._max_bytes:,} bytes, the most that is allowed; send fewer texts at once"
+        if size > self._settings.bytes:
+            sentence = f"the body has more than {self._settings.bytes:,} bytes, the most that is allowed; send fewer texts at once"
             raise HTTPException(413, sentence, {"connection": "close"} if more else {})
         return b"".join(parts)
 

@@ -83,12 +83,11 @@ class Batcher:
     def __init__(self, work: Work, size: Callable[[Any], tuple[int, int]], limits: QueueLimits, metrics: Metrics, thread: Executor) -> None:
         self._work, self._size, self._limits, self._metrics, self._thread = work, size, limits, metrics, thread
         self._waiting: deque[_Call] = deque()
-        self._open: set[_Call] = set()
+        self._open: set[asyncio.Future[list[Any]]] = set()
         self._texts = self._company = 0
         self._rate = 0.0
         self._closed = False
-        self._arrived, self._idle = asyncio.Event(), asyncio.Event()
-        self._idle.set()
+        self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run())
 
@@ -102,25 +101,23 @@ class Batcher:
         if self._texts + call.waiting > self._limits.queue:
             raise QueueFull(min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1)
         self._waiting.append(call)
-        self._open.add(call)
-        self._idle.clear()
+        self._open.add(call.answer)
         self._count(call.waiting)
         self._arrived.set()
         try:
             return await call.answer
         finally:
             # Also where the caller has given up: the rest of its texts needs no room any more.
-            self._open.discard(call)
+            self._open.discard(call.answer)
             if call in self._waiting:
                 self._waiting.remove(call)
                 self._count(-call.waiting)
-            if not self._open:
-                self._idle.set()
 
     async def close(self) -> None:
         """Take nothing more, and answer all that was taken."""
         self._closed = True
-        await self._idle.wait()
+        if self._open:
+            await asyncio.wait(self._open)
         self._runner.cancel()
         await asyncio.gather(self._runner, return_exceptions=True)
 
@@ -166,7 +163,7 @@ class Batcher:
         except BaseException as error:  # noqa: BLE001 -- whatever a runtime raises (a panic in Rust is no Exception): the next batch goes on
             calls = {id(call): call for call, _ in batch}
             if len(calls) == 1:
-                self._loop.call_soon_threadsafe(self._fail, batch, error)
+                self._loop.call_soon_threadsafe(self._fail, batch[0][0], error)
                 return
             # No request fails for another's text: each is tried once more by itself.
             for call in calls.values():
@@ -180,12 +177,11 @@ class Batcher:
             if not call.missing and not call.answer.done():
                 call.answer.set_result(call.results)
 
-    def _fail(self, batch: Sequence[tuple[_Call, int]], error: BaseException) -> None:
-        failed = WorkFailed(type(error).__name__)
-        failed.__cause__ = error
-        for call, _ in batch:
-            if call.missing and not call.answer.done():
-                call.answer.set_exception(failed)
+    def _fail(self, call: _Call, error: BaseException) -> None:
+        if not call.answer.done():
+            failed = WorkFailed(type(error).__name__)
+            failed.__cause__ = error
+            call.answer.set_exception(failed)
 
     def _count(self, more: int) -> None:
         self._texts += more

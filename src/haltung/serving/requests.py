@@ -35,12 +35,11 @@ class Body(BaseModel, strict=True, extra="forbid"):
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
         """Name the allowed keys, which pydantic's own error does not; the unknown one is input."""
-        if isinstance(data, dict):
-            allowed = cls.model_fields
-            for key in data:
-                if key not in allowed:
-                    about = {"hint": nearest(key, allowed), "allowed": listed(allowed)}
-                    raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
+        allowed = cls.model_fields
+        unknown = [key for key in data if key not in allowed] if isinstance(data, dict) else []
+        if unknown:
+            about = {"hint": nearest(unknown[0], allowed), "allowed": listed(allowed)}
+            raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
         return data
 
 
@@ -70,11 +69,6 @@ class SegmentBody(Body):
     context: str | None = Field(None, description="What stands before it in its article: headline, lead, the previous sentence")
     target: str | None = Field(None, description="The question or entity that a stance is towards")
     id: str | None = Field(None, description="Comes back with the prediction")
-
-    def part(self) -> dict[str, str]:
-        """Return what the classifier reads, with the id where there is one."""
-        part = {"text": self.text, "context": self.context or "", "target": self.target or ""}
-        return part if self.id is None else {**part, "id": self.id}
 
 
 class OneText(SegmentBody):
@@ -113,7 +107,7 @@ class ArticleRequest(Body):
 
 def as_segments(parts: Sequence[Mapping[str, str]]) -> list[Segment]:
     """Return the texts that a caller sent as segments of no article."""
-    return [Segment("", **{field: part[field] for field in FIELDS if field in part}) for part in parts]  # type: ignore[arg-type]
+    return [Segment("", part["text"], context=part.get("context", ""), target=part.get("target", "")) for part in parts]
 
 
 class JsonRequest(Request):

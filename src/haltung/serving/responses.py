@@ -5,11 +5,13 @@ The routes answer with plain data, which these models don't check again; a test 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model
+
+from haltung.labels import Scheme
 
 # What a status means; the body is {"error": "one sentence"}.
 _STATUS = {
@@ -67,15 +69,11 @@ class DyadAnswer(BaseModel):
     probability: _Share
 
 
-def label_answers(tasks: Mapping[str, Sequence[str]], multi: Sequence[str]) -> tuple[Any, Any, Any]:
-    """Return pydantic models of answers about texts, articles and events, with each task's labels.
-
-    Tasks of ``multi`` give a text several labels.
-    """
-    labels: dict[str, Any] = {task: Literal[tuple(names)] for task, names in tasks.items()}
-    labels |= {task: _list(labels[task]) for task in multi}
-    shares = {task: _model(f"Probabilities_{task}", dict.fromkeys(names, _Share)) for task, names in tasks.items()}
-    unsure = _model("Abstained", {}, dict.fromkeys(tasks, bool))
+def label_answers(scheme: Scheme) -> tuple[Any, Any, Any]:
+    """Return pydantic models of answers about texts, articles and events, with the labels."""
+    labels = {task.name: Literal[task.ids] if task.kind == "single" else _list(Literal[task.ids]) for task in scheme}
+    shares = {task.name: _model(f"Probabilities_{task.name}", dict.fromkeys(task.ids, _Share)) for task in scheme}
+    unsure = _model("Abstained", {}, dict.fromkeys(scheme.names, bool))
     given = {**labels, "probabilities": _model("Probabilities", shares)}
     prediction = _model("Prediction", given, {"id": str, "abstained": unsure})
     given |= {"start": _Index, "end": _Index, "text": str, "context": str}

@@ -16,7 +16,7 @@ from haltung.events import pipeline
 from haltung.events.text.read import Article
 from haltung.models.predictor import abstained
 from haltung.serving.metrics import CONTENT_TYPE
-from haltung.serving.requests import ArticleRequest, ClassifyRequest, JsonRoute, ManyTexts, as_segments
+from haltung.serving.requests import FIELDS, ArticleRequest, ClassifyRequest, JsonRoute, ManyTexts, as_segments
 from haltung.serving.responses import REFUSALS, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
@@ -25,8 +25,7 @@ def router(service: Service) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=JsonRoute)
     classifier = service.engine.classifier
-    multi = [task for task, about in classifier.description["scheme"]["tasks"].items() if about.get("kind") == "multi"]
-    classify_answer, article_answer, events_answer = label_answers(classifier.tasks, multi)
+    classify_answer, article_answer, events_answer = label_answers(service.engine.scheme)
 
     def checked(body: ArticleRequest) -> Article:
         service.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
@@ -40,10 +39,11 @@ def router(service: Service) -> APIRouter:
     async def classify(body: ClassifyRequest) -> Response:
         texts = body.root
         many = isinstance(texts, ManyTexts)
-        parts = [segment.part() for segment in texts.segments] if isinstance(texts, ManyTexts) else [texts.part()]
+        segments = texts.segments if isinstance(texts, ManyTexts) else [texts]
+        parts = [{field: getattr(segment, field) or "" for field in FIELDS} for segment in segments]
         service.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
-        predictions = await service.predict(as_segments(parts), [part.get("id") for part in parts], texts.abstain)
+        predictions = await service.predict(as_segments(parts), [segment.id for segment in segments], texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
@@ -66,9 +66,8 @@ def router(service: Service) -> APIRouter:
     )  # fmt: skip
     async def events(body: ArticleRequest) -> Response:
         given = checked(body)
-        if service.lacks_stances:
-            sentence = f"this model has {service.lacks_stances}, of which no events are made; POST /article labels the sentences"
-            raise HTTPException(501, sentence)
+        if found := pipeline.lacks_stances(service.engine.scheme):
+            raise HTTPException(501, f"this model has {found}, of which no events are made; POST /article labels the sentences")
         prepared = await asyncio.to_thread(lambda: pipeline.prepare(given, Actors.load()))
         service.check_count(len(prepared.segments))
         article_events = await service.events(prepared)
@@ -102,17 +101,16 @@ def router(service: Service) -> APIRouter:
 
 def described(service: Service) -> dict[str, Any]:
     """Return what callers may want to know of the model: tasks, labels, limits, provenance, …."""
-    description, settings = service.engine.classifier.description, service.settings
+    description, graph, settings = service.engine.classifier.description, service.engine.choice.graph, service.settings
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
-    graph = service.engine.choice.graph
+    libraries = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
     return {
         "name": description["scheme"]["name"],
         "kind": description["kind"],
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": ["article"] if service.engine.reads_articles else service.engine.classifier.views,
-        # Whether the model has the stances, and the libraries are installed.
-        "events": not service.lacks_stances and all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo")),
+        "events": libraries and not pipeline.lacks_stances(service.engine.scheme),
         "max_length": description["input"].get("max_length"),
         "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
         "reference": description.get("reference"),

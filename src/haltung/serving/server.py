@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sys
 import time
 from types import FrameType
 
@@ -39,14 +38,12 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; the signal isn't raised again afterwards, so the process ends with 0."""
-        if self.should_exit:
-            self.force_exit = True
+        self.force_exit = self.should_exit
         self.should_exit = True
         self._service.stopping = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse new requests, stop listening, then wait for what was taken."""
-        self._service.stopping = True
+        """Stop listening after ``drain`` seconds, then wait for what was taken."""
         await asyncio.sleep(self._service.settings.drain)
         for server in self.servers:
             server.close()
@@ -55,14 +52,12 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Load the bundle, print the address, and serve until a signal comes.
-
-    Raises ``UserError`` if the bundle can't be served, or the port is taken.
-    """
+    """Serve until a signal comes; ``UserError`` if the bundle or the port can't be used."""
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
     with _listener(settings.host, settings.port) as listener:
-        _log()
+        logging.basicConfig(format="%(asctime)s %(message)s")
+        logging.getLogger("haltung.serving").setLevel(logging.INFO)
         service = Service(settings)
         config = uvicorn.Config(
             application(service), log_config=None, access_log=False, server_header=False, lifespan="on", ws="none",
@@ -85,14 +80,4 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         sentence = f"nothing can listen at host={host} port={port} ({error.strerror}); name another port, or the machine's own host"
         raise UserError(sentence) from None
-    listener.set_inheritable(True)
     return listener
-
-
-def _log() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for name, level in (("haltung.serving", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)

@@ -13,9 +13,7 @@ import numpy as np
 from fastapi import HTTPException
 
 from haltung.actors.finder import Actors
-from haltung.errors import listed
 from haltung.events import pipeline
-from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder
@@ -34,10 +32,11 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
         # Whether new requests are refused.
         self.stopping = False
         self.engine = open_engine(settings)
+        graph = self.engine.choice.graph
+        self.metrics = Metrics({"scheme": self.engine.scheme.name, "runtime": graph.runtime, "format": graph.format})
         self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else WordOrder()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batcher: Batcher | None = None
@@ -47,23 +46,11 @@ class Service:
         """Whether requests are taken."""
         return self._batcher is not None and not self.stopping
 
-    @property
-    def lacks_stances(self) -> str:
-        """What the model has in place of the stances of events; "" where it has them."""
-        known = crosswalk.load()
-        tasks = self.engine.classifier.tasks
-        if "stance" not in tasks:
-            return f"the tasks {listed(tasks)}"
-        unknown = [label for label in tasks["stance"] if label not in known]
-        return f"the stances {listed(unknown)}" if unknown else ""
-
     def start(self) -> None:
         """Take requests from now on; needs the running event loop."""
         settings = self.settings
         limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
         self._batcher = Batcher(self.engine.groups, self.engine.size, limits, self.metrics, self._thread)
-        description, graph = self.engine.classifier.description, self.engine.choice.graph
-        self.metrics.serves({"scheme": str(description["scheme"]["name"]), "runtime": graph.runtime, "format": graph.format})
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
@@ -87,7 +74,7 @@ class Service:
         most = self.settings.characters
         for number, part in enumerate(parts):
             for field, text in part.items():
-                if len(text) > most and field != "id":
+                if len(text) > most:
                     name = where.format(number=number, field=field)
                     raise HTTPException(413, f"{name} has {len(text):,} characters, at most {most:,} are allowed; send it in parts")
 
@@ -100,10 +87,7 @@ class Service:
                 raise HTTPException(422, f"abstain: {error}") from None
 
     async def predict(self, segments: Sequence[Segment], ids: Sequence[str | None], abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return the client's prediction for each segment, with the ids that the caller sent.
-
-        Raises as ``probabilities`` does.
-        """
+        """Return predictions with the ids that the caller sent, or raise as ``probabilities``."""
         return self.engine.classifier.predictions([{"id": one} for one in ids], await self.probabilities(segments), abstain)
 
     async def probabilities(self, segments: Sequence[Segment]) -> dict[str, np.ndarray]:
@@ -115,8 +99,7 @@ class Service:
 
     async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
         """Return the events of an article, or raise HTTPException as ``probabilities`` does."""
-        actors = Actors.load() if self.engine.finds_dyads else None
-        predictions = (await self._answers(prepared.segments, actors)).predictions([one.id for one in prepared.segments])
+        predictions = (await self._answers(prepared.segments, self.engine.actors)).predictions([one.id for one in prepared.segments])
         dyads = self._finder.find(prepared.labelled(predictions))
         return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
 
