@@ -24,7 +24,7 @@ from haltung.events.text.boilerplate import Removed, clean
 from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
 from haltung.models import bundle
-from haltung.models.predictor import Predictor, reads_actors
+from haltung.models.predictor import Predictor
 from haltung.records import Prediction, Segment, Span, in_context
 
 # How many segments are labelled together: enough to sort them by length, too few to wait for.
@@ -85,7 +85,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     are chosen by the thresholds in the bundle's folder. Raises ``UserError`` if the file of
     thresholds is broken.
     """
-    if not reads_actors(predictor):
+    if predictor.actors is None:
         return WordOrder()
     predictor.actors = actors
     return dyad_model.load(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,7 @@ class ArticleModel(Model):
         return self._actors
 
     @actors.setter
-    def actors(self, actors: Actors) -> None:
+    def actors(self, actors: Actors | None) -> None:
         self._actors = actors if self.network.actors is not None else None
 
     def encode(self, sentences: Sequence[Segment]) -> list[Tokens]:
@@ -109,20 +108,15 @@ class ArticleModel(Model):
     def predict(
         self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
     ) -> list[Prediction]:
-        """Return a prediction for each segment, in order, with its actors.
-
-        ``stances`` are the true ones of the segments, if they are known, to seek the actors of;
-        ``precision`` is as of ``probabilities``.
-        """
-        probabilities, answers = self._read(segments, progress, precision, stances)
-        plain = predictions([segment.id for segment in segments], probabilities, self.scheme)
-        return [replace(one, actors=answers.get(row, ())) for row, one in enumerate(plain)]
+        """Return a prediction for each segment, in order, with its actors."""
+        probabilities, actors = self._read(segments, progress, precision, stances)
+        return predictions([segment.id for segment in segments], probabilities, self.scheme, actors)
 
     def _read(
         self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[int, tuple[ActorAnswer, ...]]]:
+    ) -> tuple[dict[str, np.ndarray], list[tuple[ActorAnswer, ...]]]:
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
-        answers: dict[int, tuple[ActorAnswer, ...]] = {}
+        actors: list[tuple[ActorAnswer, ...]] = [()] * len(segments)
         every = units(segments, self.spec.window, actors=self.actors)
         with predicting(self.network, precision, len(segments), progress) as done:
             for numbers in batches([len(unit.rows) for unit in every], _SENTENCES):
@@ -136,9 +130,9 @@ class ArticleModel(Model):
                     named = (found for unit in chosen for found in unit.named if found)
                     asked = articles.actors.rows.tolist()  # type: ignore[union-attr]
                     for row, found, of in zip(asked, named, sides.exp().cpu().unbind(1), strict=True):
-                        answers[rows[row]] = actor_answers(found, of.numpy())
+                        actors[rows[row]] = actor_answers(found, of.numpy())
                 done(len(rows))
-        return calibrated(out, self.scheme, self.calibration), answers
+        return calibrated(out, self.scheme, self.calibration), actors
 
     def one_hot(self, stances: Sequence[str]) -> torch.Tensor:
         """Return certain stances, ``[stances, labels]``."""

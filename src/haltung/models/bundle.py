@@ -73,8 +73,7 @@ class Collected:
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """Return a prediction for each segment's id."""
-        plain = predictions(ids, self.probabilities, self.scheme)
-        return [replace(one, actors=found) for one, found in zip(plain, self.actors, strict=True)]
+        return predictions(ids, self.probabilities, self.scheme, self.actors)
 
 
 class ExportedModel(Predictor):
@@ -114,10 +113,7 @@ class ExportedModel(Predictor):
         return self._collected(segments, self.units(segments), progress).probabilities
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
-        """Return a prediction for each segment, in order, with its actors if the model finds dyads.
-
-        ``stances`` are the true ones of the segments, if they are known, to seek the actors of.
-        """
+        """Return a prediction for each segment, in order, with its actors if it finds dyads."""
         read = self.units(segments, self.actors if self.finds_dyads else None)
         return self._collected(segments, read, progress, stances).predictions([segment.id for segment in segments])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Model, indicators, predictions, reads_actors
+from haltung.models.predictor import Model, indicators, predictions
 from haltung.records import ActorAnswer, Prediction, Segment
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
@@ -51,25 +51,25 @@ class EnsembleModel(Model):
     @property
     def actors(self) -> Actors | None:
         """The tables that name actors, if a member finds dyads; others can be set for all."""
-        return next((member.model.actors for member in self.members if reads_actors(member.model)), None)
+        return next((tables for member in self.members if (tables := member.model.actors) is not None), None)
 
     @actors.setter
-    def actors(self, actors: Actors) -> None:
+    def actors(self, actors: Actors | None) -> None:
         for member in self.members:
-            if reads_actors(member.model):
+            if member.model.actors is not None:
                 member.model.actors = actors
 
     # Only an export asks for a precision, and an ensemble has none.
     def predict(  # type: ignore[override]
         self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None
     ) -> list[Prediction]:
-        """Return a prediction for each segment; ``stances`` are the true ones, if known."""
+        """Return a prediction for each segment, in order."""
         return self._predictions(segments, [_asked(member.model, segments, progress, stances) for member in self.members])
 
     def _predictions(self, segments: Sequence[Segment], answers: Sequence[_Answers]) -> list[Prediction]:
-        plain = predictions([segment.id for segment in segments], self.pooled([one.probabilities for one in answers]), self.scheme)
-        actors = zip(*(one.actors for one in answers), strict=True)
-        return [replace(one, actors=mean_actors(found)) for one, found in zip(plain, actors, strict=True)]
+        actors = [mean_actors(found) for found in zip(*(one.actors for one in answers), strict=True)]
+        pooled = self.pooled([one.probabilities for one in answers])
+        return predictions([segment.id for segment in segments], pooled, self.scheme, actors)
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, ``[segments, labels]``."""
@@ -92,10 +92,8 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
     """Fit the weights with the smallest log loss on segments; return also the predictions for them.
 
     The segments are the dev split, on which no member was fitted. For a task without a label there
-    the members get equal weights.
-
-    Raises:
-        UserError: there are fewer than two members, or their schemes differ.
+    the members get equal weights. Raises ``UserError`` if there are fewer than two, or their
+    schemes differ.
     """
     if len(members) < 2:
         raise UserError(f"an ensemble needs at least two members, found {len(members)}; name two or more runs, as in members=[A,B]")
@@ -137,7 +135,7 @@ class _Answers:
 
 
 def _asked(model: Model, segments: Sequence[Segment], progress: bool, stances: Sequence[str] | None = None) -> _Answers:
-    if not reads_actors(model):
+    if model.actors is None:
         return _Answers(model.probabilities(segments, progress), [()] * len(segments))
     said = model.predict(segments, progress, stances)
     values = {task.name: [list(one.probabilities[task.name].values()) for one in said] for task in model.scheme}
