@@ -111,7 +111,7 @@ def test_the_graphs_answer_as_the_model(model: ArticleModel, folder: Path, runti
 def test_actors_are_sought_for_true_stances_where_they_are_given(model: ArticleModel, folder: Path) -> None:
     """As the trained model seeks them."""
     rows, exported = _mixed(), _graph(folder)
-    assert exported.actors is not None
+    assert exported.finds_dyads
     stances = [("warning", "support")[number % 2] for number in range(len(rows))]
     found = exported.predict(rows, stances=stances)
     _same(found, model.predict(rows, stances=stances, precision="fp32"))

@@ -38,7 +38,7 @@ EQUAL = {"topic": (0.5, 0.5), "stance": (0.5, 0.5)}
 class Fixed:
     """A model whose probabilities are given."""
 
-    kind, actors = "fixed", None
+    kind, finds_dyads = "fixed", False
 
     def __init__(self, values: Mapping[str, np.ndarray], scheme: Scheme = SCHEME) -> None:
         """``values`` are the probabilities of each task, ``[segments, labels]``."""
@@ -224,7 +224,7 @@ def test_an_ensemble_says_who_acts_as_its_members_of_articles_do(bert: Path, tmp
     readers = [tiny.article_model(bert, dyads=True, layers=layers) for layers in (1, 2)]
     models = [*readers, linear.fit(tiny.segments(60), SCHEME, LinearSpec(), seed=1)]
     model, predicted = pool([Member(name, one) for name, one in zip(names, models, strict=True)], rows)
-    assert model.actors is not None
+    assert model.finds_dyads
     for stances in (None, ["warning"] * len(rows)):
         each = [one.predict(rows, stances=stances) for one in readers]
         for found, *of in zip(model.predict(rows, stances=stances), *each, strict=True):
@@ -243,6 +243,7 @@ def test_an_ensemble_says_who_acts_as_its_members_of_articles_do(bert: Path, tmp
 def test_an_ensemble_without_a_reader_of_actors_finds_none(bert: Path) -> None:
     """Also where a member reads articles and has learned no dyads."""
     model = EnsembleModel([Member("articles", tiny.article_model(bert)), Member("network", tiny.network(bert))], EQUAL, SCHEME)
+    assert not model.finds_dyads
     assert model.actors is None
     assert all(one.actors == () for one in model.predict(tiny.articles(1)))
     assert model.predict([]) == []

@@ -62,7 +62,7 @@ def run(request: Request) -> None:
     folder = Path(options.bundle) if options.bundle else bundle_of(make(options.tracking, "tracking"), options.run)
     model = bundle.load(folder)
     thresholds = {} if options.abstain is None else model.calibration.abstaining(options.abstain)
-    said = Answers(thresholds, dyad_model.load(folder) if model.actors else None)
+    said = Answers(thresholds, dyad_model.load(folder) if model.finds_dyads else None)
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {options.abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     predictions = model.predict(segments, progress=True)

@@ -85,7 +85,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     are chosen by the thresholds in the bundle's folder. Raises ``UserError`` if the file of
     thresholds is broken.
     """
-    if predictor.actors is None:
+    if not predictor.finds_dyads:
         return WordOrder()
     predictor.actors = actors
     return dyad_model.load(folder)

@@ -160,7 +160,7 @@ def evaluate_model(
     predictions = model.predict(segments, progress=True)
     scored = score(segments, predictions, corpus.scheme, corpus.name, split)
     result = classification.with_intervals(classification.evaluate(scored), scored)
-    if model.actors is not None:
+    if model.finds_dyads:
         result = replace(result, dyads=end_to_end(segments, predictions, thresholds.read(trained.bundle)))
     if minimal_pairs.are_minimal_pairs(segments):
         result = replace(result, phenomena=minimal_pairs.phenomena(scored, segments))

@@ -167,7 +167,7 @@ def save(
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
     folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split])
     result = classification.with_intervals(classification.evaluate(scored), scored)
-    if model.actors is not None:
+    if model.finds_dyads:
         # As the bundle answers: with calibrated stances.
         answers = predictor.predictions(scored.ids, scored.probabilities, scored.scheme, [one.actors for one in predictions])
         tuned_on = {"corpus": manifest.name, "split": "dev", "command": command}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from haltung.actors.finder import Actors
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
@@ -46,8 +45,7 @@ class ArticleModel(Model):
     ) -> None:
         """Assemble the parts."""
         self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
-        self.calibration = Calibration()
-        self._actors: Actors | None = None
+        self.calibration, self.finds_dyads = Calibration(), network.actors is not None
 
     @property
     def reads_articles(self) -> bool:
@@ -58,17 +56,6 @@ class ArticleModel(Model):
     def device(self) -> torch.device:
         """The device of the network."""
         return next(self.network.parameters()).device
-
-    @property
-    def actors(self) -> Actors | None:
-        """The tables that name actors, if the model finds dyads; others can be set."""
-        if self._actors is None and self.network.actors is not None:
-            self._actors = Actors.load()
-        return self._actors
-
-    @actors.setter
-    def actors(self, actors: Actors | None) -> None:
-        self._actors = actors if self.network.actors is not None else None
 
     def encode(self, sentences: Sequence[Segment]) -> list[Tokens]:
         """Return the token ids of each sentence, its target before it if the model reads that."""
@@ -141,7 +128,7 @@ class ArticleModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
-        return {**write_parts(self, folder), "dyads": self.network.actors is not None}
+        return {**write_parts(self, folder), "dyads": self.finds_dyads}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> ArticleModel:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,11 +97,6 @@ class ExportedModel(Predictor):
             # So small a graph gains nothing from a lower precision.
             self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False))
 
-    @cached_property
-    def actors(self) -> Actors | None:
-        """The tables that name actors, if the model finds dyads; others can be set."""
-        return Actors.load() if self.finds_dyads else None
-
     @property
     def reads_articles(self) -> bool:
         """Whether the other segments of its article play a part in a segment's prediction."""
@@ -114,7 +108,7 @@ class ExportedModel(Predictor):
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
         """Return a prediction for each segment, in order, with its actors if it finds dyads."""
-        read = self.units(segments, self.actors if self.finds_dyads else None)
+        read = self.units(segments, self.actors)
         return self._collected(segments, read, progress, stances).predictions([segment.id for segment in segments])
 
     def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:

@@ -42,6 +42,7 @@ class EnsembleModel(Model):
         """Pool the members; ``weights`` has a number of at least 0 per task and member."""
         self.members, self.scheme, self.calibration = tuple(members), scheme, Calibration()
         self.weights = {task: tuple(values) for task, values in weights.items()}
+        self.finds_dyads = any(member.model.finds_dyads for member in members)
 
     @property
     def reads_articles(self) -> bool:
@@ -51,12 +52,12 @@ class EnsembleModel(Model):
     @property
     def actors(self) -> Actors | None:
         """The tables that name actors, if a member finds dyads; others can be set for all."""
-        return next((tables for member in self.members if (tables := member.model.actors) is not None), None)
+        return next((member.model.actors for member in self.members if member.model.finds_dyads), None)
 
     @actors.setter
     def actors(self, actors: Actors | None) -> None:
         for member in self.members:
-            if member.model.actors is not None:
+            if member.model.finds_dyads:
                 member.model.actors = actors
 
     # Only an export asks for a precision, and an ensemble has none.
@@ -135,7 +136,7 @@ class _Answers:
 
 
 def _asked(model: Model, segments: Sequence[Segment], progress: bool, stances: Sequence[str] | None = None) -> _Answers:
-    if model.actors is None:
+    if not model.finds_dyads:
         return _Answers(model.probabilities(segments, progress), [()] * len(segments))
     said = model.predict(segments, progress, stances)
     values = {task.name: [list(one.probabilities[task.name].values()) for one in said] for task in model.scheme}

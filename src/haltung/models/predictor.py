@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,20 +18,23 @@ if TYPE_CHECKING:
 
 
 class Predictor(Protocol):
-    """A model of any kind: network, linear, ensemble, or the graph of an exported bundle.
-
-    ``actors`` are the tables that name actors if the model says who takes a stance towards whom
-    (``Prediction.actors``), so that others can be set; else None.
-    """
+    """A model of any kind: network, linear, ensemble, or the graph of an exported bundle."""
 
     scheme: Scheme
     calibration: Calibration
-    actors: Actors | None = None
+    finds_dyads: bool = False  # whether predictions have actors
 
     @property
     def reads_articles(self) -> bool:
         """Whether the other segments of its article play a part in a segment's prediction."""
         return False
+
+    @cached_property
+    def actors(self) -> Actors | None:
+        """The tables that name actors, if the model finds dyads; others can be set."""
+        from haltung.actors.finder import Actors
+
+        return Actors.load() if self.finds_dyads else None
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.

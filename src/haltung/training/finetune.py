@@ -6,14 +6,14 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -140,26 +140,34 @@ def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str,
     return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
 
 
-class _Rows(Dataset[int]):
-    """The train split as row numbers, whose tokens and labels the collator looks up.
+class _Examples(Dataset[int]):
+    """The train split as numbers, whose tokens and labels the collator looks up."""
+
+    def __init__(self, model: NeuralModel | ArticleModel, segments: Sequence[Segment], seed: int) -> None:
+        self.segments, self.seed = segments, seed
+        self.gold = {task.name: targets(segments, task) for task in model.scheme}
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class _Rows(_Examples):
+    """The train split in batches of segments of similar length.
 
     In each epoch a new random share ``bare`` of the rows is read without context.
     """
 
     def __init__(self, model: NeuralModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
-        self.model, self.bare, self.seed = model, training.context_dropout, seed
+        super().__init__(model, segments, seed)
+        self.model, self.bare, self.size = model, training.context_dropout, training.batch_size
         self.encoded: list[list[Tokens]] = model.encode(segments)
         self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if self.bare else []
-        self.gold, self.size = {task.name: targets(segments, task) for task in model.scheme}, training.batch_size
         lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
         self.sampler = _BatchSampler(training.batch_size * training.accumulation, lengths, seed, training.group_by_length)
         self.tokens_read = self.encoded
-
-    def __len__(self) -> int:
-        return len(self.sampler.lengths)
-
-    def __getitem__(self, row: int) -> int:
-        return row
 
     def begin(self, epoch: int) -> None:
         """Draw what the epoch reads, which depends on seed and epoch alone."""
@@ -184,7 +192,7 @@ class _Rows(Dataset[int]):
         return network(views), 0.0, sum(int(view.mask.sum()) for view in views)
 
 
-class _Units(Dataset[int]):
+class _Units(_Examples):
     """The train split as articles, in batches of about as many sentences as the batch size.
 
     In each epoch a new random share of the articles falls apart into single sentences, without
@@ -194,19 +202,13 @@ class _Units(Dataset[int]):
     """
 
     def __init__(self, model: ArticleModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
-        self.model, self.segments, self.alone, self.seed = model, segments, model.spec.alone, seed
-        self.gold = {task.name: targets(segments, task) for task in model.scheme}
+        super().__init__(model, segments, seed)
+        self.model, self.alone = model, model.spec.alone
         self.size = max(training.batch_size, model.spec.window)
         self.tokens: dict[int, Tokens] = dict(enumerate(model.encode(segments)))
         self.headlines: dict[str, Tokens] = {}
-        self.sampler = _Batches(self)
+        self.sampler: list[list[int]] = [[] for _ in range(-(-len(segments) // self.size))]
         self.begin(0)
-
-    def __len__(self) -> int:
-        return len(self.segments)
-
-    def __getitem__(self, unit: int) -> int:
-        return unit
 
     def begin(self, epoch: int) -> None:
         """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
@@ -217,12 +219,13 @@ class _Units(Dataset[int]):
         self.told = [chance.random() < 0.5 for _ in self.segments]
         order = list(range(len(self.units)))
         chance.shuffle(order)
-        self.sampler.batches = [[] for _ in range(-(-len(self.segments) // self.size))]
-        before, batches = 0, len(self.sampler.batches)
+        before, batches = 0, len(self.sampler)
+        for batch in self.sampler:
+            batch.clear()
         for number, unit in enumerate(order):
             # No unit is larger than a batch, and the last ones have a batch each if too few are
             # left: no batch stays empty, and each epoch has equally many.
-            self.sampler.batches[max(before // self.size, batches - (len(order) - number))].append(unit)
+            self.sampler[max(before // self.size, batches - (len(order) - number))].append(unit)
             before += self.units[unit].labelled
 
     def collate(self, chosen: list[int]) -> dict[str, Any]:
@@ -263,20 +266,6 @@ class _Units(Dataset[int]):
                 (self.headlines[sentence.text],) = self.model.encode([sentence])
             out.append(self.headlines[sentence.text])
         return out
-
-
-class _Batches(BatchSampler):
-    """The batches that an epoch's articles were dealt into."""
-
-    def __init__(self, examples: _Units) -> None:
-        super().__init__(SequentialSampler(examples), batch_size=examples.size, drop_last=False)
-        self.batches: list[list[int]] = []
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
 
 
 class _BatchSampler(LengthGroupedSampler):

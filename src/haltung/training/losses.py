@@ -62,19 +62,17 @@ def loss(
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
-        scores, truth, weight = logits[task.name], gold[task.name], weights.get(task.name)
-        if task.kind == "single":
-            labelled = truth != UNLABELLED
-            if labelled.any():
-                total = total + functional.cross_entropy(scores[labelled], truth[labelled], weight=weight, label_smoothing=smoothing)
-        else:
-            labelled = truth[:, 0] != UNLABELLED
-            if labelled.any():
-                soft = truth[labelled] * (1 - smoothing) + smoothing / 2
-                total = total + functional.binary_cross_entropy_with_logits(scores[labelled], soft, pos_weight=weight)
-        if not labelled.any():
+        single, scores, truth, weight = task.kind == "single", logits[task.name], gold[task.name], weights.get(task.name)
+        labelled = (truth if single else truth[:, 0]) != UNLABELLED
+        scores, truth = scores[labelled], truth[labelled]
+        if not len(truth):
             # Keeps the graph connected, so that backward works for a batch without any label.
-            total = total + scores.sum() * 0.0
+            total = total + scores.sum()
+        elif single:
+            total = total + functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
+        else:
+            soft = truth * (1 - smoothing) + smoothing / 2
+            total = total + functional.binary_cross_entropy_with_logits(scores, soft, pos_weight=weight)
     return total
 
 

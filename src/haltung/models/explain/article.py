@@ -27,35 +27,28 @@ class _Neighbours(nn.Module):
     def __init__(self, network: ArticleNetwork, task: str) -> None:
         """Share the weights of ``network``."""
         super().__init__()
-        self.network, self.encoder, self.head = network, network.encoder, network.heads[task]
+        self.network, self.encoder, self.task = network, network.encoder, task
 
-    def forward(
-        self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor, table: Tensor, padding: Tensor, place: Tensor
-    ) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor, vectors: Tensor, kind: Tensor, place: Tensor) -> Tensor:
         """Return ``[batch, labels]`` of ids, masks and types ``[batch, tokens]``; see ``among``."""
-        return self.among(self.vectors(Batch(ids, mask, types, own)), table, padding, place)
+        at = torch.arange(len(place), device=place.device), place
+        return self.among(vectors.index_put(at, self.vectors(Batch(ids, mask, types, own))), kind, place)
 
     def vectors(self, view: Batch) -> Tensor:
         """Return the vector of each sentence, ``[batch, width]``."""
         return pool(hidden_states(self.encoder, view), view, "mean").float()
 
-    def among(self, vectors: Tensor, table: Tensor, padding: Tensor, place: Tensor) -> Tensor:
-        """Return ``[batch, labels]`` of sentences that stand in ``place`` ``[batch]``.
+    def among(self, vectors: Tensor, kind: Tensor, place: Tensor) -> Tensor:
+        """Return ``[batch, labels]`` of the sentences in ``place`` ``[batch]`` of their articles.
 
-        ``table`` ``[batch, sentences, width]`` has the neighbours, ``padding`` is true where there
-        are none.
+        ``vectors`` are those of articles, ``[batch, sentences, width]``, ``kind`` as in
+        ``ArticleBatch``.
         """
+        count, longest = kind.shape
         with torch.autocast(vectors.device.type, enabled=False):
-            rows = torch.arange(len(place), device=place.device)
-            seen = self.network._sequence(table.index_put((rows, place), vectors, accumulate=True), padding)[rows, place]
-            logits: Tensor = self.head(torch.cat([vectors, seen], dim=-1)).float()
-            return logits
-
-    def table(self, vectors: Tensor, kinds: Sequence[int], place: int) -> Tensor:
-        """Return what the sequence network reads of an article whose ``place`` is left blank."""
-        blank = (torch.arange(len(vectors), device=vectors.device) == place).unsqueeze(1)
-        known = self.network.positions.weight[: len(vectors)] + self.network.kinds.weight[list(kinds)]
-        return known + vectors.masked_fill(blank, 0.0)
+            every = self.network.vectors(vectors.flatten(0, 1), torch.arange(count * longest, device=place.device), kind)
+            asked = torch.arange(count, device=place.device) * longest + place
+            return self.network.logits(every[asked])[self.task]
 
 
 def attribute(
@@ -81,15 +74,14 @@ def attribute(
             views = (collate(model.encode(read[row][0].sentences), pad, with_types) for row in rows)
             vectors = [logits.vectors(view.to(model.device)) for view in views]
 
-        def tables(chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-            places = [read[rows[one]][1] for one in chosen]
-            made = [logits.table(vectors[one], _kinds(read[rows[one]][0]), place) for one, place in zip(chosen, places, strict=True)]
-            table = nn.utils.rnn.pad_sequence(made, batch_first=True)
-            padding = torch.arange(table.shape[1])[None] >= torch.tensor([len(one) for one in made])[:, None]
-            return table, padding.to(model.device), torch.tensor(places, device=model.device)
+        def neighbours(chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+            of = nn.utils.rnn.pad_sequence([vectors[one] for one in chosen], batch_first=True)
+            kinds = [torch.tensor(_kinds(read[rows[one]][0])) for one in chosen]
+            kind = nn.utils.rnn.pad_sequence(kinds, batch_first=True, padding_value=-1)
+            return of, kind.to(model.device), torch.tensor([read[rows[one]][1] for one in chosen], device=model.device)
 
         own = [segments[row] for row in rows]
-        found = integrated(model, logits, own, model.spec.read, task, labels, steps, exact, tables)
+        found = integrated(model, logits, own, model.spec.read, task, labels, steps, exact, neighbours)
         out = []
         for row, one, of in zip(rows, found, vectors, strict=True):
             unit, place = read[row]
@@ -106,15 +98,9 @@ def _kinds(unit: Unit) -> list[int]:
 @torch.no_grad()
 def _left_out(logits: _Neighbours, vectors: Tensor, kinds: Sequence[int], place: int) -> Tensor:
     """Return the logits without each other sentence in turn, ``[sentences - 1, labels]``."""
-    made, places = [], []
-    for absent in range(len(kinds)):
-        if absent != place:
-            kept = [number for number in range(len(kinds)) if number != absent]
-            places.append(kept.index(place))
-            made.append(logits.table(vectors[kept], [kinds[number] for number in kept], places[-1]))
-    table = torch.stack(made)
-    padding = torch.zeros(table.shape[:2], dtype=torch.bool, device=table.device)
-    return logits.among(vectors[place].expand(len(made), -1), table, padding, torch.tensor(places, device=table.device))
+    kept = torch.tensor([[one for one in range(len(kinds)) if one != absent] for absent in range(len(kinds)) if absent != place])
+    at, kind = torch.tensor([rows.index(place) for rows in kept.tolist()]), torch.tensor(kinds)[kept]
+    return logits.among(vectors[kept], kind.to(vectors.device), at.to(vectors.device))
 
 
 def _shares(whole: Unit, unit: Unit, place: int, values: Sequence[float]) -> tuple[tuple[SpanShare, ...], str]:
