@@ -154,7 +154,7 @@ def article_model(bert: Path, max_length: int = 32, dyads: bool = False, **chang
     if model.network.actors is not None:
         for name, parameter in model.network.actors.named_parameters():
             if "norm" not in name:
-                torch.nn.init.normal_(parameter, std=0.1)
+                torch.nn.init.normal_(parameter, std=0.07)
         for table in (model.network.actors.cues, model.network.actors.direct, model.network.actors.joined):
             torch.nn.init.zeros_(table.weight.data[0])
     return model

@@ -97,7 +97,7 @@ def test_a_mere_place_gives_way_to_an_actor() -> None:
 def test_rank_kind_and_role_are_cues() -> None:
     """As is how many there are; nobody has its own."""
     nobody, usa, russia = of([MENTIONS], 0)
-    assert {"nobody", "nobody of 2"} <= set(nobody.cues)
+    assert {"nobody", "nobody among 2"} <= set(nobody.cues)
     assert {"of 2", "rank 1", "rank 1 of 2", "role state", "kind state", "named 1"} <= set(usa.cues)
     assert "main state" not in usa.cues
     assert {"rank 2 of 2", "named 2", "main state"} <= set(russia.cues)

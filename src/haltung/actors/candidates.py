@@ -97,7 +97,7 @@ def candidates(
         codes = [*codes[: most - 1], main]
     order = _word_order(texts, mentions, number)
     sentence = _sentence_cues(texts[number], len(named))
-    out = [Candidate("", cues=("nobody", f"nobody of {len(codes)}", *(f"nobody {cue}" for cue in sentence)))] if codes else []
+    out = [Candidate("", cues=("nobody", f"nobody among {len(codes)}", *(f"nobody {cue}" for cue in sentence)))] if codes else []
     for rank, code in enumerate(codes, start=1):
         here = named.get(code, [])
         spans = tuple(sorted((one.start, one.end) for one in here))

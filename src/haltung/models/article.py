@@ -31,8 +31,8 @@ _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 # Sentences that are read at once.
 _PACKED = 256
 
-# The most places of sentences in the articles that are read at once.
-_SENTENCES = 8192
+# The most sentences of articles that are read at once, whose tokens' vectors are kept.
+_SENTENCES = 1024
 
 
 class ArticleModel(Model):
