@@ -220,8 +220,7 @@ class _Units(_Examples):
         order = list(range(len(self.units)))
         chance.shuffle(order)
         before, batches = 0, len(self.sampler)
-        for batch in self.sampler:
-            batch.clear()
+        self.sampler[:] = [[] for _ in self.sampler]
         for number, unit in enumerate(order):
             # No unit is larger than a batch, and the last ones have a batch each if too few are
             # left: no batch stays empty, and each epoch has equally many.
