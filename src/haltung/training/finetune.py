@@ -21,7 +21,7 @@ from haltung.encoders.load import Encoder, locate
 from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import score
+from haltung.evaluation.predictions import UNLABELLED, score
 from haltung.labels import STANCE, Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
@@ -31,7 +31,7 @@ from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import ActorBatch, Unit, units
 from haltung.records import Segment
-from haltung.training.losses import UNLABELLED, actor_loss, actor_targets, class_weights, loss, targets
+from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
 from haltung.training.recipe import Training
 
 # Newer releases of transformers have another name for it, and warn about the old one.

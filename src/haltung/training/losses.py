@@ -9,12 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from haltung.actors.candidates import ITSELF, ROLES, Candidate, gold_roles
+from haltung.evaluation import predictions
+from haltung.evaluation.predictions import UNLABELLED
 from haltung.labels import Scheme, Task
 from haltung.models.units import SLOTS
 from haltung.records import Dyad, Segment
-
-# The target of a row that is not labelled for a task.
-UNLABELLED = -100
 
 
 def targets(segments: Sequence[Segment], task: Task) -> Tensor:
@@ -22,15 +21,8 @@ def targets(segments: Sequence[Segment], task: Task) -> Tensor:
 
     Rows that are not labelled for the task have the value ``UNLABELLED``.
     """
-    answers = [segment.labels.get(task.name) for segment in segments]
-    if task.kind == "single":
-        return torch.tensor([UNLABELLED if answer is None else task.index(str(answer)) for answer in answers])
-    table = torch.full((len(answers), len(task)), float(UNLABELLED))
-    for row, answer in enumerate(answers):
-        if answer is not None:
-            table[row] = 0.0
-            table[row, [task.index(label) for label in answer]] = 1.0
-    return table
+    table = torch.from_numpy(predictions.gold(segments, task))
+    return table if task.kind == "single" else table.float()
 
 
 def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
@@ -62,7 +54,8 @@ def loss(
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
-        single, scores, truth, weight = task.kind == "single", logits[task.name], gold[task.name], weights.get(task.name)
+        single, weight = task.kind == "single", weights.get(task.name)
+        scores, truth = logits[task.name], gold[task.name]
         labelled = (truth if single else truth[:, 0]) != UNLABELLED
         scores, truth = scores[labelled], truth[labelled]
         if not len(truth):
