@@ -171,7 +171,7 @@ class _Rows(_Examples):
 
     def begin(self, epoch: int) -> None:
         """Draw what the epoch reads, which depends on seed and epoch alone."""
-        self.sampler.set_epoch(epoch)
+        self.sampler.epoch = epoch
         if self.bare:
             drawn = torch.rand(len(self), generator=torch.Generator().manual_seed(self.seed * 100_003 + epoch)) < self.bare
             self.tokens_read = [
@@ -205,8 +205,8 @@ class _Units(_Examples):
         super().__init__(model, segments, seed)
         self.model, self.alone = model, model.spec.alone
         self.size = max(training.batch_size, model.spec.window)
-        self.tokens: dict[int, Tokens] = dict(enumerate(model.encode(segments)))
-        self.headlines: dict[str, Tokens] = {}
+        # Those of segments by row, of headlines and contexts by their text.
+        self.tokens: dict[int | str, Tokens] = dict(enumerate(model.encode(segments)))
         self.sampler: list[list[int]] = [[] for _ in range(-(-len(segments) // self.size))]
         self.begin(0)
 
@@ -258,12 +258,10 @@ class _Units(_Examples):
     def _tokens(self, unit: Unit) -> list[Tokens]:
         out = []
         for sentence, row in zip(unit.sentences, unit.rows, strict=True):
-            if row is not None:
-                out.append(self.tokens[row])
-                continue
-            if sentence.text not in self.headlines:
-                (self.headlines[sentence.text],) = self.model.encode([sentence])
-            out.append(self.headlines[sentence.text])
+            name = sentence.text if row is None else row
+            if name not in self.tokens:
+                (self.tokens[name],) = self.model.encode([sentence])
+            out.append(self.tokens[name])
         return out
 
 
@@ -273,9 +271,6 @@ class _BatchSampler(LengthGroupedSampler):
     def __init__(self, batch_size: int, lengths: list[int], seed: int, grouped: bool) -> None:
         super().__init__(batch_size, lengths=lengths if grouped else [1] * len(lengths))
         self.seed, self.epoch = seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
     def __iter__(self) -> Any:
         self.generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
