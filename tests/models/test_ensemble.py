@@ -25,8 +25,9 @@ from haltung.models import bundle, linear
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member, mean_actors, pool
 from haltung.models.explain import Attribution, SpanShare, pooled
+from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec
-from haltung.records import ActorAnswer, Prediction, Segment
+from haltung.records import ActorAnswer, Segment
 
 SCHEME = tiny.scheme()
 MULTI = parse({"name": "many", "tasks": {"themes": {"labels": ["a", "b"], "kind": "multi"}}})
@@ -35,10 +36,10 @@ MULTI = parse({"name": "many", "tasks": {"themes": {"labels": ["a", "b"], "kind"
 EQUAL = {"topic": (0.5, 0.5), "stance": (0.5, 0.5)}
 
 
-class Fixed:
+class Fixed(Model):
     """A model whose probabilities are given."""
 
-    kind, finds_dyads = "fixed", False
+    kind = "fixed"
 
     def __init__(self, values: Mapping[str, np.ndarray], scheme: Scheme = SCHEME) -> None:
         """``values`` are the probabilities of each task, ``[segments, labels]``."""
@@ -47,10 +48,6 @@ class Fixed:
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the given probabilities."""
         return dict(self.values)
-
-    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Not called on a member."""
-        raise AssertionError
 
     def write(self, folder: Path) -> dict[str, object]:
         """Not called here."""

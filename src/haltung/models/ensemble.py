@@ -13,7 +13,7 @@ from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Model, indicators, predictions
+from haltung.models.predictor import Model, indicators, predictions, tables
 from haltung.records import ActorAnswer, Prediction, Segment
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
@@ -60,17 +60,16 @@ class EnsembleModel(Model):
             if member.model.finds_dyads:
                 member.model.actors = actors
 
-    # Only an export asks for a precision, and an ensemble has none.
-    def predict(  # type: ignore[override]
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None
+    def predict(
+        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
     ) -> list[Prediction]:
         """Return a prediction for each segment, in order."""
-        return self._predictions(segments, [_asked(member.model, segments, progress, stances) for member in self.members])
+        return self._predictions([member.model.predict(segments, progress, stances, precision=precision) for member in self.members])
 
-    def _predictions(self, segments: Sequence[Segment], answers: Sequence[_Answers]) -> list[Prediction]:
-        actors = [mean_actors(found) for found in zip(*(one.actors for one in answers), strict=True)]
-        pooled = self.pooled([one.probabilities for one in answers])
-        return predictions([segment.id for segment in segments], pooled, self.scheme, actors)
+    def _predictions(self, answers: Sequence[Sequence[Prediction]]) -> list[Prediction]:
+        actors = [mean_actors([one.actors for one in of_segment]) for of_segment in zip(*answers, strict=True)]
+        pooled = self.pooled([tables([one.probabilities for one in said], self.scheme) for said in answers])
+        return predictions([one.id for one in answers[0]], pooled, self.scheme, actors)
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, ``[segments, labels]``."""
@@ -104,14 +103,15 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
             knows = f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()})"
             other = f"{members[0].name} '{scheme.name}' ({scheme.digest()})"
             raise UserError(f"{knows}, but {other}; an ensemble is made of models of one scheme")
-    answers = [_asked(member.model, segments, progress) for member in members]
+    answers = [member.model.predict(segments, progress) for member in members]
+    probabilities = [tables([one.probabilities for one in said], scheme) for said in answers]
     weights = {}
     for task in scheme:
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
-        logits = _logits([one.probabilities[task.name][rows] for one in answers], task)
+        logits = _logits([one[task.name][rows] for one in probabilities], task)
         weights[task.name] = _fitted(logits, [segments[row] for row in rows], task)
     model = EnsembleModel(members, weights, scheme)
-    return model, model._predictions(segments, answers)
+    return model, model._predictions(answers)
 
 
 def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, ...]:
@@ -125,23 +125,6 @@ def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, 
         return {role: sum(getattr(actor, side).get(role, 0.0) for actor in actors) / len(given) for role in getattr(actors[0], side)}
 
     return tuple(ActorAnswer(code, of[0].spans, mean(of, "source"), mean(of, "target")) for code, of in same.items())
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """What a member says: probabilities by task, ``[segments, labels]``, and each one's actors."""
-
-    probabilities: Mapping[str, np.ndarray]
-    actors: Sequence[Sequence[ActorAnswer]]
-
-
-def _asked(model: Model, segments: Sequence[Segment], progress: bool, stances: Sequence[str] | None = None) -> _Answers:
-    if not model.finds_dyads:
-        return _Answers(model.probabilities(segments, progress), [()] * len(segments))
-    said = model.predict(segments, progress, stances)
-    values = {task.name: [list(one.probabilities[task.name].values()) for one in said] for task in model.scheme}
-    tables = {task.name: np.array(values[task.name]).reshape(len(said), len(task)) for task in model.scheme}
-    return _Answers(tables, [one.actors for one in said])
 
 
 def _logits(probabilities: Sequence[np.ndarray], task: Task) -> np.ndarray:

@@ -93,6 +93,12 @@ def predictions(
     return out
 
 
+def tables(answers: Sequence[Mapping[str, Mapping[str, float]]], scheme: Scheme) -> dict[str, np.ndarray]:
+    """Return each task's ``[segments, labels]``, given the probabilities of predictions."""
+    rows = {task.name: [[one[task.name][label] for label in task.ids] for one in answers] for task in scheme}
+    return {task.name: np.array(rows[task.name]).reshape(-1, len(task)) for task in scheme}
+
+
 def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
     """Return the labels of labelled segments as ``[segments, labels]`` of 0 and 1."""
     answers = [segment.labels[task.name] for segment in segments]
