@@ -15,9 +15,9 @@ from haltung.errors import UserError, listed
 from haltung.inference.client import batches, pack, places
 from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.models.article_network import ArticleBatch, ArticleNetwork, Packed
-from haltung.models.calibration import Calibration, calibrated
-from haltung.models.neural import first_position, likely, predicting, pretrained, read_body, read_weights, write_parts
-from haltung.models.predictor import Model, predictions
+from haltung.models.calibration import calibrated
+from haltung.models.neural import EncoderModel, first_position, likely, predicting, pretrained, read_body, read_weights
+from haltung.models.predictor import predictions
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Prediction, Segment
@@ -35,27 +35,24 @@ _PACKED = 256
 _SENTENCES = 1024
 
 
-class ArticleModel(Model):
+class ArticleModel(EncoderModel):
     """A network that reads articles, and all that it needs to predict."""
 
     kind = "article"
+    network: ArticleNetwork
+    spec: ArticleSpec
 
     def __init__(
         self, network: ArticleNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: ArticleSpec, encoder: Encoder
     ) -> None:
         """Assemble the parts."""
-        self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
-        self.calibration, self.finds_dyads = Calibration(), network.actors is not None
+        super().__init__(network, tokenizer, scheme, spec, encoder)
+        self.finds_dyads = network.actors is not None
 
     @property
     def reads_articles(self) -> bool:
         """Whether the other segments of its article play a part in a segment's prediction."""
         return True
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the network."""
-        return next(self.network.parameters()).device
 
     def encode(self, sentences: Sequence[Segment]) -> list[Tokens]:
         """Return the token ids of each sentence, its target before it if the model reads that."""
@@ -70,12 +67,10 @@ class ArticleModel(Model):
         ``asked`` for by row.
         """
         every = [one for unit in tokens for one in unit]
-        with_types = "token_type_ids" in self.tokenizer.model_input_names
-        rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if with_types else {})} for one in every]
-        pad, first = int(self.tokenizer.pad_token_id), first_position(self.network.encoder.config)
+        rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if self.with_types else {})} for one in every]
         parts, starts, base = [], list[int](), 0
         for start in range(0, len(rows), _PACKED):
-            feeds, begin = pack(rows[start : start + _PACKED], pad, first)
+            feeds, begin = pack(rows[start : start + _PACKED], self.pad, first_position(self.network.encoder.config))
             parts.append(Packed.of(feeds, begin))
             starts += [base + one for one in begin]
             base += feeds["input_ids"].size
@@ -128,7 +123,7 @@ class ArticleModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
-        return {**write_parts(self, folder), "dyads": self.finds_dyads}
+        return {**super().write(folder), "dyads": self.finds_dyads}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> ArticleModel:

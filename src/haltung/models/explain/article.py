@@ -12,7 +12,7 @@ from haltung.models.article import ArticleModel
 from haltung.models.article_network import ArticleNetwork
 from haltung.models.explain import SURROUNDINGS, Attribution, SpanShare
 from haltung.models.explain.neural import STEPS, evaluating, integrated
-from haltung.models.network import Batch, collate, hidden_states, pool
+from haltung.models.network import Batch, hidden_states, pool
 from haltung.models.neural import merged
 from haltung.models.units import Unit, units
 from haltung.records import Segment, Span
@@ -65,14 +65,11 @@ def attribute(
     read = {row: (unit, place) for unit in units(segments, model.spec.window) for place, row in enumerate(unit.rows)}
     whole = {row: unit for unit in units(segments, len(segments)) for row in unit.rows}
     network = merged(model.network)
-    logits, pad = _Neighbours(network, task), int(model.tokenizer.pad_token_id)
-    with_types = "token_type_ids" in model.tokenizer.model_input_names
-    number_of = model.scheme[task].index
+    logits, number_of = _Neighbours(network, task), model.scheme[task].index
     # cuDNN has no gradients of an LSTM that is not being trained.
     with evaluating(network), torch.backends.cudnn.flags(enabled=False):
         with torch.no_grad():
-            views = (collate(model.encode(read[row][0].sentences), pad, with_types) for row in rows)
-            vectors = [logits.vectors(view.to(model.device)) for view in views]
+            vectors = [logits.vectors(model.collate(model.encode(read[row][0].sentences))) for row in rows]
 
         def neighbours(chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
             of = nn.utils.rnn.pad_sequence([vectors[one] for one in chosen], batch_first=True)
