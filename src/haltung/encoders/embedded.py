@@ -45,8 +45,9 @@ _SHAPE = (
 class WeightsFile:
     """The opened weights file.
 
-    ``shape`` has the numbers of its header; ``pieces`` and ``scores`` are the Unigram vocabulary by XLM-R id; ``directory`` maps a tensor's
-    name to its type (0 float32, 1 four-bit blocks), number of elements, byte offset and length.
+    ``shape`` has the numbers of its header; ``pieces`` and ``scores`` are the Unigram vocabulary by
+    XLM-R id; ``directory`` maps a tensor's name to its type (0 float32, 1 four-bit blocks), number
+    of elements, byte offset and length.
     """
 
     data: np.ndarray
