@@ -39,6 +39,7 @@ class ArticleModel(EncoderModel):
     """A network that reads articles, and all that it needs to predict."""
 
     kind = "article"
+    reads_articles = True
     network: ArticleNetwork
     spec: ArticleSpec
 
@@ -48,11 +49,6 @@ class ArticleModel(EncoderModel):
         """Assemble the parts."""
         super().__init__(network, tokenizer, scheme, spec, encoder)
         self.finds_dyads = network.actors is not None
-
-    @property
-    def reads_articles(self) -> bool:
-        """Whether the other segments of its article play a part in a segment's prediction."""
-        return True
 
     def encode(self, sentences: Sequence[Segment]) -> list[Tokens]:
         """Return the token ids of each sentence, its target before it if the model reads that."""
@@ -104,7 +100,10 @@ class ArticleModel(EncoderModel):
             for numbers in batches([len(unit.rows) for unit in every], _SENTENCES):
                 chosen = [every[number] for number in numbers]
                 articles, rows = self.articles(chosen, [self.encode(unit.sentences) for unit in chosen])
-                given = None if stances is None else self.one_hot([stances[row] for row in rows])
+                given = None
+                if stances is not None:
+                    task = self.scheme[STANCE]
+                    given = torch.eye(len(task), device=self.device)[[task.index(stances[row]) for row in rows]]
                 logits_of, sides = self.network(articles, given)
                 for name, logits in logits_of.items():
                     out[name][rows] = likely(logits, self.scheme[name])
@@ -115,11 +114,6 @@ class ArticleModel(EncoderModel):
                         actors[rows[row]] = actor_answers(found, of.numpy())
                 done(len(rows))
         return calibrated(out, self.scheme, self.calibration), actors
-
-    def one_hot(self, stances: Sequence[str]) -> torch.Tensor:
-        """Return certain stances, ``[stances, labels]``."""
-        task = self.scheme[STANCE]
-        return torch.eye(len(task), device=self.device)[[task.index(stance) for stance in stances]]
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""

@@ -92,15 +92,11 @@ class ExportedModel(Predictor):
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
         self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
+        self.reads_articles = self.classifier.kind == "articles"
         self.finds_dyads = bool(description.get("dyads"))
         if self.finds_dyads:
             # So small a graph gains nothing from a lower precision.
             self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False))
-
-    @property
-    def reads_articles(self) -> bool:
-        """Whether the other segments of its article play a part in a segment's prediction."""
-        return self.classifier.kind == "articles"
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""

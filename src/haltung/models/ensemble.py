@@ -43,11 +43,7 @@ class EnsembleModel(Model):
         self.members, self.scheme, self.calibration = tuple(members), scheme, Calibration()
         self.weights = {task: tuple(values) for task, values in weights.items()}
         self.finds_dyads = any(member.model.finds_dyads for member in members)
-
-    @property
-    def reads_articles(self) -> bool:
-        """Whether a member reads articles."""
-        return any(member.model.reads_articles for member in self.members)
+        self.reads_articles = any(member.model.reads_articles for member in members)
 
     @property
     def actors(self) -> Actors | None:

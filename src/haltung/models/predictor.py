@@ -23,11 +23,8 @@ class Predictor(Protocol):
     scheme: Scheme
     calibration: Calibration
     finds_dyads: bool = False  # whether predictions have actors
-
-    @property
-    def reads_articles(self) -> bool:
-        """Whether the other segments of its article play a part in a segment's prediction."""
-        return False
+    # Whether the other segments of its article play a part in a segment's prediction.
+    reads_articles: bool = False
 
     @cached_property
     def actors(self) -> Actors | None:
