@@ -83,7 +83,12 @@ def finetune(
     # so that the first training on a machine is like all others.
     locate(encoder)
     set_seed(seed)
-    examples = examples_of(train, scheme, encoder, spec, training, seed)
+    examples: _Rows | _Units
+    if isinstance(spec, ArticleSpec):
+        dyads = spec.dyads and any(segment.dyads for segment in train)
+        examples = _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
+    else:
+        examples = _Rows(build(encoder, spec, scheme), train, training, seed)
     model = examples.model
     trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, -(-len(train) // examples.size)), report)
     began = time.perf_counter()
@@ -93,16 +98,6 @@ def finetune(
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     model.network.eval()
     return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
-
-
-def examples_of(
-    train: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int
-) -> _Rows | _Units:
-    """Return a new model with what it learns from, in batches: segments, or whole articles."""
-    if not isinstance(spec, ArticleSpec):
-        return _Rows(build(encoder, spec, scheme), train, training, seed)
-    dyads = spec.dyads and any(segment.dyads for segment in train)
-    return _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
