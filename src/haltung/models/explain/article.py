@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from haltung.inference.client import places
 from haltung.models.article import ArticleModel
 from haltung.models.article_network import ArticleNetwork
 from haltung.models.explain import SURROUNDINGS, Attribution, SpanShare
@@ -21,22 +22,23 @@ from haltung.records import Segment, Span
 _ITSELF = "[…]"
 
 
-class _Neighbours(nn.Module):
+@dataclass(frozen=True)
+class _Neighbours:
     """The logits of one task, given the tokens of a sentence and the vectors of its neighbours."""
 
-    def __init__(self, network: ArticleNetwork, task: str) -> None:
-        """Share the weights of ``network``."""
-        super().__init__()
-        self.network, self.encoder, self.task = network, network.encoder, task
+    network: ArticleNetwork
+    task: str
 
-    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor, vectors: Tensor, kind: Tensor, place: Tensor) -> Tensor:
+    def __call__(
+        self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor, vectors: Tensor, kind: Tensor, place: Tensor
+    ) -> Tensor:
         """Return ``[batch, labels]`` of ids, masks and types ``[batch, tokens]``; see ``among``."""
         at = torch.arange(len(place), device=place.device), place
         return self.among(vectors.index_put(at, self.vectors(Batch(ids, mask, types, own))), kind, place)
 
     def vectors(self, view: Batch) -> Tensor:
         """Return the vector of each sentence, ``[batch, width]``."""
-        return pool(hidden_states(self.encoder, view), view, "mean").float()
+        return pool(hidden_states(self.network.encoder, view), view, "mean").float()
 
     def among(self, vectors: Tensor, kind: Tensor, place: Tensor) -> Tensor:
         """Return ``[batch, labels]`` of the sentences in ``place`` ``[batch]`` of their articles.
@@ -73,30 +75,28 @@ def attribute(
 
         def neighbours(chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
             of = nn.utils.rnn.pad_sequence([vectors[one] for one in chosen], batch_first=True)
-            kinds = [torch.tensor(_kinds(read[rows[one]][0])) for one in chosen]
-            kind = nn.utils.rnn.pad_sequence(kinds, batch_first=True, padding_value=-1)
-            return of, kind.to(model.device), torch.tensor([read[rows[one]][1] for one in chosen], device=model.device)
+            found = [read[rows[one]] for one in chosen]
+            kind = torch.from_numpy(places([unit.rows for unit, _ in found])["kind"])
+            return of, kind.to(model.device), torch.tensor([place for _, place in found], device=model.device)
 
         own = [segments[row] for row in rows]
-        found = integrated(model, logits, own, model.spec.read, task, labels, steps, exact, neighbours)
+        found = integrated(model, network.encoder, logits, own, model.spec.read, task, labels, steps, exact, neighbours)
         out = []
         for row, one, of in zip(rows, found, vectors, strict=True):
             unit, place = read[row]
-            left_out = _left_out(logits, of, _kinds(unit), place)[:, number_of(one.label)].double().tolist() if len(of) > 1 else []
+            left_out = _left_out(logits, of, unit, place)[:, number_of(one.label)].double().tolist() if len(of) > 1 else []
             sentences, text = _shares(whole[row], unit, place, [one.logit - value for value in left_out])
             out.append(replace(one, sentences=sentences, surroundings=text))
     return out
 
 
-def _kinds(unit: Unit) -> list[int]:
-    return [int(row is not None) for row in unit.rows]
-
-
 @torch.no_grad()
-def _left_out(logits: _Neighbours, vectors: Tensor, kinds: Sequence[int], place: int) -> Tensor:
+def _left_out(logits: _Neighbours, vectors: Tensor, unit: Unit, place: int) -> Tensor:
     """Return the logits without each other sentence in turn, ``[sentences - 1, labels]``."""
-    kept = torch.tensor([[one for one in range(len(kinds)) if one != absent] for absent in range(len(kinds)) if absent != place])
-    at, kind = torch.tensor([rows.index(place) for rows in kept.tolist()]), torch.tensor(kinds)[kept]
+    every = range(len(vectors))
+    kept = torch.tensor([[one for one in every if one != absent] for absent in every if absent != place])
+    kind = torch.from_numpy(places([unit.rows])["kind"][0])[kept]
+    at = torch.tensor([rows.index(place) for rows in kept.tolist()])
     return logits.among(vectors[kept], kind.to(vectors.device), at.to(vectors.device))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,27 +13,12 @@ from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError
 from haltung.inference.client import batches
 from haltung.models.explain import PARTS, Attribution, SpanShare, by_word
-from haltung.models.network import Batch, MultiTaskNetwork, hidden_states, pool
+from haltung.models.network import Batch, hidden_states, pool
 from haltung.models.neural import EncoderModel, NeuralModel, autocast, merged
 from haltung.records import Segment
 
 # Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
 STEPS = 16
-
-
-class _Logits(nn.Module):
-    """The logits of one task as a function of token ids, which is what captum differentiates."""
-
-    def __init__(self, network: MultiTaskNetwork, task: str) -> None:
-        """Share the weights of ``network``."""
-        super().__init__()
-        self.encoder, self.head, self.pooling = network.encoder, network.heads[task], network.poolings[task]
-
-    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor) -> Tensor:
-        """Return ``[batch, labels]`` of ids, masks and types ``[batch, tokens]``."""
-        view = Batch(ids, mask, types, own)
-        logits: Tensor = self.head(pool(hidden_states(self.encoder, view), view, self.pooling)).float()
-        return logits
 
 
 def attribute(
@@ -49,16 +35,23 @@ def attribute(
     ``UserError`` is raised if captum is not installed, or the scheme has no such task or label.
     """
     network = merged(model.network)
+
+    def logits(*tensors: Any) -> Tensor:
+        view = Batch(*tensors)
+        pooled = pool(hidden_states(network.encoder, view), view, network.poolings[task])
+        return network.heads[task](pooled).float()  # type: ignore[no-any-return]
+
     with evaluating(network):
-        return integrated(model, _Logits(network, task), segments, model.spec.reads_of(task), task, labels, steps, exact)
+        return integrated(model, network.encoder, logits, segments, model.spec.reads_of(task), task, labels, steps, exact)
 
 
 def integrated(
-    model: EncoderModel, logits: nn.Module, segments: Sequence[Segment], reads: str, task: str, labels: Sequence[str],
-    steps: int, exact: bool, more: Callable[[Sequence[int]], tuple[Tensor, ...]] = lambda rows: (),
+    model: EncoderModel, encoder: nn.Module, logits: Callable[..., Tensor], segments: Sequence[Segment], reads: str, task: str,
+    labels: Sequence[str], steps: int, exact: bool, more: Callable[[Sequence[int]], tuple[Tensor, ...]] = lambda rows: (),
 ) -> list[Attribution]:  # fmt: skip
-    """Return the integrated gradients of ``logits``, which is given ids, mask, types, own tokens.
+    """Return the integrated gradients of ``logits`` in the word embeddings of ``encoder``.
 
+    ``logits`` gives ``[batch, labels]`` for ids, mask, types and own tokens ``[batch, tokens]``.
     ``reads`` is what stands before each text; ``more`` are further arguments for some segments, by
     their numbers. See ``attribute``.
     """
@@ -70,7 +63,7 @@ def integrated(
     numbers = [model.scheme[task].index(label) for label in labels]
     encoded = encode(segments, model.tokenizer, reads, model.spec.max_length, model.encoder.prefix)
     places = list(map(_places, encoded))
-    gradients = LayerIntegratedGradients(logits, logits.encoder.get_input_embeddings())  # type: ignore[operator, union-attr]
+    gradients = LayerIntegratedGradients(logits, encoder.get_input_embeddings())  # type: ignore[operator]
     out: dict[int, Attribution] = {}
     for rows in batches([steps * len(tokens) for tokens in encoded]):
         batch = model.collate([encoded[row] for row in rows])
