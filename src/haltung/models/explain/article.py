@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from haltung.models.explain.neural import STEPS, evaluating, integrated
 from haltung.models.network import Batch, hidden_states, pool
 from haltung.models.neural import merged
 from haltung.models.units import Unit, units
-from haltung.records import Segment, Span
+from haltung.records import Segment
 
 # Stands for the explained sentence in its surroundings.
 _ITSELF = "[…]"
@@ -106,11 +107,8 @@ def _shares(whole: Unit, unit: Unit, place: int, values: Sequence[float]) -> tup
     if not segment.article or segment.position is None:
         return tuple(SpanShare("context", 0, len(segment.context), value) for value in values), ""
     texts = [_ITSELF if row == own else sentence.text for row, sentence in zip(whole.rows, whole.sentences, strict=True)]
-    spans: dict[int | None, Span] = {}
-    start = 0
-    for row, text in zip(whole.rows, texts, strict=True):
-        spans[row] = (start, start + len(text))
-        start += len(text) + 1
+    starts = accumulate((len(text) + 1 for text in texts), initial=0)
+    spans = {row: (start, start + len(text)) for row, text, start in zip(whole.rows, texts, starts, strict=False)}
     others = [row for row in unit.rows if row != own]
     shares = tuple(SpanShare(SURROUNDINGS, *spans[row], value) for row, value in zip(others, values, strict=True))
     return shares, " ".join(texts) if len(texts) > 1 else ""
