@@ -11,7 +11,7 @@ import numpy as np
 
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration
-from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment
+from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, label_ids
 
 if TYPE_CHECKING:
     from haltung.actors.finder import Actors
@@ -98,9 +98,8 @@ def tables(answers: Sequence[Mapping[str, Mapping[str, float]]], scheme: Scheme)
 
 def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
     """Return the labels of labelled segments as ``[segments, labels]`` of 0 and 1."""
-    answers = [segment.labels[task.name] for segment in segments]
-    label_sets = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
-    return np.array([[int(label in labels) for label in task.ids] for labels in label_sets])
+    labels = [label_ids(segment.labels[task.name]) for segment in segments]
+    return np.array([[int(label in has) for label in task.ids] for has in labels])
 
 
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:
