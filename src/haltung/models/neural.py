@@ -38,7 +38,6 @@ class EncoderModel(Model):
     """A network with an encoder of transformers, and all that it needs to predict."""
 
     network: Any
-    spec: NetworkSpec
 
     def __init__(
         self, network: EncoderNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder

@@ -23,8 +23,7 @@ class Predictor(Protocol):
     scheme: Scheme
     calibration: Calibration
     finds_dyads: bool = False  # whether predictions have actors
-    # Whether the other segments of its article play a part in a segment's prediction.
-    reads_articles: bool = False
+    reads_articles: bool = False  # whether the others of its article count for a segment
 
     @cached_property
     def actors(self) -> Actors | None:
@@ -98,8 +97,7 @@ def tables(answers: Sequence[Mapping[str, Mapping[str, float]]], scheme: Scheme)
 
 def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
     """Return the labels of labelled segments as ``[segments, labels]`` of 0 and 1."""
-    labels = [label_ids(segment.labels[task.name]) for segment in segments]
-    return np.array([[int(label in has) for label in task.ids] for has in labels])
+    return np.array([[int(label in label_ids(segment.labels[task.name])) for label in task.ids] for segment in segments])
 
 
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +35,8 @@ def attribute(
     """
     network = merged(model.network)
 
-    def logits(*tensors: Any) -> Tensor:
-        view = Batch(*tensors)
+    def logits(ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor) -> Tensor:
+        view = Batch(ids, mask, types, own)
         pooled = pool(hidden_states(network.encoder, view), view, network.poolings[task])
         return network.heads[task](pooled).float()  # type: ignore[no-any-return]
 
