@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -216,7 +217,7 @@ def _write_model(weights: WeightsFile, rows: Sequence[int], folder: Path) -> Non
     import torch
     from transformers import BertConfig, BertModel
 
-    shape = {**weights.shape, "vocab_size": len(rows)}
+    shape: dict[str, Any] = {**weights.shape, "vocab_size": len(rows)}
     config = BertConfig(**shape, layer_norm_eps=weights.epsilon, bos_token_id=0, pad_token_id=1, eos_token_id=2)
     hidden, inner = config.hidden_size, config.intermediate_size
     state = {

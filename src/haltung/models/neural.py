@@ -37,8 +37,6 @@ _Net = TypeVar("_Net", bound=torch.nn.Module)
 class EncoderModel(Model):
     """A network with an encoder of transformers, and all that it needs to predict."""
 
-    network: Any
-
     def __init__(
         self, network: EncoderNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder
     ) -> None:
@@ -60,7 +58,7 @@ class EncoderModel(Model):
         """Write weights, tokenizer and config; return the model's part of the description."""
         from safetensors.torch import save_file
 
-        network = merged(self.network)
+        network: Any = merged(self.network)
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
         network.encoder.config.save_pretrained(folder)

@@ -106,7 +106,7 @@ def plain(model: EncoderModel) -> Any:
     Its attention is ``eager``, a few matrix products that ONNX Runtime fuses again; the fused
     kernel has no ONNX operator.
     """
-    network = copy.deepcopy(merged(model.network)).cpu().float().eval()
+    network: Any = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"
     return network
 
