@@ -72,7 +72,7 @@ def write_graph(model: Model, path: Path) -> dict[str, Any]:
         return {"views": [model.spec.read], "input": article.described(model)}
     assert isinstance(model, NeuralModel)
     neural.write(model, path)
-    return {"views": model.views, "input": neural.described(model)}
+    return {"views": list(model.views), "input": neural.described(model)}
 
 
 def obstacle(name: str) -> str:

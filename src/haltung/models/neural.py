@@ -77,7 +77,7 @@ class NeuralModel(EncoderModel):
     network: MultiTaskNetwork
 
     @property
-    def views(self) -> list[str]:
+    def views(self) -> tuple[str, ...]:
         """What each pass of the encoder reads, in order."""
         return self.spec.views(self.scheme)
 
@@ -105,7 +105,7 @@ class NeuralModel(EncoderModel):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
-        return {**super().write(folder), "views": self.views}
+        return {**super().write(folder), "views": list(self.views)}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NeuralModel:
