@@ -158,7 +158,7 @@ class Reader:
     def __init__(self, stance: str = "warning", sure: float = 0.7, **roles: Roles) -> None:
         self.scheme: Scheme = parse({"name": "s", "tasks": {"stance": {"labels": list(STANCES)}}})
         self.calibration, self.reads_articles = Calibration(), True
-        self.actors: Actors | None = Actors.load()
+        self.finds_dyads, self.actors = True, Actors.load()
         self.answer, self.given = sentence(stance, sure, **roles), list[str]()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, object]:

@@ -32,7 +32,6 @@ from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build
 from haltung.models.calibration import Calibration
-from haltung.models.predictor import ReadsActors
 from haltung.models.spec import ArticleSpec
 from haltung.records import Prediction, Segment
 
@@ -112,7 +111,7 @@ def test_the_graphs_answer_as_the_model(model: ArticleModel, folder: Path, runti
 def test_actors_are_sought_for_true_stances_where_they_are_given(model: ArticleModel, folder: Path) -> None:
     """As the trained model seeks them."""
     rows, exported = _mixed(), _graph(folder)
-    assert isinstance(exported, ReadsActors)
+    assert exported.finds_dyads
     stances = [("warning", "support")[number % 2] for number in range(len(rows))]
     found = exported.predict(rows, stances=stances)
     _same(found, model.predict(rows, stances=stances, precision="fp32"))

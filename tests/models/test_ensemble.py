@@ -25,9 +25,9 @@ from haltung.models import bundle, linear
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member, mean_actors, pool
 from haltung.models.explain import Attribution, SpanShare, pooled
-from haltung.models.predictor import reads_actors
+from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec
-from haltung.records import ActorAnswer, Prediction, Segment
+from haltung.records import ActorAnswer, Segment
 
 SCHEME = tiny.scheme()
 MULTI = parse({"name": "many", "tasks": {"themes": {"labels": ["a", "b"], "kind": "multi"}}})
@@ -36,7 +36,7 @@ MULTI = parse({"name": "many", "tasks": {"themes": {"labels": ["a", "b"], "kind"
 EQUAL = {"topic": (0.5, 0.5), "stance": (0.5, 0.5)}
 
 
-class Fixed:
+class Fixed(Model):
     """A model whose probabilities are given."""
 
     kind = "fixed"
@@ -48,10 +48,6 @@ class Fixed:
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the given probabilities."""
         return dict(self.values)
-
-    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Not called on a member."""
-        raise AssertionError
 
     def write(self, folder: Path) -> dict[str, object]:
         """Not called here."""
@@ -225,7 +221,7 @@ def test_an_ensemble_says_who_acts_as_its_members_of_articles_do(bert: Path, tmp
     readers = [tiny.article_model(bert, dyads=True, layers=layers) for layers in (1, 2)]
     models = [*readers, linear.fit(tiny.segments(60), SCHEME, LinearSpec(), seed=1)]
     model, predicted = pool([Member(name, one) for name, one in zip(names, models, strict=True)], rows)
-    assert reads_actors(model)
+    assert model.finds_dyads
     for stances in (None, ["warning"] * len(rows)):
         each = [one.predict(rows, stances=stances) for one in readers]
         for found, *of in zip(model.predict(rows, stances=stances), *each, strict=True):
@@ -244,7 +240,7 @@ def test_an_ensemble_says_who_acts_as_its_members_of_articles_do(bert: Path, tmp
 def test_an_ensemble_without_a_reader_of_actors_finds_none(bert: Path) -> None:
     """Also where a member reads articles and has learned no dyads."""
     model = EnsembleModel([Member("articles", tiny.article_model(bert)), Member("network", tiny.network(bert))], EQUAL, SCHEME)
-    assert not reads_actors(model)
+    assert not model.finds_dyads
     assert model.actors is None
     assert all(one.actors == () for one in model.predict(tiny.articles(1)))
     assert model.predict([]) == []

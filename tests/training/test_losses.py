@@ -12,10 +12,11 @@ from torch.nn import functional
 
 import tiny
 from haltung.actors.candidates import ROLES, Candidate
+from haltung.evaluation.predictions import UNLABELLED
 from haltung.labels import parse
 from haltung.models.article_network import SLOTS
 from haltung.records import Dyad, Segment
-from haltung.training.losses import UNLABELLED, actor_loss, actor_targets, class_weights, loss, targets
+from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
 
 MULTI = parse({"name": "m", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
 

@@ -53,7 +53,7 @@ def run(request: Request) -> None:
     from haltung.events.dyads import model as dyad_model
     from haltung.experiments.predict import answer, bundle_of, read_texts, single_text
     from haltung.models import bundle
-    from haltung.models.predictor import abstained, reads_actors
+    from haltung.models.predictor import abstained
 
     output = output_file(options.output)
     if options.input is None:
@@ -63,7 +63,7 @@ def run(request: Request) -> None:
     folder = Path(options.bundle) if options.bundle else bundle_of(make(options.tracking, "tracking"), options.run)
     model = bundle.load(folder)
     thresholds = {} if options.abstain is None else model.calibration.abstaining(options.abstain)
-    dyads = dyad_model.load(folder) if reads_actors(model) else None
+    dyads = dyad_model.load(folder) if model.finds_dyads else None
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {options.abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     predictions = model.predict(segments, progress=True)

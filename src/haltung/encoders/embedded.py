@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,30 +35,24 @@ _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _QUANTS_PER_BLOCK = 32
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
 
-
-@dataclass(frozen=True)
-class Shape:
-    """The numbers in the header of the weights file, in their order."""
-
-    hidden: int
-    layers: int
-    heads: int
-    feed_forward: int
-    vocabulary: int
-    positions: int
-    types: int
+# The numbers in the header of the weights file, in their order, by their names in a BertConfig.
+_SHAPE = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "max_position_embeddings",
+    "type_vocab_size",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class WeightsFile:
     """The opened weights file.
 
-    ``pieces`` and ``scores`` are the Unigram vocabulary by XLM-R id; ``directory`` maps a tensor's
-    name to its type (0 float32, 1 four-bit blocks), number of elements, byte offset and length.
+    ``shape`` has the numbers of its header; ``pieces`` and ``scores`` are the Unigram vocabulary by
+    XLM-R id; ``directory`` maps a tensor's name to its type (0 float32, 1 four-bit blocks), number
+    of elements, byte offset and length.
     """
 
     data: np.ndarray
-    shape: Shape
+    shape: Mapping[str, int]
     epsilon: float
     pieces: list[str]
     scores: np.ndarray
@@ -121,7 +116,7 @@ def read(path: Path) -> WeightsFile:
         at += part.nbytes
         return part
 
-    shape = Shape(*(int(number) for number in take("<i4", 7)))
+    shape = dict(zip(_SHAPE, map(int, take("<i4", len(_SHAPE))), strict=True))
     epsilon = float(take("<f4", 1)[0])
     take("<i4", 1)  # the block size, fixed by the format
     count = int(take("<i4", 5)[0])
@@ -212,7 +207,7 @@ def _write_tokenizer(weights: WeightsFile, rows: Sequence[int], folder: Path) ->
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        model_max_length=weights.shape.positions,
+        model_max_length=weights.shape["max_position_embeddings"],
         bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)  # fmt: skip
@@ -222,21 +217,9 @@ def _write_model(weights: WeightsFile, rows: Sequence[int], folder: Path) -> Non
     import torch
     from transformers import BertConfig, BertModel
 
-    shape = weights.shape
-    config = BertConfig(
-        vocab_size=len(rows),
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.feed_forward,
-        max_position_embeddings=shape.positions,
-        type_vocab_size=shape.types,
-        layer_norm_eps=weights.epsilon,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-    )
-    hidden, inner = shape.hidden, shape.feed_forward
+    shape: dict[str, Any] = {**weights.shape, "vocab_size": len(rows)}
+    config = BertConfig(**shape, layer_norm_eps=weights.epsilon, bos_token_id=0, pad_token_id=1, eos_token_id=2)
+    hidden, inner = config.hidden_size, config.intermediate_size
     state = {
         "embeddings.word_embeddings.weight": weights.tensor("emb.word", hidden, rows),
         "embeddings.position_embeddings.weight": weights.tensor("emb.pos", hidden),
@@ -254,7 +237,7 @@ def _write_model(weights: WeightsFile, rows: Sequence[int], folder: Path) -> Non
         "output.dense": ("fo", inner),
         "output.LayerNorm": ("oln", None),
     }
-    for layer in range(shape.layers):
+    for layer in range(config.num_hidden_layers):
         for theirs, (ours, width) in parts.items():
             state[f"encoder.layer.{layer}.{theirs}.weight"] = weights.tensor(f"l{layer}.{ours}.w", width)
             state[f"encoder.layer.{layer}.{theirs}.bias"] = weights.tensor(f"l{layer}.{ours}.b")

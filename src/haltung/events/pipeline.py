@@ -25,7 +25,7 @@ from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
 from haltung.labels import STANCE, Scheme
 from haltung.models import bundle
-from haltung.models.predictor import Predictor, reads_actors
+from haltung.models.predictor import Predictor
 from haltung.records import Prediction, Segment, Span, in_context
 
 # How many segments are labelled together: enough to sort them by length, too few to wait for.
@@ -86,7 +86,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     Such a model reads the names of ``actors`` from then on, as all that finds them should. Dyads
     are chosen by the thresholds in the bundle's folder; ``UserError`` if these are broken.
     """
-    if not reads_actors(predictor):
+    if not predictor.finds_dyads:
         return WordOrder()
     predictor.actors = actors
     return dyad_model.load(folder)

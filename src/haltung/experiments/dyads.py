@@ -22,7 +22,6 @@ from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, ScoredDyad
-from haltung.models.predictor import reads_actors
 from haltung.records import Dyad, Prediction, Segment
 
 # What word order finds, and what a model does, in tables and files.
@@ -55,10 +54,10 @@ def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path 
     if split == "test":
         raise UserError("tune=true needs split=dev: nothing is ever tuned on the test split")
     segments, predictor = _segments(corpus, split), load_predictor(bundle)
-    if not reads_actors(predictor):
+    if not predictor.finds_dyads:
         raise UserError(f"the model in {bundle} finds no dyads, and word order has no thresholds to tune; name a bundle of model=article")
-    predictor.actors = Actors.load(extra=actors)
-    gold = scoring.read(segments, predictor, predictor.actors)
+    predictor.actors = known = Actors.load(extra=actors)
+    gold = scoring.read(segments, predictor, known)
     tuned = scoring.tune(gold.dyads, gold.predictions)
     thresholds.write(bundle, tuned.thresholds, {"corpus": corpus.name, "split": split, "command": command, "f1": tuned.f1})
     return tuned
@@ -75,7 +74,7 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     known = Actors.load(extra=actors)
     finder = dyad_finder(predictor, bundle, known)
     finders: dict[str, DyadFinder] = {_RULES: WordOrder()}
-    if reads_actors(predictor):
+    if predictor.finds_dyads:
         finders = {_MODEL: finder, **finders}
     gold, given = (scoring.read(segments, predictor, known, stances_given) for stances_given in (False, True))
     found = {name: gold.found_by(one) for name, one in finders.items()}

@@ -30,7 +30,7 @@ from haltung.labels import STANCE, Scheme, Task
 from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
 from haltung.models.explain import Attribution, pooled
-from haltung.models.predictor import Predictor, reads_actors
+from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord
 
@@ -155,7 +155,7 @@ def evaluate_model(
     predictions = model.predict(segments, progress=True)
     scored = score(segments, predictions, corpus.scheme, corpus.name, split)
     result = classification.with_intervals(classification.evaluate(scored), scored)
-    if reads_actors(model):
+    if model.finds_dyads:
         result = replace(result, dyads=end_to_end(segments, predictions, thresholds.read(trained.bundle)))
     if minimal_pairs.are_minimal_pairs(segments):
         result = replace(result, phenomena=minimal_pairs.phenomena(scored, segments))

@@ -30,7 +30,7 @@ from haltung.experiments.evaluate import PrimerResult, calibration_of, primer_of
 from haltung.files import write_text
 from haltung.models import bundle, predictor
 from haltung.models.calibration import Calibration, calibrated, fitted
-from haltung.models.predictor import Model, reads_actors
+from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
@@ -164,10 +164,9 @@ def save(
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
     folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split])
     result = classification.with_intervals(classification.evaluate(scored), scored)
-    if reads_actors(model):
+    if model.finds_dyads:
         # As the bundle answers: with calibrated stances.
-        answers = predictor.predictions(scored.ids, scored.probabilities, scored.scheme)
-        answers = [replace(one, actors=before.actors) for one, before in zip(answers, predictions, strict=True)]
+        answers = predictor.predictions(scored.ids, scored.probabilities, scored.scheme, [one.actors for one in predictions])
         tuned_on = {"corpus": manifest.name, "split": "dev", "command": command}
         result = replace(result, dyads=tune_trained(folder, dev_split, answers, tuned_on))
     calibration = calibration_of(model, scored)

@@ -13,7 +13,7 @@ import numpy as np
 
 from haltung.errors import UserError
 from haltung.labels import Scheme
-from haltung.models.predictor import predictions
+from haltung.models.predictor import predictions, tables
 from haltung.records import Prediction, Segment
 
 FILE = "golden.jsonl"
@@ -94,4 +94,4 @@ def _segment(row: Mapping[str, Any]) -> Segment:
 
 def expected(answers: Sequence[Golden | Prediction], scheme: Scheme) -> dict[str, np.ndarray]:
     """Return the probabilities of each task, ``[inputs, labels]``."""
-    return {task.name: np.array([[answer.probabilities[task.name][label] for label in task.ids] for answer in answers]) for task in scheme}
+    return tables([answer.probabilities for answer in answers], scheme)

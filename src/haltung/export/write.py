@@ -82,12 +82,14 @@ def export(
         library(name)
     callback("the trained model's own predictions")
     job = _Export(model, reference, callback)
+    written: Path | None = folder
     try:
         with atomic_folder(folder) as scratch:
             job.write(scratch, provenance, wanted)
     except _Fp32Refused:
-        return job.result(None)
-    return job.result(folder)
+        written = None
+    sizes = {name: entry["bytes"] for name, entry in job.formats.items()}
+    return ExportResult(written, tuple(job.formats), job.refused, job.skipped, job.comparisons, job.macro_f1, sizes)
 
 
 class _Fp32Refused(Exception):
@@ -109,10 +111,6 @@ class _Export:
         self.formats: dict[str, dict[str, Any]] = {}
         self.refused, self.skipped = dict[str, str](), dict[str, str]()
         self.comparisons: dict[str, FormatComparison] = {}
-
-    def result(self, folder: Path | None) -> ExportResult:
-        sizes = {name: entry["bytes"] for name, entry in self.formats.items()}
-        return ExportResult(folder, tuple(self.formats), self.refused, self.skipped, self.comparisons, self.macro_f1, sizes)
 
     def write(self, folder: Path, provenance: Mapping[str, Any], wanted: Sequence[str]) -> None:
         """Write all files into an empty folder, or raise ``_Fp32Refused``."""

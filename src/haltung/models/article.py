@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from haltung.actors.finder import Actors
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
 from haltung.inference.client import batches, pack, places
 from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.models.article_network import ArticleBatch, ArticleNetwork, Packed
-from haltung.models.calibration import Calibration, calibrated
-from haltung.models.neural import first_position, likely, predicting, pretrained, read_body, read_weights, write_parts
-from haltung.models.predictor import Model, predictions
+from haltung.models.calibration import calibrated
+from haltung.models.neural import EncoderModel, first_position, likely, predicting, pretrained, read_body, read_weights
+from haltung.models.predictor import predictions
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Prediction, Segment
@@ -37,39 +35,20 @@ _PACKED = 256
 _SENTENCES = 1024
 
 
-class ArticleModel(Model):
+class ArticleModel(EncoderModel):
     """A network that reads articles, and all that it needs to predict."""
 
     kind = "article"
+    reads_articles = True
+    network: ArticleNetwork
+    spec: ArticleSpec
 
     def __init__(
         self, network: ArticleNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: ArticleSpec, encoder: Encoder
     ) -> None:
         """Assemble the parts."""
-        self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
-        self.calibration = Calibration()
-        self._actors: Actors | None = None
-
-    @property
-    def reads_articles(self) -> bool:
-        """Whether the other segments of its article play a part in a segment's prediction."""
-        return True
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the network."""
-        return next(self.network.parameters()).device
-
-    @property
-    def actors(self) -> Actors | None:
-        """The tables that name actors, if the model finds dyads; others can be set."""
-        if self._actors is None and self.network.actors is not None:
-            self._actors = Actors.load()
-        return self._actors
-
-    @actors.setter
-    def actors(self, actors: Actors) -> None:
-        self._actors = actors if self.network.actors is not None else None
+        super().__init__(network, tokenizer, scheme, spec, encoder)
+        self.finds_dyads = network.actors is not None
 
     def encode(self, sentences: Sequence[Segment]) -> list[Tokens]:
         """Return the token ids of each sentence, its target before it if the model reads that."""
@@ -84,12 +63,10 @@ class ArticleModel(Model):
         ``asked`` for by row.
         """
         every = [one for unit in tokens for one in unit]
-        with_types = "token_type_ids" in self.tokenizer.model_input_names
-        rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if with_types else {})} for one in every]
-        pad, first = int(self.tokenizer.pad_token_id), first_position(self.network.encoder.config)
+        rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if self.with_types else {})} for one in every]
         parts, starts, base = [], list[int](), 0
         for start in range(0, len(rows), _PACKED):
-            feeds, begin = pack(rows[start : start + _PACKED], pad, first)
+            feeds, begin = pack(rows[start : start + _PACKED], self.pad, first_position(self.network.encoder.config))
             parts.append(Packed.of(feeds, begin))
             starts += [base + one for one in begin]
             base += feeds["input_ids"].size
@@ -109,26 +86,24 @@ class ArticleModel(Model):
     def predict(
         self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
     ) -> list[Prediction]:
-        """Return a prediction for each segment, in order, with its actors.
-
-        ``stances`` are the true ones of the segments, if they are known, to seek the actors of;
-        ``precision`` is as of ``probabilities``.
-        """
-        probabilities, answers = self._read(segments, progress, precision, stances)
-        plain = predictions([segment.id for segment in segments], probabilities, self.scheme)
-        return [replace(one, actors=answers.get(row, ())) for row, one in enumerate(plain)]
+        """Return a prediction for each segment, in order, with its actors."""
+        probabilities, actors = self._read(segments, progress, precision, stances)
+        return predictions([segment.id for segment in segments], probabilities, self.scheme, actors)
 
     def _read(
         self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[int, tuple[ActorAnswer, ...]]]:
+    ) -> tuple[dict[str, np.ndarray], list[tuple[ActorAnswer, ...]]]:
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
-        answers: dict[int, tuple[ActorAnswer, ...]] = {}
+        actors: list[tuple[ActorAnswer, ...]] = [()] * len(segments)
         every = units(segments, self.spec.window, actors=self.actors)
         with predicting(self.network, precision, len(segments), progress) as done:
             for numbers in batches([len(unit.rows) for unit in every], _SENTENCES):
                 chosen = [every[number] for number in numbers]
                 articles, rows = self.articles(chosen, [self.encode(unit.sentences) for unit in chosen])
-                given = None if stances is None else self.one_hot([stances[row] for row in rows])
+                given = None
+                if stances is not None:
+                    task = self.scheme[STANCE]
+                    given = torch.eye(len(task), device=self.device)[[task.index(stances[row]) for row in rows]]
                 logits_of, sides = self.network(articles, given)
                 for name, logits in logits_of.items():
                     out[name][rows] = likely(logits, self.scheme[name])
@@ -136,18 +111,13 @@ class ArticleModel(Model):
                     named = (found for unit in chosen for found in unit.named if found)
                     asked = articles.actors.rows.tolist()  # type: ignore[union-attr]
                     for row, found, of in zip(asked, named, sides.exp().cpu().unbind(1), strict=True):
-                        answers[rows[row]] = actor_answers(found, of.numpy())
+                        actors[rows[row]] = actor_answers(found, of.numpy())
                 done(len(rows))
-        return calibrated(out, self.scheme, self.calibration), answers
-
-    def one_hot(self, stances: Sequence[str]) -> torch.Tensor:
-        """Return certain stances, ``[stances, labels]``."""
-        task = self.scheme[STANCE]
-        return torch.eye(len(task), device=self.device)[[task.index(stance) for stance in stances]]
+        return calibrated(out, self.scheme, self.calibration), actors
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
-        return {**write_parts(self, folder), "dyads": self.network.actors is not None}
+        return {**super().write(folder), "dyads": self.finds_dyads}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> ArticleModel:

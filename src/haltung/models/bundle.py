@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,8 +72,7 @@ class Collected:
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """Return a prediction for each segment's id."""
-        plain = predictions(ids, self.probabilities, self.scheme)
-        return [replace(one, actors=found) for one, found in zip(plain, self.actors, strict=True)]
+        return predictions(ids, self.probabilities, self.scheme, self.actors)
 
 
 class ExportedModel(Predictor):
@@ -94,31 +92,19 @@ class ExportedModel(Predictor):
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
         self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
+        self.reads_articles = self.classifier.kind == "articles"
         self.finds_dyads = bool(description.get("dyads"))
         if self.finds_dyads:
             # So small a graph gains nothing from a lower precision.
             self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False))
-
-    @cached_property
-    def actors(self) -> Actors | None:
-        """The tables that name actors, if the model finds dyads; others can be set."""
-        return Actors.load() if self.finds_dyads else None
-
-    @property
-    def reads_articles(self) -> bool:
-        """Whether the other segments of its article play a part in a segment's prediction."""
-        return self.classifier.kind == "articles"
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
         return self._collected(segments, self.units(segments), progress).probabilities
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
-        """Return a prediction for each segment, in order, with its actors if the model finds dyads.
-
-        ``stances`` are the true ones of the segments, if they are known, to seek the actors of.
-        """
-        read = self.units(segments, self.actors if self.finds_dyads else None)
+        """Return a prediction for each segment, in order, with its actors if it finds dyads."""
+        read = self.units(segments, self.actors)
         return self._collected(segments, read, progress, stances).predictions([segment.id for segment in segments])
 
     def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Model, indicators, predictions, reads_actors
+from haltung.models.predictor import Model, indicators, predictions, tables
 from haltung.records import ActorAnswer, Prediction, Segment
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
@@ -42,34 +42,30 @@ class EnsembleModel(Model):
         """Pool the members; ``weights`` has a number of at least 0 per task and member."""
         self.members, self.scheme, self.calibration = tuple(members), scheme, Calibration()
         self.weights = {task: tuple(values) for task, values in weights.items()}
-
-    @property
-    def reads_articles(self) -> bool:
-        """Whether a member reads articles."""
-        return any(member.model.reads_articles for member in self.members)
+        self.finds_dyads = any(member.model.finds_dyads for member in members)
+        self.reads_articles = any(member.model.reads_articles for member in members)
 
     @property
     def actors(self) -> Actors | None:
         """The tables that name actors, if a member finds dyads; others can be set for all."""
-        return next((member.model.actors for member in self.members if reads_actors(member.model)), None)
+        return next((member.model.actors for member in self.members if member.model.finds_dyads), None)
 
     @actors.setter
-    def actors(self, actors: Actors) -> None:
+    def actors(self, actors: Actors | None) -> None:
         for member in self.members:
-            if reads_actors(member.model):
+            if member.model.finds_dyads:
                 member.model.actors = actors
 
-    # Only an export asks for a precision, and an ensemble has none.
-    def predict(  # type: ignore[override]
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None
+    def predict(
+        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
     ) -> list[Prediction]:
-        """Return a prediction for each segment; ``stances`` are the true ones, if known."""
-        return self._predictions(segments, [_asked(member.model, segments, progress, stances) for member in self.members])
+        """Return a prediction for each segment, in order."""
+        return self._predictions([member.model.predict(segments, progress, stances, precision=precision) for member in self.members])
 
-    def _predictions(self, segments: Sequence[Segment], answers: Sequence[_Answers]) -> list[Prediction]:
-        plain = predictions([segment.id for segment in segments], self.pooled([one.probabilities for one in answers]), self.scheme)
-        actors = zip(*(one.actors for one in answers), strict=True)
-        return [replace(one, actors=mean_actors(found)) for one, found in zip(plain, actors, strict=True)]
+    def _predictions(self, answers: Sequence[Sequence[Prediction]]) -> list[Prediction]:
+        actors = [mean_actors([one.actors for one in of_segment]) for of_segment in zip(*answers, strict=True)]
+        pooled = self.pooled([tables([one.probabilities for one in said], self.scheme) for said in answers])
+        return predictions([one.id for one in answers[0]], pooled, self.scheme, actors)
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, ``[segments, labels]``."""
@@ -92,10 +88,8 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
     """Fit the weights with the smallest log loss on segments; return also the predictions for them.
 
     The segments are the dev split, on which no member was fitted. For a task without a label there
-    the members get equal weights.
-
-    Raises:
-        UserError: there are fewer than two members, or their schemes differ.
+    the members get equal weights. Raises ``UserError`` if there are fewer than two, or their
+    schemes differ.
     """
     if len(members) < 2:
         raise UserError(f"an ensemble needs at least two members, found {len(members)}; name two or more runs, as in members=[A,B]")
@@ -105,14 +99,15 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
             knows = f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()})"
             other = f"{members[0].name} '{scheme.name}' ({scheme.digest()})"
             raise UserError(f"{knows}, but {other}; an ensemble is made of models of one scheme")
-    answers = [_asked(member.model, segments, progress) for member in members]
+    answers = [member.model.predict(segments, progress) for member in members]
+    probabilities = [tables([one.probabilities for one in said], scheme) for said in answers]
     weights = {}
     for task in scheme:
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
-        logits = _logits([one.probabilities[task.name][rows] for one in answers], task)
+        logits = _logits([one[task.name][rows] for one in probabilities], task)
         weights[task.name] = _fitted(logits, [segments[row] for row in rows], task)
     model = EnsembleModel(members, weights, scheme)
-    return model, model._predictions(segments, answers)
+    return model, model._predictions(answers)
 
 
 def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, ...]:
@@ -126,23 +121,6 @@ def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, 
         return {role: sum(getattr(actor, side).get(role, 0.0) for actor in actors) / len(given) for role in getattr(actors[0], side)}
 
     return tuple(ActorAnswer(code, of[0].spans, mean(of, "source"), mean(of, "target")) for code, of in same.items())
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """What a member says: probabilities by task, ``[segments, labels]``, and each one's actors."""
-
-    probabilities: Mapping[str, np.ndarray]
-    actors: Sequence[Sequence[ActorAnswer]]
-
-
-def _asked(model: Model, segments: Sequence[Segment], progress: bool, stances: Sequence[str] | None = None) -> _Answers:
-    if not reads_actors(model):
-        return _Answers(model.probabilities(segments, progress), [()] * len(segments))
-    said = model.predict(segments, progress, stances)
-    values = {task.name: [list(one.probabilities[task.name].values()) for one in said] for task in model.scheme}
-    tables = {task.name: np.array(values[task.name]).reshape(len(said), len(task)) for task in model.scheme}
-    return _Answers(tables, [one.actors for one in said])
 
 
 def _logits(probabilities: Sequence[np.ndarray], task: Task) -> np.ndarray:

@@ -144,7 +144,7 @@ def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int
     spec.checked(scheme)
     features: dict[str, Features] = {}
     tables: dict[str, sparse.csr_matrix] = {}
-    for view in {spec.reads_of(task.name) for task in scheme}:
+    for view in spec.views(scheme):
         features[view] = Features(spec, view)
         try:
             tables[view] = features[view].transform(segments, fit=True)

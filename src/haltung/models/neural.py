@@ -21,7 +21,7 @@ from haltung.inference import sessions
 from haltung.inference.client import batches
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.network import Batch, MultiTaskNetwork, collate
+from haltung.models.network import Batch, EncoderNetwork, MultiTaskNetwork, collate
 from haltung.models.predictor import Model
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
@@ -34,23 +34,52 @@ WEIGHTS = "model.safetensors"
 _Net = TypeVar("_Net", bound=torch.nn.Module)
 
 
-class NeuralModel(Model):
-    """A network and all that it needs to predict."""
-
-    kind = "network"
+class EncoderModel(Model):
+    """A network with an encoder of transformers, and all that it needs to predict."""
 
     def __init__(
-        self, network: MultiTaskNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder,
-        views: Sequence[str],
-    ) -> None:  # fmt: skip
-        """Assemble the parts; ``views`` is what each pass of the encoder reads, in order."""
+        self, network: EncoderNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder
+    ) -> None:
+        """Assemble the parts."""
         self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
-        self.views, self.calibration = tuple(views), Calibration()
+        self.calibration, self.pad = Calibration(), int(tokenizer.pad_token_id)
+        self.with_types = "token_type_ids" in tokenizer.model_input_names
 
     @property
     def device(self) -> torch.device:
         """The device of the network."""
         return next(self.network.parameters()).device
+
+    def collate(self, rows: Sequence[Tokens]) -> Batch:
+        """Return the tensors of inputs, padded on the right to the longest, on the device."""
+        return collate(rows, self.pad, self.with_types).to(self.device)
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write weights, tokenizer and config; return the model's part of the description."""
+        from safetensors.torch import save_file
+
+        network: Any = merged(self.network)
+        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        network.encoder.config.save_pretrained(folder)
+        # Other readers of tokenizer.json cut and pad as docs/bundle.md says.
+        self.tokenizer.backend_tokenizer.no_truncation()
+        self.tokenizer.backend_tokenizer.no_padding()
+        self.tokenizer.save_pretrained(folder)
+        spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(self.spec).items()}
+        return {"model": spec, "encoder": asdict(self.encoder)}
+
+
+class NeuralModel(EncoderModel):
+    """A network that reads each segment by itself."""
+
+    kind = "network"
+    network: MultiTaskNetwork
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """What each pass of the encoder reads, in order."""
+        return self.spec.views(self.scheme)
 
     def encode(self, segments: Sequence[Segment]) -> list[list[Tokens]]:
         """Return the token ids of each segment for each view: ``[views][segments]``."""
@@ -58,9 +87,7 @@ class NeuralModel(Model):
 
     def batch(self, encoded: Sequence[Sequence[Tokens]], rows: Sequence[int]) -> list[Batch]:
         """Return the padded tensors of these rows, one ``Batch`` per view, on the device."""
-        pad = int(self.tokenizer.pad_token_id)
-        with_types = "token_type_ids" in self.tokenizer.model_input_names
-        return [collate([view[row] for row in rows], pad, with_types).to(self.device) for view in encoded]
+        return [self.collate([view[row] for row in rows]) for view in encoded]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
@@ -78,15 +105,14 @@ class NeuralModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
-        return {**write_parts(self, folder), "views": list(self.views)}
+        return {**super().write(folder), "views": list(self.views)}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NeuralModel:
         """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
         spec, encoder = NetworkSpec(**description["model"]), Encoder(**description["encoder"])
         body, tokenizer = read_body(folder, spec)
-        network = read_weights(folder, _network(body, scheme, spec, description["views"]))
-        return cls(network, tokenizer, scheme, spec, encoder, description["views"])
+        return cls(read_weights(folder, _network(body, scheme, spec)), tokenizer, scheme, spec, encoder)
 
 
 @contextmanager
@@ -115,22 +141,6 @@ def likely(logits: torch.Tensor, task: Task) -> np.ndarray:
     values = logits.double()
     probabilities: np.ndarray = (values.softmax(dim=-1) if task.kind == "single" else values.sigmoid()).cpu().numpy()
     return probabilities
-
-
-def write_parts(model: Any, folder: Path) -> dict[str, Any]:
-    """Write weights, tokenizer and config of a model with a network; return its description."""
-    from safetensors.torch import save_file
-
-    network = merged(model.network)
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    network.encoder.config.save_pretrained(folder)
-    # Other readers of tokenizer.json cut and pad as docs/bundle.md says.
-    model.tokenizer.backend_tokenizer.no_truncation()
-    model.tokenizer.backend_tokenizer.no_padding()
-    model.tokenizer.save_pretrained(folder)
-    spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(model.spec).items()}
-    return {"model": spec, "encoder": asdict(model.encoder)}
 
 
 def read_body(folder: Path, spec: NetworkSpec) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
@@ -168,8 +178,7 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
-    views = sorted({spec.reads_of(task.name) for task in scheme})
-    return NeuralModel(_network(body, scheme, spec, views), tokenizer, scheme, spec, encoder, views)
+    return NeuralModel(_network(body, scheme, spec), tokenizer, scheme, spec, encoder)
 
 
 def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, torch.nn.Module, PreTrainedTokenizerBase]:
@@ -239,11 +248,11 @@ def merged(network: _Net) -> _Net:
     return plain
 
 
-def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec, views: Sequence[str]) -> MultiTaskNetwork:
+def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec) -> MultiTaskNetwork:
     return MultiTaskNetwork(
         body,
         heads={task.name: len(task) for task in scheme},
-        views={task.name: list(views).index(spec.reads_of(task.name)) for task in scheme},
+        views={task.name: spec.views(scheme).index(spec.reads_of(task.name)) for task in scheme},
         poolings={task.name: spec.pooling_of(task.name) for task in scheme},
         dropout=spec.dropout,
     )

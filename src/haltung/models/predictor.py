@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration
-from haltung.records import MULTI_THRESHOLD, Prediction, Segment
+from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, label_ids
 
 if TYPE_CHECKING:
     from haltung.actors.finder import Actors
@@ -21,11 +22,15 @@ class Predictor(Protocol):
 
     scheme: Scheme
     calibration: Calibration
+    finds_dyads: bool = False  # whether predictions have actors
+    reads_articles: bool = False  # whether the others of its article count for a segment
 
-    @property
-    def reads_articles(self) -> bool:
-        """Whether the other segments of its article play a part in a segment's prediction."""
-        return False
+    @cached_property
+    def actors(self) -> Actors | None:
+        """The tables that name actors, if the model finds dyads; others can be set."""
+        from haltung.actors.finder import Actors
+
+        return Actors.load() if self.finds_dyads else None
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
@@ -33,25 +38,12 @@ class Predictor(Protocol):
         With ``progress`` a bar is shown where this takes over two seconds.
         """
 
-    def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
-        """Return a prediction for each segment, in order."""
-        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
-
-
-@runtime_checkable
-class ReadsActors(Predictor, Protocol):
-    """What predicts actors too: who may be a side of a segment's dyads (``Prediction.actors``)."""
-
-    actors: Actors | None
-
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
-        """Return a prediction for each segment; ``stances`` are the true ones, if known."""
-        ...
+        """Return a prediction for each segment, in order.
 
-
-def reads_actors(predictor: Predictor) -> TypeGuard[ReadsActors]:
-    """Return whether a predictor says who takes a stance towards whom."""
-    return isinstance(predictor, ReadsActors) and predictor.actors is not None
+        ``stances`` are the true ones, if they are known, to seek the actors of.
+        """
+        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
 
 
 class Model(Predictor, Protocol):
@@ -66,7 +58,9 @@ class Model(Predictor, Protocol):
         is faster.
         """
 
-    def predict(self, segments: Sequence[Segment], progress: bool = False, *, precision: str = "auto") -> list[Prediction]:
+    def predict(
+        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
+    ) -> list[Prediction]:
         """Return a prediction for each segment, in order; ``precision`` is as above."""
         probabilities = self.probabilities(segments, progress, precision)
         return predictions([segment.id for segment in segments], probabilities, self.scheme)
@@ -75,8 +69,13 @@ class Model(Predictor, Protocol):
         """Write all files but the description into ``folder``; return the model's part of that."""
 
 
-def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[Prediction]:
-    """Return a prediction for each segment's id, given each task's ``[segments, labels]``."""
+def predictions(
+    ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme, actors: Sequence[tuple[ActorAnswer, ...]] = ()
+) -> list[Prediction]:
+    """Return a prediction for each segment's id, given each task's ``[segments, labels]``.
+
+    ``actors`` are those of each segment, if the model finds any.
+    """
     out = []
     for row, name in enumerate(ids):
         labels: dict[str, str | tuple[str, ...]] = {}
@@ -86,15 +85,19 @@ def predictions(ids: Sequence[str], probabilities: Mapping[str, np.ndarray], sch
                 labels[task.name] = task.ids[int(np.argmax(probabilities[task.name][row]))]
             else:
                 labels[task.name] = tuple(label for label, value in values[task.name].items() if value >= MULTI_THRESHOLD)
-        out.append(Prediction(name, labels, values))
+        out.append(Prediction(name, labels, values, actors[row] if actors else ()))
     return out
+
+
+def tables(answers: Sequence[Mapping[str, Mapping[str, float]]], scheme: Scheme) -> dict[str, np.ndarray]:
+    """Return each task's ``[segments, labels]``, given the probabilities of predictions."""
+    rows = {task.name: [[one[task.name][label] for label in task.ids] for one in answers] for task in scheme}
+    return {task.name: np.array(rows[task.name]).reshape(-1, len(task)) for task in scheme}
 
 
 def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
     """Return the labels of labelled segments as ``[segments, labels]`` of 0 and 1."""
-    answers = [segment.labels[task.name] for segment in segments]
-    label_sets = [(answer,) if isinstance(answer, str) else tuple(answer or ()) for answer in answers]
-    return np.array([[int(label in labels) for label in task.ids] for labels in label_sets])
+    return np.array([[int(label in label_ids(segment.labels[task.name])) for label in task.ids] for segment in segments])
 
 
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:

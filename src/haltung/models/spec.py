@@ -23,6 +23,10 @@ class _Spec:
         """Return what the task reads."""
         return self.reads.get(task, self.reads.get("default", "text"))
 
+    def views(self, scheme: Scheme) -> tuple[str, ...]:
+        """Return what the tasks of a scheme read, each once."""
+        return tuple(sorted({self.reads_of(task) for task in scheme.names}))
+
     def checked(self, scheme: Scheme) -> Self:
         """Return itself, or raise ``UserError`` if the scheme lacks a task that it names."""
         for key in ("pooling", "reads"):

@@ -70,10 +70,8 @@ def units(
     without headline or context. A segment of no article is asked for by its id. With ``actors`` the
     candidates of each sentence are found in the whole article.
     """
-    bare = [alone(one.article or one.id) for one in segments]
     places = [
-        ("", None, "", "") if is_bare else (one.article, one.position, one.headline, one.context)
-        for one, is_bare in zip(segments, bare, strict=True)
+        ("", None, "", "") if alone(one.article or one.id) else (one.article, one.position, one.headline, one.context) for one in segments
     ]
     return [part for before, rows in grouped(places) for part in _parts(before, rows, segments, window, actors)]
 

@@ -6,14 +6,14 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -21,7 +21,7 @@ from haltung.encoders.load import Encoder, locate
 from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.predictions import score
+from haltung.evaluation.predictions import UNLABELLED, score
 from haltung.labels import STANCE, Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
@@ -31,7 +31,7 @@ from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import ActorBatch, Unit, units
 from haltung.records import Segment
-from haltung.training.losses import UNLABELLED, actor_loss, actor_targets, class_weights, loss, targets
+from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
 from haltung.training.recipe import Training
 
 # Newer releases of transformers have another name for it, and warn about the old one.
@@ -83,7 +83,12 @@ def finetune(
     # so that the first training on a machine is like all others.
     locate(encoder)
     set_seed(seed)
-    examples = examples_of(train, scheme, encoder, spec, training, seed)
+    examples: _Rows | _Units
+    if isinstance(spec, ArticleSpec):
+        dyads = spec.dyads and any(segment.dyads for segment in train)
+        examples = _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
+    else:
+        examples = _Rows(build(encoder, spec, scheme), train, training, seed)
     model = examples.model
     trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, -(-len(train) // examples.size)), report)
     began = time.perf_counter()
@@ -93,16 +98,6 @@ def finetune(
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     model.network.eval()
     return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
-
-
-def examples_of(
-    train: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int
-) -> _Rows | _Units:
-    """Return a new model with what it learns from, in batches: segments, or whole articles."""
-    if not isinstance(spec, ArticleSpec):
-        return _Rows(build(encoder, spec, scheme), train, training, seed)
-    dyads = spec.dyads and any(segment.dyads for segment in train)
-    return _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -140,30 +135,38 @@ def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str,
     return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
 
 
-class _Rows(Dataset[int]):
-    """The train split as row numbers, whose tokens and labels the collator looks up.
+class _Examples(Dataset[int]):
+    """The train split as numbers, whose tokens and labels the collator looks up."""
+
+    def __init__(self, model: NeuralModel | ArticleModel, segments: Sequence[Segment], seed: int) -> None:
+        self.segments, self.seed = segments, seed
+        self.gold = {task.name: targets(segments, task) for task in model.scheme}
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class _Rows(_Examples):
+    """The train split in batches of segments of similar length.
 
     In each epoch a new random share ``bare`` of the rows is read without context.
     """
 
     def __init__(self, model: NeuralModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
-        self.model, self.bare, self.seed = model, training.context_dropout, seed
+        super().__init__(model, segments, seed)
+        self.model, self.bare, self.size = model, training.context_dropout, training.batch_size
         self.encoded: list[list[Tokens]] = model.encode(segments)
         self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if self.bare else []
-        self.gold, self.size = {task.name: targets(segments, task) for task in model.scheme}, training.batch_size
         lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
         self.sampler = _BatchSampler(training.batch_size * training.accumulation, lengths, seed, training.group_by_length)
         self.tokens_read = self.encoded
 
-    def __len__(self) -> int:
-        return len(self.sampler.lengths)
-
-    def __getitem__(self, row: int) -> int:
-        return row
-
     def begin(self, epoch: int) -> None:
         """Draw what the epoch reads, which depends on seed and epoch alone."""
-        self.sampler.set_epoch(epoch)
+        self.sampler.epoch = epoch
         if self.bare:
             drawn = torch.rand(len(self), generator=torch.Generator().manual_seed(self.seed * 100_003 + epoch)) < self.bare
             self.tokens_read = [
@@ -184,7 +187,7 @@ class _Rows(Dataset[int]):
         return network(views), 0.0, sum(int(view.mask.sum()) for view in views)
 
 
-class _Units(Dataset[int]):
+class _Units(_Examples):
     """The train split as articles, in batches of about as many sentences as the batch size.
 
     In each epoch a new random share of the articles falls apart into single sentences, without
@@ -194,19 +197,13 @@ class _Units(Dataset[int]):
     """
 
     def __init__(self, model: ArticleModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
-        self.model, self.segments, self.alone, self.seed = model, segments, model.spec.alone, seed
-        self.gold = {task.name: targets(segments, task) for task in model.scheme}
+        super().__init__(model, segments, seed)
+        self.model, self.alone = model, model.spec.alone
         self.size = max(training.batch_size, model.spec.window)
-        self.tokens: dict[int, Tokens] = dict(enumerate(model.encode(segments)))
-        self.headlines: dict[str, Tokens] = {}
-        self.sampler = _Batches(self)
+        # Those of segments by row, of headlines and contexts by their text.
+        self.tokens: dict[int | str, Tokens] = dict(enumerate(model.encode(segments)))
+        self.sampler: list[list[int]] = [[] for _ in range(-(-len(segments) // self.size))]
         self.begin(0)
-
-    def __len__(self) -> int:
-        return len(self.segments)
-
-    def __getitem__(self, unit: int) -> int:
-        return unit
 
     def begin(self, epoch: int) -> None:
         """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
@@ -217,12 +214,12 @@ class _Units(Dataset[int]):
         self.told = [chance.random() < 0.5 for _ in self.segments]
         order = list(range(len(self.units)))
         chance.shuffle(order)
-        self.sampler.batches = [[] for _ in range(-(-len(self.segments) // self.size))]
-        before, batches = 0, len(self.sampler.batches)
+        before, batches = 0, len(self.sampler)
+        self.sampler[:] = [[] for _ in self.sampler]
         for number, unit in enumerate(order):
             # No unit is larger than a batch, and the last ones have a batch each if too few are
             # left: no batch stays empty, and each epoch has equally many.
-            self.sampler.batches[max(before // self.size, batches - (len(order) - number))].append(unit)
+            self.sampler[max(before // self.size, batches - (len(order) - number))].append(unit)
             before += self.units[unit].labelled
 
     def collate(self, chosen: list[int]) -> dict[str, Any]:
@@ -256,27 +253,11 @@ class _Units(Dataset[int]):
     def _tokens(self, unit: Unit) -> list[Tokens]:
         out = []
         for sentence, row in zip(unit.sentences, unit.rows, strict=True):
-            if row is not None:
-                out.append(self.tokens[row])
-                continue
-            if sentence.text not in self.headlines:
-                (self.headlines[sentence.text],) = self.model.encode([sentence])
-            out.append(self.headlines[sentence.text])
+            name = sentence.text if row is None else row
+            if name not in self.tokens:
+                (self.tokens[name],) = self.model.encode([sentence])
+            out.append(self.tokens[name])
         return out
-
-
-class _Batches(BatchSampler):
-    """The batches that an epoch's articles were dealt into."""
-
-    def __init__(self, examples: _Units) -> None:
-        super().__init__(SequentialSampler(examples), batch_size=examples.size, drop_last=False)
-        self.batches: list[list[int]] = []
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
 
 
 class _BatchSampler(LengthGroupedSampler):
@@ -285,9 +266,6 @@ class _BatchSampler(LengthGroupedSampler):
     def __init__(self, batch_size: int, lengths: list[int], seed: int, grouped: bool) -> None:
         super().__init__(batch_size, lengths=lengths if grouped else [1] * len(lengths))
         self.seed, self.epoch = seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
     def __iter__(self) -> Any:
         self.generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)

@@ -9,12 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from haltung.actors.candidates import ITSELF, ROLES, Candidate, gold_roles
+from haltung.evaluation import predictions
+from haltung.evaluation.predictions import UNLABELLED
 from haltung.labels import Scheme, Task
 from haltung.models.units import SLOTS
 from haltung.records import Dyad, Segment
-
-# The target of a row that is not labelled for a task.
-UNLABELLED = -100
 
 
 def targets(segments: Sequence[Segment], task: Task) -> Tensor:
@@ -22,15 +21,8 @@ def targets(segments: Sequence[Segment], task: Task) -> Tensor:
 
     Rows that are not labelled for the task have the value ``UNLABELLED``.
     """
-    answers = [segment.labels.get(task.name) for segment in segments]
-    if task.kind == "single":
-        return torch.tensor([UNLABELLED if answer is None else task.index(str(answer)) for answer in answers])
-    table = torch.full((len(answers), len(task)), float(UNLABELLED))
-    for row, answer in enumerate(answers):
-        if answer is not None:
-            table[row] = 0.0
-            table[row, [task.index(label) for label in answer]] = 1.0
-    return table
+    table = torch.from_numpy(predictions.gold(segments, task))
+    return table if task.kind == "single" else table.float()
 
 
 def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
@@ -62,19 +54,18 @@ def loss(
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
-        scores, truth, weight = logits[task.name], gold[task.name], weights.get(task.name)
-        if task.kind == "single":
-            labelled = truth != UNLABELLED
-            if labelled.any():
-                total = total + functional.cross_entropy(scores[labelled], truth[labelled], weight=weight, label_smoothing=smoothing)
-        else:
-            labelled = truth[:, 0] != UNLABELLED
-            if labelled.any():
-                soft = truth[labelled] * (1 - smoothing) + smoothing / 2
-                total = total + functional.binary_cross_entropy_with_logits(scores[labelled], soft, pos_weight=weight)
-        if not labelled.any():
+        single, weight = task.kind == "single", weights.get(task.name)
+        scores, truth = logits[task.name], gold[task.name]
+        labelled = (truth if single else truth[:, 0]) != UNLABELLED
+        scores, truth = scores[labelled], truth[labelled]
+        if not len(truth):
             # Keeps the graph connected, so that backward works for a batch without any label.
-            total = total + scores.sum() * 0.0
+            total = total + scores.sum()
+        elif single:
+            total = total + functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
+        else:
+            soft = truth * (1 - smoothing) + smoothing / 2
+            total = total + functional.binary_cross_entropy_with_logits(scores, soft, pos_weight=weight)
     return total
 
 

@@ -15,7 +15,7 @@ from haltung.events.dyads.model import Question, choose, code_in
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL, STANCE
-from haltung.models.predictor import Predictor, reads_actors
+from haltung.models.predictor import Predictor
 from haltung.records import ActorAnswer, Dyad, Prediction, Segment, by_group
 
 # The values tried for each of the thresholds, one threshold after the other, in several rounds.
@@ -144,9 +144,7 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
 def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
     # A segment that is not labelled has the stance of its dyads.
     true = [str(one.labels.get(STANCE) or next((dyad.stance for dyad in one.dyads), NEUTRAL)) for one in segments]
-    predictions = (
-        predictor.predict(segments, progress=True, stances=true) if reads_actors(predictor) else predictor.predict(segments, progress=True)
-    )
+    predictions = predictor.predict(segments, progress=True, stances=true)
     return [
         replace(
             one, labels={**one.labels, STANCE: stance},

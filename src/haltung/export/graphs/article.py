@@ -49,14 +49,14 @@ def write(model: ArticleModel, path: Path) -> None:
 
     Beside it goes the graph of actors, ``actors.onnx``, if the model finds dyads.
     """
-    network, with_types = neural.plain(model), "token_type_ids" in model.tokenizer.model_input_names
+    network = neural.plain(model)
     rows, width, sentences, articles, longest = (torch.export.Dim(name) for name in ("rows", "width", "sentences", "articles", "longest"))
     ids = torch.full((3, 7), 5)
     sentence = torch.tensor([[0] * 4 + [1] * 3, [2] * 5 + [-1] * 2, [3] * 2 + [4] * 4 + [-1]])
     kind = torch.tensor([[0, 1, 1, -1], [1, 1, -1, -1]])
     examples = [ids, torch.ones_like(ids), sentence, torch.tensor([0, 1, 2, 4, 5]), kind, torch.zeros_like(ids)]
     shapes: list[dict[int, Any]] = [*[{0: rows, 1: width}] * 3, {0: sentences}, {0: articles, 1: longest}, {0: rows, 1: width}]
-    size = 6 if with_types else 5
+    size = 6 if model.with_types else 5
     outputs = [*model.scheme.names, *(VECTORS if network.actors is not None else ())]
     wrapper = CalibratedArticles(network, model.scheme, model.calibration)
     neural.save(wrapper, examples[:size], shapes[:size], INPUTS[:size], outputs, path)

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from haltung.encoders.tokens import template
 from haltung.labels import Scheme
-from haltung.models.article import ArticleModel
 from haltung.models.calibration import Calibration
 from haltung.models.network import Batch, MultiTaskNetwork
-from haltung.models.neural import NeuralModel, merged
+from haltung.models.neural import EncoderModel, NeuralModel, merged
 
 # All recent runtimes read it, those in browsers too; from 17 on LayerNormalization is one operator.
 OPSET = 18
@@ -30,17 +29,16 @@ PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
 class Calibrated(nn.Module):
     """A network with temperatures and softmax (or sigmoid): tensors in, probabilities out."""
 
-    def __init__(self, network: MultiTaskNetwork, scheme: Scheme, calibration: Calibration, with_types: bool, views: int) -> None:
-        """Wrap a network with ``views`` views of three tensors each, or four ``with_types``."""
+    def __init__(self, network: MultiTaskNetwork, scheme: Scheme, calibration: Calibration, views: int) -> None:
+        """Wrap a network with so many ``views``, which have equally many tensors each."""
         super().__init__()
-        self.network, self.views, self.size = network, views, 4 if with_types else 3
-        self.scheme, self.calibration = scheme, calibration
+        self.network, self.views, self.scheme, self.calibration = network, views, scheme, calibration
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the probabilities of each task of the scheme, float32 ``[batch, labels]``."""
-        batches = []
-        for view in range(self.views):
-            ids, mask, own, *types = tensors[view * self.size : (view + 1) * self.size]
+        batches, size = [], len(tensors) // self.views
+        for first in range(0, len(tensors), size):
+            ids, mask, own, *types = tensors[first : first + size]
             batches.append(Batch(ids, mask, types[0] if types else None, own))
         return tuple(calibrated(self.network(batches), self.scheme, self.calibration))
 
@@ -59,17 +57,17 @@ def names(views: Sequence[str], with_types: bool) -> list[str]:
 
 def write(model: NeuralModel, path: Path) -> None:
     """Write the graph, calibrated, in float32 with its weights; batch and tokens are dynamic."""
-    with_types = "token_type_ids" in model.tokenizer.model_input_names
-    wrapper = Calibrated(plain(model), model.scheme, model.calibration, with_types, len(model.views))
-    inputs = names(model.views, with_types)
+    wrapper = Calibrated(plain(model), model.scheme, model.calibration, len(model.views))
+    inputs = names(model.views, model.with_types)
     # Rows and views of different lengths, so that no size is taken for a constant.
     examples: list[Tensor] = []
     shapes: list[dict[int, object]] = []
     batch = torch.export.Dim("batch")
     for number, view in enumerate(model.views):
-        examples += _example(8 + number, with_types)
+        example = _example(8 + number, model.with_types)
+        examples += example
         tokens = torch.export.Dim("tokens" if len(model.views) == 1 else f"{view.replace('+', '_')}_tokens", max=model.spec.max_length)
-        shapes += [{0: batch, 1: tokens} for _ in range(4 if with_types else 3)]
+        shapes += [{0: batch, 1: tokens} for _ in example]
     save(wrapper, examples, (tuple(shapes),), inputs, model.scheme.names, path)
 
 
@@ -89,27 +87,26 @@ def save(
     program.save(path)
 
 
-def described(model: NeuralModel | ArticleModel) -> dict[str, Any]:
+def described(model: EncoderModel) -> dict[str, Any]:
     """Return the bundle's ``input``: how a text becomes token ids (``docs/bundle.md``).
 
     ``UserError`` is raised if the tokenizer does more than to put special ids around texts.
     """
     around = template(model.tokenizer)
-    with_types = "token_type_ids" in model.tokenizer.model_input_names
-    types = {"single": around.single_types, "pair": around.pair_types} if with_types else None
+    types = {"single": around.single_types, "pair": around.pair_types} if model.with_types else None
     return {
         "kind": "tokens", "tokenizer": "tokenizer.json", "prefix": model.encoder.prefix, "max_length": model.spec.max_length,
-        "pad": model.tokenizer.pad_token_id, "single": list(around.single), "pair": list(around.pair), "types": types,
+        "pad": model.pad, "single": list(around.single), "pair": list(around.pair), "types": types,
     }  # fmt: skip
 
 
-def plain(model: Any) -> Any:
+def plain(model: EncoderModel) -> Any:
     """Return a copy of the network to trace: on the processor, with LoRA's updates merged.
 
     Its attention is ``eager``, a few matrix products that ONNX Runtime fuses again; the fused
     kernel has no ONNX operator.
     """
-    network = copy.deepcopy(merged(model.network)).cpu().float().eval()
+    network: Any = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"
     return network
 

@@ -3,59 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
+from haltung.inference.client import places
 from haltung.models.article import ArticleModel
 from haltung.models.article_network import ArticleNetwork
 from haltung.models.explain import SURROUNDINGS, Attribution, SpanShare
 from haltung.models.explain.neural import STEPS, evaluating, integrated
-from haltung.models.network import Batch, collate, hidden_states, pool
+from haltung.models.network import Batch, hidden_states, pool
 from haltung.models.neural import merged
 from haltung.models.units import Unit, units
-from haltung.records import Segment, Span
+from haltung.records import Segment
 
 # Stands for the explained sentence in its surroundings.
 _ITSELF = "[…]"
 
 
-class _Neighbours(nn.Module):
+@dataclass(frozen=True)
+class _Neighbours:
     """The logits of one task, given the tokens of a sentence and the vectors of its neighbours."""
 
-    def __init__(self, network: ArticleNetwork, task: str) -> None:
-        """Share the weights of ``network``."""
-        super().__init__()
-        self.network, self.encoder, self.head = network, network.encoder, network.heads[task]
+    network: ArticleNetwork
+    task: str
 
-    def forward(
-        self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor, table: Tensor, padding: Tensor, place: Tensor
+    def __call__(
+        self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor, vectors: Tensor, kind: Tensor, place: Tensor
     ) -> Tensor:
         """Return ``[batch, labels]`` of ids, masks and types ``[batch, tokens]``; see ``among``."""
-        return self.among(self.vectors(Batch(ids, mask, types, own)), table, padding, place)
+        at = torch.arange(len(place), device=place.device), place
+        return self.among(vectors.index_put(at, self.vectors(Batch(ids, mask, types, own))), kind, place)
 
     def vectors(self, view: Batch) -> Tensor:
         """Return the vector of each sentence, ``[batch, width]``."""
-        return pool(hidden_states(self.encoder, view), view, "mean").float()
+        return pool(hidden_states(self.network.encoder, view), view, "mean").float()
 
-    def among(self, vectors: Tensor, table: Tensor, padding: Tensor, place: Tensor) -> Tensor:
-        """Return ``[batch, labels]`` of sentences that stand in ``place`` ``[batch]``.
+    def among(self, vectors: Tensor, kind: Tensor, place: Tensor) -> Tensor:
+        """Return ``[batch, labels]`` of the sentences in ``place`` ``[batch]`` of their articles.
 
-        ``table`` ``[batch, sentences, width]`` has the neighbours, ``padding`` is true where there
-        are none.
+        ``vectors`` are those of articles, ``[batch, sentences, width]``, ``kind`` as in
+        ``ArticleBatch``.
         """
+        count, longest = kind.shape
         with torch.autocast(vectors.device.type, enabled=False):
-            rows = torch.arange(len(place), device=place.device)
-            seen = self.network._sequence(table.index_put((rows, place), vectors, accumulate=True), padding)[rows, place]
-            logits: Tensor = self.head(torch.cat([vectors, seen], dim=-1)).float()
-            return logits
-
-    def table(self, vectors: Tensor, kinds: Sequence[int], place: int) -> Tensor:
-        """Return what the sequence network reads of an article whose ``place`` is left blank."""
-        blank = (torch.arange(len(vectors), device=vectors.device) == place).unsqueeze(1)
-        known = self.network.positions.weight[: len(vectors)] + self.network.kinds.weight[list(kinds)]
-        return known + vectors.masked_fill(blank, 0.0)
+            every = self.network.vectors(vectors.flatten(0, 1), torch.arange(count * longest, device=place.device), kind)
+            asked = torch.arange(count, device=place.device) * longest + place
+            return self.network.logits(every[asked])[self.task]
 
 
 def attribute(
@@ -72,49 +68,37 @@ def attribute(
     read = {row: (unit, place) for unit in units(segments, model.spec.window) for place, row in enumerate(unit.rows)}
     whole = {row: unit for unit in units(segments, len(segments)) for row in unit.rows}
     network = merged(model.network)
-    logits, pad = _Neighbours(network, task), int(model.tokenizer.pad_token_id)
-    with_types = "token_type_ids" in model.tokenizer.model_input_names
-    number_of = model.scheme[task].index
+    logits, number_of = _Neighbours(network, task), model.scheme[task].index
     # cuDNN has no gradients of an LSTM that is not being trained.
     with evaluating(network), torch.backends.cudnn.flags(enabled=False):
         with torch.no_grad():
-            views = (collate(model.encode(read[row][0].sentences), pad, with_types) for row in rows)
-            vectors = [logits.vectors(view.to(model.device)) for view in views]
+            vectors = [logits.vectors(model.collate(model.encode(read[row][0].sentences))) for row in rows]
 
-        def tables(chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-            places = [read[rows[one]][1] for one in chosen]
-            made = [logits.table(vectors[one], _kinds(read[rows[one]][0]), place) for one, place in zip(chosen, places, strict=True)]
-            table = nn.utils.rnn.pad_sequence(made, batch_first=True)
-            padding = torch.arange(table.shape[1])[None] >= torch.tensor([len(one) for one in made])[:, None]
-            return table, padding.to(model.device), torch.tensor(places, device=model.device)
+        def neighbours(chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+            of = nn.utils.rnn.pad_sequence([vectors[one] for one in chosen], batch_first=True)
+            found = [read[rows[one]] for one in chosen]
+            kind = torch.from_numpy(places([unit.rows for unit, _ in found])["kind"])
+            return of, kind.to(model.device), torch.tensor([place for _, place in found], device=model.device)
 
         own = [segments[row] for row in rows]
-        found = integrated(model, logits, own, model.spec.read, task, labels, steps, exact, tables)
+        found = integrated(model, network.encoder, logits, own, model.spec.read, task, labels, steps, exact, neighbours)
         out = []
         for row, one, of in zip(rows, found, vectors, strict=True):
             unit, place = read[row]
-            left_out = _left_out(logits, of, _kinds(unit), place)[:, number_of(one.label)].double().tolist() if len(of) > 1 else []
+            left_out = _left_out(logits, of, unit, place)[:, number_of(one.label)].double().tolist() if len(of) > 1 else []
             sentences, text = _shares(whole[row], unit, place, [one.logit - value for value in left_out])
             out.append(replace(one, sentences=sentences, surroundings=text))
     return out
 
 
-def _kinds(unit: Unit) -> list[int]:
-    return [int(row is not None) for row in unit.rows]
-
-
 @torch.no_grad()
-def _left_out(logits: _Neighbours, vectors: Tensor, kinds: Sequence[int], place: int) -> Tensor:
+def _left_out(logits: _Neighbours, vectors: Tensor, unit: Unit, place: int) -> Tensor:
     """Return the logits without each other sentence in turn, ``[sentences - 1, labels]``."""
-    made, places = [], []
-    for absent in range(len(kinds)):
-        if absent != place:
-            kept = [number for number in range(len(kinds)) if number != absent]
-            places.append(kept.index(place))
-            made.append(logits.table(vectors[kept], [kinds[number] for number in kept], places[-1]))
-    table = torch.stack(made)
-    padding = torch.zeros(table.shape[:2], dtype=torch.bool, device=table.device)
-    return logits.among(vectors[place].expand(len(made), -1), table, padding, torch.tensor(places, device=table.device))
+    every = range(len(vectors))
+    kept = torch.tensor([[one for one in every if one != absent] for absent in every if absent != place])
+    kind = torch.from_numpy(places([unit.rows])["kind"][0])[kept]
+    at = torch.tensor([rows.index(place) for rows in kept.tolist()])
+    return logits.among(vectors[kept], kind.to(vectors.device), at.to(vectors.device))
 
 
 def _shares(whole: Unit, unit: Unit, place: int, values: Sequence[float]) -> tuple[tuple[SpanShare, ...], str]:
@@ -123,11 +107,8 @@ def _shares(whole: Unit, unit: Unit, place: int, values: Sequence[float]) -> tup
     if not segment.article or segment.position is None:
         return tuple(SpanShare("context", 0, len(segment.context), value) for value in values), ""
     texts = [_ITSELF if row == own else sentence.text for row, sentence in zip(whole.rows, whole.sentences, strict=True)]
-    spans: dict[int | None, Span] = {}
-    start = 0
-    for row, text in zip(whole.rows, texts, strict=True):
-        spans[row] = (start, start + len(text))
-        start += len(text) + 1
+    starts = accumulate((len(text) + 1 for text in texts), initial=0)
+    spans = {row: (start, start + len(text)) for row, text, start in zip(whole.rows, texts, starts, strict=False)}
     others = [row for row in unit.rows if row != own]
     shares = tuple(SpanShare(SURROUNDINGS, *spans[row], value) for row, value in zip(others, values, strict=True))
     return shares, " ".join(texts) if len(texts) > 1 else ""

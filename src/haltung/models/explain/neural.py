@@ -11,29 +11,13 @@ from torch import Tensor, nn
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError
 from haltung.inference.client import batches
-from haltung.models.article import ArticleModel
 from haltung.models.explain import PARTS, Attribution, SpanShare, by_word
-from haltung.models.network import Batch, MultiTaskNetwork, collate, hidden_states, pool
-from haltung.models.neural import NeuralModel, autocast, merged
+from haltung.models.network import Batch, hidden_states, pool
+from haltung.models.neural import EncoderModel, NeuralModel, autocast, merged
 from haltung.records import Segment
 
 # Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
 STEPS = 16
-
-
-class _Logits(nn.Module):
-    """The logits of one task as a function of token ids, which is what captum differentiates."""
-
-    def __init__(self, network: MultiTaskNetwork, task: str) -> None:
-        """Share the weights of ``network``."""
-        super().__init__()
-        self.encoder, self.head, self.pooling = network.encoder, network.heads[task], network.poolings[task]
-
-    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor) -> Tensor:
-        """Return ``[batch, labels]`` of ids, masks and types ``[batch, tokens]``."""
-        view = Batch(ids, mask, types, own)
-        logits: Tensor = self.head(pool(hidden_states(self.encoder, view), view, self.pooling)).float()
-        return logits
 
 
 def attribute(
@@ -50,17 +34,23 @@ def attribute(
     ``UserError`` is raised if captum is not installed, or the scheme has no such task or label.
     """
     network = merged(model.network)
-    view = network.views[task]
+
+    def logits(ids: Tensor, mask: Tensor, types: Tensor | None, own: Tensor) -> Tensor:
+        view = Batch(ids, mask, types, own)
+        pooled = pool(hidden_states(network.encoder, view), view, network.poolings[task])
+        return network.heads[task](pooled).float()  # type: ignore[no-any-return]
+
     with evaluating(network):
-        return integrated(model, _Logits(network, task), segments, model.views[view], task, labels, steps, exact)
+        return integrated(model, network.encoder, logits, segments, model.spec.reads_of(task), task, labels, steps, exact)
 
 
 def integrated(
-    model: NeuralModel | ArticleModel, logits: nn.Module, segments: Sequence[Segment], reads: str, task: str, labels: Sequence[str],
-    steps: int, exact: bool, more: Callable[[Sequence[int]], tuple[Tensor, ...]] = lambda rows: (),
+    model: EncoderModel, encoder: nn.Module, logits: Callable[..., Tensor], segments: Sequence[Segment], reads: str, task: str,
+    labels: Sequence[str], steps: int, exact: bool, more: Callable[[Sequence[int]], tuple[Tensor, ...]] = lambda rows: (),
 ) -> list[Attribution]:  # fmt: skip
-    """Return the integrated gradients of ``logits``, which is given ids, mask, types, own tokens.
+    """Return the integrated gradients of ``logits`` in the word embeddings of ``encoder``.
 
+    ``logits`` gives ``[batch, labels]`` for ids, mask, types and own tokens ``[batch, tokens]``.
     ``reads`` is what stands before each text; ``more`` are further arguments for some segments, by
     their numbers. See ``attribute``.
     """
@@ -72,15 +62,14 @@ def integrated(
     numbers = [model.scheme[task].index(label) for label in labels]
     encoded = encode(segments, model.tokenizer, reads, model.spec.max_length, model.encoder.prefix)
     places = list(map(_places, encoded))
-    pad, with_types = int(model.tokenizer.pad_token_id), "token_type_ids" in model.tokenizer.model_input_names
-    gradients = LayerIntegratedGradients(logits, logits.encoder.get_input_embeddings())  # type: ignore[operator, union-attr]
+    gradients = LayerIntegratedGradients(logits, encoder.get_input_embeddings())  # type: ignore[operator]
     out: dict[int, Attribution] = {}
     for rows in batches([steps * len(tokens) for tokens in encoded]):
-        batch = collate([encoded[row] for row in rows], pad, with_types).to(model.device)
+        batch = model.collate([encoded[row] for row in rows])
         is_word = torch.zeros_like(batch.ids, dtype=torch.bool)
         for position, row in enumerate(rows):
             is_word[position, : len(places[row])] = torch.tensor([bool(part) for part, _, _ in places[row]])
-        baseline = torch.where(is_word, pad, batch.ids)
+        baseline = torch.where(is_word, model.pad, batch.ids)
         others = (batch.mask, batch.types, batch.own, *more(rows))
         target = torch.tensor([numbers[row] for row in rows], device=batch.ids.device)
         with nullcontext() if exact else autocast(batch.ids.device):
