@@ -76,7 +76,7 @@ def load_predictor(folder: Path) -> Predictor:
     predictor = bundle.load(folder, graph=True)
     if found := lacks_stances(predictor.scheme):
         known = listed(crosswalk.load())
-        raise UserError(f"{folder} has {found}, of which no events are made; name a bundle whose stances are of the crosswalk: {known}")
+        raise UserError(f"{folder} has {found}, of which no events are made; name a bundle with the task 'stance' and labels of the crosswalk: {known}")
     return predictor
 
 
