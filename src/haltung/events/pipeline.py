@@ -75,8 +75,8 @@ def load_predictor(folder: Path) -> Predictor:
     """
     predictor = bundle.load(folder, graph=True)
     if found := lacks_stances(predictor.scheme):
-        known = listed(crosswalk.load())
-        raise UserError(f"{folder} has {found}, of which no events are made; name a bundle with the task 'stance' and labels of the crosswalk: {known}")
+        wanted = f"name a bundle with the task 'stance' and labels of the crosswalk: {listed(crosswalk.load())}"
+        raise UserError(f"{folder} has {found}, of which no events are made; {wanted}")
     return predictor
 
 
