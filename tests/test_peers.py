@@ -90,8 +90,9 @@ def test_a_peer_is_given_the_very_splits_with_every_label(work: Path) -> None:
     ready = load(work / "data" / "prepared" / "tiny")
     for name in NAMES:
         rows = _rows(work / "splits" / "tiny" / f"{name}.jsonl")
-        expected = [(one.id, one.text, one.context, one.labels["stance"]) for one in ready.segments(name)]
-        assert [(row["id"], row["text"], row["context"], row["stance"]) for row in rows] == expected
+        columns = ("id", "text", "context", "article", "position", "headline")
+        expected = [(*(getattr(one, column) for column in columns), one.labels["stance"]) for one in ready.segments(name)]
+        assert [tuple(row[column] for column in (*columns, "stance")) for row in rows] == expected
 
 
 def test_a_segment_without_a_label_is_not_given_to_peers(tmp_path: Path, peers: dict[str, ModuleType]) -> None:

@@ -218,6 +218,14 @@ def perform(job: Job, work: Path, results: Path, threads: int) -> bool:
     return True
 
 
+def complete(path: Path) -> bool:
+    """Return whether a split is there with all columns; earlier exports had fewer."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8") as rows:
+        return {"position", "headline"} <= json.loads(next(rows, "{}")).keys()
+
+
 def tested(splits: Path) -> list[dict[str, str]]:
     """Return the test segments that a system is given, in their order."""
     with (splits / "test.jsonl").open(encoding="utf-8") as rows:
@@ -256,7 +264,7 @@ def main() -> int:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     wanted = list(jobs(options.peers, options.corpora, options.tasks, options.seeds, options.share))
-    missing = sorted({job.corpus for job in wanted if not (job.splits(work) / "test.jsonl").is_file()})
+    missing = sorted({job.corpus for job in wanted if not complete(job.splits(work) / "test.jsonl")})
     if missing or not (work / "encoder").is_dir():
         parts = ["--share", str(options.share), "--seeds", *map(str, options.seeds)] if options.share < 1 else []
         exported = subprocess.run([sys.executable, HERE / "export.py", work, *missing, *parts], check=False)

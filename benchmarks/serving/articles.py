@@ -83,27 +83,29 @@ def main() -> None:
     parser.add_argument("bundles", type=Path, nargs=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--segments", type=int, default=2000)
-    parser.add_argument("--code", default="", help="source folder of the haltung that runs the second bundle, such as an older one")
+    parser.add_argument("--code", type=Path, help="source folder of the haltung that runs the second bundle, such as an older one")
     options = parser.parse_args()
     read = _read()
     # Consecutive sentences of articles, so that all calls are of one size and differ.
     texts = [" ".join(one.text for one in read[number * _SENTENCES : (number + 1) * _SENTENCES]) for number in range(_CALLS)]
+    # One bundle may stand on both sides.
+    names = (f"1: {options.bundles[0]}", f"2: {options.bundles[1]}")
     rates: dict[str, dict[str, list[float]]] = {"predict": {}, "/events": {}}
     peaks: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         for _ in range(options.rounds):
-            for bundle, code in zip(options.bundles, ("", options.code), strict=True):
-                environment = {**os.environ, **({"PYTHONPATH": code} if code else {})}
+            for name, bundle, code in zip(names, options.bundles, (None, options.code), strict=True):
+                environment = {**os.environ, **({"PYTHONPATH": str(code.resolve())} if code else {})}
                 kind = json.loads((bundle / "haltung.json").read_text(encoding="utf-8")).get("kind", "")
                 chosen = [_rows(read[:size], kind == "article") for size in (1, options.segments)]
                 first, all_ = (_predict(bundle.resolve(), rows, scratch, environment) for rows in chosen)
-                rates["predict"].setdefault(bundle.name, []).append((options.segments - 1) / (all_ - first))
+                rates["predict"].setdefault(name, []).append((options.segments - 1) / (all_ - first))
                 with running(["haltung"], bundle.resolve(), scratch, ["timeout=300"], environment) as (side,):
                     asyncio.run(_events(side.url, texts[:8]))
-                    rates["/events"].setdefault(bundle.name, []).append(asyncio.run(_events(side.url, texts)))
-                    peaks[bundle.name] = memory(side.process)[1]
-    table = Table("", *(bundle.name for bundle in options.bundles), "ratio")
+                    rates["/events"].setdefault(name, []).append(asyncio.run(_events(side.url, texts)))
+                    peaks[name] = max(peaks.get(name, 0), memory(side.process)[1])
+    table = Table("", *names, "ratio")
     ratios = {}
     for what, sides in rates.items():
         one, other = sides.values()

@@ -264,7 +264,9 @@ def test_the_page_and_the_documentation_load_nothing_from_elsewhere(client: http
         assert 'src="http' not in answer.text
         assert 'href="http' not in answer.text
     assert "/v2/models/{model}/infer" in client.get("/docs").text
-    assert client.get("/page/docs.css").headers["content-type"].startswith("text/css")
+    style = re.search(r'rel="stylesheet" href="([^"]+)"', client.get("/docs").text)
+    assert style is not None
+    assert client.get(f"/{style[1]}").headers["content-type"].startswith("text/css")
 
 
 def test_every_answer_says_what_a_browser_may_do_with_it(client: httpx.Client) -> None:

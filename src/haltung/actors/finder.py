@@ -108,7 +108,10 @@ class _Memory:
         self.states.update(state for item in items if (state := _one_state(item)))
 
     def meet(self, items: list[Item], resolved: Mapping[int, str], text: str) -> None:
-        """Learn persons that offices or parties introduce: "Schieder (SPÖ)"; codes are by start."""
+        """Learn persons that offices or parties introduce: "Schieder (SPÖ)".
+
+        ``resolved`` has the code of each item by its start.
+        """
         for item in items:
             code = resolved.get(item.start)
             if not code:

@@ -135,7 +135,10 @@ def _state(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     for name, _ in state_names(row):
         for form in spellings(name):
             # "die Türkei", "die USA" have no genitive form.
-            yield from [(form, entry)] if row["class"] in "fp" or form.isupper() else _declined([form], entry)
+            if row["class"] in "fp" or form.isupper():
+                yield form, entry
+            else:
+                yield from _declined([form], entry)
     yield from _adjectives(row, row["code"])
     citizen = Entry("people", code, row["code"], extra=row.extra)
     for name in row.many("people"):

@@ -19,7 +19,7 @@ from haltung.events.archive.i18n import counted, say
 from haltung.events.archive.network import network
 from haltung.events.archive.pages import network_page, series_page, summary
 from haltung.events.archive.read import Archive, Selection, day
-from haltung.events.archive.series import series
+from haltung.events.archive.series import Series, series
 from haltung.events.records import Event
 from haltung.labels import Scheme
 
@@ -51,7 +51,8 @@ def run(request: Request) -> None:
     """Draw an archive."""
     # Events have the stances of this scheme, whose labels have names.
     options, scheme = typed(NetworkOptions, request.settings), scheme_of("diplomacy", request.config_dir)
-    page, (files, pair) = _page(options), _of_series(options)
+    page = _page(options)
+    files, pair = _of_series(options)
     if options.input is None:
         raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl or table=FILE.csv), or a folder")
     since, until = day("since", options.since), day("until", options.until, last=True)
@@ -74,12 +75,7 @@ def run(request: Request) -> None:
         _network(events, archive, options, page, notes, scheme)
     if pair:
         drawn = series(events, archive, pair, since=selection.since, until=selection.until)
-        for path in files:
-            if path.suffix.lower() == ".png":
-                plot.save(drawn, path, options.directions, options.language)
-                continue
-            with written(path) as file:
-                file.write(series_page(drawn, archive, scheme["stance"], options.language, directions=options.directions, notes=notes))
+        _series(drawn, archive, options, files, notes, scheme)
         count = f"{len(drawn.events):,} events between {pair[0]} and {pair[1]} in {len(drawn.months):,} months"
         print(f"{count}, {drawn.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
     for note in (*archive.notes, *archives.suspicious_dates(events)):
@@ -95,6 +91,15 @@ def _network(events: Sequence[Event], archive: Archive, options: NetworkOptions,
     months = {event.date[:7] for event in events if event.date}
     if len(months) < 2:
         print(f"haltung: {'the events are of one month' if months else 'no event has a date'}, so the page has no slider", file=sys.stderr)
+
+
+def _series(drawn: Series, archive: Archive, options: NetworkOptions, files: Sequence[Path], notes: Sequence[str], scheme: Scheme) -> None:
+    for path in files:
+        if path.suffix.lower() == ".png":
+            plot.save(drawn, path, options.directions, options.language)
+        else:
+            with written(path) as file:
+                file.write(series_page(drawn, archive, scheme["stance"], options.language, directions=options.directions, notes=notes))
 
 
 def _page(options: NetworkOptions) -> Path | None:

@@ -81,7 +81,11 @@ def _since(text: str, now: datetime) -> datetime:
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    """Return a run as listed: macro-F1 by task, of seeds the mean, of folds as ``test``."""
+    """Return a run as it is listed; ``dev`` and ``test`` are macro-F1 by task.
+
+    Of a run over several seeds they are the mean, of a cross-validation ``test`` is that of the
+    out-of-fold predictions. ``parent`` is the run that it is a part of, or "".
+    """
     corpus = record.tags.get("haltung.corpus", "")
     dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
     return {
@@ -106,7 +110,10 @@ def _macro_f1(metrics: Mapping[str, float], split: str) -> dict[str, float]:
 
 
 def _sorted(rows: Sequence[dict[str, Any]], by: str) -> list[dict[str, Any]]:
-    """Return the rows by a column, or by a task's macro-F1 on dev (``test.TASK``: on test)."""
+    """Return the rows by a column, or by a task's macro-F1 on dev (``test.TASK``: on test).
+
+    Metrics come largest first, times newest first; runs without the metric come last.
+    """
     split, _, task = by.rpartition(".")
     tasks = sorted({name for row in rows for name in (*row["dev"], *row["test"])})
     if by in _SORTED_BY:

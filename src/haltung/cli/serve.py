@@ -12,7 +12,7 @@ from haltung.errors import UserError
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """The keys of the command that become settings of the server; all others are settings."""
+    """The keys that have to be read before they are settings of the server, as all others are."""
 
     bundle: str | None
     key_file: str | None

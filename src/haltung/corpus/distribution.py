@@ -1,4 +1,4 @@
-"""Shares of stances in articles and sentences that a written corpus should share with news."""
+"""How stances and sentences are distributed in articles, as news has it and a corpus should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whether a corpus is like real news: repetition, variety, typography, spelling and labels."""
+"""Whether a corpus is like real news: repetition, variety, typography, spelling, and labels
+in sentences and articles.
+"""
 
 from __future__ import annotations
 

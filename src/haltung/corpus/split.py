@@ -31,7 +31,7 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """The source's splits; if dev is missing, ``dev`` (share or number) of train, stratified."""
+    """The source's splits; a missing dev (a share or number) is cut from train, stratified."""
 
     dev: int | float = 0.1
     seed: int = 42
@@ -166,7 +166,7 @@ class Stratified:
     seed: int = 42
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
-        """Return the splits (see ``Split``); ``UserError`` too if articles miss a number given."""
+        """Return the splits (see ``Split``); ``UserError`` too if articles don't add up."""
         wanted = _sizes("stratified", len(segments), self.train, self.dev, self.test)
         strict = any(_whole(size) for size in (self.train, self.dev, self.test))
         split_of = _stratified("stratified", segments, scheme, wanted, self.seed, strict)

@@ -75,6 +75,7 @@ def _exchange(assigned: NDArray[np.int64], rows: Counts, wish: Counts, weight: C
     """Exchange groups of two splits, or move one (unless all are of one size), to save cost."""
     splits = len(wish)
     excess = np.stack([rows[assigned == split].sum(axis=0) for split in range(splits)]) - wish
+    # Where all groups are of one size, only exchanges keep the sizes of the splits.
     movable = bool(len(np.unique(rows[:, -1])) > 1)
     for index in rng.permutation(len(rows))[:_TRIED]:
         here = int(assigned[index])

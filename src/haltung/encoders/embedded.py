@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,11 +35,17 @@ _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _QUANTS_PER_BLOCK = 32
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
 
-# The numbers in the header of the weights file, in their order, by their names in a BertConfig.
-_SHAPE = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "max_position_embeddings",
-    "type_vocab_size",
-)  # fmt: skip
+
+class Shape(NamedTuple):
+    """The numbers in the header of the weights file, in their order, as a BertConfig names them."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    vocab_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class WeightsFile:
     """
 
     data: np.ndarray
-    shape: Mapping[str, int]
+    shape: Shape
     epsilon: float
     pieces: list[str]
     scores: np.ndarray
@@ -116,7 +122,7 @@ def read(path: Path) -> WeightsFile:
         at += part.nbytes
         return part
 
-    shape = dict(zip(_SHAPE, map(int, take("<i4", len(_SHAPE))), strict=True))
+    shape = Shape(*map(int, take("<i4", len(Shape._fields))))
     epsilon = float(take("<f4", 1)[0])
     take("<i4", 1)  # the block size, fixed by the format
     count = int(take("<i4", 5)[0])
@@ -207,7 +213,7 @@ def _write_tokenizer(weights: WeightsFile, rows: Sequence[int], folder: Path) ->
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        model_max_length=weights.shape["max_position_embeddings"],
+        model_max_length=weights.shape.max_position_embeddings,
         bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)  # fmt: skip
@@ -217,7 +223,7 @@ def _write_model(weights: WeightsFile, rows: Sequence[int], folder: Path) -> Non
     import torch
     from transformers import BertConfig, BertModel
 
-    shape: dict[str, Any] = {**weights.shape, "vocab_size": len(rows)}
+    shape = weights.shape._replace(vocab_size=len(rows))._asdict()
     config = BertConfig(**shape, layer_norm_eps=weights.epsilon, bos_token_id=0, pad_token_id=1, eos_token_id=2)
     hidden, inner = config.hidden_size, config.intermediate_size
     state = {

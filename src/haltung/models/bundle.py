@@ -104,7 +104,7 @@ class ExportedModel(Predictor):
 
     def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
         """Return a prediction for each segment, in order, with its actors if it finds dyads."""
-        read = self.units(segments, self.actors)
+        read = self.units(segments, self.actors if self.finds_dyads else None)
         return self._collected(segments, read, progress, stances).predictions([segment.id for segment in segments])
 
     def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:

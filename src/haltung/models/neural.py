@@ -35,7 +35,7 @@ _Net = TypeVar("_Net", bound=torch.nn.Module)
 
 
 class EncoderModel(Model):
-    """A network with an encoder of transformers, and all that it needs to predict."""
+    """A network with a transformer as its encoder, and all that it needs to predict."""
 
     def __init__(
         self, network: EncoderNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder

@@ -23,11 +23,11 @@ class Predictor(Protocol):
     scheme: Scheme
     calibration: Calibration
     finds_dyads: bool = False  # whether predictions have actors
-    reads_articles: bool = False  # whether the others of its article count for a segment
+    reads_articles: bool = False  # whether the other segments of an article play a part in a prediction
 
     @cached_property
     def actors(self) -> Actors | None:
-        """The tables that name actors, if the model finds dyads; others can be set."""
+        """The tables that name actors, if the model finds dyads; others can be set then."""
         from haltung.actors.finder import Actors
 
         return Actors.load() if self.finds_dyads else None
@@ -77,7 +77,7 @@ def predictions(
     ``actors`` are those of each segment, if the model finds any.
     """
     out = []
-    for row, name in enumerate(ids):
+    for row, (name, of) in enumerate(zip(ids, actors or [()] * len(ids), strict=True)):
         labels: dict[str, str | tuple[str, ...]] = {}
         values = {task.name: dict(zip(task.ids, map(float, probabilities[task.name][row]), strict=True)) for task in scheme}
         for task in scheme:
@@ -85,7 +85,7 @@ def predictions(
                 labels[task.name] = task.ids[int(np.argmax(probabilities[task.name][row]))]
             else:
                 labels[task.name] = tuple(label for label, value in values[task.name].items() if value >= MULTI_THRESHOLD)
-        out.append(Prediction(name, labels, values, actors[row] if actors else ()))
+        out.append(Prediction(name, labels, values, of))
     return out
 
 

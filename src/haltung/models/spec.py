@@ -24,7 +24,7 @@ class _Spec:
         return self.reads.get(task, self.reads.get("default", "text"))
 
     def views(self, scheme: Scheme) -> tuple[str, ...]:
-        """Return what the tasks of a scheme read, each once."""
+        """Return what the tasks of a scheme read, each once, in the order of the passes."""
         return tuple(sorted({self.reads_of(task) for task in scheme.names}))
 
     def checked(self, scheme: Scheme) -> Self:

@@ -264,7 +264,7 @@ def _wanted(body: InferenceRequest, names: Sequence[str]) -> list[tuple[str, boo
 
 
 def _encoded(name: str, values: np.ndarray | list[str], binary: bool) -> tuple[dict[str, Any], bytes]:
-    """Return an output as JSON, and as bytes where it is ``binary``: each text behind its size."""
+    """Return an output as JSON, or (``binary``) as little-endian bytes, texts behind 4 of size."""
     if isinstance(values, list):
         tensor = {"name": name, "datatype": "BYTES", "shape": [len(values)]}
         data: list[Any] = values

@@ -103,14 +103,14 @@ def described(service: Service) -> dict[str, Any]:
     """Return what callers may want to know of the model: tasks, labels, limits, provenance, …."""
     description, graph, settings = service.engine.classifier.description, service.engine.choice.graph, service.settings
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
-    libraries = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
+    can_read = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
     return {
         "name": description["scheme"]["name"],
         "kind": description["kind"],
         "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": ["article"] if service.engine.reads_articles else service.engine.classifier.views,
-        "events": libraries and not pipeline.lacks_stances(service.engine.scheme),
+        "events": can_read and not pipeline.lacks_stances(service.engine.scheme),
         "max_length": description["input"].get("max_length"),
         "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
         "reference": description.get("reference"),

@@ -83,12 +83,7 @@ def finetune(
     # so that the first training on a machine is like all others.
     locate(encoder)
     set_seed(seed)
-    examples: _Rows | _Units
-    if isinstance(spec, ArticleSpec):
-        dyads = spec.dyads and any(segment.dyads for segment in train)
-        examples = _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
-    else:
-        examples = _Rows(build(encoder, spec, scheme), train, training, seed)
+    examples = examples_of(train, scheme, encoder, spec, training, seed)
     model = examples.model
     trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, -(-len(train) // examples.size)), report)
     began = time.perf_counter()
@@ -98,6 +93,16 @@ def finetune(
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     model.network.eval()
     return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
+
+
+def examples_of(
+    train: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int
+) -> _Rows | _Units:
+    """Return a new model with what it learns from, in batches: segments, or whole articles."""
+    if not isinstance(spec, ArticleSpec):
+        return _Rows(build(encoder, spec, scheme), train, training, seed)
+    dyads = spec.dyads and any(segment.dyads for segment in train)
+    return _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -202,6 +207,7 @@ class _Units(_Examples):
         self.size = max(training.batch_size, model.spec.window)
         # Those of segments by row, of headlines and contexts by their text.
         self.tokens: dict[int | str, Tokens] = dict(enumerate(model.encode(segments)))
+        # Of whole batches, so a list of them will do.
         self.sampler: list[list[int]] = [[] for _ in range(-(-len(segments) // self.size))]
         self.begin(0)
 
@@ -215,6 +221,7 @@ class _Units(_Examples):
         order = list(range(len(self.units)))
         chance.shuffle(order)
         before, batches = 0, len(self.sampler)
+        # In place: the data loader holds this list.
         self.sampler[:] = [[] for _ in self.sampler]
         for number, unit in enumerate(order):
             # No unit is larger than a batch, and the last ones have a batch each if too few are
@@ -273,7 +280,7 @@ class _BatchSampler(LengthGroupedSampler):
 
 
 class _EpochCallback(TrainerCallback):
-    """Reports the beginning of each epoch: a data loader that skips batches does not pass it on."""
+    """Lets the examples draw anew where an epoch begins; nothing else tells them of it."""
 
     def __init__(self, begins: Callable[[int], None]) -> None:
         self.begins = begins

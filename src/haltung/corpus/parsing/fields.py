@@ -89,7 +89,7 @@ class Fields:
         return SPLITS[found.lower()]
 
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
-        """Return the dyads, a list of ``{"source", "target", "stance"}``, () for None and ""."""
+        """Return the dyads of a list of ``{"source", "target", "stance"}``, () for None and ""."""
         value = self.get("dyads")
         if self.list_separator and isinstance(value, str) and value.strip():
             try:

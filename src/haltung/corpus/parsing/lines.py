@@ -70,8 +70,9 @@ def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
 def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
     """Yield the file's lines, each with its line end, without a byte order mark.
 
-    A file whose name ends in ``.gz`` is decompressed. ``encoding``, if the user can set it, has to
-    contain ASCII; else it is UTF-8. Raises ``UserError`` for an unreadable file or too long a line.
+    A file whose name ends in ``.gz`` is decompressed. ``encoding`` (None: UTF-8, and the user can't
+    set another) has to contain ASCII. Raises ``UserError`` if the file can't be read or has another
+    encoding, or a line is too long.
     """
     codec = _checked("utf-8" if encoding is None else encoding)
     try:

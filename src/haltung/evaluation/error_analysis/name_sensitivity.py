@@ -139,9 +139,11 @@ def name_sensitivity(
             differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
             of_swapped = bootstrap.numbered([split.groups[row] for row in swapped_rows])
             flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), of_swapped, draws, seed)
+        f1_before, f1_after, f1_change = _change(total.macro_f1(), drawn.macro_f1(), n)
+        right_before, right_after, right_change = _change(total.accuracy(), drawn.accuracy(), n)
         tasks[task.name] = TaskNameSensitivity(
-            task.name, int(labelled.sum()), int(labelled[masked_rows].sum()),
-            *_change(total.macro_f1(), drawn.macro_f1(), n), *_change(total.accuracy(), drawn.accuracy(), n), len(swapped_rows), flips,
+            task.name, int(labelled.sum()), int(labelled[masked_rows].sum()), f1_before, f1_after, f1_change,
+            right_before, right_after, right_change, len(swapped_rows), flips,
         )  # fmt: skip
     return NameSensitivity(draws, seed, tasks)
 

@@ -136,7 +136,7 @@ def article_counts(split: ScoredSplit, task: Task) -> Counts:
 
 
 def sample_metrics(runs: Sequence[Counts], draws: int = DRAWS, seed: int = SEED) -> significance.Sampled:
-    """Return a system's metrics of each run's counts by article; ``seed`` decides the draws."""
+    """Return a system's metrics and draws; one ``seed`` draws the same articles for each system."""
     every = runs[0].of(np.stack([run.sums for run in runs], axis=1))
     drawn = every.of(bootstrap.resampled(every.sums, draws, seed)).metrics().mean(axis=1)
     return significance.Sampled(every.total().metrics(), drawn, len(every.sums))

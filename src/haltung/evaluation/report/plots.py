@@ -127,7 +127,7 @@ def distribution(result: EvaluationResult, task: Task, language: str = "en") -> 
 
 
 def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en") -> Figure:
-    """Draw the judged slices' differences to the rest, worse ones first; of many the 30 largest."""
+    """Draw judged slices' differences, with intervals; of too many the level ones go first."""
     judged = [row for row in analysis.tasks.get(task.name, ()) if row.verdict != "few"]
     largest = sorted(judged, key=lambda row: (row.verdict == "level", -abs(row.difference)))[:_MOST_SLICES]
     shown = [row for row in judged if row in largest]

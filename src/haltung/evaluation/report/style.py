@@ -97,8 +97,8 @@ def localise(axes: Axes, axis: str, language: str) -> None:
 
 def marks(axes: Axes, values: Sequence[float], rows: np.ndarray, marker: str, colour: str, label: str) -> None:
     """Draw one mark for each row."""
-    look: dict[str, Any] = {"marker": marker, "edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
-    axes.scatter(values, rows, s=30, color=colour, label=label, **look)
+    look: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
+    axes.scatter(values, rows, s=30, color=colour, label=label, marker=marker, **look)
 
 
 def line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float] | np.ndarray, **style: Any) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.panel import Panel
     from rich.table import Table
 
-# Of a cell in Markdown.
+# What a cell of a Markdown table can't hold as it is.
 _ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
 
 

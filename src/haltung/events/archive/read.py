@@ -60,7 +60,7 @@ class Selection:
 
 
 def find(given: Sequence[str]) -> list[Path]:
-    """Return the files, and ``*.jsonl`` and ``*.csv`` in folders; ``UserError`` if none exist."""
+    """Return the files, and ``*.jsonl`` and ``*.csv`` in folders; ``UserError`` for any without."""
     paths: list[Path] = []
     for name in given:
         path = Path(name).expanduser()

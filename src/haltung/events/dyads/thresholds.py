@@ -48,7 +48,7 @@ def write(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> 
 
 
 def read(folder: Path) -> Thresholds:
-    """Read a bundle's thresholds, the defaults without a file; ``UserError`` if it holds none."""
+    """Read a bundle's thresholds, the defaults if it has none; ``UserError`` if they are broken."""
     try:
         return Thresholds(**json.loads(path(folder).read_text(encoding="utf-8"))["thresholds"])
     except FileNotFoundError:

@@ -129,7 +129,10 @@ class Language:
 
 
 def find(given: str) -> ArticleFiles:
-    """Return the file, or a folder's texts, pages and JSON Lines by name; ``UserError`` if none."""
+    """Return the file, or a folder's texts, pages and JSON Lines by name.
+
+    Raises ``UserError`` if there is no such file, or nothing to read in the folder.
+    """
     if given == STANDARD_INPUT:
         return ArticleFiles((Path(given),))
     path = Path(given).expanduser()
