@@ -13,7 +13,7 @@ import numpy as np
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, SystemPair
 from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.report.page import check_replaceable, inlined, rendered
-from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, finish, localise, panel, save
+from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, finish, panel, save
 from haltung.evaluation.report.tables import Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
@@ -68,23 +68,19 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
     """Return one row for each pair; a terminal is too narrow for its ``verdicts``."""
-    rows = []
-    for pair in comparison.tasks[task].pairs:
-        cells = {
+    rows = [
+        {
             "pair": f"{pair.first} {word('against', language)} {pair.second}",
-            "verdict": verdict(pair, comparison, language),
-            "difference": _signed(pair.macro_f1, language),
+            **({"verdict": verdict(pair, comparison, language)} if verdicts else {}),
+            "difference": _estimate(pair.macro_f1, language, sign=True),
             "p_value": p_value(pair.macro_f1.p, language),
-            "corrected_p": p_value(pair.corrected, language),
+            **({} if comparison.correction == "none" else {"corrected_p": p_value(pair.corrected, language)}),
             "p_randomisation": p_value(pair.randomisation, language),
-            "accuracy_less": _signed(pair.accuracy, language),
+            "accuracy_less": _estimate(pair.accuracy, language, sign=True),
             "p_mcnemar": "–" if pair.mcnemar is None else p_value(pair.mcnemar.p, language),
         }
-        if comparison.correction == "none":
-            del cells["corrected_p"]
-        if not verdicts:
-            del cells["verdict"]
-        rows.append(cells)
+        for pair in comparison.tasks[task].pairs
+    ]
     title = f"{scheme[task].title(language)}, {word('pairs_compared', language)}"
     return grid(title, rows[0], (tuple(cells.values()) for cells in rows), language, left=2 if verdicts else 1)
 
@@ -110,7 +106,7 @@ def sentence(pair: SystemPair, comparison: Comparison, language: str = "en") -> 
         return word("sentence_open", language, **values)
     p = p_value(pair.corrected, language)
     p = p.replace("<", "< ") if p.startswith("<") else f"= {p}"
-    value = f"{word('macro_f1', language)} {_signed(pair.macro_f1, language)}, p {p}"
+    value = f"{word('macro_f1', language)} {_estimate(pair.macro_f1, language, sign=True)}, p {p}"
     return word("sentence_decided", language, **values, value=value)
 
 
@@ -211,8 +207,7 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
     """Draw each pair's difference of macro-F1 as a mark with its 95 % interval.
 
     Marks are filled and blue where the pair differs after correction, hollow and grey where it is
-    undecided. An interval is that of the pair by itself: with many pairs one may exclude 0 and the
-    pair be undecided all the same.
+    undecided. An interval is that of the pair by itself: of many, an undecided one may exclude 0.
     """
     compared = comparison.tasks[task].pairs
     figure, axes = panel(7.6, 1.75 + 0.42 * len(compared))
@@ -226,9 +221,8 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
         beside(axes, row, signed(difference.value, language, zero="+"))
     axes.set_yticks(np.arange(len(compared)), [f"{pair.first}\n{word('against', language)} {pair.second}" for pair in compared])
     axes.set(ylim=(len(compared) - 0.4, -0.6), xlabel=word("difference", language))
-    localise(axes, "x", language)
     subtitle = f"{split_title(comparison.corpus, comparison.split, language)} · {word('interval_95', language)}"
-    finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, grid="x")
+    finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, "x", language)
     return figure
 
 
@@ -260,14 +254,9 @@ def _unit(comparison: Comparison, language: str) -> str:
     return word("segments" if comparison.alone else "articles", language)
 
 
-def _estimate(value: Estimate, language: str) -> str:
-    return estimate(value.value, Interval(value.low, value.high), language)
-
-
-def _signed(value: Estimate, language: str) -> str:
-    """Return ``+0.052 [0.011, 0.093]``, with a real minus."""
-    text = _estimate(value, language).replace("-", "−")
-    return text if value.value < 0 else f"+{text}"
+def _estimate(value: Estimate, language: str, sign: bool = False) -> str:
+    """Return ``0.052 [−0.011, 0.093]``, with a real minus."""
+    return estimate(value.value, Interval(value.low, value.high), language, sign).replace("-", "−")
 
 
 def _ends(value: Estimate) -> tuple[float, float, float]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haltung.evaluation.metrics.dyads import END_TO_END, PARTS, Difference, DyadMetrics, Precision, SystemsCompared
-from haltung.evaluation.report.i18n import brackets, number, p_value, signed, word
-from haltung.evaluation.report.style import INK, SKY, VERMILION, beside, canvas, finish, localise, whiskers
+from haltung.evaluation.metrics.dyads import END_TO_END, PARTS, DyadMetrics, Precision, SystemsCompared
+from haltung.evaluation.report.i18n import estimate, number, p_value, word
+from haltung.evaluation.report.style import INK, SKY, VERMILION, beside, canvas, finish, whiskers
 from haltung.evaluation.report.tables import Grid, dyad_words, dyads, grid
 
 if TYPE_CHECKING:
@@ -27,39 +27,35 @@ def tables(
     ``events.dyads.scoring.role_swaps``), ``precisions`` those of the model, where there is one.
     """
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
-    rows: list[tuple[str, ...]] = [
-        (dyad_words(setting, language), dyad_words(part, language), _difference(one, language), p_value(one.p, language))
+    differences = [
+        (
+            dyad_words(setting, language), dyad_words(part, language), estimate(one.delta, one.interval, language, sign=True),
+            p_value(one.p, language),
+        )
         for setting, compared in settings.items()
         for part, one in compared.differences.items()
-    ]
-    if rows:
-        columns: tuple[str, ...] = ("dyads_given", "dyads_right", "dyads_difference", "p_value")
-        out.append(grid(word("dyads_model_against_rules", language), columns, rows, language, left=2))
-    systems = settings[END_TO_END].systems
-    rows = [
-        (
-            word(system, language), number(metrics.actors.recall, language) if metrics.actors else "–",
-            number(metrics.stance_given_pair, language),
-        )
-        for system, metrics in systems.items()
     ]  # fmt: skip
+    if differences:
+        columns = ("dyads_given", "dyads_right", "dyads_difference", "p_value")
+        out.append(grid(word("dyads_model_against_rules", language), columns, differences, language, left=2))
+    systems = settings[END_TO_END].systems
+    actors = {system: number(metrics.actors.recall, language) if metrics.actors else "–" for system, metrics in systems.items()}
+    rows = [(word(system, language), actors[system], number(metrics.stance_given_pair, language)) for system, metrics in systems.items()]
     out.append(grid(word("dyads_parts", language), ("system", "dyads_actor_recall", "dyads_stance_given_pair"), rows, language))
     name, first = next(iter(systems.items()))
-    rows = [(stance, str(match.gold), str(match.found), number(match.f1, language)) for stance, match in first.stances.items()]
+    stances = [(stance, str(match.gold), str(match.found), number(match.f1, language)) for stance, match in first.stances.items()]
     title = f"{word(name, language)}, {word('dyads_by_stance', language)}"
-    out.append(grid(title, ("stance", "gold", "dyads_found", "f1"), rows, language))
+    out.append(grid(title, ("stance", "gold", "dyads_found", "f1"), stances, language))
     if precisions:
         rows = [(number(one.least, language, 1), str(one.found), number(one.precision, language)) for one in precisions]
-        columns = ("dyads_at_least", "dyads_found", "precision")
-        out.append(grid(word("dyads_by_probability", language), columns, rows, language))
-    rows = [
+        out.append(grid(word("dyads_by_probability", language), ("dyads_at_least", "dyads_found", "precision"), rows, language))
+    swapped = [
         (word(system, language), str(swap["pairs"]), number(swap["apart"], language), number(swap["both"], language))
         for system, swap in swaps.items()
         if swap
     ]
-    if rows:
-        columns = ("system", "pairs", "dyads_exchanged", "both")
-        out.append(grid(word("dyads_role_swaps", language), columns, rows, language))
+    if swapped:
+        out.append(grid(word("dyads_role_swaps", language), ("system", "pairs", "dyads_exchanged", "both"), swapped, language))
     return out
 
 
@@ -71,8 +67,7 @@ def plot(settings: Mapping[str, SystemsCompared], subtitle: str, language: str =
     for number_of, (axes, (setting, compared)) in enumerate(zip(panels, settings.items(), strict=True)):
         _bars(axes, compared.systems, language)
         axes.set(xlim=(0, 1), xlabel=f"{word('f1', language)}, {dyad_words(setting, language)}")
-        localise(axes, "x", language)
-        finish(axes, "" if number_of else word("dyads_title", language), subtitle, grid="x")
+        finish(axes, "" if number_of else word("dyads_title", language), subtitle, "x", language)
     panels[0].set_yticks(np.arange(len(PARTS)), [dyad_words(part, language) for part in PARTS])
     panels[0].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=count)
@@ -89,8 +84,3 @@ def _bars(axes: Axes, systems: Mapping[str, DyadMetrics], language: str) -> None
         whiskers(axes, values, positions, [match.interval for match in matches], INK)
         for value, position in zip(values, positions, strict=True):
             beside(axes, position, number(value, language, 2))
-
-
-def _difference(difference: Difference, language: str) -> str:
-    text = signed(difference.delta, language, zero="+")
-    return f"{text} {brackets(difference.interval, language)}" if difference.interval else text

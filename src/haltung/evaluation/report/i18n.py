@@ -23,8 +23,7 @@ def word(key: str, language: str = "en", **values: object) -> str:
 def words(package: str, language: str, *path: str) -> Mapping[str, str]:
     """Return the words of one language by key, from ``words.tsv`` or ``path`` in the package.
 
-    The table is a TSV file with a header and the columns key, English, German. Lines that begin
-    with ``#`` are comments.
+    The table is a TSV file with a header, the columns key, English, German, and ``#`` for comments.
     """
     text = resources.files(package).joinpath(*(path or ("words.tsv",))).read_text(encoding="utf-8")
     _, *rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
@@ -41,12 +40,7 @@ def checked(language: str) -> str:
 
 def number(value: float, language: str = "en", digits: int = 3) -> str:
     """Return a number with a fixed count of decimals: ``0.583``, ``0,583``."""
-    return _localised(f"{value:.{digits}f}", language)
-
-
-def short_number(value: float, language: str = "en") -> str:
-    """Return a number with as many decimals as it needs, as on an axis: ``0.5``, ``0,5``."""
-    return _localised(f"{value:g}", language)
+    return localised(f"{value:.{digits}f}", language)
 
 
 def signed(value: float, language: str = "en", zero: str = "") -> str:
@@ -56,7 +50,7 @@ def signed(value: float, language: str = "en", zero: str = "") -> str:
 
 def count(value: int, language: str = "en", grouped_from: int = 10_000) -> str:
     """Return a whole number, large ones in groups of three digits: ``10,000``, ``10.000``."""
-    return _localised(f"{value:,}" if value >= grouped_from else str(value), language)
+    return localised(f"{value:,}" if value >= grouped_from else str(value), language)
 
 
 def percent(value: int, language: str = "en") -> str:
@@ -75,9 +69,10 @@ def brackets(interval: Interval, language: str = "en") -> str:
     return f"[{number(interval.low, language)}{separator} {number(interval.high, language)}]"
 
 
-def estimate(value: float, interval: Interval | None, language: str = "en") -> str:
-    """Return ``0.493 [0.441, 0.545]``, or the value alone where it has no interval."""
-    return number(value, language) + (f" {brackets(interval, language)}" if interval else "")
+def estimate(value: float, interval: Interval | None, language: str = "en", sign: bool = False) -> str:
+    """Return ``0.493 [0.441, 0.545]``, or the value alone; a difference has its ``sign``."""
+    text = signed(value, language, zero="+") if sign else number(value, language)
+    return f"{text} {brackets(interval, language)}" if interval else text
 
 
 def split_title(corpus: str, split: str, language: str = "en") -> str:
@@ -85,6 +80,6 @@ def split_title(corpus: str, split: str, language: str = "en") -> str:
     return " · ".join(part for part in (corpus, split) if part) or word("unknown_corpus", language)
 
 
-def _localised(text: str, language: str) -> str:
-    """Exchange points and commas in German."""
+def localised(text: str, language: str) -> str:
+    """Return an English number as it is in the language: ``0.5``, ``0,5``."""
     return text.translate(_GERMAN_NUMBERS) if checked(language) == "de" else text

@@ -53,16 +53,16 @@ def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     bar.set_label(word("share", language), fontsize=8, color=style.SOFT)
     bar.ax.tick_params(labelsize=8, length=0)
     bar.outline.set_visible(False)
-    style.finish(axes, f"{task.title(language)}: {word('confusion', language)}", _subtitle(result, metrics, language), frame=False)
+    subtitle = _subtitle(result, metrics.n, language, _macro_f1(metrics, language))
+    style.finish(axes, f"{task.title(language)}: {word('confusion', language)}", subtitle, frame=False)
     return figure
 
 
 def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
     """Draw F1 of each label as a bar with its interval, precision and recall as marks."""
     metrics = result.tasks[task.name]
-    names = {label.id: label.name(language) for label in task.labels}
     at = np.arange(len(task))
-    titles = [f"{names[label.label]}  ({count(label.support, language)})" for label in metrics.labels]
+    titles = [f"{label.name(language)}  ({count(row.support, language)})" for label, row in zip(task.labels, metrics.labels, strict=True)]
     figure, axes = style.rows(titles, 1.75 + 0.36 * len(task))
     f1 = [label.f1 for label in metrics.labels]
     axes.barh(at, f1, height=0.62, color=style.SKY, label=word("f1", language), zorder=2)
@@ -74,7 +74,7 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     recall = [label.recall if label.support else np.nan for label in metrics.labels]
     style.marks(axes, precision, at, "D", style.BLUE, word("precision", language))
     style.marks(axes, recall, at, "o", style.VERMILION, word("recall", language))
-    macro_f1 = f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}"
+    macro_f1 = _macro_f1(metrics, language)
     axes.axvline(metrics.macro_f1, color=style.INK, linestyle=style.DASHED, linewidth=1, label=macro_f1)
     for row, label in enumerate(metrics.labels):
         style.beside(axes, row, number(label.f1, language, 2) if label.support or label.predicted else "–")
@@ -82,9 +82,9 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     axes.annotate(word("f1", language), (1.03, 1), (0, 3), **look)
     axes.margins(y=0.02)
     axes.set(xlim=(0, 1), ylabel=f"{word('label', language)} ({word('support', language)})")
-    style.localise(axes, "x", language)
     style.legend_below(axes, 0.6 / (len(task) + 1) + 0.01, 4, handletextpad=0.5)
-    style.finish(axes, f"{task.title(language)}: F1 {word('per_label', language)}", _subtitle(result, metrics, language), grid="x")
+    subtitle = _subtitle(result, metrics.n, language, macro_f1)
+    style.finish(axes, f"{task.title(language)}: F1 {word('per_label', language)}", subtitle, "x", language)
     return figure
 
 
@@ -99,10 +99,10 @@ def phenomena(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     axes.bar_label(bars, [number(row.both, language, 2) for row in metrics], padding=3, fontsize=9, color=style.INK)
     style.marks(axes, [row.accuracy for row in metrics], at, "o", style.VERMILION, word("accuracy", language))
     axes.set(xlim=(0, 1), ylabel=f"{word('phenomenon', language)} ({word('pairs', language)})")
-    style.localise(axes, "x", language)
     style.legend_below(axes, 0.6 / (len(metrics) + 1) + 0.01, 2)
-    subtitle = _subtitle(result, result.tasks[task.name], language)
-    style.finish(axes, f"{task.title(language)} {word('phenomena', language)}", subtitle, grid="x")
+    whole = result.tasks[task.name]
+    subtitle = _subtitle(result, whole.n, language, _macro_f1(whole, language))
+    style.finish(axes, f"{task.title(language)} {word('phenomena', language)}", subtitle, "x", language)
     return figure
 
 
@@ -110,19 +110,15 @@ def distribution(result: EvaluationResult, task: Task, language: str = "en") -> 
     """Draw how many segments have each label in gold, beside how many are predicted to."""
     metrics = result.tasks[task.name]
     figure, axes = style.rows([label.name(language) for label in task.labels], 1.75 + 0.42 * len(task))
-    parts = (
-        ("gold", [label.support for label in metrics.labels], style.BLUE, -0.2),
-        ("predicted", [label.predicted for label in metrics.labels], style.ORANGE, 0.2),
-    )
-    for name, values, colour, offset in parts:
+    for name, counts, colour, offset in (("gold", "support", style.BLUE, -0.2), ("predicted", "predicted", style.ORANGE, 0.2)):
+        values = [getattr(label, counts) for label in metrics.labels]
         bars = axes.barh(np.arange(len(task)) + offset, values, height=0.38, color=colour, label=word(name, language), zorder=2)
         axes.bar_label(bars, [count(value, language) for value in values], padding=3, fontsize=8, color=style.INK)
     axes.margins(x=0.08, y=0.02)
     axes.set(xlim=(0, None), xlabel=word("segments", language))
     style.integers(axes)
     axes.legend(frameon=False, fontsize=9, loc="best")
-    subtitle = _subtitle(result, metrics, language, with_f1=False)
-    style.finish(axes, f"{task.title(language)}: {word('distribution', language)}", subtitle, grid="x")
+    style.finish(axes, f"{task.title(language)}: {word('distribution', language)}", _subtitle(result, metrics.n, language), grid="x")
     return figure
 
 
@@ -144,10 +140,9 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en") -
     for index, row in enumerate(shown):
         style.beside(axes, index, number(row.accuracy, language, 2), x=1.02, fontsize=8.5, color=style.SOFT)
     axes.set_xlabel(word("accuracy_difference", language))
-    style.localise(axes, "x", language)
     if shown:
         style.legend_below(axes, 0.75 / (0.28 * len(shown) + 0.5) + 0.02, 3)
-    style.finish(axes, f"{task.title(language)} {word('by_slice', language)}", word("accuracy", language), grid="x")
+    style.finish(axes, f"{task.title(language)} {word('by_slice', language)}", word("accuracy", language), "x", language)
     return figure
 
 
@@ -171,16 +166,14 @@ def reliability(report: CalibrationReport, task: Task, language: str = "en") -> 
     density = np.array([bin_.n for bin_ in metrics.bins]) / widths / sum(bin_.n for bin_ in metrics.bins)
     below.bar(edges[:-1], density, width=widths, align="edge", color=style.SKY, edgecolor="white", linewidth=0.4)
     below.set(yticks=[], xlabel=word("confidence", language), ylabel=word("density", language))
-    style.localise(above, "y", language)
-    style.localise(below, "x", language)
     ece = f"ECE {number(metrics.ece, language)}"
     if metrics.ece_interval:
         ece += f" ({ends(metrics.ece_interval, language)})"
-    parts = [split_title(report.corpus, report.split, language), f"n = {count(metrics.n, language)}", ece]
+    subtitle = _subtitle(report, metrics.n, language, ece)
     if task.name in report.temperatures:
-        parts.append(f"{word('temperature', language)} {number(report.temperatures[task.name], language, 2)}")
-    style.finish(above, f"{task.title(language)}: {word('reliability', language)}", " · ".join(parts), grid="both")
-    style.finish(below, grid="both")
+        subtitle += f" · {word('temperature', language)} {number(report.temperatures[task.name], language, 2)}"
+    style.finish(above, f"{task.title(language)}: {word('reliability', language)}", subtitle, "both", language)
+    style.finish(below, grid="both", language=language)
     for axes in (above, below):
         axes.set_axisbelow(True)
     return figure
@@ -205,17 +198,15 @@ def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -
         axes.annotate(number(wanted, language, 2), (at, risk), (0, 7), **look)
     highest = max(0.05, 1.15 * max(*metrics.risk, metrics.error))
     axes.set(xlim=(0, 1), ylim=(0, highest), xlabel=word("coverage", language), ylabel=word("risk", language))
-    for axis in "xy":
-        style.localise(axes, axis, language)
     axes.legend(frameon=False, fontsize=8.5, loc="best")
-    title = split_title(report.corpus, report.split, language)
-    subtitle = f"{title} · n = {count(metrics.n, language)} · AURC {number(metrics.aurc, language)}"
-    style.finish(axes, f"{task.title(language)}: {word('coverage_risk', language)}", subtitle, grid="both")
+    subtitle = _subtitle(report, metrics.n, language, f"AURC {number(metrics.aurc, language)}")
+    style.finish(axes, f"{task.title(language)}: {word('coverage_risk', language)}", subtitle, "both", language)
     return figure
 
 
-def _subtitle(result: EvaluationResult, metrics: TaskMetrics, language: str, with_f1: bool = True) -> str:
-    parts = [split_title(result.corpus, result.split, language), f"n = {count(metrics.n, language)}"]
-    if with_f1:
-        parts.append(f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}")
-    return " · ".join(parts)
+def _subtitle(measured: EvaluationResult | CalibrationReport, n: int, language: str, *metric: str) -> str:
+    return " · ".join([split_title(measured.corpus, measured.split, language), f"n = {count(n, language)}", *metric])
+
+
+def _macro_f1(metrics: TaskMetrics, language: str) -> str:
+    return f"{word('macro_f1', language)} {number(metrics.macro_f1, language)}"

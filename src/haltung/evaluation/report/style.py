@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from haltung.evaluation.report.i18n import short_number
+from haltung.evaluation.report.i18n import localised
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.files import atomic_file
 
@@ -54,16 +54,25 @@ def rows(names: Sequence[str], height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def finish(axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, frame: bool = True) -> None:
-    """Write title and subtitle, draw the grid, and hide the frame's upper and right side."""
+def finish(
+    axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, language: str = "", frame: bool = True
+) -> None:
+    """Write title and subtitle, draw the grid, and hide the frame's upper and right side.
+
+    The numbers along the grid are written as ``language`` does, if one is given.
+    """
+    from matplotlib.ticker import FuncFormatter
+
     for name, spine in axes.spines.items():
         spine.set_visible(frame and name in ("left", "bottom"))
         spine.set_color("#999999")
     axes.tick_params(labelsize=9, colors=INK, length=0)
     if grid:
         axes.grid(axis=grid, color=FAINT, linewidth=0.7, zorder=0)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(fontsize=9.5, color=SOFT)
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        axis.label.set(fontsize=9.5, color=SOFT)
+        if language and grid in (name, "both"):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:g}", language)))
     if title:
         axes.set_title(subtitle, loc="left", fontsize=9, color=SOFT, pad=8)
         axes.annotate(
@@ -88,17 +97,9 @@ def beside(axes: Axes, row: float, text: str, x: float = 1.03, fontsize: float =
     axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), va="center", fontsize=fontsize, color=color, annotation_clip=False)
 
 
-def localise(axes: Axes, axis: str, language: str) -> None:
-    """Write the numbers of an axis (``x`` or ``y``) as the language does."""
-    from matplotlib.ticker import FuncFormatter
-
-    getattr(axes, f"{axis}axis").set_major_formatter(FuncFormatter(lambda value, _: short_number(value, language)))
-
-
 def marks(axes: Axes, values: Sequence[float], rows: np.ndarray, marker: str, colour: str, label: str) -> None:
     """Draw one mark for each row."""
-    look: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.7, "clip_on": False, "zorder": 4}
-    axes.scatter(values, rows, s=30, color=colour, label=label, marker=marker, **look)
+    axes.scatter(values, rows, s=30, color=colour, label=label, marker=marker, edgecolor="white", linewidth=0.7, clip_on=False, zorder=4)
 
 
 def line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float] | np.ndarray, **style: Any) -> None:

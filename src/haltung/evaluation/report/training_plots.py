@@ -47,10 +47,8 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
     style.integers(below)
     if names:
         below.legend(frameon=False, fontsize=9, loc="best")
-    for axes in (above, below):
-        style.localise(axes, "y", language)
-    style.finish(above, word("curves", language)[0].upper() + word("curves", language)[1:], title, grid="both")
-    style.finish(below, grid="both")
+    style.finish(above, word("curves", language)[0].upper() + word("curves", language)[1:], title, "both", language)
+    style.finish(below, grid="both", language=language)
     return figure
 
 
@@ -78,8 +76,7 @@ def sweep_history(
     style.integers(axes)
     # Below, since trials may lie anywhere inside.
     axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=4)
-    style.localise(axes, "y", language)
-    style.finish(axes, word("sweep_history", language), subtitle, grid="y")
+    style.finish(axes, word("sweep_history", language), subtitle, "y", language)
     return figure
 
 
@@ -90,8 +87,7 @@ def importance(shares: Mapping[str, float], subtitle: str, language: str = "en")
     bars = axes.barh(range(len(names)), [shares[name] for name in names], height=0.62, color=style.SKY, zorder=2)
     axes.bar_label(bars, [number(shares[name], language, 2) for name in names], padding=3, fontsize=9, color=style.INK)
     axes.set(xlim=(0, max(1e-9, *shares.values()) * 1.12), xlabel=word("importance_share", language))
-    style.localise(axes, "x", language)
-    style.finish(axes, word("importance", language), subtitle, grid="x")
+    style.finish(axes, word("importance", language), subtitle, "x", language)
     return figure
 
 
@@ -114,8 +110,7 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
     axes.minorticks_off()
     axes.set(ylim=(0, None), xlabel=word("train_segments", language), ylabel=word("dev_macro_f1", language))
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    style.localise(axes, "y", language)
-    style.finish(axes, word("learning_curve", language), subtitle, grid="y")
+    style.finish(axes, word("learning_curve", language), subtitle, "y", language)
     return figure
 
 
