@@ -129,7 +129,6 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
     listed = [one for one in mistakes.mistakes if one.task == name] if mistakes else []
     abstention = content.calibration.abstention.get(name) if content.calibration else None
     slices = content.analysis.slices if content.analysis else None
-    inline = {kind: (inlined(path), word(kind, language)) for (task_, kind), path in saved.items() if task_ == name}
     accuracy = "accuracy" if metrics.kind == "single" else "subset_accuracy"
     return {
         "name": name,
@@ -138,11 +137,9 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
         "per_label": tables.per_label(metrics, task, language),
         "tiles": [_tile("macro_f1", "macro_f1", metrics, language), _tile(accuracy, "accuracy", metrics, language)],
         "phenomena": tables.phenomena(result.phenomena[name], task, language) if name in result.phenomena else None,
-        "plots": [inline[kind] for kind in ("phenomena", "confusion", "per_label", "distribution") if kind in inline],
-        "calibration": [inline[kind] for kind in ("reliability", "coverage_risk") if kind in inline],
+        "plots": {kind: (inlined(path), word(kind, language)) for (of, kind), path in saved.items() if of == name},
         "abstention": tables.abstention(abstention, task, language) if abstention and abstention.points else None,
         "slices": tables.slices(slices, scheme, task, language) if slices and name in slices.tasks else None,
-        "slice_plot": inline.get("slices"),
         "wrong": mistakes.wrong.get(name, 0) if mistakes else 0,
         "mistakes": listed,
         "filters": {side: _options(listed, task, side) for side in ("gold", "predicted")},
@@ -169,10 +166,8 @@ def _coloured(mistake: Mistake, part: str) -> Iterator[tuple[str, float]]:
     text, end = getattr(mistake, part), 0
     for span in sorted((span for span in mistake.words if span.part == part), key=lambda span: span.start):
         start = max(end, span.start)
-        if start > end:
-            yield text[end:start], 0.0
+        yield text[end:start], 0.0
         if span.end > start:
             yield text[start : span.end], span.weight
         end = max(end, span.end)
-    if end < len(text):
-        yield text[end:], 0.0
+    yield text[end:], 0.0
