@@ -1,21 +1,19 @@
 """Several systems on the same split: how good each one is, and for each pair whether one is better.
 
-Published results stand beside them for orientation; nobody has their predictions, so they are never
-compared.
+Published results stand beside them for orientation; without predictions they are never compared.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 
 from haltung.errors import UserError, listed, one_of
 from haltung.evaluation.metrics.classification import Counts, article_counts, sample_metrics, segment_counts
-from haltung.evaluation.metrics.results import HEADLINE, Summary
+from haltung.evaluation.metrics.results import HEADLINE, Stored, Summary
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.statistics import significance
 from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, MIN_ARTICLES, SEED, Interval
@@ -101,7 +99,7 @@ class PublishedResult:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Stored):
     """Systems compared on one split.
 
     ``alone``: every segment stands alone, so that "articles" are segments. ``unshared`` are the
@@ -126,10 +124,6 @@ class Comparison:
     left_out: tuple[PublishedResult, ...] = ()
     segments: int = 0
     seen: Mapping[str, int] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """Return the comparison as JSON text."""
-        return json.dumps({"format": 1, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
 
 
 def compare(
@@ -242,9 +236,8 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
             needed=significance.articles_needed(differences[index], articles, level),
         )  # fmt: skip
         pairs.append(pair)
-    standings.sort(key=lambda one: -one.macro_f1.value)
     n = int(systems[0].runs[0].labelled(task.name).sum())
-    return TaskComparison(task.name, n, articles, tuple(standings), tuple(pairs))
+    return TaskComparison(task.name, n, articles, tuple(sorted(standings, key=lambda one: -one.macro_f1.value)), tuple(pairs))
 
 
 def _metrics(system: System, runs: Sequence[Counts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:

@@ -8,19 +8,18 @@ bootstrap over articles.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from haltung.evaluation.metrics.classification import losses, outcomes
+from haltung.evaluation.metrics.results import Stored
 from haltung.evaluation.predictions import Floats, Ints, ScoredSplit
 from haltung.evaluation.statistics import bootstrap
 from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, ratio
 from haltung.labels import Task
 
-FORMAT = 1
 BINS = 15
 
 # The precisions that thresholds are chosen for.
@@ -118,7 +117,7 @@ class TaskAbstention:
 
 
 @dataclass(frozen=True)
-class CalibrationReport:
+class CalibrationReport(Stored):
     """The calibration of every labelled task and the abstention of every single-label one, by task.
 
     ``temperatures`` are those that the logits were divided by, ``before`` the metrics without them.
@@ -133,22 +132,14 @@ class CalibrationReport:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics flat, for a tracker: ``stance_ece``, ``stance_aurc``, and so on."""
-        out: dict[str, float] = {}
+        out = {f"{name}_ece_before": bare.ece for name, bare in self.before.items()}
         for name, task in self.tasks.items():
             out |= {f"{name}_temperature": self.temperatures.get(name, 1.0), f"{name}_ece": task.ece, f"{name}_brier": task.brier}
-            if name in self.before:
-                out[f"{name}_ece_before"] = self.before[name].ece
         for name, curve in self.abstention.items():
             out[f"{name}_aurc"] = curve.aurc
-            for point in curve.points:
-                out[f"{name}_coverage_at_{point.wished:g}"] = point.coverage
-                if point.precision is not None:
-                    out[f"{name}_precision_at_{point.wished:g}"] = point.precision
+            out |= {f"{name}_coverage_at_{point.wished:g}": point.coverage for point in curve.points}
+            out |= {f"{name}_precision_at_{point.wished:g}": point.precision for point in curve.points if point.precision is not None}
         return out
-
-    def to_json(self) -> str:
-        """Return the text of ``calibration.json``."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
 
 
 def measure(
@@ -191,6 +182,8 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
     sums = np.stack([counts, sure - true, true], axis=1)
     n, off, hits = sums.sum(axis=0)
     gaps = off / len(right)
+    # By normal approximation of each bin.
+    by_chance = np.sqrt(2 / np.pi * np.maximum(np.bincount(bin_of, confidence * (1 - confidence)), 0)).sum() / len(right)
     ece_interval = brier_interval = None
     ends: list[Interval | None] = [None] * len(n)
     if draws and len(counts) >= bootstrap.MIN_ARTICLES:
@@ -205,7 +198,7 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
     return TaskCalibration(
         task=task.name, kind=task.kind, n=len(gold), groups=len(counts),
         confidence=float(confidence.mean()), accuracy=float(right.mean()),
-        ece=float(np.abs(gaps).sum()), ece_interval=ece_interval, ece_by_chance=_by_chance(confidence, bin_of),
+        ece=float(np.abs(gaps).sum()), ece_interval=ece_interval, ece_by_chance=float(by_chance),
         brier=float(squares.mean()), brier_interval=brier_interval, log_loss=float(losses(gold, probabilities).mean()),
         bins=tuple(_bin(confidence[bin_of == index], right[bin_of == index], end) for index, end in enumerate(ends)),
     )  # fmt: skip
@@ -224,8 +217,7 @@ def brier_parts(gold: Ints, probabilities: Floats) -> Floats:
 
 
 def _bin(confidence: Floats, right: Floats, interval: Interval | None) -> Bin:
-    low, high, mean = float(confidence.min()), float(confidence.max()), float(confidence.mean())
-    return Bin(low, high, len(confidence), mean, float(right.mean()), interval)
+    return Bin(float(confidence.min()), float(confidence.max()), len(confidence), float(confidence.mean()), float(right.mean()), interval)
 
 
 def _binned(confidence: Floats, bins: int) -> Ints:
@@ -252,20 +244,12 @@ def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
     return Interval(least * observed, min(1.0, max(most, 1.0) * observed))
 
 
-def _by_chance(confidence: Floats, bin_of: Ints) -> float:
-    """Return the mean ECE of a perfectly calibrated model, by normal approximation of each bin."""
-    variance = np.bincount(bin_of, confidence * (1 - confidence))
-    return float(np.sqrt(2 / np.pi * np.maximum(variance, 0)).sum() / len(confidence))
-
-
-def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float | None], draws: int = DRAWS) -> TaskAbstention:
+def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float | None]) -> TaskAbstention:
     """Return what abstaining gains in a single-label task, on the segments labelled for it.
 
     The area under the curve of risk against coverage: Geifman, Uziel and El-Yaniv (2019),
-    "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers". Intervals are percentiles of
-    the bootstrap over articles, with the thresholds as they are; without ``draws`` there are none.
-    ``thresholds`` are by wanted precision, as chosen on dev (see ``threshold``), where the
-    precision is too high for that reason.
+    "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers". Intervals take the thresholds
+    as they are: by wanted precision, as chosen on dev, where the precision is therefore too high.
     """
     split = split.subset(split.labelled(task.name))
     confidence, right = outcomes(split.gold[task.name], split.probabilities[task.name])
@@ -289,7 +273,7 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
         area = (ratio(np.cumsum(mistakes, axis=1), np.cumsum(many, axis=1)) * many).sum(axis=1, keepdims=True) / total
         return np.hstack([area, kept / total, ratio(hits, kept, np.nan)])
 
-    sample = statistic(bootstrap.resampled(sums, draws)) if draws and len(sums) >= bootstrap.MIN_ARTICLES else None
+    sample = statistic(bootstrap.resampled(sums)) if len(sums) >= bootstrap.MIN_ARTICLES else None
     points = []
     for index, level in enumerate(levels):
         rows = answered[:, index] == 1
@@ -318,8 +302,6 @@ def threshold(split: ScoredSplit, task: Task, precision: float, min_answered: in
     together. None where there is none. Its precision on dev, which chose it, is too high.
     """
     rows = split.labelled(task.name)
-    if not rows.any():
-        return None
     confidence, right = outcomes(split.gold[task.name][rows], split.probabilities[task.name][rows])
     order = np.argsort(-confidence, kind="stable")
     confidence, answered = confidence[order], np.arange(1, len(order) + 1)

@@ -148,13 +148,9 @@ def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
     articles = int(numbers.max(initial=-1)) + 1
     if articles < significance.MIN_ARTICLES:
         raise UserError(f"{split.split} has {articles} articles; at least {significance.MIN_ARTICLES} are needed to compare trials")
-    counts = []
-    for task in tasks:
-        segments = segment_counts(split, split.scheme[task])
-        sums = np.zeros((articles, segments.sums.shape[1]))
-        np.add.at(sums, numbers[split.labelled(task)], segments.sums)
-        counts.append(segments.of(sums))
-    return TaskMean(np.hstack([part.sums for part in counts]), tuple(counts))
+    segments = [(segment_counts(split, split.scheme[task]), numbers[split.labelled(task)]) for task in tasks]
+    counts = tuple(one.of(bootstrap.per_article(one.sums, rows, articles)) for one, rows in segments)
+    return TaskMean(np.hstack([part.sums for part in counts]), counts)
 
 
 def evaluate(split: ScoredSplit) -> EvaluationResult:
@@ -197,8 +193,7 @@ def outcomes(gold: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
     """Return the probabilities that are judged, and whether each came true (0 or 1).
 
     ``[n]`` for a single-label task: each segment's highest probability and whether that label is
-    right. ``[n * labels]`` for a multi-label task: each label's probability and whether the segment
-    has the label.
+    right. ``[n * labels]`` for a multi-label task: each label's probability, and whether it holds.
     """
     if gold.ndim == 1:
         return probabilities.max(axis=1), (probabilities.argmax(axis=1) == gold).astype(np.float64)
@@ -225,7 +220,7 @@ def spreads(results: Sequence[EvaluationResult]) -> dict[str, dict[str, Spread]]
     """Return mean and deviation (n-1) of the headline metrics of tasks that all results have."""
     tasks: dict[str, dict[str, Spread]] = {name: {} for name in results[0].tasks if all(name in one.tasks for one in results)}
     for name, metric in product(tasks, HEADLINE):
-        values = tuple(run.tasks[name].value(metric) for run in results)
+        values = tuple(getattr(run.tasks[name], metric) for run in results)
         tasks[name][metric] = Spread(fmean(values), stdev(values) if len(values) > 1 else None, values)
     return tasks
 

@@ -65,8 +65,7 @@ class DyadMetrics:
     """One system's ``Match`` for each of ``PARTS``, and for whole dyads of each stance.
 
     ``stance_given_pair`` is the share of the right (source, target) whose stance is right too;
-    ``actors`` says how many of the gold dyads' codes were among the candidates (None where these
-    are not known).
+    ``actors`` says how many of the gold dyads' codes were among the candidates (None if unknown).
     """
 
     segments: int
@@ -77,10 +76,9 @@ class DyadMetrics:
     actors: Match | None = None
 
     def headline(self) -> dict[str, float]:
-        """Return F1 flat, as a tracker wants it: ``dyads_f1`` of whole dyads, and each other part.
+        """Return F1 flat, as a tracker wants it, without the ends where there is no interval.
 
-        ``{"dyads_f1": …, "dyads_f1.low": …, "dyads_f1.high": …, "dyads_source_stance_f1": …}``,
-        without the ends where there is no interval.
+        ``{"dyads_f1": …, "dyads_f1.low": …, "dyads_f1.high": …, "dyads_source_stance_f1": …}``
         """
         out: dict[str, float] = {}
         for part, match in self.parts.items():
@@ -156,9 +154,8 @@ def f1_difference(
     numbers = numbered(articles)
     left, right = (per_article(_counts(gold, predicted, PARTS[part]), numbers) for predicted in (one, other))
     sums = np.stack([left, right], axis=1)
-    interval = bca_intervals(sums, _gap, draws)[0]
     p = randomisation(left, right, lambda sums: _f1(sums, 0.0)[..., 0], draws)
-    return Difference(float(_gap(sums.sum(axis=0))[0]), interval, p)
+    return Difference(float(_gap(sums.sum(axis=0))[0]), bca_intervals(sums, _gap, draws)[0], p)
 
 
 def _match(gold: DyadSets, predicted: DyadSets, articles: Sequence[str], key: Callable[[Dyad], Hashable]) -> Match:

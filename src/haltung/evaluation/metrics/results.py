@@ -6,18 +6,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from haltung.errors import UserError
 from haltung.evaluation.metrics.dyads import DyadMetrics
 from haltung.evaluation.statistics.bootstrap import Interval
-
-FORMAT = 1
 
 # The metrics of a task that are compared, logged and averaged over seeds.
 HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
 
 # Warnings, the gravest first; report/ has their sentences.
 COLLAPSED, NEVER_PREDICTED, NOT_IN_GOLD = "collapsed", "never_predicted", "not_in_gold"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record that is stored as a JSON file of the format ``FORMAT``."""
+
+    FORMAT: ClassVar[int] = 1
+
+    def to_json(self) -> str:
+        """Return the record as JSON text, the format first; floats keep every digit."""
+        return json.dumps({"format": self.FORMAT, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,7 @@ class TaskMetrics:
     ``confusion[i][j]`` counts segments with gold label i and predicted label j; it is empty for a
     multi-label task. ``collapsed``: all segments are predicted the same though their gold labels
     differ. ``warnings`` are codes derived from the rest, the gravest first. ``intervals`` are by
-    headline metric; one is missing where there are too few articles for it, and in files of older
-    versions.
+    headline metric; one is missing where there are too few articles for it, and in older files.
     """
 
     task: str
@@ -106,10 +115,6 @@ class TaskMetrics:
         """The labels that are predicted but that no segment has; each counts as 0 in macro-F1."""
         return tuple(label.label for label in self.labels if label.predicted and not label.support)
 
-    def value(self, metric: str) -> float:
-        """Return a headline metric by its name."""
-        return float(getattr(self, metric))
-
 
 @dataclass(frozen=True)
 class PhenomenonMetrics:
@@ -117,9 +122,8 @@ class PhenomenonMetrics:
 
     ``accuracy`` is over segments, ``both`` the share of pairs with both right. ``differing`` counts
     the pairs whose gold labels differ in this task, and ``apart`` is the share of those whose
-    predictions differ at all, right or wrong (None where there are none): a model that looks at
-    keywords alone answers both the same. ``intervals`` of accuracy, both and apart take pairs for
-    independent.
+    predictions differ at all, right or wrong (None without any): a model that looks at keywords
+    alone answers both the same. ``intervals`` of all three take pairs for independent.
     """
 
     phenomenon: str
@@ -132,7 +136,7 @@ class PhenomenonMetrics:
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
+class EvaluationResult(Stored):
     """The metrics of one model on one split of ``n`` segments in ``groups`` articles.
 
     A task without any gold label is not in ``tasks``. ``phenomena``, by task, is filled for minimal
@@ -151,26 +155,17 @@ class EvaluationResult:
     resampling: Resampling | None = None
     dyads: DyadMetrics | None = None
 
-    @property
-    def collapsed(self) -> bool:
-        """Whether some task has collapsed to one prediction."""
-        return any(task.collapsed for task in self.tasks.values())
-
     def headline(self) -> dict[str, float]:
         """Return the headline metrics flat, as a tracker wants them.
 
         ``{"stance_macro_f1": …, "stance_macro_f1.low": …, "stance_macro_f1.high": …}``, without the
         ends where there is no interval; with those of dyads, where it has them.
         """
-        out = {f"{name}_{metric}": task.value(metric) for name, task in self.tasks.items() for metric in HEADLINE}
+        out = {f"{name}_{metric}": getattr(task, metric) for name, task in self.tasks.items() for metric in HEADLINE}
         for name, task in self.tasks.items():
             for metric, interval in task.intervals.items():
                 out |= {f"{name}_{metric}.low": interval.low, f"{name}_{metric}.high": interval.high}
         return out | (self.dyads.headline() if self.dyads else {})
-
-    def to_json(self) -> str:
-        """Return the result as JSON text; floats keep every digit."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
 
 
 def read(path: Path) -> EvaluationResult:
@@ -184,8 +179,8 @@ def read(path: Path) -> EvaluationResult:
     except ValueError as error:
         raise UserError(f"{path} is broken ({error}); evaluate again") from None
     found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise UserError(f"{path} is of format {found}, this version reads {FORMAT}; evaluate again")
+    if found != EvaluationResult.FORMAT:
+        raise UserError(f"{path} is of format {found}, this version reads {EvaluationResult.FORMAT}; evaluate again")
     try:
         return TypeAdapter(EvaluationResult).validate_python(data)
     except ValidationError as error:

@@ -76,8 +76,7 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
     """Return one row for each task: macro-F1, accuracy, log loss and the number of segments.
 
     Macro-F1 and accuracy have the majority baseline beside them; multi-label tasks have micro-F1
-    too. All but the baseline have their intervals, where the result has any; if ``brief``, only
-    macro-F1 and accuracy.
+    too. Intervals stand where the result has any; if ``brief``, those of macro-F1 and accuracy.
     """
     multi = any(metrics.kind == "multi" for metrics in result.tasks.values())
     columns = ["task", "macro_f1", "majority", "accuracy", "majority", *(["micro_f1"] if multi else []), "log_loss", "segments"]
@@ -103,7 +102,6 @@ def size(result: EvaluationResult, language: str = "en") -> str:
 
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
     """Return one row for each label; if ``brief``, only F1 has its interval; "–" is undefined."""
-    names = {label.id: label.name(language) for label in task.labels}
 
     def cell(label: LabelMetrics, metric: str, is_defined: bool) -> str:
         interval = None if brief and metric != "f1" else label.intervals.get(metric)
@@ -111,10 +109,10 @@ def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: boo
 
     rows = (
         (
-            names[label.label], cell(label, "precision", label.predicted > 0), cell(label, "recall", label.support > 0),
+            named.name(language), cell(label, "precision", label.predicted > 0), cell(label, "recall", label.support > 0),
             cell(label, "f1", label.predicted + label.support > 0), count(label.support, language), count(label.predicted, language),
         )
-        for label in metrics.labels
+        for named, label in zip(task.labels, metrics.labels, strict=True)
     )  # fmt: skip
     columns = ("label", "precision", "recall", "f1", "support", "predicted")
     return grid(f"{task.title(language)} {word('per_label', language)}", columns, rows, language)
@@ -214,18 +212,16 @@ def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = 
 
 def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en") -> Grid:
     """Return a row for each task; ECE is also given without temperatures, and by chance."""
-    rows = []
-    for name, metrics in report.tasks.items():
-        before = report.before.get(name)
-        rows.append(
-            (
-                scheme[name].title(language), number(report.temperatures.get(name, 1.0), language, 2),
-                number(metrics.confidence, language), number(metrics.accuracy, language),
-                number(metrics.ece, language), ends(metrics.ece_interval, language),
-                "–" if before is None else number(before.ece, language), number(metrics.ece_by_chance, language),
-                number(metrics.brier, language), ends(metrics.brier_interval, language), number(metrics.log_loss, language),
-            )
-        )  # fmt: skip
+    rows = (
+        (
+            scheme[name].title(language), number(report.temperatures.get(name, 1.0), language, 2),
+            number(metrics.confidence, language), number(metrics.accuracy, language),
+            number(metrics.ece, language), ends(metrics.ece_interval, language),
+            number(report.before[name].ece, language) if name in report.before else "–", number(metrics.ece_by_chance, language),
+            number(metrics.brier, language), ends(metrics.brier_interval, language), number(metrics.log_loss, language),
+        )
+        for name, metrics in report.tasks.items()
+    )  # fmt: skip
     errors = ("ece", "interval", "ece_before", "ece_by_chance", "brier", "interval", "log_loss")
     title = f"{split_title(report.corpus, report.split, language)}: {word('calibration', language)}"
     return grid(title, ("task", "temperature", "confidence", "hit_rate", *errors), rows, language)
@@ -279,15 +275,14 @@ def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | Non
     from rich.panel import Panel
     from rich.text import Text
 
-    frame = box.HEAVY if result.collapsed else box.ROUNDED
+    frame = box.HEAVY if any(metrics.collapsed for metrics in result.tasks.values()) else box.ROUNDED
     text = Text("\n".join(lines), style="bold red")
     return Panel(text, title=word("warnings", language), border_style="red", box=frame, title_align="left")
 
 
 def show(result: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
     """Print the warnings, the headline and a table per task; some intervals only if they fit."""
-    panel = warning_panel(result, language)
-    if panel is not None:
+    if (panel := warning_panel(result, language)) is not None:
         console.print(panel)
     console.print(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
     for name, metrics in result.tasks.items():

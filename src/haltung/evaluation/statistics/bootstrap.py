@@ -2,8 +2,7 @@
 
 Sentences of one article are not independent, so articles are drawn with replacement, all sentences
 of one together (Davison and Hinkley 1997, "Bootstrap Methods and their Application", ch. 3.8).
-Statistics are made of sums over articles: a draw is a row of weights, and all draws are one matrix
-product.
+Statistics are made of sums over articles: a draw is a row of weights, all draws one matrix product.
 
 ``bca_intervals`` are Efron's ("Better bootstrap confidence intervals", JASA 82, 1987), with the
 acceleration from the jackknife over articles, at a level widened as Hesterberg says ("What teachers
@@ -54,9 +53,9 @@ def numbered(groups: Sequence[str]) -> Ints:
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
 
 
-def per_article(values: Floats | Ints, articles: Ints) -> Floats:
-    """Return the sums of ``[n, …]`` over the segments of each article, ``[articles, …]``."""
-    out = np.zeros((int(articles.max(initial=-1)) + 1, *values.shape[1:]))
+def per_article(values: Floats | Ints, articles: Ints, size: int = 0) -> Floats:
+    """Return the sums of ``[n, …]`` over each article's segments, ``[max(articles, size), …]``."""
+    out = np.zeros((max(size, int(articles.max(initial=-1)) + 1), *values.shape[1:]))
     np.add.at(out, articles, values)
     return out
 
@@ -64,8 +63,7 @@ def per_article(values: Floats | Ints, articles: Ints) -> Floats:
 def per_bin(values: Floats, articles: Ints, bins: Ints) -> Floats:
     """Return the sums of ``[n]`` over each article and each bin, ``[articles, bins]``."""
     shape = (int(articles.max()) + 1, int(bins.max()) + 1)
-    sums = np.bincount(articles * shape[1] + bins, values, minlength=shape[0] * shape[1])
-    return sums.astype(np.float64).reshape(shape)
+    return np.bincount(articles * shape[1] + bins, values, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
 
 
 def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
@@ -96,8 +94,7 @@ def resampled(sums: Floats, draws: int = DRAWS, seed: int = SEED) -> Floats:
 def bca_intervals(sums: Floats, statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
     """Return the widened BCa interval of each value that ``statistic`` makes of ``[articles, …]``.
 
-    It is None where the value is undefined or no draw differs from another, and for fewer than
-    ``MIN_ARTICLES`` articles.
+    It is None where the value is undefined or all draws are equal, and below ``MIN_ARTICLES``.
     """
     total = sums.sum(axis=0)
     observed = statistic(total)
@@ -126,8 +123,7 @@ def bca(draws: Floats, observed: float, jackknife: Floats, tail: float) -> Inter
     spread = (off**2).sum()
     acceleration = (off**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
     normal = bias + ndtri([tail, 1 - tail])
-    low, high = np.quantile(draws, ndtr(bias + normal / (1 - acceleration * normal)))
-    return Interval(float(low), float(high))
+    return Interval(*np.quantile(draws, ndtr(bias + normal / (1 - acceleration * normal))).tolist())
 
 
 def widened(tail: float, articles: int) -> float:
@@ -142,8 +138,7 @@ def percentile_interval(draws: Floats) -> Interval | None:
     defined = draws[~np.isnan(draws)]
     if not len(defined):
         return None
-    low, high = np.percentile(defined, PERCENTILES)
-    return Interval(float(low), float(high))
+    return Interval(*np.percentile(defined, PERCENTILES).tolist())
 
 
 def share_interval(draws: Floats, share: float, articles: int) -> Interval | None:

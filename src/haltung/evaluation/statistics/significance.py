@@ -8,8 +8,7 @@ The main test is ``difference``. It counts both reasons why a difference is unce
   the two variances then add up, on the safe side (what a seed does to an article is counted in
   both), is shown by Owen, "The pigeonhole bootstrap" (Annals of Applied Statistics 1, 2007). Draws
   of three seeds, as of articles, would spread too little by a third. Bouthillier et al.,
-  "Accounting for variance in machine learning benchmarks" (MLSys 2021), say why seeds have to count
-  at all.
+  "Accounting for variance in machine learning benchmarks" (MLSys 2021), say why seeds must count.
 
 The sum is measured with t, its degrees of freedom by Satterthwaite ("An approximate distribution of
 estimates of variance components", Biometrics Bulletin 2, 1946): articles - 1, and seeds - 1 of each
@@ -243,8 +242,7 @@ def gain(first: Floats, others: Sequence[Floats], statistic: Statistic, given_up
     Trials that were given up early have no score, but had their chance: p is raised as if each were
     one more of the others (Šidák, JASA 62, 1967), which errs on the safe side where trials resemble
     each other. How often the best of equal trials is called better is measured in
-    ``tests/evaluation/statistics/test_best_of_many.py``: at most 5.3 %, without all this up to
-    31 %.
+    ``tests/evaluation/statistics/test_best_of_many.py``: at most 5.3 %, uncorrected up to 31 %.
 
     Two limits. Each trial is one training, so the result holds for these models, and not for their
     recipes. And a search that learns from its trials goes where dev, too, was favourable by chance;
