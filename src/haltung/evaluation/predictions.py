@@ -106,8 +106,7 @@ def write_predictions(path: Path, split: ScoredSplit) -> Path:
 
     Its columns are ``id``, ``article``, and for each task ``TASK_gold``, ``TASK_predicted``,
     ``TASK_probabilities``. Labels are ids (lists of them for a multi-label task, null where not
-    labelled), probabilities a struct with a field per label. Scheme, corpus and split are in the
-    file's metadata.
+    labelled), probabilities a struct with a field per label. Metadata: scheme, corpus and split.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -119,9 +118,9 @@ def write_predictions(path: Path, split: ScoredSplit) -> Path:
     for task in split.scheme:
         kind = pa.string() if task.kind == "single" else pa.list_(pa.string())
         labelled, values = split.labelled(task.name), split.probabilities[task.name]
-        answers = [answer if has else None for answer, has in zip(_label_ids(split.gold[task.name], task), labelled, strict=True)]
-        columns[f"{task.name}_gold"] = pa.array(answers, kind)
-        columns[f"{task.name}_predicted"] = pa.array(_label_ids(split.decided(task.name), task), kind)
+        given = [answer if has else None for answer, has in zip(answers(split.gold[task.name], task), labelled, strict=True)]
+        columns[f"{task.name}_gold"] = pa.array(given, kind)
+        columns[f"{task.name}_predicted"] = pa.array(answers(split.decided(task.name), task), kind)
         parts = [pa.array(np.ascontiguousarray(values[:, column]), pa.float64()) for column in range(len(task))]
         columns[f"{task.name}_probabilities"] = pa.StructArray.from_arrays(parts, names=list(task.ids))
     about = {"scheme": split.scheme.to_dict(), "corpus": split.corpus, "split": split.split}
@@ -164,12 +163,12 @@ def _groups(articles: Sequence[str]) -> tuple[str, ...]:
     return tuple(article or f"\0{row}" for row, article in enumerate(articles))
 
 
-def _encode(answers: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
-    """Return answers as gold labels of ``ScoredSplit``; ``where`` names each row in messages."""
+def _encode(given: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
+    """Return label ids as gold labels of ``ScoredSplit``; ``where`` names each row in messages."""
     single = task.kind == "single"
-    out = np.full((len(answers),) if single else (len(answers), len(task)), UNLABELLED, dtype=np.int64)
+    out = np.full((len(given),) if single else (len(given), len(task)), UNLABELLED, dtype=np.int64)
     indices = {label: index for index, label in enumerate(task.ids)}
-    for row, answer in enumerate(answers):
+    for row, answer in enumerate(given):
         if answer is None:
             continue
         if isinstance(answer, str) != single:
@@ -182,7 +181,8 @@ def _encode(answers: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints
     return out
 
 
-def _label_ids(values: Ints, task: Task) -> list[Any]:
+def answers(values: Ints, task: Task) -> list[Any]:
+    """Return gold labels, or decided ones, as label ids: one a row, or a list of them."""
     if task.kind == "single":
         return [task.ids[index] for index in values]
     return [[label for label, has in zip(task.ids, row, strict=True) if has == 1] for row in values]

@@ -13,9 +13,9 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity
 from haltung.evaluation.error_analysis.slices import Slices
-from haltung.evaluation.predictions import Floats, ScoredSplit
+from haltung.evaluation.predictions import Floats, ScoredSplit, answers
 from haltung.labels import Task
-from haltung.records import Segment
+from haltung.records import Segment, label_ids
 
 FORMAT = 1
 ERROR_ANALYSIS = "examination.json"
@@ -69,8 +69,7 @@ class Mistake:
 class Confusion:
     """How often ``gold`` was predicted as ``predicted``.
 
-    ``share`` is relative to the segments with that gold label; ``examples`` are the ids of the most
-    confident ones.
+    ``share`` is that of the segments with the gold label; ``examples`` are ids, the surest first.
     """
 
     task: str
@@ -129,12 +128,9 @@ class ErrorAnalysis:
 
     def metrics(self) -> dict[str, float]:
         """Return ``{"stance_macro_f1_masked_change": …, "stance_flips": …}`` for a tracker."""
-        out: dict[str, float] = {}
-        for name, row in self.name_sensitivity.tasks.items():
-            out[f"{name}_macro_f1_masked_change"] = row.macro_f1_change.value
-            if row.flips is not None:
-                out[f"{name}_flips"] = row.flips.value
-        return out
+        tasks = self.name_sensitivity.tasks
+        changes = {f"{name}_macro_f1_masked_change": row.macro_f1_change.value for name, row in tasks.items()}
+        return changes | {f"{name}_flips": row.flips.value for name, row in tasks.items() if row.flips is not None}
 
     def to_json(self) -> str:
         """Return the analysis as JSON text; floats keep every digit."""
@@ -169,14 +165,14 @@ def wrong_rows(split: ScoredSplit, task: Task) -> list[int]:
 def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
     """Return up to ``limit`` errors of a task, the most confident first."""
     confidence, out = _confidence(split, task), []
-    gold, decided = split.gold[task.name], split.decided(task.name)
+    gold, decided = (answers(values, task) for values in (split.gold[task.name], split.decided(task.name)))
     for row in wrong_rows(split, task)[:limit]:
         label, segment = int(confidence[row].argmax()), segments[row]
         probability = float(confidence[row, label])
-        of_gold = float(split.probabilities[task.name][row, gold[row]]) if task.kind == "single" else 1 - probability
+        of_gold = float(split.probabilities[task.name][row, split.gold[task.name][row]]) if task.kind == "single" else 1 - probability
         out.append(
             Mistake(
-                task.name, segment.id, segment.article, _ids(gold[row], task), _ids(decided[row], task), task.ids[label],
+                task.name, segment.id, segment.article, label_ids(gold[row]), label_ids(decided[row]), task.ids[label],
                 probability, of_gold, segment.text, segment.target, segment.context,
             )
         )  # fmt: skip
@@ -231,12 +227,6 @@ def _confidence(split: ScoredSplit, task: Task) -> Floats:
     return np.where(split.gold[task.name] != decided, np.where(decided == 1, values, 1 - values), -1.0)
 
 
-def _ids(gold: Any, task: Task) -> tuple[str, ...]:
-    if task.kind == "single":
-        return (task.ids[int(gold)],)
-    return tuple(label for label, has in zip(task.ids, gold, strict=True) if has == 1)
-
-
 def _cleanlab(gold: np.ndarray, probabilities: Floats) -> tuple[np.ndarray, np.ndarray]:
     """Return which labels are issues, and the quality of each, ``[n]`` both."""
     try:
@@ -249,6 +239,4 @@ def _cleanlab(gold: np.ndarray, probabilities: Floats) -> tuple[np.ndarray, np.n
     with warnings.catch_warnings():
         # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
         warnings.simplefilter("ignore")
-        is_issue = find_label_issues(gold, probabilities, n_jobs=1)
-        quality = get_label_quality_scores(gold, probabilities)
-    return np.asarray(is_issue), np.asarray(quality)
+        return np.asarray(find_label_issues(gold, probabilities, n_jobs=1)), np.asarray(get_label_quality_scores(gold, probabilities))
