@@ -21,13 +21,16 @@ import numpy as np
 from haltung.actors.forms import resident
 from haltung.actors.states import State, StateMention, state_mentions, states
 from haltung.errors import UserError
-from haltung.evaluation.metrics.classification import tally
+from haltung.evaluation.metrics.classification import article_counts
 from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
 from haltung.evaluation.statistics import bootstrap
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.records import Prediction, Segment
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
+
+# The text that replaces what is between start and end.
+_Part = tuple[int, int, str]
 
 # The fields of a segment that a model may read, in the order in which letters are assigned; before
 # them the headline, which those that read articles do.
@@ -71,8 +74,7 @@ class TaskNameSensitivity:
     A segment that is read in its article is changed where any name of that is masked.
     ``macro_f1_change`` and ``accuracy_change`` are the values after masking minus those before,
     paired. ``swapped`` counts the segments whose text names a state that can be swapped for
-    another, labelled or not, and ``flips`` is the share of those whose prediction changes with it
-    (None where there are none).
+    another, labelled or not; ``flips``: the share whose prediction changes (None without any).
     """
 
     task: str
@@ -129,21 +131,17 @@ def name_sensitivity(
         labelled = split.labelled(task.name)
         if not labelled.any():
             continue
-        gold = split.gold[task.name][labelled]
-        before, after = (tally(gold, part.decided(task.name)[labelled], len(task)) for part in (split, after_masking))
-        articles = bootstrap.numbered([group for group, has in zip(split.groups, labelled, strict=True) if has])
-        both = before.of(bootstrap.per_article(np.stack([before.sums, after.sums], axis=1), articles))
+        before, after = (article_counts(part, task) for part in (split, after_masking))
+        both = before.of(np.stack([before.sums, after.sums], axis=1))
         total, drawn, n = both.total(), both.of(bootstrap.resampled(both.sums, draws, seed)), len(both.sums)
         flips = None
         if swapped_rows:
             differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
             of_swapped = bootstrap.numbered([split.groups[row] for row in swapped_rows])
             flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), of_swapped, draws, seed)
-        f1_before, f1_after, f1_change = _change(total.macro_f1(), drawn.macro_f1(), n)
-        right_before, right_after, right_change = _change(total.accuracy(), drawn.accuracy(), n)
         tasks[task.name] = TaskNameSensitivity(
-            task.name, int(labelled.sum()), int(labelled[masked_rows].sum()), f1_before, f1_after, f1_change,
-            right_before, right_after, right_change, len(swapped_rows), flips,
+            task.name, int(labelled.sum()), int(labelled[masked_rows].sum()), *_change(total.macro_f1(), drawn.macro_f1(), n),
+            *_change(total.accuracy(), drawn.accuracy(), n), len(swapped_rows), flips,
         )  # fmt: skip
     return NameSensitivity(draws, seed, tasks)
 
@@ -152,11 +150,8 @@ def _changed(
     segments: Sequence[Segment], groups: Sequence[Sequence[int]], change: Callable[[Sequence[Segment]], Sequence[Segment]]
 ) -> list[Segment]:
     """Return all segments, changed group by group."""
-    out = list(segments)
-    for rows in groups:
-        for row, new in zip(rows, change([segments[row] for row in rows]), strict=True):
-            out[row] = new
-    return out
+    new = {row: one for rows in groups for row, one in zip(rows, change([segments[row] for row in rows]), strict=True)}
+    return [new[row] for row in range(len(segments))]
 
 
 def _predicted(split: ScoredSplit, variants: Sequence[Segment], rows: Sequence[int], predict: Predict) -> ScoredSplit:
@@ -209,11 +204,11 @@ def masked(segments: Sequence[Segment], fields: Sequence[str] = _FIELDS) -> list
         for person in _persons(text, found):
             # By the last word of the name, so that "Olaf Scholz" and "Scholz" are one person.
             _letter(persons, person.split()[-1])
-    changed = {}
-    for text, found in mentions.items():
-        replacements = [(mention.start, mention.end, _placeholder(mention, text, letters)) for mention in found]
-        changed[text] = _replaced(text, replacements + _person_placeholders(text, found, persons))
-    return _with_texts(segments, fields, changed)
+    new = {
+        text: [(one.start, one.end, _placeholder(one, text, letters)) for one in found] + _person_placeholders(text, found, persons)
+        for text, found in mentions.items()
+    }
+    return _rewritten(segments, fields, new)
 
 
 def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIELDS) -> list[Segment]:
@@ -221,8 +216,7 @@ def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIE
 
     The other state is drawn, by ``seed`` and the id of the first segment, among those whose name
     has the same gender and number, so that articles stay right; it is never one that a segment
-    names. Adjectives keep their endings, genitives their -s. A state without such a counterpart
-    stays as it is.
+    names. Adjectives keep their endings, genitives their -s. A state without a counterpart stays.
     """
     rng, mentions = random.Random(f"{seed}/{segments[0].id}"), _mentions(segments, fields)
     genders: dict[str, str] = {}
@@ -234,11 +228,11 @@ def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIE
         allowed = [state for state in _counterparts(gender or "n") if state.code not in genders and state not in others.values()]
         if allowed:
             others[code] = rng.choice(allowed)
-    changed = {}
-    for text, found in mentions.items():
-        named = [mention for mention in found if mention.form.code in others]
-        changed[text] = _replaced(text, [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in named])
-    return _with_texts(segments, fields, changed)
+    new = {
+        text: [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in found if one.form.code in others]
+        for text, found in mentions.items()
+    }
+    return _rewritten(segments, fields, new)
 
 
 def _mentions(segments: Sequence[Segment], fields: Sequence[str]) -> dict[str, list[StateMention]]:
@@ -247,9 +241,14 @@ def _mentions(segments: Sequence[Segment], fields: Sequence[str]) -> dict[str, l
     return {text: state_mentions(text) for text in texts}
 
 
-def _with_texts(segments: Sequence[Segment], fields: Sequence[str], new: Mapping[str, str]) -> list[Segment]:
-    changes: list[dict[str, Any]] = [{name: new[getattr(segment, name)] for name in fields} for segment in segments]
-    return [replace(segment, **change) for segment, change in zip(segments, changes, strict=True)]
+def _rewritten(segments: Sequence[Segment], fields: Sequence[str], new: Mapping[str, Sequence[_Part]]) -> list[Segment]:
+    """Return the segments with new parts in the texts of some fields."""
+    texts: dict[str, Any] = {}
+    for text, parts in new.items():
+        texts[text] = text
+        for start, end, part in sorted(parts, reverse=True):
+            texts[text] = texts[text][:start] + part + texts[text][end:]
+    return [replace(segment, **{name: texts[getattr(segment, name)] for name in fields}) for segment in segments]
 
 
 def _placeholder(mention: StateMention, text: str, letters: dict[str, str]) -> str:
@@ -287,18 +286,17 @@ def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
     return names
 
 
-def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: Mapping[str, str]) -> list[tuple[int, int, str]]:
-    """Return start, end and placeholder: of full names after an office, of last names anywhere."""
+def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: Mapping[str, str]) -> list[_Part]:
+    """Return placeholders: of full names after an office, of last names anywhere."""
     if not letters:
         return []
-    replacements = []
     names = sorted(set(_persons(text, mentions)) | set(letters), key=lambda name: -len(name))
     pattern = re.compile(r"(?<![\w-])(" + "|".join(re.escape(name) for name in names) + r")(s|’|')?(?!\w)")
-    for match in pattern.finditer(text):
-        letter = letters.get(match[1].split()[-1])
-        if letter and not _overlaps(match.start(), match.end(), mentions):
-            replacements.append((match.start(), match.end(), f"der Person {letter}" if match[2] == "s" else f"Person {letter}"))
-    return replacements
+    return [
+        (match.start(), match.end(), f"der Person {letter}" if match[2] == "s" else f"Person {letter}")
+        for match in pattern.finditer(text)
+        if (letter := letters.get(match[1].split()[-1])) and not _overlaps(match.start(), match.end(), mentions)
+    ]
 
 
 def _overlaps(start: int, end: int, mentions: Sequence[StateMention]) -> bool:
@@ -325,9 +323,3 @@ def _other_form(mention: StateMention, other: State, text: str) -> str:
     if form.kind.startswith("capital"):
         return other.capital + ("s" if form.kind == "capital_genitive" else "")
     return other.name + ("s" if form.kind == "genitive" and other.gender in "nm" else "")
-
-
-def _replaced(text: str, replacements: Sequence[tuple[int, int, str]]) -> str:
-    for start, end, new in sorted(replacements, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text

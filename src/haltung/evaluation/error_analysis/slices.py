@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ MIN_ARTICLES = 3
 _VERDICTS = ("worse", "level", "better", "few")
 
 # In words, first and last included.
-LENGTHS = ((0, 10), (11, 20), (21, 30), (31, None))
+LENGTHS = {"≤ 10": (0, 10), "11–20": (11, 20), "21–30": (21, 30), "≥ 31": (31, np.inf)}
 
 _WORD = re.compile(r"\w+")
 _QUOTES = re.compile(r"[„“”\"«»‹›]")
@@ -114,15 +114,10 @@ def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[t
         named = np.array(values, dtype=np.str_)
         masks |= {(kind, value): named == value for value in sorted(set(values) - {""})}
     words = np.array([len(_WORD.findall(segment.text)) for segment in segments], dtype=np.int64)
-    for low, high in LENGTHS:
-        name = f"{low}–{high}" if high and low else f"≤ {high}" if high else f"≥ {low}"
-        masks["length", name] = (words >= low) & (words <= (high or words.max(initial=0)))
-    for kind, flags in (
-        ("quotation", [bool(_QUOTES.search(segment.text)) for segment in segments]),
-        ("negation", [bool(NEGATIONS.search(segment.text)) for segment in segments]),
-        ("actor", [bool(state_mentions(segment.text)) for segment in segments]),
-    ):
-        masks[kind, "with"] = np.array(flags, dtype=np.bool_)
+    masks |= {("length", name): (words >= low) & (words <= high) for name, (low, high) in LENGTHS.items()}
+    finders: dict[str, Callable[[str], object]] = {"quotation": _QUOTES.search, "negation": NEGATIONS.search, "actor": state_mentions}
+    for kind, find in finders.items():
+        masks[kind, "with"] = np.array([bool(find(segment.text)) for segment in segments], dtype=np.bool_)
         masks[kind, "without"] = ~masks[kind, "with"]
     return masks
 
