@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES
-from haltung.corpus.parsing.rows import Fault
+from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, kind, listed, nearest
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
-
-# Names of splits in sources → our names.
-SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev", "": ""}
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,9 @@ class Fields:
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""
         found = self.text("split").strip()
-        if found.lower() not in SPLITS:
-            allowed = [name for name in SPLITS if name]
-            raise Fault("unknown_split", f"unknown split '{found}'{nearest(found.lower(), allowed)}; allowed are {listed(allowed)}")
-        return SPLITS[found.lower()]
+        if found and found.lower() not in SPLITS:
+            raise Fault("unknown_split", f"unknown split '{found}'{nearest(found.lower(), SPLITS)}; allowed are {listed(SPLITS)}")
+        return SPLITS.get(found.lower(), "")
 
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
         """Return the dyads of a list of ``{"source", "target", "stance"}``, () for None and ""."""
@@ -114,14 +110,10 @@ class Fields:
             made.append(Dyad(entry["source"], entry["target"], known(scheme["stance"], entry["stance"])))
         return tuple(made)
 
-    def segment(self, scheme: Scheme, where: str, made_id: str, split: str = "", labels: Mapping[str, Answer] | None = None) -> Segment:
-        """Return the row as a segment.
-
-        ``where`` is its position, for messages; ``made_id`` and ``split`` are for rows that have
-        none; ``labels`` replace those of the row.
-        """
+    def segment(self, scheme: Scheme, row: SourceRow, labels: Mapping[str, Answer] | None = None) -> Segment:
+        """Return the segment of the row that has these fields; ``labels`` replace its own."""
         return Segment(
-            id=self.word("id") or made_id,
+            id=self.word("id") or row.made_id,
             text=self.text("text", required=True),
             labels={task.name: self._answer(task) for task in scheme} if labels is None else labels,
             context=self.text("context"),
@@ -133,8 +125,8 @@ class Fields:
             headline=self.text("headline"),
             position=self.whole("position"),
             dyads=self.dyads(scheme),
-            split=self.split() or split,
-            where=where,
+            split=self.split() or row.split,
+            where=row.where,
         )
 
     def _answer(self, task: Task) -> Answer:

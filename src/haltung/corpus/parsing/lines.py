@@ -10,9 +10,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from haltung.corpus.parsing.rows import Fault, SourceRow
+from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, kind, nearest
 
 # No sentence and no article is longer. A longer line means a file of another format; it is refused
@@ -138,8 +137,11 @@ def csv_rows(
         raise UserError(f"{found}; a quote inside a quoted cell is written twice") from None
 
 
-def document(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
-    """Return a JSON document; ``UserError`` if it is over ``max_bytes``, no UTF-8 or no JSON."""
+def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[SourceRow]:
+    """Yield the items of a JSON document; what is no object is a row with a fault.
+
+    Raises ``UserError`` if it is over ``max_bytes``, no UTF-8, no JSON, or no list (``expected``).
+    """
     try:
         if (size := path.stat().st_size) > max_bytes:
             raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
@@ -155,11 +157,16 @@ def document(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path}, line {line}: a NUL byte; expected JSON (is the file damaged, or UTF-16?)")
     try:
-        return json.loads(text)
+        items = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); was the file cut off?") from None
     except RecursionError:
         raise UserError(f"{path}: the JSON is nested too deeply to be an export of rows") from None
+    if not isinstance(items, list):
+        raise UserError(f"{path} is {kind(items)}; expected {expected}")
+    for number, item in enumerate(items, 1):
+        fault = None if isinstance(item, dict) else Fault("wrong_type", f"the item is {kind(item)}; expected an object")
+        yield SourceRow(f"{path}, item {number}", f"{path.stem}-{number}", {} if fault else item, fault)
 
 
 def _object(text: str) -> Mapping[str, object]:
@@ -208,8 +215,8 @@ def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding
     return f"{found}; save the file as UTF-8 (iconv -f latin1 -t utf-8 turns Latin-1 into it)"
 
 
-def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, SourceRow]]:
-    """Yield all rows of a data set on the hub with the name of their split, classes by name.
+def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:
+    """Yield all rows of a data set on the hub, classes by name.
 
     ``name`` may also be a folder that ``datasets.load_dataset`` reads; ``revision`` is a branch,
     tag or commit. Raises ``UserError`` if it cannot be loaded.
@@ -227,4 +234,5 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[tuple[str, Sour
         for number, data in enumerate(dataset):
             # -1 means that a row has no class.
             named = {column: feature.int2str(data[column]) if (data[column] or 0) >= 0 else None for column, feature in classes.items()}
-            yield str(split), SourceRow(f"{name}, {split}, row {number + 1}", f"{split}-{number:05d}", {**data, **named})
+            where, made = f"{name}, {split}, row {number + 1}", f"{split}-{number:05d}"
+            yield SourceRow(where, made, {**data, **named}, split=SPLITS.get(str(split), str(split)))

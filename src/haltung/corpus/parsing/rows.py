@@ -14,6 +14,9 @@ from haltung.records import Segment
 
 ON_ERROR = ("stop", "drop")
 
+# Names of splits in sources → our names.
+SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev"}
+
 
 @dataclass(frozen=True)
 class Dropped:
@@ -81,12 +84,13 @@ class Skip(Fault):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a source: its position, an id to use if it has none, its data or their fault."""
+    """One row of a source: its position, data or their fault; id and split if the data have none."""
 
     where: str
     made_id: str
     data: Mapping[str, object]
     fault: Fault | None = None
+    split: str = ""
 
     def fields(self) -> Mapping[str, object]:
         """Return the row's data, or raise the ``Fault`` for which they could not be read."""
@@ -107,14 +111,14 @@ class Intake:
         self._seen: dict[str, str] = {}
 
     @contextmanager
-    def row(self, where: str, id: str = "") -> Iterator[None]:
+    def row(self, row: SourceRow) -> Iterator[None]:
         """Record a ``Fault`` of one row, or raise ``UserError`` if faults stop the reading."""
         try:
             yield
         except Fault as fault:
             if self._stops and not isinstance(fault, Skip):
-                raise UserError(f"{where}: {fault.detail}") from None
-            self._dropped.append(Dropped(fault.id or id, where, fault.reason, fault.detail))
+                raise UserError(f"{row.where}: {fault.detail}") from None
+            self._dropped.append(Dropped(fault.id or row.made_id, row.where, fault.reason, fault.detail))
 
     def add(self, segment: Segment) -> None:
         """Add a segment, or raise a ``Fault`` if its id has been used before."""

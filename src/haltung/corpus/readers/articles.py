@@ -72,12 +72,12 @@ class Articles:
         common = {"article": id, "date": article.date(), "genre": article.text("genre"), "source": self.source, "split": split_of(id)}
         title = article.text("title").strip()
         for number, segment in enumerate(segments):
-            where, made = f"{row.where}, segment {number + 1}", f"{id}-{number:02d}"
-            with intake.row(where, made):
+            inner = SourceRow(f"{row.where}, segment {number + 1}", f"{id}-{number:02d}", {})
+            with intake.row(inner):
                 if not isinstance(segment, Mapping):
                     raise Fault("wrong_type", f"the segment is {kind(segment)}; expected an object")
-                data = {**segment, **common, "id": made, "headline": title, "position": number}
-                intake.add(Fields(data, {}).segment(intake.scheme, where, made))
+                data = {**segment, **common, "id": inner.made_id, "headline": title, "position": number}
+                intake.add(Fields(data, {}).segment(intake.scheme, inner))
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ class Pairs:
                 raise Fault("wrong_type", f"segment {side} is {kind(segment)}; expected an object", id)
             common = {"id": f"{id}-{side}", "article": id, "genre": phenomenon, "source": self.source, "split": "test"}
             data = {**segment, **common, "context": pair.text("context").strip()}
+            inner = SourceRow(f"{row.where}, segment {side}", f"{id}-{side}", data)
             try:
-                both.append(Fields(data, {}).segment(intake.scheme, f"{row.where}, segment {side}", f"{id}-{side}"))
+                both.append(Fields(data, {}).segment(intake.scheme, inner))
             except Fault as fault:
                 raise Fault(fault.reason, f"segment {side}: {fault.detail}", id) from None
         # Added only now: a pair with one broken segment is dropped as a whole.
@@ -135,7 +136,7 @@ def _read_all(files: Sequence[Path], max_line_bytes: int, intake: Intake, add: C
     seen: dict[str, str] = {}
     for path in files:
         for row in json_rows(path, max_line_bytes=max_line_bytes):
-            with intake.row(row.where, row.made_id):
+            with intake.row(row):
                 add(row, seen, intake)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, check_columns
@@ -50,19 +50,18 @@ class Doccano:
         for path in files:
             seen: dict[str, str] = {}
             for row in json_rows(path, max_line_bytes=self.max_line_bytes):
-                with intake.row(row.where, row.made_id):
+                with intake.row(row):
                     id = Fields(row.fields(), columns).word("id") or row.made_id
                     # Across files the same id is the same example; inside one file it is a mistake.
                     check_unique("id", id, row.where, seen, "one file has each example once")
-                    examples.setdefault(id, []).append(row)
-        for id, rows in examples.items():
-            with intake.row(rows[0].where, id):
-                votes = [names.answers(_labels(row.data)) for row in rows]
-                labels = settle(votes, scheme, self.annotators)
-                data = rows[0].data
-                is_older = "text" not in columns and "text" not in data and "data" in data
-                fields = Fields(data, {**columns, "text": "data"} if is_older else columns)
-                intake.add(fields.segment(scheme, rows[0].where, id, labels=labels))
+                    examples.setdefault(id, []).append(replace(row, made_id=id))
+        for rows in examples.values():
+            first = rows[0]
+            with intake.row(first):
+                labels = settle([names.answers(_labels(row.data)) for row in rows], scheme, self.annotators)
+                is_older = "text" not in columns and "text" not in first.data and "data" in first.data
+                fields = Fields(first.data, {**columns, "text": "data"} if is_older else columns)
+                intake.add(fields.segment(scheme, first, labels))
         return intake.reading()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, check_columns
-from haltung.corpus.parsing.lines import MAX_DOCUMENT_BYTES, document, existing
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip
+from haltung.corpus.parsing.lines import MAX_DOCUMENT_BYTES, document_rows, existing
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
 from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
 from haltung.errors import UserError, kind, listed, nearest, one_of
 from haltung.labels import Scheme
@@ -46,33 +46,23 @@ class LabelStudio:
         names = LabelNames(scheme, self.labels)
         columns = check_columns(self.columns, scheme)
         path = existing(self.path)
-        items = document(path, self.max_bytes)
-        if not isinstance(items, list):
-            raise UserError(f"{path} is {kind(items)}; expected a Label Studio export as JSON or JSON-MIN, which is a list of items")
-        tasks = _tasks(path, self.tasks, scheme, items)
+        rows = list(document_rows(path, "a Label Studio export as JSON or JSON-MIN, which is a list of items", self.max_bytes))
+        tasks = _tasks(path, self.tasks, scheme, rows)
         intake = Intake(scheme, str(path), self.on_error)
-        for number, group in _grouped(items):
-            item, where, made = group[0], f"{path}, item {number}", f"{path.stem}-{number}"
-            if isinstance(item, Mapping):
-                made = str(item.get("id", made))
-            with intake.row(where, made):
-                if not isinstance(item, Mapping):
-                    raise Fault("wrong_type", f"the item is {kind(item)}; expected an object")
-                chosen = _annotations(item) if "data" in item else [_minimal(entry, tasks) for entry in group]
+        # Items of JSON-MIN with the same id are annotations of one text.
+        groups: dict[object, list[SourceRow]] = {}
+        for row in rows:
+            is_minimal = "data" not in row.data and isinstance(row.data.get("id"), int | str)
+            groups.setdefault(("id", row.data["id"]) if is_minimal else row.where, []).append(row)
+        for group in groups.values():
+            row = replace(group[0], made_id=str(group[0].data.get("id", group[0].made_id)))
+            with intake.row(row):
+                item = row.fields()
+                chosen = _annotations(item) if "data" in item else [_minimal(entry.data, tasks) for entry in group]
                 votes = [{task: names.within(task, vote[name]) for task, name in tasks.items() if name in vote} for vote in chosen]
                 labels = settle(votes, scheme, self.annotators)
-                intake.add(Fields(_data(item, columns), columns).segment(scheme, where, made, labels=labels))
+                intake.add(Fields(_data(item, columns), columns).segment(scheme, row, labels))
         return intake.reading()
-
-
-def _grouped(items: list[object]) -> list[tuple[int, list[Mapping[str, object]]]]:
-    """Return items with their number from 1; those of JSON-MIN with the same id are together."""
-    groups: dict[object, tuple[int, list[Mapping[str, object]]]] = {}
-    for number, item in enumerate(items, 1):
-        minimal = isinstance(item, Mapping) and "data" not in item and isinstance(item.get("id"), int | str)
-        key = ("id", item["id"]) if minimal and isinstance(item, Mapping) else ("item", number)
-        groups.setdefault(key, (number, []))[1].append(item)  # type: ignore[arg-type]  # not an object: a fault of its row
-    return list(groups.values())
 
 
 def _data(item: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str, object]:
@@ -123,21 +113,20 @@ def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
     return chosen
 
 
-def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, items: list[object]) -> dict[str, str]:
+def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: Sequence[SourceRow]) -> dict[str, str]:
     """Return the name of the ``<Choices>`` of each task that has one; a mapped one has to occur."""
     for task in mapped:
         if mapped[task] is not None:
             scheme[task]
     found: dict[str, None] = {}
-    for item in items:
-        if not isinstance(item, Mapping):
+    for item in (row.data for row in rows):
+        # JSON-MIN does not distinguish labels and data, so every key may be a <Choices>.
+        if "data" not in item:
+            found.update(dict.fromkeys(item))
             continue
-        annotations = item.get("annotations", item.get("completions")) if "data" in item else None
+        annotations = item.get("annotations", item.get("completions"))
         for entry in annotations if isinstance(annotations, list) else ():
             found.update(dict.fromkeys(_results(entry.get("result") if isinstance(entry, Mapping) else None)))
-        if "data" not in item:
-            # JSON-MIN does not distinguish labels and data, so every key may be a <Choices>.
-            found.update(dict.fromkeys(str(key) for key in item))
     tasks = {}
     for task in scheme.names:
         name = mapped.get(task) or task

@@ -50,7 +50,7 @@ class Prodigy:
         # text -> annotator -> (first line, labels)
         texts: dict[object, tuple[SourceRow, dict[str, list[object]]]] = {}
         for row in json_rows(path, max_line_bytes=self.max_line_bytes):
-            with intake.row(row.where, row.made_id):
+            with intake.row(row):
                 data = row.fields()
                 accepted = _accepted(data)
                 given = data.get("_input_hash")
@@ -61,10 +61,9 @@ class Prodigy:
                 annotator = str(data.get("_annotator_id") or data.get("_session_id") or "")
                 annotators.setdefault(annotator, []).extend(accepted)
         for row, annotators in texts.values():
-            with intake.row(row.where, row.made_id):
-                votes = [names.answers(dict.fromkeys(chosen)) for chosen in annotators.values()]
-                labels = settle(votes, scheme, self.annotators)
-                intake.add(Fields(row.data, columns).segment(scheme, row.where, row.made_id, labels=labels))
+            with intake.row(row):
+                labels = settle([names.answers(dict.fromkeys(chosen)) for chosen in annotators.values()], scheme, self.annotators)
+                intake.add(Fields(row.data, columns).segment(scheme, row, labels))
         return intake.reading()
 
 

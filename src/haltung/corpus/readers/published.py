@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import SPLITS, Fields
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, document, existing, hub_rows
+from haltung.corpus.parsing.fields import Fields
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, document_rows, existing, hub_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.corpus.readers.tables import Paths, split_files
 from haltung.errors import UserError, kind
@@ -40,23 +40,22 @@ class Gnad10:
         if (self.path is None) == (self.hub is None):
             raise UserError("10kGNAD is read from a file (path) or from the hub (hub); give exactly one of the two")
         intake = Intake(scheme, str(self.path or self.hub), self.on_error)
-        for split, row in self._rows():
-            with intake.row(row.where, row.made_id):
+        for row in self._rows():
+            with intake.row(row):
                 data = {**row.fields(), "source": "gnad10", "article": row.made_id}
-                intake.add(Fields(data, {"section": "label"}).segment(scheme, row.where, row.made_id, split))
+                intake.add(Fields(data, {"section": "label"}).segment(scheme, row))
         return intake.reading()
 
-    def _rows(self) -> Iterator[tuple[str, SourceRow]]:
+    def _rows(self) -> Iterator[SourceRow]:
         if self.hub is not None:
-            for name, row in hub_rows(self.hub):
-                yield SPLITS.get(name, name), SourceRow(row.where, f"gnad10-{row.made_id}", row.data)
+            yield from (replace(row, made_id=f"gnad10-{row.made_id}") for row in hub_rows(self.hub))
             return
         for split, path in split_files(self.path or "", _PUBLIC):
             cells_of = csv_rows(path, separator=";", quotechar="'", max_line_bytes=self.max_line_bytes)
             for index, (number, cells) in enumerate(cells_of):
                 fault = Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')") if len(cells) != 2 else None
                 data = {} if fault else {"label": cells[0], "text": cells[1]}
-                yield split, SourceRow(f"{path}, line {number}", f"gnad10-{path.stem}-{index:05d}", data, fault)
+                yield SourceRow(f"{path}, line {number}", f"gnad10-{path.stem}-{index:05d}", data, fault, split)
 
 
 _COLUMNS = {"text": "opinion_snippet"}
@@ -81,26 +80,21 @@ class GerNTSA:
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
         (path,) = self.files()
-        items = document(path, self.max_bytes)
-        if not isinstance(items, list):
-            raise UserError(f"{path} is {kind(items)}; expected a list of objects with opinion_snippet, target and sentiment")
         intake = Intake(scheme, str(path), self.on_error)
         seen: dict[str, str] = {}
-        for number, item in enumerate(items, 1):
-            where, made = f"{path}, item {number}", f"{path.stem}-{number}"
-            with intake.row(where, made):
-                if not isinstance(item, Mapping):
-                    raise Fault("wrong_type", f"the item is {kind(item)}; expected an object")
+        for row in document_rows(path, "a list of objects with opinion_snippet, target and sentiment", self.max_bytes):
+            with intake.row(row):
+                item = row.fields()
                 sentiment = item.get("sentiment")
                 if not isinstance(sentiment, Mapping):
                     raise Fault("wrong_type", f"'sentiment' is {kind(sentiment)}; expected an object with 'polarity'")
                 fields = Fields(item, _COLUMNS)
-                text, id = fields.text("text", required=True), fields.word("id") or made
+                text, id = fields.text("text", required=True), fields.word("id") or row.made_id
                 # The source has a sentence twice under one id, with two polarities. Both are read;
                 # the cleaning rules settle the conflict.
                 unique = f"{id}-again" if seen.get(id) == text else id
                 seen.setdefault(id, text)
                 group = hashlib.sha1(text.encode()).hexdigest()[:12]
                 data = {**item, "id": unique, "polarity": sentiment.get("polarity"), "article": group, "source": "gerntsa"}
-                intake.add(Fields(data, _COLUMNS).segment(scheme, where, unique))
+                intake.add(Fields(data, _COLUMNS).segment(scheme, row))
         return intake.reading()

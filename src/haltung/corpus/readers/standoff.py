@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class Standoff:
         intake = Intake(scheme, str(annotations), self.on_error)
         annotated: list[_Annotation] = []
         for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
-            with intake.row(row.where, row.made_id):
+            with intake.row(row):
                 if self.rounds is None or row.fields().get("round") in self.rounds:
                     annotated.append(_annotation(row, articles, texts))
         if self.rounds is not None and not annotated:
@@ -82,8 +82,7 @@ class Standoff:
         positions = {id(span): place for _, group in groupby(order, lambda span: span.article) for place, span in enumerate(group)}
         for span in annotated:
             article = articles[span.article]
-            name = Fields(span.row.data, {}).word("id")
-            with intake.row(span.row.where, name):
+            with intake.row(replace(span.row, made_id=Fields(span.row.data, {}).word("id"))):
                 data = {
                     **span.row.data,
                     "text": article.text[span.start : span.end],
@@ -93,7 +92,7 @@ class Standoff:
                     "date": article.date,
                     "source": f"{self.kind}_stance",
                 }
-                intake.add(Fields(data, {}).segment(scheme, span.row.where, span.row.made_id))
+                intake.add(Fields(data, {}).segment(scheme, span.row))
         return intake.reading()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import SPLITS, Fields, check_columns, check_header
+from haltung.corpus.parsing.fields import Fields, check_columns, check_header
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
+from haltung.corpus.parsing.rows import SPLITS, Fault, Intake, Reading, SourceRow
 from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 
@@ -37,15 +37,14 @@ class _Table(ABC):
         all_columns: dict[str, None] = {}
         for split, file in files:
             # Read as a whole first: if each row names its columns, only then all are known.
-            rows = list(self._rows(file))
+            rows = [replace(row, split=split) for row in self._rows(file)]
             header = dict.fromkeys(name for row in rows for name in row.data)
             all_columns.update(header)
             if header:
                 check_header(file, list(header), mapping)
             for row in rows:
-                with intake.row(row.where, row.made_id):
-                    fields = Fields(row.fields(), mapping, getattr(self, "list_separator", ""))
-                    intake.add(fields.segment(scheme, row.where, row.made_id, split))
+                with intake.row(row):
+                    intake.add(Fields(row.fields(), mapping, getattr(self, "list_separator", "")).segment(scheme, row))
         return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
     @abstractmethod
@@ -87,12 +86,10 @@ class Csv(_Table):
                 names = [cell.strip() for cell in cells]
                 _check_names(where, names, separator)
                 continue
-            made = f"{path.stem}-{number}"
+            fault = None
             if len(cells) != len(names):
                 fault = Fault("wrong_columns", f"{len(cells)} cells, expected {len(names)} ({listed(names)}) separated by {separator!r}")
-                yield SourceRow(where, made, {}, fault)
-            else:
-                yield SourceRow(where, made, dict(zip(names, cells, strict=True)))
+            yield SourceRow(where, f"{path.stem}-{number}", {} if fault else dict(zip(names, cells, strict=True)), fault)
 
 
 @dataclass(frozen=True)
@@ -126,9 +123,8 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
         return [("", existing(path, hint))]
     files = []
     for split, file in path.items():
-        if split not in SPLITS or not split:
-            allowed = [name for name in SPLITS if name]
-            raise UserError(f"path: unknown split '{split}'{nearest(str(split), allowed)}; allowed are {listed(allowed)}")
+        if split not in SPLITS:
+            raise UserError(f"path: unknown split '{split}'{nearest(str(split), SPLITS)}; allowed are {listed(SPLITS)}")
         files.append((SPLITS[split], existing(file, hint)))
     if not files:
         raise UserError("path is empty; expected a file, or a file for each split: {train: …, test: …}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from haltung.corpus.parsing.fields import SPLITS, Fields
+from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, hub_rows, json_rows
-from haltung.corpus.parsing.rows import Intake, Reading, SourceRow
+from haltung.corpus.parsing.rows import SPLITS, Intake, Reading, SourceRow
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
@@ -52,39 +52,36 @@ class XStance:
         if (self.path is None) == (self.hub is None):
             raise UserError("x-stance is read from a folder (path) or from the hub (hub); give exactly one of the two")
         one_of("test_set", self.test_set, TEST_SETS)
-        rows = list(self._rows())
-        trained = [row.data for split, row in rows if split == "train"]
+        rows = self._rows()
+        trained = [row.data for row in rows if row.split == "train"]
         questions, topics = {data.get("question_id") for data in trained}, {data.get("topic") for data in trained}
         intake = Intake(scheme, self.path or self.hub or "", self.on_error)
-        for split, row in rows:
-            with intake.row(row.where, row.made_id):
+        for row in rows:
+            with intake.row(row):
                 data = row.fields()
                 if data.get("language", self.language) != self.language:
                     continue
-                if split == "test" and self.test_set not in ("all", _test_set(data, questions, topics)):
+                if row.split == "test" and self.test_set not in ("all", _test_set(data, questions, topics)):
                     continue
                 group = f"author-{data['author']}" if data.get("author") else f"question-{data.get('question_id')}"
                 fields = Fields({**data, "article": group, "source": "xstance"}, _COLUMNS)
-                intake.add(fields.segment(scheme, row.where, _made_id(data), split))
+                intake.add(fields.segment(scheme, replace(row, made_id=_made_id(data))))
         return intake.reading(hint=f"is there any row in the language '{self.language}'?")
 
-    def _rows(self) -> Iterator[tuple[str, SourceRow]]:
+    def _rows(self) -> list[SourceRow]:
         if self.hub is not None:
-            for name, row in hub_rows(self.hub, self.revision):
-                yield SPLITS.get(name, name), row
-            return
-        for split, path in self._local():
-            for row in json_rows(path, max_line_bytes=self.max_line_bytes):
-                yield split, row
+            return list(hub_rows(self.hub, self.revision))
+        files = ((split, json_rows(path, max_line_bytes=self.max_line_bytes)) for split, path in self._local())
+        return [replace(row, split=split) for split, rows in files for row in rows]
 
     def _local(self) -> list[tuple[str, Path]]:
         folder = Path(self.path or "").expanduser()
         if not folder.is_dir():
             names = listed(name for part in self.split_files.values() for name in part)
             raise UserError(f"{folder} is not a folder; expected one with {names}; {_PUBLIC}")
-        if unknown := [split for split in self.split_files if split not in SPLITS]:
+        if unknown := [split for split in self.split_files if split and split not in SPLITS]:
             raise UserError(f"split_files: unknown split '{unknown[0]}'{nearest(unknown[0], SPLITS)}; allowed are train, dev, test")
-        return [(SPLITS[split], existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
+        return [(SPLITS.get(split, ""), existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
 
 
 def _made_id(data: Mapping[str, object]) -> str:
