@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
-from itertools import pairwise
+from itertools import chain, pairwise
 from statistics import pstdev
 
 from haltung.labels import NEUTRAL
@@ -48,12 +48,9 @@ def stance_verbs() -> dict[str, re.Pattern[str]]:
 
 
 def _stance(segment: Segment) -> str:
+    """Return the stance that is taken, "" if none is."""
     stance = segment.labels.get("stance")
-    return stance if isinstance(stance, str) else NEUTRAL
-
-
-def _taken(segment: Segment) -> bool:
-    return _stance(segment) != NEUTRAL
+    return stance if isinstance(stance, str) and stance != NEUTRAL else ""
 
 
 def _share(rows: Iterable[object]) -> float:
@@ -63,47 +60,43 @@ def _share(rows: Iterable[object]) -> float:
 
 
 def _kinds(article: Sequence[Segment]) -> int:
-    return len({_stance(segment) for segment in article if _taken(segment)})
-
-
-def _flat(corpus: Sequence[Sequence[Segment]]) -> list[Segment]:
-    return [segment for article in corpus for segment in article]
+    return len(set(map(_stance, article)) - {""})
 
 
 def _with(stance: str, pattern: re.Pattern[str]) -> _Shares:
     """Return the measure: of the segments with a stance, those that match."""
-    return lambda corpus: _share(pattern.search(segment.text) for segment in _flat(corpus) if _stance(segment) == stance)
+    return lambda corpus: _share(pattern.search(segment.text) for segment in chain.from_iterable(corpus) if _stance(segment) == stance)
 
 
 def _neutral_given(pattern: re.Pattern[str]) -> _Shares:
-    return lambda corpus: _share(not _taken(segment) for segment in _flat(corpus) if pattern.search(segment.text))
+    return lambda corpus: _share(not _stance(segment) for segment in chain.from_iterable(corpus) if pattern.search(segment.text))
 
 
 def _same_neighbours(corpus: Sequence[Sequence[Segment]]) -> float:
-    pairs = [(one, two) for article in corpus for one, two in pairwise(article) if _taken(one) and _taken(two)]
-    return _share(_stance(one) == _stance(two) for one, two in pairs)
+    neighbours = (pair for article in corpus for pair in pairwise(map(_stance, article)))
+    return _share(one == two for one, two in neighbours if one and two)
 
 
 def _same_source(corpus: Sequence[Sequence[Segment]]) -> float:
-    pairs = [(one, two) for article in corpus for one, two in pairwise(article) if _taken(two)]
+    pairs = [(one, two) for article in corpus for one, two in pairwise(article) if _stance(two)]
     return _share({dyad.source for dyad in one.dyads} & {dyad.source for dyad in two.dyads} - {""} for one, two in pairs)
 
 
 def _spread_of_stances(corpus: Sequence[Sequence[Segment]]) -> float:
-    return pstdev([_share(map(_taken, article)) for article in corpus]) if corpus else 0.0
+    return pstdev([_share(map(_stance, article)) for article in corpus]) if corpus else 0.0
 
 
 def _lengths(corpus: Sequence[Sequence[Segment]]) -> list[int]:
-    return [len(WORD.findall(segment.text)) for segment in _flat(corpus)]
+    return [len(WORD.findall(segment.text)) for segment in chain.from_iterable(corpus)]
 
 
 def _in_a_noun(corpus: Sequence[Sequence[Segment]]) -> float:
-    texts = [segment.text for segment in _flat(corpus) if _taken(segment)]
+    texts = [segment.text for segment in chain.from_iterable(corpus) if _stance(segment)]
     return _share(_NOUN.search(text) and not any(verb.search(text) for verb in stance_verbs().values()) for text in texts)
 
 
 def _commonest_verbs(corpus: Sequence[Sequence[Segment]]) -> float:
-    texts = [segment.text for segment in _flat(corpus) if _taken(segment)]
+    texts = [segment.text for segment in chain.from_iterable(corpus) if _stance(segment)]
     counts = Counter(name for text in texts for name, verb in stance_verbs().items() if verb.search(text))
     return sum(count for _, count in counts.most_common(10)) / max(1, counts.total())
 
@@ -119,7 +112,7 @@ MEASURES: dict[str, tuple[str, _Shares]] = {
     "spread_of_stances": ("standard deviation of the share of stances in an article", _spread_of_stances),
     "same_neighbours": ("neighbouring stances that are the same", _same_neighbours),
     "same_source": ("stances that go on with a source of the sentence before", _same_source),
-    "last_neutral": ("articles whose last segment is neutral", lambda corpus: _share(not _taken(article[-1]) for article in corpus)),
+    "last_neutral": ("articles whose last segment is neutral", lambda corpus: _share(not _stance(article[-1]) for article in corpus)),
     "neutral_quotation": ("neutral, given a quotation mark", _neutral_given(_QUOTATION)),
     "neutral_subjunctive": ("neutral, given a Konjunktiv I", _neutral_given(_SUBJUNCTIVE)),
     "neutral_said": ('neutral, given "sagt(e)"', _neutral_given(_SAID)),
