@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,6 @@ class Scheme:
     tasks: tuple[Task, ...]
     version: int = 1
     description: str = ""
-    source: str = field(default="", compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -184,7 +183,7 @@ def parse(data: object, source: str = "scheme") -> Scheme:
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise UserError(f"{source}: the label scheme has {count}: " + "; ".join(faults))
-    return Scheme(str(name), parsed, version, str(data.get("description", "")), source)
+    return Scheme(str(name), parsed, version, str(data.get("description", "")))
 
 
 def _unknown_keys(body: Mapping[Any, Any], allowed: Sequence[str], where: str = "") -> list[str]:

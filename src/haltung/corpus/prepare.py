@@ -137,10 +137,9 @@ def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:
     of the folder's format. Of a ``_target_`` only the class counts, so that moving it to another
     module keeps every corpus current. Raises ``UserError`` if a source file is missing.
     """
-    sources = [[str(path), store.source(path).sha256] for path in files]
     what = {
         "config": _without_modules(config),
-        "files": sources,
+        "files": [[str(path), store.source(path).sha256] for path in files],
         "haltung": haltung.__version__,
         "format": store.FORMAT,
         "fields": [*TEXT_COLUMNS, "position"],

@@ -1,6 +1,4 @@
-"""Whether a corpus is like real news: repetition, variety, typography, spelling, and labels
-in sentences and articles.
-"""
+"""Whether a corpus is like real news: repetition, variety, typography, spelling, labels, actors."""
 
 from __future__ import annotations
 
@@ -133,7 +131,7 @@ def inspect(
     ``DE``); ``spells`` says whether that is checked. Raises ``UserError`` if a task or label of the
     limits is not in the scheme, or spelling can't be checked.
     """
-    words = [distribution.WORD.findall(segment.text) for segment in segments]
+    words = [[word.lower() for word in distribution.WORD.findall(segment.text)] for segment in segments]
     if limits.jaccard is not None:
         yield _similar(segments, limits.jaccard)
     if limits.sequence is not None:
@@ -196,15 +194,14 @@ def _similar(segments: Sequence[Segment], limit: float) -> Measure:
 
 
 def _sequences(words: Sequence[Sequence[str]], limit: int, length: int = 6) -> Measure:
-    lower = [[word.lower() for word in row] for row in words]
-    counts = Counter(gram for row in lower for gram in {tuple(row[i : i + length]) for i in range(len(row) - length + 1)})
+    counts = Counter(gram for row in words for gram in {tuple(row[i : i + length]) for i in range(len(row) - length + 1)})
     faults = tuple(f"{count} ×  {' '.join(gram)}" for gram, count in counts.most_common() if count > limit)
     highest = max(counts.values(), default=0)
     return Measure("segments with the same six words in a row", str(highest), f"at most {limit}", not faults, faults)
 
 
 def _openings(words: Sequence[Sequence[str]], limit: float, length: int = 3) -> Measure:
-    counts = Counter(tuple(word.lower() for word in row[:length]) for row in words if len(row) >= length)
+    counts = Counter(tuple(row[:length]) for row in words if len(row) >= length)
     faults = tuple(f"{count} ×  {' '.join(opening)} …" for opening, count in counts.most_common() if count > limit * len(words))
     highest = max(counts.values(), default=0) / max(1, len(words))
     return Measure("segments that open with the same three words", f"{highest:.2%}", f"at most {limit:.0%}", not faults, faults)

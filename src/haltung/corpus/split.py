@@ -26,7 +26,6 @@ class Split(Protocol):
         Raises ``UserError`` if sizes do not fit together, a required date, target or split is
         missing, or there are too few articles.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Given:
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return the given splits, with dev cut from train if there is none (see ``Split``)."""
         counts = Counter(segment.split for segment in segments)
-        if missing := counts.get("", 0):
+        if missing := counts[""]:
             found = f"split=given: {missing} of {len(segments)} segments have no split"
             raise UserError(f"{found}; choose split=group, stratified, date or target")
         if one := next((segment for segment in segments if segment.split not in SPLITS), None):
@@ -80,9 +79,8 @@ class ByGroup:
         filled = np.cumsum([len(groups[key]) for key in order])
         split_of: dict[str, str] = {}
         start, total = 0, 0
-        for index, name in enumerate(names):
+        for after, name in zip(reversed(range(len(names))), names, strict=True):
             total += wanted[name]
-            after = len(names) - index - 1
             ends = np.arange(start + 1, len(order) - after + 1)
             end = int(ends[np.argmin(np.abs(filled[ends - 1] - total))]) if after else len(order)
             split_of |= {segment.id: name for key in order[start:end] for segment in groups[key]}
@@ -141,8 +139,7 @@ class ByTarget:
                 if target in split_of:
                     raise UserError(f"split=target: the target '{target}' is named twice; it can be in one split only")
                 split_of[target] = name
-        free = [target for target in targets if target not in split_of]
-        order = _shuffled(free, self.seed)
+        order = _shuffled([target for target in targets if target not in split_of], self.seed)
         dev, test = (wish if isinstance(wish, int | float) else len(wish) for wish in (self.dev, self.test))
         sizes = _sizes("target", len(targets), None, dev, test, "targets")
         for name, wish in (("test", self.test), ("dev", self.dev)):
@@ -154,16 +151,11 @@ class ByTarget:
 
 
 @dataclass(frozen=True)
-class Stratified:
+class Stratified(ByGroup):
     """Articles assigned so that each label of each task has the same share in all splits.
 
-    Sizes are as in ``ByGroup``; a number of segments is met exactly.
+    A number of segments is met exactly.
     """
-
-    train: int | float | None = None
-    dev: int | float = 0.1
-    test: int | float = 0.2
-    seed: int = 42
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return the splits (see ``Split``); ``UserError`` too if articles don't add up."""
@@ -238,19 +230,18 @@ def _stratified(
 
 def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, unit: str = "segments") -> dict[str, int]:
     """Return the size of each split; a fraction is a share of ``total``, a whole number a count."""
-    requested = {"train": train, "dev": dev, "test": test}
-    shown = ", ".join(f"{name} {size}" for name, size in requested.items() if size is not None)
-    for name, size in requested.items():
-        if size is not None and (isinstance(size, bool) or size < 0 or (not _whole(size) and size > 1)):
+    given = {name: size for name, size in {"train": train, "dev": dev, "test": test}.items() if size is not None}
+    shown = ", ".join(f"{name} {size}" for name, size in given.items())
+    for name, size in given.items():
+        if isinstance(size, bool) or size < 0 or (not _whole(size) and size > 1):
             raise UserError(f"split={kind}: {name} is {size}; allowed are a share from 0 to 1 (0.2) or a whole number of {unit} (300)")
-    shares = [size for size in requested.values() if size is not None and not _whole(size)]
-    if sum(shares) > 1 + 1e-9 or (train is not None and len(shares) == 3 and abs(sum(shares) - 1) > 1e-6):
+    shares = [size for size in given.values() if not _whole(size)]
+    if sum(shares) > 1 + 1e-9 or (len(shares) == 3 and abs(sum(shares) - 1) > 1e-6):
         raise UserError(f"split={kind}: the shares ({shown}) add up to {sum(shares):g}, not to 1; leave out train to give it the rest")
-    given = {name: size for name, size in requested.items() if size is not None}
     sizes = {name: int(size) if _whole(size) or not size else max(1, round(size * total)) for name, size in given.items()}
     rest = total - sizes["dev"] - sizes["test"]
     # Shares are rounded, so train gets the remainder; a number of train segments is exact.
-    if not (train is not None and _whole(train)):
+    if not _whole(train):
         sizes["train"] = rest
     if sizes["train"] != rest or rest < 0:
         raise UserError(f"split={kind}: {shown} do not add up to {total} {unit}; leave out train to give it the rest")

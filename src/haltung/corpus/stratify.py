@@ -55,8 +55,7 @@ def assign(
 
 
 def _assign_rarest_first(rows: Counts, wish: Counts, weight: Counts, rng: np.random.Generator) -> NDArray[np.int64]:
-    frequency = rows[:, :-1].sum(axis=0)
-    has = np.where(rows[:, :-1] > 0, frequency, np.inf)
+    has = np.where(rows[:, :-1] > 0, rows[:, :-1].sum(axis=0), np.inf)
     rarest = has.min(axis=1) if has.shape[1] else np.zeros(len(rows))
     # Among equals big groups come first: small ones can fill the rest. The shuffle decides ties.
     order = rng.permutation(len(rows))

@@ -48,7 +48,6 @@ class Reader(Protocol):
 
         They decide whether a prepared corpus is current. ``UserError``: one is missing or empty.
         """
-        ...
 
     def read(self, scheme: Scheme) -> Reading:
         """Read everything.
@@ -56,7 +55,6 @@ class Reader(Protocol):
         Raises ``UserError`` if a setting is invalid, a file is missing or broken, a row is broken
         (with ``on_error="stop"``), an id is used twice, or a label is not in the scheme.
         """
-        ...
 
 
 def source_files(reader: Reader) -> tuple[Path, ...]:
@@ -84,7 +82,7 @@ class Skip(Fault):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a source: its position, data or their fault; id and split if the data have none."""
+    """One row of a source: its position, id and split unless the data name them, data or fault."""
 
     where: str
     made_id: str

@@ -19,10 +19,9 @@ class Doccano:
     """JSONL with a flat list of labels: ``{"id": 1, "text": "…", "label": ["stance/warning", …]}``.
 
     Older exports (``labels`` or ``cats``, and ``data`` for the text) are read too. All tasks share
-    one list of labels, so a label of two tasks must be mapped (``labels={"neutral":
-    "stance/neutral"}``) or be called ``stance/neutral`` in doccano. Without collaborative
-    annotation there is one file per annotator: give them all as ``path``, and ``annotators``
-    decides (``first``, ``majority``, ``error``). Lines without labels are dropped (``unlabelled``).
+    one list of ``labels`` (see ``LabelNames``). Without collaborative annotation there is one file
+    per annotator: give them all as ``path``, and ``annotators`` decides (see ``settle``). Lines
+    without labels are dropped (``unlabelled``).
     """
 
     path: str | tuple[str, ...] | list[str]

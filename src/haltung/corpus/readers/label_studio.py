@@ -114,7 +114,7 @@ def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
 
 
 def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: Sequence[SourceRow]) -> dict[str, str]:
-    """Return the name of the ``<Choices>`` of each task that has one; a mapped one has to occur."""
+    """Return the name of each task's ``<Choices>``; a mapped one has to occur, and one at all."""
     for task in mapped:
         if mapped[task] is not None:
             scheme[task]
@@ -127,14 +127,11 @@ def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: S
         annotations = item.get("annotations", item.get("completions"))
         for entry in annotations if isinstance(annotations, list) else ():
             found.update(dict.fromkeys(_results(entry.get("result") if isinstance(entry, Mapping) else None)))
-    tasks = {}
-    for task in scheme.names:
-        name = mapped.get(task) or task
-        if name in found:
-            tasks[task] = name
-        elif mapped.get(task):
+    tasks = {task: mapped.get(task) or task for task in scheme.names}
+    for task, name in tasks.items():
+        if mapped.get(task) and name not in found:
             raise UserError(f"{path}: no choices called '{name}' (for {task}){nearest(name, found)}; there are {listed(found)}")
-    if not tasks and found:
+    if found and found.keys().isdisjoint(tasks.values()):
         wrong = f"no choices are called like a task of the scheme {scheme.name} ({listed(scheme.names)})"
         raise UserError(f"{path}: {wrong}; there are {listed(found)}; map them with tasks: {{{scheme.names[0]}: NAME}}")
     return tasks

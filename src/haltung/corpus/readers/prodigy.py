@@ -20,13 +20,12 @@ ANSWERS = ("accept", "reject", "ignore")
 class Prodigy:
     """JSONL of ``textcat.manual`` and ``choice``, or of a binary recipe.
 
-    The former list the chosen options in ``accept``, the latter has ``label`` and ``answer``. Lines
-    with the same ``_input_hash`` are one text: those of one annotator (``_annotator_id`` or
-    ``_session_id``) add up, so that topic and stance may be annotated one after the other;
-    ``annotators`` decides between several (``first``, ``majority``, ``error``). Lines answered
-    ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is wrong does
-    not say which is right. A label of two tasks must be mapped
-    (``labels={"neutral": "stance/neutral"}``) or be called ``stance/neutral`` in Prodigy.
+    The former list the chosen options in ``accept``, the latter has ``label`` and ``answer``; for
+    ``labels`` see ``LabelNames``. Lines with the same ``_input_hash`` are one text: those of one
+    annotator (``_annotator_id`` or ``_session_id``) add up, so that topic and stance may be
+    annotated one after the other; ``annotators`` decides between several (see ``settle``). Lines
+    answered ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is
+    wrong does not say which is right.
     """
 
     path: str

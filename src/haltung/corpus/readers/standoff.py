@@ -133,8 +133,7 @@ def _wikinews(path: Path, max_line_bytes: int) -> Iterator[_Article]:
         with _unbroken(row) as fields:
             title = _TITLE.match(fields.text("title"))
             headline, date = (title["headline"], title["date"] or "") if title else ("", "")
-            article = _Article(fields.text("text", required=True), headline.strip(), date)
-        yield article
+            yield _Article(fields.text("text", required=True), headline.strip(), date)
 
 
 def _speeches(path: Path, max_line_bytes: int) -> Iterator[tuple[str, _Article]]:
@@ -145,8 +144,7 @@ def _speeches(path: Path, max_line_bytes: int) -> Iterator[tuple[str, _Article]]
         return
     for row in json_rows(path, max_line_bytes=max_line_bytes):
         with _unbroken(row) as fields:
-            speech = fields.word("id"), _Article(fields.text("text", required=True), _speaker(fields.text("speaker")))
-        yield speech
+            yield fields.word("id"), _Article(fields.text("text", required=True), _speaker(fields.text("speaker")))
 
 
 def _speaker(name: str) -> str:

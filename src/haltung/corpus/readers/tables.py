@@ -77,8 +77,7 @@ class Csv(_Table):
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         # A shell passes \t as two characters.
         separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
-        limit = self.max_line_bytes
-        rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=self.encoding, max_line_bytes=limit)
+        rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=self.encoding, max_line_bytes=self.max_line_bytes)
         names = list(self.names) if self.names else None
         for number, cells in rows:
             where = f"{path}, line {number}"

@@ -64,8 +64,10 @@ class XStance:
                 if row.split == "test" and self.test_set not in ("all", _test_set(data, questions, topics)):
                     continue
                 group = f"author-{data['author']}" if data.get("author") else f"question-{data.get('question_id')}"
-                fields = Fields({**data, "article": group, "source": "xstance"}, _COLUMNS)
-                intake.add(fields.segment(scheme, replace(row, made_id=_made_id(data))))
+                # The id of a row without one must not depend on the row's position.
+                content = f"{data.get('question_id')}\n{data.get('comment')}".encode("utf-8", "surrogatepass")
+                made = replace(row, made_id="fewshot-" + hashlib.sha1(content).hexdigest()[:12])
+                intake.add(Fields({**data, "article": group, "source": "xstance"}, _COLUMNS).segment(scheme, made))
         return intake.reading(hint=f"is there any row in the language '{self.language}'?")
 
     def _rows(self) -> list[SourceRow]:
@@ -82,11 +84,6 @@ class XStance:
         if unknown := [split for split in self.split_files if split and split not in SPLITS]:
             raise UserError(f"split_files: unknown split '{unknown[0]}'{nearest(unknown[0], SPLITS)}; allowed are train, dev, test")
         return [(SPLITS.get(split, ""), existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
-
-
-def _made_id(data: Mapping[str, object]) -> str:
-    """Return an id for a row without one that does not depend on the row's position."""
-    return "fewshot-" + hashlib.sha1(f"{data.get('question_id')}\n{data.get('comment')}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _test_set(data: Mapping[str, object], questions: set[object], topics: set[object]) -> str:
