@@ -79,8 +79,9 @@ class ByGroup:
         filled = np.cumsum([len(groups[key]) for key in order])
         split_of: dict[str, str] = {}
         start, total = 0, 0
-        for after, name in zip(reversed(range(len(names))), names, strict=True):
+        for index, name in enumerate(names):
             total += wanted[name]
+            after = len(names) - index - 1
             ends = np.arange(start + 1, len(order) - after + 1)
             end = int(ends[np.argmin(np.abs(filled[ends - 1] - total))]) if after else len(order)
             split_of |= {segment.id: name for key in order[start:end] for segment in groups[key]}
