@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from haltung import files
 from haltung.errors import UserError, nearest
 from haltung.models.bundle import DESCRIPTION
 from haltung.tracking.store import Connection, Store, mlflow, mlflow_errors, open_store
 from haltung.tracking.write import CONFIG, Run
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run as MlflowRun
 
 # Tag of a parent run with the ids of its seeds: one of them may be a child of another run.
 MEMBERS = "haltung.members"
@@ -66,11 +63,11 @@ def find(store: Store, run: str) -> RunRecord:
     with mlflow_errors(store):
         candidates = _candidates(connection, run)
         if len(candidates) == 1:
-            return _record(connection, candidates[0])
+            return candidates[0]
         if candidates:
             raise UserError(f"'{run}' names {len(candidates)} runs in {store.label}: {_briefly(candidates)}; name one by its id")
         others = _search(connection, "", _SEARCHED)
-    names = [other.info.run_name for other in others] + [other.info.run_id for other in others]
+    names = [other.name for other in others] + [other.id for other in others]
     if not others:
         raise UserError(f"there is no run '{run}' in {store.label}, and no other one in '{store.experiment}'; run haltung train first")
     raise UserError(f"there is no run '{run}' in {store.label}{nearest(run, names)}; the newest are {_briefly(others)}")
@@ -83,7 +80,7 @@ def newest(store: Store) -> RunRecord:
         runs = _search(connection, "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'", 1)
     if not runs:
         raise UserError(f"no finished run in {store.label} (experiment '{store.experiment}') holds a bundle; run haltung train first")
-    return _record(connection, runs[0])
+    return runs[0]
 
 
 def list_runs(
@@ -100,14 +97,13 @@ def list_runs(
     parts += [f"attributes.run_name LIKE {_quoted(f'%{name}%')}"] if name else []
     connection = open_store(store, create=False)
     with mlflow_errors(store):
-        return [_record(connection, run) for run in _search(connection, " and ".join(parts)) if name in run.info.run_name]
+        return [record for record in _search(connection, " and ".join(parts)) if name in record.name]
 
 
 def children(parent: RunRecord) -> list[RunRecord]:
     """Return the runs that are parts of this one, oldest first."""
     with mlflow_errors(parent.connection.store):
-        runs = _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)
-    return [_record(parent.connection, run) for run in reversed(runs)]
+        return _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)[::-1]
 
 
 def members(record: RunRecord) -> list[RunRecord]:
@@ -195,7 +191,7 @@ def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
     if ids:
         # In this order, without those that are gone or deleted.
         with mlflow_errors(connection.store):
-            seeds = [_record(connection, run) for id in ids for run in _search(connection, f"attributes.run_id = '{id}'", 1)]
+            seeds = [seed for id in ids for seed in _search(connection, f"attributes.run_id = '{id}'", 1)]
     else:
         # Runs of older versions have no such list.
         seeds = [part for part in children(record) if part.kind == "train"]
@@ -249,45 +245,35 @@ def _download_once(uri: str, store: Store, folder: Path) -> Path | None:
     return folder
 
 
-def _candidates(connection: Connection, run: str) -> list[MlflowRun]:
-    runs: dict[str, MlflowRun] = {}
-    if re.fullmatch(r"[0-9a-f]{32}", run):
-        exact = _search(connection, f"attributes.run_id = '{run}'", 1, everywhere=True)
-        if exact:
-            return exact
+def _candidates(connection: Connection, run: str) -> list[RunRecord]:
+    if re.fullmatch(r"[0-9a-f]{32}", run) and (exact := _search(connection, f"attributes.run_id = '{run}'", 1, everywhere=True)):
+        return exact
     # Fewer hex digits are more likely a name than the beginning of an id.
-    if re.fullmatch(r"[0-9a-f]{4,31}", run):
-        runs |= {other.info.run_id: other for other in _search(connection, f"attributes.run_id LIKE '{run}%'", _SEARCHED)}
-    if "'" not in run or '"' not in run:
-        runs |= {other.info.run_id: other for other in _search(connection, f"attributes.run_name = {_quoted(run)}", _SEARCHED)}
-    return list(runs.values())
+    queries = [f"attributes.run_id LIKE '{run}%'"] if re.fullmatch(r"[0-9a-f]{4,31}", run) else []
+    queries += [f"attributes.run_name = {_quoted(run)}"] if "'" not in run or '"' not in run else []
+    return list({other.id: other for query in queries for other in _search(connection, query, _SEARCHED)}.values())
 
 
-def _search(connection: Connection, query: str, limit: int | None = None, everywhere: bool = False) -> list[MlflowRun]:
+def _search(connection: Connection, query: str, limit: int | None = None, everywhere: bool = False) -> list[RunRecord]:
     """Return runs of the store's experiment (or of all), newest first."""
     client, token = connection.client, None
-    runs: list[MlflowRun] = []
+    runs: list[RunRecord] = []
     experiments = [other.experiment_id for other in client.search_experiments()] if everywhere else [connection.experiment]
     while True:
         page = client.search_runs(experiments, query, max_results=limit or 1000, order_by=["attributes.start_time DESC"], page_token=token)
-        runs += page
+        for info, data in ((run.info, run.data) for run in page):
+            started = datetime.fromtimestamp(info.start_time / 1000, UTC).isoformat(timespec="seconds")
+            parent = data.tags.get("mlflow.parentRunId", "")
+            runs.append(
+                RunRecord(info.run_id, info.run_name, info.status, started, parent, data.params, data.metrics, data.tags, connection)
+            )
         token = page.token
         if not token or limit:
             return runs
 
 
-def _record(connection: Connection, run: MlflowRun) -> RunRecord:
-    info, data = run.info, run.data
-    parent = data.tags.get("mlflow.parentRunId", "")
-    return RunRecord(info.run_id, info.run_name, info.status, _started(run), parent, data.params, data.metrics, data.tags, connection)
-
-
-def _started(run: MlflowRun) -> str:
-    return datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds")
-
-
-def _briefly(runs: list[MlflowRun]) -> str:
-    shown = [f"{run.info.run_id[:8]} ({run.info.run_name}, {_started(run)[:16].replace('T', ' ')})" for run in runs[:_LISTED]]
+def _briefly(runs: Sequence[RunRecord]) -> str:
+    shown = [f"{run.id[:8]} ({run.name}, {run.started[:16].replace('T', ' ')})" for run in runs[:_LISTED]]
     return ", ".join(shown) + (f" and {len(runs) - _LISTED} more" if len(runs) > _LISTED else "")
 
 
