@@ -20,7 +20,7 @@ from haltung import __version__
 from haltung.errors import UserError
 from haltung.models.bundle import describe, is_exported, reads_articles
 from haltung.records import Segment
-from haltung.tracking.store import Connection, environment, mlflow, mlflow_errors
+from haltung.tracking.store import Connection, environment, expected, mlflow, mlflow_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,22 +121,16 @@ def exported_version(connection: Connection, run: str) -> ModelVersion | None:
     name = _registered_name(connection)
     with mlflow_errors(connection.store):
         versions = [_version(one) for one in connection.client.search_model_versions(f"run_id = '{run}'") if one.name == name]
-    exported = [one for one in versions if one.tags.get("haltung.form") == EXPORTED]
-    return max(exported, key=lambda one: int(one.version), default=None)
+    return max((one for one in versions if one.tags.get("haltung.form") == EXPORTED), key=lambda one: int(one.version), default=None)
 
 
 def version_of_alias(connection: Connection, alias: str) -> ModelVersion | None:
     """Return the version that an alias points to, if any; ``UserError`` as ``exported_version``."""
-    from mlflow.exceptions import MlflowException
-
     name, client = _registered_name(connection), connection.client
+    aliases: Mapping[str, str] = {}
     with mlflow_errors(connection.store):
-        try:
+        with expected("RESOURCE_DOES_NOT_EXIST"):
             aliases = client.get_registered_model(name).aliases
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return None
         return _version(client.get_model_version(name, aliases[alias])) if alias in aliases else None
 
 
@@ -232,14 +226,9 @@ def _summary(description: Mapping[str, Any]) -> str:
 def _registered(
     connection: Connection, run: str, logged: LoggedModel, tags: Mapping[str, str] | None = None, described: str | None = None
 ) -> LoggedModel:
-    from mlflow.exceptions import MlflowException
-
     name, client = _registered_name(connection), connection.client
-    try:
+    with expected("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
         client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-            raise
     # MLflow looks the logged model up by its global state, not by this client's.
     with _addressed(connection.store.address):
         created = client.create_model_version(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -99,8 +100,6 @@ def mlflow() -> ModuleType:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Without this, a machine without git gets a screen of warnings; `provenance` asks git itself.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    import logging
-
     import mlflow as library
 
     for name in ("mlflow", "alembic"):
@@ -128,6 +127,18 @@ def mlflow_errors(store: Store) -> Iterator[None]:
                 "correct tracking.uri, or use tracking=local"
             ) from error
         raise UserError(f"MLflow at {store.label} refused: {first}") from error
+
+
+@contextmanager
+def expected(*codes: str) -> Iterator[None]:
+    """End the block, without an error, where MLflow raises one of these error codes."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in codes:
+            raise
 
 
 @contextmanager
@@ -183,21 +194,15 @@ def _create_database(path: Path) -> None:
 
 
 def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
-    from mlflow.exceptions import MlflowException
-
     experiment = client.get_experiment_by_name(store.experiment)
-    if experiment is None and not create:
-        raise UserError(f"{store.label} has no experiment '{store.experiment}'; run haltung train first, or correct tracking.experiment")
-    if experiment is None:
+    if experiment is None and create:
         location = Path(store.artifacts).absolute().as_uri() if store.local and store.artifacts else None
-        try:
-            return str(client.create_experiment(store.experiment, artifact_location=location))
-        except MlflowException as error:
-            # Another training has created it meanwhile.
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            experiment = client.get_experiment_by_name(store.experiment)
-            assert experiment is not None
+        # Another training may have created it meanwhile.
+        with expected("RESOURCE_ALREADY_EXISTS"):
+            client.create_experiment(store.experiment, artifact_location=location)
+        experiment = client.get_experiment_by_name(store.experiment)
+    if experiment is None:
+        raise UserError(f"{store.label} has no experiment '{store.experiment}'; run haltung train first, or correct tracking.experiment")
     if experiment.lifecycle_stage == "deleted":
         raise UserError(
             f"the experiment '{store.experiment}' in {store.label} has been deleted; restore it (mlflow experiments restore -x "

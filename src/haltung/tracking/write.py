@@ -22,7 +22,7 @@ from haltung import __version__
 from haltung.errors import UserError
 from haltung.records import Segment
 from haltung.tracking.models import LoggedModel, log_bundle
-from haltung.tracking.store import Connection, Store, mlflow_errors, open_store
+from haltung.tracking.store import Connection, Store, expected, mlflow_errors, open_store
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ class Run:
         with mlflow_errors(self.connection.store):
             old = self.connection.client.get_run(self.id).data.params
         self._log_batches("params", [Param(key, value) for key, value in values.items() if key not in old])
-        changed = [f"{key}={value}" for key, value in values.items() if old.get(key, value) != value]
-        if changed:
+        if changed := [f"{key}={value}" for key, value in values.items() if old.get(key, value) != value]:
             self.tags({"haltung.resumed_with": " ".join(changed)})
         self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
 
@@ -98,14 +97,12 @@ class Run:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file or a folder's files, below ``folder``; ``UserError`` if it doesn't exist."""
-        client = self.connection.client
         if not path.exists():
             raise UserError(f"{path}: no such file or folder, so it can't be stored with the run {self.id}")
+        client = self.connection.client
+        log_files = client.log_artifacts if path.is_dir() else client.log_artifact
         with mlflow_errors(self.connection.store):
-            if path.is_dir():
-                client.log_artifacts(self.id, str(path), folder)
-            else:
-                client.log_artifact(self.id, str(path), folder)
+            log_files(self.id, str(path), folder)
 
     def text(self, text: str, path: str) -> None:
         """Store a text with the run, as the file ``path``."""
@@ -220,16 +217,12 @@ def _begun(connection: Connection, name: str, parent: Run | None) -> Run:
 
 
 def _resumed(connection: Connection, resume: str) -> Run:
-    from mlflow.exceptions import MlflowException
-
-    client = connection.client
+    client, run = connection.client, None
     with mlflow_errors(connection.store):
-        try:
+        with expected("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             run = client.get_run(resume)
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise UserError(f"there is no run {resume} in {connection.store.label} to resume; leave resume out to begin anew") from None
+        if run is None:
+            raise UserError(f"there is no run {resume} in {connection.store.label} to resume; leave resume out to begin anew")
         if run.info.lifecycle_stage == "deleted":
             raise UserError(f"the run {resume} has been deleted, so it can't be resumed; leave resume out to begin anew")
         client.update_run(resume, status="RUNNING")
@@ -312,5 +305,4 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
