@@ -41,16 +41,14 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
     named = [_named(store, name, split) for name in names]
     _refuse_twice([part for parts in named for part in parts])
     titles = [_title([record.name for record, _ in parts]) for parts in named]
-    systems: list[System] = []
-    digests: list[tuple[RunRecord, set[str | None]]] = []
+    systems, digests = list[System](), list[tuple[RunRecord, set[str]]]()
     for title, parts in zip(titles, named, strict=True):
         first, members = parts[0][0], [member for _, part in parts for member in part]
-        digests.append((first, {_digest(member, split, corpus) for member in members}))
         # With an id if others have the same name.
         name = title if titles.count(title) == 1 else f"{title} ({first.id[:8]})"
-        runs = tuple(_predictions(member, split, corpus) for member in members)
-        seen = max(int(member.tags.get(f"{tracking.SEEN}.{_key(member, split, corpus)}", 0)) for member in members)
-        systems.append(System(name, runs, tuple(member.id for member in members), seen))
+        of_split, runs, seen = zip(*(_predictions(member, split, corpus) for member in members), strict=True)
+        digests.append((first, set(of_split)))
+        systems.append(System(name, runs, tuple(member.id for member in members), max(seen)))
     _refuse_other_splits(digests, split, corpus)
     return systems
 
@@ -81,8 +79,7 @@ def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
     """Return what makes the recipe in a run's config, as flat keys and values.
 
     Source and split of the corpus are left out, since the split's digest compares them, and so are
-    paths of classes (``_target_``): they change when a class is moved, and classes differ in their
-    keys.
+    paths of classes (see ``flat_settings``): classes differ in their keys.
     """
     parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
     parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in DIGESTED}
@@ -99,12 +96,7 @@ def _track(store: Store, comparison: Comparison, systems: Sequence[System], fold
         **tracking.provenance(command),
     }
     with tracking.run(store, f"compare-{'-'.join(comparison.systems)}"[:120], tags=tags) as run:
-        run.params(
-            {
-                "systems": list(comparison.systems), "split": comparison.split, "correction": comparison.correction,
-                "level": comparison.level, "draws": comparison.draws, "seed": comparison.seed,
-            }
-        )  # fmt: skip
+        run.params({name: getattr(comparison, name) for name in ("systems", "split", "correction", "level", "draws", "seed")})
         for name, task in comparison.tasks.items():
             for pair in task.pairs:
                 values = {"value": pair.macro_f1.value, "low": pair.macro_f1.low, "high": pair.macro_f1.high, "p": pair.corrected}
@@ -151,51 +143,38 @@ def _refuse_twice(named: _Named) -> None:
     seen: dict[str, RunRecord] = {}
     for record, members in named:
         for member in members:
-            other = seen.get(member.id)
-            if other is not None:
+            if other := seen.get(member.id):
                 part = "" if member.id == other.id == record.id else f", as a part of {(other if record.id == member.id else record).name}"
                 raise UserError(f"the run {member.name} ({member.id[:8]}) is named twice{part}; name runs that differ")
             seen[member.id] = record
 
 
-def _key(record: RunRecord, split: str, corpus: str | None) -> str:
-    """Return the name of this split of this corpus in this run (see ``evaluate_model``)."""
-    return split if corpus in (None, record.tags.get("haltung.corpus")) else f"{corpus}.{split}"
-
-
-def _digest(record: RunRecord, split: str, corpus: str | None) -> str | None:
-    """Return the digest of the predicted split; None if the run has no predictions for it."""
-    key = _key(record, split, corpus)
-    scored = record.tags.get(f"haltung.digest.{key}")
-    return record.tags.get(f"haltung.split_digest.{key}") if scored is None and key == "dev" else scored
-
-
-def _predictions(record: RunRecord, split: str, corpus: str | None) -> ScoredSplit:
-    key = _key(record, split, corpus)
-    if _digest(record, split, corpus) is None:
+def _predictions(record: RunRecord, split: str, corpus: str | None) -> tuple[str, ScoredSplit, int]:
+    """Return digest and predictions of a split, and how many of its segments the run has seen."""
+    # What `evaluate_model` calls this split of this corpus in this run.
+    key = split if corpus in (None, record.tags.get("haltung.corpus")) else f"{corpus}.{split}"
+    digest, folder = record.tags.get(f"haltung.digest.{key}"), f"evaluation/{key}"
+    if digest is None and key == "dev":
+        # Every training stores its dev predictions; `evaluate split=dev` stores newer ones.
+        digest, folder = record.tags.get("haltung.split_digest.dev"), "dev"
+    if digest is None:
+        which = f"the run {record.name} ({record.id[:8]})"
         if split == FOLDS:
-            raise UserError(
-                f"the run {record.name} ({record.id[:8]}) is no cross-validation; leave split=folds out, or train it with folds"
-            )
+            raise UserError(f"{which} is no cross-validation; leave split=folds out, or train it with folds")
         command = f"haltung evaluate run={record.id[:8]} split={split}" + (f" corpus={corpus}" if corpus and key != split else "")
-        raise UserError(f"the run {record.name} ({record.id[:8]}) holds no predictions for {key}; run {command}")
-    # Every training stores its dev predictions; `evaluate split=dev` stores newer ones.
-    folder = "dev" if key == "dev" and f"haltung.digest.{key}" not in record.tags else f"evaluation/{key}"
-    return read_predictions(tracking.artifact(record, f"{folder}/{page.PREDICTIONS}"))
+        raise UserError(f"{which} holds no predictions for {key}; run {command}")
+    scored = read_predictions(tracking.artifact(record, f"{folder}/{page.PREDICTIONS}"))
+    return digest, scored, int(record.tags.get(f"{tracking.SEEN}.{key}", 0))
 
 
-def _refuse_other_splits(runs: Sequence[tuple[RunRecord, set[str | None]]], split: str, corpus: str | None) -> None:
+def _refuse_other_splits(runs: Sequence[tuple[RunRecord, set[str]]], split: str, corpus: str | None) -> None:
     first, digests = runs[0]
-    expected = min(str(digest) for digest in digests)
+    expected = min(digests)
     for record, others in runs:
-        for digest in others:
-            if digest == expected:
-                continue
+        for digest in others - {expected}:
             names = first.name if record is first else f"{first.name} and {record.name}"
             trained = [str(one.tags.get("haltung.corpus", "?")) for one in (first, record)]
             hint = "evaluate both on one split"
             if corpus is None and trained[0] != trained[1]:
                 hint = f"they were trained on {trained[0]} and {trained[1]}; name the corpus to compare on, as in corpus={trained[0]}"
-            raise UserError(
-                f"{names} can't be compared: their {split} splits differ (digests {expected[:12]} and {str(digest)[:12]}); {hint}"
-            )
+            raise UserError(f"{names} can't be compared: their {split} splits differ (digests {expected[:12]} and {digest[:12]}); {hint}")
