@@ -29,6 +29,7 @@ from haltung.files import shipped
 from haltung.labels import STANCE, Scheme, Task
 from haltung.models import bundle
 from haltung.models.calibration import uncalibrated
+from haltung.models.ensemble import EnsembleModel
 from haltung.models.explain import Attribution, pooled
 from haltung.models.predictor import Predictor
 from haltung.records import Segment
@@ -214,8 +215,7 @@ def analyse_errors(
 
 def primer_of(model: Predictor) -> PrimerResult | None:
     """Return a model's result on ``data/primer``; None if it does not know exactly its stances."""
-    lines = (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = list(map(json.loads, (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()))
     gold = [row["stance"] for row in rows]
     task = next((task for task in model.scheme if task.name == STANCE), None)
     if task is None or task.kind != "single" or set(task.ids) != set(gold):
@@ -287,8 +287,7 @@ def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes
         share = -(-(explain - len(attributions)) // (len(tasks) - turn))
         rows = [row for row, mistake in enumerate(out) if mistake.task == task][:share]
         chosen = [out[row] for row in rows]
-        labels = [mistake.label for mistake in chosen]
-        explained = _attributions(model, segments, [numbers[mistake.id] for mistake in chosen], task, labels)
+        explained = _attributions(model, segments, [numbers[one.id] for one in chosen], task, [one.label for one in chosen])
         attributions += explained
         for row, mistake, attribution in zip(rows, chosen, explained, strict=True):
             # Three digits are more than a shade of colour can show, and keep the report small.
@@ -311,8 +310,6 @@ def _attributions(
         from haltung.models.explain.linear import contributions
 
         return contributions(model, chosen, task, labels)
-    from haltung.models.ensemble import EnsembleModel
-
     if isinstance(model, EnsembleModel):
         each = [_attributions(member.model, segments, rows, task, labels) for member in model.members]
         return [pooled(attributions, model.weights[task]) for attributions in zip(*each, strict=True)]

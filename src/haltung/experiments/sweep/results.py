@@ -56,8 +56,7 @@ def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start:
     task ``select`` chooses by its macro-F1, or the ``mean``. Raises ``UserError`` if the gain is
     unknown; the message says why.
     """
-    outside = [key for key in spaces if key not in start]
-    if outside:
+    if outside := [key for key in spaces if key not in start]:
         raise UserError(f"the value that the recipe as it stands has for {listed(outside)} is not in the search; add it to the search")
     first = start_of(trials, start)
     if first is None:

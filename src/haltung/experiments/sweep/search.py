@@ -136,14 +136,12 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: 
 
 
 def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study: Study, begun: OptunaTrial) -> None:
-    twin = twin_of(study, begun)
-    if twin is not None:
+    if (twin := twin_of(study, begun)) is not None:
         begun.set_user_attr("twin", twin.number)
         begun.set_user_attr("run", twin.user_attrs.get("run", ""))
         for epoch, score in twin.intermediate_values.items():
             begun.report(score, epoch)
-        pruned = twin.state == TrialState.PRUNED
-        study.tell(begun, None if pruned else twin.value, state=twin.state)
+        study.tell(begun, None if twin.state == TrialState.PRUNED else twin.value, state=twin.state)
         return
 
     def report(point: Mapping[str, float]) -> None:

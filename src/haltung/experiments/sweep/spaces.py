@@ -193,8 +193,7 @@ def start_values(spaces: Mapping[str, Space], factory: PlanFactory) -> dict[str,
     for key, space in spaces.items():
         if isinstance(space, ChoiceSpace) and key in GROUPS:
             # The config does not name its choice; it is the one that changes nothing.
-            same = [name for name in space.values if factory.settings({key: name}) == settings]
-            if same:
+            if same := [name for name in space.values if factory.settings({key: name}) == settings]:
                 start[key] = same[0]
             continue
         value: Any = reduce(lambda node, name: node[name], key.split("."), settings)
