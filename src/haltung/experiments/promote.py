@@ -64,8 +64,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
 
     The test split is that of ``corpus``, or of the corpus that each run was trained on. With
     ``forced``, a run that is worse or can't be compared is allowed. Raises ``UserError`` if there
-    is no such run, it has no exported version, or it can't be compared with the champion (unless
-    ``forced``).
+    is no such run, it has no exported version, or it can't be compared with the champion.
     """
     record = tracking.find(store, run)
     new = exported_version(record.connection, record.id)
