@@ -23,20 +23,14 @@ def write_card(folder: Path, description: Mapping[str, Any], evaluation: Evaluat
     """
     scheme = parse(description["scheme"])
     tasks = evaluation.tasks if evaluation else {}
-    by_label = {task.name: {label.label: label for label in tasks[task.name].labels} if task.name in tasks else None for task in scheme}
-    provenance, reference = description["provenance"], description["reference"]
-    licences = provenance.get("licences", {})
-    facts = {key: value for key, value in provenance.items() if key != "licences" and value not in (None, "")}
-    facts |= {f"licence of the {what}": value for what, value in licences.items()}
+    by_label = {name: {label.label: label for label in metrics.labels} for name, metrics in tasks.items()}
+    facts = {key: value for key, value in description["provenance"].items() if key != "licences" and value not in (None, "")}
+    facts |= {f"licence of the {what}": value for what, value in description["provenance"].get("licences", {}).items()}
     text = rendered(
         "haltung.export", "card.md.j2",
-        header=_header(description, evaluation), title=_title(description), version=description["haltung"], kind=description["kind"],
-        tasks=list(scheme), scheme=scheme.name, scheme_digest=description["scheme_digest"], views=description["views"],
-        max_length=description["input"].get("max_length"), window=description["input"].get("window"), dyads=description.get("dyads"),
-        corpus=provenance.get("corpus", "unknown"), split=reference["split"], reference_corpus=reference["corpus"],
-        segments=reference["segments"], warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)],
-        metrics=list(tasks.values()), formats=description["formats"], refused=description["refused"], by_label=by_label,
-        golden=len(golden.read(folder, scheme)), provenance=facts,
+        bundle=description, header=_header(description, evaluation), title=_title(description), tasks=list(scheme),
+        warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)], metrics=list(tasks.values()),
+        by_label=by_label, golden=len(golden.read(folder, scheme)), provenance=facts,
     )  # fmt: skip
     (folder / "README.md").write_text(text, encoding="utf-8")
 
@@ -92,14 +86,19 @@ def _request(calibration: Calibration) -> dict[str, Any]:
     # If dev reaches no precision, none can be requested.
     abstain = {"type": "number", "enum": precisions, "description": "The required precision; a task that is too uncertain abstains."}
     options = {"abstain": abstain} if precisions else {}
+    text = {"type": "string", "pattern": r"\S", "description": "The segment: a sentence, or a few."}
+    context = {"type": ["string", "null"], "description": "What stands before it in its article, the headline first."}
+    target = {"type": ["string", "null"], "description": "The question or entity that the stance is towards."}
+    name = {"type": ["string", "null"], "description": "Comes back with the prediction."}
+    segment = _object({"text": text, "context": context, "target": target, "id": name}, ["text"])
     return {
         "title": "Request",
         "description": "A German news text to label, or several.",
         "oneOf": [
-            {**_object({**_segment()["properties"], **options}, ["text"]), "title": "One segment"},
+            {**_object({**segment["properties"], **options}, ["text"]), "title": "One segment"},
             {**_object({"segments": _list_of("segment"), **options}, ["segments"]), "title": "Several segments"},
         ],
-        "$defs": {"segment": _segment()},
+        "$defs": {"segment": segment},
     }
 
 
@@ -111,14 +110,6 @@ def _response(scheme: Scheme) -> dict[str, Any]:
         "oneOf": [{"$ref": "#/$defs/prediction"}, {**several, "title": "Several predictions"}],
         "$defs": {"prediction": _prediction(scheme)},
     }
-
-
-def _segment() -> dict[str, Any]:
-    text = {"type": "string", "pattern": r"\S", "description": "The segment: a sentence, or a few."}
-    context = {"type": ["string", "null"], "description": "What stands before it in its article, the headline first."}
-    target = {"type": ["string", "null"], "description": "The question or entity that the stance is towards."}
-    name = {"type": ["string", "null"], "description": "Comes back with the prediction."}
-    return _object({"text": text, "context": context, "target": target, "id": name}, ["text"])
 
 
 def _prediction(scheme: Scheme) -> dict[str, Any]:
