@@ -65,7 +65,8 @@ def verify(folder: Path, threads: int | None = None, callback: Callable[[str], N
     scheme = parse(description["scheme"], source=str(folder / bundle.DESCRIPTION))
     broken = _broken_files(folder, description, scheme)
     answers = golden.read(folder, scheme)
-    broken += _contradictions(answers, scheme)
+    if wrong := _relabelled(answers, golden.expected(answers, scheme), scheme):
+        broken.append(f"{golden.FILE}: the labels of {', '.join(wrong[:5])} are not those of their probabilities; export the bundle again")
     formats = {**description["formats"], "weights": {"runtime": "scikit-learn" if description["kind"] == "linear" else "torch"}}
     runs = [
         (name, runtime, entry) for name, entry in formats.items() for runtime in ([entry["runtime"]] if "runtime" in entry else RUNTIMES)
@@ -102,10 +103,15 @@ def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], thre
         if shape != expected[task.name].shape:
             return failed(f"{task.name} has {shape[-1]} probabilities, the scheme has {len(task)} labels")
     difference = largest_difference(probabilities, expected)
-    predicted = predictions([segment.id for segment in segments], probabilities, scheme)
-    differing = sum(dict(answer.labels) != dict(one.labels) for answer, one in zip(answers, predicted, strict=True))
+    differing = len(_relabelled(answers, probabilities, scheme))
     fault = "" if difference <= tolerance else f"differs by {difference:.2g}, most at {_furthest(probabilities, expected, answers)}"
     return FormatCheck(name, runtime, len(answers), difference, tolerance, differing, fault)
+
+
+def _relabelled(answers: Sequence[Golden], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[str]:
+    """Return the ids of those inputs whose labels are not those of the probabilities."""
+    predicted = predictions([answer.segment.id for answer in answers], probabilities, scheme)
+    return [one.id for answer, one in zip(answers, predicted, strict=True) if dict(answer.labels) != dict(one.labels)]
 
 
 def _furthest(probabilities: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], answers: Sequence[Golden]) -> str:
@@ -132,11 +138,3 @@ def _broken_files(folder: Path, description: Mapping[str, Any], scheme: Scheme) 
         elif sha256(file) != expected:
             out.append(f"{file} is not the file that was written (its SHA-256 differs); copy or export the bundle again")
     return out
-
-
-def _contradictions(answers: Sequence[Golden], scheme: Scheme) -> list[str]:
-    """Return a sentence if the labels of golden answers are not those of their probabilities."""
-    predicted = predictions([answer.segment.id for answer in answers], golden.expected(answers, scheme), scheme)
-    wrong = [answer.segment.id for answer, one in zip(answers, predicted, strict=True) if dict(answer.labels) != dict(one.labels)]
-    sentence = f"{golden.FILE}: the labels of {', '.join(wrong[:5])} are not those of their probabilities; export the bundle again"
-    return [sentence] if wrong else []
