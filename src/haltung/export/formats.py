@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from haltung.inference.sessions import has_bf16, is_installed
 from haltung.models.predictor import Model
 from haltung.models.units import SLOTS
 from haltung.records import Prediction
+
+# Each kind's module in ``graphs``, imported late: those of networks need torch.
+_GRAPHS = {"linear": "linear", "network": "neural", "article": "article"}
 
 # What a model that finds dyads says besides the probabilities of tasks.
 SIDES = ("source", "target")
@@ -45,34 +49,15 @@ class FormatComparison:
     macro_f1: Mapping[str, float]
     documents_per_second: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the bundle's part of it; the speed depends on the machine."""
-        return {"largest_difference": self.difference, "flips": dict(self.flips), "macro_f1": dict(self.macro_f1)}
-
 
 def write_graph(model: Model, path: Path) -> dict[str, Any]:
-    """Write the model's graph in fp32, and return its part of ``haltung.json``.
+    """Write the model's graph in fp32, and return what ``haltung.json`` says of its inputs.
 
     These are ``views``, what its passes read, and ``input``, how a text becomes what it takes.
     """
-    from haltung.models.linear import LinearModel
-
     path.parent.mkdir(exist_ok=True)
-    if isinstance(model, LinearModel):
-        from haltung.export.graphs import linear
-
-        linear.write(model, path)
-        return {"views": list(model.features), "input": linear.described(model)}
-    from haltung.export.graphs import article, neural
-    from haltung.models.article import ArticleModel
-    from haltung.models.neural import NeuralModel
-
-    if isinstance(model, ArticleModel):
-        article.write(model, path)
-        return {"views": [model.spec.read], "input": article.described(model)}
-    assert isinstance(model, NeuralModel)
-    neural.write(model, path)
-    return {"views": list(model.views), "input": neural.described(model)}
+    graphs = import_module(f"haltung.export.graphs.{_GRAPHS[model.kind]}")
+    return dict(graphs.write(model, path))
 
 
 def obstacle(name: str) -> str:
@@ -88,13 +73,12 @@ def make(name: str, folder: Path) -> dict[str, Any]:
     """Make a format of the fp32 graph and return its entry; ``UserError`` if there is none such."""
     from haltung.export.graphs import reduced
 
-    source = graph_path(folder, "fp32")
     if name == "bf16":  # needs no file of its own
         return {**entry(folder, "fp32"), "runtime": "openvino", "hint": "bf16"}
     makers = {"fp16": reduced.halved, "int8": reduced.quantised}
     if name not in makers:
         raise UserError(f"unknown format '{name}'; allowed are fp32, {listed(makers)}, bf16")
-    makers[name](source, graph_path(folder, name))
+    makers[name](graph_path(folder, "fp32"), graph_path(folder, name))
     return entry(folder, name)
 
 
@@ -171,6 +155,5 @@ def objections(comparison: FormatComparison, reference: Mapping[str, float], exa
 
 def largest_difference(probabilities: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
     """Return the largest difference of a probability over all tasks; infinity if one is NaN."""
-    values = [np.abs(np.asarray(probabilities[task]) - expected[task]) for task in expected]
-    largest = max((float(value.max(initial=0.0)) for value in values), default=0.0)
-    return largest if all(np.isfinite(value).all() for value in values) else float("inf")
+    values = [np.nan_to_num(np.abs(np.asarray(probabilities[task]) - expected[task]), nan=np.inf, posinf=np.inf) for task in expected]
+    return max((float(value.max(initial=0.0)) for value in values), default=0.0)

@@ -44,8 +44,8 @@ class CalibratedArticles(nn.Module):
         return (*out, states, vectors, self.network.likely(logits)) if self.network.actors is not None else tuple(out)
 
 
-def write(model: ArticleModel, path: Path) -> None:
-    """Write the graph, calibrated, in float32 with its weights; all sizes are dynamic.
+def write(model: ArticleModel, path: Path) -> dict[str, Any]:
+    """Write the calibrated graph in float32, all sizes dynamic; return views and input.
 
     Beside it goes the graph of actors, ``actors.onnx``, if the model finds dyads.
     """
@@ -62,6 +62,7 @@ def write(model: ArticleModel, path: Path) -> None:
     neural.save(wrapper, examples[:size], shapes[:size], INPUTS[:size], outputs, path)
     if network.actors is not None:
         _write_actors(network.actors, path.with_name(Path(ACTORS).name))
+    return {"views": [model.spec.read], "input": described(model)}
 
 
 def described(model: ArticleModel) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def described(model: LinearModel) -> dict[str, Any]:
     return {"kind": "ngrams", "vocabulary": VOCABULARY, "parts": parts}
 
 
-def write(model: LinearModel, path: Path) -> None:
-    """Write the graph in float32; batch and number of n-grams are dynamic."""
+def write(model: LinearModel, path: Path) -> dict[str, Any]:
+    """Write the graph in float32, batch and number of n-grams dynamic; return views and input."""
     graph = _GraphBuilder()
     prefixes = {view: f"{view}." if len(model.features) > 1 else "" for view in model.features}
     for view, prefix in prefixes.items():
@@ -48,6 +48,7 @@ def write(model: LinearModel, path: Path) -> None:
     whole = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9, producer_name="haltung")
     onnx.checker.check_model(whole, full_check=True)
     onnx.save(whole, path)
+    return {"views": list(model.features), "input": described(model)}
 
 
 class _GraphBuilder:

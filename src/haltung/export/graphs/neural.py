@@ -55,8 +55,8 @@ def names(views: Sequence[str], with_types: bool) -> list[str]:
     return [f"{view}.{part}" if len(views) > 1 else part for view in views for part in parts]
 
 
-def write(model: NeuralModel, path: Path) -> None:
-    """Write the graph, calibrated, in float32 with its weights; batch and tokens are dynamic."""
+def write(model: NeuralModel, path: Path) -> dict[str, Any]:
+    """Write the calibrated graph in float32, batch and tokens dynamic; return views and input."""
     wrapper = Calibrated(plain(model), model.scheme, model.calibration, len(model.views))
     inputs = names(model.views, model.with_types)
     # Rows and views of different lengths, so that no size is taken for a constant.
@@ -69,6 +69,7 @@ def write(model: NeuralModel, path: Path) -> None:
         tokens = torch.export.Dim("tokens" if len(model.views) == 1 else f"{view.replace('+', '_')}_tokens", max=model.spec.max_length)
         shapes += [{0: batch, 1: tokens} for _ in example]
     save(wrapper, examples, (tuple(shapes),), inputs, model.scheme.names, path)
+    return {"views": list(model.views), "input": described(model)}
 
 
 def save(
