@@ -97,13 +97,6 @@ def library(name: str) -> ModuleType:
     return importlib.import_module(_MODULES.get(name, name))
 
 
-def installed_runtimes() -> list[str]:
-    """Return the runtimes that are installed; ``UserError`` if none is."""
-    if names := [name for name in RUNTIMES if is_installed(name)]:
-        return names
-    raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
-
-
 def has_bf16() -> bool:
     """Return whether this processor multiplies in bfloat16 (emulated, it is slow)."""
     if platform.system() == "Darwin":

@@ -20,7 +20,7 @@ from pydantic import Field
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier
-from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, installed_runtimes, load
+from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load
 from haltung.models.bundle import ExportedModel, UnitAnswer
 from haltung.models.units import Unit
 from haltung.records import Segment
@@ -179,7 +179,9 @@ def open_engine(settings: Settings) -> Engine:
         classifier = Classifier(settings.bundle, format=None)
     except BundleError as error:
         raise UserError(str(error)) from None
-    names = installed_runtimes() if settings.runtime == "auto" else [one_of("runtime", settings.runtime, RUNTIMES)]
+    names = list(filter(is_installed, RUNTIMES)) if settings.runtime == "auto" else [one_of("runtime", settings.runtime, RUNTIMES)]
+    if not names:
+        raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
     graphs = [graph for name in names if (graph := _graph(classifier, name, settings)) is not None]
     if not graphs:
         formats = classifier.description["formats"]

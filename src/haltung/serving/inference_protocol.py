@@ -5,6 +5,7 @@ Tensors are JSON, or bytes behind the JSON (the protocol's extension "binary ten
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
@@ -191,7 +192,7 @@ async def _infer(service: Service, body: InferenceRequest, rest: bytes) -> Respo
     for number, part in enumerate(parts):
         if not part["text"].strip():
             raise HTTPException(422, f"text {number} is empty; leave it out")
-    probabilities = await service.probabilities(as_segments(parts))
+    probabilities = (await service.answers(as_segments(parts))).probabilities
     rows = service.engine.classifier.predictions(parts, probabilities)
     outputs: dict[str, np.ndarray | list[str]] = {}
     for task, values in probabilities.items():
@@ -235,17 +236,16 @@ def _texts(body: InferenceRequest, rest: bytes) -> dict[str, list[str]]:
 
 
 def _decoded(raw: bytes, where: str) -> list[str]:
-    out, position = [], 0
-    while position < len(raw):
-        size = int.from_bytes(raw[position : position + 4], "little")
-        text = raw[position + 4 : position + 4 + size]
-        if position + 4 + size > len(raw):
+    out, stream = list[str](), io.BytesIO(raw)
+    while head := stream.read(4):
+        size = int.from_bytes(head, "little")
+        text = stream.read(size)
+        if len(head) < 4 or len(text) < size:
             raise HTTPException(400, f"the bytes of {where} end within a text; each has its length before it, in four bytes")
         try:
             out.append(text.decode("utf-8"))
         except UnicodeDecodeError:
             raise HTTPException(400, f"text {len(out)} of {where} is not UTF-8") from None
-        position += 4 + size
     return out
 
 

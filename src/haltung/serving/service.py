@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 from fastapi import HTTPException
 
 from haltung.actors.finder import Actors
@@ -87,23 +86,21 @@ class Service:
                 raise HTTPException(422, f"abstain: {error}") from None
 
     async def predict(self, segments: Sequence[Segment], ids: Sequence[str | None], abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return predictions with the ids that the caller sent, or raise as ``probabilities``."""
-        return self.engine.classifier.predictions([{"id": one} for one in ids], await self.probabilities(segments), abstain)
-
-    async def probabilities(self, segments: Sequence[Segment]) -> dict[str, np.ndarray]:
-        """Return each task's probabilities, ``[segments, labels]``.
-
-        HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the graph fails.
-        """
-        return (await self._answers(segments)).probabilities
+        """Return predictions with the ids that the caller sent, or raise as ``answers``."""
+        probabilities = (await self.answers(segments)).probabilities
+        return self.engine.classifier.predictions([{"id": one} for one in ids], probabilities, abstain)
 
     async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
-        """Return the events of an article, or raise HTTPException as ``probabilities`` does."""
-        predictions = (await self._answers(prepared.segments, self.engine.actors)).predictions([one.id for one in prepared.segments])
+        """Return the events of an article, or raise HTTPException as ``answers`` does."""
+        predictions = (await self.answers(prepared.segments, self.engine.actors)).predictions([one.id for one in prepared.segments])
         dyads = self._finder.find(prepared.labelled(predictions))
         return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
 
-    async def _answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Collected:
+    async def answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Collected:
+        """Return what the model says of segments; with ``actors``, also who may be sides of dyads.
+
+        HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the graph fails.
+        """
         if self._batcher is None:
             raise HTTPException(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
         units = await asyncio.to_thread(self.engine.units, segments, actors) if actors else self.engine.units(segments)
