@@ -14,14 +14,12 @@ from dataclasses import dataclass
 
 from haltung.actors.finder import Mention
 from haltung.actors.matching import state_of
-from haltung.actors.word_order import ends
 from haltung.records import Span
 
 # No sentence has more candidates.
 MAX_CANDIDATES = 6
 
-# What a candidate may be a side as: itself, its state, or somebody inside that, whose code has one
-# of these endings.
+# What a candidate may be a side as; somebody inside its state has one of these endings.
 ITSELF, STATE = "itself", "state"
 ENDINGS: Mapping[str, str] = {
     "opposition": "OPP", "region": "REG", "governing_party": "GOVPARTY", "armed_group": "REB", "people": "CIV", "media": "MED",
@@ -44,6 +42,20 @@ _ARTICLES = re.findall(r"\w+", "der die das den dem des ein eine einen einem ein
 _TOKEN = re.compile(r"[\w-]+|[„“,.:]")
 # Openings that refer to the sentence before.
 _OPENING = re.compile(r"„?(Er|Sie|Es|Dies\w*|Der|Die|Das|Ihr\w*|Sein\w*|Zudem|Auch|Außerdem)\b")
+# In a passive the actor stands behind "von": "wurde von den USA kritisiert".
+_PASSIVE = re.compile(r"\b(?:wird|werden|wurden?|worden|werde|würden?)\b", re.IGNORECASE)
+_BY = re.compile(r"\b(?:von|vom|durch)\s+(?:(?:de[nrms]|die|das|eine[mnrs]?|seine[mnrs]?|ihre[mnrs]?|\w+e[nrm])\s+){0,3}$", re.IGNORECASE)
+# Whoever only reports does not act.
+_REPORTED_BEFORE = re.compile(
+    r"(?i)\b(?:laut|nach (?:den )?(?:angaben|darstellung|einschätzung|informationen|berichten) (?:von|der|des|aus)?)\s+"
+    r"(?:(?:de[nrms]|die|das|eine[mnrs]?|\w+e[nrs])\s+){0,3}$"
+)
+# Behind a quotation the subject follows the verb: "…, sagte Merkel".
+_SPEAKER = re.compile(
+    r"(?i)\b(?:sagt|sagte|erklärte|erklärt|meinte|meint|betonte|betont|warnte|kritisierte|forderte|so|teilte|schrieb|schreibt|hieß es aus)"
+    r"\s+(?:am \w+ |gestern |heute )?(?:(?:de[rmn]|die|das|ein[e]?)\s+)?(?:\w+e[nrs]?\s+)?$"
+)
+_REPORTED_AFTER = re.compile(r"^\w*(?:\s+\w+)?\s+zufolge\b|^[\w-]*-?angaben\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,8 @@ def base(code: str) -> str:
 
 
 def code_as(code: str, role: str) -> str:
-    """Return the code of the actor that a candidate is in a role: ``PSE-CIV`` for ``people``."""
-    if role == ITSELF:
+    """Return the code that a candidate has in a role: ``PSE-CIV`` for ``people``; "" for nobody."""
+    if role == ITSELF or not code:
         return code
     return base(code) + (f"-{ENDINGS[role]}" if role in ENDINGS else "")
 
@@ -130,6 +142,21 @@ def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[t
         else:
             found.append((host, role))
     return found, missed
+
+
+def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mention | None]:
+    """Return the source and the target among a sentence's mentions by word order."""
+    # Media report, and take a stance themselves only where nobody else is named.
+    actors = [one for one in mentions if not one.place]
+    actors = [one for one in actors if not one.code.endswith("-MED")] or actors
+    reporting = [one for one in actors if _REPORTED_BEFORE.search(text[: one.start]) or _REPORTED_AFTER.search(text[one.end :])]
+    acting = [one for one in actors if one not in reporting] or actors
+    if not acting:
+        return None, None
+    source = next((one for one in acting if _SPEAKER.search(text[: one.start])), acting[0])
+    if _PASSIVE.search(text):
+        source = next((one for one in acting if _BY.search(text[: one.start])), source)
+    return source, next((one for one in acting if one.code != source.code), None)
 
 
 def _sentence_cues(text: str, named: int) -> list[str]:

@@ -15,12 +15,9 @@ from haltung.records import Dyad, Prediction, Segment, Span
 
 
 @dataclass(frozen=True)
-class ScoredDyad:
-    """Who takes which stance towards whom, how probably, and where the segment names them."""
+class ScoredDyad(Dyad):
+    """A dyad with its probability, and where the segment names source and target."""
 
-    source: str
-    target: str
-    stance: str
     probability: float
     source_span: Span | None = None
     target_span: Span | None = None

@@ -22,7 +22,7 @@ from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, ScoredDyad
-from haltung.records import Dyad, Prediction, Segment
+from haltung.records import Prediction, Segment
 
 # What word order finds, and what a model does, in tables and files.
 _RULES, _MODEL = "rules", "model"
@@ -83,7 +83,7 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
         _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
         _compared(given, {name: given.found_by(AmongGold(one)) for name, one in finders.items()}),
     )
-    swaps = {name: scoring.role_swaps(segments, _plain(rows)) for name, rows in found.items()}
+    swaps = {name: scoring.role_swaps(segments, rows) for name, rows in found.items()}
     scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
     settings = dict(zip(metrics.SETTINGS, compared, strict=True))
     return DyadScores(segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
@@ -109,7 +109,7 @@ def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], c
     if not any(segment.dyads for segment in segments):
         return None
     finder = DyadModel(chosen_by)
-    found = _plain([finder.dyads(prediction) for prediction in predictions])
+    found = [finder.dyads(prediction) for prediction in predictions]
     names = [segment.article or segment.id for segment in segments]
     return metrics.evaluate_dyads([segment.dyads for segment in segments], found, names, list(map(scoring.codes, predictions)))
 
@@ -143,13 +143,9 @@ def _segments(corpus: Prepared, split: str) -> Sequence[Segment]:
 
 def _compared(gold: GoldArticles, found: _Found) -> SystemsCompared:
     names = [segment.article or segment.id for segment in gold.segments]
-    plain, candidates = {name: _plain(rows) for name, rows in found.items()}, list(map(scoring.codes, gold.predictions))
+    candidates = list(map(scoring.codes, gold.predictions))
     systems = {
-        name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates if name == _MODEL else None) for name, rows in plain.items()
+        name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates if name == _MODEL else None) for name, rows in found.items()
     }
-    parts = metrics.PARTS if _MODEL in plain else ()
-    return SystemsCompared(systems, {part: metrics.f1_difference(gold.dyads, plain[_MODEL], plain[_RULES], names, part) for part in parts})
-
-
-def _plain(rows: Sequence[Sequence[ScoredDyad]]) -> list[list[Dyad]]:
-    return [[one.dyad for one in row] for row in rows]
+    parts = metrics.PARTS if _MODEL in found else ()
+    return SystemsCompared(systems, {part: metrics.f1_difference(gold.dyads, found[_MODEL], found[_RULES], names, part) for part in parts})

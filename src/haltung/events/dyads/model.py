@@ -99,13 +99,8 @@ def sides(actors: Sequence[ActorAnswer], side: str) -> tuple[Side, ...]:
     best = {} if actors else {"": Side("", 1.0)}
     for actor in actors:
         for role, probability in getattr(actor, side).items():
-            code = code_in(actor, role)
+            code = code_as(actor.code, role)
             if (probability >= _LEAST_SIDE or not code) and (code not in best or probability > best[code].probability):
                 # The words of somebody inside a state are not known.
                 best[code] = Side(code, probability, actor.spans if role == ITSELF else ())
     return tuple(best.values())
-
-
-def code_in(actor: ActorAnswer, role: str) -> str:
-    """Return the code that an actor has in a role; "" for nobody."""
-    return code_as(actor.code, role) if actor.code else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from haltung.actors.word_order import ends
+from haltung.actors.candidates import ends
 from haltung.events.records import LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL
 

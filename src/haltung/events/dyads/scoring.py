@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from haltung.actors.candidates import ROLES
+from haltung.actors.candidates import ROLES, code_as
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.evaluation.metrics import minimal_pairs
 from haltung.evaluation.metrics.dyads import PARTS, WHOLE
-from haltung.events.dyads.model import Question, choose, code_in
+from haltung.events.dyads.model import Question, choose
 from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL, STANCE
@@ -96,7 +96,7 @@ def read(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stan
 
 def codes(prediction: Prediction) -> set[str]:
     """Return all codes that a side of the segment's dyads could have."""
-    return {code_in(actor, role) for actor in prediction.actors if actor.code for role in ROLES}
+    return {code_as(actor.code, role) for actor in prediction.actors if actor.code for role in ROLES}
 
 
 def tune(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction]) -> Tuned:
@@ -156,7 +156,7 @@ def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> lis
 
 def _among(actors: Sequence[ActorAnswer], codes: Collection[str]) -> tuple[ActorAnswer, ...]:
     def shares(side: str) -> list[dict[str, float]]:
-        known = [{role: value for role, value in getattr(one, side).items() if code_in(one, role) in codes} for one in actors]
+        known = [{role: value for role, value in getattr(one, side).items() if code_as(one.code, role) in codes} for one in actors]
         total = sum(sum(one.values()) for one in known) or 1.0
         return [{role: value / total for role, value in one.items()} for one in known]
 
@@ -170,7 +170,7 @@ def _aim(gold: Sequence[Collection[Dyad]], questions: Sequence[Question], thresh
     for name in AIMS:
         key = PARTS[name]
         wanted = [{key(dyad) for dyad in row} for row in gold]
-        given = [{key(one.dyad) for one in row} for row in found]
+        given = [{key(dyad) for dyad in row} for row in found]
         right = sum(len(one & other) for one, other in zip(wanted, given, strict=True))
         total += 2 * right / max(1, sum(map(len, wanted)) + sum(map(len, given)))
     return total / len(AIMS)
