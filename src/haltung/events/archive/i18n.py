@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from haltung.evaluation.report import i18n
 
@@ -24,10 +24,13 @@ def counted(language: str, key: str, count: int) -> str:
     return say(language, key, n=i18n.count(count, language, grouped_from=1000))
 
 
-def extent(language: str, months: Sequence[str]) -> str:
-    """Return the first and the last month: ``Mar 2006 to May 2007``, ``März 2006 bis Mai 2007``."""
-    from babel.dates import format_skeleton
+def extent(language: str, first: str, last: str) -> str:
+    """Return two ISO months or days: ``März 2006 bis Mai 2007``, ``Dec 4, 2004 to Mar 6, 2022``."""
+    from babel.dates import format_date, format_skeleton
 
-    days = (datetime.date.fromisoformat(f"{month}-01") for month in (months[0], months[-1]))
-    first, last = (str(format_skeleton("yMMM", day, locale=language)) for day in days)
-    return say(language, "span", **{"from": first, "to": last})
+    def written(date: str) -> str:
+        if len(date) == 7:
+            return str(format_skeleton("yMMM", datetime.date.fromisoformat(f"{date}-01"), locale=language))
+        return str(format_date(datetime.date.fromisoformat(date), "medium", language))
+
+    return say(language, "span", **{"from": written(first), "to": written(last)})

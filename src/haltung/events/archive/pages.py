@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,6 @@ from haltung.events.archive.i18n import counted, extent, say, words
 from haltung.events.archive.network import Network, data, label_name
 from haltung.events.archive.read import Archive
 from haltung.events.archive.series import Month, Series
-from haltung.events.records import Event
 from haltung.files import rendered
 from haltung.labels import Task
 
@@ -43,15 +41,10 @@ def network_page(
 
 def summary(network: Network, language: str) -> str:
     """Return what is drawn: ``501 events, 149 articles, Dec 4, 2004 to Mar 6, 2022``."""
-    from babel.dates import format_date
-
     articles = len({event.article for event in network.events})
     parts = [counted(language, "events", len(network.events)), counted(language, "articles", articles)]
     dates = sorted(event.date for event in network.events if event.date)
-    if dates:
-        first, last = (format_date(datetime.date.fromisoformat(date), "medium", language) for date in (dates[0], dates[-1]))
-        parts.append(say(language, "span", **{"from": first, "to": last}))
-    return ", ".join(parts)
+    return ", ".join([*parts, extent(language, dates[0], dates[-1])] if dates else parts)
 
 
 def series_page(
@@ -74,13 +67,20 @@ def series_page(
         "gaps": [one.is_gap for one in series.summed],
         "directions": {"summed": _rows(series.summed), "there": _rows(series.there), "back": _rows(series.back)},
         "names": {"summed": f"{first} ↔ {second}", "there": f"{first} → {second}", "back": f"{second} → {first}"},
-        "events": [_row(event, series, archive, stances, language) for event in series.events],
+        "events": [
+            [
+                series.months.index(event.date[:7]), f"{event.source} → {event.target}", event.stance,
+                label_name(stances, event.stance, language), round(event.probability, 3), event.text, event.date,
+                archive.headline(event.article), event.medium,
+            ]
+            for event in series.events
+        ],
         "first": directions,
-    }
+    }  # fmt: skip
     return _page(
         "series.html.j2", ("page.css", "series.css"), ("words.js", "series.js"), content, language,
         title=say(language, "series_title", first=named[first], second=named[second]),
-        summary=f"{counted(language, 'events', len(series.events))}, {extent(language, series.months)}",
+        summary=f"{counted(language, 'events', len(series.events))}, {extent(language, series.months[0], series.months[-1])}",
         notes=[*all_notes, *notes, say(language, "machine")],
     )  # fmt: skip
 
@@ -100,13 +100,6 @@ def inside(content: Mapping[str, Any]) -> str:
 
 def _rows(months: Sequence[Month]) -> list[list[float | None]]:
     return [[*one.counts, None if one.intensity is None else round(one.intensity, 2)] for one in months]
-
-
-def _row(event: Event, series: Series, archive: Archive, stances: Task, language: str) -> list[object]:
-    return [
-        series.months.index(event.date[:7]), f"{event.source} → {event.target}", event.stance, label_name(stances, event.stance, language),
-        round(event.probability, 3), event.text, event.date, archive.headline(event.article), event.medium,
-    ]  # fmt: skip
 
 
 def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content: Mapping[str, Any], language: str, **values: object) -> str:

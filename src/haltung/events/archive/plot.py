@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from haltung.actors.tables import names
 from haltung.errors import UserError
 from haltung.evaluation.report import style
-from haltung.evaluation.report.style import BLUE, FAINT, INK, ORANGE, SKY, SOFT, VERMILION
+from haltung.evaluation.report.style import BLUE, INK, ORANGE, SKY, VERMILION
 from haltung.events import plover as crosswalk
 from haltung.events.archive.i18n import counted, extent, say
 from haltung.events.archive.series import UNCLASSED, Month, Series
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Verbal events are light, material ones dark and hatched, to differ without colours too.
-_COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}
-_HATCHES = {1: "", 2: "////", 3: "", 4: "\\\\\\\\"}
+_LOOKS: Mapping[int, Mapping[str, Any]] = {
+    quad: {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+    for quad, colour, hatch in ((1, SKY, ""), (2, BLUE, "////"), (3, ORANGE, ""), (4, VERMILION, "\\\\\\\\"))
+}
 
 
 def save(series: Series, path: Path, directions: str = "summed", language: str = "en") -> None:
@@ -44,6 +46,10 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
     parts = {"": series.summed} if directions == "summed" else {f"{first} → {second}": series.there, f"{second} → {first}": series.back}
     drawn = style.canvas(9.6, 1.2 + 3.9 * len(parts))
     rows = drawn.subplots(3 * len(parts), 1, sharex=True, height_ratios=[3.2, 0.55, 1.5] * len(parts))
+    named = names(series.pair, language)
+    title = say(language, "series_title", first=named[first], second=named[second])
+    under = [counted(language, "events", len(series.events)), extent(language, series.months[0], series.months[-1])]
+    under += [counted(language, "without", series.gaps)] if series.gaps else []
     highest = max(1, *(month.count(1) + month.count(2) for months in parts.values() for month in months))
     lowest = max(1, *(month.count(3) + month.count(4) for months in parts.values() for month in months))
     for index, (name, months) in enumerate(parts.items()):
@@ -51,28 +57,18 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
         _counts(counts, months, highest, lowest, name, language)
         _warnings(warnings, months, language)
         _intensity(line, months, language)
+        gaps = [[number for number, _ in group] for is_gap, group in groupby(enumerate(months), lambda one: one[1].is_gap) if is_gap]
         for axes in (counts, warnings, line):
-            for start, end in runs(months):
-                axes.axvspan(start - 0.5, end + 0.5, facecolor="#F4F4F4", edgecolor="#D8D8D8", hatch="////", linewidth=0, zorder=0)
+            for gap in gaps:
+                axes.axvspan(gap[0] - 0.5, gap[-1] + 0.5, facecolor="#F4F4F4", edgecolor="#D8D8D8", hatch="////", linewidth=0, zorder=0)
             axes.set_xlim(-0.7, len(months) - 0.3)
-            style.finish(axes, "", "")
+            style.finish(axes, title if axes is rows[0] else "", " · ".join(under), grid=None if axes is warnings else "y")
             axes.spines["bottom"].set_visible(False)
     _calendar(rows[-1], series.months)
-    named = names(series.pair, language)
-    title = say(language, "series_title", first=named[first], second=named[second])
-    under = [counted(language, "events", len(series.events)), extent(language, series.months)]
-    under += [counted(language, "without", series.gaps)] if series.gaps else []
-    rows[0].set_title(" · ".join(under), loc="left", fontsize=9, color=SOFT, pad=8)
-    at = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    rows[0].annotate(title, (0, 1), (0, 24), **at, fontsize=12.5, fontweight="bold", color=INK)
     # The key has classes that never occur too.
-    key: list[Artist] = [Patch(label=say(language, f"quad{quad}"), **_style(quad)) for quad in crosswalk.QUADS]
+    key: list[Artist] = [Patch(label=say(language, f"quad{quad}"), **_LOOKS[quad]) for quad in crosswalk.QUADS]
     drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     return drawn
-
-
-def _style(quad: int) -> dict[str, Any]:
-    return {"facecolor": _COLOURS[quad], "hatch": _HATCHES[quad], "edgecolor": "white", "linewidth": 0}
 
 
 def _counts(axes: Axes, months: Sequence[Month], highest: int, lowest: int, name: str, language: str) -> None:
@@ -83,13 +79,12 @@ def _counts(axes: Axes, months: Sequence[Month], highest: int, lowest: int, name
         # Material events are next to the line, verbal ones outside.
         for quad in reversed(quads):
             values = np.array([sign * month.count(quad) for month in months], dtype=float)
-            _bars(axes, values, base, **_style(quad))
+            _bars(axes, values, base, **_LOOKS[quad])
             base += values
     axes.axhline(0, color=INK, linewidth=0.9, zorder=4)
     axes.set_ylim(-1.12 * lowest, 1.12 * highest)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
-    axes.grid(axis="y", color=FAINT, linewidth=0.7, zorder=0)
     axes.set_ylabel(f"{name}\n{say(language, 'per_month')}" if name else say(language, "per_month"))
 
 
@@ -113,14 +108,7 @@ def _intensity(axes: Axes, months: Sequence[Month], language: str) -> None:
     axes.plot(np.arange(len(months)), values, color=INK, linewidth=1.3, marker="o", markersize=3.2, zorder=3)
     axes.set_ylim(-11, 11)
     axes.set_yticks([-10, 0, 10], ["−10", "0", "10"])
-    axes.grid(axis="y", color=FAINT, linewidth=0.7, zorder=0)
     axes.set_ylabel(say(language, "intensity"))
-
-
-def runs(months: Sequence[Month]) -> list[tuple[int, int]]:
-    """Return where gaps begin and end, as indices of months, both inclusive."""
-    groups = (list(group) for is_gap, group in groupby(range(len(months)), lambda index: months[index].is_gap) if is_gap)
-    return [(group[0], group[-1]) for group in groups]
 
 
 def _calendar(axes: Axes, months: Sequence[str]) -> None:

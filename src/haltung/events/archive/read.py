@@ -85,7 +85,7 @@ def read(files: Sequence[Path]) -> Archive:
 
     Raises ``UserError`` if a file can't be read or has no event, or a line is not an archive's.
     """
-    events: dict[tuple[object, ...], Event] = {}
+    events: list[Event] = []
     owners: dict[tuple[object, ...], Path] = {}
     articles: dict[str, ArchivedArticle] = {}
     repeated = 0
@@ -99,11 +99,11 @@ def read(files: Sequence[Path]) -> Archive:
                     repeated += 1
                 else:
                     # An event that is twice in one file was read twice, and counts twice.
-                    events[(*key, len(events))] = event
+                    events.append(event)
     if not events:
         raise UserError(f"{listed(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
     notes = (f"{repeated:,} events are in two files and count once",) if repeated else ()
-    return Archive(tuple(events.values()), articles, all(path.suffix.lower() == _LINES for path in files), notes)
+    return Archive(tuple(events), articles, all(path.suffix.lower() == _LINES for path in files), notes)
 
 
 def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
