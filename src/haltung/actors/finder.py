@@ -9,9 +9,10 @@ automaton over all inflected forms, then by rules for words that belong together
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -69,7 +70,7 @@ class Actors:
         counts. A role that names no state ("die Regierung") gets that of the sentence if it names
         exactly one, and is left out otherwise. Raises ``UserError`` if the date is no ISO date.
         """
-        return _resolve(self._items(text, tables.day(date)), text, {})[0]
+        return _resolve(self._items(text, tables.day(date)), text, {})
 
     def article(self, sentences: Sequence[str], date: str = "", headline: str = "") -> list[list[Mention]]:
         """Return the actors of each sentence of an article, read in order.
@@ -81,16 +82,13 @@ class Actors:
         date = tables.day(date)
         texts = [headline, *sentences]
         items_of = [self._items(text, date) for text in texts]
-        memory, whole = _Memory(), _Memory()
-        for items in items_of:
-            whole.count(items)
+        memory, whole = _Memory(), _states(itertools.chain.from_iterable(items_of))
         out = []
         for text, items in zip(texts, items_of, strict=True):
-            memory.count(items)
+            memory.states.update(_states(items))
             items = memory.known(items, text)
-            mentions, resolved = _resolve(items, text, memory.states or whole.states)
-            memory.meet(items, resolved, text)
-            out.append(mentions)
+            out.append(_resolve(items, text, memory.states or whole))
+            memory.meet(items, text)
         return out[1:]
 
     def _items(self, text: str, date: str) -> list[Item]:
@@ -104,25 +102,18 @@ class _Memory:
     states: Counter[str] = field(default_factory=Counter)
     people: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def count(self, items: list[Item]) -> None:
-        self.states.update(state for item in items if (state := _one_state(item)))
-
-    def meet(self, items: list[Item], resolved: Mapping[int, str], text: str) -> None:
-        """Learn persons that offices or parties introduce: "Schieder (SPÖ)".
-
-        ``resolved`` has the code of each item by its start.
-        """
+    def meet(self, items: list[Item], text: str) -> None:
+        """Learn persons that offices or parties introduce: "Schieder (SPÖ)"."""
         for item in items:
-            code = resolved.get(item.start)
-            if not code:
+            if not item.code:
                 continue
             if _is_office(item, text):
                 if name := _AFTER.match(text, item.end) or _BEFORE_COMMA.search(text, max(0, item.start - 60), item.start):
-                    self._learn(name[1], code)
+                    self._learn(name[1], item.code)
             elif item.kind == "party" and text[item.start - 1 : item.start] == "(":
                 name = _BEFORE_BRACKET.search(text, max(0, item.start - 60), item.start)
                 if name and name[1].rsplit(" ", 1)[-1] not in self.people:
-                    self._learn(name[1], code)
+                    self._learn(name[1], item.code)
 
     def known(self, items: list[Item], text: str) -> list[Item]:
         """Return the items and the introduced persons, who replace those of the table."""
@@ -155,22 +146,21 @@ def _is_office(item: Item, text: str) -> bool:
     return item.kind == "institution" and _PERSONAL.search(text, item.start, item.end) is not None
 
 
-def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> tuple[list[Mention], dict[int, str]]:
-    """Return the mentions of a sentence, of items that get a code, and the codes by start."""
-    in_sentence = Counter(state for item in items if (state := _one_state(item)))
+def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> list[Mention]:
+    """Return the mentions of a sentence, and set the code of each item."""
+    in_sentence = _states(items)
     out: list[Mention] = []
-    by_start: dict[int, str] = {}
     for item in items:
-        code = _code(item, in_sentence, states, text)
         in_brackets = text[item.start - 1 : item.start] == "("
-        # "Klug (SPÖ)": the party says who somebody is and does nothing itself.
-        if item.kind == "party" and in_brackets and out and item.start - out[-1].end <= 2:
-            by_start[item.start] = code
         # "Wien (APA) –": the agency only reports.
-        elif code and not (item.kind == "media" and in_brackets):
-            out.append(Mention(item.start, item.end, text[item.start : item.end], code, item.kind, item.place, item.head))
-            by_start[item.start] = code
-    return out, by_start
+        if item.kind == "media" and in_brackets:
+            continue
+        item.code = _code(item, in_sentence, states, text)
+        # "Klug (SPÖ)": the party says who somebody is and does nothing itself.
+        is_aside = item.kind == "party" and in_brackets and out and item.start - out[-1].end <= 2
+        if item.code and not is_aside:
+            out.append(Mention(item.start, item.end, text[item.start : item.end], item.code, item.kind, item.place, item.head))
+    return out
 
 
 def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text: str) -> str:
@@ -195,9 +185,10 @@ def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text
     return options[weights.index(max(weights))]
 
 
-def _one_state(item: Item) -> str:
-    named = {state_of(code) for code in item.options}
-    return named.pop() if len(named) == 1 and item.kind != "person" else ""
+def _states(items: Iterable[Item]) -> Counter[str]:
+    """Return how often items name each state; persons and what may be of several name none."""
+    named = ({state_of(code) for code in item.options} for item in items if item.kind != "person")
+    return Counter(state for states in named if len(states) == 1 for state in states if state)
 
 
 @cache

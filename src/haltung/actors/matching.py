@@ -1,7 +1,4 @@
-"""Where the forms of the tables stand in a text, by one pass of an Aho-Corasick automaton.
-
-``Item`` is a form in a text while phrases and memory work on it, ``Mention`` what a caller gets.
-"""
+"""Where the forms of the tables stand in a text, by one pass of an Aho-Corasick automaton."""
 
 from __future__ import annotations
 
@@ -47,10 +44,11 @@ class Mention:
 
 @dataclass(slots=True)
 class Item:
-    """A form in a text, at ``[start, end)``; phrases join several to one.
+    """A form in a text, at ``[start, end)``, that may become a ``Mention``.
 
-    ``options`` are the possible codes, the usual one first. ``bound`` says that a role has got the
-    codes of its holder; it is False while the role waits for the state of the sentence or article.
+    Phrases join several to one. ``options`` are the possible codes, the usual one first, ``code``
+    is the one chosen. ``bound`` says that a role has got the codes of its holder; it is False while
+    the role waits for the state of the sentence or article.
     """
 
     start: int
@@ -61,6 +59,7 @@ class Item:
     place: bool = False
     head: str = ""
     bound: bool = False
+    code: str = ""
 
 
 def codes(mentions: Iterable[Mention], places: bool | None = None) -> tuple[str, ...]:

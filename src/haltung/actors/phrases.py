@@ -79,8 +79,7 @@ def _bound(items: list[Item], text: str) -> list[Item]:
             elif out:
                 _bind_after(item, out, text)
         out.append(item)
-    out.reverse()
-    return [item for item in out if item.kind != "gone"]
+    return out[::-1]
 
 
 def _takes_before(before: Item, role: Item, text: str) -> bool:
@@ -106,9 +105,8 @@ def _bind_before(items: list[Item], index: int, text: str) -> None:
         other.head, other.place, other.bound, other.kind = _word(role, text), role.entry.role == "place", True, _kind(other, role)
         other_index -= 1
     before = items[index - 1]
-    role.options, role.place = _with(before, role), role.entry.role == "place" or (role.entry.noun == "thing" and before.place)
-    if _is_former(before, role, text):
-        role.options = tuple(map(_civil, role.options))
+    role.options = _with(before, role, _is_former(before, role, text))
+    role.place = role.entry.role == "place" or (role.entry.noun == "thing" and before.place)
     role.head, role.kind, role.start, role.bound = _word(role, text), _kind(before, role), before.start, role.entry.noun != "thing"
     before.kind = "gone"
 
@@ -134,20 +132,18 @@ def _bind_after(role: Item, out: list[Item], text: str) -> None:
     if role.entry.role == "place":
         after.place = True
         return
-    role.options, role.bound, role.head = _with(after, role), True, _word(role, text)
-    if _is_former(role, role, text):
-        role.options = tuple(map(_civil, role.options))
-    role.kind, role.end = _kind(after, role), after.end
+    role.options = _with(after, role, _is_former(role, role, text))
+    role.head, role.kind, role.end, role.bound = _word(role, text), _kind(after, role), after.end, True
     out.pop()
 
 
-def _with(base: Item, role: Item) -> tuple[str, ...]:
-    """Return the codes of somebody with a role in, or for, ``base``."""
+def _with(base: Item, role: Item, former: bool = False) -> tuple[str, ...]:
+    """Return the codes of somebody with a role in, or for, ``base``, perhaps a former one."""
     suffix = role.entry.role
     # The governor of a central bank is no regional one: an institution keeps its code.
-    if suffix in ("=", "place") or base.kind == "institution":
-        return base.options
-    return tuple(dict.fromkeys(add_role(code, suffix) for code in base.options))
+    is_kept = suffix in ("=", "place") or base.kind == "institution"
+    options = base.options if is_kept else tuple(dict.fromkeys(add_role(code, suffix) for code in base.options))
+    return tuple(map(_civil, options)) if former else options
 
 
 def add_role(code: str, role: str) -> str:
