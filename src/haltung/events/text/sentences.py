@@ -57,7 +57,8 @@ def split(text: str) -> list[Sentence]:
     to the given text, even where it has changed their spelling. Raises ``UserError`` if SoMaJo is
     not installed.
     """
-    return [sentence for unit in _units(text) for piece in _pieces(text, *unit) for sentence in _split_piece(text, *piece)]
+    stretches = (stretch for unit in _units(text) for piece in _pieces(text, *unit) for stretch in _split_piece(text, *piece))
+    return [Sentence(*edges, text[slice(*edges)]) for stretch in stretches if (edges := _trimmed(text, *stretch))]
 
 
 def _units(text: str) -> Iterator[tuple[int, int]]:
@@ -96,9 +97,9 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _split_piece(text: str, start: int, end: int) -> Iterator[Sentence]:
+def _split_piece(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     if not _DOUBTFUL.search(text, start, end):
-        yield from _sentence(text, start, end)
+        yield start, end
         return
     plain, positions = _plain(text, start, end)
     begun, cursor = start, 0
@@ -108,13 +109,8 @@ def _split_piece(text: str, start: int, end: int) -> Iterator[Sentence]:
             at = plain.find(character, cursor, cursor + _FAR)
             cursor = at + 1 if at >= 0 else cursor
         stop = end if number == len(sentences) - 1 or cursor >= len(plain) else positions[cursor]
-        yield from _sentence(text, begun, stop)
+        yield begun, stop
         begun = max(begun, stop)
-
-
-def _sentence(text: str, start: int, end: int) -> Iterator[Sentence]:
-    if (edges := _trimmed(text, start, end)) is not None:
-        yield Sentence(*edges, text[edges[0] : edges[1]])
 
 
 def _plain(text: str, start: int, end: int) -> tuple[str, list[int]]:
