@@ -20,7 +20,7 @@ from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad
-from haltung.events.text.boilerplate import Removed, clean
+from haltung.events.text.boilerplate import Cleaned, clean
 from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Sentence, split
 from haltung.labels import STANCE, Scheme
@@ -33,27 +33,19 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
-class ArticleSegments:
+class ArticleSegments(Cleaned):
     """An article's sentences without boilerplate, also as segments with context."""
 
     segments: tuple[Segment, ...]
-    sentences: tuple[Sentence, ...]
-    removed: tuple[Removed, ...]
 
 
 @dataclass(frozen=True)
-class PreparedArticle:
+class PreparedArticle(ArticleSegments):
     """An article ready to be labelled, with the actors of each segment."""
 
     article: Article
     language: Language
-    parts: ArticleSegments
     mentions: tuple[tuple[Mention, ...], ...]
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The segments to label, in the order of the text."""
-        return self.parts.segments
 
     def labelled(self, predictions: Sequence[Prediction]) -> LabelledArticle:
         """Return the article with the predictions of its segments, for a ``DyadFinder``."""
@@ -104,14 +96,14 @@ def segments_of(article: Article) -> ArticleSegments:
         )
         for number, sentence in enumerate(cleaned.sentences)
     ]  # fmt: skip
-    return ArticleSegments(tuple(in_context(segments)), cleaned.sentences, cleaned.removed)
+    return ArticleSegments(cleaned.sentences, cleaned.removed, tuple(in_context(segments)))
 
 
 def prepare(article: Article, actors: Actors) -> PreparedArticle:
     """Return an article ready to be labelled; ``UserError`` if a library is not installed."""
     parts = segments_of(article)
     mentions = actors.article([segment.text for segment in parts.segments], article.date, article.headline)
-    return PreparedArticle(article, language(article.text), parts, tuple(map(tuple, mentions)))
+    return PreparedArticle(parts.sentences, parts.removed, parts.segments, article, language(article.text), tuple(map(tuple, mentions)))
 
 
 def events_of(
@@ -119,7 +111,6 @@ def events_of(
 ) -> Iterator[ArticleEvents | Failure]:
     """Yield what happens in each article, and the failures as they are.
 
-    Articles are labelled some at a time, which lets a model sort their segments by length.
     ``predictor`` labels topic and stance (``load_predictor``). Raises ``UserError`` if a library is
     not installed, or a stance is not in the crosswalk.
     """
@@ -148,10 +139,10 @@ def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: 
 
     Raises ``UserError`` if a stance is not in the crosswalk.
     """
-    article, parts = prepared.article, prepared.parts
+    article = prepared.article
     labelled: list[LabelledSegment] = []
     events: list[Event] = []
-    rows = zip(parts.segments, parts.sentences, predictions, prepared.mentions, dyads, strict=True)
+    rows = zip(prepared.segments, prepared.sentences, predictions, prepared.mentions, dyads, strict=True)
     for segment, sentence, prediction, mentions, scored in rows:
         labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(scored)))
         for dyad in scored:
@@ -163,7 +154,7 @@ def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: 
                 segment.text,
             )  # fmt: skip
             events.append(event)
-    return ArticleEvents(article, prepared.language, tuple(labelled), tuple(events), parts.removed, _notes(prepared))
+    return ArticleEvents(article, prepared.language, tuple(labelled), tuple(events), prepared.removed, _notes(prepared))
 
 
 def _moved(span: Span | None, by: int) -> Span | None:
@@ -176,7 +167,7 @@ def _notes(prepared: PreparedArticle) -> tuple[str, ...]:
         foreign = f"{prepared.language.name} (probability {prepared.language.probability:.2f})"
         notes.append(f"is in {foreign}; the models know German news only, so take its events for guesses")
     if not prepared.segments:
-        notes.append("has no sentence besides boilerplate" if prepared.parts.removed else "has no sentence")
+        notes.append("has no sentence besides boilerplate" if prepared.removed else "has no sentence")
     elif not any(prepared.mentions):
         notes.append("names no known actor, so its events have no source or target")
     return tuple(notes)
