@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -32,34 +33,30 @@ FORMAT = 2
 _RECORD = "haltung_encoder.json"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", _RECORD)
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-_QUANTS_PER_BLOCK = 32
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
 
-
-class Shape(NamedTuple):
-    """The numbers in the header of the weights file, in their order, as a BertConfig names them."""
-
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    vocab_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
+# The first numbers of the weights file, in their order, as a BertConfig names them. Behind them are
+# the size of a block, the number of pieces, four other numbers, and the bytes of all pieces.
+_SHAPE = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "max_position_embeddings",
+    "type_vocab_size", "layer_norm_eps",
+)  # fmt: skip
+_HEADER = struct.Struct("<7if i i4i Q")
+# What it says of a tensor: type, number of elements, byte offset and length.
+_ENTRY = np.dtype([("type", "u1"), ("elements", "<u4"), ("offset", "<u8"), ("length", "<u8")])
 
 
 @dataclass(frozen=True)
 class WeightsFile:
     """The opened weights file.
 
-    ``shape`` has the numbers of its header; ``pieces`` and ``scores`` are the Unigram vocabulary by
+    ``shape`` has arguments of BertConfig; ``pieces`` and ``scores`` are the Unigram vocabulary by
     XLM-R id; ``directory`` maps a tensor's name to its type (0 float32, 1 four-bit blocks), number
     of elements, byte offset and length.
     """
 
     data: np.ndarray
-    shape: Shape
-    epsilon: float
+    shape: dict[str, Any]
     pieces: list[str]
     scores: np.ndarray
     directory: dict[str, tuple[int, int, int, int]]
@@ -71,19 +68,13 @@ class WeightsFile:
         half-precision scale and 16 bytes (low nibbles: weights 0 to 15, high nibbles: 16 to 31).
         """
         kind, elements, offset, length = self.directory[name]
-        raw = self.data[offset : offset + length]
-        if kind == 0:
-            values = raw.view("<f4").astype(np.float32)
-            table = values if width is None else values.reshape(-1, width)
-            return table if rows is None else table[np.asarray(rows)]
-        blocks = raw.view(_BLOCK)
-        if width is not None:
-            blocks = blocks.reshape(-1, width // _QUANTS_PER_BLOCK)
+        table = self.data[offset : offset + length].view(_BLOCK if kind else "<f4").reshape(elements // (width or elements), -1)
         if rows is not None:
-            blocks = blocks[np.asarray(rows)]
-        quants = np.concatenate([blocks["nibbles"] & 15, blocks["nibbles"] >> 4], axis=-1).astype(np.float32) - 8.0
-        values = quants * blocks["scale"].astype(np.float32)[..., None]
-        return values.reshape(elements) if width is None else values.reshape(-1, width)
+            table = table[np.asarray(rows)]
+        if kind:
+            quants = np.concatenate([table["nibbles"] & 15, table["nibbles"] >> 4], axis=-1).astype(np.float32) - 8.0
+            table = quants * table["scale"].astype(np.float32)[..., None]
+        return table.astype(np.float32).reshape(-1 if width is None else (-1, width))
 
 
 def package_file() -> Path:
@@ -115,32 +106,26 @@ def checked(path: Path) -> Path:
 def read(path: Path) -> WeightsFile:
     """Open the weights file that ``checked`` allows; its tensors are decoded on demand."""
     data, at = np.memmap(path, dtype=np.uint8, mode="r"), 8  # behind the format's name and version
+    *shape, _, count, _, _, _, _, bytes_of_pieces = _HEADER.unpack_from(data, at)
+    at += _HEADER.size
 
-    def take(dtype: str, count: int) -> np.ndarray:
+    def take(dtype: str | np.dtype, count: int) -> np.ndarray:
         nonlocal at
         part = data[at : at + np.dtype(dtype).itemsize * count].view(dtype)
         at += part.nbytes
         return part
 
-    shape = Shape(*map(int, take("<i4", len(Shape._fields))))
-    epsilon = float(take("<f4", 1)[0])
-    take("<i4", 1)  # the block size, fixed by the format
-    count = int(take("<i4", 5)[0])
-    blob_length = int(take("<u8", 1)[0])
     offsets = take("<u4", count + 1).astype(np.int64)
     scores = take("<f4", count).astype(np.float32)
-    blob = bytes(take("u1", blob_length))
+    blob = bytes(take("u1", bytes_of_pieces))
     pieces = [blob[start:end].decode("utf-8") for start, end in itertools.pairwise(offsets)]
     take("<i4", 1)  # the number of entries of the normalisation map, which Nmt and NFKC replace
     take("u1", int(take("<u4", 1)[0]))
     directory = {}
     for _ in range(int(take("<i4", 1)[0])):
         name = bytes(take("u1", int(take("<u2", 1)[0]))).decode("ascii")
-        kind = int(take("u1", 1)[0])
-        elements = int(take("<u4", 1)[0])
-        offset, length = (int(number) for number in take("<u8", 2))
-        directory[name] = (kind, elements, offset, length)
-    return WeightsFile(data, shape, epsilon, pieces, scores, directory)
+        directory[name] = take(_ENTRY, 1)[0].item()
+    return WeightsFile(data, dict(zip(_SHAPE, shape, strict=True)), pieces, scores, directory)
 
 
 def german_pieces() -> list[int]:
@@ -213,7 +198,7 @@ def _write_tokenizer(weights: WeightsFile, rows: Sequence[int], folder: Path) ->
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        model_max_length=weights.shape.max_position_embeddings,
+        model_max_length=weights.shape["max_position_embeddings"],
         bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)  # fmt: skip
@@ -223,8 +208,7 @@ def _write_model(weights: WeightsFile, rows: Sequence[int], folder: Path) -> Non
     import torch
     from transformers import BertConfig, BertModel
 
-    shape = weights.shape._replace(vocab_size=len(rows))._asdict()
-    config = BertConfig(**shape, layer_norm_eps=weights.epsilon, bos_token_id=0, pad_token_id=1, eos_token_id=2)
+    config = BertConfig(**{**weights.shape, "vocab_size": len(rows)}, bos_token_id=0, pad_token_id=1, eos_token_id=2)
     hidden, inner = config.hidden_size, config.intermediate_size
     state = {
         "embeddings.word_embeddings.weight": weights.tensor("emb.word", hidden, rows),

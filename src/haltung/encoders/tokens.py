@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from haltung.errors import UserError
 from haltung.records import Segment, Span, well_formed
@@ -111,9 +111,9 @@ class Template:
     There are three types around and of one text, five around and of two, in the order of the input.
     """
 
-    single: tuple[list[int], list[int]]
+    single: list[list[int]]
     single_types: list[int]
-    pair: tuple[list[int], list[int], list[int]]
+    pair: list[list[int]]
     pair_types: list[int]
 
 
@@ -127,13 +127,7 @@ def template(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> Template:
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     backend.no_truncation()
     backend.no_padding()
-    one, other = (backend.encode(text, add_special_tokens=False) for text in ("Zoll", "Bank"))
-    ids = [list(one.ids), list(other.ids)]
-    single, single_types = _around(backend.post_process(one), ids[:1])
-    # post_process changes its argument.
-    one, other = (backend.encode(text, add_special_tokens=False) for text in ("Zoll", "Bank"))
-    pair, pair_types = _around(backend.post_process(one, other), ids)
-    return Template((single[0], single[1]), single_types, (pair[0], pair[1], pair[2]), pair_types)
+    return Template(*_around(backend, "Zoll"), *_around(backend, "Zoll", "Bank"))
 
 
 def _shifted(spans: Sequence[Span], by: int) -> Sequence[Span]:
@@ -149,17 +143,21 @@ def _joined(pieces: Sequence[_Piece], types: Sequence[int]) -> Tokens:
     )
 
 
-def _around(encoding: Any, texts: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[int]]:
-    """Return the special ids before, between and after the texts, and the type of each piece.
+def _around(backend: Tokenizer, *words: str) -> tuple[list[list[int]], list[int]]:
+    """Return the special ids before, between and after texts, and the type of each piece.
 
     The texts are found by their ids: the library does not tell which tokens are the first text.
     """
-    ids, kinds = list(encoding.ids), list(encoding.type_ids)
+    encodings = [backend.encode(word, add_special_tokens=False) for word in words]
+    # Taken before post_process, which changes its argument.
+    texts = [list(encoding.ids) for encoding in encodings]
+    joined = backend.post_process(*encodings)
+    ids, kinds = list(joined.ids), list(joined.type_ids)
     pieces: list[list[int]] = []
     types: list[set[int]] = []
     start = 0
     for text in texts:
-        at = next((index for index in range(start, len(ids)) if ids[index : index + len(text)] == list(text)), len(ids))
+        at = next((index for index in range(start, len(ids)) if ids[index : index + len(text)] == text), len(ids))
         pieces.append(ids[start:at])
         types += [set(kinds[start:at]), set(kinds[at : at + len(text)])]
         start = at + len(text)
