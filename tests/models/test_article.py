@@ -173,7 +173,7 @@ def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.mul_(3.0)  # so that every token counts
-    network = ArticleNetwork(encoder, {"topic": 2}, "transformer", 1, 8)
+    network = ArticleNetwork(encoder, tiny.scheme(), ArticleSpec(layers=1, window=8))
     rng = random.Random(1)
     rows = [
         Tokens(ids, [0] * len(ids), {"text": (0, [(n, n + 1) for n in range(len(ids))])})

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
 from haltung.inference.client import batches, pack, places
-from haltung.labels import NEUTRAL, STANCE, Scheme
+from haltung.labels import STANCE, Scheme
 from haltung.models.article_network import ArticleBatch, ArticleNetwork, Packed
 from haltung.models.calibration import calibrated
-from haltung.models.neural import EncoderModel, first_position, likely, predicting, pretrained, read_body, read_weights
+from haltung.models.neural import EncoderModel, first_position, likely, predicting, pretrained
 from haltung.models.predictor import predictions
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Prediction, Segment
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # Encoders whose positions and attention can be told which tokens belong together.
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
@@ -40,15 +38,9 @@ class ArticleModel(EncoderModel):
 
     kind = "article"
     reads_articles = True
+    network_type, spec_type = ArticleNetwork, ArticleSpec
     network: ArticleNetwork
     spec: ArticleSpec
-
-    def __init__(
-        self, network: ArticleNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: ArticleSpec, encoder: Encoder
-    ) -> None:
-        """Assemble the parts."""
-        super().__init__(network, tokenizer, scheme, spec, encoder)
-        self.finds_dyads = network.actors is not None
 
     def encode(self, sentences: Sequence[Segment]) -> list[Tokens]:
         """Return the token ids of each sentence, its target before it if the model reads that."""
@@ -76,8 +68,8 @@ class ArticleModel(EncoderModel):
         actors = None
         if self.network.actors is not None:
             actors = ActorBatch(*map(torch.from_numpy, actor_batch(chosen, every, starts, asked)))
-        batch = ArticleBatch(parts, where["place"], where["kind"], wanted, actors)
-        return batch.to(self.device), [row for row in labelled if row is not None]
+        batch: ArticleBatch = send_to_device(ArticleBatch(parts, where["place"], where["kind"], wanted, actors), self.device)
+        return batch, [row for row in labelled if row is not None]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
@@ -119,13 +111,6 @@ class ArticleModel(EncoderModel):
         """Write weights, tokenizer and config; return the model's part of the description."""
         return {**super().write(folder), "dyads": self.finds_dyads}
 
-    @classmethod
-    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> ArticleModel:
-        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
-        spec, encoder = ArticleSpec(**description["model"]), Encoder(**description["encoder"])
-        body, tokenizer = read_body(folder, spec)
-        return cls(read_weights(folder, _network(body, scheme, spec, description.get("dyads", False))), tokenizer, scheme, spec, encoder)
-
 
 def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme, dyads: bool = False) -> ArticleModel:
     """Return a model to train: the pretrained encoder, frozen as in ``spec``, and the new parts.
@@ -136,11 +121,4 @@ def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme, dyads: bool = Fal
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
     if (family := str(body.config.model_type)) not in _FAMILIES:  # type: ignore[union-attr]
         raise UserError(f"model=article reads with encoders of the families {listed(_FAMILIES)}, not {family}; take model=network")
-    return ArticleModel(_network(body, scheme, spec, dyads), tokenizer, scheme, spec, encoder)
-
-
-def _network(body: torch.nn.Module, scheme: Scheme, spec: ArticleSpec, dyads: bool) -> ArticleNetwork:
-    sizes = {task.name: len(task) for task in scheme}
-    finds = dyads and STANCE in sizes and scheme[STANCE].kind == "single" and NEUTRAL in scheme[STANCE].ids
-    about = (STANCE, scheme[STANCE].index(NEUTRAL)) if finds else ("", 0)
-    return ArticleNetwork(body, sizes, spec.sequence, spec.layers, spec.window, spec.dropout, *about)
+    return ArticleModel(ArticleNetwork(body, scheme, spec, dyads), tokenizer, scheme, spec, encoder)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from haltung.actors.candidates import ROLES
+from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.models.network import EncoderNetwork, Heads
+from haltung.models.spec import ArticleSpec
 from haltung.models.units import CUES, SLOTS, ActorBatch
 
 # The same joined with a stance: several may share a number.
@@ -43,10 +45,6 @@ class Packed(NamedTuple):
         tensors = {name: torch.from_numpy(values) for name, values in feeds.items()}
         return cls(tensors["input_ids"], tensors.get("token_type_ids"), tensors["positions"], tensors["sentence"], torch.tensor(starts))
 
-    def to(self, device: torch.device) -> Packed:
-        """Return the tensors on a device."""
-        return Packed(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
-
 
 class ArticleBatch(NamedTuple):
     """The tensors of some articles, whose sentences are those of ``parts``, one after another.
@@ -62,12 +60,6 @@ class ArticleBatch(NamedTuple):
     kind: Tensor
     wanted: Tensor
     actors: ActorBatch[Tensor] | None = None
-
-    def to(self, device: torch.device) -> ArticleBatch:
-        """Return the tensors on a device."""
-        actors = None if self.actors is None else ActorBatch(*(tensor.to(device) for tensor in self.actors))
-        place, kind, wanted = (tensor.to(device) for tensor in (self.place, self.kind, self.wanted))
-        return ArticleBatch([part.to(device) for part in self.parts], place, kind, wanted, actors)
 
 
 class ActorHead(nn.Module):
@@ -129,32 +121,28 @@ class ActorHead(nn.Module):
 class ArticleNetwork(EncoderNetwork):
     """An encoder that reads each sentence once, a network over the sentences of an article, heads.
 
-    ``sequence`` is ``transformer`` or ``lstm`` with ``layers`` layers, as wide as the encoder;
-    ``window`` is the most sentences of an article. A head sees the sentence's own vector and the
-    one that the sequence network makes of it. ``stance`` names the task whose labels dyads have,
-    ``neutral`` the number of the label that is none; without ``stance`` no dyads are scored.
+    The network over the sentences is as wide as the encoder. A head sees the sentence's own vector
+    and the one that the sequence network makes of it. Sides of dyads are scored if they are asked
+    for and the scheme has the stances that dyads have, ``neutral`` being the number of the label
+    that is none.
     """
 
-    def __init__(
-        self, encoder: nn.Module, heads: Mapping[str, int], sequence: str, layers: int, window: int, dropout: float = 0.1,
-        stance: str = "", neutral: int = 0,
-    ) -> None:  # fmt: skip
+    def __init__(self, encoder: nn.Module, scheme: Scheme, spec: ArticleSpec, dyads: bool = False) -> None:
         """Make the new parts; weights of embeddings and heads are drawn from N(0, 0.02²)."""
-        super().__init__()
-        width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
-        self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
+        super().__init__(encoder, scheme, spec)
+        width, layers, dropout = self.width, spec.layers, spec.dropout
         # One more than the window: a headline stands before it.
-        self.positions, self.kinds = nn.Embedding(window + 1, width), nn.Embedding(2, width)
+        self.positions, self.kinds = nn.Embedding(spec.window + 1, width), nn.Embedding(2, width)
         self.sequence: nn.Module
-        if sequence == "transformer":
+        if spec.sequence == "transformer":
             layer = nn.TransformerEncoderLayer(width, max(1, width // 64), 2 * width, dropout, batch_first=True, norm_first=True)
             self.sequence = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         else:
             self.sequence = nn.LSTM(width, width // 2, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0, bidirectional=True)
-        self.heads = Heads({task: nn.Linear(2 * width, size) for task, size in heads.items()})
-        self.stance, self.neutral = stance, neutral
-        self.actors = ActorHead(width, heads[stance]) if stance else None
+        self.heads = Heads({task.name: nn.Linear(2 * width, len(task)) for task in scheme})
+        self.finds_dyads = dyads and STANCE in scheme.names and scheme[STANCE].kind == "single" and NEUTRAL in scheme[STANCE].ids
+        self.neutral = scheme[STANCE].index(NEUTRAL) if self.finds_dyads else 0
+        self.actors = ActorHead(width, len(scheme[STANCE])) if self.finds_dyads else None
         for table in (self.positions, self.kinds, *self.heads.values()):
             nn.init.normal_(table.weight, std=0.02)  # type: ignore[arg-type]
         for head in self.heads.values():
@@ -239,7 +227,7 @@ class ArticleNetwork(EncoderNetwork):
 
         What is asked is who takes a stance, should it be one: that it is none plays no part.
         """
-        stances = logits[self.stance].detach()
+        stances = logits[STANCE].detach()
         is_neutral = torch.arange(stances.shape[1], device=stances.device) == self.neutral
         return stances.masked_fill(is_neutral, torch.finfo(stances.dtype).min / 2).softmax(dim=-1)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from haltung.encoders.tokens import Tokens
+from haltung.labels import Scheme
+from haltung.models.spec import NetworkSpec
 
 
 class Batch(NamedTuple):
@@ -18,10 +20,6 @@ class Batch(NamedTuple):
     mask: Tensor
     types: Tensor | None
     own: Tensor
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        return Batch(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
 
 
 class Heads(nn.ModuleDict):
@@ -34,9 +32,16 @@ class Heads(nn.ModuleDict):
 
 
 class EncoderNetwork(nn.Module):
-    """A network with an encoder of transformers, as the Trainer wants it."""
+    """A network with an encoder of transformers and heads, as the Trainer wants it."""
 
-    encoder: nn.Module
+    finds_dyads = False
+
+    def __init__(self, encoder: nn.Module, scheme: Scheme, spec: NetworkSpec, dyads: bool = False) -> None:
+        """Take the encoder; whether sides of ``dyads`` are to be scored counts for articles only."""
+        super().__init__()
+        self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.encoder = encoder
+        self.dropout = nn.Dropout(spec.dropout)
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Trade time for memory while training (called by the Trainer)."""
@@ -50,21 +55,17 @@ class EncoderNetwork(nn.Module):
 class MultiTaskNetwork(EncoderNetwork):
     """One encoder of transformers and a linear head per task, trained together.
 
-    ``heads`` gives each task's number of labels, ``views`` the view that it reads, as an index into
-    the views given to ``forward``, and ``poolings`` is ``mean``, ``cls`` or ``text``. While it is
-    trained, the pooled vector has ``dropout``.
+    ``views`` gives for each task the view that it reads, as an index into the views given to
+    ``forward``, and ``poolings`` ``mean``, ``cls`` or ``text``. While it is trained, the pooled
+    vector has dropout.
     """
 
-    def __init__(
-        self, encoder: nn.Module, heads: Mapping[str, int], views: Mapping[str, int], poolings: Mapping[str, str], dropout: float = 0.1
-    ) -> None:
+    def __init__(self, encoder: nn.Module, scheme: Scheme, spec: NetworkSpec, dyads: bool = False) -> None:
         """Make the heads; their weights are drawn from N(0, 0.02²) as in BERT, biases are 0."""
-        super().__init__()
-        width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
-        self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
-        self.heads = Heads({task: nn.Linear(width, size) for task, size in heads.items()})
-        self.views, self.poolings = dict(views), dict(poolings)
+        super().__init__(encoder, scheme, spec)
+        self.heads = Heads({task.name: nn.Linear(self.width, len(task)) for task in scheme})
+        self.views = {task: spec.views(scheme).index(spec.reads_of(task)) for task in scheme.names}
+        self.poolings = {task: spec.pooling_of(task) for task in scheme.names}
         for head in self.heads.values():
             nn.init.normal_(head.weight, std=0.02)  # type: ignore[arg-type]
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]

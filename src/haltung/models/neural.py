@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 
 from haltung.encoders import load as sources
 from haltung.encoders.load import Encoder
@@ -37,11 +38,14 @@ _Net = TypeVar("_Net", bound=torch.nn.Module)
 class EncoderModel(Model):
     """A network with a transformer as its encoder, and all that it needs to predict."""
 
+    network_type: type[EncoderNetwork]
+    spec_type: type[NetworkSpec]
+
     def __init__(
         self, network: EncoderNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder
     ) -> None:
-        """Assemble the parts."""
         self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
+        self.finds_dyads = network.finds_dyads
         self.calibration, self.pad = Calibration(), int(tokenizer.pad_token_id)
         self.with_types = "token_type_ids" in tokenizer.model_input_names
 
@@ -52,7 +56,8 @@ class EncoderModel(Model):
 
     def collate(self, rows: Sequence[Tokens]) -> Batch:
         """Return the tensors of inputs, padded on the right to the longest, on the device."""
-        return collate(rows, self.pad, self.with_types).to(self.device)
+        batch: Batch = send_to_device(collate(rows, self.pad, self.with_types), self.device)
+        return batch
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
@@ -69,11 +74,38 @@ class EncoderModel(Model):
         spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(self.spec).items()}
         return {"model": spec, "encoder": asdict(self.encoder)}
 
+    @classmethod
+    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> Self:
+        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+        spec, encoder = cls.spec_type(**description["model"]), Encoder(**description["encoder"])
+        if not (folder / "tokenizer.json").is_file():
+            # Without it transformers makes an empty tokenizer, to which every word is unknown.
+            raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
+        config = AutoConfig.from_pretrained(folder)
+        body = AutoModel.from_config(config, attn_implementation=sources.able(config, _attention(spec)))
+        if getattr(body, "pooler", None) is not None:
+            body.pooler = None
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        network = cls.network_type(body, scheme, spec, description.get("dyads", False))
+        try:
+            network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
+        except (SafetensorError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({first}); export or train it again") from None
+        return cls(network.eval().to(_device()), tokenizer, scheme, spec, encoder)
+
 
 class NeuralModel(EncoderModel):
     """A network that reads each segment by itself."""
 
     kind = "network"
+    network_type, spec_type = MultiTaskNetwork, NetworkSpec
     network: MultiTaskNetwork
 
     @property
@@ -90,10 +122,7 @@ class NeuralModel(EncoderModel):
         return [self.collate([view[row] for row in rows]) for view in encoded]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
-
-        They are a softmax, or sigmoids where the task is multi-label.
-        """
+        """Return each task's calibrated probabilities: a softmax, or sigmoids if multi-label."""
         encoded = self.encode(segments)
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
         with predicting(self.network, precision, len(segments), progress) as done:
@@ -106,13 +135,6 @@ class NeuralModel(EncoderModel):
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
         return {**super().write(folder), "views": list(self.views)}
-
-    @classmethod
-    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> NeuralModel:
-        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
-        spec, encoder = NetworkSpec(**description["model"]), Encoder(**description["encoder"])
-        body, tokenizer = read_body(folder, spec)
-        return cls(read_weights(folder, _network(body, scheme, spec)), tokenizer, scheme, spec, encoder)
 
 
 @contextmanager
@@ -143,42 +165,13 @@ def likely(logits: torch.Tensor, task: Task) -> np.ndarray:
     return probabilities
 
 
-def read_body(folder: Path, spec: NetworkSpec) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
-    """Return the encoder of a bundle, with random weights, and its tokenizer."""
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
-
-    if not (folder / "tokenizer.json").is_file():
-        # Without it transformers makes an empty tokenizer, to which every word is unknown.
-        raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
-    config = AutoConfig.from_pretrained(folder)
-    body = AutoModel.from_config(config, attn_implementation=sources.able(config, _attention(spec)))
-    if getattr(body, "pooler", None) is not None:
-        body.pooler = None
-    return body, AutoTokenizer.from_pretrained(folder)
-
-
-def read_weights(folder: Path, network: _Net) -> _Net:
-    """Load a bundle's weights into a network, on the device; ``UserError`` if they don't fit it."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({first}); export or train it again") from None
-    return network.eval().to(_device())
-
-
 def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     """Return a model to train: the pretrained encoder, new heads, and frozen parts as in ``spec``.
 
     ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
-    return NeuralModel(_network(body, scheme, spec), tokenizer, scheme, spec, encoder)
+    return NeuralModel(MultiTaskNetwork(body, scheme, spec), tokenizer, scheme, spec, encoder)
 
 
 def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, torch.nn.Module, PreTrainedTokenizerBase]:
@@ -246,16 +239,6 @@ def merged(network: _Net) -> _Net:
     plain = copy.deepcopy(network)
     plain.encoder = plain.encoder.merge_and_unload()  # type: ignore[operator, union-attr]
     return plain
-
-
-def _network(body: torch.nn.Module, scheme: Scheme, spec: NetworkSpec) -> MultiTaskNetwork:
-    return MultiTaskNetwork(
-        body,
-        heads={task.name: len(task) for task in scheme},
-        views={task.name: spec.views(scheme).index(spec.reads_of(task.name)) for task in scheme},
-        poolings={task.name: spec.pooling_of(task.name) for task in scheme},
-        dropout=spec.dropout,
-    )
 
 
 def _attention(spec: NetworkSpec) -> str:
