@@ -209,7 +209,7 @@ def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path:
     recipe, scheme = Training(**{**vars(RECIPE), **changes}), tiny.scheme()  # type: ignore[arg-type]
     model = build(tiny.encoder(bert), SPEC, scheme)
     rows = _Rows(model, tiny.segments(40), recipe, 1)
-    trainer = _Trainer(rows, [], recipe, _arguments(recipe, tmp_path, 1, -(-len(rows) // rows.size)), lambda point: None)
+    trainer = _Trainer(rows, [], recipe, _arguments(recipe, tmp_path, 1, -(-40 // rows.size)), lambda point: None)
     model.network.eval()
     inputs = rows.collate(list(range(16)))
     with torch.no_grad():

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -25,11 +25,9 @@ from haltung.evaluation.predictions import UNLABELLED, score
 from haltung.labels import STANCE, Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
-from haltung.models.article_network import ArticleBatch, Packed
-from haltung.models.network import Batch
 from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
 from haltung.models.spec import ArticleSpec, NetworkSpec
-from haltung.models.units import ActorBatch, Unit, units
+from haltung.models.units import Unit, units
 from haltung.records import Segment
 from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
 from haltung.training.recipe import Training
@@ -140,18 +138,21 @@ def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str,
     return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
 
 
-class _Examples(Dataset[int]):
-    """The train split as numbers, whose tokens and labels the collator looks up."""
+class _Examples(TrainerCallback):
+    """The train split, whose tokens and labels the collator looks up by number.
+
+    As a callback it draws anew where an epoch begins; nothing else tells it of that.
+    """
 
     def __init__(self, model: NeuralModel | ArticleModel, segments: Sequence[Segment], seed: int) -> None:
         self.segments, self.seed = segments, seed
         self.gold = {task.name: targets(segments, task) for task in model.scheme}
 
-    def __len__(self) -> int:
-        return len(self.segments)
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.begin(int(state.epoch or 0))
 
-    def __getitem__(self, number: int) -> int:
-        return number
+    def begin(self, epoch: int) -> None:
+        """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
 
 
 class _Rows(_Examples):
@@ -166,30 +167,27 @@ class _Rows(_Examples):
         self.encoded: list[list[Tokens]] = model.encode(segments)
         self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if self.bare else []
         lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
-        self.sampler = _BatchSampler(training.batch_size * training.accumulation, lengths, seed, training.group_by_length)
+        lengths = lengths if training.group_by_length else [1] * len(lengths)
+        self.sampler = LengthGroupedSampler(training.batch_size * training.accumulation, lengths=lengths, generator=torch.Generator())
         self.tokens_read = self.encoded
 
     def begin(self, epoch: int) -> None:
-        """Draw what the epoch reads, which depends on seed and epoch alone."""
-        self.sampler.epoch = epoch
+        seed = self.seed * 100_003 + epoch
+        self.sampler.generator.manual_seed(seed)
         if self.bare:
-            drawn = torch.rand(len(self), generator=torch.Generator().manual_seed(self.seed * 100_003 + epoch)) < self.bare
+            drawn = torch.rand(len(self.segments), generator=torch.Generator().manual_seed(seed)) < self.bare
             self.tokens_read = [
                 [short if is_bare else full for full, short, is_bare in zip(*views, drawn.tolist(), strict=True)]
                 for views in zip(self.encoded, self.without, strict=True)
             ]
 
     def collate(self, rows: list[int]) -> dict[str, Any]:
-        """Return the batch as plain tuples, since the Trainer can't move named ones."""
-        return {
-            "inputs": [tuple(view) for view in self.model.batch(self.tokens_read, rows)],
-            "gold": {name: gold[rows] for name, gold in self.gold.items()},
-        }
+        """Return the inputs of these rows and their gold labels."""
+        return {"inputs": self.model.batch(self.tokens_read, rows), "gold": {name: gold[rows] for name, gold in self.gold.items()}}
 
     def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
         """Return the logits of each task, no further loss, and the number of tokens."""
-        views = [Batch(*view) for view in batch["inputs"]]
-        return network(views), 0.0, sum(int(view.mask.sum()) for view in views)
+        return network(batch["inputs"]), 0.0, sum(int(view.mask.sum()) for view in batch["inputs"])
 
 
 class _Units(_Examples):
@@ -212,7 +210,6 @@ class _Units(_Examples):
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
         chance = random.Random(self.seed * 100_003 + epoch)
         names = dict.fromkeys(segment.article or segment.id for segment in self.segments)
         alone = {name: chance.random() < self.alone for name in names}
@@ -230,13 +227,10 @@ class _Units(_Examples):
             before += self.units[unit].labelled
 
     def collate(self, chosen: list[int]) -> dict[str, Any]:
-        """Return the batch as plain tuples, since the Trainer can't move named ones."""
+        """Return the inputs of these units, their gold labels, and the sides of their dyads."""
         read = [self.units[unit] for unit in chosen]
         articles, rows = self.model.articles(read, [self._tokens(unit) for unit in read], self._has_dyads)
-        out: dict[str, Any] = {
-            "inputs": ([tuple(part) for part in articles.parts], *articles[1:4], articles.actors and tuple(articles.actors)),
-            "gold": {name: gold[rows] for name, gold in self.gold.items()},
-        }
+        out: dict[str, Any] = {"inputs": articles, "gold": {name: gold[rows] for name, gold in self.gold.items()}}
         if articles.actors is not None:
             named = [of for unit in read for row, of in zip(unit.rows, unit.named, strict=True) if of and self._has_dyads(row)]
             asked = [rows[place] for place in articles.actors.rows]
@@ -248,10 +242,8 @@ class _Units(_Examples):
 
     def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
         """Return the logits of each task, the loss of dyads, and the number of tokens."""
-        parts, place, kind, wanted, actors = batch["inputs"]
-        articles = ArticleBatch([Packed(*part) for part in parts], place, kind, wanted, ActorBatch(*actors) if actors else None)
-        logits, sides = network(articles, batch.get("stances"))
-        tokens = sum(int((part.sentence >= 0).sum()) for part in articles.parts)
+        logits, sides = network(batch["inputs"], batch.get("stances"))
+        tokens = sum(int((part.sentence >= 0).sum()) for part in batch["inputs"].parts)
         return logits, 0.0 if sides is None else actor_loss(sides, batch["sides"]), tokens
 
     def _has_dyads(self, row: int | None) -> bool:
@@ -265,28 +257,6 @@ class _Units(_Examples):
                 (self.tokens[name],) = self.model.encode([sentence])
             out.append(self.tokens[name])
         return out
-
-
-class _BatchSampler(LengthGroupedSampler):
-    """Batches of texts of similar length, in an order that depends on seed and epoch alone."""
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int, grouped: bool) -> None:
-        super().__init__(batch_size, lengths=lengths if grouped else [1] * len(lengths))
-        self.seed, self.epoch = seed, 0
-
-    def __iter__(self) -> Any:
-        self.generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        return super().__iter__()
-
-
-class _EpochCallback(TrainerCallback):
-    """Lets the examples draw anew where an epoch begins; nothing else tells them of it."""
-
-    def __init__(self, begins: Callable[[int], None]) -> None:
-        self.begins = begins
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.begins(int(state.epoch or 0))
 
 
 class _ProgressBar(ProgressCallback):
@@ -310,11 +280,13 @@ class _Trainer(Trainer):
         self.scheme = examples.model.scheme
         self.class_weights = {task.name: class_weights(examples.gold[task.name], task, training.class_weight) for task in self.scheme}
         self.tokens = 0
-        callbacks: list[TrainerCallback] = [_EpochCallback(examples.begin)]
+        callbacks: list[TrainerCallback] = [examples]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
-        # eval_dataset only switches evaluation on; `evaluate` scores the dev split.
-        super().__init__(examples.model.network, arguments, examples.collate, examples, examples, callbacks=callbacks)
+        # The collator looks up the examples by number. An eval_dataset only switches evaluation
+        # on; `evaluate` scores the dev split.
+        numbers: Any = range(len(examples.segments))
+        super().__init__(examples.model.network, arguments, examples.collate, numbers, numbers, callbacks=callbacks)
         for callback in (ProgressCallback, PrinterCallback):  # the log level decides which of them it has
             self.remove_callback(callback)
         self.add_callback(_ProgressBar)
@@ -322,11 +294,15 @@ class _Trainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[int]:
         if isinstance(self.examples, _Rows):
             return super().get_train_dataloader()
-        loader = DataLoader(self.examples, batch_sampler=self.examples.sampler, collate_fn=self.examples.collate)
+        loader = DataLoader(self.train_dataset, batch_sampler=self.examples.sampler, collate_fn=self.examples.collate)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.examples.sampler
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        # The loader has moved them to the device; the Trainer can't, since tuples are named.
+        return inputs
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
