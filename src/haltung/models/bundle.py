@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
@@ -31,14 +32,16 @@ from haltung.records import ActorAnswer, Prediction, Segment
 
 FORMAT = 1
 DESCRIPTION = "haltung.json"
-KINDS = ("network", "article", "linear", "ensemble")
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 _MEMBERS = "members"
 
-# The weights of each kind that can be exported, and the library that reads them.
-_WEIGHTS = {
-    "network": ("model.safetensors", "torch"), "article": ("model.safetensors", "torch"), "linear": ("linear.safetensors", "scikit-learn"),
-}  # fmt: skip
+# The model of each kind that can be exported, its weights, and the library that reads them.
+_EXPORTABLE = {
+    "network": ("haltung.models.neural:NeuralModel", "model.safetensors", "torch"),
+    "article": ("haltung.models.article:ArticleModel", "model.safetensors", "torch"),
+    "linear": ("haltung.models.linear:LinearModel", "linear.safetensors", "scikit-learn"),
+}
+KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 # What the graph of a model of articles says for it, besides the probabilities of tasks.
@@ -56,7 +59,6 @@ class Collected:
     """The answers of units in the order of segments: float64 ``[segments, labels]``, and actors."""
 
     def __init__(self, model: ExportedModel, count: int) -> None:
-        """Make room for so many segments."""
         self.scheme, self.actors = model.scheme, list[tuple[ActorAnswer, ...]]([()] * count)
         self.probabilities = {task: np.zeros((count, len(labels))) for task, labels in model.classifier.tasks.items()}
 
@@ -159,8 +161,7 @@ class ExportedModel(Predictor):
             sides = self._sides(candidates, values["tokens"], values["vectors"][at], likely)
             for row, one, of in zip(candidates.rows, named, sides.swapaxes(0, 1), strict=True):
                 found[row] = actor_answers(one, of)
-        ends = list(accumulate(unit.labelled for unit in read))
-        parts = [slice(end - unit.labelled, end) for unit, end in zip(read, ends, strict=True)]
+        parts = [slice(*ends) for ends in pairwise(accumulate((unit.labelled for unit in read), initial=0))]
         return [UnitAnswer({task: values[task][labelled[part]] for task in self.classifier.tasks}, found[part]) for part in parts]
 
     def _sides(self, candidates: ActorBatch[np.ndarray], tokens: np.ndarray, sentences: np.ndarray, stances: np.ndarray) -> np.ndarray:
@@ -252,7 +253,7 @@ def load(folder: Path, graph: bool = False) -> Predictor:
     """
     description = describe(folder)
     if is_exported(description) and is_installed("onnxruntime"):
-        weights, library = _WEIGHTS[description["kind"]]
+        _, weights, library = _EXPORTABLE[description["kind"]]
         if graph or not (is_installed(library) and (folder / weights).is_file()):
             with _broken_parts(folder):
                 return ExportedModel(folder, Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
@@ -265,21 +266,11 @@ def load_trained(folder: Path) -> Model:
     with _broken_parts(folder):
         scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         model: Model
-        if description["kind"] == "linear":
-            from haltung.models.linear import LinearModel
-
-            model = LinearModel.read(folder, scheme, description)
-        elif description["kind"] == "ensemble":
+        if description["kind"] == EnsembleModel.kind:
             members = [Member(name, load_trained(folder / _MEMBERS / str(number))) for number, name in enumerate(description["members"])]
             model = EnsembleModel(members, description["weights"], scheme)
-        elif description["kind"] == "article":
-            from haltung.models.article import ArticleModel
-
-            model = ArticleModel.read(folder, scheme, description)
         else:
-            from haltung.models.neural import NeuralModel
-
-            model = NeuralModel.read(folder, scheme, description)
+            model = resolve_name(_EXPORTABLE[description["kind"]][0]).read(folder, scheme, description)
         model.calibration = Calibration.from_dict(description.get("calibration", {}))
     return model
 

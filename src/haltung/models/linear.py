@@ -49,15 +49,11 @@ class LinearModel(Model):
     kind = "linear"
 
     def __init__(self, features: Mapping[str, Features], weights: Mapping[str, LinearWeights], scheme: Scheme, spec: LinearSpec) -> None:
-        """Assemble the parts that ``fit`` makes; ``features`` by view, ``weights`` by task."""
         self.features, self.weights, self.scheme, self.spec = dict(features), dict(weights), scheme, spec
         self.calibration = Calibration()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, ``[segments, labels]``.
-
-        A label that does not occur in training has 0.
-        """
+        """Return each task's calibrated probabilities, 0 for a label that is not in training."""
         if not segments:
             return {task.name: np.zeros((0, len(task))) for task in self.scheme}
         tables = {view: features.transform(segments) for view, features in self.features.items()}
@@ -80,8 +76,9 @@ class LinearModel(Model):
         for task, weights in self.weights.items():
             numbers |= {f"{task}.{name}": np.ascontiguousarray(value) for name, value in vars(weights).items()}
         save_file(numbers, folder / WEIGHTS)
-        numbered = {view: {name: vocabulary(part) for name, part in has.parts.items()} for view, has in self.features.items()}
-        terms = {view: {name: sorted(known, key=known.__getitem__) for name, known in parts.items()} for view, parts in numbered.items()}
+        terms = {
+            view: {name: part.get_feature_names_out().tolist() for name, part in has.parts.items()} for view, has in self.features.items()
+        }
         (folder / VOCABULARY).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
         return {"model": {**asdict(self.spec), "reads": dict(self.spec.reads)}}
 
@@ -105,6 +102,7 @@ class LinearModel(Model):
             for name, ngrams in parts.items():
                 vectorizer = features[view].parts[name]
                 vectorizer.vocabulary = {ngram: number for number, ngram in enumerate(ngrams)}
+                # This makes the vocabulary the fitted one too.
                 vectorizer.idf_ = numbers[f"features.{view}.{name}.idf"]
         names = LinearWeights.__dataclass_fields__
         weights = {task.name: LinearWeights(**{name: numbers[f"{task.name}.{name}"] for name in names}) for task in scheme}
@@ -115,7 +113,6 @@ class Features:
     """TF-IDF of words and characters, of the text and separately of its target and context."""
 
     def __init__(self, spec: LinearSpec, view: str) -> None:
-        """Make the vectorizers, still unfitted."""
         self.view = view
         shared: dict[str, Any] = {"min_df": spec.min_count, "max_features": spec.max_features, "sublinear_tf": True, "dtype": np.float32}
         self.parts: dict[str, TfidfVectorizer] = {}
@@ -196,9 +193,3 @@ def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: 
     platt = calibrated.calibrators[0]
     # Platt's sigmoid is 1 / (1 + exp(a · margin + b)).
     return calibrated.estimator, -float(platt.a_), -float(platt.b_)
-
-
-def vocabulary(vectorizer: TfidfVectorizer) -> dict[str, int]:
-    """Return the number of each n-gram of a vectorizer that was fitted, or read from a bundle."""
-    numbers: dict[str, int] = getattr(vectorizer, "vocabulary_", None) or vectorizer.vocabulary
-    return numbers

@@ -17,7 +17,8 @@ from haltung.records import ActorAnswer, Segment
 
 # Of a sentence's candidates the first is nobody.
 SLOTS = MAX_CANDIDATES + 1
-# Cues about candidates are numbers below this one, 0 for none (see ``cue_number``).
+# Cues about candidates are numbers below this one, 0 for none: of their CRC-32, so that no
+# vocabulary has to be kept.
 CUES = 8192
 
 Array = TypeVar("Array")
@@ -122,7 +123,7 @@ def actor_batch(
                     found = tokens[first + sentence].within(*span)
                     mentions += [(starts[first + sentence] + token, 2 * len(places) + which) for token in found]
                 places.append((len(rows), slot))
-                cues.append([cue_number(cue) for cue in one.cues])
+                cues.append([zlib.crc32(cue.encode()) % (CUES - 1) + 1 for cue in one.cues])
             rows += [row] if named else []
             row += 1
         first += len(unit.rows)
@@ -131,11 +132,6 @@ def actor_batch(
     token_of, mention_of = np.array(mentions, np.int64).reshape(-1, 2).T.copy()
     numbers = np.array([one + [0] * (longest - len(one)) for one in cues], np.int64).reshape(len(places), longest)
     return ActorBatch(np.array(rows, np.int64), sentence_of, slots, numbers, token_of, mention_of)
-
-
-def cue_number(cue: str) -> int:
-    """Return the number of a cue's embedding: its CRC-32, so that no vocabulary has to be kept."""
-    return zlib.crc32(cue.encode()) % (CUES - 1) + 1
 
 
 def actor_answers(named: Sequence[Candidate], sides: np.ndarray) -> tuple[ActorAnswer, ...]:

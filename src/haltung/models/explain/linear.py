@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from haltung.models.explain import Attribution, SpanShare, by_word
-from haltung.models.linear import Features, LinearModel, vocabulary
+from haltung.models.linear import Features, LinearModel
 from haltung.records import Segment
 
 
@@ -58,7 +58,7 @@ def _words(features: Features, segment: Segment, values: np.ndarray) -> tuple[tu
 
 def _occurrences(vectorizer: TfidfVectorizer, text: str, is_words: bool) -> Iterator[tuple[int, int, int]]:
     """Yield each occurrence of a known feature: its number, start and end."""
-    known = vocabulary(vectorizer)
+    known: dict[str, int] = vectorizer.vocabulary_
     if not is_words:
         analyse = vectorizer.build_analyzer()
         for chunk in re.finditer(r"\S+", text):
