@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
 class UserError(Exception):
@@ -39,3 +40,11 @@ def one_of(key: str, found: str, allowed: Iterable[str]) -> str:
     if found not in names:
         raise UserError(f"{key} is '{found}'{nearest(found, names)}; allowed are {listed(names)}")
     return found
+
+
+def check_numbers(key: str, settings: object, names: Iterable[str], fits: Callable[[Any], bool], expected: str) -> None:
+    """Raise ``UserError`` for the first of some settings below ``key`` that does not fit."""
+    for name in names:
+        value = getattr(settings, name)
+        if not fits(value):
+            raise UserError(f"{key}.{name} is {value}, expected {expected}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from haltung.encoders.tokens import READS
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.errors import UserError, check_numbers, listed, nearest, one_of
 from haltung.labels import Scheme
 
 
@@ -16,6 +16,7 @@ class _Spec:
     reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
 
     def __post_init__(self) -> None:
+        """Raise ``UserError`` for an unknown or impossible value."""
         for reads in self.reads.values():
             one_of("reads", reads, READS)
 
@@ -68,19 +69,15 @@ class NetworkSpec(_Spec):
     lora_alpha: int = 32
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` for an unknown or impossible value."""
         super().__post_init__()
         for pooling in self.pooling.values():
             one_of("model.pooling", pooling, ("mean", "cls", "text"))
         one_of("model.tune", self.tune, ("full", "frozen", "lora"))
         one_of("model.attention", self.attention, ("auto", "eager", "sdpa"))
-        for name in ("dropout", "encoder_dropout"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise UserError(f"model.{name} is {value}, expected a number from 0 to below 1")
-        for name, least in (("lora_rank", 1), ("lora_alpha", 1), ("freeze_layers", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"model.{name} is {getattr(self, name)}, expected a whole number of at least {least}")
+        dropouts = ("dropout", "encoder_dropout")
+        check_numbers("model", self, dropouts, lambda value: value is None or 0 <= value < 1, "a number from 0 to below 1")
+        check_numbers("model", self, ("lora_rank", "lora_alpha"), lambda value: value >= 1, "a whole number of at least 1")
+        check_numbers("model", self, ["freeze_layers"], lambda value: value >= 0, "a whole number of at least 0")
         if not 8 <= self.max_length <= 8192:
             raise UserError(f"model.max_length is {self.max_length}, allowed are 8 to 8192 tokens")
 
@@ -112,14 +109,10 @@ class ArticleSpec(NetworkSpec):
     dyads: bool = True
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` for an unknown or impossible value."""
         super().__post_init__()
         one_of("model.sequence", self.sequence, ("transformer", "lstm"))
-        if not 0 <= self.alone <= 1:
-            raise UserError(f"model.alone is {self.alone}, expected a number from 0 to 1")
-        for name in ("layers", "window"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name} is {getattr(self, name)}, expected a whole number of at least 1")
+        check_numbers("model", self, ["alone"], lambda value: 0 <= value <= 1, "a number from 0 to 1")
+        check_numbers("model", self, ("layers", "window"), lambda value: value >= 1, "a whole number of at least 1")
 
     @property
     def read(self) -> str:
@@ -150,9 +143,7 @@ class LinearSpec(_Spec):
     max_features: int = 200_000
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` for an unknown or impossible value."""
         super().__post_init__()
         one_of("model.kind", self.kind, ("logistic", "svc"))
         one_of("model.class_weight", self.class_weight, ("balanced", "none"))
-        if self.C <= 0:
-            raise UserError(f"model.C is {self.C}, expected a number above 0")
+        check_numbers("model", self, ["C"], lambda value: value > 0, "a number above 0")

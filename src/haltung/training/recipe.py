@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from haltung.errors import UserError, one_of
+from haltung.errors import UserError, check_numbers, one_of
 from haltung.labels import Scheme
 
 
@@ -46,17 +46,11 @@ class Training:
         """Raise ``UserError`` for the first value out of range."""
         one_of("training.class_weight", self.class_weight, ("none", "root", "inverse"))
         one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
-        for name in ("epochs", "batch_size", "accumulation"):
-            if getattr(self, name) < 1:
-                raise UserError(f"training.{name} is {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("encoder_rate", "head_rate", "max_gradient"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"training.{name} is {getattr(self, name)}, expected a number above 0")
-        for name in ("warmup", "label_smoothing", "context_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"training.{name} is {getattr(self, name)}, expected a number from 0 to below 1")
-        if not 0 < self.layer_decay <= 1:
-            raise UserError(f"training.layer_decay is {self.layer_decay}, expected a number above 0 and at most 1")
+        shares = ("warmup", "label_smoothing", "context_dropout")
+        check_numbers("training", self, ("epochs", "batch_size", "accumulation"), lambda value: value >= 1, "a whole number of at least 1")
+        check_numbers("training", self, ("encoder_rate", "head_rate", "max_gradient"), lambda value: value > 0, "a number above 0")
+        check_numbers("training", self, shares, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        check_numbers("training", self, ["layer_decay"], lambda value: 0 < value <= 1, "a number above 0 and at most 1")
         if self.patience < 0 or self.weight_decay < 0:
             raise UserError("training.patience and training.weight_decay can't be negative")
 
