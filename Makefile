@@ -13,7 +13,7 @@ SPELLING := $(if $(filter true,$(CI)),required,auto)
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check bench system clean
+.PHONY: help setup train test check model bench system clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: setup ## lint, format, types, who may import whom, and whether the writte
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/haltung check spelling=$(SPELLING)
 	$(BIN)/haltung check corpus=challenge limits=challenge spelling=$(SPELLING)
+
+model: setup ## train the model that comes with Haltung anew (needs the real texts: HALTUNG_SOURCES=FOLDER), an hour on two cores
+	sh data/models/make.sh $(BIN)
 
 bench: setup ## run the benchmarks (see benchmarks/README.md)
 	$(BIN)/python benchmarks/training.py $(ARGS)

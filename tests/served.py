@@ -47,7 +47,7 @@ class Served:
 
 
 @contextmanager
-def served(bundle: Path, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime") -> Iterator[Served]:
+def served(bundle: Path | str, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime") -> Iterator[Served]:
     """Start ``haltung serve`` and yield it when it is ready; stop it afterwards."""
     environment = {name: value for name, value in os.environ.items() if name != "HALTUNG_API_KEY"} | {
         "HALTUNG_CACHE": str(scratch / "cache")

@@ -33,6 +33,7 @@ PAGES = {
     "docs/events.md": ("docs/export.md",),
     "docs/serving.md": (),
     "docs/bundle.md": (),
+    "docs/python.md": (),
     "docs/architecture.md": (),
 }
 # Even a model that has learned from so little finds a dyad in it.
@@ -152,14 +153,14 @@ def test_the_other_commands_of_a_page_compose(page: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["docs/training.md", "docs/events.md"])
+@pytest.mark.parametrize("page", ["docs/training.md", "docs/events.md", "docs/python.md"])
 def test_the_python_of_a_page_runs(page: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a process of its own, in the folder of the runs."""
+    """All of it in one process, in the folder of the runs."""
     monkeypatch.chdir(reader.folder)
     reader.goes_through(page)
-    for block in blocks(page, "python"):
-        done = subprocess.run([sys.executable, "-c", block], cwd=reader.folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    code = "\n".join(blocks(page, "python"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=reader.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_readme_is_short() -> None:

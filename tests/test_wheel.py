@@ -76,7 +76,17 @@ def test_the_wheel_holds_the_package_the_configs_and_the_data(wheel: Path) -> No
     command has left in the checkout.
     """
     expected = _shipped("src/haltung", "haltung") | _shipped("configs", "haltung/_configs")
-    for corpus in ("diplomacy", "challenge", "primer", "gnad10_stance", "wikinews_stance", "bundestag_stance", "actors", "crosswalk"):
+    for corpus in (
+        "diplomacy",
+        "challenge",
+        "primer",
+        "gnad10_stance",
+        "wikinews_stance",
+        "bundestag_stance",
+        "actors",
+        "crosswalk",
+        "models",
+    ):
         expected |= _shipped(f"data/{corpus}", f"haltung/_data/{corpus}")
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}

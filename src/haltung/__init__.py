@@ -1,3 +1,36 @@
-"""Haltung: topics, stances and dyads in German political news."""
+"""Haltung: topics, stances and dyads in German political news.
+
+    import haltung
+
+    model = haltung.load()                     # the model that comes with Haltung
+    model.predict("Die USA warnen Russland.")  # a text, a list, a column, a table
+    model.read(article)                        # sentences, and who acts towards whom
+
+    run = haltung.train("mine.csv", labels="my_labels.yaml")
+    haltung.compare([run, "another-run"], split="dev")
+
+What is named here is imported when it is used first (its types stand in ``__init__.pyi``); see
+``docs/python.md``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ArticleResult", "ComparedRuns", "EvaluatedRun", "LoadedModel", "TextResult", "TrainedRun", "UserError", "compare", "evaluate", "load",
+    "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'haltung' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(import_module("haltung.api.runs"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -81,7 +81,7 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
         (["predict", "bundle=nowhere", "text=Hallo"], ["nowhere"]),
         (["predict", "bundle=x", "input=nowhere.jsonl"], ["nowhere.jsonl"]),
         (["runs", "since=gestern"], ["since", "'gestern'", "7d"]),
-        (["serve"], ["bundle=DIR"]),
+        (["serve", "bundle=nowhere"], ["nowhere"]),
         (["serve", "port=1,2"], ["one bundle at a time"]),
         (["completion", "tcsh"], ["'tcsh'", "bash, zsh, fish"]),
     ],

@@ -18,11 +18,10 @@ pytest.importorskip("ahocorasick")
 
 from haltung.actors.finder import Actors
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads import scoring, thresholds
-from haltung.events.dyads.model import DyadModel, Side, sides
+from haltung.events.dyads import scoring
+from haltung.events.dyads.model import DyadModel, Side, Thresholds, sides
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.dyads.scoring import AmongGold, GoldArticles
-from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.records import ScoredDyad
 from haltung.labels import Scheme, parse
 from haltung.models.calibration import Calibration
@@ -134,7 +133,7 @@ def test_thresholds_out_of_range_are_refused() -> None:
 def test_thresholds_stand_in_the_folder_of_a_bundle(tmp_path: Path) -> None:
     """With what they were tuned on; without a file the defaults count."""
     assert dyad_model.load(tmp_path) == DyadModel(Thresholds())
-    thresholds.write(tmp_path, Thresholds(pair=0.7), {"corpus": "mine"})
+    dyad_model.write_thresholds(tmp_path, Thresholds(pair=0.7), {"corpus": "mine"})
     assert dyad_model.load(tmp_path) == DyadModel(Thresholds(pair=0.7))
     assert json.loads((tmp_path / "dyads.json").read_text(encoding="utf-8"))["corpus"] == "mine"
 
@@ -144,7 +143,7 @@ def test_a_broken_file_of_thresholds_is_named(tmp_path: Path, text: str) -> None
     """With what to do about it."""
     (tmp_path / "dyads.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads; write it with haltung dyads tune=true"):
-        thresholds.read(tmp_path)
+        dyad_model.read_thresholds(tmp_path)
 
 
 # ---- against gold

@@ -134,7 +134,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["input=a.txt"], "name the classifier: bundle=DIR"),
+        (["bundle=news_dee", "input=a.txt"], "installed model 'news_dee', did you mean 'news_de'?"),
         (["bundle=MODEL"], "name what to read: input=FILE"),
         (["bundle=nowhere", "input=a.txt"], "nowhere is no such folder"),
         (["bundle=MODEL", "input=b.txt"], "b.txt: no such file or folder, did you mean 'a.txt'?"),

@@ -197,6 +197,12 @@ def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None
     assert (shape["mentions"], shape["cues"]) == (["candidates", 64], ["candidates", "cues"])
 
 
+def test_graphs_name_no_path_of_the_machine(folder: Path) -> None:
+    """What traces a model notes where in whose files each operator is from."""
+    for graph in (folder / "onnx").glob("*.onnx"):
+        assert not [path for path in (b"site-packages", b".py", str(Path.home()).encode()) if path in graph.read_bytes()], graph
+
+
 def test_the_bundle_describes_its_input(model: ArticleModel, folder: Path) -> None:
     """All that a client has to know."""
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))

@@ -10,8 +10,8 @@ import pytest
 
 from command_line import CORPUS, run_here, write_corpus
 from haltung.cli import main
-from haltung.events.dyads import thresholds
-from haltung.events.dyads.thresholds import Thresholds
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads.model import Thresholds
 from haltung.export import formats
 
 pytestmark = pytest.mark.slow
@@ -68,9 +68,9 @@ def test_the_thresholds_of_dyads_go_along(here: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(next((here / "experiments" / "runs").glob("tiny-1-*/bundle")), tmp_path / "copy")
     assert main(["export", f"bundle={copy}", *CORPUS, f"to={tmp_path / 'without'}"]) == 0
     assert not (tmp_path / "without/dyads.json").exists()
-    thresholds.write(copy, Thresholds(pair=0.7), {"corpus": "mine"})
+    dyad_model.write_thresholds(copy, Thresholds(pair=0.7), {"corpus": "mine"})
     assert main(["export", f"bundle={copy}", *CORPUS, f"to={tmp_path / 'b'}"]) == 0
-    assert thresholds.read(tmp_path / "b") == Thresholds(pair=0.7)
+    assert dyad_model.read_thresholds(tmp_path / "b") == Thresholds(pair=0.7)
     assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
 
 

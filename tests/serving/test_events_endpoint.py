@@ -19,9 +19,8 @@ import exported
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads import thresholds
+from haltung.events.dyads.model import Thresholds
 from haltung.events.dyads.rules import WordOrder
-from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.pipeline import finish, prepare, segments_of
 from haltung.events.records import ArticleEvents
 from haltung.events.text.read import Article
@@ -66,7 +65,7 @@ def _asked(service: Service, ask: Ask) -> Any:
 def bundle(article_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported bundle of articles, by whose thresholds no stance is neutral."""
     folder = Path(shutil.copytree(article_bundle, tmp_path_factory.mktemp("events") / "bundle"))
-    thresholds.write(folder, Thresholds(neutral=0.0), {})
+    dyad_model.write_thresholds(folder, Thresholds(neutral=0.0), {})
     return folder
 
 
@@ -131,7 +130,7 @@ def test_the_dyads_are_those_of_the_bundle(bundle: Path, batches: list[list[int]
 def test_they_are_chosen_by_the_thresholds_of_the_bundle(bundle: Path, tmp_path: Path) -> None:
     """Those in its folder; with other ones there are other dyads."""
     folder = Path(shutil.copytree(bundle, tmp_path / "copy"))
-    thresholds.write(folder, Thresholds(pair=0.0, neutral=0.0), {})
+    dyad_model.write_thresholds(folder, Thresholds(pair=0.0, neutral=0.0), {})
     answer = _asked(_service(folder), lambda client: client.post("/events", json=BODY)).json()
     assert _dyads(answer["segments"]) == _dyads(_events(folder).to_dict()["segments"])
     assert _dyads(answer["segments"]) != _dyads(_events(bundle).to_dict()["segments"])

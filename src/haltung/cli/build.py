@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar, get_type_hints
 
 from hydra.utils import get_class
 from pydantic import Field, TypeAdapter, ValidationError
 
 from haltung import labels
 from haltung.cli import renamed
-from haltung.cli.config import choices, shipped_or_own
+from haltung.cli.config import choices, each, shipped_or_own
 from haltung.errors import UserError, listed, nearest
 from haltung.files import atomic_file
 from haltung.labels import Scheme
+from haltung.models.spec import LinearSpec, NetworkSpec
 
 if TYPE_CHECKING:
     from haltung.corpus.store import Prepared
     from haltung.encoders.load import Encoder
     from haltung.experiments.train import Plan
-    from haltung.models.spec import LinearSpec, NetworkSpec
     from haltung.training.recipe import Training
 
 Language = Literal["en", "de"]
@@ -90,8 +90,6 @@ class Recipe:
 
     def name(self, corpus: str) -> str:
         """Return the name that the user gave, or one made of corpus and model."""
-        from haltung.models.spec import NetworkSpec
-
         return self.options.name or f"{corpus}-{self.encoder.name if isinstance(self.model, NetworkSpec) else 'linear'}"
 
     def plan(self, corpus: Prepared, command: Sequence[str], name: str = "") -> Plan:
@@ -123,6 +121,26 @@ def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Opt
         return TypeAdapter(cls).validate_python({name: settings[name] for name in names if name in settings})
     except ValidationError as error:
         raise UserError(_invalid(error, key, names)) from None
+
+
+def command(name: str, **reading: Any) -> Callable[[Callable[..., int | None]], Callable[[Sequence[str]], int]]:
+    """Make a command of a function whose parameters are keys of the command's config.
+
+    They are checked as ``typed`` does. A parameter ``request`` gets the request itself, ``reading``
+    is passed on to ``each``.
+    """
+
+    def decorated(run: Callable[..., int | None]) -> Callable[[Sequence[str]], int]:
+        hints = get_type_hints(run, include_extras=True)
+        keys = make_dataclass(name, [(key, hint) for key, hint in hints.items() if key != "return"])
+
+        def main(arguments: Sequence[str]) -> int:
+            requests = each(name, arguments, **reading)
+            return max([run(**vars(typed(keys, {**request.settings, "request": request}))) or 0 for request in requests], default=0)
+
+        return main
+
+    return decorated
 
 
 def make(node: Mapping[str, Any], key: str) -> Any:
@@ -191,11 +209,12 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a config; ``UserError`` for any wrong value, before any work."""
     from haltung.encoders.load import locate
-    from haltung.models.spec import NetworkSpec
+    from haltung.models import compact
 
     options, model = typed(RecipeOptions, settings), make(settings["model"], "model")
     encoder, training = make(settings["encoder"], "encoder"), make(settings["training"], "training")
     if encoder.origin == "folder" and isinstance(model, NetworkSpec):
+        encoder = replace(encoder, path=str(compact.find(encoder.path)))
         locate(encoder)
     return Recipe(settings, options, encoder, model, training)
 

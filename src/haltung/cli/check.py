@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,32 +10,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from haltung.cli.build import CorpusOptions, make, scheme_of, typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import CorpusOptions, command, make, scheme_of, typed
+from haltung.cli.config import Request
 from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
 
 
-@dataclass(frozen=True)
-class CheckOptions:
-    """The keys of the command."""
-
-    spelling: Literal["auto", "required", "off"]
-    shown: Annotated[int, Field(ge=0)]
-    only_splits: tuple[Literal["train", "dev", "test"], ...] | None
-
-
 @command("check")
-def run(request: Request) -> int:
+def run(
+    request: Request, *, spelling: Literal["auto", "required", "off"], shown: Annotated[int, Field(ge=0)],
+    only_splits: tuple[Literal["train", "dev", "test"], ...] | None,
+) -> int:  # fmt: skip
     """Hold a corpus against its limits; return 1 if one of them is not met."""
     settings = request.settings
-    options, corpus = typed(CheckOptions, settings), typed(CorpusOptions, settings["corpus"], "corpus")
+    corpus = typed(CorpusOptions, settings["corpus"], "corpus")
     limits, reader = make(settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
     scheme = scheme_of(corpus.labels, request.config_dir)
     console = Console()
-    spells = options.spelling == "required" or (options.spelling == "auto" and has_hunspell())
+    spells = spelling == "required" or (spelling == "auto" and has_hunspell())
     segments = reader.read(scheme).segments
-    if options.only_splits is not None:
-        segments = tuple(segment for segment in segments if segment.split in options.only_splits)
+    if only_splits is not None:
+        segments = tuple(segment for segment in segments if segment.split in only_splits)
     with Console(stderr=True).status(f"{corpus.name}: checking {len(segments)} segments"):
         countries = reader.countries() if hasattr(reader, "countries") else {}
         measures = list(inspect(segments, limits, scheme, countries, spells))
@@ -49,11 +42,11 @@ def run(request: Request) -> int:
     for measure in measures:
         if not measure.holds and measure.faults:
             console.print(Text(f"{measure.name}: {len(measure.faults)}", "bold"))
-            for fault in measure.faults[: options.shown]:
+            for fault in measure.faults[:shown]:
                 console.print(Text(f"  {fault}"))
-            if len(measure.faults) > options.shown:
-                console.print(f"  … and {len(measure.faults) - options.shown} more (shown={len(measure.faults)} lists them all)")
+            if len(measure.faults) > shown:
+                console.print(f"  … and {len(measure.faults) - shown} more (shown={len(measure.faults)} lists them all)")
     if limits.spelling is not None and not spells:
-        why = "switched off" if options.spelling == "off" else f"hunspell is not installed; {INSTALL_HUNSPELL}"
+        why = "switched off" if spelling == "off" else f"hunspell is not installed; {INSTALL_HUNSPELL}"
         console.print(Text(f"Note: spelling was not checked: {why}.", "yellow"))
     return 0 if all(measure.holds for measure in measures) else 1

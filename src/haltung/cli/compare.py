@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,53 +12,41 @@ from rich.console import Console
 from rich.text import Text
 
 from haltung.cli import hint
-from haltung.cli.build import Language, Seed, make, typed
-from haltung.cli.config import Request, command, shipped_or_own
+from haltung.cli.build import Language, Seed, command, make
+from haltung.cli.config import Request, shipped_or_own
 from haltung.errors import UserError
 from haltung.evaluation.comparison import OPEN, PublishedResult, compare, with_published
 from haltung.evaluation.report import comparison
 from haltung.experiments.compare import read, save
 
 
-@dataclass(frozen=True)
-class CompareOptions:
-    """The keys of the command."""
-
-    runs: list[str]
-    split: Literal["dev", "test", "folds"]
-    task: str | None
-    correction: Literal["holm", "none"]
-    draws: Annotated[int, Field(ge=200, le=100_000)]
-    seed: Seed
-    language: Language
-    output: str | None
-    track: bool
-
-
 # Of a corpus only the name is needed, so that its files need not be named (corpus.reader.path).
 @command("compare", lists=("runs",), optional=("corpus",))
-def run(request: Request) -> None:
+def run(
+    request: Request, *, runs: list[str], split: Literal["dev", "test", "folds"], task: str | None, correction: Literal["holm", "none"],
+    draws: Annotated[int, Field(ge=200, le=100_000)], seed: Seed, language: Language, output: str | None, track: bool,
+) -> None:  # fmt: skip
     """Compare runs; print leaderboard, pairs and verdicts, track them, write them to ``output``."""
-    settings, options = request.settings, typed(CompareOptions, request.settings)
+    settings = request.settings
     store = make(settings["tracking"], "tracking")
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
     console = Console()
-    systems = read(store, options.runs, options.split, corpus)
+    systems = read(store, runs, split, corpus)
     scheme = systems[0].runs[0].scheme
-    result = compare(systems, [options.task] if options.task else [], options.correction, options.draws, options.seed)
+    result = compare(systems, [task] if task else [], correction, draws, seed)
     result = with_published(result, _references(result.corpus, request.config_dir))
     for task, pairs in result.tasks.items():
-        console.print(comparison.leaderboard(result, task, scheme, options.language).rich())
+        console.print(comparison.leaderboard(result, task, scheme, language).rich())
         for pair in pairs.pairs:
-            sentence = comparison.sentence(pair, result, options.language)
+            sentence = comparison.sentence(pair, result, language)
             console.print(Text(sentence, "" if pair.verdict == OPEN else "bold"), soft_wrap=True)
         console.print()
-        console.print(comparison.pairs(result, task, scheme, options.language, verdicts=False).rich())
-    for note in comparison.notes(result, options.language):
+        console.print(comparison.pairs(result, task, scheme, language, verdicts=False).rich())
+    for note in comparison.notes(result, language):
         console.print(Text(note, "dim"))
     page, run_id = save(
-        result, systems, request.command, language=options.language, folder=Path(options.output) if options.output else None,
-        store=store if options.track else None,
+        result, systems, request.command, language=language, folder=Path(output) if output else None,
+        store=store if track else None,
     )  # fmt: skip
     if run_id:
         console.print(f"run [bold]{run_id}[/] (compare)", highlight=False)

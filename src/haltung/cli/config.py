@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,6 @@ class Request:
     overrides: tuple[str, ...]
     command: tuple[str, ...]
     config_dir: Path | None = None
-
-
-def command(name: str, **reading: Any) -> Callable[[Callable[[Request], int | None]], Callable[[Sequence[str]], int]]:
-    """Make a command of a function that runs one request; ``reading`` is passed on to ``each``."""
-
-    def decorated(run: Callable[[Request], int | None]) -> Callable[[Sequence[str]], int]:
-        return lambda arguments: max([run(request) or 0 for request in each(name, arguments, **reading)], default=0)
-
-    return decorated
 
 
 def each(
@@ -168,6 +159,8 @@ def quote(value: Any) -> str:
     """Return a value as it is spelled in an override: in quotes where Hydra needs them."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(quote, value))}]"
     if not isinstance(value, str):
         return repr(value)
     if _PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "inf", "nan"):
@@ -175,6 +168,11 @@ def quote(value: Any) -> str:
     # Hydra reads a backslash as an escape only where a quote follows it.
     escaped = re.sub(r"(\\*)'", r"\1\1\'", value)
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+
+
+def overrides_of(values: Mapping[str, Any]) -> list[str]:
+    """Return keys with values as overrides."""
+    return [f"{key}={quote(value)}" for key, value in values.items()]
 
 
 def choices(group: str, config_dir: Path | None = None) -> list[str]:

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from haltung.cli import hint
-from haltung.cli.build import Language, corpus_of, make, typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import Language, command, corpus_of, make
+from haltung.cli.config import Request
 from haltung.errors import UserError
 
 
-@dataclass(frozen=True)
-class EnsembleOptions:
-    """The keys of the command."""
-
-    members: tuple[str, ...]
-    name: str | None
-    language: Language
-    runs: str
-
-
 @command("ensemble", lists=("members",))
-def run(request: Request) -> None:
+def run(request: Request, *, members: tuple[str, ...], name: str | None, language: Language, runs: str) -> None:
     """Make one model of several runs; print its weights, its metrics on dev and its run."""
-    settings, options = request.settings, typed(EnsembleOptions, request.settings)
-    if not options.members:
+    settings = request.settings
+    if not members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
 
     from haltung.evaluation.report import tables
     from haltung.experiments.ensemble import combine, members_of
 
     store = make(settings["tracking"], "tracking")
-    members = members_of(store, options.members)
+    trained = members_of(store, members)
     if not settings.get("corpus"):
-        records = [member.record for member in members if member.record is not None]
+        records = [member.record for member in trained if member.record is not None]
         if not records:
             raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")
         settings = {**settings, "corpus": records[0].config["corpus"]}
     corpus = corpus_of(settings, request.config_dir)
-    console, name = Console(), options.name or f"{corpus.name}-ensemble"
-    done, by_task = combine(members, corpus, store, name, Path(options.runs), settings, request.command, options.language)
-    tables.show(done.evaluation, corpus.scheme, console, options.language)
-    rows = tuple((member.name, *(f"{weights[number]:.2f}" for weights in by_task.values())) for number, member in enumerate(members))
+    console, name = Console(), name or f"{corpus.name}-ensemble"
+    done, by_task = combine(trained, corpus, store, name, Path(runs), settings, request.command, language)
+    tables.show(done.evaluation, corpus.scheme, console, language)
+    rows = tuple((member.name, *(f"{weights[number]:.2f}" for weights in by_task.values())) for number, member in enumerate(trained))
     console.print(tables.Grid("weights", ("member", *by_task), rows).rich())
     console.print(f"run [bold]{done.run}[/] ({name})", highlight=False, soft_wrap=True)
     hint("bundle", str(done.bundle))

@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
-from haltung.cli.build import Language, corpus_of, make, typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import Language, command, corpus_of, make
+from haltung.cli.config import Request
 from haltung.errors import UserError
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """The keys of the command."""
-
-    run: str | None
-    bundle: str | None
-    split: Literal["dev", "test"]
-    language: Language
-    output: str | None
-    error_analysis: bool
-    seen: Literal["refuse", "allow"]
-
-
 @command("evaluate")
-def run(request: Request) -> None:
+def run(
+    request: Request, *, run: str | None, bundle: str | None, split: Literal["dev", "test"], language: Language, output: str | None,
+    error_analysis: bool, seen: Literal["refuse", "allow"],
+) -> None:  # fmt: skip
     """Score a run's model, or each seed's, on a split; print the tables and write the reports."""
-    settings, options = request.settings, typed(EvaluateOptions, request.settings)
-    if (options.run is None) == (options.bundle is None):
+    settings = request.settings
+    if (run is None) == (bundle is None):
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
     own_corpus = not settings.get("corpus")
 
     from haltung import tracking
     from haltung.evaluation.report import tables
     from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of
+    from haltung.models import compact
 
     group = None
-    if options.bundle is not None:
+    if bundle is not None:
         if own_corpus:
             raise UserError("bundle=… says what to evaluate; corpus=NAME has to say on what")
-        models = [TrainedModel(Path(options.bundle).name, Path(options.bundle))]
+        models = [TrainedModel(Path(bundle).name, compact.find(bundle))]
     else:
-        record = tracking.find(make(settings["tracking"], "tracking"), str(options.run))
+        record = tracking.find(make(settings["tracking"], "tracking"), str(run))
         # The mean over seeds goes to the run that holds them; of a sweep that is another run.
         models, group = models_of(record), tracking.group(record)
         settings = {**settings, "corpus": record.config["corpus"]} if own_corpus else settings
     corpus, console = corpus_of(settings, request.config_dir), Console()
 
     def show(model: ModelEvaluation) -> None:
-        title = f"[bold]{model.name}[/] on {corpus.name} {options.split}; report: {model.report / 'report.html'}"
+        title = f"[bold]{model.name}[/] on {corpus.name} {split}; report: {model.report / 'report.html'}"
         console.print(title, highlight=False, soft_wrap=True)
-        tables.show(model.result, corpus.scheme, console, options.language)
+        tables.show(model.result, corpus.scheme, console, language)
         if model.primer:
-            console.print(model.primer.sentence(corpus.scheme["stance"], options.language), highlight=False)
+            console.print(model.primer.sentence(corpus.scheme["stance"], language), highlight=False)
 
     done = evaluate(
-        models, corpus, options.split, own_corpus=own_corpus, group=group, folder=Path(options.output or "experiments/reports"),
-        command=request.command, language=options.language, errors=options.error_analysis, allow_seen=options.seen == "allow",
+        models, corpus, split, own_corpus=own_corpus, group=group, folder=Path(output or "experiments/reports"),
+        command=request.command, language=language, errors=error_analysis, allow_seen=seen == "allow",
         callback=show,
     )  # fmt: skip
     if done.summary is not None:
-        console.print(tables.seeds(done.summary, corpus.scheme, options.language).rich())
+        console.print(tables.seeds(done.summary, corpus.scheme, language).rich())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from haltung.cli.build import Language, output_file, typed, written
-from haltung.cli.config import Request, command
+from haltung.cli.build import Language, command, output_file, written
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
 from haltung.labels import Scheme
@@ -28,27 +26,14 @@ if TYPE_CHECKING:
 _SHOWN, _NOTED, _EXCERPT = 40, 20, 100
 
 
-@dataclass(frozen=True)
-class EventsOptions:
-    """The keys of the command."""
-
-    bundle: str | None
-    input: str | None
-    output: str | None
-    table: str | None
-    page: str | None
-    actors: str | None
-    max_characters: Annotated[int, Field(ge=1)]
-    language: Language
-
-
 @command("events")
-def run(request: Request) -> int:
+def run(
+    *, bundle: str | None, input: str | None,  # noqa: A002 -- the key's name
+    output: str | None, table: str | None, page: str | None, actors: str | None,
+    max_characters: Annotated[int, Field(ge=1)], language: Language,
+) -> int:  # fmt: skip
     """Read the events of an input; return 1 if a part of it could not be read."""
-    options = typed(EventsOptions, request.settings)
-    if options.bundle is None:
-        raise UserError("name the classifier: bundle=DIR, a folder that haltung train or haltung export has written")
-    if options.input is None:
+    if input is None:
         raise UserError("name what to read: input=FILE, a folder, or input=- for standard input")
 
     from tqdm import tqdm
@@ -58,44 +43,46 @@ def run(request: Request) -> int:
     from haltung.events.pipeline import dyad_finder, events_of, load_predictor
     from haltung.events.records import ArchiveWriter
     from haltung.events.text.read import Failure, find, read
+    from haltung.models import compact
     from haltung.serving import article_page
 
-    files = find(options.input)
-    outputs = [output_file(given or None) for given in (options.output, options.table, options.page)]
+    files = find(input)
+    outputs = [output_file(given or None) for given in (output, table, page)]
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
         raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
-    predictor = load_predictor(Path(options.bundle))
-    actors = Actors.load(extra=Path(options.actors) if options.actors else None)
-    finder = dyad_finder(predictor, Path(options.bundle), actors)
+    folder = compact.find(bundle)
+    predictor = load_predictor(folder)
+    known = Actors.load(extra=Path(actors) if actors else None)
+    finder = dyad_finder(predictor, folder, known)
     failures: list[Failure] = []
     shown: list[Event] = []
     notes: list[str] = []
     on_page: list[ArticleEvents] = []
     articles = total = 0
     with ExitStack() as stack:
-        lines, table, page = (stack.enter_context(written(path)) if path else None for path in outputs)
-        archive = ArchiveWriter(lines, table)
+        lines, rows, html = (stack.enter_context(written(path)) if path else None for path in outputs)
+        archive = ArchiveWriter(lines, rows)
         # The bar appears where reading takes longer than two seconds.
-        bar = tqdm(read(files, options.max_characters), unit=" articles", delay=2, file=sys.stderr, disable=not sys.stderr.isatty())
-        for result in events_of(iter(bar), predictor, actors, finder):
+        bar = tqdm(read(files, max_characters), unit=" articles", delay=2, file=sys.stderr, disable=not sys.stderr.isatty())
+        for result in events_of(iter(bar), predictor, known, finder):
             if isinstance(result, Failure):
                 failures.append(result)
                 continue
             articles, total = articles + 1, total + len(result.events)
             archive.add(result)
-            if page and len(on_page) < article_page.MOST:
+            if html and len(on_page) < article_page.MOST:
                 on_page.append(result)
             shown += result.events[: _SHOWN - len(shown)]
             notes += [f"{result.article.where}: {note}" for note in result.notes]
-        if page:
-            page.write(article_page.page(on_page, predictor.scheme, options.language, articles))
+        if html:
+            html.write(article_page.page(on_page, predictor.scheme, language, articles))
     if not any(outputs):
-        _show(shown, total, predictor.scheme, options.language)
+        _show(shown, total, predictor.scheme, language)
     names = " and ".join(map(str, paths))
     print(f"{counted('en', 'events', total)} in {counted('en', 'articles', articles)}" + (f" written to {names}" if names else ""))
-    if options.page and articles > article_page.MOST:
-        notes.insert(0, f"{options.page} shows the first {article_page.MOST} of {articles:,} articles; output=FILE.jsonl has all")
+    if page and articles > article_page.MOST:
+        notes.insert(0, f"{page} shows the first {article_page.MOST} of {articles:,} articles; output=FILE.jsonl has all")
     _report(notes, files.others, failures)
     return 1 if failures else 0
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from haltung.cli.build import Language, corpus_of, make, typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import Language, command, corpus_of, make
+from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
 from haltung.labels import Scheme
@@ -23,43 +22,36 @@ if TYPE_CHECKING:
     from haltung.export.write import ExportResult
 
 
-@dataclass(frozen=True)
-class ExportOptions:
-    """The keys of the command."""
-
-    run: str | None
-    bundle: str | None
-    to: str | None
-    int8: bool
-    register: bool
-    licence: str | None
-    language: Language
-
-
-@command("export")
-def run(request: Request) -> int:
+@command("export", verbatim=("licence",))
+def run(
+    request: Request, *, run: str | None, bundle: str | None, to: str | None, form: Literal["onnx", "compact"], int8: bool, register: bool,
+    licence: str | None, language: Language,
+) -> int:  # fmt: skip
     """Export and print the table of formats; return 1 if fp32 or a requested format is refused."""
-    settings, options = request.settings, typed(ExportOptions, request.settings)
+    settings = request.settings
     own_corpus = not settings.get("corpus")
-    if (options.run is None) == (options.bundle is None):
+    if (run is None) == (bundle is None):
         raise UserError("name what to export: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
-    if options.to is None:
+    if to is None:
         raise UserError("name the folder to write the bundle into: to=DIR")
-    if options.register and options.run is None:
+    if form == "compact" and (register or int8):
+        raise UserError("form=compact has fp32 alone and is for Haltung alone; leave out register=true and int8=true, or export form=onnx")
+    if register and run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
 
     from haltung import tracking
     from haltung.experiments.evaluate import TrainedModel
     from haltung.experiments.export import check_exportable, export_model
+    from haltung.models import compact
 
     # What can't be exported is refused before a corpus is missed or prepared.
-    if options.bundle is not None:
-        check_exportable(Path(options.bundle))
+    if bundle is not None:
+        trained = TrainedModel(Path(bundle).name, compact.find(bundle))
+        check_exportable(trained.bundle)
         if own_corpus:
             raise UserError("bundle=… says what to export; corpus=NAME has to say on whose dev split the formats are compared with it")
-        trained = TrainedModel(Path(options.bundle).name, Path(options.bundle))
     else:
-        record = tracking.find(make(settings["tracking"], "tracking"), str(options.run))
+        record = tracking.find(make(settings["tracking"], "tracking"), str(run))
         first, *others = tracking.members(record)
         trained = TrainedModel(first.name, tracking.bundle_folder(first), first)
         check_exportable(trained.bundle)
@@ -69,10 +61,10 @@ def run(request: Request) -> int:
     corpus = corpus_of(settings, request.config_dir)
     with Console(stderr=True).status("") as status:
         result, registered = export_model(
-            trained, corpus, Path(options.to), own_corpus=own_corpus, licence=options.licence, int8=options.int8,
-            register=options.register, callback=lambda step: status.update(f"exporting: {step}"),
+            trained, corpus, Path(to), own_corpus=own_corpus, licence=licence, int8=int8,
+            register=register, smaller=form == "compact", callback=lambda step: status.update(f"exporting: {step}"),
         )  # fmt: skip
-    Console().print(_table(result, corpus.scheme, options.language))
+    Console().print(_table(result, corpus.scheme, language))
     if registered and trained.record is not None:
         print(f"registered as {registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
     for name, why in result.skipped.items():
@@ -83,7 +75,7 @@ def run(request: Request) -> int:
         print("nothing was written, since the exported graph does not agree with the trained model", file=sys.stderr)
         return 1
     print(f"written to {result.folder}")
-    return 1 if options.int8 and "int8" in {*result.refused, *result.skipped} else 0
+    return 1 if int8 and "int8" in {*result.refused, *result.skipped} else 0
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.build import Language, make, output_file, typed, written
-from haltung.cli.config import Request, command
+from haltung.cli.build import Language, command, make, output_file, written
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
@@ -26,54 +24,39 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
-class PredictOptions:
-    """The keys of the command."""
-
-    run: str | None
-    bundle: str | None
-    text: str | None
-    context: str
-    target: str
-    input: str | None
-    output: str | None
-    language: Language
-    tracking: Mapping[str, Any]
-    abstain: float | None = None
-
-
 # A sentence may hold commas, quotes and brackets, which mean something in an override.
 @command("predict", verbatim=("text", "context", "target"))
-def run(request: Request) -> None:
+def run(
+    *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
+    output: str | None, abstain: float | None, language: Language, tracking: Mapping[str, Any],
+) -> None:  # fmt: skip
     """Label a text or a file of texts."""
-    options = typed(PredictOptions, request.settings)
-    if (options.text is None) == (options.input is None):
+    if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
     from haltung.events.dyads import model as dyad_model
     from haltung.experiments.predict import answer, bundle_of, read_texts, single_text
-    from haltung.models import bundle
+    from haltung.models import bundle as bundles
+    from haltung.models import compact
     from haltung.models.predictor import abstained
 
-    output = output_file(options.output)
-    if options.input is None:
-        segments = [single_text(str(options.text), options.context, options.target)]
-    else:
-        segments = read_texts(Path(options.input))
-    folder = Path(options.bundle) if options.bundle else bundle_of(make(options.tracking, "tracking"), options.run)
-    model = bundle.load(folder)
-    thresholds = {} if options.abstain is None else model.calibration.abstaining(options.abstain)
+    file_to = output_file(output)
+    segments = [single_text(str(text), context, target)] if input is None else read_texts(Path(input))
+    folder = bundle_of(make(tracking, "tracking"), run) if run else compact.find(bundle)
+    # For one text the graph: importing torch takes longer than the answer.
+    model = bundles.load(folder, graph=input is None)
+    thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
     dyads = dyad_model.load(folder) if model.finds_dyads else None
     for task in (task for task, threshold in thresholds.items() if threshold is None):
-        print(f"{task} never reached the precision {options.abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
+        print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     predictions = model.predict(segments, progress=True)
-    if options.input is None:
-        _show(model.scheme, predictions[0], options.language, abstained(predictions[0], thresholds), dyads)
+    if input is None:
+        _show(model.scheme, predictions[0], language, abstained(predictions[0], thresholds), dyads)
         return
-    with written(output) as file:
+    with written(file_to) as file:
         file.writelines(json.dumps(answer(prediction, thresholds, dyads), ensure_ascii=False) + "\n" for prediction in predictions)
-    if output is not None:
-        print(f"{len(predictions)} predictions written to {output}")
+    if file_to is not None:
+        print(f"{len(predictions)} predictions written to {file_to}")
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: DyadModel | None) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from haltung.cli.build import corpus_of
-from haltung.cli.config import Request, command
+from haltung.cli.build import command, corpus_of
+from haltung.cli.config import Request
 from haltung.corpus.store import table
 
 

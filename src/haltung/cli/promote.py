@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rich.console import Console
 from rich.text import Text
 
-from haltung.cli.build import Language, make, typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import Language, command, make
+from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report import comparison
 from haltung.experiments import promote as promotions
 
 
-@dataclass(frozen=True)
-class PromoteOptions:
-    """The keys of the command."""
-
-    run: str | None
-    alias: str
-    force: bool
-    dry: bool
-    language: Language
-
-
 @command("promote")
-def run(request: Request) -> int:
+def run(request: Request, *, run: str | None, alias: str, force: bool, dry: bool, language: Language) -> int:
     """Move the alias to the run's exported version; return 1 if the run is worse."""
-    settings, options = request.settings, typed(PromoteOptions, request.settings)
-    if not options.run:
+    if not run:
         raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
+    settings = request.settings
     corpus = settings["corpus"]["name"] if settings.get("corpus") else None
     console = Console(soft_wrap=True)
-    plan = promotions.consider(make(settings["tracking"], "tracking"), options.run, options.alias, corpus, options.force)
-    for sentence in plan.verdicts(options.language):
+    plan = promotions.consider(make(settings["tracking"], "tracking"), run, alias, corpus, force)
+    for sentence in plan.verdicts(language):
         console.print(Text(sentence, "bold"))
-    for note in comparison.notes(plan.comparison, options.language) if plan.comparison else [plan.note]:
+    for note in comparison.notes(plan.comparison, language) if plan.comparison else [plan.note]:
         console.print(Text(note, "dim" if plan.comparison else ""))
     before, worse = str(plan.old) if plan.old else "none", ", ".join(plan.worse)
     if not plan.allowed:
-        refusal = f"{options.alias}: {before} stays; {plan.record.name} is worse in {worse} (force=true promotes it all the same)"
+        refusal = f"{alias}: {before} stays; {plan.record.name} is worse in {worse} (force=true promotes it all the same)"
         console.print(Text(refusal, "bold red"))
         return 1
     if not plan.changes:
-        console.print(Text(f"{options.alias}: {before}, nothing changed"))
+        console.print(Text(f"{alias}: {before}, nothing changed"))
         return 0
-    if not options.dry:
+    if not dry:
         promotions.carry_out(plan, request.command)
     although = f", although worse in {worse}" if worse else ""
-    dry = " (dry=true, so nothing was changed)" if options.dry else ""
-    console.print(Text(f"{options.alias}: {before} -> {plan.new} ({plan.record.name}){although}{dry}"))
+    as_if = " (dry=true, so nothing was changed)" if dry else ""
+    console.print(Text(f"{alias}: {before} -> {plan.new} ({plan.record.name}){although}{as_if}"))
     return 0

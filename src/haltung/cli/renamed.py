@@ -61,12 +61,9 @@ _NO_CONTEXT: dict[str, tuple[str, ...]] = {
 
 # Old key of one corpus config → new keys; a key may have become several, or none.
 CORPUS_KEYS: dict[str, dict[str, tuple[str, ...]]] = {
-    "bundestag_stance": _NO_CONTEXT,
+    **dict.fromkeys(("bundestag_stance", "gnad10_stance", "news", "wikinews_stance"), _NO_CONTEXT),
     "diplomacy": {**_NO_CONTEXT, "corpus.reader.most": ("corpus.reader.max_segments",)},
-    "gnad10_stance": _NO_CONTEXT,
-    "news": _NO_CONTEXT,
     "real_news": {**_NO_CONTEXT, "corpus.reader.on_error": tuple(f"corpus.reader.parts.{part}.on_error" for part in range(3))},
-    "wikinews_stance": _NO_CONTEXT,
 }
 _DEFAULT_CORPUS = "diplomacy"
 

@@ -7,15 +7,13 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from rich.console import Console
 
-from haltung.cli.build import Language, make, typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import Language, command, make
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
@@ -31,39 +29,27 @@ _WIDTH = 130
 _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
 
 
-@dataclass(frozen=True)
-class RunsOptions:
-    """The keys of the command."""
-
-    corpus: str | None
-    kind: str | None
-    name: str | int | None
-    since: str | None
-    status: str | None
-    sort: str
-    format: Literal["table", "csv", "json"]
-    limit: Annotated[int, Field(ge=1)] | None
-    parts: bool
-    language: Language
-
-
 # Hydra takes `corpus` for a group, whose choices are files; here it is any name.
 @command("runs", verbatim=("corpus",), single="each filter takes one value; leave it out to list all")
-def run(request: Request) -> None:
+def run(
+    *, corpus: str | None, kind: str | None, name: str | int | None, since: str | None, status: str | None, sort: str,
+    format: Literal["table", "csv", "json"],  # noqa: A002 -- the key's name
+    limit: Annotated[int, Field(ge=1)] | None, parts: bool, language: Language,
+    tracking: Mapping[str, Any],
+) -> None:  # fmt: skip
     """Print the runs that pass the filters."""
-    options, store = typed(RunsOptions, request.settings), make(request.settings["tracking"], "tracking")
-    since = _since(options.since, datetime.now(UTC)) if options.since else None
-    kind = one_of("kind", options.kind, KINDS) if options.kind else ""
-    status = one_of("status", options.status, STATUSES) if options.status else ""
-    name = "" if options.name is None else str(options.name)
+    store = make(tracking, "tracking")
+    start = _since(since, datetime.now(UTC)) if since else None
+    kind = one_of("kind", kind, KINDS) if kind else ""
+    status = one_of("status", status, STATUSES) if status else ""
     # MLflow knows a pruned trial as a killed one.
     stored = status.replace("pruned", "killed")
-    rows = [_row(record) for record in list_runs(store, corpus=options.corpus or "", kind=kind, name=name, status=stored, since=since)]
-    rows = _sorted([row for row in rows if status in ("", row["status"]) and (options.parts or not row["parent"])], options.sort)
-    shown = rows[: options.limit]
-    if options.format == "table":
-        _table(shown, len(rows), options.language)
-    elif options.format == "csv":
+    records = list_runs(store, corpus=corpus or "", kind=kind, name="" if name is None else str(name), status=stored, since=start)
+    rows = _sorted([row for row in map(_row, records) if status in ("", row["status"]) and (parts or not row["parent"])], sort)
+    shown = rows[:limit]
+    if format == "table":
+        _table(shown, len(rows), language)
+    elif format == "csv":
         _csv(shown)
     else:
         print(json.dumps(shown, indent=2, ensure_ascii=False))

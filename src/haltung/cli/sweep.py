@@ -13,13 +13,14 @@ from pydantic import Field
 from rich.console import Console
 
 from haltung.cli import hint
-from haltung.cli.build import Seed, corpus_of, make, recipe_of, typed
-from haltung.cli.config import Request, command, compose, keys, plain, quote
+from haltung.cli.build import Seed, command, corpus_of, make, recipe_of
+from haltung.cli.config import Request, compose, keys, overrides_of, plain
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
 from haltung.experiments.sweep.results import SweepResult, brief, table, verdict
-from haltung.experiments.sweep.search import Sweep, search
+from haltung.experiments.sweep.search import Sweep
+from haltung.experiments.sweep.search import search as search_best
 from haltung.experiments.sweep.spaces import Value, check_spaces, spaces_of, start_values
 from haltung.experiments.sweep.trials import Trial, Trials
 from haltung.experiments.train import Plan
@@ -32,19 +33,6 @@ _SWEEP_KEYS = ("search", "trials", "workers", "startup", "warmup", "final_seeds"
 
 
 @dataclass(frozen=True)
-class SweepOptions:
-    """The keys of the command beside those of a recipe."""
-
-    trials: Annotated[int, Field(ge=1)]
-    workers: Annotated[int, Field(ge=1, le=256)]
-    startup: Annotated[int, Field(ge=0)]
-    warmup: Annotated[int, Field(ge=0)]
-    final_seeds: tuple[Seed, ...]
-    sweeps: str
-    search: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Composed:
     """The recipe of a request with other values; a ``sweep.spaces.PlanFactory``."""
 
@@ -52,7 +40,7 @@ class Composed:
 
     def settings(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Return the config with these values, as plain data."""
-        return plain(compose("sweep", [*self.request.overrides, *_words(values)], self.request.config_dir))
+        return plain(compose("sweep", [*self.request.overrides, *overrides_of(values)], self.request.config_dir))
 
     def check(self, values: Mapping[str, Value]) -> None:
         """Raise ``UserError`` if the config does not accept these values."""
@@ -67,7 +55,7 @@ class Composed:
         """Return the command that trains this recipe with these values."""
         words = [word for word in self.request.overrides if word.partition("=")[0].lstrip("+") not in _SWEEP_KEYS]
         folder = [] if self.request.config_dir is None else ["--config-dir", str(self.request.config_dir)]
-        return shlex.join(["haltung", "train", *words, *_words(values), *folder])
+        return shlex.join(["haltung", "train", *words, *overrides_of(values), *folder])
 
     @cached_property
     def corpus(self) -> Prepared:
@@ -83,25 +71,24 @@ _SINGLE = "a sweep draws its values from search/NAME.yaml; give each key one val
 
 
 @command("sweep", numbers=("final_seeds",), single=_SINGLE)
-def run(request: Request) -> None:
+def run(
+    request: Request, *, trials: Annotated[int, Field(ge=1)], workers: Annotated[int, Field(ge=1, le=256)],
+    startup: Annotated[int, Field(ge=0)], warmup: Annotated[int, Field(ge=0)], final_seeds: tuple[Seed, ...], sweeps: str,
+    search: Mapping[str, Any],
+) -> None:  # fmt: skip
     """Search, print trials and importances, and the metrics of the best recipe."""
-    settings = request.settings
-    options, recipe = typed(SweepOptions, settings), recipe_of(settings)
-    composed, spaces = Composed(request), spaces_of(options.search)
+    recipe, composed, spaces = recipe_of(request.settings), Composed(request), spaces_of(search)
     given = {word.partition("=")[0].lstrip("+") for word in request.overrides}
     check_spaces(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), given)
-    if len(set(options.final_seeds)) < len(options.final_seeds):
-        raise UserError(f"final_seeds is {list(options.final_seeds)}: one stands twice, and would count twice in mean and spread")
-    store = make(settings["tracking"], "tracking")
-    common = recipe.options
+    if len(set(final_seeds)) < len(final_seeds):
+        raise UserError(f"final_seeds is {list(final_seeds)}: one stands twice, and would count twice in mean and spread")
+    store, common = make(request.settings["tracking"], "tracking"), recipe.options
     name = common.name or f"{recipe.name(composed.corpus.name)}-sweep"
-    start = start_values(spaces, composed)
-    trials = Trials(Path(options.sweeps) / name, spaces, options.trials, common.seed, options.startup, options.warmup, start)
-    seeds, language = options.final_seeds, common.language
-    sweep = Sweep(name, trials, options.workers, seeds, common.resume, settings, _FREE, request.command, language)
+    planned = Trials(Path(sweeps) / name, spaces, trials, common.seed, startup, warmup, start_values(spaces, composed))
+    sweep = Sweep(name, planned, workers, final_seeds, common.resume, request.settings, _FREE, request.command, common.language)
     console = Console()
-    console.print(f"[bold]{name}[/]: {options.trials} trials over {len(spaces)} keys, {trials.folder}", highlight=False, soft_wrap=True)
-    _show(search(sweep, composed, store, print_trial), name, composed, seeds, language, console)
+    console.print(f"[bold]{name}[/]: {trials} trials over {len(spaces)} keys, {planned.folder}", highlight=False, soft_wrap=True)
+    _show(search_best(sweep, composed, store, print_trial), name, composed, final_seeds, common.language, console)
 
 
 def print_trial(trial: Trial) -> None:
@@ -136,7 +123,3 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
         hint("", f"haltung evaluate run={name}-start split=test")
         hint("", f"haltung compare 'runs=[{name}-best,{name}-start]'")
     hint("look at it", result.where)
-
-
-def _words(values: Mapping[str, Value]) -> list[str]:
-    return [f"{key}={quote(value)}" for key, value in values.items()]

@@ -74,12 +74,11 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
     if len(plans) == 1:
         outcome = train(plans[0], store)
         show(outcome)
-        run_id = outcome.run
+        run_id, title = outcome.run, plans[0].title
     else:
         seeds = train_seeds(plans, store, show)
-        run_id, outcome = seeds.run, seeds.outcomes[-1]
+        run_id, title, outcome = seeds.run, name, seeds.outcomes[-1]
         console.print(tables.seeds(seeds.summary, corpus.scheme, language).rich())
-    title = name if len(plans) > 1 else f"{name}-{plans[0].seed}"
     console.print(f"run [bold]{run_id}[/] ({title})", highlight=False, soft_wrap=True)
     hint("plots and report", str(outcome.bundle.parent / "dev" / "report.html"))
     hint("look at it", outcome.where)

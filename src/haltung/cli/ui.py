@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from haltung.cli.build import make, typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import command, make
 from haltung.errors import UserError
 from haltung.tracking.ui import page
 
 
-@dataclass(frozen=True)
-class UiOptions:
-    """The keys of the command."""
-
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)]
-
-
 @command("ui", single="one store at a time; start haltung ui again for another one, with another port")
-def run(request: Request) -> None:
+def run(host: str, port: Annotated[int, Field(ge=1, le=65535)], tracking: Mapping[str, Any]) -> None:
     """Start the pages, print their address, and wait until the user stops them."""
-    options, store = typed(UiOptions, request.settings), make(request.settings["tracking"], "tracking")
+    store = make(tracking, "tracking")
     if not store.local:
         print(f"the runs are on a server, which has its own pages: {store.address}")
         return
     # Stopped by a supervisor, the pages have to go too, as they do with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with page(store, options.host, options.port) as (address, process):
+    with page(store, host, port) as (address, process):
         print(f"runs of {store.label}: {address}   (Ctrl-C stops it)", flush=True)
         code = process.wait()
     raise UserError(f"MLflow has ended with exit code {code}; start haltung ui again")

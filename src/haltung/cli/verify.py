@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from haltung.cli.build import typed
-from haltung.cli.config import Request, command
+from haltung.cli.build import command
 from haltung.errors import UserError
 from haltung.export.verify import verify
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """The keys of the command."""
-
-    bundle: str | None
-    threads: int | None
+from haltung.models import compact
 
 
 @command("verify")
-def run(request: Request) -> int:
+def run(bundle: str | None, threads: int | None) -> int:
     """Replay the golden answers and print the table; return 1 if a file or an answer differs."""
-    options = typed(VerifyOptions, request.settings)
-    if options.bundle is None:
+    if bundle is None:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
-    folder = Path(options.bundle)
+    folder = compact.find(bundle)
     with Console(stderr=True).status("") as status:
-        result = verify(folder, options.threads, lambda step: status.update(f"verifying: {step}"))
+        result = verify(folder, threads, lambda step: status.update(f"verifying: {step}"))
     table = Table("format", "runtime", "inputs", "differs by", "allowed", "other labels", "")
     for check in result.checks:
         difference = "–" if check.difference is None else f"{check.difference:.1e}"

@@ -106,7 +106,7 @@ def checked(path: Path) -> Path:
 def read(path: Path) -> WeightsFile:
     """Open the weights file that ``checked`` allows; its tensors are decoded on demand."""
     data, at = np.memmap(path, dtype=np.uint8, mode="r"), 8  # behind the format's name and version
-    *shape, _, count, _, _, _, _, bytes_of_pieces = _HEADER.unpack_from(data, at)
+    *shape, _, count, _, _, _, _, bytes_of_pieces = _HEADER.unpack_from(data.data, at)
     at += _HEADER.size
 
     def take(dtype: str | np.dtype, count: int) -> np.ndarray:

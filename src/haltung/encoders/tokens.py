@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from haltung.errors import UserError
 from haltung.records import Segment, Span, well_formed
@@ -143,7 +143,7 @@ def _joined(pieces: Sequence[_Piece], types: Sequence[int]) -> Tokens:
     )
 
 
-def _around(backend: Tokenizer, *words: str) -> tuple[list[list[int]], list[int]]:
+def _around(backend: Any, *words: str) -> tuple[list[list[int]], list[int]]:
     """Return the special ids before, between and after texts, and the type of each piece.
 
     The texts are found by their ids: the library does not tell which tokens are the first text.

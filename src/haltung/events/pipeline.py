@@ -66,10 +66,15 @@ def load_predictor(folder: Path) -> Predictor:
     Raises ``UserError`` if it is none, is broken, or lacks stances or has one that is no event.
     """
     predictor = bundle.load(folder, graph=True)
-    if found := lacks_stances(predictor.scheme):
-        wanted = f"name a bundle with the task 'stance' and labels of the crosswalk: {listed(crosswalk.load())}"
-        raise UserError(f"{folder} has {found}, of which no events are made; {wanted}")
+    check_stances(predictor.scheme, folder)
     return predictor
+
+
+def check_stances(scheme: Scheme, model: Path | str) -> None:
+    """Raise ``UserError`` if a model lacks the stances of events, or has one that is no event."""
+    if found := lacks_stances(scheme):
+        wanted = f"name a bundle with the task 'stance' and labels of the crosswalk: {listed(crosswalk.load())}"
+        raise UserError(f"{model} has {found}, of which no events are made; {wanted}")
 
 
 def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinder:

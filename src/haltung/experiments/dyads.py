@@ -15,11 +15,11 @@ from haltung.evaluation.metrics import dyads as metrics
 from haltung.evaluation.metrics.dyads import DyadMetrics, SystemsCompared
 from haltung.evaluation.report import dyads as report
 from haltung.evaluation.report import style
-from haltung.events.dyads import scoring, thresholds
-from haltung.events.dyads.model import DyadModel
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads import scoring
+from haltung.events.dyads.model import DyadModel, Thresholds
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
-from haltung.events.dyads.thresholds import Thresholds
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, ScoredDyad
 from haltung.records import Prediction, Segment
@@ -59,7 +59,7 @@ def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path 
     predictor.actors = known = Actors.load(extra=actors)
     gold = scoring.read(segments, predictor, known)
     tuned = scoring.tune(gold.dyads, gold.predictions)
-    thresholds.write(bundle, tuned.thresholds, {"corpus": corpus.name, "split": split, "command": command, "f1": tuned.f1})
+    dyad_model.write_thresholds(bundle, tuned.thresholds, {"corpus": corpus.name, "split": split, "command": command, "f1": tuned.f1})
     return tuned
 
 
@@ -100,7 +100,7 @@ def tune_trained(
     if not any(segment.dyads for segment in segments):
         return None
     tuned = scoring.tune([segment.dyads for segment in segments], predictions)
-    thresholds.write(bundle, tuned.thresholds, {**tuned_on, "f1": tuned.f1})
+    dyad_model.write_thresholds(bundle, tuned.thresholds, {**tuned_on, "f1": tuned.f1})
     return end_to_end(segments, predictions, tuned.thresholds)
 
 

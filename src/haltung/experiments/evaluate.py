@@ -23,7 +23,7 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import brackets, number, word
 from haltung.evaluation.statistics.bootstrap import wilson
-from haltung.events.dyads import thresholds
+from haltung.events.dyads import model as dyad_model
 from haltung.experiments.dyads import end_to_end
 from haltung.files import shipped
 from haltung.labels import STANCE, Scheme, Task
@@ -157,7 +157,7 @@ def evaluate_model(
     scored = score(segments, predictions, corpus.scheme, corpus.name, split)
     result = classification.with_intervals(classification.evaluate(scored), scored)
     if model.finds_dyads:
-        result = replace(result, dyads=end_to_end(segments, predictions, thresholds.read(trained.bundle)))
+        result = replace(result, dyads=end_to_end(segments, predictions, dyad_model.read_thresholds(trained.bundle)))
     if minimal_pairs.are_minimal_pairs(segments):
         result = replace(result, phenomena=minimal_pairs.phenomena(scored, segments))
     primer = primer_of(model)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
-from haltung.events.dyads import thresholds
+from haltung.events.dyads import model as dyad_model
 from haltung.experiments.evaluate import TrainedModel, check_scheme
 from haltung.export.write import ExportResult, ReferenceSplit, export
-from haltung.models import bundle
+from haltung.labels import parse
+from haltung.models import bundle, compact
 from haltung.tracking.models import log_exported
 
 # Besides fp32; a linear model is so fast that bf16 would save nothing.
@@ -20,17 +23,18 @@ _FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16"
 
 def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
-    register: bool = False, callback: Callable[[str], None] = lambda step: None,
+    register: bool = False, smaller: bool = False, callback: Callable[[str], None] = lambda step: None,
 ) -> tuple[ExportResult, str]:  # fmt: skip
     """Export a trained model into a folder, where an exported bundle is replaced.
 
     The formats are compared on the dev split of ``corpus``; ``own_corpus`` says whether it is the
     one that the model was trained on, as it was then. ``licence`` is that of the data, for the
     model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
-    registered model, which needs a run. ``callback`` gets the name of each step before it begins.
-    Return the result, and name and version of the registered model, "" where there is none. Raises
-    ``UserError`` if the model has another scheme, the corpus has changed, or as
-    ``check_exportable`` and ``export.write.export``.
+    registered model, which needs a run; with ``smaller`` the folder gets the compact form of the
+    bundle, in fp32 alone, whose weights are rounded before all comparisons. ``callback`` gets the
+    name of each step before it begins. Return the result, and name and version of the registered
+    model, "" where there is none. Raises ``UserError`` if the model has another scheme, the corpus
+    has changed, or as ``check_exportable``, ``compact.difference`` and ``export.write.export``.
     """
     check_exportable(trained.bundle)
     description = bundle.describe(trained.bundle)
@@ -41,9 +45,8 @@ def export_model(
             f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({learned[:12]}): its source "
             f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
         )
-    model = bundle.load_trained(trained.bundle)
-    check_scheme(model.scheme, corpus)
-    formats = (*_FORMATS[model.kind], *(("int8",) if int8 else ()))
+    check_scheme(parse(description["scheme"]), corpus)
+    formats = ("bf16",) if smaller else (*_FORMATS[description["kind"]], *(("int8",) if int8 else ()))
     dev = corpus.segments("dev")
     tags = trained.record.tags if trained.record else {}
     commit, encoder = tags.get("haltung.git.commit"), description.get("encoder", {}).get("license")
@@ -51,16 +54,37 @@ def export_model(
         "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,
         "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
     }
-    result = export(model, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
-    registered = ""
-    if result.folder is not None:
+
+    def exported(source: Path, to: Path) -> ExportResult:
+        result = export(bundle.load_trained(source), to, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
         # The thresholds of dyads belong to a model that finds them wherever it goes.
-        if (tuned := thresholds.path(trained.bundle)).is_file():
-            shutil.copyfile(tuned, thresholds.path(result.folder))
-        if register and trained.record is not None:
-            version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
-            registered = f"{version.name} version {version.version}"
+        if result.folder is not None and (tuned := dyad_model.thresholds_path(source)).is_file():
+            shutil.copyfile(tuned, dyad_model.thresholds_path(result.folder))
+        return result
+
+    if smaller:
+        return _compact(trained.bundle, folder, exported), ""
+    result, registered = exported(trained.bundle, folder), ""
+    if result.folder is not None and register and trained.record is not None:
+        version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
+        registered = f"{version.name} version {version.version}"
     return result, registered
+
+
+def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], ExportResult]) -> ExportResult:
+    from safetensors.numpy import save_file
+
+    packed = compact.difference(trained)
+    with tempfile.TemporaryDirectory() as scratch:
+        rounded, whole = Path(scratch, "rounded"), Path(scratch, "exported")
+        shutil.copytree(trained, rounded)
+        save_file(compact.applied(packed), rounded / compact.WEIGHTS, metadata={"format": "pt"})
+        result = export_to(rounded, whole)
+        if result.folder is None:
+            return result
+        if (trained / bundle.LEARNED).is_file():
+            shutil.copyfile(trained / bundle.LEARNED, whole / bundle.LEARNED)
+        return replace(result, folder=compact.write(whole, packed, folder))
 
 
 def check_exportable(folder: Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields, sound
 from haltung.corpus.parsing.lines import existing, json_rows
-from haltung.corpus.parsing.rows import Fault
+from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.errors import UserError
 from haltung.events.dyads.model import DyadModel
 from haltung.models.predictor import abstained
@@ -37,9 +37,14 @@ def read_texts(path: Path) -> list[Segment]:
     (see ``in_context``). A text without an id gets its number in the file. Raises ``UserError`` if
     the file is missing, broken or empty, a line has no text, or two have one id.
     """
+    return segments_of(json_rows(existing(path)), str(path))
+
+
+def segments_of(rows: Iterable[SourceRow], source: str) -> list[Segment]:
+    """Return rows as segments (see ``read_texts``); ``source`` names them in messages."""
     segments: list[Segment] = []
     seen: dict[str, str] = {}
-    for row in json_rows(existing(path)):
+    for row in rows:
         try:
             fields = Fields(row.fields(), {})
             segment = Segment(
@@ -56,7 +61,7 @@ def read_texts(path: Path) -> list[Segment]:
         seen[segment.id] = row.where
         segments.append(segment)
     if not segments:
-        raise UserError(f'{path} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
+        raise UserError(f'{source} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
     return in_context(segments)
 
 
@@ -70,7 +75,7 @@ def single_text(text: str, context: str = "", target: str = "") -> Segment:
         raise UserError(str(fault)) from None
 
 
-def bundle_of(store: Store, run: str | None = None) -> Path:
-    """Return the folder of a run's bundle, or the newest one's; of several seeds the first."""
-    record = tracking.newest(store) if run is None else tracking.find(store, run)
+def bundle_of(store: Store, run: str) -> Path:
+    """Return the folder of a run's bundle, or the ``newest`` one's; of several seeds the first."""
+    record = tracking.newest(store) if run == "newest" else tracking.find(store, run)
     return tracking.bundle_folder(tracking.members(record)[0])

@@ -37,7 +37,7 @@ class EncoderNetwork(nn.Module):
     finds_dyads = False
 
     def __init__(self, encoder: nn.Module, scheme: Scheme, spec: NetworkSpec, dyads: bool = False) -> None:
-        """Take the encoder; whether sides of ``dyads`` are to be scored counts for articles only."""
+        """Take the encoder; ``dyads``, whether sides of them are to be scored, is for articles."""
         super().__init__()
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.encoder = encoder

@@ -1,10 +1,11 @@
 """Runs to and from MLflow; the only package that talks to it, and imports it at first use."""
 
+from haltung.tracking.models import version_of_alias
 from haltung.tracking.read import MEMBERS, UNFINISHED, RunRecord, artifact, attach, bundle_folder, children, find, group, members, newest
 from haltung.tracking.store import Store, open_store
 from haltung.tracking.write import SEEN, Pruned, Run, adopt, flat_settings, mark_failed, provenance, run
 
 __all__ = [
     "MEMBERS", "SEEN", "UNFINISHED", "Pruned", "Run", "RunRecord", "Store", "adopt", "artifact", "attach", "bundle_folder", "children",
-    "find", "flat_settings", "group", "mark_failed", "members", "newest", "open_store", "provenance", "run",
+    "find", "flat_settings", "group", "mark_failed", "members", "newest", "open_store", "provenance", "run", "version_of_alias",
 ]  # fmt: skip

@@ -294,7 +294,8 @@ class _Trainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[int]:
         if isinstance(self.examples, _Rows):
             return super().get_train_dataloader()
-        loader = DataLoader(self.train_dataset, batch_sampler=self.examples.sampler, collate_fn=self.examples.collate)
+        numbers: Any = self.train_dataset
+        loader = DataLoader(numbers, batch_sampler=self.examples.sampler, collate_fn=self.examples.collate)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:

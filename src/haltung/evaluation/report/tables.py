@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
@@ -65,6 +66,12 @@ class Grid:
         """Return the table as GitHub's Markdown, without its title."""
         rule = ["---" if index < self.left else "---:" for index in range(len(self.columns))]
         return "".join("| " + " | ".join(cell.translate(_ESCAPED) for cell in row) + " |\n" for row in (self.columns, rule, *self.rows))
+
+    def html(self) -> str:
+        """Return the table with its title as HTML, for a notebook."""
+        head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
+        return f"<table><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def grid(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]], language: str = "en", left: int = 1, foot: int = 0) -> Grid:

@@ -1,21 +1,47 @@
-"""Dyads by a trained model: who is source and who is target, of each sentence's stance."""
+"""Dyads by a trained model: who is source and who is target, of each sentence's stance; which of
+them count is said by a few numbers, tuned on dev.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from haltung.actors.candidates import ITSELF, code_as
-from haltung.events.dyads import thresholds
-from haltung.events.dyads.thresholds import Thresholds
+from haltung.errors import UserError
 from haltung.events.records import LabelledArticle, ScoredDyad
+from haltung.files import write_text
 from haltung.labels import NEUTRAL, STANCE
 from haltung.records import ActorAnswer, Prediction, Span
 
 # Less probable sides are left out; all ways to be a side would make hundreds of pairs. No sentence
 # has as many ways as would make all of them less probable.
 _LEAST_SIDE = 0.01
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """How dyads are chosen from probabilities, tuned at the end of a training.
+
+    Of a segment that is not neutral the likeliest pair always counts, as the label standard asks
+    for, and any other pair from the probability ``pair`` on. The rest are factors: ``same_actor``
+    of pairs with one actor on both sides, ``neutral`` of the stance that means none, ``nobody`` of
+    a side without an actor.
+    """
+
+    pair: float = 0.4
+    same_actor: float = 0.3
+    neutral: float = 1.0
+    nobody: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` where a number is out of its range."""
+        for name, value in asdict(self).items():
+            if not 0 <= value < float("inf"):
+                raise UserError(f"the thresholds of dyads have {name} {value}; expected a number of at least 0")
 
 
 @dataclass(frozen=True)
@@ -62,7 +88,7 @@ class DyadModel:
 
 def load(folder: Path) -> DyadModel:
     """Return what chooses dyads by a bundle's thresholds; ``UserError`` if these are broken."""
-    return DyadModel(thresholds.read(folder))
+    return DyadModel(read_thresholds(folder))
 
 
 def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
@@ -104,3 +130,29 @@ def sides(actors: Sequence[ActorAnswer], side: str) -> tuple[Side, ...]:
                 # The words of somebody inside a state are not known.
                 best[code] = Side(code, probability, actor.spans if role == ITSELF else ())
     return tuple(best.values())
+
+
+def thresholds_path(folder: Path) -> Path:
+    """Return the file of the thresholds in a bundle's folder."""
+    return folder / "dyads.json"
+
+
+def write_thresholds(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
+    """Write thresholds and what they were tuned on into a bundle; ``UserError`` if that fails."""
+    try:
+        write_text(thresholds_path(folder), json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"{thresholds_path(folder)} can't be written: {error.strerror}; copy the bundle to a folder that you may write to"
+        ) from None
+
+
+def read_thresholds(folder: Path) -> Thresholds:
+    """Read a bundle's thresholds, the defaults if it has none; ``UserError`` if they are broken."""
+    try:
+        return Thresholds(**json.loads(thresholds_path(folder).read_text(encoding="utf-8"))["thresholds"])
+    except FileNotFoundError:
+        return Thresholds()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        remedy = "write it with haltung dyads tune=true split=dev, or remove it"
+        raise UserError(f"{thresholds_path(folder)} holds no thresholds of dyads; {remedy}") from None

@@ -11,8 +11,7 @@ from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.evaluation.metrics import minimal_pairs
 from haltung.evaluation.metrics.dyads import PARTS, WHOLE
-from haltung.events.dyads.model import Question, choose
-from haltung.events.dyads.thresholds import Thresholds
+from haltung.events.dyads.model import Question, Thresholds, choose
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL, STANCE
 from haltung.models.predictor import Predictor

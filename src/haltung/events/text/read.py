@@ -182,8 +182,13 @@ def _file(path: Path) -> Iterator[Article | Failure]:
     elif suffix in _PAGES or _PAGE.match(text):
         yield _page(text, where, name, notes)
     else:
-        headline, body = _first_line(text)
-        yield Article(name, text, headline, where=where, body=body, notes=notes)
+        yield article_of(text, name, where=where, notes=notes)
+
+
+def article_of(text: str, id: str, headline: str = "", date: str = "", where: str = "", notes: tuple[str, ...] = ()) -> Article:
+    """Return a text as an article; a short first line is its headline, unless one is given."""
+    found, body = (headline, 0) if headline else _first_line(text)
+    return Article(id, text, found, date, where=where, body=body, notes=notes)
 
 
 def _page(html: str, where: str, name: str, notes: tuple[str, ...]) -> Article | Failure:

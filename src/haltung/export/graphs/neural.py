@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -85,7 +86,11 @@ def save(
     assert program is not None
     # The exporter turns training mode, and with it dropout, on again.
     module.eval()
-    program.save(path)
+    whole = program.model_proto
+    for node in (*whole.graph.node, *(node for function in whole.functions for node in function.node)):
+        # Where in whose files it was traced is nobody's business.
+        del node.metadata_props[:]
+    onnx.save(whole, path)
 
 
 def described(model: EncoderModel) -> dict[str, Any]:

@@ -1,0 +1,302 @@
+"""A model in Python: load it, label texts and tables of several libraries, read articles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from haltung import tracking as runs
+from haltung.actors.finder import Actors
+from haltung.cli.build import make
+from haltung.cli.config import compose, plain
+from haltung.corpus.parsing.rows import SourceRow
+from haltung.errors import UserError, kind, listed
+from haltung.events.dyads import model as dyad_model
+from haltung.events.pipeline import check_stances, dyad_finder, events_of
+from haltung.events.records import ArticleEvents, ScoredDyad
+from haltung.events.text.read import Article, article_of
+from haltung.experiments.predict import bundle_of, segments_of, single_text
+from haltung.labels import STANCE, Scheme
+from haltung.models import bundle, compact
+from haltung.models.predictor import Predictor, abstained
+from haltung.records import Prediction, Segment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Tracking = Literal["local", "server"]
+
+
+@dataclass(frozen=True)
+class TextResult:
+    """What a model says of one text.
+
+    ``result["stance"]`` is a label's id (several in a multi-label task), ``probabilities`` has all
+    labels of each task, ``dyads`` who takes the stance towards whom; ``unsure`` are the tasks whose
+    prediction is too uncertain for the precision that was asked for.
+    """
+
+    text: str
+    labels: Mapping[str, str | tuple[str, ...]]
+    probabilities: Mapping[str, Mapping[str, float]]
+    dyads: tuple[ScoredDyad, ...]
+    unsure: tuple[str, ...] = ()
+
+    def __getitem__(self, task: str) -> str | tuple[str, ...]:
+        if task not in self.labels:
+            raise KeyError(f"there is no task '{task}'; the model has {listed(self.labels)}")
+        return self.labels[task]
+
+    def probability(self, task: str) -> float:
+        """Return the probability of the predicted label; of several the lowest, of none 0."""
+        labels = self.labels[task]
+        return min((self.probabilities[task][label] for label in ([labels] if isinstance(labels, str) else labels)), default=0.0)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return what is shown: each task with its label and probability, then the dyads."""
+        out = []
+        for task, labels in self.labels.items():
+            named = labels if isinstance(labels, str) else ", ".join(labels) or "–"
+            out.append((task, f"{named} {self.probability(task):.2f}" + (" (abstained)" if task in self.unsure else "")))
+        return [*out, *(("dyad", f"{one.source or '–'} → {one.target or '–'}: {one.stance} {one.probability:.2f}") for one in self.dyads)]
+
+    def __repr__(self) -> str:
+        width = max(len(name) for name, _ in self.lines())
+        return "\n".join([self.text, *(f"  {name:<{width}}  {said}" for name, said in self.lines())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(said)}</td></tr>" for name, said in self.lines())
+        return f"<p>{escape(self.text)}</p><table>{rows}</table>"
+
+
+@dataclass(frozen=True)
+class ArticleResult:
+    """What a model reads in an article: labelled sentences, and events with actors.
+
+    In a notebook it is shown as a page, with arrows from who acts to whom it is towards.
+    """
+
+    events: ArticleEvents
+    scheme: Scheme = field(repr=False)
+
+    def to_frame(self, of: Literal["sentences", "events"] = "sentences") -> pd.DataFrame:
+        """Return a row for each sentence, or for each event (see ``docs/events.md``).
+
+        A sentence has its position in the text, each task's label with its probability, and the
+        dyads as a list of mappings.
+        """
+        import pandas as pd
+
+        if of == "events":
+            return pd.DataFrame([vars(event) for event in self.events.events])
+        return pd.DataFrame(
+            [
+                {"text": one.segment.text, "start": one.start, "end": one.end, **_columns(_result(one.segment, one.prediction, one.dyads))}
+                for one in self.events.segments
+            ]
+        )
+
+    def to_html(self, language: Literal["en", "de"] = "en") -> str:
+        """Return a page of its own, which loads nothing from elsewhere."""
+        from haltung.serving import article_page
+
+        return article_page.page([self.events], self.scheme, language)
+
+    def __repr__(self) -> str:
+        lines = [self.events.article.headline or self.events.article.id]
+        for one in self.events.segments:
+            labels = " / ".join(str(label) for label in one.prediction.labels.values())
+            dyads = ", ".join(f"{dyad.source or '–'} → {dyad.target or '–'}" for dyad in one.dyads)
+            lines += [f"  {one.segment.text}", f"      {labels}" + (f": {dyads}" if dyads else "")]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.events.notes)])
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{escape(self.to_html())}" style="width:100%;height:36em;border:0" title="Haltung"></iframe>'
+
+
+class LoadedModel:
+    """A loaded model; ``load`` returns one.
+
+    ``name`` is what it was loaded by, ``folder`` its bundle, ``tasks`` the labels of each task.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """Load a bundle; ``UserError`` if it is none, or broken."""
+        self.name, self.folder = name, folder
+        self._model: Predictor = bundle.load(folder)
+        self._dyads = dyad_model.load(folder) if self._model.finds_dyads else None
+        self.scheme = self._model.scheme
+        self.tasks: dict[str, tuple[str, ...]] = {task.name: tuple(task.ids) for task in self.scheme}
+
+    def __repr__(self) -> str:
+        tasks = "; ".join(f"{task}: {', '.join(labels)}" for task, labels in self.tasks.items())
+        return f"LoadedModel {self.name} ({tasks}" + ("; finds dyads)" if self._dyads else ")")
+
+    @overload
+    def predict(self, texts: str, *, context: str = "", target: str = "", abstain: float | None = None) -> TextResult: ...
+    @overload
+    def predict(self, texts: list[str] | tuple[str, ...], *, abstain: float | None = None) -> list[TextResult]: ...
+    @overload
+    def predict(self, texts: Any, *, abstain: float | None = None, prefix: str = "", probabilities: bool = False) -> Any: ...
+    def predict(
+        self, texts: Any, *, context: str = "", target: str = "", abstain: float | None = None, prefix: str = "",
+        probabilities: bool = False,
+    ) -> Any:  # fmt: skip
+        """Label a text, a list of texts, a column, or a table.
+
+        A text gives a ``TextResult``, a list a list of them. A Series of pandas or polars gives a
+        table with the texts in ``text``, a DataFrame or ``datasets.Dataset`` itself with new
+        columns: for each task ``TASK`` and ``TASK_probability``, and ``dyads``, a list of mappings,
+        if the model finds them. A table has a column ``text``, and optionally ``id``, ``context``,
+        ``target``, ``article``, ``headline`` and ``position``, as ``haltung predict`` reads them:
+        the texts of an article are read together.
+
+        ``context`` and ``target`` belong to a single text. With ``abstain``, a precision such as
+        0.9, ``TextResult.unsure`` names the predictions too unsure to reach it, and a table has
+        None in their place. ``prefix`` begins the names of new columns; ``probabilities`` adds one
+        for each label, as ``stance.warning``.
+
+        Raises ``UserError`` if there is nothing to label, a text is empty or no text, or a column
+        is missing or already there.
+        """
+        thresholds = {} if abstain is None else self._model.calibration.abstaining(abstain)
+        if isinstance(texts, str):
+            return self._results([single_text(texts, context, target)], thresholds)[0]
+        if context or target:
+            raise UserError("context and target belong to a single text; a table has columns of these names")
+        if is_column(texts):
+            texts = frame_of(texts, "text")
+        if not is_table(texts):
+            if isinstance(texts, Mapping | bytes) or not isinstance(texts, Iterable):
+                raise UserError(f"{kind(texts)} can't be labelled; expected a text, a list of texts, a Series or a DataFrame")
+            given = list(texts)
+            wrong = [number for number, one in enumerate(given) if not isinstance(one, str)]
+            if wrong:
+                raise UserError(f"item {wrong[0]} of the list is {kind(given[wrong[0]])}; expected texts")
+            return self._results(_segments([{"text": one} for one in given], "the list"), thresholds)
+        results = self._results(_segments(rows_of(texts), "the table"), thresholds)
+        columns = [_columns(one, probabilities, with_dyads=self._dyads is not None) for one in results]
+        return with_columns(texts, {prefix + name: [row[name] for row in columns] for name in columns[0]})
+
+    def read(self, article: str, *, headline: str = "", date: str = "") -> ArticleResult:
+        """Read an article: its sentences with labels, and who takes which stance towards whom.
+
+        Without a ``headline`` a short first line counts as one. ``date`` (ISO) decides who held an
+        office then. Raises ``UserError`` if there is no text, the model has no stances that events
+        are made of, or a library of ``haltung[events]`` is missing.
+        """
+        if not article.strip():
+            raise UserError("the article is empty; expected its text")
+        return self.read_all([article_of(article, "article", headline, date)])[0]
+
+    def read_all(self, articles: Iterable[Article]) -> list[ArticleResult]:
+        """Read articles, such as those of ``haltung.events.text.read.read``, together."""
+        check_stances(self.scheme, self.name)
+        actors = Actors.load()
+        finder = dyad_finder(self._model, self.folder, actors)
+        found = events_of(articles, self._model, actors, finder)
+        return [ArticleResult(one, self.scheme) for one in found if isinstance(one, ArticleEvents)]
+
+    def _results(self, segments: Sequence[Segment], thresholds: Mapping[str, float | None]) -> list[TextResult]:
+        predictions = self._model.predict(segments, progress=True)
+        return [
+            _result(segment, prediction, self._dyads.dyads(prediction) if self._dyads else (), abstained(prediction, thresholds))
+            for segment, prediction in zip(segments, predictions, strict=True)
+        ]
+
+
+def load(model: str | Path | None = None, *, tracking: Tracking = "local") -> LoadedModel:
+    """Return a model to predict with.
+
+    ``model`` is a bundle's folder, an installed model (``news_de``), a run's id or name, ``newest``
+    for the newest run, or the alias of a registered model (``@champion``); None is the model that
+    comes with Haltung.
+    ``tracking`` says where runs are: in ``experiments/`` beside you, or on a server. Raises
+    ``UserError`` if there is none of this name.
+    """
+    if model is None:
+        return LoadedModel(compact.DEFAULT, compact.find(None))
+    run = name = str(model)
+    if Path(model).expanduser().is_dir() or name in compact.installed():
+        return LoadedModel(name, compact.find(model))
+    store = make(plain(compose("runs", [f"tracking={tracking}"]))["tracking"], "tracking")
+    if name.startswith("@"):
+        version = runs.version_of_alias(runs.open_store(store, create=False), name[1:])
+        if version is None:
+            raise UserError(f"no registered model has the alias '{name[1:]}'; haltung promote run=ID alias={name[1:]} gives it to one")
+        run = version.run
+    return LoadedModel(name, bundle_of(store, run))
+
+
+def _segments(rows: Sequence[Mapping[str, Any]], source: str) -> list[Segment]:
+    return segments_of((SourceRow(f"{source}, row {number}", str(number), row) for number, row in enumerate(rows)), source)
+
+
+def _result(segment: Segment, prediction: Prediction, dyads: Iterable[ScoredDyad], unsure: Iterable[str] = ()) -> TextResult:
+    return TextResult(segment.text, prediction.labels, prediction.probabilities, tuple(dyads), tuple(unsure))
+
+
+def _columns(result: TextResult, probabilities: bool = False, with_dyads: bool = True) -> dict[str, object]:
+    """Return what a table gets for a text."""
+    out: dict[str, object] = {}
+    for task, label in result.labels.items():
+        out[task] = None if task in result.unsure else list(label) if isinstance(label, tuple) else label
+        out[f"{task}_probability"] = result.probability(task)
+        if probabilities:
+            out |= {f"{task}.{name}": value for name, value in result.probabilities[task].items()}
+    return out | ({"dyads": [one.to_dict() for one in result.dyads]} if with_dyads and STANCE in result.labels else {})
+
+
+def is_table(value: object) -> bool:
+    """Return whether a value is a DataFrame of pandas or polars, or a ``datasets.Dataset``."""
+    return _kind(value) in ("pandas.DataFrame", "polars.DataFrame", "datasets.Dataset")
+
+
+def is_column(value: object) -> bool:
+    """Return whether a value is a Series of pandas or polars."""
+    return _kind(value) in ("pandas.Series", "polars.Series")
+
+
+def rows_of(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table as mappings of column to value."""
+    kind = _kind(table)
+    if kind == "pandas.DataFrame":
+        # None for what pandas counts as missing; it makes floats of whole numbers beside these.
+        return list(table.convert_dtypes().astype(object).where(table.notna(), None).to_dict("records"))
+    return list(table.to_dicts() if kind == "polars.DataFrame" else table)
+
+
+def frame_of(column: Any, name: str) -> Any:
+    """Return a Series as a DataFrame of its library with one column, its index kept."""
+    return column.to_frame(name) if _kind(column) == "pandas.Series" else column.alias(name).to_frame()
+
+
+def with_columns(table: Any, columns: Mapping[str, list[object]]) -> Any:
+    """Return the table with new columns behind its own; ``UserError`` if it has one of them."""
+    kind = _kind(table)
+    taken = [name for name in columns if name in (table.column_names if kind == "datasets.Dataset" else table.columns)]
+    if taken:
+        raise UserError(f"the table already has {listed(taken)}; rename them, or give the new columns a prefix, as in prefix='model_'")
+    if kind == "polars.DataFrame":
+        import polars
+
+        return table.with_columns([polars.Series(name, values) for name, values in columns.items()])
+    if kind == "datasets.Dataset":
+        for name, values in columns.items():
+            table = table.add_column(name, values)
+        return table
+    import pandas as pd
+
+    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
+def _kind(value: object) -> str:
+    """Return library and class, as ``pandas.DataFrame``; none of the libraries is imported."""
+    for cls in type(value).__mro__:
+        library = cls.__module__.partition(".")[0]
+        if library in ("pandas", "polars", "datasets"):
+            return f"{library}.{cls.__name__}"
+    return ""

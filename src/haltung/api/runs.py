@@ -1,0 +1,196 @@
+"""Trainings, evaluations and comparisons in Python, as the commands of the same names do them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from haltung import tracking as runs_of
+from haltung.api.model import ArticleResult, LoadedModel, TextResult, Tracking, is_table, load, rows_of
+from haltung.cli.build import corpus_of, make, recipe_of
+from haltung.cli.config import compose, overrides_of, plain, quote
+from haltung.errors import UserError, kind, listed
+from haltung.evaluation import comparison
+from haltung.evaluation.metrics.results import EvaluationResult
+from haltung.evaluation.report import comparison as report
+from haltung.evaluation.report import tables as shown
+from haltung.evaluation.report.tables import Grid
+from haltung.experiments import compare as compared
+from haltung.experiments import evaluate as evaluated
+from haltung.experiments.train import train as train_one
+from haltung.experiments.train import train_seeds
+from haltung.labels import Scheme
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# ``haltung`` has these names from here.
+__all__ = ["ArticleResult", "LoadedModel", "TextResult", "UserError", "load"]
+
+# Reader of a corpus by the ending of its file.
+_READERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+class _Shown:
+    """A result that is shown as tables, in a terminal or a notebook."""
+
+    result: Any
+    scheme: Scheme
+
+    def _grids(self) -> list[Grid]:
+        return [shown.headline(self.result, self.scheme)]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{grid.title}\n{grid.markdown()}" for grid in self._grids()).rstrip()
+
+    def _repr_html_(self) -> str:
+        return "".join(grid.html() for grid in self._grids())
+
+
+@dataclass(frozen=True, repr=False)
+class EvaluatedRun(_Shown):
+    """A model's result on a split; ``report`` is the folder of its page and plots."""
+
+    name: str
+    result: EvaluationResult
+    scheme: Scheme
+    report: Path
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedRun(_Shown):
+    """A finished training: its run in MLflow, its bundle, and its result on dev.
+
+    Of several seeds ``id`` is the run that holds them, and the rest is the last one's.
+    """
+
+    id: str
+    name: str
+    bundle: Path
+    result: EvaluationResult
+    scheme: Scheme
+
+    def load(self) -> LoadedModel:
+        """Return the model."""
+        return LoadedModel(self.name, self.bundle)
+
+
+@dataclass(frozen=True, repr=False)
+class ComparedRuns(_Shown):
+    """Runs compared on one split; ``verdicts`` has a sentence for each pair and task."""
+
+    result: comparison.Comparison
+    scheme: Scheme = field(repr=False)
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Which run is better than which, or that they can't be distinguished."""
+        return [report.sentence(pair, self.result) for task in self.result.tasks.values() for pair in task.pairs]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each pair and task, as ``haltung compare output=DIR`` writes them."""
+        import pandas as pd
+
+        return pd.read_csv(io.StringIO(report.pairs_csv(self.result)))
+
+    def _grids(self) -> list[Grid]:
+        return [table(self.result, task, self.scheme) for task in self.result.tasks for table in (report.leaderboard, report.pairs)]
+
+
+def train(
+    corpus: Any = "diplomacy", *, labels: str | Path | None = None, name: str | None = None, seed: int | Sequence[int] = 42,
+    model: str = "article", encoder: str = "e5_small_de", tracking: Tracking = "local", settings: Mapping[str, Any] | None = None,
+) -> TrainedRun:  # fmt: skip
+    """Train a model, and track the run in MLflow.
+
+    ``corpus`` is a name such as ``diplomacy``, a CSV, JSON Lines or Parquet file, or a DataFrame,
+    with a column ``text``, one for each task of ``labels``, and best an ``article``. ``labels`` is
+    a scheme: a name, or a YAML file. Several seeds give one run for all. ``settings`` are keys of
+    ``haltung train``, such as ``{"training.epochs": 2}``. Raises ``UserError`` as the command does.
+    """
+    words = [f"model={model}", f"encoder={encoder}", f"tracking={tracking}", *_corpus_words(corpus, labels)]
+    words += [f"name={quote(name)}"] if name else []
+    words += overrides_of(settings or {})
+    seeds = [seed] if isinstance(seed, int) else list(seed)
+    configs = [plain(compose("train", [*words, f"seed={one}"])) for one in seeds]
+    store, prepared = make(configs[0]["tracking"], "tracking"), corpus_of(configs[0], None)
+    plans = [recipe_of(config).plan(prepared, ["train", *words]) for config in configs]
+    if len(plans) == 1:
+        outcome = train_one(plans[0], store)
+        run, title = outcome.run, plans[0].title
+    else:
+        several = train_seeds(plans, store)
+        run, title, outcome = several.run, plans[0].name, several.outcomes[-1]
+    return TrainedRun(run, title, outcome.bundle, outcome.evaluation, prepared.scheme)
+
+
+def evaluate(
+    run: TrainedRun | str, *, corpus: str | None = None, split: Literal["dev", "test"] = "test", tracking: Tracking = "local",
+    output: str | Path = "experiments/reports", settings: Mapping[str, Any] | None = None,
+) -> list[EvaluatedRun]:  # fmt: skip
+    """Score a run, each seed of it, on a split; reports go to ``output``, figures to MLflow.
+
+    ``corpus`` is another one than that of the training, ``settings`` are its keys.
+    """
+    words = [f"tracking={tracking}", f"split={split}", *([f"corpus={corpus}"] if corpus else [])]
+    config = plain(compose("evaluate", [*words, *overrides_of(settings or {})]))
+    record = runs_of.find(make(config["tracking"], "tracking"), _name(run))
+    if corpus is None:
+        config["corpus"] = record.config["corpus"]
+    prepared = corpus_of(config, None)
+    done = evaluated.evaluate(
+        evaluated.models_of(record), prepared, split, own_corpus=corpus is None, group=runs_of.group(record), folder=Path(output),
+        command=["evaluate", f"run={record.id[:8]}", *words],
+    )  # fmt: skip
+    return [EvaluatedRun(one.name, one.result, prepared.scheme, one.report) for one in done.models]
+
+
+def compare(
+    runs: Sequence[TrainedRun | str], *, split: Literal["dev", "test", "folds"] = "test", corpus: str | None = None,
+    task: str | None = None, correction: Literal["holm", "none"] = "holm", tracking: Tracking = "local",
+) -> ComparedRuns:  # fmt: skip
+    """Compare runs by paired tests on one split, over articles; see ``docs/evaluation.md``.
+
+    The runs have been evaluated on that split; every training has its predictions of dev. Raises
+    ``UserError`` if they can't be compared, naming what differs.
+    """
+    config = plain(compose("compare", [f"tracking={tracking}"], optional=("corpus",)))
+    systems = compared.read(make(config["tracking"], "tracking"), [_name(run) for run in runs], split, corpus)
+    result = comparison.compare(systems, [task] if task else [], correction, config["draws"], config["seed"])
+    return ComparedRuns(result, systems[0].runs[0].scheme)
+
+
+def _name(run: TrainedRun | str) -> str:
+    return run.id if isinstance(run, TrainedRun) else run
+
+
+def _corpus_words(corpus: Any, labels: str | Path | None) -> list[str]:
+    scheme = [f"corpus.labels={quote(str(labels))}"] if labels is not None else []
+    if is_table(corpus):
+        corpus = _written(corpus)
+    if not isinstance(corpus, str | Path):
+        raise UserError(f"the corpus is {kind(corpus)}; expected a name, a file, or a DataFrame")
+    path = Path(corpus).expanduser()
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        if path.suffix and path.exists():
+            raise UserError(f"{path} is of an unknown kind; a corpus is a file {listed(f'*{ending}' for ending in _READERS)}")
+        return [f"corpus={corpus}", *scheme]
+    separator = ["corpus.reader.separator=tab"] if path.suffix.lower() == ".tsv" else []
+    return [f"corpus={reader}", f"corpus.name={quote(path.stem)}", f"corpus.reader.path={quote(str(path))}", *separator, *scheme]
+
+
+def _written(table: Any) -> Path:
+    """Write a table beside the prepared corpora, under a name made of its content."""
+    import pandas as pd
+
+    rows = pd.DataFrame(rows_of(table))
+    digest = hashlib.sha256(rows.to_json(orient="records", date_format="iso", default_handler=str).encode()).hexdigest()[:8]
+    path = Path("data/tables", f"table-{digest}.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(path)
+    return path

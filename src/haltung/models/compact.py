@@ -1,0 +1,224 @@
+"""Compact models: an exported bundle without the weights that the embedded encoder has anyway.
+
+What a model has learned is its difference to that encoder, in 6 bits a weight. Every file of the
+bundle that holds weights is kept without them, with their places in it, so that the bundle is
+rebuilt byte for byte. ``news_de`` comes with Haltung; another package names its model by an entry
+point of the group ``haltung.models``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+
+import numpy as np
+
+from haltung import files
+from haltung.encoders import embedded
+from haltung.errors import UserError, listed, nearest
+from haltung.files import atomic_folder, sha256
+from haltung.models import bundle
+
+DEFAULT = "news_de"
+ENTRY_POINTS = "haltung.models"
+WEIGHTS = "model.safetensors"
+
+# Of a compact model: what was learned, what is needed to rebuild the bundle, and its files.
+_DIFFERENCE, _PLAN, _FILES = "difference.safetensors", "compact.json", "bundle"
+_ENCODER = "encoder."
+_BITS = 6
+_LARGEST = 2 ** (_BITS - 1) - 1
+# Smaller tensors (biases, norms) are kept in float32, and where they are.
+_SMALL = 4096
+
+Weights = dict[str, np.ndarray]
+# Where a file has lost a tensor: position in the whole file, its name, whether it was transposed.
+Hole = tuple[int, str, bool]
+
+
+def difference(trained: Path) -> Weights:
+    """Return what a trained bundle has learned, packed; ``UserError`` if its encoder is another."""
+    from safetensors.numpy import load_file
+
+    if bundle.describe(trained)["kind"] == "ensemble" or not (trained / WEIGHTS).is_file():
+        raise UserError(f"{trained} has no encoder, so it has no compact form; take a model that was trained from the embedded encoder")
+    base, own = _base(), load_file(trained / WEIGHTS)
+    ours = load_file(base / WEIGHTS)
+    known = [json.loads((folder / "tokenizer.json").read_bytes())["model"] for folder in (trained, base)]
+    if known[0] != known[1] or any(getattr(own.get(_ENCODER + name), "shape", None) != value.shape for name, value in ours.items()):
+        raise UserError(f"{trained} was not trained from the embedded encoder e5_small_de, to which a compact model is the difference")
+    packed: Weights = {}
+    for name, value in own.items():
+        before = ours.get(name.removeprefix(_ENCODER)) if name.startswith(_ENCODER) else None
+        if before is None or not np.array_equal(value, before):
+            packed |= _packed(name, value if before is None else value - before)
+    return packed
+
+
+def applied(packed: Weights) -> Weights:
+    """Return all weights of a model in float32: the embedded encoder's plus the difference."""
+    from safetensors.numpy import load_file
+
+    weights = {_ENCODER + name: value for name, value in load_file(_base() / WEIGHTS).items()}
+    for name in dict.fromkeys(key.partition("#")[0] for key in packed):
+        value = packed[name] if name in packed else _unpacked(name, packed)
+        weights[name] = weights[name] + value if name in weights else value
+    return weights
+
+
+def write(exported: Path, packed: Weights, to: Path) -> Path:
+    """Write the compact form of an exported bundle that has the weights ``applied(packed)``.
+
+    ``UserError`` is raised if the folder ``to`` holds something else.
+    """
+    from safetensors.numpy import save_file
+
+    if to.exists() and not (to / _PLAN).is_file() and (not to.is_dir() or any(to.iterdir())):
+        raise UserError(f"{to} holds something that is no compact model, which would be lost; name an empty folder, or a new one: to=DIR")
+    weights, base = applied(packed), _base()
+    holes: dict[str, list[Hole]] = {}
+    with atomic_folder(to) as scratch:
+        save_file(packed, scratch / _DIFFERENCE)
+        sums = {path.relative_to(exported).as_posix(): sha256(path) for path in sorted(exported.rglob("*")) if path.is_file()}
+        borrowed = [name for name, digest in sums.items() if (base / name).is_file() and sha256(base / name) == digest]
+        for name in (name for name in sums if name not in borrowed):
+            path = scratch / _FILES / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = (exported / name).read_bytes()
+            if path.suffix in (".onnx", ".safetensors"):
+                data, holes[name] = _cut(data, weights)
+            path.write_bytes(data)
+        plan = {"encoder": embedded.SHA256, "files": sums, "borrowed": borrowed, "holes": holes}
+        (scratch / _PLAN).write_text(json.dumps(plan) + "\n", encoding="utf-8")
+        for path in scratch.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    return to
+
+
+def rebuild(folder: Path, name: str) -> Path:
+    """Return the exported bundle of a compact model, in the cache; rebuild it if it is missing.
+
+    Raises ``UserError`` if a file is missing or broken, or is for another embedded encoder.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    again = f"install the model '{name}' again"
+    try:
+        plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+        out = files.cache() / f"{name}-{plan['files'][bundle.DESCRIPTION][:12]}"
+        if (out / bundle.DESCRIPTION).is_file():
+            return out
+        if plan["encoder"] != embedded.SHA256:
+            raise UserError(f"the model '{name}' is for another version of the embedded encoder; install the Haltung that it was made with")
+        weights = applied(load_file(folder / _DIFFERENCE))
+        with atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
+            for file, digest in plan["files"].items():
+                path = scratch / file
+                if not path.resolve().is_relative_to(scratch.resolve()):
+                    raise UserError(f"the model '{name}' in {folder} names the file {file}, which lies outside a bundle; do not use it")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                data = ((_base() if file in plan["borrowed"] else folder / _FILES) / file).read_bytes()
+                with path.open("wb") as opened:
+                    opened.writelines(_whole(data, plan["holes"].get(file, []), weights))
+                if sha256(path) != digest:
+                    raise UserError(
+                        f"{file} of the model '{name}', rebuilt from {folder}, is not what was shipped (its digest differs); {again}"
+                    )
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise UserError(f"the model '{name}' in {folder} is broken ({' '.join(repr(error).split())[:120]}); {again}") from None
+    except OSError as error:
+        found = f"the model '{name}' could not be rebuilt ({error.filename or folder}: {error.strerror or error})"
+        remedy = "make room, or name another folder in the environment variable HALTUNG_CACHE"
+        raise UserError(f"{found}; {again if isinstance(error, FileNotFoundError) else remedy}") from None
+    return out
+
+
+def installed() -> dict[str, Path]:
+    """Return the folder of each compact model: those shipped with Haltung, and of other packages.
+
+    Nothing but the packages' ``__init__`` is imported.
+    """
+    found = {path.parent.name: path.parent for path in sorted((files.shipped("data") / "models").glob(f"*/{_PLAN}"))}
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        found[point.name] = Path(str(import_module(point.value).__file__)).parent
+    return found
+
+
+def find(given: str | Path | None) -> Path:
+    """Return the folder of a bundle named by folder or, as ``news_de``, by an installed model.
+
+    None is the model that comes with Haltung. Raises ``UserError`` as ``rebuild``, or for a name
+    that is nearly a model's; what else a folder holds, or that there is none, is not looked at.
+    """
+    name = DEFAULT if given is None else str(given)
+    folder, models = Path(name).expanduser(), installed()
+    if given is not None and folder.exists():
+        return rebuild(folder, folder.resolve().name) if (folder / _PLAN).is_file() else folder
+    if name in models:
+        return rebuild(models[name], name)
+    if given is None or nearest(name, models):
+        raise UserError(f"there is no folder and no installed model '{name}'{nearest(name, models)}; the models are {listed(models)}")
+    return folder
+
+
+def _base() -> Path:
+    return embedded.ensure(files.cache())
+
+
+def _packed(name: str, value: np.ndarray) -> Weights:
+    """Return a tensor as 6-bit numbers from -31 to 31 and a scale for each row."""
+    if value.size < _SMALL:
+        return {name: value}
+    rows = value.reshape(len(value), -1)
+    scale = (np.abs(rows).max(axis=1, keepdims=True) / _LARGEST).astype(np.float16)
+    # A row whose scale is too small for float16 counts as one of zeros.
+    steps = np.divide(rows, scale.astype(np.float32), out=np.zeros_like(rows), where=scale > 0)
+    numbers = (np.clip(np.rint(steps), -_LARGEST, _LARGEST) + _LARGEST).astype(np.uint8).reshape(-1)
+    bits = np.unpackbits(numbers[:, None], axis=1)[:, 8 - _BITS :]
+    return {f"{name}#bits": np.packbits(bits), f"{name}#scale": scale, f"{name}#shape": np.array(value.shape, np.int64)}
+
+
+def _unpacked(name: str, packed: Weights) -> np.ndarray:
+    shape, scale = tuple(packed[f"{name}#shape"]), packed[f"{name}#scale"].astype(np.float32)
+    count = int(np.prod(shape))
+    bits = np.unpackbits(packed[f"{name}#bits"], count=count * _BITS).reshape(count, _BITS)
+    numbers = (np.packbits(bits, axis=1).reshape(-1) >> (8 - _BITS)).astype(np.float32)
+    value: np.ndarray = ((numbers - _LARGEST).reshape(shape[0], -1) * scale).reshape(shape)
+    return value
+
+
+def _bytes(value: np.ndarray, transposed: bool) -> bytes:
+    return np.ascontiguousarray(value.T if transposed else value, "<f4").tobytes()
+
+
+def _cut(data: bytes, weights: Weights) -> tuple[bytes, list[Hole]]:
+    """Return a file's bytes without the weights in it, each of which is in it once at most."""
+    holes = []
+    for name, value in weights.items():
+        if value.size >= _SMALL:
+            for transposed in (False, True):
+                position = data.find(_bytes(value, transposed))
+                if position >= 0:
+                    holes.append((position, name, transposed))
+                    break
+    kept, used, done = list[bytes](), list[Hole](), 0
+    for position, name, transposed in sorted(holes):
+        # Two tensors may have the same numbers, such as zeros, and so be found in one place.
+        if position >= done:
+            kept.append(data[done:position])
+            used.append((position, name, transposed))
+            done = position + weights[name].nbytes
+    return b"".join([*kept, data[done:]]), used
+
+
+def _whole(data: bytes, holes: Sequence[Hole], weights: Weights) -> Iterator[bytes]:
+    """Yield the bytes of the file that ``_cut`` was given."""
+    taken = written = 0
+    for position, name, transposed in holes:
+        part, value = data[taken : taken + position - written], _bytes(weights[name], transposed)
+        taken, written = taken + len(part), position + len(value)
+        yield from (part, value)
+    yield data[taken:]

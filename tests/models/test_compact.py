@@ -1,0 +1,217 @@
+"""A compact model: the difference to the embedded encoder, rebuilt to a bundle that says the
+same.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+import tiny
+from command_line import run_here, write_corpus
+from haltung import files
+from haltung.encoders.load import Encoder
+from haltung.errors import UserError
+from haltung.events.dyads import model as dyad_model
+from haltung.export.verify import verify
+from haltung.models import bundle, compact
+from haltung.models.article import build
+from haltung.models.spec import ArticleSpec
+from haltung.records import Segment
+
+TEXTS = [Segment(str(number), text) for number, text in enumerate(("Chile warnt Peru .", "Malta lobt den Zoll .", "Nepal kennt Laos ."))]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a model whose upper layers differ from the embedded encoder's, as after a
+    training.
+    """
+    torch.manual_seed(3)
+    encoder = Encoder("e5_small_de", "embedded", freeze_embeddings=True, freeze_layers=4)
+    model = build(encoder, ArticleSpec(max_length=32), tiny.scheme(), dyads=True)
+    with torch.no_grad():
+        for name, parameter in model.network.named_parameters():
+            if name.startswith("sequence.") or any(f"encoder.layer.{number}." in name for number in range(4, 12)):
+                parameter.add_(torch.randn_like(parameter) * 0.003)
+        for head in model.network.heads.values():
+            torch.nn.init.normal_(head.weight, std=0.1)  # type: ignore[arg-type]
+        assert model.network.actors is not None
+        for table in (model.network.actors.direct, model.network.actors.joined):
+            torch.nn.init.normal_(table.weight, std=0.02)
+    folder = bundle.save(model, tmp_path_factory.mktemp("trained") / "bundle", {"corpus": "tiny"}, TEXTS)
+    dyad_model.write_thresholds(folder, dyad_model.Thresholds(pair=0.7), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its compact form, as ``haltung export form=compact`` writes it."""
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_corpus(folder)
+        words = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.rules.near=0")
+        done = run_here("export", f"bundle={trained}", "to=mine", "form=compact", *words, "licence=ours", cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder / "mine"
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with nothing but the embedded encoder, which is not built again."""
+    base = next(files.cache().glob("e5_small_de-*"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / base.name).symlink_to(base)
+    monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_rebuilt_bundle_is_the_exported_one(trained: Path, small: Path, own_cache: Path) -> None:
+    """Byte for byte, with golden answers that it gives; a tenth of the bytes are kept."""
+    rebuilt = compact.find(small)
+    assert rebuilt.parent == own_cache
+    sizes = [sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder in (small, rebuilt)]
+    assert sizes[0] < 20e6 < sizes[1] / 10
+    done = verify(rebuilt)
+    assert done.agrees, done
+    assert {check.format for check in done.checks} >= {"fp32", "weights"}
+    assert dyad_model.read_thresholds(rebuilt).pair == 0.7
+    assert bundle.known_segments(rebuilt, TEXTS) == ["0", "1", "2"]
+    assert bundle.describe(rebuilt)["provenance"]["licences"]["data"] == "ours"
+
+
+def test_rounding_changes_little(trained: Path, small: Path, own_cache: Path) -> None:
+    """What was not trained is equal, what was is near, and so is what the model says."""
+    rebuilt = compact.find(small)
+    before, after = bundle.load_trained(trained), bundle.load_trained(rebuilt)
+    for task, values in before.probabilities(TEXTS, precision="fp32").items():
+        assert np.abs(values - after.probabilities(TEXTS, precision="fp32")[task]).max() < 0.02
+    ours, theirs = load_file(trained / compact.WEIGHTS), load_file(rebuilt / compact.WEIGHTS)
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours if ".layer.1." in name and name.startswith("encoder."))
+    name = "encoder.encoder.layer.8.output.dense.weight"
+    assert 0 < np.abs(ours[name] - theirs[name]).max() < 0.001
+
+
+def test_it_is_rebuilt_once(small: Path, own_cache: Path) -> None:
+    """The second time the folder in the cache is taken as it is."""
+    first = compact.find(small)
+    (first / "mark").touch()
+    assert (compact.find(small) / "mark").is_file()
+
+
+def test_numbers_keep_within_half_a_step() -> None:
+    """Also rows of zeros, and rows as different as 1e-3 and 1e3."""
+    rows = np.random.default_rng(0).normal(size=(8, 700)).astype(np.float32) * np.logspace(-3, 3, 8, dtype=np.float32)[:, None]
+    rows[3] = 0
+    packed = compact._packed("w", rows)
+    assert sum(value.nbytes for value in packed.values()) < rows.nbytes / 5
+    assert np.array_equal(np.unpackbits(packed["w#bits"]).reshape(-1, 6)[3 * 700], [0, 1, 1, 1, 1, 1])
+
+
+def test_tensors_with_equal_numbers_are_cut_once() -> None:
+    """A file with one block of zeros, of two tensors of zeros, is whole again."""
+    weights = {name: np.zeros((64, 64), np.float32) for name in ("a", "b")} | {"c": np.arange(4160, dtype=np.float32).reshape(64, 65)}
+    data = b"head" + weights["a"].tobytes() + b"between" + weights["c"].T.copy().tobytes() + b"tail"
+    kept, holes = compact._cut(data, weights)
+    assert kept == b"headbetweentail"
+    assert holes[1][1:] == ("c", True)
+    assert b"".join(compact._whole(kept, holes, weights)) == data
+
+
+def test_a_changed_model_is_refused(small: Path, own_cache: Path, tmp_path: Path) -> None:
+    """By the digests of what is rebuilt, not later by what the model says; nothing is left."""
+    broken = shutil.copytree(small, tmp_path / "broken")
+    path = broken / "difference.safetensors"
+    packed = load_file(path)
+    name = next(name for name in packed if name.endswith("#scale"))
+    packed[name] = packed[name] * np.float16(2)
+    save_file(packed, path)
+    with pytest.raises(UserError, match="is not what was shipped"):
+        compact.find(broken)
+    path.write_bytes(b"\x08\0\0\0\0\0\0\0{}")
+    with pytest.raises(UserError, match="is broken"):
+        compact.find(broken)
+    path.unlink()
+    with pytest.raises(UserError, match=r"difference\.safetensors.*install the model 'broken' again"):
+        compact.find(broken)
+    assert [path.name for path in own_cache.iterdir()] == [next(own_cache.glob("e5*")).name]
+
+
+def test_a_file_outside_the_bundle_is_refused(small: Path, own_cache: Path, tmp_path: Path) -> None:
+    """A model of a stranger writes nowhere else."""
+    hostile = shutil.copytree(small, tmp_path / "hostile")
+    plan = json.loads((hostile / "compact.json").read_text(encoding="utf-8"))
+    for name in ("../../escaped.txt", str(tmp_path / "escaped.txt")):
+        plan["files"] = {name: "0" * 64, "haltung.json": plan["files"]["haltung.json"]}
+        (hostile / "compact.json").write_text(json.dumps(plan), encoding="utf-8")
+        with pytest.raises(UserError, match="lies outside a bundle"):
+            compact.find(hostile)
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def test_another_version_of_the_encoder_is_refused(small: Path, own_cache: Path, tmp_path: Path) -> None:
+    """The difference to another encoder would be noise."""
+    other = shutil.copytree(small, tmp_path / "other")
+    path = other / "compact.json"
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**plan, "encoder": "0" * 64}), encoding="utf-8")
+    with pytest.raises(UserError, match="another version of the embedded encoder"):
+        compact.find(other)
+
+
+def test_only_models_of_the_embedded_encoder_are_made_compact(bert: Path, trained: Path, tmp_path: Path) -> None:
+    """Nothing is written for another one, nor over a folder with something else."""
+    folder = bundle.save(tiny.article_model(bert), tmp_path / "bundle")
+    with pytest.raises(UserError, match="not trained from the embedded encoder"):
+        compact.difference(folder)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(UserError, match="would be lost"):
+        compact.write(folder, {}, tmp_path / "mine")
+
+
+def test_a_model_of_another_package_is_found_by_name(small: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package names it by an entry point; commands take the name for a bundle."""
+    package = shutil.copytree(small, tmp_path / "site" / "model_of_mine")
+    (package / "__init__.py").touch()
+    info = tmp_path / "site" / "model_of_mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: model-of-mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[haltung.models]\nmine_de = model_of_mine\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert compact.installed()["mine_de"] == package
+    done = run_here("predict", "bundle=mine_de", "text=Chile warnt Peru .", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "stance" in done.stdout.lower()
+    missed = run_here("predict", "bundle=mine_dee", "text=Chile warnt.", cwd=tmp_path)
+    assert (missed.returncode, missed.stderr.count("\n")) == (2, 1)
+    assert "did you mean 'mine_de'" in missed.stderr
+    sys.modules.pop("model_of_mine")
+
+
+def test_compact_goes_without_the_registry_and_other_formats(trained: Path, tmp_path: Path) -> None:
+    """It is for Haltung alone."""
+    for word in ("register=true", "int8=true"):
+        done = run_here("export", f"bundle={trained}", "to=small", "form=compact", "corpus=diplomacy", word, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "form=compact has fp32 alone" in done.stderr
+
+
+def test_a_training_goes_on_from_a_compact_model(small: Path, own_cache: Path, tmp_path: Path) -> None:
+    """Its encoder is a start as any other bundle's is."""
+    from haltung.cli.build import recipe_of
+    from haltung.cli.config import compose, plain
+
+    settings = plain(compose("train", ["encoder=bundle", f"encoder.path={small}"]))
+    encoder = recipe_of(settings).encoder
+    assert Path(encoder.path).parent == own_cache
+    assert (encoder.origin, encoder.freeze_layers) == ("folder", 4)
