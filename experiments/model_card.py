@@ -1,0 +1,67 @@
+"""Print the card of news_de: python experiments/model_card.py experiments/reports > data/models/news_de/README.md
+
+It reads what `haltung evaluate bundle=news_de corpus=NAME` has written for each corpus (see data/models/make.sh).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+TESTS = {"gnad10_stance": "Austrian newspaper", "wikinews_stance": "Wikinews", "bundestag_stance": "speeches of the Bundestag"}
+HERE = Path(__file__).resolve().parents[1] / "data/models/news_de"
+
+
+def result(corpus):
+    return json.loads(Path(sys.argv[1], f"news_de-{corpus}-test", "evaluation.json").read_text(encoding="utf-8"))
+
+
+def shown(value, interval):
+    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+description = json.loads((HERE / "bundle" / "haltung.json").read_text(encoding="utf-8"))
+results = {corpus: result(corpus) for corpus in TESTS}
+source = description["provenance"]
+print(f"""# `news_de`: the model that comes with Haltung
+
+German political news, sentence by sentence: topic (11), stance (10), and who takes the stance towards whom. `haltung predict`, `haltung events`,
+`haltung serve` and `haltung.load()` use it when nothing else is named. The folder holds the difference to the embedded encoder
+(multilingual-e5-small cut to German, MIT), 6 bits a weight; it is rebuilt at first use and checked by its digest.
+
+- **Trained** by `{source["command"]}` (seed {source["seed"]}) on the train splits of `news`: the written corpus `diplomacy` and labelled sentences of 10kGNAD,
+  Wikinews and the Bundestag; seed, epoch, temperatures and thresholds were chosen on its dev split. Corpus digest `{source["corpus_digest"][:16]}`.
+- **Licence:** the weights are under Apache 2.0 as the rest of Haltung; {source["licences"]["data"]}. The folder holds no texts; `learned.txt` has
+  hashes of the training sentences, by which `haltung evaluate` refuses to score the model on what it knows. Whoever uses it commercially should look at the licence of 10kGNAD.
+
+## Figures
+
+Test splits, scored after all choices (the best of three seeds on dev); 95 % intervals resample articles. `haltung evaluate bundle=news_de corpus=NAME`.
+
+| test | segments, articles | topic, macro-F1 | stance, macro-F1 | topic, accuracy | stance, accuracy | dyads, F1 (source, target, stance) |
+|---|---|---|---|---|---|---|""")
+for corpus, what in TESTS.items():
+    found = results[corpus]
+    cells = [shown(found["tasks"][task][metric], found["tasks"][task]["intervals"][metric]) for metric in ("macro_f1", "accuracy") for task in ("topic", "stance")]
+    whole = (found.get("dyads") or {"parts": {}})["parts"].get("source, target, stance")
+    print(f"| `{corpus}` ({what}) | {found['n']}, {found['groups']} | {' | '.join(cells)} | {shown(whole['f1'], whole['interval']) if whole else '–'} |")
+for task in ("stance", "topic"):
+    print(f"\n{task.capitalize()} by label, F1 (segments):\n\n| | {' | '.join(f'`{corpus}`' for corpus in TESTS)} |\n|---|{'---|' * len(TESTS)}")
+    labels = description["scheme"]["tasks"][task]["labels"]
+    for label in labels:
+        cells = []
+        for corpus in TESTS:
+            one = next(row for row in results[corpus]["tasks"][task]["labels"] if row["label"] == label)
+            cells.append(f"{one['f1']:.2f} ({one['support']})" if one["support"] else "– (0)")
+        print(f"| {label} | {' | '.join(cells)} |")
+pairs = result("challenge")["phenomena"]["stance"]
+print("\nMinimal pairs (`challenge`), both sentences right:\n\n| phenomenon | pairs | both right |\n|---|---|---|")
+for one in pairs:
+    print(f"| {one['phenomenon']} | {one['pairs']} | {shown(one['both'], one['intervals']['both'])} |")
+print("""
+## Limits
+
+- Labels were made by language models that followed our label standard; agreement with them is not agreement with independent people.
+- On real news a quarter to a third of the sentences get a wrong stance, and most whole dyads are wrong (table above): count over many articles, read a
+  sample, and do not quote a single sentence's label.
+- It knows newspapers, agencies and parliaments of Germany, Austria and Switzerland; it has not been tested on anything else.
+- It may judge by who acts rather than by what is done: `haltung evaluate` shows what masking and exchanging names costs.""")
