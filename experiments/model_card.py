@@ -63,5 +63,5 @@ print("""
 - Labels were made by language models that followed our label standard; agreement with them is not agreement with independent people.
 - On real news a quarter to a third of the sentences get a wrong stance, and most whole dyads are wrong (table above): count over many articles, read a
   sample, and do not quote a single sentence's label.
-- It knows newspapers, agencies and parliaments of Germany, Austria and Switzerland; it has not been tested on anything else.
+- Its real texts are an Austrian newspaper, Wikinews and speeches of the Bundestag; it has not been tested on anything else.
 - It may judge by who acts rather than by what is done: `haltung evaluate` shows what masking and exchanging names costs.""")

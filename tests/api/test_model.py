@@ -109,7 +109,8 @@ def test_texts_of_an_article_are_read_together(model: haltung.LoadedModel) -> No
 def test_missing_values_are_no_text(model: haltung.LoadedModel) -> None:
     """Numbers of articles become floats in pandas where one is missing."""
     table = pd.DataFrame({"text": TEXTS, "article": [1, None, 2], "position": [0, None, 0], "headline": [None, "Das Heer", None]})
-    assert model.predict(table)["topic"].notna().all()
+    whole = table.assign(article=["1", "", "2"], headline=["", "Das Heer", ""])
+    assert model.predict(table)["topic_probability"].tolist() == model.predict(whole)["topic_probability"].tolist()
 
 
 def test_what_is_unsure_is_left_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +129,8 @@ def test_what_is_unsure_is_left_open(folder: Path, monkeypatch: pytest.MonkeyPat
     [
         (3, "a number can't be labelled; expected a text"),
         ({"text": "x"}, "an object can't be labelled"),
-        ([], "the list holds no text"),
+        ([], "the list holds no text; expected at least one"),
+        (pd.DataFrame([["x"]]), "the table, row 0: no 'text'; this row has 0"),
         (["x", 1], "item 1 of the list is a number; expected texts"),
         ("  ", "text is empty"),
         (pd.DataFrame({"satz": ["x"]}), "the table, row 0: no 'text'; this row has satz"),

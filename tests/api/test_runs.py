@@ -91,7 +91,11 @@ def test_a_table_is_a_corpus(home: Path) -> None:
     table = pd.read_json(home / "texts.jsonl", lines=True)
     run = haltung.train(table, labels="scheme.yaml", model="linear", name="table", seed=[1, 2], settings=LINEAR)
     assert run.name == "table"
+    again = haltung.train(table.copy(), labels="scheme.yaml", model="linear", name="again", settings=LINEAR)
+    assert again.result.corpus == run.result.corpus
     assert len(list(Path("data/tables").iterdir())) == 1
+    haltung.train(table.iloc[:-1], labels="scheme.yaml", model="linear", name="shorter", settings=LINEAR)
+    assert len(list(Path("data/tables").iterdir())) == 2
     assert set(run.load().tasks) == {"topic", "stance"}
 
 
@@ -103,6 +107,8 @@ def test_a_table_is_a_corpus(home: Path) -> None:
         ("scheme.yaml", {}, "unknown kind"),
         ("diplomacie", {}, "did you mean 'diplomacy'"),
         (3, {}, "the corpus is a number; expected a name, a file, or a DataFrame"),
+        ("texts.jsonl", {"folds": 5}, "settings has folds"),
+        (pd.DataFrame({"text": ["a", 1], "stance": "support"}), {}, "'text' is a number"),
         ("texts.jsonl", {"training.epoch": 1}, "no key 'training.epoch', did you mean 'training.epochs'"),
     ],
 )

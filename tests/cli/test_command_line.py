@@ -80,6 +80,7 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
         (["predict", "text=Hallo \udce4"], ["'text'", "character 7"]),
         (["predict", "bundle=nowhere", "text=Hallo"], ["nowhere"]),
         (["predict", "bundle=x", "input=nowhere.jsonl"], ["nowhere.jsonl"]),
+        (["predict", "run=a", "bundle=b", "text=x"], ["name one of the two"]),
         (["runs", "since=gestern"], ["since", "'gestern'", "7d"]),
         (["serve", "bundle=nowhere"], ["nowhere"]),
         (["serve", "port=1,2"], ["one bundle at a time"]),
@@ -293,7 +294,7 @@ def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
 
 
 def test_predict_labels_a_text_in_both_languages(trained: Path) -> None:
-    """The newest run is taken where none is named; label names follow the language."""
+    """Label names follow the language."""
     words = ("predict", "text=Chile warnt die Marine in Peru am 3. Mai .", "run=tiny-1")
     assert "Security" in run_here(*words, cwd=trained).stdout
     assert "Sicherheit" in run_here(*words, "language=de", cwd=trained).stdout

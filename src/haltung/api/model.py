@@ -168,7 +168,7 @@ class LoadedModel:
         if context or target:
             raise UserError("context and target belong to a single text; a table has columns of these names")
         if is_column(texts):
-            texts = frame_of(texts, "text")
+            texts = texts.to_frame("text") if _kind(texts) == "pandas.Series" else texts.alias("text").to_frame()
         if not is_table(texts):
             if isinstance(texts, Mapping | bytes) or not isinstance(texts, Iterable):
                 raise UserError(f"{kind(texts)} can't be labelled; expected a text, a list of texts, a Series or a DataFrame")
@@ -265,13 +265,10 @@ def rows_of(table: Any) -> list[dict[str, Any]]:
     kind = _kind(table)
     if kind == "pandas.DataFrame":
         # None for what pandas counts as missing; it makes floats of whole numbers beside these.
-        return list(table.convert_dtypes().astype(object).where(table.notna(), None).to_dict("records"))
+        return list(
+            table.rename(columns=str).convert_dtypes().astype(object).where(table.rename(columns=str).notna(), None).to_dict("records")
+        )
     return list(table.to_dicts() if kind == "polars.DataFrame" else table)
-
-
-def frame_of(column: Any, name: str) -> Any:
-    """Return a Series as a DataFrame of its library with one column, its index kept."""
-    return column.to_frame(name) if _kind(column) == "pandas.Series" else column.alias(name).to_frame()
 
 
 def with_columns(table: Any, columns: Mapping[str, list[object]]) -> Any:

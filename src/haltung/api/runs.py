@@ -1,4 +1,4 @@
-"""Trainings, evaluations and comparisons in Python, as the commands of the same names do them."""
+"""Trainings, evaluations and comparisons in Python; runs are tracked as those of the commands."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from haltung.experiments import compare as compared
 from haltung.experiments import evaluate as evaluated
 from haltung.experiments.train import train as train_one
 from haltung.experiments.train import train_seeds
+from haltung.files import write_text
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
@@ -115,10 +116,14 @@ def train(
     words = [f"model={model}", f"encoder={encoder}", f"tracking={tracking}", *_corpus_words(corpus, labels)]
     words += [f"name={quote(name)}"] if name else []
     words += overrides_of(settings or {})
-    seeds = [seed] if isinstance(seed, int) else list(seed)
+    seeds = list(seed) if isinstance(seed, Sequence) else [seed]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"seed is {seed}; expected a number, or several that differ")
+    if alone := [key for key in ("folds", "shares", "seed") if key in (settings or {})]:
+        raise UserError(f"settings has {listed(alone)}; seeds are given as seed=, cross-validation and learning curves by haltung train")
     configs = [plain(compose("train", [*words, f"seed={one}"])) for one in seeds]
     store, prepared = make(configs[0]["tracking"], "tracking"), corpus_of(configs[0], None)
-    plans = [recipe_of(config).plan(prepared, ["train", *words]) for config in configs]
+    plans = [recipe_of(config).plan(prepared, ["train", *words, f"seed={','.join(map(str, seeds))}"]) for config in configs]
     if len(plans) == 1:
         outcome = train_one(plans[0], store)
         run, title = outcome.run, plans[0].title
@@ -134,17 +139,19 @@ def evaluate(
 ) -> list[EvaluatedRun]:  # fmt: skip
     """Score a run, each seed of it, on a split; reports go to ``output``, figures to MLflow.
 
-    ``corpus`` is another one than that of the training, ``settings`` are its keys.
+    ``corpus`` is another one than that of the training, ``settings`` are keys of the command.
     """
     words = [f"tracking={tracking}", f"split={split}", *([f"corpus={corpus}"] if corpus else [])]
-    config = plain(compose("evaluate", [*words, *overrides_of(settings or {})]))
-    record = runs_of.find(make(config["tracking"], "tracking"), _name(run))
+    words += overrides_of(settings or {})
+    config = plain(compose("evaluate", words))
+    record = runs_of.find(make(config["tracking"], "tracking"), run.id if isinstance(run, TrainedRun) else run)
     if corpus is None:
         config["corpus"] = record.config["corpus"]
     prepared = corpus_of(config, None)
     done = evaluated.evaluate(
         evaluated.models_of(record), prepared, split, own_corpus=corpus is None, group=runs_of.group(record), folder=Path(output),
-        command=["evaluate", f"run={record.id[:8]}", *words],
+        command=["evaluate", f"run={record.id[:8]}", *words], language=config["language"], errors=config["error_analysis"],
+        allow_seen=config["seen"] == "allow",
     )  # fmt: skip
     return [EvaluatedRun(one.name, one.result, prepared.scheme, one.report) for one in done.models]
 
@@ -159,13 +166,11 @@ def compare(
     ``UserError`` if they can't be compared, naming what differs.
     """
     config = plain(compose("compare", [f"tracking={tracking}"], optional=("corpus",)))
-    systems = compared.read(make(config["tracking"], "tracking"), [_name(run) for run in runs], split, corpus)
+    systems = compared.read(
+        make(config["tracking"], "tracking"), [run.id if isinstance(run, TrainedRun) else run for run in runs], split, corpus
+    )
     result = comparison.compare(systems, [task] if task else [], correction, config["draws"], config["seed"])
     return ComparedRuns(result, systems[0].runs[0].scheme)
-
-
-def _name(run: TrainedRun | str) -> str:
-    return run.id if isinstance(run, TrainedRun) else run
 
 
 def _corpus_words(corpus: Any, labels: str | Path | None) -> list[str]:
@@ -188,9 +193,8 @@ def _written(table: Any) -> Path:
     """Write a table beside the prepared corpora, under a name made of its content."""
     import pandas as pd
 
-    rows = pd.DataFrame(rows_of(table))
-    digest = hashlib.sha256(rows.to_json(orient="records", date_format="iso", default_handler=str).encode()).hexdigest()[:8]
-    path = Path("data/tables", f"table-{digest}.parquet")
+    text = pd.DataFrame(rows_of(table)).to_json(orient="records", lines=True, date_format="iso", force_ascii=False, default_handler=str)
+    path = Path("data/tables", f"table-{hashlib.sha256(text.encode()).hexdigest()[:8]}.jsonl")
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(path)
+    write_text(path, text)
     return path

@@ -157,6 +157,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def quote(value: Any) -> str:
     """Return a value as it is spelled in an override: in quotes where Hydra needs them."""
+    value = str(value) if isinstance(value, Path) else value.item() if hasattr(value, "item") else value
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     if isinstance(value, list | tuple):

@@ -31,6 +31,8 @@ def run(
     corpus, model = corpus_of(request.settings, request.config_dir), compact.find(bundle)
     own_actors, line = Path(actors) if actors else None, " ".join(["haltung", *request.command])
     if tune:
+        if model != Path(bundle).expanduser():
+            raise UserError(f"{bundle} is a compact model, which stays as it is; tune the trained bundle, and export it again")
         best = dyads.tune(model, corpus, split, line, own_actors)
         values = ", ".join(f"{name} {value:g}" for name, value in asdict(best.thresholds).items())
         print(f"on the {split} split of {corpus.name} best is {values}: a mean F1 of {best.f1:.3f} over {listed(AIMS)}")

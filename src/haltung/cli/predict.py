@@ -42,7 +42,9 @@ def run(
 
     file_to = output_file(output)
     segments = [single_text(str(text), context, target)] if input is None else read_texts(Path(input))
-    folder = bundle_of(make(tracking, "tracking"), run) if run else compact.find(bundle)
+    if run is not None and bundle is not None:
+        raise UserError("run=… and bundle=… name two models; name one of the two")
+    folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer.
     model = bundles.load(folder, graph=input is None)
     thresholds = {} if abstain is None else model.calibration.abstaining(abstain)

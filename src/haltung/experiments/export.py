@@ -74,6 +74,7 @@ def export_model(
 def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], ExportResult]) -> ExportResult:
     from safetensors.numpy import save_file
 
+    compact.check_folder(folder)
     packed = compact.difference(trained)
     with tempfile.TemporaryDirectory() as scratch:
         rounded, whole = Path(scratch, "rounded"), Path(scratch, "exported")

@@ -37,10 +37,10 @@ def read_texts(path: Path) -> list[Segment]:
     (see ``in_context``). A text without an id gets its number in the file. Raises ``UserError`` if
     the file is missing, broken or empty, a line has no text, or two have one id.
     """
-    return segments_of(json_rows(existing(path)), str(path))
+    return segments_of(json_rows(existing(path)), str(path), 'one JSON object a line, such as {"text": "Chile warnt."}')
 
 
-def segments_of(rows: Iterable[SourceRow], source: str) -> list[Segment]:
+def segments_of(rows: Iterable[SourceRow], source: str, expected: str = "at least one") -> list[Segment]:
     """Return rows as segments (see ``read_texts``); ``source`` names them in messages."""
     segments: list[Segment] = []
     seen: dict[str, str] = {}
@@ -61,7 +61,7 @@ def segments_of(rows: Iterable[SourceRow], source: str) -> list[Segment]:
         seen[segment.id] = row.where
         segments.append(segment)
     if not segments:
-        raise UserError(f'{source} holds no text; expected one JSON object a line, such as {{"text": "Chile warnt."}}')
+        raise UserError(f"{source} holds no text; expected {expected}")
     return in_context(segments)
 
 

@@ -9,8 +9,10 @@ point of the group ``haltung.models``.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
-from importlib import import_module, metadata
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -68,15 +70,20 @@ def applied(packed: Weights) -> Weights:
     return weights
 
 
+def check_folder(to: Path) -> None:
+    """Raise ``UserError`` if a folder to write to holds something that is no compact model."""
+    if to.exists() and not (to / _PLAN).is_file() and (not to.is_dir() or any(to.iterdir())):
+        raise UserError(f"{to} holds something that is no compact model, which would be lost; name an empty folder, or a new one: to=DIR")
+
+
 def write(exported: Path, packed: Weights, to: Path) -> Path:
     """Write the compact form of an exported bundle that has the weights ``applied(packed)``.
 
-    ``UserError`` is raised if the folder ``to`` holds something else.
+    Other files of an older one, such as its card, stay. ``UserError`` as ``check_folder``.
     """
     from safetensors.numpy import save_file
 
-    if to.exists() and not (to / _PLAN).is_file() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"{to} holds something that is no compact model, which would be lost; name an empty folder, or a new one: to=DIR")
+    check_folder(to)
     weights, base = applied(packed), _base()
     holes: dict[str, list[Hole]] = {}
     with atomic_folder(to) as scratch:
@@ -90,6 +97,9 @@ def write(exported: Path, packed: Weights, to: Path) -> Path:
             if path.suffix in (".onnx", ".safetensors"):
                 data, holes[name] = _cut(data, weights)
             path.write_bytes(data)
+        for path in to.iterdir() if to.exists() else ():
+            if path.is_file() and path.name not in (_DIFFERENCE, _PLAN):
+                shutil.copy2(path, scratch)
         plan = {"encoder": embedded.SHA256, "files": sums, "borrowed": borrowed, "holes": holes}
         (scratch / _PLAN).write_text(json.dumps(plan) + "\n", encoding="utf-8")
         for path in scratch.rglob("*"):
@@ -108,7 +118,7 @@ def rebuild(folder: Path, name: str) -> Path:
     again = f"install the model '{name}' again"
     try:
         plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-        out = files.cache() / f"{name}-{plan['files'][bundle.DESCRIPTION][:12]}"
+        out = files.cache() / f"{name}-{sha256(folder / _PLAN)[:12]}"
         if (out / bundle.DESCRIPTION).is_file():
             return out
         if plan["encoder"] != embedded.SHA256:
@@ -127,7 +137,7 @@ def rebuild(folder: Path, name: str) -> Path:
                     raise UserError(
                         f"{file} of the model '{name}', rebuilt from {folder}, is not what was shipped (its digest differs); {again}"
                     )
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError, MemoryError, SafetensorError) as error:
         raise UserError(f"the model '{name}' in {folder} is broken ({' '.join(repr(error).split())[:120]}); {again}") from None
     except OSError as error:
         found = f"the model '{name}' could not be rebuilt ({error.filename or folder}: {error.strerror or error})"
@@ -137,14 +147,13 @@ def rebuild(folder: Path, name: str) -> Path:
 
 
 def installed() -> dict[str, Path]:
-    """Return the folder of each compact model: those shipped with Haltung, and of other packages.
+    """Return the folder of each compact model: those of other packages, and shipped with Haltung.
 
-    Nothing but the packages' ``__init__`` is imported.
+    A package is not imported for it; one that is not there any more counts as none.
     """
-    found = {path.parent.name: path.parent for path in sorted((files.shipped("data") / "models").glob(f"*/{_PLAN}"))}
-    for point in metadata.entry_points(group=ENTRY_POINTS):
-        found[point.name] = Path(str(import_module(point.value).__file__)).parent
-    return found
+    specs = {point.name: find_spec(point.module.partition(".")[0]) for point in metadata.entry_points(group=ENTRY_POINTS)}
+    found = {name: Path(str(spec.origin)).parent for name, spec in specs.items() if spec is not None}
+    return found | {path.parent.name: path.parent for path in sorted((files.shipped("data") / "models").glob(f"*/{_PLAN}"))}
 
 
 def find(given: str | Path | None) -> Path:
@@ -154,9 +163,10 @@ def find(given: str | Path | None) -> Path:
     that is nearly a model's; what else a folder holds, or that there is none, is not looked at.
     """
     name = DEFAULT if given is None else str(given)
-    folder, models = Path(name).expanduser(), installed()
+    folder = Path(name).expanduser()
     if given is not None and folder.exists():
         return rebuild(folder, folder.resolve().name) if (folder / _PLAN).is_file() else folder
+    models = installed()
     if name in models:
         return rebuild(models[name], name)
     if given is None or nearest(name, models):
