@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 import tiny
 from command_line import run_here, write_corpus
 from haltung import files
+from haltung.encoders import embedded
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.events.dyads import model as dyad_model
@@ -67,7 +68,7 @@ def small(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with nothing but the embedded encoder, which is not built again."""
-    base = next(files.cache().glob("e5_small_de-*"))
+    base = embedded.ensure(files.cache())
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / base.name).symlink_to(base)
     monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "cache"))

@@ -11,6 +11,7 @@ import pytest
 import haltung
 from command_line import run_here
 from haltung import files
+from haltung.encoders import embedded
 from haltung.export.verify import verify
 from haltung.models import bundle, compact
 from served import served
@@ -49,7 +50,7 @@ def test_it_says_what_the_readme_shows(root: Path) -> None:
 
 def test_commands_take_it_when_no_other_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``predict``, ``events`` and ``serve``, from an empty folder, with an empty cache."""
-    base = next(files.cache().glob("e5_small_de-*"))
+    base = embedded.ensure(files.cache())
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / base.name).symlink_to(base)
     monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "cache"))
