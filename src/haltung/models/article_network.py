@@ -16,7 +16,7 @@ from haltung.models.network import EncoderNetwork, Heads
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import CUES, SLOTS, ActorBatch
 
-# The same joined with a stance: several may share a number.
+# Cues joined with a stance: several may share a number.
 _JOINED = 4 * CUES
 _ACTOR_WIDTH = 128
 # Chosen on dev: some thousand sentences with dyads are few for so many weights.
