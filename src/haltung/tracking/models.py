@@ -99,13 +99,12 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     needed = _pinned(("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"))
     with mlflow_errors(connection.store):
         logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
-        provenance = description.get("provenance", {})
         tags = {
             "haltung.form": EXPORTED,
             "haltung.kind": description["kind"],
             "haltung.scheme": description["scheme"]["name"],
             "haltung.scheme_digest": description["scheme_digest"],
-            "haltung.corpus": provenance.get("corpus", ""),
+            "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
             "haltung.run": run,
         }
         named = _registered(connection, run, logged, tags, _summary(description))

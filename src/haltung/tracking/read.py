@@ -53,20 +53,18 @@ class RunRecord:
         """The resolved config that the run was made with; ``UserError`` if it has none."""
         import yaml
 
-        loaded = yaml.safe_load(artifact(self, CONFIG).read_text(encoding="utf-8"))
-        return dict(loaded or {})
+        return dict(yaml.safe_load(artifact(self, CONFIG).read_text(encoding="utf-8")) or {})
 
 
 def find(store: Store, run: str) -> RunRecord:
     """Return the run of this id, beginning of an id, or name; ``UserError`` for none or several."""
     connection = open_store(store, create=False)
-    with mlflow_errors(store):
-        candidates = _candidates(connection, run)
-        if len(candidates) == 1:
-            return candidates[0]
-        if candidates:
-            raise UserError(f"'{run}' names {len(candidates)} runs in {store.label}: {_briefly(candidates)}; name one by its id")
-        others = _search(connection, "", _SEARCHED)
+    candidates = _candidates(connection, run)
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise UserError(f"'{run}' names {len(candidates)} runs in {store.label}: {_briefly(candidates)}; name one by its id")
+    others = _search(connection, "", _SEARCHED)
     names = [other.name for other in others] + [other.id for other in others]
     if not others:
         raise UserError(f"there is no run '{run}' in {store.label}, and no other one in '{store.experiment}'; run haltung train first")
@@ -75,9 +73,8 @@ def find(store: Store, run: str) -> RunRecord:
 
 def newest(store: Store) -> RunRecord:
     """Return the newest finished run with a bundle; ``UserError`` if there is none."""
-    connection = open_store(store, create=False)
-    with mlflow_errors(store):
-        runs = _search(connection, "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'", 1)
+    query = "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'"
+    runs = _search(open_store(store, create=False), query, 1)
     if not runs:
         raise UserError(f"no finished run in {store.label} (experiment '{store.experiment}') holds a bundle; run haltung train first")
     return runs[0]
@@ -95,15 +92,12 @@ def list_runs(
     parts += [f"attributes.start_time >= {round(since.timestamp() * 1000)}"] if since else []
     # In MLflow's LIKE, % and _ can't be escaped; what it matches too much is removed below.
     parts += [f"attributes.run_name LIKE {_quoted(f'%{name}%')}"] if name else []
-    connection = open_store(store, create=False)
-    with mlflow_errors(store):
-        return [record for record in _search(connection, " and ".join(parts)) if name in record.name]
+    return [record for record in _search(open_store(store, create=False), " and ".join(parts)) if name in record.name]
 
 
 def children(parent: RunRecord) -> list[RunRecord]:
     """Return the runs that are parts of this one, oldest first."""
-    with mlflow_errors(parent.connection.store):
-        return _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)[::-1]
+    return _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)[::-1]
 
 
 def members(record: RunRecord) -> list[RunRecord]:
@@ -187,11 +181,9 @@ def _of_sweep(record: RunRecord) -> RunRecord | None:
 
 def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
     ids = record.tags.get(MEMBERS, "").split()
-    connection = record.connection
     if ids:
         # In this order, without those that are gone or deleted.
-        with mlflow_errors(connection.store):
-            seeds = [seed for id in ids for seed in _search(connection, f"attributes.run_id = '{id}'", 1)]
+        seeds = [seed for id in ids for seed in _search(record.connection, f"attributes.run_id = '{id}'", 1)]
     else:
         # Runs of older versions have no such list.
         seeds = [part for part in children(record) if part.kind == "train"]
@@ -258,9 +250,10 @@ def _search(connection: Connection, query: str, limit: int | None = None, everyw
     """Return runs of the store's experiment (or of all), newest first."""
     client, token = connection.client, None
     runs: list[RunRecord] = []
-    experiments = [other.experiment_id for other in client.search_experiments()] if everywhere else [connection.experiment]
     while True:
-        page = client.search_runs(experiments, query, max_results=limit or 1000, order_by=["attributes.start_time DESC"], page_token=token)
+        with mlflow_errors(connection.store):
+            where = [other.experiment_id for other in client.search_experiments()] if everywhere else [connection.experiment]
+            page = client.search_runs(where, query, max_results=limit or 1000, order_by=["attributes.start_time DESC"], page_token=token)
         for info, data in ((run.info, run.data) for run in page):
             started = datetime.fromtimestamp(info.start_time / 1000, UTC).isoformat(timespec="seconds")
             parent = data.tags.get("mlflow.parentRunId", "")

@@ -214,7 +214,6 @@ def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
 def _reason(text: str) -> str:
     no_host = ("Name or service not known", "nodename nor servname", "Failed to resolve")
     signs = {"Connection refused": "connection refused", "timed out": "no answer in time", **dict.fromkeys(no_host, "no such host")}
-    for sign, reason in (signs | {"CERTIFICATE": "its certificate is not trusted"}).items():
-        if sign in text:
-            return reason
-    return text.splitlines()[0].rpartition(": ")[2].rstrip(".)") or "no answer"
+    signs["CERTIFICATE"] = "its certificate is not trusted"
+    last = text.splitlines()[0].rpartition(": ")[2].rstrip(".)") or "no answer"
+    return next((reason for sign, reason in signs.items() if sign in text), last)
