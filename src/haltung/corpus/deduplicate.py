@@ -152,14 +152,12 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
 def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> Separated:
     """Drop from train the articles and (near) copies of dev or test, from dev those of test."""
     dropped: list[Dropped] = []
-    later: list[tuple[str, Segment]] = []
     left: dict[str, tuple[Segment, ...]] = {}
     for name in ("test", "dev", "train"):
         segments = splits.get(name, ())
-        drops = _leaks(segments, later, rules)
+        drops = _leaks(segments, [(later, segment) for later, others in left.items() for segment in others], rules)
         dropped += [Dropped(segments[index].id, segments[index].where, *drops[index]) for index in sorted(drops)]
         left[name] = tuple(segment for index, segment in enumerate(segments) if index not in drops)
-        later += [(name, segment) for segment in left[name]]
     return Separated({name: left[name] for name in ("train", "dev", "test")}, tuple(dropped))
 
 
@@ -170,9 +168,7 @@ def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], ru
         for index, segment in enumerate(segments):
             if split := split_of.get(segment.group):
                 drops[index] = ("shared_article", f"its article '{segment.article or segment.id}' has segments in {split}")
-    if not rules.leakage:
-        return drops
-    long = [(split, segment) for split, segment in later if not _is_formulaic(segment, rules)]
+    long = [(split, segment) for split, segment in later if rules.leakage and not _is_formulaic(segment, rules)]
     exact = {_key(segment, rules): (split, segment) for split, segment in reversed(long)}
     rest: list[int] = []
     for index, segment in enumerate(segments):

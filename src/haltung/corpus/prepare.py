@@ -16,7 +16,7 @@ import haltung
 from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
 from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates, separate
-from haltung.corpus.parsing.rows import Dropped, Reader, source_files
+from haltung.corpus.parsing.rows import Dropped, Reader, Reading, source_files
 from haltung.corpus.split import SPLITS, Given, Split, TestOnly
 from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed
@@ -28,11 +28,9 @@ _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
 
 @dataclass(frozen=True)
-class CleanedSegments:
+class CleanedSegments(Reading):
     """The remaining segments in their order, dropped and repaired ones, and notes for the user."""
 
-    segments: tuple[Segment, ...]
-    dropped: tuple[Dropped, ...] = ()
     repaired: tuple[Repaired, ...] = ()
     notes: tuple[str, ...] = ()
 

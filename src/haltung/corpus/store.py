@@ -220,7 +220,7 @@ def card(manifest: Manifest, scheme: Scheme) -> str:
 def table(prepared: Prepared, language: str = "en") -> Group:
     """Return the terminal's tables: counts of the labels by split, then dropped segments."""
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     manifest = prepared.manifest
@@ -228,9 +228,7 @@ def table(prepared: Prepared, language: str = "en") -> Group:
     parts += [Text(f"  {part}: {manifest.segments[part]:,} segments of {manifest.articles[part]:,} articles") for part in SPLITS]
 
     def grid(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-        made = Table(title=title, title_justify="left")
-        for heading in (*texts, *numbers):
-            made.add_column(heading, justify="left" if heading in texts else "right")
+        made = Table(*texts, *(Column(number, justify="right") for number in numbers), title=title, title_justify="left")
         for row in rows:
             made.add_row(*map(Text, row))  # text, not markup: a label may be called "[b]"
         return made
