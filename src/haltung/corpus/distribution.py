@@ -18,8 +18,6 @@ LONG_ARTICLE = 8
 
 # Words with their hyphens and apostrophes.
 WORD = re.compile(r"\w+(?:[-’']\w+)*")
-_QUOTATION = re.compile(r'[„“”«»"]')
-_SAID = re.compile(r"\bsagt(?:e|en)?\b")
 
 # Konjunktiv I of the verbs of which it is common and unambiguous.
 _SUBJUNCTIVE = re.compile(r"\b(?:sei|seien|habe|werde|könne|müsse|solle|wolle|dürfe|gebe|gehe|komme|bleibe|stehe|liege|lasse|bestehe)\b")
@@ -113,9 +111,9 @@ MEASURES: dict[str, tuple[str, _Shares]] = {
     "same_neighbours": ("neighbouring stances that are the same", _same_neighbours),
     "same_source": ("stances that go on with a source of the sentence before", _same_source),
     "last_neutral": ("articles whose last segment is neutral", lambda corpus: _share(not _stance(article[-1]) for article in corpus)),
-    "neutral_quotation": ("neutral, given a quotation mark", _neutral_given(_QUOTATION)),
+    "neutral_quotation": ("neutral, given a quotation mark", _neutral_given(re.compile(r'[„“”«»"]'))),
     "neutral_subjunctive": ("neutral, given a Konjunktiv I", _neutral_given(_SUBJUNCTIVE)),
-    "neutral_said": ('neutral, given "sagt(e)"', _neutral_given(_SAID)),
+    "neutral_said": ('neutral, given "sagt(e)"', _neutral_given(re.compile(r"\bsagt(?:e|en)?\b"))),
     "long": ("segments of 25 words or more", lambda corpus: _share(length >= 25 for length in _lengths(corpus))),
     "spread_of_length": ("standard deviation of the words in a segment", lambda corpus: pstdev(_lengths(corpus)) if corpus else 0.0),
     "passive_coercion": ("coercion in the passive", _with("coercion", _PASSIVE)),

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 from haltung.corpus import distribution
 from haltung.corpus.clean import excerpt
@@ -39,8 +38,6 @@ _NEVER = (
 )
 _QUOTES = {"„": "“", "«": "»", "‚": "‘", "‹": "›"}
 _CLOSING = set(_QUOTES.values())
-
-_Block = TypeVar("_Block", list[str], bytes)
 
 
 @dataclass(frozen=True)
@@ -166,14 +163,14 @@ def variety(segments: Iterable[Segment]) -> Variety:
     texts = [segment.text for segment in segments]
     words = [word.lower() for text in texts for word in distribution.WORD.findall(text)]
     raw = "\n".join(texts).encode("utf-8", "surrogatepass")
-    types = [len(set(block)) / len(block) for block in _blocks(words, BLOCK_WORDS)]
-    sizes = [len(zlib.compress(block, 9)) / len(block) for block in _blocks(raw, BLOCK_BYTES)]
+    types = [len(set(words[block])) / len(words[block]) for block in _blocks(len(words), BLOCK_WORDS)]
+    sizes = [len(zlib.compress(raw[block], 9)) / len(raw[block]) for block in _blocks(len(raw), BLOCK_BYTES)]
     return Variety(sum(types) / max(1, len(types)), sum(sizes) / max(1, len(sizes)))
 
 
-def _blocks(whole: _Block, size: int) -> list[_Block]:
-    starts = range(0, max(1, len(whole) - size + 1), size) if whole else ()
-    return [whole[start : start + size] for start in starts]
+def _blocks(length: int, size: int) -> list[slice]:
+    starts = range(0, max(1, length - size + 1), size) if length else ()
+    return [slice(start, start + size) for start in starts]
 
 
 def _none(name: str, faults: Sequence[str], allowed: str = "0") -> Measure:

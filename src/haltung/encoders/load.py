@@ -15,8 +15,6 @@ from haltung.errors import UserError, listed, one_of
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-ORIGINS = ("embedded", "hub", "folder")
-
 # Description and weights of a trained bundle, whose encoder another training may start from.
 _BUNDLE, _WEIGHTS, _PART = "haltung.json", "model.safetensors", "encoder."
 
@@ -47,7 +45,7 @@ class Encoder:
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` if the origin is unknown or the path is missing."""
-        one_of("encoder.origin", self.origin, ORIGINS)
+        one_of("encoder.origin", self.origin, ("embedded", "hub", "folder"))
         if self.origin != "embedded" and not self.path:
             what = "a hub name such as deepset/gbert-base" if self.origin == "hub" else "a folder with config.json and weights"
             raise UserError(f"encoder.path is empty; the encoder '{self.name}' needs {what}")

@@ -12,8 +12,6 @@ from haltung.errors import UserError, listed, one_of
 from haltung.labels import Scheme
 from haltung.records import Segment
 
-ON_ERROR = ("stop", "drop")
-
 # Names of splits in sources → our names.
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev"}
 
@@ -103,7 +101,7 @@ class Intake:
     def __init__(self, scheme: Scheme, source: str, on_error: str = "stop") -> None:
         self.scheme = scheme
         self._source = source
-        self._stops = one_of("on_error", str(on_error), ON_ERROR) == "stop"
+        self._stops = one_of("on_error", str(on_error), ("stop", "drop")) == "stop"
         self._segments: list[Segment] = []
         self._dropped: list[Dropped] = []
         self._seen: dict[str, str] = {}
