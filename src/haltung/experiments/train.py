@@ -114,9 +114,8 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcom
     from filelock import FileLock, Timeout
 
     plan.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(plan.folder / f".{plan.run_directory.name}.lock", timeout=0)
     try:
-        acquired = lock.acquire()
+        acquired = FileLock(plan.folder / f".{plan.run_directory.name}.lock", timeout=0).acquire()
     except Timeout:
         if plan.resume:
             raise UserError(f"{plan.run_directory} is being trained by another process; wait for it before you resume it") from None
@@ -278,8 +277,7 @@ def tracked(
     parent: Run | None = None, resume: bool = False,
 ) -> Iterator[Run]:  # fmt: skip
     """Begin or resume the run of a run directory, and note its id and state there."""
-    run_id = read_state(directory).get("run") if resume else None
-    with tracking.run(store, name, parent, tags, run_id) as run:
+    with tracking.run(store, name, parent, tags, read_state(directory).get("run") if resume else None) as run:
         directory.mkdir(parents=True, exist_ok=True)
         state = {"run": run.id, "where": run.where}
         write_state(directory, {**state, "finished": False})

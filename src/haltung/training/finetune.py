@@ -308,8 +308,7 @@ class _Trainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             network = self.examples.model.network
-            layers = int(getattr(network.encoder.config, "num_hidden_layers", 12))
-            groups = rates(network, self.training, layers)
+            groups = rates(network, self.training, int(getattr(network.encoder.config, "num_hidden_layers", 12)))
             self.optimizer = torch.optim.AdamW(groups, lr=self.training.encoder_rate, fused=True)
         return self.optimizer
 

@@ -59,9 +59,8 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     config has changed, another process runs it, or no trial has finished.
     """
     sweep.trials.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(sweep.trials.folder / ".sweep.lock", timeout=0)
     try:
-        acquired = lock.acquire()
+        acquired = FileLock(sweep.trials.folder / ".sweep.lock", timeout=0).acquire()
     except Timeout:
         raise UserError(f"the sweep '{sweep.name}' is being run by another process; give workers=N to run several trials at once") from None
     with acquired:
