@@ -151,7 +151,9 @@ def test_a_missing_hunspell_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_stored_measures_are_those_of_real_news(root: Path, shared: Path) -> None:
     """The limits of the shipped corpus were measured on the texts that can't be shipped."""
     scheme = labels.load(root / "configs" / "labels" / "diplomacy.yaml")
-    rows = Standoff(str(root / "data/gnad10_stance/annotations.jsonl"), str(shared / "gnad10/test.csv")).read(scheme).segments
+    # The round that came later was not drawn as news is.
+    source = Standoff(str(root / "data/gnad10_stance/annotations.jsonl"), str(shared / "gnad10/test.csv"), rounds=(1, 2))
+    rows = source.read(scheme).segments
     real = variety(segment for segment in rows if segment.split == "train")
     stored = yaml.safe_load((root / "configs" / "limits" / "diplomacy.yaml").read_text(encoding="utf-8"))
     assert (stored["type_token"], stored["compression"]) == (round(real.type_token, 3), round(real.compression, 3))
