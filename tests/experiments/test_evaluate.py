@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ import tiny
 from command_line import CORPUS, LINEAR, SCHEME, run_here, store_in
 from haltung import tracking
 from haltung.corpus.stratify import subsample
+from haltung.evaluation.metrics import results
 from haltung.evaluation.predictions import read_predictions
+from haltung.events.dyads.model import DyadModel
 from haltung.experiments.evaluate import TrainedModel, evaluate, models_of
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
-from haltung.records import Segment
+from haltung.records import Dyad, Segment
 
 OLD_CONFIG = Path(__file__).parent / "stored_config.yaml"
 
@@ -109,6 +112,35 @@ def test_an_exported_bundle_is_evaluated_by_its_weights(linear_home: Path, tmp_p
     graph = bundle.load(folder, graph=True).probabilities(corpus.segments("dev"))
     assert all((scored[1][task] == values).all() for task, values in scored[0].items())
     assert any((graph[task] != values).any() for task, values in scored[0].items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("finds", "labelled"), [(True, True), (True, False), (False, True)])
+def test_dyads_are_counted_by_phenomenon_where_model_and_gold_have_them(bert: Path, tmp_path: Path, finds: bool, labelled: bool) -> None:
+    """Gold is what the model says in both segments of the first pair and in one of the second; in
+    the others somebody who is not named. A model or a gold without dyads has no such metrics.
+    """
+    texts = ("Chile warnt Peru .", "Peru warnt Chile .", "Nepal lobt Malta .", "Malta lobt Nepal .", "Laos droht .", "Peru droht .")
+    model = tiny.article_model(bert, dyads=True)
+    own = [DyadModel().dyads(answer) for answer in model.predict([Segment(text, text) for text in texts])]
+    assert all(own)
+    gold = [*([one.dyad for one in row] for row in own[:3]), *([Dyad("FRA", "DEU", "warning")] for _ in own[3:])]
+    rows = [
+        {"text": text, "topic": "economy", "stance": "warning", "dyads": list(map(asdict, row)) if labelled else []}
+        for text, row in zip(texts, gold, strict=True)
+    ]
+    pairs = [{"pair": f"p{n}", "phenomenon": "direction", "context": "", "segments": rows[n : n + 2]} for n in (0, 2, 4)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    (tmp_path / "scheme.yaml").write_text(SCHEME, encoding="utf-8")
+    bundle.save(model if finds else tiny.article_model(bert), tmp_path / "model")
+    words = ("corpus=challenge", "corpus.reader.path=pairs.jsonl", "corpus.labels=scheme.yaml", "error_analysis=false", "output=reports")
+    done = run_here("evaluate", "bundle=model", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = results.read(tmp_path / "reports/model-challenge-test/evaluation.json").dyad_phenomena
+    found = {part: [(row.phenomenon, row.pairs, row.accuracy, row.both) for row in rows] for part, rows in metrics.items()}
+    counted = [("all", 3, 0.5, 1 / 3), ("direction", 3, 0.5, 1 / 3)]
+    assert found == ({"source, target, stance": counted, "source, target": counted} if finds and labelled else {})
+    assert ("exact match" in done.stdout) == bool(found)
 
 
 @pytest.mark.slow

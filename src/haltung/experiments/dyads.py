@@ -17,7 +17,7 @@ from haltung.evaluation.report import dyads as report
 from haltung.evaluation.report import style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
-from haltung.events.dyads.model import DyadModel, Thresholds
+from haltung.events.dyads.model import DyadModel
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
 from haltung.events.pipeline import dyad_finder, load_predictor
@@ -101,15 +101,11 @@ def tune_trained(
         return None
     tuned = scoring.tune([segment.dyads for segment in segments], predictions)
     dyad_model.write_thresholds(bundle, tuned.thresholds, {**tuned_on, "f1": tuned.f1})
-    return end_to_end(segments, predictions, tuned.thresholds)
+    return end_to_end(segments, predictions, list(map(DyadModel(tuned.thresholds).dyads, predictions)))
 
 
-def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], chosen_by: Thresholds) -> DyadMetrics | None:
-    """Return how well the dyads of a model agree with gold; None where there are no gold dyads."""
-    if not any(segment.dyads for segment in segments):
-        return None
-    finder = DyadModel(chosen_by)
-    found = [finder.dyads(prediction) for prediction in predictions]
+def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], found: metrics.DyadSets) -> DyadMetrics:
+    """Return how well the dyads ``found`` by a model agree with gold, which some segment has."""
     names = [segment.article or segment.id for segment in segments]
     return metrics.evaluate_dyads([segment.dyads for segment in segments], found, names, list(map(scoring.codes, predictions)))
 

@@ -156,10 +156,12 @@ def evaluate_model(
     predictions = model.predict(segments, progress=True)
     scored = score(segments, predictions, corpus.scheme, corpus.name, split)
     result = classification.with_intervals(classification.evaluate(scored), scored)
-    if model.finds_dyads:
-        result = replace(result, dyads=end_to_end(segments, predictions, dyad_model.read_thresholds(trained.bundle)))
-    if minimal_pairs.are_minimal_pairs(segments):
+    if are_pairs := minimal_pairs.are_minimal_pairs(segments):
         result = replace(result, phenomena=minimal_pairs.phenomena(scored, segments))
+    if model.finds_dyads and any(segment.dyads for segment in segments):
+        found = list(map(dyad_model.load(trained.bundle).dyads, predictions))
+        by_phenomenon = minimal_pairs.dyad_phenomena(segments, found) if are_pairs else {}
+        result = replace(result, dyads=end_to_end(segments, predictions, found), dyad_phenomena=by_phenomenon)
     primer = primer_of(model)
     details = (
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
@@ -182,7 +184,8 @@ def evaluate_model(
         run = tracking.attach(record)
         key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
         more = analysis.metrics() if analysis else {}
-        run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **minimal_pairs.flat(result.phenomena)}})
+        dyads = {f"dyads_{part.replace(', ', '_')}": rows for part, rows in result.dyad_phenomena.items()}
+        run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **minimal_pairs.flat({**result.phenomena, **dyads})}})
         run.metrics({"primer": primer.metrics()} if primer else {})
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
         run.artifact(folder, f"evaluation/{key}")

@@ -7,19 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from scipy.stats import binomtest
 
 from haltung import labels
 from haltung.corpus.readers.articles import Pairs
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
-from haltung.evaluation.metrics.minimal_pairs import are_minimal_pairs, flat, phenomena
+from haltung.evaluation.metrics.minimal_pairs import are_minimal_pairs, dyad_phenomena, flat, phenomena
 from haltung.evaluation.metrics.results import EvaluationResult, PhenomenonMetrics, read
 from haltung.evaluation.predictions import score
 from haltung.evaluation.report import page as report
 from haltung.evaluation.report import plots, tables
 from haltung.labels import Scheme
-from haltung.records import Prediction, Segment
+from haltung.records import Dyad, Prediction, Segment
 
 SCHEME = labels.parse(
     {"name": "two", "tasks": {"topic": {"labels": ["war", "trade"]}, "stance": {"labels": ["warning", "threat", "neutral"]}}}
@@ -98,6 +99,81 @@ def test_a_model_that_answers_both_the_same_tells_nothing_apart(segments: tuple[
     rows = phenomena(score(segments, predicted(segments, *["neutral"] * 6), SCHEME), segments)["stance"]
     assert [(row.phenomenon, row.accuracy, row.both, row.apart) for row in rows][2] == ("negation", 0.5, 0.0, 0.0)
     assert flat({"stance": rows})["stance"]["negation"] == {"accuracy": 0.5, "both": 0.0}
+
+
+THREAT, TURNED, BESIDE = Dyad("USA", "RUS", "threat"), Dyad("RUS", "USA", "threat"), Dyad("CHN", "USA", "threat")
+WARNING = Dyad("USA", "RUS", "warning")
+
+# Four pairs: phenomenon, the gold dyads of both segments, and those found.
+DYADS: dict[str, tuple[str, list[tuple[Dyad, ...]], list[tuple[Dyad, ...]]]] = {
+    "both": ("direction", [(THREAT, BESIDE), (TURNED,)], [(BESIDE, THREAT), (TURNED,)]),
+    "one": ("direction", [(THREAT,), (TURNED,)], [(THREAT,), (THREAT,)]),
+    "none": ("direction", [(THREAT,), (TURNED,)], [(THREAT, BESIDE), (THREAT,)]),
+    "stance": ("tense", [(THREAT,), ()], [(WARNING,), ()]),
+}
+
+
+def pairs_with_dyads() -> tuple[list[Segment], list[tuple[Dyad, ...]]]:
+    """The segments of ``DYADS``, and the dyads found in them; no two of a pair stand together."""
+    turns = [(id, side, number) for number, side in enumerate("ab") for id in DYADS]
+    segments = [
+        Segment(f"{id}-{side}", f"{id} {side}", {"topic": "war", "stance": "threat"}, article=id, genre=DYADS[id][0], dyads=DYADS[id][1][n])
+        for id, side, n in turns
+    ]
+    return segments, [DYADS[id][2][number] for id, _, number in turns]
+
+
+def test_exact_matches_of_dyads_by_phenomenon_are_those_counted_by_hand() -> None:
+    """A dyad too many is wrong, their order means nothing, and none is right where gold has none;
+    a wrong stance is wrong in whole dyads alone.
+    """
+    metrics = dyad_phenomena(*pairs_with_dyads())
+    assert {part: [replace(row, intervals={}) for row in rows] for part, rows in metrics.items()} == {
+        "source, target, stance": [
+            PhenomenonMetrics("all", 4, 4 / 8, 1 / 4, 4, 3 / 4),
+            PhenomenonMetrics("direction", 3, 3 / 6, 1 / 3, 3, 2 / 3),
+            PhenomenonMetrics("tense", 1, 1 / 2, 0.0, 1, 1.0),
+        ],
+        "source, target": [
+            PhenomenonMetrics("all", 4, 5 / 8, 2 / 4, 4, 3 / 4),
+            PhenomenonMetrics("direction", 3, 3 / 6, 1 / 3, 3, 2 / 3),
+            PhenomenonMetrics("tense", 1, 1.0, 1.0, 1, 1.0),
+        ],
+    }
+    ends = metrics["source, target, stance"][1].intervals["both"]
+    assert (ends.low, ends.high) == pytest.approx(tuple(binomtest(1, 3).proportion_ci(method="wilson")), abs=1e-6)
+
+
+def test_dyads_of_another_number_of_segments_are_no_metrics() -> None:
+    """Rather than be held against those of another segment."""
+    segments, found = pairs_with_dyads()
+    with pytest.raises(ValueError, match="reshape"):
+        dyad_phenomena(segments, found[:-1])
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "parts", "column", "cell"),
+    [
+        ("en", "Dyads ({}) by phenomenon", ("source, target, stance", "source, target"), "exact match", "0.250 [0.046, 0.699]"),
+        ("de", "Dyaden ({}) nach Phänomen", ("wer, wen, Haltung", "wer, wen"), "exakte Übereinstimmung", "0,250 [0,046; 0,699]"),
+    ],
+)
+def test_terminal_and_page_show_the_dyads_by_phenomenon(
+    tmp_path: Path, language: str, title: str, parts: tuple[str, str], column: str, cell: str
+) -> None:
+    """And the metrics survive the way through JSON."""
+    segments, found = pairs_with_dyads()
+    split = score(segments, predicted(tuple(segments), *["threat"] * 8), SCHEME, "challenge", "test")
+    result = replace(evaluate(split), dyad_phenomena=dyad_phenomena(segments, found))
+    page, *_ = report.write(tmp_path / "report", result, split, language=language)
+    assert read(tmp_path / "report" / "evaluation.json") == result
+    with (tmp_path / "terminal").open("w+", encoding="utf-8") as file:
+        tables.show(result, SCHEME, Console(file=file, width=200), language)
+        file.seek(0)
+        terminal = file.read()
+    # An interval is not broken on the page.
+    for shown in (terminal, page.read_text(encoding="utf-8").replace("\u00a0", " ")):
+        assert all(words in shown for words in (*map(title.format, parts), column, cell))
 
 
 def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tuple[Segment, ...], tmp_path: Path) -> None:

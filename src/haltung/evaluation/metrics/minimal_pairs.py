@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from haltung.evaluation.metrics.dyads import PARTS, WHOLE, DyadSets
 from haltung.evaluation.metrics.results import PhenomenonMetrics
 from haltung.evaluation.predictions import Ints, ScoredSplit
-from haltung.evaluation.statistics.bootstrap import wilson
+from haltung.evaluation.statistics.bootstrap import numbered, wilson
 from haltung.records import Segment
 
 # The row over all phenomena.
@@ -27,32 +28,54 @@ def are_minimal_pairs(segments: Sequence[Segment]) -> bool:
     )
 
 
+def pair_rows(segments: Sequence[Segment]) -> tuple[Ints, np.ndarray]:
+    """Return the rows of each pair's two segments, ``[pairs, 2]``, and its phenomenon."""
+    rows = {segment.id: row for row, segment in enumerate(segments)}
+    kinds = {segment.article: segment.genre for segment in segments}
+    return np.array([[rows[pair + side] for side in _SIDES] for pair in kinds]), np.array(list(kinds.values()))
+
+
 def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tuple[PhenomenonMetrics, ...]]:
     """Return the metrics by phenomenon, that of all pairs first.
 
     Tasks are the single-label ones whose gold labels differ within at least one pair. The segments
     are those of the split, in the same order (see ``are_minimal_pairs``).
     """
-    rows = {segment.id: row for row, segment in enumerate(segments)}
-    kinds = {segment.article: segment.genre for segment in segments}
-    pairs = np.array([[rows[pair + side] for side in _SIDES] for pair in kinds])
-    names = np.array(list(kinds.values()))
+    pairs, names = pair_rows(segments)
     out: dict[str, tuple[PhenomenonMetrics, ...]] = {}
     for task in split.scheme:
         if task.kind != "single":
             continue
         labelled = split.labelled(task.name)[pairs].all(axis=1)
         gold, decided = split.gold[task.name][pairs], split.decided(task.name)[pairs]
-        if not (labelled & (gold[:, 0] != gold[:, 1])).any():
-            continue
-        groups = {ALL: labelled} | {name: labelled & (names == name) for name in sorted(set(names))}
-        out[task.name] = tuple(_phenomenon(name, gold[mask], decided[mask]) for name, mask in groups.items() if mask.any())
+        if (labelled & (gold[:, 0] != gold[:, 1])).any():
+            out[task.name] = _by_phenomenon(names[labelled], gold[labelled], decided[labelled])
+    return out
+
+
+def dyad_phenomena(segments: Sequence[Segment], found: DyadSets) -> dict[str, tuple[PhenomenonMetrics, ...]]:
+    """Return the metrics of dyads by phenomenon, of whole ones and of (source, target) alone.
+
+    A segment is right if the set of dyads ``found`` in it is the gold one (exact match); of one
+    without gold dyads, if none are found.
+    """
+    pairs, names = pair_rows(segments)
+    out: dict[str, tuple[PhenomenonMetrics, ...]] = {}
+    for part in (WHOLE, "source, target"):
+        sets = [frozenset(map(PARTS[part], row)) for row in (*(segment.dyads for segment in segments), *found)]
+        gold, decided = numbered(sets).reshape(2, len(segments))[:, pairs]
+        out[part] = _by_phenomenon(names, gold, decided)
     return out
 
 
 def flat(metrics: Mapping[str, Sequence[PhenomenonMetrics]]) -> dict[str, dict[str, dict[str, float]]]:
     """Return metrics for a tracker, ``{"stance": {"negation": {"accuracy": …, "both": …}}}``."""
     return {task: {row.phenomenon: {"accuracy": row.accuracy, "both": row.both} for row in rows} for task, rows in metrics.items()}
+
+
+def _by_phenomenon(names: np.ndarray, gold: Ints, decided: Ints) -> tuple[PhenomenonMetrics, ...]:
+    groups = {ALL: np.full(len(names), True)} | {name: names == name for name in sorted(set(names))}
+    return tuple(_phenomenon(name, gold[mask], decided[mask]) for name, mask in groups.items())
 
 
 def _phenomenon(name: str, gold: Ints, decided: Ints) -> PhenomenonMetrics:

@@ -118,12 +118,13 @@ class TaskMetrics:
 
 @dataclass(frozen=True)
 class PhenomenonMetrics:
-    """One task on the minimal pairs of one phenomenon.
+    """One task, or the dyads, on the minimal pairs of one phenomenon.
 
-    ``accuracy`` is over segments, ``both`` the share of pairs with both right. ``differing`` counts
-    the pairs whose gold labels differ in this task, and ``apart`` is the share of those whose
-    predictions differ at all, right or wrong (None without any): a model that looks at keywords
-    alone answers both the same. ``intervals`` of all three take pairs for independent.
+    ``accuracy`` is over segments (of dyads: exact match of a segment's set), ``both`` the share of
+    pairs with both right. ``differing`` counts the pairs whose gold differs, and ``apart`` is the
+    share of those whose predictions differ at all, right or wrong (None without any): a model that
+    looks at keywords alone answers both the same. ``intervals`` of all three take pairs for
+    independent.
     """
 
     phenomenon: str
@@ -140,8 +141,9 @@ class EvaluationResult(Stored):
     """The metrics of one model on one split of ``n`` segments in ``groups`` articles.
 
     A task without any gold label is not in ``tasks``. ``phenomena``, by task, is filled for minimal
-    pairs alone, ``dyads`` for a model that finds them on a split that has them. ``resampling`` is
-    None where no intervals were computed.
+    pairs alone, ``dyads`` for a model that finds them on a split that has them; where both hold,
+    ``dyad_phenomena``, by what of a dyad has to be right. ``resampling`` is None where no intervals
+    were computed.
     """
 
     corpus: str
@@ -152,6 +154,7 @@ class EvaluationResult(Stored):
     scheme_digest: str
     tasks: Mapping[str, TaskMetrics]
     phenomena: Mapping[str, tuple[PhenomenonMetrics, ...]] = field(default_factory=dict)
+    dyad_phenomena: Mapping[str, tuple[PhenomenonMetrics, ...]] = field(default_factory=dict)
     resampling: Resampling | None = None
     dyads: DyadMetrics | None = None
 

@@ -127,6 +127,18 @@ def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: boo
 
 def phenomena(metrics: Sequence[PhenomenonMetrics], task: Task, language: str = "en") -> Grid:
     """Return one row for each phenomenon of a corpus of minimal pairs."""
+    return _phenomena(metrics, task.title(language), "accuracy", language)
+
+
+def dyad_phenomena(result: EvaluationResult, language: str = "en") -> list[Grid]:
+    """Return dyads by phenomenon: a table for each part of a dyad that has to be right."""
+    title = word("dyads_title", language)
+    return [
+        _phenomena(rows, f"{title} ({dyad_words(part, language)})", "exact_match", language) for part, rows in result.dyad_phenomena.items()
+    ]
+
+
+def _phenomena(metrics: Sequence[PhenomenonMetrics], title: str, share: str, language: str) -> Grid:
     rows = (
         (
             word("all", language) if row.phenomenon == ALL else row.phenomenon, count(row.pairs, language),
@@ -135,8 +147,8 @@ def phenomena(metrics: Sequence[PhenomenonMetrics], task: Task, language: str = 
         )
         for row in metrics
     )  # fmt: skip
-    title = f"{task.title(language)} {word('phenomena', language)}"
-    return grid(title, ("phenomenon", "pairs", "accuracy", "both", "apart"), rows, language)
+    columns = ("phenomenon", "pairs", share, "both", "apart")
+    return grid(f"{title} {word('phenomena', language)}", columns, rows, language)
 
 
 def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str = "") -> Grid:
@@ -298,6 +310,8 @@ def show(result: EvaluationResult, scheme: Scheme, console: Console, language: s
         console.print(phenomena(rows, scheme[name], language).rich())
     if result.dyads:
         console.print(dyads({"model": result.dyads}, language).rich())
+    for one in dyad_phenomena(result, language):
+        console.print(one.rich())
 
 
 def _fitting(console: Console, *grids: Grid) -> Table:

@@ -19,7 +19,7 @@ steps in the square of the articles: 5.3 s instead of 0.7 s for 12,000 segments 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,9 +47,9 @@ class Interval:
     high: float
 
 
-def numbered(groups: Sequence[str]) -> Ints:
-    """Return each segment's article as a number from 0 on, ``[n]``."""
-    numbers: dict[str, int] = {}
+def numbered(groups: Sequence[Hashable]) -> Ints:
+    """Return each segment's group, such as its article, as a number from 0 on, ``[n]``."""
+    numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
 
 

@@ -124,12 +124,8 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
     """
     if not minimal_pairs.are_minimal_pairs(segments):
         return None
-    sides: dict[str, dict[str, int]] = {}
-    for index, segment in enumerate(segments):
-        sides.setdefault(segment.article, {})[segment.id[-1]] = index
     apart = both = count = 0
-    for pair in sides.values():
-        one, other = pair["a"], pair["b"]
+    for one, other in minimal_pairs.pair_rows(segments)[0].tolist():
         gold = [{(dyad.source, dyad.target) for dyad in segments[index].dyads} for index in (one, other)]
         if not gold[0] or gold[0] == gold[1] or {(target, source) for source, target in gold[0]} != gold[1]:
             continue
