@@ -1,11 +1,19 @@
-"""Print the card of news_de: python experiments/model_card.py experiments/reports > data/models/news_de/README.md
+"""Print the card of news_de: python experiments/model_card.py experiments/reports data/prepared > data/models/news_de/README.md
 
 It reads what `haltung evaluate bundle=news_de corpus=NAME` has written for each corpus (see data/models/make.sh).
 """
 
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from haltung.actors.matching import state_of
+from haltung.actors.states import states
+from haltung.evaluation.statistics.bootstrap import bca_intervals, ratio
 
 TESTS = {"gnad10_stance": "Austrian newspaper", "wikinews_stance": "Wikinews", "bundestag_stance": "speeches of the Bundestag"}
 HERE = Path(__file__).resolve().parents[1] / "data/models/news_de"
@@ -15,8 +23,19 @@ def result(corpus):
     return json.loads(Path(sys.argv[1], f"news_de-{corpus}-test", "evaluation.json").read_text(encoding="utf-8"))
 
 
+def countries():
+    """Return, by country, the articles and, of each, the right stances and all: gold dyads say who is a side, neutral sentences have none."""
+    found = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
+    for corpus in TESTS:
+        dyads = {row["id"]: row["dyads"] for row in pq.read_table(Path(sys.argv[2], corpus, "test.parquet")).to_pylist()}
+        for row in pq.read_table(Path(sys.argv[1], f"news_de-{corpus}-test", "predictions.parquet")).to_pylist():
+            for state in {state_of(dyad[side]) for dyad in dyads[row["id"]] for side in ("source", "target")} - {None, ""}:
+                found[state][corpus, row["article"]] += (row["stance_predicted"] == row["stance_gold"], 1)
+    return {state: np.array(list(articles.values())) for state, articles in found.items()}
+
+
 def shown(value, interval):
-    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+    return f"{value:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]" if interval else f"{value:.3f}"
 
 
 description = json.loads((HERE / "bundle" / "haltung.json").read_text(encoding="utf-8"))
@@ -53,6 +72,18 @@ for task in ("stance", "topic"):
             one = next(row for row in results[corpus]["tasks"][task]["labels"] if row["label"] == label)
             cells.append(f"{one['f1']:.2f} ({one['support']})" if one["support"] else "– (0)")
         print(f"| {label} | {' | '.join(cells)} |")
+print("""
+Stance by country, on the three tests together: sentences with a stance in which the country, or somebody in it, is source or target (countries with
+20 sentences or more; a sentence counts for each of its countries).
+
+| | sentences, articles | right stance |
+|---|---|---|""")
+for state, articles in sorted(countries().items(), key=lambda one: -one[1][:, 1].sum()):
+    right, every = articles.sum(axis=0)
+    if every >= 20:
+        (interval,) = bca_intervals(articles, lambda sums: ratio(sums[..., :1], sums[..., 1:]))
+        name = states()[state].name if state in states() else state
+        print(f"| {name} | {every:.0f}, {len(articles)} | {shown(right / every, interval and {'low': interval.low, 'high': interval.high})} |")
 pairs = result("challenge")["phenomena"]["stance"]
 print("\nMinimal pairs (`challenge`), both sentences right:\n\n| phenomenon | pairs | both right |\n|---|---|---|")
 for one in pairs:

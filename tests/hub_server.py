@@ -1,5 +1,5 @@
-"""A local HTTP server that answers like the Hugging Face hub, as far as transformers and datasets
-ask it.
+"""A local HTTP server that answers like the Hugging Face hub, as far as transformers, datasets and
+an upload ask it.
 
 Metadata, file lists and redirects have the hub's own addresses, headers and error codes; a large
 file is redirected to another address, as the hub does. A client finds it by ``HF_ENDPOINT`` (see
@@ -8,6 +8,7 @@ file is redirected to another address, as the hub does. A client finds it by ``H
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -15,7 +16,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,14 @@ class Hub:
     redirected to.
 
     ``requests`` are those it has had, as ``HEAD /path``; a ``status`` other than 200 is its answer
-    to everything.
+    to everything. Whoever has the ``token`` may make repositories, which lie below ``uploads``;
+    ``private`` are the names of those that nobody else can see.
     """
 
     repositories: tuple[Repository, ...]
+    uploads: Path | None = None
+    token: str = "hf_ours"
+    private: set[str] = field(default_factory=set)
     url: str = ""
     storage: str = ""
     requests: list[str] = field(default_factory=list)
@@ -70,7 +74,7 @@ class Hub:
         """Return a repository by its name."""
         return next((one for one in self.repositories if (one.kind, one.name) == (kind, name)), None)
 
-    @cached_property
+    @property
     def blobs(self) -> dict[str, Path]:
         """The large files, by SHA-256."""
         folders = [folder for one in self.repositories for folder in one.revisions.values()]
@@ -78,9 +82,9 @@ class Hub:
 
 
 @contextmanager
-def serve(*repositories: Repository) -> Iterator[Hub]:
+def serve(*repositories: Repository, uploads: Path | None = None) -> Iterator[Hub]:
     """Run a hub with these repositories on a free port of this machine."""
-    hub = Hub(repositories)
+    hub = Hub(repositories, uploads)
     handler = type("Handler", (_Handler,), {"hub": hub})
     # Two servers, since clients go after a redirect to the same address already when they ask for
     # the headers.
@@ -125,6 +129,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._route()
 
+    def do_PUT(self) -> None:
+        """Take a large file, as the storage does."""
+        digest, data = self.path.rpartition("/")[2], self.rfile.read(int(self.headers["Content-Length"]))
+        if hashlib.sha256(data).hexdigest() != digest:
+            self._error(400, "", "the content has another digest")
+            return
+        (self._storage() / digest).write_bytes(data)
+        self._send(b"", {}, "text/plain")
+
     def log_message(self, *_: Any) -> None:
         """Print nothing; ``Hub.requests`` keeps what was asked."""
 
@@ -136,6 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         # Revisions such as refs/convert/parquet come quoted, as one part.
         parts = [unquote(part) for part in address.path.strip("/").split("/")]
+        if self.command == "POST" and self._wants_write(parts):
+            return
         if parts[0] == "blobs" and parts[-1] in self.hub.blobs:
             self._send(self.hub.blobs[parts[-1]].read_bytes(), {"ETag": f'"{parts[-1]}"'}, "application/octet-stream")
         elif parts[0] == "api" and len(parts) >= 4 and parts[1] in ("models", "datasets"):
@@ -147,12 +162,71 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._error(404, "", "not found")
 
+    def _storage(self) -> Path:
+        assert self.hub.uploads is not None
+        folder = self.hub.uploads / "storage"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _wants_write(self, parts: list[str]) -> bool:
+        """Answer what belongs to an upload, and return whether the request did."""
+        if parts == ["api", "validate-yaml"]:
+            self._json({"errors": [], "warnings": []})
+            return True
+        kinds = parts == ["api", "repos", "create"], parts[-1] == "batch", parts[4:5] in (["preupload"], ["commit"])
+        if not any(kinds):
+            return False
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self._error(401, "", "Invalid username or password.")
+        elif kinds[0]:
+            self._create(json.loads(self._body))
+        elif kinds[1]:
+            large = json.loads(self._body)["objects"]
+            way = [{"upload": {"href": f"{self.hub.storage}/storage/{one['oid']}"}} for one in large]
+            self._json({"objects": [{**one, "actions": action} for one, action in zip(large, way, strict=True)]})
+        elif parts[4] == "preupload":
+            paths = [one["path"] for one in json.loads(self._body)["files"]]
+            modes = {path: "lfs" if path.endswith((*LARGE, ".onnx")) else "regular" for path in paths}
+            self._json({"files": [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]})
+        else:
+            self._commit("/".join(parts[2:4]))
+        return True
+
+    def _create(self, wanted: Mapping[str, Any]) -> None:
+        name = f"{wanted['organization']}/{wanted['name']}"
+        if self.hub.find("models", name) is not None:
+            self._error(409, "", "You already created this model repo")
+            return
+        assert self.hub.uploads is not None
+        folder = self.hub.uploads / name
+        folder.mkdir(parents=True)
+        self.hub.repositories += (Repository("models", name, {"main": folder}),)
+        if wanted.get("private") or wanted.get("visibility") == "private":
+            self.hub.private.add(name)
+        self._json({"url": f"{self.hub.url}/{name}"})
+
+    def _commit(self, name: str) -> None:
+        repository = self.hub.find("models", name)
+        assert repository is not None
+        folder = repository.revisions["main"]
+        for line in self._body.decode().splitlines():
+            change = json.loads(line)
+            path = folder / change["value"].get("path", "")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if change["key"] == "file":
+                path.write_bytes(base64.b64decode(change["value"]["content"]))
+            elif change["key"] == "lfsFile":
+                path.write_bytes((self._storage() / change["value"]["oid"]).read_bytes())
+        commit = repository.commit("main")
+        self._json({"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{name}/commit/{commit}"})
+
     def _revision(self, kind: str, name: str, revision: str) -> tuple[Path, str] | None:
         """Return a revision's folder and commit; answer with the hub's error where there is
         none.
         """
         repository = self.hub.find(kind, name)
-        if repository is None:
+        owner = self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+        if repository is None or (name in self.hub.private and not owner):
             # To someone without a token the hub does not say whether a repository is private or
             # missing.
             self._error(401, "RepoNotFound", "Repository not found")

@@ -7,4 +7,4 @@ bin=$1
 for corpus in gnad10_stance wikinews_stance bundestag_stance challenge; do
     "$bin/haltung" evaluate bundle=news_de corpus=$corpus error_analysis=false
 done
-"$bin/python" experiments/model_card.py experiments/reports > data/models/news_de/README.md
+"$bin/python" experiments/model_card.py experiments/reports data/prepared > data/models/news_de/README.md

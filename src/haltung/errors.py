@@ -21,6 +21,11 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
     return f", did you mean '{close[0]}'?" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text, or its class's name; others fill a screen."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".:")
+
+
 def listed(names: Iterable[str]) -> str:
     """Return the names as ``a, b, c`` for a message, ``(none)`` if there are none."""
     return ", ".join(names) or "(none)"

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from haltung.export.write import ExportResult
 
 
-@command("export", verbatim=("licence",))
+@command("export", verbatim=("licence", "version"))
 def run(
     request: Request, *, run: str | None, bundle: str | None, to: str | None, form: Literal["onnx", "compact"], int8: bool, register: bool,
-    licence: str | None, language: Language,
+    licence: str | None, wheel: str | None, version: str, hub: str | None, private: bool, language: Language,
 ) -> int:  # fmt: skip
     """Export and print the table of formats; return 1 if fp32 or a requested format is refused."""
     settings = request.settings
@@ -42,7 +42,13 @@ def run(
     from haltung import tracking
     from haltung.experiments.evaluate import TrainedModel
     from haltung.experiments.export import check_exportable, export_model
+    from haltung.export import share
     from haltung.models import compact
+
+    if wheel:
+        share.check_wheel(wheel, version)
+    if hub:
+        share.check_hub(hub)
 
     # What can't be exported is refused before a corpus is missed or prepared.
     if bundle is not None:
@@ -75,6 +81,10 @@ def run(
         print("nothing was written, since the exported graph does not agree with the trained model", file=sys.stderr)
         return 1
     print(f"written to {result.folder}")
+    if wheel:
+        print(f"packed as {(packed := share.wheel(result.folder, wheel, version, licence))}; install it: pip install {packed}")
+    if hub:
+        print(f"uploaded: {share.upload(result.folder, hub, private)}")
     return 1 if int8 and "int8" in {*result.refused, *result.skipped} else 0
 
 

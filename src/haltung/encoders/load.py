@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from haltung import files
 from haltung.encoders import embedded
-from haltung.errors import UserError, listed, one_of
+from haltung.errors import UserError, first_line, listed, one_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -149,7 +149,7 @@ def able(config: PreTrainedConfig, attention: str) -> str:
 
 def _reason(encoder: Encoder, path: str, error: Exception) -> str:
     """Return why an encoder did not load; the text of transformers fills a screen."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".:")
+    first = first_line(error)
     if encoder.origin == "hub":
         hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         return (

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from haltung.errors import UserError, one_of
+from haltung.errors import UserError, first_line, one_of
 from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -156,8 +156,7 @@ def _openvino(graph: Graph) -> Run:
     try:
         compiled = openvino.Core().compile_model(str(graph.path), "CPU", settings)
     except Exception as error:  # noqa: BLE001 -- OpenVINO's errors share no class of their own
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"openvino can't load {graph.path} ({first}); export the bundle again or update openvino") from None
+        raise UserError(f"openvino can't load {graph.path} ({first_line(error)}); export the bundle again or update openvino") from None
     request = compiled.create_infer_request()
     # Where OpenVINO drops a step that changes nothing, an output has several names, any of which
     # may be the task's.

@@ -19,11 +19,12 @@ import numpy as np
 
 from haltung import files
 from haltung.encoders import embedded
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, first_line, listed, nearest
 from haltung.files import atomic_folder, sha256
 from haltung.models import bundle
 
 DEFAULT = "news_de"
+HUB = "hub:"
 ENTRY_POINTS = "haltung.models"
 WEIGHTS = "model.safetensors"
 
@@ -159,19 +160,33 @@ def installed() -> dict[str, Path]:
 def find(given: str | Path | None) -> Path:
     """Return the folder of a bundle named by folder or, as ``news_de``, by an installed model.
 
-    None is the model that comes with Haltung. Raises ``UserError`` as ``rebuild``, or for a name
-    that is nearly a model's; what else a folder holds, or that there is none, is not looked at.
+    None is the model that comes with Haltung, ``hub:ORGANISATION/NAME@REVISION`` one that the hub
+    has. Raises ``UserError`` as ``rebuild``, if the hub does not answer, or for a name that is
+    nearly a model's; what else a folder holds, or that there is none, is not looked at.
     """
     name = DEFAULT if given is None else str(given)
+    if name.startswith(HUB):
+        return find(_downloaded(*name.removeprefix(HUB).split("@", 1)))
     folder = Path(name).expanduser()
     if given is not None and folder.exists():
         return rebuild(folder, folder.resolve().name) if (folder / _PLAN).is_file() else folder
     models = installed()
     if name in models:
-        return rebuild(models[name], name)
+        return models[name] if (models[name] / bundle.DESCRIPTION).is_file() else rebuild(models[name], name)
     if given is None or nearest(name, models):
         raise UserError(f"there is no folder and no installed model '{name}'{nearest(name, models)}; the models are {listed(models)}")
     return folder
+
+
+def _downloaded(repository: str, revision: str = "main") -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        return Path(snapshot_download(repository, revision=revision))
+    except (HTTPError, OSError, ValueError) as error:
+        found = f"the model {repository} (revision {revision}) could not be loaded from the hub {constants.ENDPOINT}"
+        raise UserError(f"{found}: {first_line(error)}; check the name, the revision and the connection") from None
 
 
 def _base() -> Path:

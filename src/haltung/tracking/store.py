@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from haltung.errors import UserError
+from haltung.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,13 +120,12 @@ def mlflow_errors(store: Store) -> Iterator[None]:
             raise UserError(
                 f"{store.label} was written by another version of MLflow; make a copy of it, then run: mlflow db upgrade '{store.address}'"
             ) from error
-        first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__).rstrip(".")
         if not store.local and ("API request to" in text or "Max retries" in text or "timed out" in text):
             raise UserError(
                 f"the MLflow server {store.address} can't be reached ({_reason(text)}); start it (mlflow server --port 5000), "
                 "correct tracking.uri, or use tracking=local"
             ) from error
-        raise UserError(f"MLflow at {store.label} refused: {first}") from error
+        raise UserError(f"MLflow at {store.label} refused: {first_line(error)}") from error
 
 
 @contextmanager

@@ -1,0 +1,103 @@
+"""What makes an exported model easy to get: a wheel that pip installs, a repository on the hub."""
+
+from __future__ import annotations
+
+import keyword
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from haltung import __version__
+from haltung.errors import UserError, first_line
+from haltung.inference.sessions import library
+from haltung.models.compact import ENTRY_POINTS, installed
+
+
+def check_wheel(name: str, version: str) -> None:
+    """Raise ``UserError`` if a package can't have this name or version, or hatchling is missing."""
+    from packaging.version import InvalidVersion, Version
+
+    library("hatchling")
+    if not (name.isascii() and name.isidentifier() and name.islower()) or keyword.iskeyword(name):
+        raise UserError(f"wheel is '{name}', but a package's name has small letters, digits and '_' alone, as in wheel=my_model")
+    if find_spec(name) is not None and name not in installed():
+        raise UserError(f"wheel is '{name}', but there is an installed package of that name, which the model would replace; choose another")
+    try:
+        Version(version)
+    except InvalidVersion:
+        raise UserError(f"version is '{version}', but a package's version has the form 1.0 or 1.0.2") from None
+
+
+def wheel(model: Path, name: str, version: str, licence: str | None) -> Path:
+    """Pack a folder that ``haltung export`` has written as a wheel beside it; return its path.
+
+    Installed, the model is found by its name: ``haltung.load(name)``. ``licence`` is that of the
+    data, None if unknown. Raises ``UserError`` if the wheel can't be written.
+    """
+    from hatchling.builders.wheel import WheelBuilder
+
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch, "package")
+        shutil.copytree(model, root / name)
+        text = f'"""A model for Haltung: ``haltung.load("{name}")``."""\n'
+        (root / name / "__init__.py").write_text(text, encoding="utf-8")
+        card = _card(root / name)
+        project = {
+            "name": name, "version": version, "description": f"A model for Haltung: haltung.load('{name}')",
+            "requires-python": ">=3.11", "license": {"text": f"data: {licence or 'unknown'}"}, "dependencies": [f"haltung>={__version__}"],
+            "entry-points": {ENTRY_POINTS: {name: name}}, **({"readme": card.relative_to(root).as_posix()} if card else {}),
+        }  # fmt: skip
+        build = {"packages": [name], "ignore-vcs": True}
+        config = {"project": project, "tool": {"hatch": {"build": {"targets": {"wheel": build}}}}}
+        (built,) = WheelBuilder(str(root), config=config).build(directory=str(Path(scratch, "dist")), versions=["standard"])
+        target = model.resolve().parent / Path(built).name
+        try:
+            # In one step, so that a wheel of before is never half replaced.
+            shutil.copyfile(built, target.with_suffix(".part"))
+            target.with_suffix(".part").replace(target)
+        except OSError as error:
+            raise UserError(f"{target} can't be written: {error.strerror or error}") from None
+    return target
+
+
+def check_hub(repository: str) -> None:
+    """Raise ``UserError`` if a repository can't have this name, or nobody is logged in."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+        if "/" not in repository:
+            raise HFValidationError
+    except HFValidationError:
+        raise UserError(f"hub is '{repository}', but a repository is named ORGANISATION/NAME or USER/NAME, as in hub=ours/news") from None
+    if get_token() is None:
+        raise UserError("hub=… needs a token that may write: run `hf auth login`, or set the environment variable HF_TOKEN")
+
+
+def upload(model: Path, repository: str, private: bool) -> str:
+    """Upload a folder that ``haltung export`` has written to the hub; return the commit's address.
+
+    A repository that is not there is made, ``private`` or not; of one that is there, files of
+    other names stay. Raises ``UserError`` if the hub can't be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    api = HfApi(library_name="haltung", library_version=__version__)
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        if (card := _card(model)) and card.parent != model:
+            api.upload_file(repo_id=repository, path_or_fileobj=card, path_in_repo=card.name)
+        return str(api.upload_folder(repo_id=repository, folder_path=model, commit_message=f"Export by Haltung {__version__}").commit_url)
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        found = f"{model} is written, but the hub {api.endpoint} did not take it as {repository}: {first_line(error)}"
+        remedy = f"then run `hf upload {repository} {model} .`"
+        raise UserError(f"{found}; check the token's right to write, the name and the connection, {remedy}") from None
+
+
+def _card(model: Path) -> Path | None:
+    """Return the card of a bundle, or of a compact model, which may have one of its own above."""
+    return next((path for path in (model / "README.md", model / "bundle" / "README.md") if path.is_file()), None)
