@@ -207,6 +207,16 @@ def test_a_result_of_another_test_split_is_refused(done: Path, peers: dict[str, 
         peers["table"].tabulate(done, done / "results", "tiny", "stance")
 
 
+def test_every_peer_has_a_script_and_pins_its_versions(peers: dict[str, ModuleType]) -> None:
+    """A row of the table can be made again with the releases that made it."""
+    run = peers["run"]
+    for peer in set(run.SYSTEMS) - set(run.OURS):
+        wanted = (run.HERE / f"requirements-{peer}.txt").read_text().split()
+        assert run.script(peer).is_file(), peer
+        assert wanted, peer
+        assert all("==" in one for one in wanted), peer
+
+
 def test_lines_are_counted_without_comments_and_docstring(peers: dict[str, ModuleType], tmp_path: Path, monkeypatch) -> None:
     """What a user writes is code; explaining it to a reader costs nothing."""
     path = tmp_path / "peer.py"

@@ -38,10 +38,9 @@ HERE = Path(__file__).resolve().parent
 WORK = HERE / ".work"
 RESULTS = WORK / "results"
 
-# Cheap ones first, so that a table soon has rows.
-PEERS = ("sklearn", "spacy", "setfit", "flair", "transformers")
 OURS = ("haltung_linear", "haltung", "haltung_article")
-SYSTEMS = ("sklearn", "haltung_linear", "spacy", "haltung", "haltung_article", "setfit", "flair", "transformers")
+# Cheap ones first, so that a table soon has rows.
+SYSTEMS = ("sklearn", "haltung_linear", "spacy", "haltung", "haltung_article", "setfit", "flair", "transformers", "bertuner")
 TASKS = {"real_news": ("stance", "topic"), "xstance": ("stance",)}
 SEEDS = (1, 2, 3)
 
