@@ -160,8 +160,8 @@ def f1_difference(
 def match(gold: DyadSets, predicted: DyadSets, part: str = WHOLE, articles: Sequence[str] = ()) -> Match:
     """Return how well a part of the dyads agrees; without ``articles`` there is no interval."""
     counts = _counts(gold, predicted, PARTS[part]).reshape(-1, 3)
-    interval = bca_intervals(per_article(counts, numbered(articles)), _f1)[0] if articles else None
-    return Match(*counts.sum(axis=0).astype(np.int64).tolist(), interval=interval)
+    wanted, answered, right = counts.sum(axis=0).astype(np.int64).tolist()
+    return Match(wanted, answered, right, bca_intervals(per_article(counts, numbered(articles)), _f1)[0] if articles else None)
 
 
 def _counts(gold: DyadSets, predicted: DyadSets, key: Callable[[Dyad], Hashable]) -> Floats:
