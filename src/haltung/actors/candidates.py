@@ -98,13 +98,12 @@ def candidates(
     named: dict[str, list[Mention]] = {}
     for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):
         named.setdefault(mention.code, []).append(mention)
-    before: dict[str, tuple[int, Span]] = {}
-    for index in range(number - 1, -1, -1):
-        for mention in reversed(mentions[index]):
-            before.setdefault(mention.code, (index, (mention.start, mention.end)))
+    # The last one of a code counts.
+    before = {one.code: (index, (one.start, one.end)) for index, row in enumerate(mentions[:number]) for one in row}
     nearest = [mention.code for index in [number - 1, 0, *range(number - 2, 0, -1)] if number for mention in reversed(mentions[index])]
     codes = list(dict.fromkeys([*named, *nearest]))[:most]
-    main = _main(mentions)
+    states = Counter(base(one.code) for sentence in mentions for one in sentence if one.kind not in ("organisation", "group", "media"))
+    main = states.most_common(1)[0][0] if states else None
     if main is not None and all(base(code) != main for code in codes):
         codes = [*codes[: most - 1], main]
     order = _word_order(texts, mentions, number)
@@ -184,15 +183,7 @@ def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], num
     """Return source and target by word order, and the last source before, by their cues."""
     source, target = ends(texts[number], mentions[number])
     cues = {"acts by order": {source.code} if source else set(), "acted on by order": {target.code} if target else set()}
-    for index in range(number - 1, -1, -1):
-        last, _ = ends(texts[index], mentions[index])
-        if last is not None:
-            cues["acted before" if source else "acted before, none here"] = {last.code}
-            break
+    earlier = (ends(texts[index], mentions[index])[0] for index in range(number - 1, -1, -1))
+    if last := next(filter(None, earlier), None):
+        cues["acted before" if source else "acted before, none here"] = {last.code}
     return cues
-
-
-def _main(mentions: Sequence[Sequence[Mention]]) -> str | None:
-    """Return the state that an article names most, the first of several."""
-    states = Counter(base(one.code) for sentence in mentions for one in sentence if one.kind not in ("organisation", "group", "media"))
-    return states.most_common(1)[0][0] if states else None

@@ -165,8 +165,7 @@ def _region(row: ActorRow) -> Iterator[tuple[str, Entry]]:
 
 
 def _named(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    since, until = row.period if "from" in row.cells else (FIRST, LAST)
-    entry = Entry(_KINDS[row.table], row.many("code"), row["name"], since, until, extra=row.extra)
+    entry = Entry(_KINDS[row.table], row.many("code"), row["name"], *row.period, extra=row.extra)
     for form in spellings(row["name"]):
         if row.cells.get("quoted") == "yes":
             yield from ((f"{quotes[0]}{form}{quotes[1]}", entry) for quotes in _QUOTES)
@@ -176,10 +175,9 @@ def _named(row: ActorRow) -> Iterator[tuple[str, Entry]]:
 
 
 def _person(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    since, until = row.period
     names = row.many("name")
     surnames = row.many("surname") or tuple(dict.fromkeys(name.rsplit(" ", 1)[-1] for name in names))
-    entry = Entry("person", row.many("code"), names[0], since, until, extra=row.extra)
+    entry = Entry("person", row.many("code"), names[0], *row.period, extra=row.extra)
     yield from _declined(names, entry)
     yield from _declined(surnames, replace(entry, alone=row["alone"] == "yes"))
 

@@ -167,8 +167,7 @@ def _options(entries: tuple[Entry, ...], date: str) -> tuple[str, ...]:
     if not date:
         # Current holders count before former ones; parties of several states may share a name.
         return _all_codes([entry for entry in latest if entry.until == LAST] or latest[:1])
-    current = [entry for entry in latest if entry.since <= date <= entry.until]
-    if current:
+    if current := [entry for entry in latest if entry.since <= date <= entry.until]:
         return _all_codes(current)
     past = [entry for entry in latest if entry.until < date]
     if entries[0].kind == "party":

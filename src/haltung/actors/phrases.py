@@ -31,14 +31,12 @@ def phrases(items: list[Item], text: str) -> list[Item]:
     """Return the items with roles bound, places marked and head nouns filled in."""
     if len(items) > 1 and any(item.kind == "role" for item in items):
         items = _bound(items, text)
-    before: Item | None = None
-    for item in items:
+    for before, item in zip([None, *items], items, strict=False):
         kind = item.kind
         if kind in _WHERES or kind == "resident":
             # "Berlin/Wien –": a name joined to a place is one too.
             joined = before is not None and before.place and text[before.end : item.start] == "/"
             item.place = item.place or joined or _is_place(item, text)
-        before = item
         if not item.head and (kind in _JOINING or text[item.end : item.end + 1] == "-"):
             noun = _NOUN.match(text, item.end)
             item.head = noun[1] if noun else ""
@@ -69,8 +67,7 @@ def _agree(before: Item, item: Item, text: str) -> None:
 def _bound(items: list[Item], text: str) -> list[Item]:
     """Bind roles from the right: "Chef der russischen Regierung" needs the government's code."""
     out: list[Item] = []
-    for index in range(len(items) - 1, -1, -1):
-        item = items[index]
+    for index, item in reversed(list(enumerate(items))):
         if item.kind == "gone":
             continue
         if item.kind == "role":
@@ -96,14 +93,11 @@ def _bind_before(items: list[Item], index: int, text: str) -> None:
     """Bind a role to the item before it and to coordinated ones: "türkische und russische …"."""
     role = items[index]
     # The role's mention begins where its modifier begins, so the modifier is no item any more.
-    other_index = index - 2
-    while other_index >= 0 and items[other_index].kind in _JOINING:
-        other = items[other_index]
-        if not _COORDINATED.fullmatch(text[other.end : items[other_index + 1].start]):
+    for other, after in reversed([*itertools.pairwise(items[:index])]):
+        if other.kind not in _JOINING or not _COORDINATED.fullmatch(text[other.end : after.start]):
             break
         other.options = _with(other, role)
         other.head, other.place, other.bound, other.kind = _word(role, text), role.entry.role == "place", True, _kind(other, role)
-        other_index -= 1
     before = items[index - 1]
     role.options = _with(before, role, _is_former(before, role, text))
     role.place = role.entry.role == "place" or (role.entry.noun == "thing" and before.place)

@@ -97,11 +97,9 @@ def states() -> dict[str, State]:
 @cache
 def _forms_by_first_word() -> dict[str, tuple[tuple[str, StateForm | None], ...]]:
     """Return the forms by their first word, the longest first; None for "Paris Hilton" and such."""
-    forms: dict[str, StateForm | None] = {}
-    for row in _rows("lookalikes"):
-        forms |= dict.fromkeys(spellings(row["name"]))
-    for written, form in _all_forms():
-        forms.setdefault(written, form)
+    # Of forms that are written alike the first one counts, and a lookalike before all of them.
+    forms: dict[str, StateForm | None] = dict(reversed([*_all_forms()]))
+    forms |= {written: None for row in _rows("lookalikes") for written in spellings(row["name"])}
     out: dict[str, list[tuple[str, StateForm | None]]] = {}
     for written, either in sorted(forms.items(), key=lambda item: (-len(item[0]), item[0])):
         if first := _WORD.match(written):

@@ -69,7 +69,7 @@ class ActorRow:
     @property
     def period(self) -> tuple[str, str]:
         """First and last day (ISO), inclusive; a year or month means all its days, "" no limit."""
-        return first_day(self.cells["from"]), last_day(self.cells["to"])
+        return first_day(self.cells.get("from", "")), last_day(self.cells.get("to", ""))
 
 
 def read(folder: Path, extra: bool = False) -> list[ActorRow]:
@@ -84,8 +84,7 @@ def read(folder: Path, extra: bool = False) -> list[ActorRow]:
         one_of(f"{path}: the table", name, TABLES)
     if extra and not files:
         raise UserError(f"{folder} holds no table; expected one or more of {listed(f'{name}.csv' for name in TABLES)}")
-    missing = [name for name in TABLES if name not in files]
-    if missing and not extra:
+    if not extra and (missing := [name for name in TABLES if name not in files]):
         raise UserError(f"{folder} lacks {listed(f'{name}.csv' for name in missing)}")
     return [row for name in TABLES if name in files for row in _table(name, files[name], extra)]
 
@@ -136,9 +135,7 @@ def _known_names(language: str) -> dict[str, str]:
     rows = (row for row in read(shipped("data") / "actors") if row.table == "states" and row["iso2"])
     known = {row["code"]: str(territories.get(row["iso2"], row["code"])) for row in rows}
     lines = Path(__file__).with_name("names.tsv").read_text(encoding="utf-8").splitlines()
-    for code, english, german in (line.split("\t") for line in lines[2:]):
-        known[code] = german if language == "de" else english
-    return known
+    return known | {code: german if language == "de" else english for code, english, german in (line.split("\t") for line in lines[2:])}
 
 
 def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
@@ -149,8 +146,7 @@ def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     seen: dict[tuple[str, ...], str] = {}
     rows = csv.reader(lines, strict=True)
-    header = tuple(next(rows, ()))
-    if header != columns:
+    if (header := tuple(next(rows, ()))) != columns:
         raise UserError(f"{path}, line 1: the columns are {listed(header)}; expected {listed(columns)}")
     try:
         for cells in rows:
@@ -189,7 +185,7 @@ def _check(row: ActorRow) -> None:
         cell = row.cells.get(column, "")
         if cell and not all(part.strip() for part in cell.split("|")):
             raise UserError(f"{row.where}: {column} is '{cell}', with nothing between two bars or at its end; remove a bar")
-    if "from" in row.cells and row.period[0] > row.period[1]:
+    if row.period[0] > row.period[1]:
         raise UserError(f"{row.where}: from is {row['from']}, after to, {row['to']}")
 
 

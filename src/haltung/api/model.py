@@ -22,7 +22,7 @@ from haltung.experiments.predict import bundle_of, segments_of, single_text
 from haltung.labels import STANCE, Scheme
 from haltung.models import bundle, compact
 from haltung.models.predictor import Predictor, abstained
-from haltung.records import Prediction, Segment
+from haltung.records import Prediction, Segment, label_ids
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,14 +52,13 @@ class TextResult:
 
     def probability(self, task: str) -> float:
         """Return the probability of the predicted label; of several the lowest, of none 0."""
-        labels = self.labels[task]
-        return min((self.probabilities[task][label] for label in ([labels] if isinstance(labels, str) else labels)), default=0.0)
+        return min((self.probabilities[task][label] for label in label_ids(self.labels[task])), default=0.0)
 
     def lines(self) -> list[tuple[str, str]]:
         """Return what is shown: each task with its label and probability, then the dyads."""
         out = []
         for task, labels in self.labels.items():
-            named = labels if isinstance(labels, str) else ", ".join(labels) or "–"
+            named = ", ".join(label_ids(labels)) or "–"
             out.append((task, f"{named} {self.probability(task):.2f}" + (" (abstained)" if task in self.unsure else "")))
         return [*out, *(("dyad", f"{one.source or '–'} → {one.target or '–'}: {one.stance} {one.probability:.2f}") for one in self.dyads)]
 
@@ -92,12 +91,11 @@ class ArticleResult:
 
         if of == "events":
             return pd.DataFrame([vars(event) for event in self.events.events])
-        return pd.DataFrame(
-            [
-                {"text": one.segment.text, "start": one.start, "end": one.end, **_columns(_result(one.segment, one.prediction, one.dyads))}
-                for one in self.events.segments
-            ]
+        rows = (
+            {"text": one.segment.text, "start": one.start, "end": one.end, **_columns(_result(one.segment, one.prediction, one.dyads))}
+            for one in self.events.segments
         )
+        return pd.DataFrame(rows)
 
     def to_html(self, language: Literal["en", "de"] = "en") -> str:
         """Return a page of its own, which loads nothing from elsewhere."""
@@ -167,14 +165,13 @@ class LoadedModel:
             return self._results([single_text(texts, context, target)], thresholds)[0]
         if context or target:
             raise UserError("context and target belong to a single text; a table has columns of these names")
-        if is_column(texts):
-            texts = texts.to_frame("text") if _kind(texts) == "pandas.Series" else texts.alias("text").to_frame()
+        if (column := _kind(texts)) in ("pandas.Series", "polars.Series"):
+            texts = texts.to_frame("text") if column == "pandas.Series" else texts.alias("text").to_frame()
         if not is_table(texts):
             if isinstance(texts, Mapping | bytes) or not isinstance(texts, Iterable):
                 raise UserError(f"{kind(texts)} can't be labelled; expected a text, a list of texts, a Series or a DataFrame")
             given = list(texts)
-            wrong = [number for number, one in enumerate(given) if not isinstance(one, str)]
-            if wrong:
+            if wrong := [number for number, one in enumerate(given) if not isinstance(one, str)]:
                 raise UserError(f"item {wrong[0]} of the list is {kind(given[wrong[0]])}; expected texts")
             return self._results(_segments([{"text": one} for one in given], "the list"), thresholds)
         results = self._results(_segments(rows_of(texts), "the table"), thresholds)
@@ -196,8 +193,7 @@ class LoadedModel:
         """Read articles, such as those of ``haltung.events.text.read.read``, together."""
         check_stances(self.scheme, self.name)
         actors = Actors.load()
-        finder = dyad_finder(self._model, self.folder, actors)
-        found = events_of(articles, self._model, actors, finder)
+        found = events_of(articles, self._model, actors, dyad_finder(self._model, self.folder, actors))
         return [ArticleResult(one, self.scheme) for one in found if isinstance(one, ArticleEvents)]
 
     def _results(self, segments: Sequence[Segment], thresholds: Mapping[str, float | None]) -> list[TextResult]:
@@ -224,8 +220,7 @@ def load(model: str | Path | None = None, *, tracking: Tracking = "local") -> Lo
         return LoadedModel(name, compact.find(model))
     store = make(plain(compose("runs", [f"tracking={tracking}"]))["tracking"], "tracking")
     if name.startswith("@"):
-        version = runs.version_of_alias(runs.open_store(store, create=False), name[1:])
-        if version is None:
+        if (version := runs.version_of_alias(runs.open_store(store, create=False), name[1:])) is None:
             raise UserError(f"no registered model has the alias '{name[1:]}'; haltung promote run=ID alias={name[1:]} gives it to one")
         run = version.run
     return LoadedModel(name, bundle_of(store, run))
@@ -255,27 +250,20 @@ def is_table(value: object) -> bool:
     return _kind(value) in ("pandas.DataFrame", "polars.DataFrame", "datasets.Dataset")
 
 
-def is_column(value: object) -> bool:
-    """Return whether a value is a Series of pandas or polars."""
-    return _kind(value) in ("pandas.Series", "polars.Series")
-
-
 def rows_of(table: Any) -> list[dict[str, Any]]:
     """Return the rows of a table as mappings of column to value."""
     kind = _kind(table)
     if kind == "pandas.DataFrame":
+        table = table.rename(columns=str)
         # None for what pandas counts as missing; it makes floats of whole numbers beside these.
-        return list(
-            table.rename(columns=str).convert_dtypes().astype(object).where(table.rename(columns=str).notna(), None).to_dict("records")
-        )
+        return list(table.convert_dtypes().astype(object).where(table.notna(), None).to_dict("records"))
     return list(table.to_dicts() if kind == "polars.DataFrame" else table)
 
 
 def with_columns(table: Any, columns: Mapping[str, list[object]]) -> Any:
     """Return the table with new columns behind its own; ``UserError`` if it has one of them."""
     kind = _kind(table)
-    taken = [name for name in columns if name in (table.column_names if kind == "datasets.Dataset" else table.columns)]
-    if taken:
+    if taken := [name for name in columns if name in (table.column_names if kind == "datasets.Dataset" else table.columns)]:
         raise UserError(f"the table already has {listed(taken)}; rename them, or give the new columns a prefix, as in prefix='model_'")
     if kind == "polars.DataFrame":
         import polars
@@ -292,8 +280,5 @@ def with_columns(table: Any, columns: Mapping[str, list[object]]) -> Any:
 
 def _kind(value: object) -> str:
     """Return library and class, as ``pandas.DataFrame``; none of the libraries is imported."""
-    for cls in type(value).__mro__:
-        library = cls.__module__.partition(".")[0]
-        if library in ("pandas", "polars", "datasets"):
-            return f"{library}.{cls.__name__}"
-    return ""
+    classes = (f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(value).__mro__)
+    return next((name for name in classes if name.startswith(("pandas.", "polars.", "datasets."))), "")

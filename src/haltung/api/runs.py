@@ -114,8 +114,7 @@ def train(
     ``haltung train``, such as ``{"training.epochs": 2}``. Raises ``UserError`` as the command does.
     """
     words = [f"model={model}", f"encoder={encoder}", f"tracking={tracking}", *_corpus_words(corpus, labels)]
-    words += [f"name={quote(name)}"] if name else []
-    words += overrides_of(settings or {})
+    words += [*([f"name={quote(name)}"] if name else []), *overrides_of(settings or {})]
     seeds = list(seed) if isinstance(seed, Sequence) else [seed]
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"seed is {seed}; expected a number, or several that differ")
@@ -141,8 +140,7 @@ def evaluate(
 
     ``corpus`` is another one than that of the training, ``settings`` are keys of the command.
     """
-    words = [f"tracking={tracking}", f"split={split}", *([f"corpus={corpus}"] if corpus else [])]
-    words += overrides_of(settings or {})
+    words = [f"tracking={tracking}", f"split={split}", *([f"corpus={corpus}"] if corpus else []), *overrides_of(settings or {})]
     config = plain(compose("evaluate", words))
     record = runs_of.find(make(config["tracking"], "tracking"), run.id if isinstance(run, TrainedRun) else run)
     if corpus is None:
@@ -180,8 +178,7 @@ def _corpus_words(corpus: Any, labels: str | Path | None) -> list[str]:
     if not isinstance(corpus, str | Path):
         raise UserError(f"the corpus is {kind(corpus)}; expected a name, a file, or a DataFrame")
     path = Path(corpus).expanduser()
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    if (reader := _READERS.get(path.suffix.lower())) is None:
         if path.suffix and path.exists():
             raise UserError(f"{path} is of an unknown kind; a corpus is a file {listed(f'*{ending}' for ending in _READERS)}")
         return [f"corpus={corpus}", *scheme]

@@ -76,6 +76,8 @@ class RecipeOptions:
     resume: bool
     language: Language
     runs: str
+    folds: Annotated[int, Field(ge=2)] | None = None
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
 
 def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     """Return a scheme by its name in ``configs/labels`` or path; ``UserError`` if there is none."""
-    if name.endswith((".yaml", ".yml")):
-        return labels.load(Path(name))
-    if path := shipped_or_own("labels", name, config_dir):
+    if path := Path(name) if name.endswith((".yaml", ".yml")) else shipped_or_own("labels", name, config_dir):
         return labels.load(path)
     known = choices("labels", config_dir)
     raise UserError(
@@ -232,17 +232,23 @@ def output_file(given: str | None) -> Path | None:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise ``UserError`` where ``path`` can't be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
+
+
+@contextmanager
 def written(path: Path | None) -> Iterator[TextIO]:
-    """Open ``path`` to be written whole (None: standard output); ``UserError`` if it can't be."""
+    """Open ``path`` to be written whole (None: standard output); ``UserError`` as ``writing``."""
     if path is None:
         yield sys.stdout
         return
-    try:
-        # Names of files may hold bytes that are no UTF-8; JSON reads their escapes as they were.
-        with atomic_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
+    # Names of files may hold bytes that are no UTF-8; JSON reads their escapes as they were.
+    with writing(path), atomic_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        yield file
 
 
 def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from haltung.cli.build import CorpusOptions, command, make, scheme_of, typed
@@ -21,9 +21,8 @@ def run(
     only_splits: tuple[Literal["train", "dev", "test"], ...] | None,
 ) -> int:  # fmt: skip
     """Hold a corpus against its limits; return 1 if one of them is not met."""
-    settings = request.settings
-    corpus = typed(CorpusOptions, settings["corpus"], "corpus")
-    limits, reader = make(settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
+    corpus = typed(CorpusOptions, request.settings["corpus"], "corpus")
+    limits, reader = make(request.settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
     scheme = scheme_of(corpus.labels, request.config_dir)
     console = Console()
     spells = spelling == "required" or (spelling == "auto" and has_hunspell())
@@ -33,9 +32,8 @@ def run(
     with Console(stderr=True).status(f"{corpus.name}: checking {len(segments)} segments"):
         countries = reader.countries() if hasattr(reader, "countries") else {}
         measures = list(inspect(segments, limits, scheme, countries, spells))
-    table = Table(title=f"{corpus.name}: {len(segments):,} segments", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in ("measure", "found", "allowed", ""):
-        table.add_column(column, justify="right" if column == "found" else "left")
+    heads = ("measure", Column("found", justify="right"), "allowed", "")
+    table = Table(*heads, title=f"{corpus.name}: {len(segments):,} segments", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for measure in measures:
         table.add_row(measure.name, measure.found, measure.allowed, Text("ok", "green") if measure.holds else Text("not met", "bold red"))
     console.print(table)

@@ -27,9 +27,8 @@ def run(
     draws: Annotated[int, Field(ge=200, le=100_000)], seed: Seed, language: Language, output: str | None, track: bool,
 ) -> None:  # fmt: skip
     """Compare runs; print leaderboard, pairs and verdicts, track them, write them to ``output``."""
-    settings = request.settings
-    store = make(settings["tracking"], "tracking")
-    corpus = settings["corpus"]["name"] if settings.get("corpus") else None
+    store = make(request.settings["tracking"], "tracking")
+    corpus = request.settings["corpus"]["name"] if request.settings.get("corpus") else None
     console = Console()
     systems = read(store, runs, split, corpus)
     scheme = systems[0].runs[0].scheme

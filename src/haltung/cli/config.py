@@ -109,8 +109,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
         except (ValueError, yaml.YAMLError) as error:
             # A group is set to something that is no name, or a user's config is no text file.
             raise UserError(f"the config can't be composed: {_first(error)}; choices are given as group=NAME") from None
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional)
-    if missing:
+    if missing := sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional):
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
     return config
 
@@ -191,10 +190,8 @@ def shipped_or_own(group: str, name: str, config_dir: Path | None = None) -> Pat
 def keys(node: Any, prefix: str = "") -> list[str]:
     """Return all keys of a config in dotted form."""
     node = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else node
-    names: list[str] = []
-    for key, child in node.items() if isinstance(node, dict) else ():
-        names += [f"{prefix}{key}", *keys(child, f"{prefix}{key}.")]
-    return names
+    pairs = node.items() if isinstance(node, dict) else ()
+    return [name for key, child in pairs for name in (f"{prefix}{key}", *keys(child, f"{prefix}{key}."))]
 
 
 def _as_value(word: str, texts: Sequence[str], lists: Sequence[str], numbers: Sequence[str]) -> str:

@@ -25,8 +25,7 @@ def run(request: Request, *, members: tuple[str, ...], name: str | None, languag
     store = make(settings["tracking"], "tracking")
     trained = members_of(store, members)
     if not settings.get("corpus"):
-        records = [member.record for member in trained if member.record is not None]
-        if not records:
+        if not (records := [member.record for member in trained if member.record is not None]):
             raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")
         settings = {**settings, "corpus": records[0].config["corpus"]}
     corpus = corpus_of(settings, request.config_dir)

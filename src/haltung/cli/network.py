@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from haltung.cli.build import Language, command, output_file, scheme_of, written
+from haltung.cli.build import Language, command, output_file, scheme_of, writing, written
 from haltung.cli.config import Request
 from haltung.errors import UserError
+from haltung.evaluation.report import style
 from haltung.events.archive import plot
 from haltung.events.archive import read as archives
 from haltung.events.archive.i18n import counted, say
 from haltung.events.archive.network import network
 from haltung.events.archive.pages import network_page, series_page, summary
 from haltung.events.archive.read import Archive, Selection, day
-from haltung.events.archive.series import Series
 from haltung.events.archive.series import series as series_of
 from haltung.events.records import Event
 from haltung.labels import Scheme
@@ -49,8 +49,7 @@ def run(
     if first and last and first > last:
         raise UserError(f"since={since} is after until={until}; no event is between them")
     selection = Selection(first, last, min_probability, tuple(_several(topic or "")), tuple(_several(stance or "")))
-    given = [input] if Path(input).expanduser().exists() else _several(input)
-    archive = archives.read(archives.find(given))
+    archive = archives.read(archives.find([input] if Path(input).expanduser().exists() else _several(input)))
     selected = archives.select(archive.events, selection)
     events = archives.folded(selected) if inside == "merge" else selected
     incomplete = len(archive.events) - sum(map(archives.is_whole, archive.events))
@@ -64,7 +63,13 @@ def run(
         _network(events, archive, min_events, page, notes, scheme, language)
     if actors:
         drawn = series_of(events, archive, actors, since=first, until=last)
-        _series(drawn, archive, directions, files, notes, scheme, language)
+        for path in files:
+            if path.suffix.lower() == ".png":
+                with writing(path):
+                    style.save(plot.figure(drawn, directions, language), path)
+                continue
+            with written(path) as file:
+                file.write(series_page(drawn, archive, scheme["stance"], language, directions=directions, notes=notes))
         count = f"{len(drawn.events):,} events between {actors[0]} and {actors[1]} in {len(drawn.months):,} months"
         print(f"{count}, {drawn.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
     for note in (*archive.notes, *archives.suspicious_dates(events)):
@@ -82,17 +87,6 @@ def _network(
     months = {event.date[:7] for event in events if event.date}
     if len(months) < 2:
         print(f"haltung: {'the events are of one month' if months else 'no event has a date'}, so the page has no slider", file=sys.stderr)
-
-
-def _series(
-    drawn: Series, archive: Archive, directions: str, files: Sequence[Path], notes: Sequence[str], scheme: Scheme, language: str
-) -> None:
-    for path in files:
-        if path.suffix.lower() == ".png":
-            plot.save(drawn, path, directions, language)
-        else:
-            with written(path) as file:
-                file.write(series_page(drawn, archive, scheme["stance"], language, directions=directions, notes=notes))
 
 
 def _of_series(series: str | None, pair: str | None) -> tuple[list[Path], tuple[str, str] | None]:

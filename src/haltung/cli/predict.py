@@ -15,10 +15,10 @@ from haltung.cli.build import Language, command, make, output_file, written
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
+from haltung.records import Prediction, label_ids
 
 if TYPE_CHECKING:
     from haltung.events.dyads.model import DyadModel
-    from haltung.records import Prediction
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
@@ -64,13 +64,12 @@ def run(
 def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: DyadModel | None) -> None:
     table = Table("", word("result", language), word("probabilities", language))
     for task in scheme:
-        predicted = prediction.labels[task.name]
         names = {label.id: label.name(language) for label in task.labels}
         best = sorted(prediction.probabilities[task.name].items(), key=lambda item: -item[1])[:_SHOWN]
-        labels = [predicted] if isinstance(predicted, str) else list(predicted)
+        labels = ", ".join(names[label] for label in label_ids(prediction.labels[task.name]))
         shown = ", ".join(f"{names[label]} {value:.2f}" for label, value in best)
         mark = f" ({word('abstained', language)})" if task.name in unsure else ""
-        table.add_row(task.title(language), (", ".join(names[label] for label in labels) or "–") + mark, shown)
+        table.add_row(task.title(language), (labels or "–") + mark, shown)
     for number, dyad in enumerate(dyads.dyads(prediction) if dyads else ()):
         stance = scheme[STANCE].labels[scheme[STANCE].index(dyad.stance)].name(language)
         who = f"{dyad.source or '–'} → {dyad.target or '–'}: {stance}"

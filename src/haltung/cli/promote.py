@@ -17,10 +17,9 @@ def run(request: Request, *, run: str | None, alias: str, force: bool, dry: bool
     """Move the alias to the run's exported version; return 1 if the run is worse."""
     if not run:
         raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
-    settings = request.settings
-    corpus = settings["corpus"]["name"] if settings.get("corpus") else None
+    corpus = request.settings["corpus"]["name"] if request.settings.get("corpus") else None
     console = Console(soft_wrap=True)
-    plan = promotions.consider(make(settings["tracking"], "tracking"), run, alias, corpus, force)
+    plan = promotions.consider(make(request.settings["tracking"], "tracking"), run, alias, corpus, force)
     for sentence in plan.verdicts(language):
         console.print(Text(sentence, "bold"))
     for note in comparison.notes(plan.comparison, language) if plan.comparison else [plan.note]:

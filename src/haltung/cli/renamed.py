@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haltung.errors import UserError
+from haltung.files import shipped
 
 # Old module of a ``_target_`` → the module that holds the class today; see also ``CLASSES``.
 MODULES = {
@@ -115,8 +116,6 @@ def _is_real_news(node: Any) -> bool:
 
 
 def _real_news(node: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from haltung.files import shipped
-
     common = {"on_error": node["on_error"]} if "on_error" in node else {}
     annotations = node.get("annotations") or shipped("data")
     reader, folder = {"_target_": "haltung.corpus.readers.standoff.Standoff"}, node.get("sources", ".")

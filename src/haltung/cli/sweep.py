@@ -48,8 +48,7 @@ class Composed:
 
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
         """Return the training with these values; raise ``UserError`` as ``check``."""
-        recipe = recipe_of({**self.settings(values), "seed": seed, "resume": resume})
-        return recipe.plan(self.corpus, self.request.command, name)
+        return recipe_of({**self.settings(values), "seed": seed, "resume": resume}).plan(self.corpus, self.request.command, name)
 
     def training(self, values: Mapping[str, Value]) -> str:
         """Return the command that trains this recipe with these values."""
@@ -118,8 +117,7 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
     hint("train it", recipe.training(result.best.values))
     if len(result.outcomes) > 1 and result.start is not None and result.start.number != result.best.number:
         # Recipes are compared over several seeds, on a split that chose neither.
-        seed_list = ",".join(str(seed) for seed in seeds)
-        hint("against it", f"{recipe.training({})} seed={seed_list} name={name}-start")
+        hint("against it", f"{recipe.training({})} seed={','.join(map(str, seeds))} name={name}-start")
         hint("", f"haltung evaluate run={name}-start split=test")
         hint("", f"haltung compare 'runs=[{name}-best,{name}-start]'")
     hint("look at it", result.where)

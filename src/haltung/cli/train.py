@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
 from rich.console import Console
 
 from haltung.cli import hint
-from haltung.cli.build import corpus_of, make, recipe_of, typed
+from haltung.cli.build import corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
@@ -23,14 +21,6 @@ if TYPE_CHECKING:
 _SPLIT = "splits@corpus.split"
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """The keys of the command beside those of a recipe."""
-
-    folds: Annotated[int, Field(ge=2)] | None
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None
-
-
 def run(arguments: Sequence[str]) -> None:
     """Train; print the metrics on dev and the run's id."""
     groups: dict[tuple[str, ...], list[Request]] = {}
@@ -38,10 +28,10 @@ def run(arguments: Sequence[str]) -> None:
         # Requests that differ in nothing but the seed are one recipe.
         groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
     for requests in groups.values():
-        options = typed(TrainOptions, requests[0].settings)
+        recipes = [recipe_of(request.settings) for request in requests]
+        options = recipes[0].options
         if options.folds and options.shares:
             raise UserError("folds and shares ask for two different experiments; give one of the two")
-        recipes = [recipe_of(request.settings) for request in requests]
         seeds = [recipe.options.seed for recipe in recipes]
         if len(set(seeds)) < len(seeds):
             raise UserError(f"seed is {','.join(map(str, seeds))}: one is given twice, and would count twice in mean and spread")

@@ -141,8 +141,7 @@ def compare(
     _check_comparable(systems)
     first = systems[0].runs[0]
     chosen = [first.scheme[name] for name in tasks] or list(first.scheme)
-    labelled = [task for task in chosen if first.labelled(task.name).any()]
-    if not labelled:
+    if not (labelled := [task for task in chosen if first.labelled(task.name).any()]):
         found = f"the {first.split} split of {first.corpus} has no labels for {listed(task.name for task in chosen)}"
         raise UserError(f"nothing to compare: {found}; name another task=, one of {listed(first.scheme.names)}")
     return Comparison(
@@ -193,9 +192,8 @@ def _check_comparable(systems: Sequence[System]) -> None:
     if len(systems) < 2:
         raise UserError(f"{len(systems)} system{'' if len(systems) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
     names = [system.name for system in systems]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"two systems are called '{twice}'; name each run by its id, or give them names that differ")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"two systems are called '{twice[0]}'; name each run by its id, or give them names that differ")
     first = systems[0].runs[0]
     for name, run in ((system.name, run) for system in systems for run in system.runs):
         refused = f"{names[0]} and {name} can't be compared: "

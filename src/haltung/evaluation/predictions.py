@@ -47,7 +47,6 @@ class ScoredSplit:
     split: str = ""
 
     def __len__(self) -> int:
-        """Return the number of segments."""
         return len(self.ids)
 
     def labelled(self, task: str) -> Bools:
@@ -192,8 +191,7 @@ def _probabilities(predictions: Sequence[Prediction], task: Task) -> Floats:
     out = np.zeros((len(predictions), len(task)), dtype=np.float64)
     for row, prediction in enumerate(predictions):
         values = prediction.probabilities.get(task.name, {})
-        missing = [label for label in task.ids if label not in values]
-        if missing:
+        if missing := [label for label in task.ids if label not in values]:
             found = f"the prediction for '{prediction.id}' has no probability for {task.name} {listed(missing)}"
             raise UserError(f"{found}; was the model trained with this scheme?")
         out[row] = [values[label] for label in task.ids]

@@ -130,8 +130,7 @@ class ArchiveWriter:
     """Writes the events of articles to files that are open for writing; either may be None."""
 
     def __init__(self, lines: TextIO | None, table: TextIO | None) -> None:
-        self._lines = lines
-        self._table = csv.writer(table) if table else None
+        self._lines, self._table = lines, csv.writer(table) if table else None
         if self._table:
             self._table.writerow(COLUMNS)
 
@@ -140,6 +139,5 @@ class ArchiveWriter:
         if self._lines:
             self._lines.write(json.dumps(events.to_dict(), ensure_ascii=False) + "\n")
         if self._table:
-            for event in events.events:
-                cells = [getattr(event, name) for name in COLUMNS]
-                self._table.writerow(round(cell, 4) if isinstance(cell, float) else cell for cell in cells)
+            rows = ([getattr(event, name) for name in COLUMNS] for event in events.events)
+            self._table.writerows([round(cell, 4) if isinstance(cell, float) else cell for cell in row] for row in rows)

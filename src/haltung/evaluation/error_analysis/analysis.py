@@ -203,11 +203,9 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
     segments that the model was not trained on, which ``split`` has for dev, test, and out-of-fold.
     Raises ``UserError`` if cleanlab is not installed.
     """
-    if task.kind == "multi":
-        return []
     rows = np.flatnonzero(split.labelled(task.name))
     gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
-    if len(np.unique(gold)) < 2:
+    if task.kind == "multi" or len(np.unique(gold)) < 2:
         return []
     is_issue, quality = _cleanlab(gold, probabilities)
     out = []

@@ -225,8 +225,7 @@ def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIE
         genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
     others: dict[str, State] = {}
     for code, gender in genders.items():
-        allowed = [state for state in _counterparts(gender or "n") if state.code not in genders and state not in others.values()]
-        if allowed:
+        if allowed := [state for state in _counterparts(gender or "n") if state.code not in genders and state not in others.values()]:
             others[code] = rng.choice(allowed)
     new = {
         text: [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in found if one.form.code in others]
@@ -313,7 +312,6 @@ def _counterparts(gender: str) -> tuple[State, ...]:
 
 
 def _other_form(mention: StateMention, other: State, text: str) -> str:
-    """Return the other state in the form of the mention."""
     form = mention.form
     if form.kind == "adjective":
         is_capital = text[mention.start].isupper() and not text.startswith("US-", mention.start)

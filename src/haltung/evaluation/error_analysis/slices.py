@@ -106,11 +106,8 @@ def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[t
             gold = split.gold[other.name]
             for index, label in enumerate(other.ids):
                 masks[f"gold.{other.name}", label] = gold == index if gold.ndim == 1 else gold[:, index] == 1
-    for kind, values in (
-        ("source", [segment.source for segment in segments]),
-        ("genre", [segment.genre for segment in segments]),
-        ("year", [segment.date[:4] for segment in segments]),
-    ):
+    origins = zip(*((segment.source, segment.genre, segment.date[:4]) for segment in segments), strict=True)
+    for kind, values in zip(("source", "genre", "year"), origins, strict=True):
         named = np.array(values, dtype=np.str_)
         masks |= {(kind, value): named == value for value in sorted(set(values) - {""})}
     words = np.array([len(_WORD.findall(segment.text)) for segment in segments], dtype=np.int64)

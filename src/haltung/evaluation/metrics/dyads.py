@@ -54,7 +54,6 @@ class Match:
     f1: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Divide."""
         ratios = {"precision": (self.right, self.found), "recall": (self.right, self.gold), "f1": (2 * self.right, self.found + self.gold)}
         for name, (part, whole) in ratios.items():
             object.__setattr__(self, name, part / whole if whole else 0.0)
@@ -130,9 +129,9 @@ def evaluate_dyads(
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
         found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"
         raise UserError(f"{found}; expected as many of each")
-    parts = {name: _match(gold, predicted, articles, key) for name, key in PARTS.items()}
+    parts = {part: match(gold, predicted, part, articles) for part in PARTS}
     stances = sorted({dyad.stance for row in (*gold, *predicted) for dyad in row})
-    by_stance = {one: _match(_only(gold, one), _only(predicted, one), articles, PARTS[WHOLE]) for one in stances}
+    by_stance = {one: match(_only(gold, one), _only(predicted, one), WHOLE, articles) for one in stances}
     pairs, whole = parts["source, target"].right, parts[WHOLE].right
     actors = None if candidates is None else _actors(gold, candidates)
     return DyadMetrics(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
@@ -158,10 +157,11 @@ def f1_difference(
     return Difference(float(_gap(sums.sum(axis=0))[0]), bca_intervals(sums, _gap, draws)[0], p)
 
 
-def _match(gold: DyadSets, predicted: DyadSets, articles: Sequence[str], key: Callable[[Dyad], Hashable]) -> Match:
-    sums = per_article(_counts(gold, predicted, key), numbered(articles))
-    wanted, answered, right = (int(total) for total in sums.sum(axis=0))
-    return Match(wanted, answered, right, bca_intervals(sums, _f1)[0])
+def match(gold: DyadSets, predicted: DyadSets, part: str = WHOLE, articles: Sequence[str] = ()) -> Match:
+    """Return how well a part of the dyads agrees; without ``articles`` there is no interval."""
+    counts = _counts(gold, predicted, PARTS[part]).reshape(-1, 3)
+    wanted, answered, right = counts.sum(axis=0).astype(np.int64).tolist()
+    return Match(wanted, answered, right, bca_intervals(per_article(counts, numbered(articles)), _f1)[0] if articles else None)
 
 
 def _counts(gold: DyadSets, predicted: DyadSets, key: Callable[[Dyad], Hashable]) -> Floats:

@@ -181,8 +181,7 @@ def read(path: Path) -> EvaluationResult:
         raise UserError(f"{path}: no such evaluation; haltung evaluate writes one") from None
     except ValueError as error:
         raise UserError(f"{path} is broken ({error}); evaluate again") from None
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != EvaluationResult.FORMAT:
+    if (found := data.get("format") if isinstance(data, dict) else None) != EvaluationResult.FORMAT:
         raise UserError(f"{path} is of format {found}, this version reads {EvaluationResult.FORMAT}; evaluate again")
     try:
         return TypeAdapter(EvaluationResult).validate_python(data)

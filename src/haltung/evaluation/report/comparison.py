@@ -114,15 +114,13 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     """Return what a reader has to know to read the tables."""
     correction = word(f"corrected_{comparison.correction}", language)
     out = [word("comparison_explained", language, draws=count(comparison.draws, language), correction=correction)]
-    once = list(dict.fromkeys(one.system for task in comparison.tasks.values() for one in task.standings if one.runs == 1))
-    if once:
+    if once := dict.fromkeys(one.system for task in comparison.tasks.values() for one in task.standings if one.runs == 1):
         out.append(word("trained_once", language, systems=", ".join(once)))
     n = count(comparison.segments, language)
     out += [word("seen", language, system=system, seen=count(seen, language), n=n) for system, seen in comparison.seen.items()]
     if comparison.unshared:
         out.append(word("unshared", language, tasks=", ".join(comparison.unshared)))
-    fewest = min(task.articles for task in comparison.tasks.values())
-    if fewest < _FEW_ARTICLES:
+    if (fewest := min(task.articles for task in comparison.tasks.values())) < _FEW_ARTICLES:
         out.append(word("few_articles", language, articles=fewest, unit=_unit(comparison, language)))
     if comparison.references:
         sources = dict.fromkeys(
@@ -277,9 +275,8 @@ def _tabular(grid: Grid) -> str:
     """
     wide = grid.left > 1
     kinds = [r">{\raggedright\arraybackslash}p{.28\linewidth}" if wide else "l"] * grid.left
-    for index in range(grid.left, len(grid.columns)):
-        long = wide and any(" [" in row[index] for row in grid.rows)
-        kinds.append(r">{\raggedleft\arraybackslash}p{6.5em}" if long else "r")
+    are_long = (wide and any(" [" in row[index] for row in grid.rows) for index in range(grid.left, len(grid.columns)))
+    kinds += [r">{\raggedleft\arraybackslash}p{6.5em}" if is_long else "r" for is_long in are_long]
     lines = [" & ".join(_tex(cell) for cell in row) + r" \\" for row in (grid.columns, *grid.rows)]
     head = [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", rf"\caption{{{_tex(grid.title)}}}"]
     head += [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%", rf"\begin{{tabular}}{{{''.join(kinds)}}}"]

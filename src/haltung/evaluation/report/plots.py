@@ -130,8 +130,7 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en") -
     names = [f"{slice_title(row, scheme, language)}  ({count(row.n, language)})" for row in shown]
     figure, axes = style.rows(names, 1.75 + 0.28 * max(1, len(shown)))
     for verdict, (colour, marker) in _VERDICTS.items():
-        indices = [index for index, row in enumerate(shown) if row.verdict == verdict]
-        if indices:
+        if indices := [index for index, row in enumerate(shown) if row.verdict == verdict]:
             values = np.array([shown[index].difference for index in indices])
             reached = np.array([(shown[index].low, shown[index].high) for index in indices], dtype=np.float64).T
             look: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 6, "elinewidth": 1.4, "zorder": 3}

@@ -287,8 +287,7 @@ def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
 
 def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | None:
     """Return the warnings in a red panel, heavy where a task has collapsed, or None."""
-    lines = warnings(result, language)
-    if not lines:
+    if not (lines := warnings(result, language)):
         return None
     from rich import box
     from rich.panel import Panel

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from haltung.actors.tables import names
 from haltung.errors import UserError
 from haltung.events import plover as crosswalk
@@ -43,10 +45,7 @@ class Network:
 def months(dates: Iterable[str]) -> list[str]:
     """Return all months from the first ISO date to the last (``2006-03``); "" does not count."""
     known = sorted({date[:7] for date in dates if date})
-    if not known:
-        return []
-    first, last = (12 * int(name[:4]) + int(name[5:]) - 1 for name in (known[0], known[-1]))
-    return [f"{number // 12:04}-{number % 12 + 1:02}" for number in range(first, last + 1)]
+    return np.arange(known[0], np.datetime64(known[-1]) + 1, dtype="datetime64[M]").astype(str).tolist() if known else []
 
 
 def network(events: Sequence[Event], fewest: int = 1) -> Network:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haltung.actors.tables import names
-from haltung.errors import UserError
 from haltung.evaluation.report import style
 from haltung.evaluation.report.style import BLUE, INK, ORANGE, SKY, VERMILION
 from haltung.events import plover as crosswalk
@@ -28,14 +26,6 @@ _LOOKS: Mapping[int, Mapping[str, Any]] = {
     quad: {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
     for quad, colour, hatch in ((1, SKY, ""), (2, BLUE, "////"), (3, ORANGE, ""), (4, VERMILION, "\\\\\\\\"))
 }
-
-
-def save(series: Series, path: Path, directions: str = "summed", language: str = "en") -> None:
-    """Write the plot as PNG (150 dpi), atomically; ``UserError`` if it can't be written."""
-    try:
-        style.save(figure(series, directions, language), path)
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
 
 
 def figure(series: Series, directions: str = "summed", language: str = "en") -> Figure:

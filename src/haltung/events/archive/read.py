@@ -15,6 +15,7 @@ from haltung.actors.tables import first_day, is_date, last_day
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.events import plover as crosswalk
 from haltung.events.records import COLUMNS, Event
+from haltung.events.text.read import Article
 
 _LINES, _TABLE = ".jsonl", ".csv"
 _CENTURY = 100
@@ -23,23 +24,14 @@ _WRITTEN = "haltung events writes it with output=FILE.jsonl or table=FILE.csv"
 
 
 @dataclass(frozen=True)
-class ArchivedArticle:
-    """An article in the archive; headline and ISO date are "" where there is none."""
-
-    id: str
-    headline: str
-    date: str
-
-
-@dataclass(frozen=True)
 class Archive:
-    """Events and the articles they are from; ``notes`` say what was odd.
+    """Events and the articles they are from, without their texts; ``notes`` say what was odd.
 
     ``is_whole`` says whether articles without an event are known: in JSON Lines but not in CSV.
     """
 
     events: tuple[Event, ...]
-    articles: Mapping[str, ArchivedArticle]
+    articles: Mapping[str, Article]
     is_whole: bool
     notes: tuple[str, ...] = ()
 
@@ -87,7 +79,7 @@ def read(files: Sequence[Path]) -> Archive:
     """
     events: list[Event] = []
     owners: dict[tuple[object, ...], Path] = {}
-    articles: dict[str, ArchivedArticle] = {}
+    articles: dict[str, Article] = {}
     repeated = 0
     for path in files:
         reader = _lines if path.suffix.lower() == _LINES else _table
@@ -165,7 +157,7 @@ def suspicious_dates(events: Sequence[Event]) -> list[str]:
     return [f"the dates go from {dates[0]} to {dates[-1]}; since= and until= leave out those that can't be right"]
 
 
-def _lines(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
+def _lines(path: Path) -> Iterator[tuple[Article, list[Event]]]:
     # Only \n ends a line here: U+2028 and the like may occur inside a string.
     for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
@@ -178,14 +170,13 @@ def _lines(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
             raise UserError(f"{where}: not JSON ({problem}); {_WRITTEN}") from None
         if not isinstance(data, Mapping) or not isinstance(data.get("events"), list) or not isinstance(data.get("id"), str):
             raise UserError(f"{where}: no article with its events (an object with 'id' and 'events'); {_WRITTEN}")
-        article = ArchivedArticle(data["id"], str(data.get("headline") or ""), _day(str(data.get("date") or ""), where))
+        article = Article(data["id"], "", str(data.get("headline") or ""), _day(str(data.get("date") or ""), where))
         yield article, [_event(one, where) for one in data["events"]]
 
 
-def _table(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
+def _table(path: Path) -> Iterator[tuple[Article, list[Event]]]:
     rows = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
-    missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-    if missing:
+    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
         raise UserError(f"{path}, line 1: the table has no column {listed(missing)}; {_WRITTEN}, separated by commas")
     try:
         for row in rows:
@@ -193,7 +184,7 @@ def _table(path: Path) -> Iterator[tuple[ArchivedArticle, list[Event]]]:
             if None in row or None in row.values():
                 raise UserError(f"{where}: not {len(rows.fieldnames or ())} cells, as the first line has; {_WRITTEN}")
             event = _event({name: row[name] for name in COLUMNS}, where)
-            yield ArchivedArticle(event.article, "", event.date), [event]
+            yield Article(event.article, "", date=event.date), [event]
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: {error}; {_WRITTEN}") from None
 

@@ -77,11 +77,9 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
             frequent = f"the most frequent are {listed(code for code, _ in counts.most_common(8))}"
             raise UserError(f"pair: '{code}' is in no selected event{_meant(code, known)}; {frequent}")
     first, second = pair
-    between = [event for event in events if {event.source, event.target} == {first, second}]
-    if not between:
+    if not (between := [event for event in events if {event.source, event.target} == {first, second}]):
         raise UserError(f"no event is between {first} and {second}; {_partners(events, pair)}")
-    dated = [event for event in between if event.date]
-    if not dated:
+    if not (dated := [event for event in between if event.date]):
         raise UserError(f"none of the {len(between):,} events between {first} and {second} has a date, so there is no series of months")
     days = [day for day in (origin.date for origin in archive.articles.values()) if day and since <= day and (not until or day <= until)]
     days += [event.date for event in dated]

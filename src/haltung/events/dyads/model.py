@@ -38,7 +38,6 @@ class Thresholds:
     nobody: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` where a number is out of its range."""
         for name, value in asdict(self).items():
             if not 0 <= value < float("inf"):
                 raise UserError(f"the thresholds of dyads have {name} {value}; expected a number of at least 0")
@@ -139,12 +138,11 @@ def thresholds_path(folder: Path) -> Path:
 
 def write_thresholds(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
     """Write thresholds and what they were tuned on into a bundle; ``UserError`` if that fails."""
+    path = thresholds_path(folder)
     try:
-        write_text(thresholds_path(folder), json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise UserError(
-            f"{thresholds_path(folder)} can't be written: {error.strerror}; copy the bundle to a folder that you may write to"
-        ) from None
+        raise UserError(f"{path} can't be written: {error.strerror}; copy the bundle to a folder that you may write to") from None
 
 
 def read_thresholds(folder: Path) -> Thresholds:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from haltung.actors.candidates import ROLES, code_as
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.evaluation.metrics import minimal_pairs
-from haltung.evaluation.metrics.dyads import PARTS, WHOLE
+from haltung.evaluation.metrics.dyads import WHOLE, match
 from haltung.events.dyads.model import Question, Thresholds, choose
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.labels import NEUTRAL, STANCE
@@ -161,11 +162,4 @@ def _among(actors: Sequence[ActorAnswer], codes: Collection[str]) -> tuple[Actor
 
 def _aim(gold: Sequence[Collection[Dyad]], questions: Sequence[Question], thresholds: Thresholds) -> float:
     found = [choose(one, thresholds) for one in questions]
-    total = 0.0
-    for name in AIMS:
-        key = PARTS[name]
-        wanted = [{key(dyad) for dyad in row} for row in gold]
-        given = [{key(dyad) for dyad in row} for row in found]
-        right = sum(len(one & other) for one, other in zip(wanted, given, strict=True))
-        total += 2 * right / max(1, sum(map(len, wanted)) + sum(map(len, given)))
-    return total / len(AIMS)
+    return fmean(match(gold, found, part).f1 for part in AIMS)

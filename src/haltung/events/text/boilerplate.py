@@ -15,12 +15,9 @@ _LONGEST = 300  # characters of a line of boilerplate
 
 
 @dataclass(frozen=True)
-class Removed:
-    """A removed stretch at ``[start, end)`` of the article; ``kind`` is one of the data file's."""
+class Removed(Sentence):
+    """A removed sentence, or the end of one; ``kind`` is one of the data file's."""
 
-    start: int
-    end: int
-    text: str
     kind: str
 
 

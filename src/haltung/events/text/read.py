@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -242,17 +243,14 @@ def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article
 
 def _date(fields: Fields) -> tuple[str, tuple[str, ...]]:
     """Return the ISO date and a note where it is odd; a wrong date does not drop an article."""
-    try:
-        return fields.date(), ()
-    except Fault:
-        given = fields.text("date").strip()
+    given = fields.text("date").strip()
     if german := _GERMAN_DATE.match(given):
         day, month, year = german.groups()
         given = f"{year}-{month:0>2}-{day:0>2}"
-    try:
-        return Fields({"date": given[:10]}, {}).date(), ()
-    except Fault:
-        return "", (f"the date '{given[:40]}' is not known, expected YYYY-MM-DD; the article counts as undated",)
+    for one in (fields, Fields({"date": given[:10]}, {})):
+        with suppress(Fault):
+            return one.date(), ()
+    return "", (f"the date '{given[:40]}' is not known, expected YYYY-MM-DD; the article counts as undated",)
 
 
 def _first_line(text: str) -> tuple[str, int]:
