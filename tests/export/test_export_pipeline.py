@@ -256,7 +256,7 @@ def test_a_task_that_can_be_expressed_is_none_of_the_obstacles(bert: Path, tmp_p
     ("file", "path", "value", "what"),
     [
         ("haltung.json", ("encoder", "prefix"), "query: ", "'query: ' before each text.* encoder.prefix=''"),
-        ("config.json", ("model_type",), "modernbert", "'modernbert'; form=transformers takes bert, "),
+        ("config.json", ("model_type",), "modernbert", "'modernbert'; train from one of bert, "),
         ("config.json", ("hidden_size",), None, "bundle is broken or incomplete"),
     ],
 )

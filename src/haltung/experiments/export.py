@@ -32,13 +32,12 @@ def export_model(
     The formats are compared on the dev split of ``corpus``; ``own_corpus`` says whether it is the
     one that the model was trained on, as it was then. ``licence`` is that of the data, for the
     model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
-    registered model, which needs a run. ``form`` is ``onnx``; ``compact``, the compact form of the
-    bundle, in fp32 alone, whose weights are rounded before all comparisons; or ``transformers``, a
-    folder for each task. ``callback`` gets the name of each step before it begins. Return the
+    registered model, which needs a run. ``form`` is ``onnx``, ``transformers`` (a folder for each
+    task), or ``compact``: the compact form of the bundle, in fp32 alone, whose weights are rounded
+    before all comparisons. ``callback`` gets the name of each step before it begins. Return the
     result, and name and version of the registered model, "" where there is none. Raises
     ``UserError`` if the model has another scheme, the corpus has changed, or as
-    ``check_exportable``, ``compact.difference`` and ``export`` of ``export.write`` and
-    ``export.pipeline``.
+    ``check_exportable``, ``compact.difference`` and the ``export`` of the form.
     """
     left_out = check_exportable(trained.bundle, form)
     description = bundle.describe(trained.bundle)
@@ -96,10 +95,7 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
 
 
 def check_exportable(folder: Path, form: str = "onnx") -> dict[str, str]:
-    """Return which tasks can't be exported in this form, and why.
-
-    Raises ``UserError`` if none can be, or the folder holds no bundle.
-    """
+    """Return why tasks can't be exported so; ``UserError`` if none can be, or it is no bundle."""
     if form == "transformers":
         return pipeline.obstacles(folder)
     description = bundle.describe(folder)

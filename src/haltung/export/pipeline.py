@@ -65,7 +65,7 @@ def obstacles(folder: Path) -> dict[str, str]:
         config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         family, width = config["model_type"], config.get("hidden_size") or config["dim"]
     if family not in _FAMILIES:
-        raise UserError(f"{folder} has an encoder of the family '{family}'; form=transformers takes {listed(_FAMILIES)}")
+        raise UserError(f"{folder} has an encoder of the family '{family}'; train from one of {listed(_FAMILIES)} (encoder=gbert_base)")
     if prefix:
         raise UserError(f"{folder} reads '{prefix}' before each text, which no pipeline adds; train with encoder.prefix=''")
     found = {}
@@ -106,7 +106,8 @@ def export(
             callback(task.name)
             own, path = scored.only([task.name]), scratch / task.name
             _write(model, task, path)
-            classify, began = pipeline("text-classification", str(path), top_k=None), time.process_time()
+            classify: Any = pipeline("text-classification", str(path), top_k=None)
+            began = time.process_time()
             answers = [{task.name: {one["label"]: one["score"] for one in answer}} for answer in classify(texts, truncation=True)]
             seconds, found = time.process_time() - began, predictions(own.ids, tables(answers, own.scheme), own.scheme)
             comparison = comparisons[task.name] = formats.compare(own, {}, found, seconds)
