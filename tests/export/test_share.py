@@ -100,6 +100,7 @@ def test_a_wheel_says_what_it_needs(home: Path) -> None:
         (["wheel=class"], ["class", "small letters"]),
         (["wheel=numpy"], ["numpy", "installed package", "another"]),
         (["wheel=my_model", "version=newest"], ["newest", "1.0"]),
+        (["wheel=my_model", "form=transformers"], ["wheel", "form=transformers"]),
         (["hub=news"], ["news", "ORGANISATION/NAME"]),
         (["hub=ours/ne ws"], ["ours/ne ws", "ORGANISATION/NAME"]),
         (["hub=ours/news"], ["hf auth login", "HF_TOKEN"]),

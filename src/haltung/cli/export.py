@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 @command("export", verbatim=("licence", "version"))
 def run(
-    request: Request, *, run: str | None, bundle: str | None, to: str | None, form: Literal["onnx", "compact"], int8: bool, register: bool,
-    licence: str | None, wheel: str | None, version: str, hub: str | None, private: bool, language: Language,
+    request: Request, *, run: str | None, bundle: str | None, to: str | None, form: Literal["onnx", "compact", "transformers"], int8: bool,
+    register: bool, licence: str | None, wheel: str | None, version: str, hub: str | None, private: bool, language: Language,
 ) -> int:  # fmt: skip
-    """Export and print the table of formats; return 1 if fp32 or a requested format is refused."""
+    """Export and print the table of formats; return 1 if what was asked for is refused."""
     settings = request.settings
     own_corpus = not settings.get("corpus")
     if (run is None) == (bundle is None):
         raise UserError("name what to export: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
     if to is None:
         raise UserError("name the folder to write the bundle into: to=DIR")
-    if form == "compact" and (register or int8):
-        raise UserError("form=compact has fp32 alone and is for Haltung alone; leave out register=true and int8=true, or export form=onnx")
+    if form != "onnx" and (register or int8):
+        raise UserError(f"form={form} has fp32 alone and is not registered; leave out register=true and int8=true, or export form=onnx")
+    if form == "transformers" and wheel:
+        raise UserError("wheel=… packs a model for Haltung, which form=transformers is not; leave out one of them")
     if register and run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
 
@@ -53,14 +55,14 @@ def run(
     # What can't be exported is refused before a corpus is missed or prepared.
     if bundle is not None:
         trained = TrainedModel(Path(bundle).name, compact.find(bundle))
-        check_exportable(trained.bundle)
+        check_exportable(trained.bundle, form)
         if own_corpus:
             raise UserError("bundle=… says what to export; corpus=NAME has to say on whose dev split the formats are compared with it")
     else:
         record = tracking.find(make(settings["tracking"], "tracking"), str(run))
         first, *others = tracking.members(record)
         trained = TrainedModel(first.name, tracking.bundle_folder(first), first)
-        check_exportable(trained.bundle)
+        check_exportable(trained.bundle, form)
         if first is not record:
             print(f"{record.name} has {len(others) + 1} seeds; this is the first, {first.name}", file=sys.stderr)
         settings = {**settings, "corpus": first.config["corpus"]} if own_corpus else settings
@@ -68,7 +70,7 @@ def run(
     with Console(stderr=True).status("") as status:
         result, registered = export_model(
             trained, corpus, Path(to), own_corpus=own_corpus, licence=licence, int8=int8,
-            register=register, smaller=form == "compact", callback=lambda step: status.update(f"exporting: {step}"),
+            register=register, form=form, callback=lambda step: status.update(f"exporting: {step}"),
         )  # fmt: skip
     Console().print(_table(result, corpus.scheme, language))
     if registered and trained.record is not None:
@@ -78,14 +80,17 @@ def run(
     for name, why in result.refused.items():
         print(f"{name} was refused: {why}", file=sys.stderr)
     if result.folder is None:
-        print("nothing was written, since the exported graph does not agree with the trained model", file=sys.stderr)
+        print("nothing was written, since what was exported does not agree with the trained model", file=sys.stderr)
         return 1
     print(f"written to {result.folder}")
     if wheel:
         print(f"packed as {(packed := share.wheel(result.folder, wheel, version, licence))}; install it: pip install {packed}")
     if hub:
-        print(f"uploaded: {share.upload(result.folder, hub, private)}")
-    return 1 if int8 and "int8" in {*result.refused, *result.skipped} else 0
+        parts = {f"{hub}-{task}": result.folder / task for task in result.formats} if form == "transformers" else {hub: result.folder}
+        for repository, folder in parts.items():
+            print(f"uploaded: {share.upload(folder, repository, private)}")
+    asked_for = corpus.scheme.names if form == "transformers" else ("int8",) if int8 else ()
+    return 1 if {*asked_for} & {*result.refused, *result.skipped} else 0
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
@@ -102,7 +107,7 @@ def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
         refused = name in result.refused
         verdict = Text(word("refused" if refused else "included", language), style="bold red" if refused else "green")
         cells = [name, size, f"{comparison.difference:.1e}", f"{comparison.documents_per_second:.1f}", verdict]
-        for row, task in enumerate(scheme):
+        for row, task in enumerate(task for task in scheme if task.name in comparison.flips):
             flips = f"{comparison.flips[task.name]:.2%}"
             table.add_row(*(cells if row == 0 else [""] * 5), task.name, flips, _score(comparison.macro_f1, task.name))
     return table

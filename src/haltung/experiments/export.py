@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
 from haltung.events.dyads import model as dyad_model
 from haltung.experiments.evaluate import TrainedModel, check_scheme
+from haltung.export import pipeline
 from haltung.export.write import ExportResult, ReferenceSplit, export
 from haltung.labels import parse
 from haltung.models import bundle, compact
@@ -23,20 +25,21 @@ _FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16"
 
 def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
-    register: bool = False, smaller: bool = False, callback: Callable[[str], None] = lambda step: None,
+    register: bool = False, form: str = "onnx", callback: Callable[[str], None] = lambda step: None,
 ) -> tuple[ExportResult, str]:  # fmt: skip
     """Export a trained model into a folder, where an exported bundle is replaced.
 
     The formats are compared on the dev split of ``corpus``; ``own_corpus`` says whether it is the
     one that the model was trained on, as it was then. ``licence`` is that of the data, for the
     model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
-    registered model, which needs a run; with ``smaller`` the folder gets the compact form of the
-    bundle, in fp32 alone, whose weights are rounded before all comparisons. ``callback`` gets the
-    name of each step before it begins. Return the result, and name and version of the registered
-    model, "" where there is none. Raises ``UserError`` if the model has another scheme, the corpus
-    has changed, or as ``check_exportable``, ``compact.difference`` and ``export.write.export``.
+    registered model, which needs a run. ``form`` is ``onnx``, ``transformers`` (a folder for each
+    task), or ``compact``: the compact form of the bundle, in fp32 alone, whose weights are rounded
+    before all comparisons. ``callback`` gets the name of each step before it begins. Return the
+    result, and name and version of the registered model, "" where there is none. Raises
+    ``UserError`` if the model has another scheme, the corpus has changed, or as
+    ``check_exportable``, ``compact.difference`` and the ``export`` of the form.
     """
-    check_exportable(trained.bundle)
+    left_out = check_exportable(trained.bundle, form)
     description = bundle.describe(trained.bundle)
     provenance, digest = description.get("provenance", {}), corpus.manifest.digest
     learned = provenance.get("corpus_digest") or digest
@@ -46,7 +49,7 @@ def export_model(
             f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
         )
     check_scheme(parse(description["scheme"]), corpus)
-    formats = ("bf16",) if smaller else (*_FORMATS[description["kind"]], *(("int8",) if int8 else ()))
+    formats = ("bf16",) if form == "compact" else (*_FORMATS[description["kind"]], *(("int8",) if int8 else ()))
     dev = corpus.segments("dev")
     tags = trained.record.tags if trained.record else {}
     commit, encoder = tags.get("haltung.git.commit"), description.get("encoder", {}).get("license")
@@ -62,8 +65,11 @@ def export_model(
             shutil.copyfile(tuned, dyad_model.thresholds_path(result.folder))
         return result
 
-    if smaller:
+    if form == "compact":
         return _compact(trained.bundle, folder, exported), ""
+    if form == "transformers":
+        network: Any = bundle.load_trained(trained.bundle)
+        return pipeline.export(network, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, left_out, callback), ""
     result, registered = exported(trained.bundle, folder), ""
     if result.folder is not None and register and trained.record is not None:
         version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
@@ -88,8 +94,10 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
         return replace(result, folder=compact.write(whole, packed, folder))
 
 
-def check_exportable(folder: Path) -> None:
-    """Raise ``UserError`` if the folder holds no bundle, or an ensemble."""
+def check_exportable(folder: Path, form: str = "onnx") -> dict[str, str]:
+    """Return why tasks can't be exported so; ``UserError`` if none can be, or it is no bundle."""
+    if form == "transformers":
+        return pipeline.obstacles(folder)
     description = bundle.describe(folder)
     if description["kind"] == "ensemble":
         raise UserError(
@@ -97,3 +105,4 @@ def check_exportable(folder: Path) -> None:
             f"({listed(description['members'])}), or use the ensemble where Haltung is installed: haltung predict, events, dyads and "
             "evaluate read its folder"
         )
+    return {}

@@ -15,11 +15,12 @@ from haltung.labels import Scheme, Task, parse
 from haltung.models.calibration import Calibration
 
 
-def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None) -> None:
+def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str = "haltung") -> None:
     """Write the card, as the Hugging Face hub reads it, into a bundle with its golden answers.
 
     ``description`` is the content of ``haltung.json``; ``evaluation`` that of the trained model on
-    the reference split, None if that has no labels.
+    the reference split, None if that has no labels. ``library`` is what loads the folder: if it is
+    ``transformers``, there are no golden answers.
     """
     scheme = parse(description["scheme"])
     tasks = evaluation.tasks if evaluation else {}
@@ -28,14 +29,15 @@ def write_card(folder: Path, description: Mapping[str, Any], evaluation: Evaluat
     facts |= {f"licence of the {what}": value for what, value in description["provenance"].get("licences", {}).items()}
     text = rendered(
         "haltung.export", "card.md.j2",
-        bundle=description, header=_header(description, evaluation), title=_title(description), tasks=list(scheme),
+        bundle=description, library=library, header=_header(description, evaluation, library), title=_title(description),
+        tasks=list(scheme), provenance=facts,
         warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)], metrics=list(tasks.values()),
-        by_label=by_label, golden=len(golden.read(folder, scheme)), provenance=facts,
+        by_label=by_label, golden=len(golden.read(folder, scheme)) if library == "haltung" else 0,
     )  # fmt: skip
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def _header(description: Mapping[str, Any], evaluation: EvaluationResult | None) -> str:
+def _header(description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str) -> str:
     """Return language, licence, tags, and metrics as a ``model-index``, in YAML."""
     import yaml
 
@@ -57,9 +59,9 @@ def _header(description: Mapping[str, Any], evaluation: EvaluationResult | None)
         # On the hub a licence beyond its list, or several, is "other" with a name.
         "license": "other",
         "license_name": "; ".join(f"{what}: {value}" for what, value in data.items()) or "unknown",
-        "library_name": "haltung",
+        "library_name": library,
         "pipeline_tag": "text-classification",
-        "tags": ["German", "news", "politics", "stance", "topic", "onnx"],
+        "tags": ["German", "news", "politics", "stance", "topic", *(["onnx"] if library == "haltung" else [])],
     }
     if encoder.get("origin") == "hub":
         content["base_model"] = encoder["path"]

@@ -70,28 +70,33 @@ def export(
     ``UserError`` is raised if the folder holds something else, a task has the name of a graph's
     input, the split is empty, or a library is not installed.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder to write the bundle into: to=DIR")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / DESCRIPTION).is_file():
-        raise UserError(f"{folder} holds something that is no bundle, which would be lost; name an empty folder, or a new one: to=DIR")
+    check_target(folder, reference, (folder / DESCRIPTION).is_file(), "bundle")
     if clash := {*_TAKEN, *(_TAKEN_BY_ARTICLES if model.reads_articles else ())} & set(model.scheme.names):
         raise UserError(f"the task '{min(clash)}' has the name of an input of the graph, so it can't be exported; rename it")
-    if not reference.segments:
-        empty = f"the {reference.split} split of the corpus '{reference.corpus}' is empty"
-        raise UserError(f"{empty}, so no format can be compared with the model")
     for name in ("onnx", "onnxscript", "onnxruntime"):
         library(name)
     callback("the trained model's own predictions")
     job = _Export(model, reference, callback)
-    with suppress(_Fp32Refused), atomic_folder(folder) as scratch:
+    with suppress(NothingAgrees), atomic_folder(folder) as scratch:
         job.write(scratch, provenance, wanted)
     written = None if "fp32" in job.refused else folder
     sizes = {name: entry["bytes"] for name, entry in job.formats.items()}
     return ExportResult(written, tuple(job.formats), job.refused, job.skipped, job.comparisons, job.macro_f1, sizes)
 
 
-class _Fp32Refused(Exception):
-    """fp32 does not agree with the trained model; the folder is left as it was."""
+def check_target(folder: Path, reference: ReferenceSplit, older: bool, what: str) -> None:
+    """Raise ``UserError`` if the folder holds anything but an older one, or the split nothing."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder to write to: to=DIR")
+    if folder.is_dir() and any(folder.iterdir()) and not older:
+        raise UserError(f"{folder} holds something that is no {what}, which would be lost; name an empty folder, or a new one: to=DIR")
+    if not reference.segments:
+        empty = f"the {reference.split} split of the corpus '{reference.corpus}' is empty"
+        raise UserError(f"{empty}, so nothing can be compared with the model")
+
+
+class NothingAgrees(Exception):
+    """Nothing agrees with the trained model in fp32; the folder is left as it was."""
 
 
 class _Export:
@@ -111,7 +116,7 @@ class _Export:
         self.comparisons: dict[str, FormatComparison] = {}
 
     def write(self, folder: Path, provenance: Mapping[str, Any], wanted: Sequence[str]) -> None:
-        """Write all files into an empty folder, or raise ``_Fp32Refused``."""
+        """Write all files into an empty folder, or raise ``NothingAgrees``."""
         model, scheme, reference = self.model, self.model.scheme, self.reference
         parts = model.write(folder)
         if parts.get("encoder", {}).get("origin") == "folder":
@@ -131,7 +136,7 @@ class _Export:
         write_description(folder, content)
         self.admit(folder, "fp32")
         if "fp32" in self.refused:
-            raise _Fp32Refused
+            raise NothingAgrees
         for name in wanted:
             if obstacle := formats.obstacle(name):
                 self.skipped[name] = obstacle
@@ -142,9 +147,7 @@ class _Export:
         documents.write_schemas(folder, scheme, model.calibration)
         documents.write_card(folder, content, evaluate(self.scored) if self.macro_f1 else None)
         write_description(folder, content)
-        for path in folder.rglob("*"):
-            # Weights are written for their owner only; a service often runs as another user.
-            path.chmod(path.stat().st_mode | (0o111 if path.is_dir() else 0) | 0o444)
+        make_readable(folder)
 
     def admit(self, folder: Path, name: str) -> None:
         """Compare a format on split and golden answers; drop it if it exceeds a limit."""
@@ -168,6 +171,12 @@ class _Export:
         # Without the speed, which depends on the machine.
         entry |= {"largest_difference": comparison.difference, "flips": dict(comparison.flips), "macro_f1": dict(comparison.macro_f1)}
         entry |= {"golden": difference, "tolerance": tolerance}
+
+
+def make_readable(folder: Path) -> None:
+    """Let everybody read all files: weights are their owner's, a service often runs as another."""
+    for path in folder.rglob("*"):
+        path.chmod(path.stat().st_mode | (0o111 if path.is_dir() else 0) | 0o444)
 
 
 def write_description(folder: Path, content: Mapping[str, Any]) -> None:

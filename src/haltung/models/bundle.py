@@ -255,7 +255,7 @@ def load(folder: Path, graph: bool = False) -> Predictor:
     if is_exported(description) and is_installed("onnxruntime"):
         _, weights, library = _EXPORTABLE[description["kind"]]
         if graph or not (is_installed(library) and (folder / weights).is_file()):
-            with _broken_parts(folder):
+            with broken_parts(folder):
                 return ExportedModel(folder, Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
     return load_trained(folder)
 
@@ -263,7 +263,7 @@ def load(folder: Path, graph: bool = False) -> Predictor:
 def load_trained(folder: Path) -> Model:
     """Load the weights of a trained or exported bundle; ``UserError`` as ``load``."""
     description = describe(folder)
-    with _broken_parts(folder):
+    with broken_parts(folder):
         scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         model: Model
         if description["kind"] == EnsembleModel.kind:
@@ -295,7 +295,7 @@ def _hash(segment: Segment) -> str:
 
 
 @contextmanager
-def _broken_parts(folder: Path) -> Iterator[None]:
+def broken_parts(folder: Path) -> Iterator[None]:
     """Turn the errors of broken files into a ``UserError``."""
     try:
         yield
