@@ -21,7 +21,8 @@ from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier
 from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load
-from haltung.models.bundle import ExportedModel, UnitAnswer
+from haltung.models.bundle import ExportedModel
+from haltung.models.predictor import Answers
 from haltung.models.units import Unit
 from haltung.records import Segment
 
@@ -145,13 +146,13 @@ class Engine(ExportedModel):
         super().__init__(classifier, choice.graph, lambda feeds, *asked: choice.run(self._fewer_shapes(feeds), *asked))
         self.step = _STEP if choice.graph.runtime == "openvino" else 1
 
-    def groups(self, read: Sequence[Unit]) -> Iterator[tuple[list[int], list[UnitAnswer]]]:
+    def groups(self, read: Sequence[Unit]) -> Iterator[tuple[list[int], list[Answers]]]:
         """Yield the numbers of units of similar length, and their answers.
 
         The shortest come first, so that their callers need not wait for the long ones. Sentences of
         articles leave no padding, of whatever length they are.
         """
-        return self.answers(read, tokens=self._tokens, similar=0.0 if self.reads_articles else _SIMILAR, shortest_first=True)
+        return self.of_units(read, tokens=self._tokens, similar=0.0 if self.reads_articles else _SIMILAR, shortest_first=True)
 
     def _fewer_shapes(self, feeds: Feeds) -> Feeds:
         """Return the inputs, for OpenVINO padded to a multiple of ``_STEP`` or ``max_length``."""
