@@ -103,10 +103,10 @@ class ArticleModel(EncoderModel):
 
 
 def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme, dyads: bool = False) -> ArticleModel:
-    """Return a model to train: the pretrained encoder, frozen as in ``spec``, and the new parts.
+    """Return a model to train: the encoder as ``pretrained`` returns it, and the new parts.
 
     ``dyads`` says whether there are any to learn, which the scheme has the stances of.
-    ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
+    ``UserError`` is raised as by ``pretrained``, or if the encoder is of another family.
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
     if (family := str(body.config.model_type)) not in _FAMILIES:  # type: ignore[union-attr]

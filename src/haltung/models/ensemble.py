@@ -118,8 +118,7 @@ def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, 
 def _logits(probabilities: Sequence[np.ndarray], task: Task) -> np.ndarray:
     """Return log probabilities, or log odds if multi-label, ``[members, segments, labels]``."""
     values = np.clip(np.stack(probabilities), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY if task.kind == "multi" else 1.0)
-    logits: np.ndarray = np.log(values) - np.log1p(-values) if task.kind == "multi" else np.log(values)
-    return logits
+    return np.asarray(np.log(values) - np.log1p(-values) if task.kind == "multi" else np.log(values))
 
 
 def _normalised(logits: np.ndarray, task: Task) -> np.ndarray:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from haltung.actors.finder import Actors
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration
 from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, label_ids
-
-if TYPE_CHECKING:
-    from haltung.actors.finder import Actors
 
 
 class Answers(NamedTuple):
@@ -40,8 +38,6 @@ class Predictor(Protocol):
     @cached_property
     def actors(self) -> Actors | None:
         """The tables that name actors, if the model finds dyads; others can be set then."""
-        from haltung.actors.finder import Actors
-
         return Actors.load() if self.finds_dyads else None
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:

@@ -1,7 +1,4 @@
-"""The application, with its page and documentation, and the process that serves it.
-
-The process runs until a signal stops it, then answers all accepted requests.
-"""
+"""The application, with its page and documentation, and the process that serves it."""
 
 from __future__ import annotations
 

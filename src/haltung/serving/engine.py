@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pydantic import Field
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier
-from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load
+from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load, processor
 from haltung.models.bundle import ExportedModel
 from haltung.models.predictor import Answers
 from haltung.models.units import Unit
@@ -215,7 +214,7 @@ def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
     formats = classifier.description["formats"]
     # What the choice depends on.
     about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
-    name = hashlib.sha256(json.dumps([about, _processor()]).encode()).hexdigest()[:24]
+    name = hashlib.sha256(json.dumps([about, processor()]).encode()).hexdigest()[:24]
     path = files.cache() / "serving" / f"{name}.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -238,11 +237,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""  # the same library under another name, such as onnxruntime-gpu
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
