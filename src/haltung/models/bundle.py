@@ -65,6 +65,8 @@ class ExportedModel(Predictor):
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
         self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
+        # How units are put together (see ``batches``), and whether in the opposite order.
+        self.tokens, self.similar, self.shortest_first = TOKENS_PER_BATCH, 0.0, False
         self.reads_articles = self.classifier.kind == "articles"
         self.finds_dyads = bool(description.get("dyads"))
         if self.finds_dyads:
@@ -87,7 +89,7 @@ class ExportedModel(Predictor):
         chosen, answers = list[Unit](), list[Answers]()
         segments = sum(unit.labelled for unit in read)
         with tqdm(total=segments, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
-            for numbers, of_units in self.of_units(read, stances):
+            for numbers, of_units in self.groups(read, stances):
                 chosen += [read[number] for number in numbers]
                 answers += of_units
                 bar.update(sum(read[number].labelled for number in numbers))
@@ -115,20 +117,16 @@ class ExportedModel(Predictor):
             return units(segments, self.classifier.description["input"]["window"], actors=actors)
         return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
 
-    def of_units(
-        self, read: Sequence[Unit], stances: Sequence[str] | None = None, tokens: int = TOKENS_PER_BATCH, similar: float = 0.0,
-        shortest_first: bool = False,
-    ) -> Iterator[tuple[list[int], list[Answers]]]:  # fmt: skip
+    def groups(self, read: Sequence[Unit], stances: Sequence[str] | None = None) -> Iterator[tuple[list[int], list[Answers]]]:
         """Yield the numbers of units that went through the graph together, and their answers.
 
-        ``stances`` are as of ``predict``, and ``tokens`` and ``similar`` as of ``batches``, whose
-        order ``shortest_first`` turns round.
+        ``stances`` are as of ``predict``.
         """
-        ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if shortest_first else iter
+        ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if self.shortest_first else iter
         inputs = self.classifier.description["input"]
         if not self.reads_articles:
             parts = [{name: getattr(unit.sentences[0], name) for name in ("text", "context", "target")} for unit in read]
-            for rows, feeds in ordered(self.classifier.batches(parts, tokens, similar)):
+            for rows, feeds in ordered(self.classifier.batches(parts, self.tokens, self.similar)):
                 values = self.run(feeds)
                 yield rows, [Answers({task: values[task][n : n + 1] for task in self.classifier.tasks}, [()]) for n in range(len(rows))]
             return
@@ -136,7 +134,7 @@ class ExportedModel(Predictor):
         tokenizer, view = self.classifier.reader.tokenizer, self.classifier.views[0]
         encoded = iter(encode(sentences, tokenizer, view, inputs["max_length"], inputs["prefix"]))
         of_unit = [list(islice(encoded, len(unit.rows))) for unit in read]
-        for chosen in ordered(batches([sum(map(len, one)) for one in of_unit], tokens, similar)):
+        for chosen in ordered(batches([sum(map(len, one)) for one in of_unit], self.tokens, self.similar)):
             yield chosen, self._read([read[number] for number in chosen], [one for number in chosen for one in of_unit[number]], stances)
 
     def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[Answers]:
