@@ -167,6 +167,6 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
-        sentence = f"nothing can listen at host={host} port={port} ({error.strerror}); name another port, or the machine's own host"
-        raise UserError(sentence) from None
+        problem = f"nothing can listen at host={host} port={port} ({error.strerror}); name another port, or the machine's own host"
+        raise UserError(problem) from None
     return listener
