@@ -86,21 +86,21 @@ class ExportedModel(Predictor):
     def _answers(self, read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None) -> Answers:
         from tqdm import tqdm
 
-        chosen, answers = list[Unit](), list[Answers]()
-        segments = sum(unit.labelled for unit in read)
-        with tqdm(total=segments, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
-            for numbers, of_units in self.groups(read, stances):
-                chosen += [read[number] for number in numbers]
-                answers += of_units
-                bar.update(sum(read[number].labelled for number in numbers))
-        return self.joined(chosen, answers)
-
-    def joined(self, read: Sequence[Unit], answers: Sequence[Answers]) -> Answers:
-        """Return the answers of units as those of all their segments, in order, in float64."""
         count = sum(unit.labelled for unit in read)
+        with tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+
+            def answered() -> Iterator[tuple[Unit, Answers]]:
+                for numbers, answers in self.groups(read, stances):
+                    yield from zip((read[number] for number in numbers), answers, strict=True)
+                    bar.update(sum(read[number].labelled for number in numbers))
+
+            return self.joined(answered(), count)
+
+    def joined(self, answered: Iterable[tuple[Unit, Answers]], count: int) -> Answers:
+        """Return the answers of units as those of their ``count`` segments, in order, float64."""
         out = {task: np.zeros((count, len(labels))) for task, labels in self.classifier.tasks.items()}
         actors: list[tuple[ActorAnswer, ...]] = [()] * count
-        for unit, answer in zip(read, answers, strict=True):
+        for unit, answer in answered:
             rows = [row for row in unit.rows if row is not None]
             for task, values in out.items():
                 values[rows] = answer.probabilities[task]

@@ -116,4 +116,4 @@ class Service:
             cause = failed.__cause__
             log.error("the graph has failed: %s\n%s", failed, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
             raise HTTPException(500, "the model has failed at these texts; the server's log says where") from None
-        return self.engine.joined(units, answers)
+        return self.engine.joined(zip(units, answers, strict=True), len(segments))
