@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,14 +39,13 @@ def rendered(package: str, template: str, **values: Any) -> str:
     """Return a Jinja template of a package with the values filled in; those of HTML are escaped."""
     import jinja2
 
-    source = resources.files(package).joinpath(template).read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        autoescape=template.endswith(".html.j2"), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
+        loader=jinja2.PackageLoader(package, "."), autoescape=template.endswith(".html.j2"), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     # One cell of a Markdown table.
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
-    return environment.from_string(source).render(**values)
+    return environment.get_template(template).render(**values)
 
 
 def sha256(path: Path) -> str:

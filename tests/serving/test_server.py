@@ -295,7 +295,7 @@ def test_the_server_imports_nothing_that_training_needs() -> None:
     """No torch, transformers, MLflow or Hydra: a server starts in seconds and fits into little
     memory.
     """
-    program = "import sys, haltung.serving.server; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    program = "import sys, haltung.serving.app; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"torch", "transformers", "mlflow", "sklearn", "pandas", "scipy", "datasets", "hydra", "omegaconf"}
     assert heavy.intersection(loaded) == set()

@@ -13,8 +13,8 @@ def run(request: Request, bundle: str | None, key_file: str | None) -> None:
     from haltung.models import compact
 
     try:
+        from haltung.serving.app import serve
         from haltung.serving.engine import Settings, secret
-        from haltung.serving.server import serve
     except ModuleNotFoundError as error:
         raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
     serve(typed(Settings, {**request.settings, "bundle": compact.find(bundle), "key": secret(key_file)}))

@@ -109,6 +109,15 @@ def has_bf16() -> bool:
     return any(flag in text for flag in ("amx_bf16", "avx512_bf16", " bf16"))
 
 
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
 def fastest(graphs: Sequence[Graph], trials: Sequence[Feeds], seconds: float) -> FastestGraph:
     """Run each graph on the same inputs and return the one that takes the least time for a text.
 

@@ -18,10 +18,10 @@ from haltung.labels import STANCE, Scheme
 from haltung.models.article_network import ArticleBatch, ArticleNetwork, Packed
 from haltung.models.calibration import calibrated
 from haltung.models.neural import EncoderModel, first_position, likely, predicting, pretrained
-from haltung.models.predictor import predictions
+from haltung.models.predictor import Answers
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
-from haltung.records import ActorAnswer, Prediction, Segment
+from haltung.records import ActorAnswer, Segment
 
 # Encoders whose positions and attention can be told which tokens belong together.
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
@@ -71,20 +71,10 @@ class ArticleModel(EncoderModel):
         batch: ArticleBatch = send_to_device(ArticleBatch(parts, where["place"], where["kind"], wanted, actors), self.device)
         return batch, [row for row in labelled if row is not None]
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
-        return self._read(segments, progress, precision)[0]
-
-    def predict(
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
-    ) -> list[Prediction]:
-        """Return a prediction for each segment, in order, with its actors."""
-        probabilities, actors = self._read(segments, progress, precision, stances)
-        return predictions([segment.id for segment in segments], probabilities, self.scheme, actors)
-
-    def _read(
+    def answers(
         self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
-    ) -> tuple[dict[str, np.ndarray], list[tuple[ActorAnswer, ...]]]:
+    ) -> Answers:
+        """Return the calibrated probabilities, float64 ``[segments, labels]``, and the actors."""
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
         actors: list[tuple[ActorAnswer, ...]] = [()] * len(segments)
         every = units(segments, self.spec.window, actors=self.actors)
@@ -105,7 +95,7 @@ class ArticleModel(EncoderModel):
                     for row, found, of in zip(asked, named, sides.exp().cpu().unbind(1), strict=True):
                         actors[rows[row]] = actor_answers(found, of.numpy())
                 done(len(rows))
-        return calibrated(out, self.scheme, self.calibration), actors
+        return Answers(calibrated(out, self.scheme, self.calibration), actors)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
@@ -113,10 +103,10 @@ class ArticleModel(EncoderModel):
 
 
 def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme, dyads: bool = False) -> ArticleModel:
-    """Return a model to train: the pretrained encoder, frozen as in ``spec``, and the new parts.
+    """Return a model to train: the encoder as ``pretrained`` returns it, and the new parts.
 
     ``dyads`` says whether there are any to learn, which the scheme has the stances of.
-    ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
+    ``UserError`` is raised as by ``pretrained``, or if the encoder is of another family.
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
     if (family := str(body.config.model_type)) not in _FAMILIES:  # type: ignore[union-attr]

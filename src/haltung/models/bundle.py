@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,9 +26,9 @@ from haltung.inference.sessions import Graph, is_installed
 from haltung.labels import STANCE, parse
 from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.predictor import Model, Predictor, predictions
+from haltung.models.predictor import Answers, Model, Predictor
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
-from haltung.records import ActorAnswer, Prediction, Segment
+from haltung.records import ActorAnswer, Segment
 
 FORMAT = 1
 DESCRIPTION = "haltung.json"
@@ -48,35 +48,6 @@ ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 VECTORS = ("tokens", "vectors", "likely")
 
 
-class UnitAnswer(NamedTuple):
-    """What a graph says of a unit: probabilities ``[labelled sentences, labels]``, and actors."""
-
-    probabilities: Mapping[str, np.ndarray]
-    actors: Sequence[tuple[ActorAnswer, ...]]
-
-
-class Collected:
-    """The answers of units in the order of segments: float64 ``[segments, labels]``, and actors."""
-
-    def __init__(self, model: ExportedModel, count: int) -> None:
-        self.scheme, self.actors = model.scheme, list[tuple[ActorAnswer, ...]]([()] * count)
-        self.probabilities = {task: np.zeros((count, len(labels))) for task, labels in model.classifier.tasks.items()}
-
-    def add(self, read: Sequence[Unit], answers: Sequence[UnitAnswer]) -> Collected:
-        """Add what was said of some units, and return itself."""
-        for unit, answer in zip(read, answers, strict=True):
-            rows = [row for row in unit.rows if row is not None]
-            for task, values in self.probabilities.items():
-                values[rows] = answer.probabilities[task]
-            for row, found in zip(rows, answer.actors, strict=True):
-                self.actors[row] = found
-        return self
-
-    def predictions(self, ids: Sequence[str]) -> list[Prediction]:
-        """Return a prediction for each segment's id."""
-        return predictions(ids, self.probabilities, self.scheme, self.actors)
-
-
 class ExportedModel(Predictor):
     """An exported bundle whose graph is run by ONNX Runtime or OpenVINO; torch is not needed."""
 
@@ -94,20 +65,48 @@ class ExportedModel(Predictor):
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
         self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
+        # How units are put together (see ``batches``), and whether in the opposite order.
+        self.tokens, self.similar, self.shortest_first = TOKENS_PER_BATCH, 0.0, False
         self.reads_articles = self.classifier.kind == "articles"
         self.finds_dyads = bool(description.get("dyads"))
         if self.finds_dyads:
             # So small a graph gains nothing from a lower precision.
             self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False))
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
-        return self._collected(segments, self.units(segments), progress).probabilities
+        return self._answers(self.units(segments), progress).probabilities
 
-    def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
-        """Return a prediction for each segment, in order, with its actors if it finds dyads."""
-        read = self.units(segments, self.actors if self.finds_dyads else None)
-        return self._collected(segments, read, progress, stances).predictions([segment.id for segment in segments])
+    def answers(
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
+    ) -> Answers:
+        """Return the probabilities, and the actors if the model finds dyads."""
+        return self._answers(self.units(segments, self.actors if self.finds_dyads else None), progress, stances)
+
+    def _answers(self, read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None) -> Answers:
+        from tqdm import tqdm
+
+        count = sum(unit.labelled for unit in read)
+        with tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+
+            def answered() -> Iterator[tuple[Unit, Answers]]:
+                for numbers, answers in self.groups(read, stances):
+                    yield from zip((read[number] for number in numbers), answers, strict=True)
+                    bar.update(sum(read[number].labelled for number in numbers))
+
+            return self.joined(answered(), count)
+
+    def joined(self, answered: Iterable[tuple[Unit, Answers]], count: int) -> Answers:
+        """Return the answers of units as those of their ``count`` segments, in order, float64."""
+        out = {task: np.zeros((count, len(labels))) for task, labels in self.classifier.tasks.items()}
+        actors: list[tuple[ActorAnswer, ...]] = [()] * count
+        for unit, answer in answered:
+            rows = [row for row in unit.rows if row is not None]
+            for task, values in out.items():
+                values[rows] = answer.probabilities[task]
+            for row, found in zip(rows, answer.actors, strict=True):
+                actors[row] = found
+        return Answers(out, actors)
 
     def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:
         """Return what the graph reads together: articles, or each segment by itself.
@@ -118,31 +117,27 @@ class ExportedModel(Predictor):
             return units(segments, self.classifier.description["input"]["window"], actors=actors)
         return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
 
-    def answers(
-        self, read: Sequence[Unit], stances: Sequence[str] | None = None, tokens: int = TOKENS_PER_BATCH, similar: float = 0.0,
-        shortest_first: bool = False,
-    ) -> Iterator[tuple[list[int], list[UnitAnswer]]]:  # fmt: skip
+    def groups(self, read: Sequence[Unit], stances: Sequence[str] | None = None) -> Iterator[tuple[list[int], list[Answers]]]:
         """Yield the numbers of units that went through the graph together, and their answers.
 
-        ``stances`` are as of ``predict``, and ``tokens`` and ``similar`` as of ``batches``, whose
-        order ``shortest_first`` turns round.
+        ``stances`` are as of ``predict``.
         """
-        ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if shortest_first else iter
+        ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if self.shortest_first else iter
         inputs = self.classifier.description["input"]
         if not self.reads_articles:
             parts = [{name: getattr(unit.sentences[0], name) for name in ("text", "context", "target")} for unit in read]
-            for rows, feeds in ordered(self.classifier.batches(parts, tokens, similar)):
+            for rows, feeds in ordered(self.classifier.batches(parts, self.tokens, self.similar)):
                 values = self.run(feeds)
-                yield rows, [UnitAnswer({task: values[task][n : n + 1] for task in self.classifier.tasks}, [()]) for n in range(len(rows))]
+                yield rows, [Answers({task: values[task][n : n + 1] for task in self.classifier.tasks}, [()]) for n in range(len(rows))]
             return
         sentences = [sentence for unit in read for sentence in unit.sentences]
         tokenizer, view = self.classifier.reader.tokenizer, self.classifier.views[0]
         encoded = iter(encode(sentences, tokenizer, view, inputs["max_length"], inputs["prefix"]))
         of_unit = [list(islice(encoded, len(unit.rows))) for unit in read]
-        for chosen in ordered(batches([sum(map(len, one)) for one in of_unit], tokens, similar)):
+        for chosen in ordered(batches([sum(map(len, one)) for one in of_unit], self.tokens, self.similar)):
             yield chosen, self._read([read[number] for number in chosen], [one for number in chosen for one in of_unit[number]], stances)
 
-    def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[UnitAnswer]:
+    def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[Answers]:
         inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
         feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], self.step)
@@ -162,7 +157,7 @@ class ExportedModel(Predictor):
             for row, one, of in zip(candidates.rows, named, sides.swapaxes(0, 1), strict=True):
                 found[row] = actor_answers(one, of)
         parts = [slice(*ends) for ends in pairwise(accumulate((unit.labelled for unit in read), initial=0))]
-        return [UnitAnswer({task: values[task][labelled[part]] for task in self.classifier.tasks}, found[part]) for part in parts]
+        return [Answers({task: values[task][labelled[part]] for task in self.classifier.tasks}, found[part]) for part in parts]
 
     def _sides(self, candidates: ActorBatch[np.ndarray], tokens: np.ndarray, sentences: np.ndarray, stances: np.ndarray) -> np.ndarray:
         """Return the probabilities of sources and targets, ``[2, sentences, SLOTS * roles]``."""
@@ -172,18 +167,6 @@ class ExportedModel(Predictor):
         mentions = (sums / counts[:, None]).reshape(len(candidates.sentence), -1)
         feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": candidates.cues}
         return np.exp(self._score_actors({**feeds, "sentence": candidates.sentence, "slot": candidates.slot})["sides"])
-
-    def _collected(
-        self, segments: Sequence[Segment], read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None
-    ) -> Collected:
-        from tqdm import tqdm
-
-        out = Collected(self, len(segments))
-        with tqdm(total=len(segments), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
-            for numbers, answers in self.answers(read, stances):
-                out.add([read[number] for number in numbers], answers)
-                bar.update(sum(read[number].labelled for number in numbers))
-        return out
 
 
 def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:

@@ -93,8 +93,7 @@ def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.nda
             return np.asarray(values)
         odds = expit((np.log(probabilities) - np.log1p(-probabilities)) / temperature)
     below = np.nextafter(MULTI_THRESHOLD, 0)
-    bounded: np.ndarray = np.where(probabilities >= MULTI_THRESHOLD, np.maximum(odds, MULTI_THRESHOLD), np.minimum(odds, below))
-    return bounded
+    return np.asarray(np.where(probabilities >= MULTI_THRESHOLD, np.maximum(odds, MULTI_THRESHOLD), np.minimum(odds, below)))
 
 
 def fitted(probabilities: np.ndarray, gold: np.ndarray, kind: str) -> float:

@@ -13,7 +13,7 @@ from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Model, indicators, predictions, tables
+from haltung.models.predictor import Answers, Model, indicators, predictions
 from haltung.records import ActorAnswer, Prediction, Segment
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
@@ -56,28 +56,20 @@ class EnsembleModel(Model):
             if member.model.finds_dyads:
                 member.model.actors = actors
 
-    def predict(
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
-    ) -> list[Prediction]:
-        """Return a prediction for each segment, in order."""
-        return self._predictions([member.model.predict(segments, progress, stances, precision=precision) for member in self.members])
+    def answers(
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
+    ) -> Answers:
+        """Return the calibrated probabilities of each task, ``[segments, labels]``, and actors."""
+        return self.pooled([member.model.answers(segments, progress, precision, stances) for member in self.members])
 
-    def _predictions(self, answers: Sequence[Sequence[Prediction]]) -> list[Prediction]:
-        actors = [mean_actors([one.actors for one in of_segment]) for of_segment in zip(*answers, strict=True)]
-        pooled = self.pooled([tables([one.probabilities for one in said], self.scheme) for said in answers])
-        return predictions([one.id for one in answers[0]], pooled, self.scheme, actors)
-
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, ``[segments, labels]``."""
-        return self.pooled([member.model.probabilities(segments, progress, precision) for member in self.members])
-
-    def pooled(self, members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, given those of each member."""
+    def pooled(self, answers: Sequence[Answers]) -> Answers:
+        """Return what ``answers`` does, given the answers of each member."""
         out = {}
         for task in self.scheme:
-            logits = np.tensordot(self.weights[task.name], _logits([member[task.name] for member in members], task), axes=1)
-            out[task.name] = _normalised(logits, task)
-        return calibrated(out, self.scheme, self.calibration)
+            logits = _logits([of_member.probabilities[task.name] for of_member in answers], task)
+            out[task.name] = _normalised(np.tensordot(self.weights[task.name], logits, axes=1), task)
+        actors = list(map(mean_actors, zip(*(of_member.actors for of_member in answers), strict=True)))
+        return Answers(calibrated(out, self.scheme, self.calibration), actors)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Return the model's part of the description; the members are bundles of their own."""
@@ -99,15 +91,15 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
             knows = f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()})"
             other = f"{members[0].name} '{scheme.name}' ({scheme.digest()})"
             raise UserError(f"{knows}, but {other}; an ensemble is made of models of one scheme")
-    answers = [member.model.predict(segments, progress) for member in members]
-    probabilities = [tables([one.probabilities for one in said], scheme) for said in answers]
+    answers = [member.model.answers(segments, progress) for member in members]
     weights = {}
     for task in scheme:
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
-        logits = _logits([one[task.name][rows] for one in probabilities], task)
+        logits = _logits([of_member.probabilities[task.name][rows] for of_member in answers], task)
         weights[task.name] = _fitted(logits, [segments[row] for row in rows], task)
     model = EnsembleModel(members, weights, scheme)
-    return model, model._predictions(answers)
+    pooled = model.pooled(answers)
+    return model, predictions([segment.id for segment in segments], pooled.probabilities, scheme, pooled.actors)
 
 
 def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, ...]:
@@ -126,8 +118,7 @@ def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, 
 def _logits(probabilities: Sequence[np.ndarray], task: Task) -> np.ndarray:
     """Return log probabilities, or log odds if multi-label, ``[members, segments, labels]``."""
     values = np.clip(np.stack(probabilities), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY if task.kind == "multi" else 1.0)
-    logits: np.ndarray = np.log(values) - np.log1p(-values) if task.kind == "multi" else np.log(values)
-    return logits
+    return np.asarray(np.log(values) - np.log1p(-values) if task.kind == "multi" else np.log(values))
 
 
 def _normalised(logits: np.ndarray, task: Task) -> np.ndarray:

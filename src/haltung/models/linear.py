@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from scipy import sparse
 from scipy.special import expit
 from sklearn.calibration import CalibratedClassifierCV
@@ -70,8 +72,6 @@ class LinearModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write vocabularies and numbers; return the model's part of the description."""
-        from safetensors.numpy import save_file
-
         numbers = {f"features.{view}.{name}.idf": part.idf_ for view, has in self.features.items() for name, part in has.parts.items()}
         for task, weights in self.weights.items():
             numbers |= {f"{task}.{name}": np.ascontiguousarray(value) for name, value in vars(weights).items()}
@@ -85,9 +85,6 @@ class LinearModel(Model):
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> LinearModel:
         """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         for name in (WEIGHTS, VOCABULARY):
             if not (folder / name).is_file():
                 raise UserError(f"{folder} has no {name}, so the bundle is incomplete; export or train it again")

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
 from haltung.encoders import load as sources
 from haltung.encoders.load import Encoder
@@ -61,8 +64,6 @@ class EncoderModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
-        from safetensors.torch import save_file
-
         network: Any = merged(self.network)
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
@@ -77,8 +78,6 @@ class EncoderModel(Model):
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> Self:
         """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         spec, encoder = cls.spec_type(**description["model"]), Encoder(**description["encoder"])
@@ -143,8 +142,6 @@ def predicting(network: torch.nn.Module, precision: str, segments: int, progress
 
     What is yielded is called with the number of further ones; ``precision`` is as of ``Model``.
     """
-    from tqdm import tqdm
-
     was_training = network.training
     network.eval()
     try:
@@ -161,15 +158,11 @@ def predicting(network: torch.nn.Module, precision: str, segments: int, progress
 def likely(logits: torch.Tensor, task: Task) -> np.ndarray:
     """Return the probabilities of a task's labels, float64 ``[segments, labels]``."""
     values = logits.double()
-    probabilities: np.ndarray = (values.softmax(dim=-1) if task.kind == "single" else values.sigmoid()).cpu().numpy()
-    return probabilities
+    return np.asarray((values.softmax(dim=-1) if task.kind == "single" else values.sigmoid()).cpu().numpy())
 
 
 def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
-    """Return a model to train: the pretrained encoder, new heads, and frozen parts as in ``spec``.
-
-    ``UserError`` is raised if the encoder can't be loaded, or has too few layers or tokens.
-    """
+    """Return a model to train: the encoder as ``pretrained`` returns it, and new heads."""
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
     return NeuralModel(MultiTaskNetwork(body, scheme, spec), tokenizer, scheme, spec, encoder)
 

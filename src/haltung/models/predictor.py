@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from haltung.actors.finder import Actors
 from haltung.labels import Scheme, Task
 from haltung.models.calibration import Calibration
 from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, label_ids
 
-if TYPE_CHECKING:
-    from haltung.actors.finder import Actors
+
+class Answers(NamedTuple):
+    """What a model says of segments: each task's ``[segments, labels]``, and the actors of each."""
+
+    probabilities: dict[str, np.ndarray]
+    actors: Sequence[tuple[ActorAnswer, ...]]
 
 
 class Predictor(Protocol):
-    """A model of any kind: network, linear, ensemble, or the graph of an exported bundle."""
+    """A model of any kind: network, linear, ensemble, or the graph of an exported bundle.
+
+    One that finds no actors defines ``probabilities``, others ``answers``. ``precision`` is
+    ``fp32``, which exports are compared with, or ``auto``: bfloat16 where that is faster; an
+    exported graph has its own. With ``progress`` a bar is shown where this takes over two seconds.
+    """
 
     scheme: Scheme
     calibration: Calibration
@@ -28,42 +38,33 @@ class Predictor(Protocol):
     @cached_property
     def actors(self) -> Actors | None:
         """The tables that name actors, if the model finds dyads; others can be set then."""
-        from haltung.actors.finder import Actors
-
         return Actors.load() if self.finds_dyads else None
 
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False) -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
+    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
+        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
+        return self.answers(segments, progress, precision).probabilities
 
-        With ``progress`` a bar is shown where this takes over two seconds.
-        """
+    def answers(
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
+    ) -> Answers:
+        """Return the probabilities and the actors; ``stances`` are as of ``predict``."""
+        return Answers(self.probabilities(segments, progress, precision), [()] * len(segments))
 
-    def predict(self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None) -> list[Prediction]:
+    def predict(
+        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
+    ) -> list[Prediction]:
         """Return a prediction for each segment, in order.
 
         ``stances`` are the true ones, if they are known, to seek the actors of.
         """
-        return predictions([segment.id for segment in segments], self.probabilities(segments, progress), self.scheme)
+        answers = self.answers(segments, progress, precision, stances)
+        return predictions([segment.id for segment in segments], answers.probabilities, self.scheme, answers.actors)
 
 
 class Model(Predictor, Protocol):
     """A model with its weights, which can be saved and exported."""
 
     kind: str
-
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``.
-
-        ``precision`` is ``fp32``, which exports are compared with, or ``auto``: bfloat16 where that
-        is faster.
-        """
-
-    def predict(
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
-    ) -> list[Prediction]:
-        """Return a prediction for each segment, in order; ``precision`` is as above."""
-        probabilities = self.probabilities(segments, progress, precision)
-        return predictions([segment.id for segment in segments], probabilities, self.scheme)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write all files but the description into ``folder``; return the model's part of that."""

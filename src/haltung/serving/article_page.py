@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
+from markupsafe import Markup
+
 from haltung import __version__
 from haltung.events.archive.pages import digest, inside
 from haltung.events.records import ArticleEvents
@@ -30,8 +32,6 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
     It opens in ``language``, ``de`` or ``en``, which a reader can change. ``count`` is how many
     articles were read, if more than are given here.
     """
-    from markupsafe import Markup
-
     script, style = "\n" + _script() + "\n", "\n" + "\n".join(map(_read, _STYLES)) + "\n"
     shown = articles[:MOST]
     given = {

@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 import os
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,8 +19,8 @@ from pydantic import Field
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier
-from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load
-from haltung.models.bundle import ExportedModel, UnitAnswer
+from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load, processor
+from haltung.models.bundle import ExportedModel
 from haltung.models.units import Unit
 from haltung.records import Segment
 
@@ -125,12 +124,10 @@ def cores() -> int:
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     """Return how many processors the control group (version 2 or 1) may use; None: no limit."""
-    with suppress(OSError, ValueError):
-        limit, period = (root / "cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    with suppress(OSError, ValueError, ZeroDivisionError):
-        limit, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return None if int(limit) <= 0 else int(limit) / int(period)
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            limit, period = " ".join((root / name).read_text() for name in names).split()
+            return None if limit == "max" or int(limit) <= 0 else int(limit) / int(period)
     return None
 
 
@@ -141,17 +138,12 @@ class Engine(ExportedModel):
     """
 
     def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
-        self.choice, self._tokens = choice, tokens
+        self.choice = choice
         super().__init__(classifier, choice.graph, lambda feeds, *asked: choice.run(self._fewer_shapes(feeds), *asked))
         self.step = _STEP if choice.graph.runtime == "openvino" else 1
-
-    def groups(self, read: Sequence[Unit]) -> Iterator[tuple[list[int], list[UnitAnswer]]]:
-        """Yield the numbers of units of similar length, and their answers.
-
-        The shortest come first, so that their callers need not wait for the long ones. Sentences of
-        articles leave no padding, of whatever length they are.
-        """
-        return self.answers(read, tokens=self._tokens, similar=0.0 if self.reads_articles else _SIMILAR, shortest_first=True)
+        # Sentences of articles leave no padding, of whatever length they are. The shortest come
+        # first, so that their callers need not wait for the long ones.
+        self.tokens, self.similar, self.shortest_first = tokens, 0.0 if self.reads_articles else _SIMILAR, True
 
     def _fewer_shapes(self, feeds: Feeds) -> Feeds:
         """Return the inputs, for OpenVINO padded to a multiple of ``_STEP`` or ``max_length``."""
@@ -214,7 +206,7 @@ def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
     formats = classifier.description["formats"]
     # What the choice depends on.
     about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
-    name = hashlib.sha256(json.dumps([about, _processor()]).encode()).hexdigest()[:24]
+    name = hashlib.sha256(json.dumps([about, processor()]).encode()).hexdigest()[:24]
     path = files.cache() / "serving" / f"{name}.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -237,11 +229,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""  # the same library under another name, such as onnxruntime-gpu
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -17,7 +17,7 @@ from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads.rules import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.inference.client import BundleError
-from haltung.models.bundle import Collected
+from haltung.models.predictor import Answers, predictions
 from haltung.records import Segment
 from haltung.serving.engine import Settings, open_engine
 from haltung.serving.metrics import Metrics
@@ -92,11 +92,12 @@ class Service:
 
     async def events(self, prepared: pipeline.PreparedArticle) -> ArticleEvents:
         """Return the events of an article, or raise HTTPException as ``answers`` does."""
-        predictions = (await self.answers(prepared.segments, self.engine.actors)).predictions([one.id for one in prepared.segments])
-        dyads = self._finder.find(prepared.labelled(predictions))
-        return await asyncio.to_thread(pipeline.finish, prepared, predictions, dyads)
+        answers = await self.answers(prepared.segments, self.engine.actors)
+        predicted = predictions([one.id for one in prepared.segments], answers.probabilities, self.engine.scheme, answers.actors)
+        dyads = self._finder.find(prepared.labelled(predicted))
+        return await asyncio.to_thread(pipeline.finish, prepared, predicted, dyads)
 
-    async def answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Collected:
+    async def answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Answers:
         """Return what the model says of segments; with ``actors``, also who may be sides of dyads.
 
         HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the graph fails.
@@ -115,4 +116,4 @@ class Service:
             cause = failed.__cause__
             log.error("the graph has failed: %s\n%s", failed, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
             raise HTTPException(500, "the model has failed at these texts; the server's log says where") from None
-        return Collected(self.engine, len(segments)).add(units, answers)
+        return self.engine.joined(zip(units, answers, strict=True), len(segments))

@@ -20,6 +20,7 @@ from typing import Any
 
 from haltung import __version__
 from haltung.errors import UserError
+from haltung.inference.sessions import processor
 from haltung.records import Segment
 from haltung.tracking.models import LoggedModel, log_bundle
 from haltung.tracking.store import Connection, Store, expected, mlflow_errors, open_store
@@ -290,7 +291,7 @@ def _git(folder: Path, *words: str) -> str | None:
 def _hardware() -> dict[str, str]:
     # In a container, a process often may use fewer cores than there are.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    hardware = {"cpu": _cpu(), "cores": str(cores), "system": platform.platform()}
+    hardware = {"cpu": processor(), "cores": str(cores), "system": platform.platform()}
     with suppress(ValueError, OSError, AttributeError):
         hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
     # A training on a GPU has loaded torch; loading it only for this would take seconds.
@@ -298,11 +299,3 @@ def _hardware() -> dict[str, str]:
     if torch is not None and torch.cuda.is_available():
         hardware["gpu"] = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
     return {f"haltung.hardware.{name}": value for name, value in hardware.items() if value}
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
