@@ -13,8 +13,6 @@ What is named here is imported when it is used first (its types stand in ``__ini
 ``docs/python.md``.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

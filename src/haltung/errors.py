@@ -1,7 +1,5 @@
 """The exception class for the user's mistakes, and parts of its messages."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Files and folders: locations of shipped ones, templates, atomic writing, digests."""
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import os

@@ -5,8 +5,6 @@ name that a table could hold ("die Demonstranten", "das Gericht"), so a side of 
 candidate in one of several roles: itself, its state, or somebody inside it (``ROLES``).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """How an actor may be written: the inflected German forms of each row of the tables."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Where the forms of the tables stand in a text, by one pass of an Aho-Corasick automaton."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Join words to one mention: "russische Opposition", "Sprecher des Pentagon"."""
 
-from __future__ import annotations
-
 import itertools
 import re
 

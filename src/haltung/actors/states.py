@@ -5,8 +5,6 @@ Names, adjectives and capitals come from the tables of actors; the EU counts as 
 ``Actors``, which knows more about context but needs pyahocorasick.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

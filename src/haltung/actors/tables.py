@@ -1,7 +1,5 @@
 """Read and check the tables of actors, CSV files; their format is in data/actors/README.md."""
 
-from __future__ import annotations
-
 import calendar
 import csv
 import datetime

@@ -3,8 +3,6 @@
 Nothing heavy is imported before the command is known.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """``haltung check corpus=NAME limits=NAME``."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """``haltung compare runs=[A,B]``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """From ``key=value`` arguments to a composed config; every mistake gets one sentence."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence

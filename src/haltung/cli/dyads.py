@@ -1,7 +1,5 @@
 """``haltung dyads``: dyads by a trained model and by word order, against gold."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``haltung ensemble members=[RUN,RUN]``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """``haltung network``: an archive of events as a network, a matrix, and the series of a pair."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

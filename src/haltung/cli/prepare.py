@@ -1,7 +1,5 @@
 """``haltung prepare corpus=NAME``."""
 
-from __future__ import annotations
-
 from rich.console import Console
 
 from haltung.cli.build import command, corpus_of

@@ -1,7 +1,5 @@
 """``haltung promote run=RUN alias=champion``."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.text import Text
 

@@ -3,8 +3,6 @@
 They pass silently in stored runs; where a user gives one, a line on standard error names the new.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 from collections.abc import Mapping, Sequence

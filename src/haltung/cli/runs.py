@@ -1,7 +1,5 @@
 """``haltung runs``: what has been run, filtered and sorted."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """``haltung serve``: an exported bundle behind HTTP."""
 
-from __future__ import annotations
-
 from haltung.cli.build import command, typed
 from haltung.cli.config import Request
 from haltung.errors import UserError

@@ -1,7 +1,5 @@
 """``haltung ui``: MLflow's own pages on the right store."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Mapping
 from typing import Annotated, Any

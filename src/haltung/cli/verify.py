@@ -1,7 +1,5 @@
 """``haltung verify bundle=DIR``."""
 
-from __future__ import annotations
-
 import sys
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """Cleaning of single segments: rules, repair of encoding and markup, reasons to drop one."""
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """How stances and sentences are distributed in articles, as news has it and a corpus should."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

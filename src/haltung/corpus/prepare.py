@@ -1,7 +1,5 @@
 """Preparation of a corpus: read, clean, split, separate, write the whole folder or nothing."""
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Whether a corpus is like real news: repetition, variety, typography, spelling, labels, actors."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Splits into train, dev and test; only the source or a held-out target tears articles apart."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Stratification: groups are assigned to splits so that labels keep their shares; subsamples."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ Wang et al. 2024, arXiv:2402.05672) in 4-bit blocks. The pieces in ``german_piec
 selected and written as an ordinary Hugging Face folder, once, into the user's cache.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import struct

@@ -3,8 +3,6 @@
 Published results stand beside them for orientation; without predictions they are never compared.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations

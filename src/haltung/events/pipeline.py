@@ -7,8 +7,6 @@ labelled = prepared.labelled(predictor.predict(prepared.segments))
 events = finish(prepared, labelled.predictions, finder.find(labelled))
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From a stance and its sentence to a PLOVER event, by ``data/crosswalk/plover.csv``."""
 
-from __future__ import annotations
-
 import csv
 import re
 import unicodedata

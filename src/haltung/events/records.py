@@ -1,7 +1,5 @@
 """What is read from an article: labelled segments, scored dyads, and an event for each dyad."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Sequence

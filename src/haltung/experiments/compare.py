@@ -1,7 +1,5 @@
 """Runs to a comparison: find them, read their predictions, refuse what differs, track it."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Mapping, Sequence

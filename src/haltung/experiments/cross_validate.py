@@ -1,7 +1,5 @@
 """Cross-validation as one tracked experiment: a training for each fold, predictions joined."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

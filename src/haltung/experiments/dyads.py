@@ -1,7 +1,5 @@
 """Dyads by a model and by word order, scored against gold; the model's thresholds, tuned on dev."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Trained runs as one model, with weights fitted on dev, tracked as a run of its own."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trained models on a split: predictions, metrics, error analysis, report; in folder and run."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter

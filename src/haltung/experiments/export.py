@@ -1,7 +1,5 @@
 """A run's model as an exported bundle, compared format by format on the dev split of its corpus."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Callable

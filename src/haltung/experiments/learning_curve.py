@@ -1,7 +1,5 @@
 """Learning curves: one recipe trained on growing parts of train, scored on one dev split."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """Predictions for unlabelled texts: read them, find a model, say who acts and what is unsure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Promote a run's exported model, unless it is worse than the champion on the same test split."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """What describes a bundle to its readers: the model card, and JSON Schemas of its predictions."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

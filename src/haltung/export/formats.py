@@ -1,7 +1,5 @@
 """The formats of a bundle: how each is made, and how far it may be from the trained model."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

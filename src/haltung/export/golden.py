@@ -1,7 +1,5 @@
 """The golden answers of a bundle: difficult inputs with the trained model's probabilities."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ Predictions have one string column per task (a list of strings if the task is mu
 no structs within structs), Parquet and CSV, with one signature for all label schemes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

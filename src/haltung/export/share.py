@@ -1,7 +1,5 @@
 """What makes an exported model easy to get: a wheel that pip installs, a repository on the hub."""
 
-from __future__ import annotations
-
 import keyword
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """The verification of a bundle: its files are whole, and every runtime gives the golden answers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,5 @@
 """The export: from a trained model to a bundle whose formats have all been compared with it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -11,8 +11,6 @@ As a program it labels one text (``python haltung_client.py DIR "Chile warnt Per
 its probabilities with those of the trained model (``python haltung_client.py DIR --verify``).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -1,7 +1,5 @@
 """The model of whole articles: each sentence is read once, and labelled beside its neighbours."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

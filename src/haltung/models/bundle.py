@@ -1,7 +1,5 @@
 """Bundles: the folder of a model of any kind, with its description in ``haltung.json``."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

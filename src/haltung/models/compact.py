@@ -6,8 +6,6 @@ rebuilt byte for byte. ``news_de`` comes with Haltung; another package names its
 point of the group ``haltung.models``.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Ensembles: the probabilities of several models, pooled with weights that are fitted on dev."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The network of ``model=network``: an encoder of segments, and a head per task."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The one interface of everything that predicts, and how probabilities become predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path

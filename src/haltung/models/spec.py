@@ -1,7 +1,5 @@
 """The configuration of models (``configs/model/NAME.yaml``); light to import."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self

@@ -1,7 +1,5 @@
 """What a model of articles reads together, and whom it may name a side of dyads; needs no torch."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

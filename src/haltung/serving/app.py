@@ -1,7 +1,5 @@
 """The application, with its page and documentation, and the process that serves it."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """Articles with their dyads as one HTML file: the page of ``haltung serve`` with answers in it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from importlib import resources

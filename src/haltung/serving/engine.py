@@ -1,7 +1,5 @@
 """The settings of a server, and its engine: a bundle on the runtime that is faster here."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

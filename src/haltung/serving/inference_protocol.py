@@ -3,8 +3,6 @@
 Tensors are JSON, or bytes behind the JSON (the protocol's extension "binary tensor data").
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The numbers of a server for Prometheus: requests, texts, batches, their times; never a text."""
 
-from __future__ import annotations
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Info, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
 

@@ -1,7 +1,5 @@
 """What every request passes: the key, the limits of size and time, the log, security headers."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import hmac

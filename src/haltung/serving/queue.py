@@ -8,8 +8,6 @@ What waits are items of one or several texts, such as the sentences of an articl
 tears apart.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time

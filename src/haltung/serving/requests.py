@@ -1,7 +1,5 @@
 """Requests as pydantic models, and their mistakes as one sentence that never repeats a text."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence

@@ -3,8 +3,6 @@
 The routes answer with plain data, which these models don't check again; a test compares them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import GenericAlias
 from typing import Annotated, Any, Literal

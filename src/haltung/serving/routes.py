@@ -1,7 +1,5 @@
 """The server's own endpoints: texts, articles, the model, health, metrics."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import asdict
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """What the routes share: the model of a server in its thread, and its failures as HTTP errors."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import traceback

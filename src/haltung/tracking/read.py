@@ -1,7 +1,5 @@
 """Runs read back: found by id, name or filter, with their metrics, files, bundles and members."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Mapping, Sequence

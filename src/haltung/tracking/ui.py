@@ -1,7 +1,5 @@
 """MLflow's own pages on a store, served by a process that is stopped afterwards."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

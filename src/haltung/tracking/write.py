@@ -1,7 +1,5 @@
 """A run to write to, and where it comes from; each call reaches the store at once."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

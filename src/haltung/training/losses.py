@@ -1,7 +1,5 @@
 """The loss of a model with several tasks, where a row may lack the label of any task."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The fields of a row by our names, checked: text, ids, dates, splits, labels and dyads."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Mapping, Sequence

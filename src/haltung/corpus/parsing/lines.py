@@ -1,7 +1,5 @@
 """Reads lines, JSON and CSV rows, JSON documents and the hub; a broken file is one clear error."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import gzip

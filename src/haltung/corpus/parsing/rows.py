@@ -1,7 +1,5 @@
 """The interface of a reader, its rows, and how faulty rows are handled."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What annotation tools have in common: names of labels, and answers of several annotators."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 

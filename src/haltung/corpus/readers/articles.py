@@ -1,7 +1,5 @@
 """Our own corpora, JSONL with nested segments: invented articles, and minimal pairs."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Exports of doccano's text classification projects: JSONL."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path

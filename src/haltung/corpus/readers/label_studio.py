@@ -1,7 +1,5 @@
 """Exports of Label Studio's classification projects: JSON and JSON-MIN."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Exports of Prodigy's classification recipes (``prodigy db-out``): JSONL."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Published corpora: 10kGNAD (sections of articles) and GerNTSA (polarity towards a target)."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

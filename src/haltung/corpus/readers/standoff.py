@@ -1,7 +1,5 @@
 """Stand-off annotations: labels on character positions of texts that may not be shipped."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence

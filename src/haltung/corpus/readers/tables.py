@@ -1,7 +1,5 @@
 """The user's files with one segment per row: JSONL, CSV and Parquet, with a mapping of columns."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace

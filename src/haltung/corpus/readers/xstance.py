@@ -1,7 +1,5 @@
 """x-stance: comments of Swiss candidates on political questions, with topic and stance."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

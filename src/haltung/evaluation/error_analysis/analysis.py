@@ -1,7 +1,5 @@
 """An error analysis, with its errors to read: confident mistakes, confusions, label issues."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ true of each sentence: "Moskau droht" is likelier in the news than "Bern droht",
 article ("die Staat A") is no good German, which may confuse a model.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence

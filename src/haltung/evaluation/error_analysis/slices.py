@@ -1,7 +1,5 @@
 """Where a model is worse: slices by topic, source, length or content, each against the rest."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ each label, by its probability and whether the segment has it. Intervals are per
 bootstrap over articles.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@ segments (micro-averaged), as is usual where most segments have one dyad or none
 Chinchor 1992).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Metrics on minimal pairs, by phenomenon: does the model tell apart what differs in one thing?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

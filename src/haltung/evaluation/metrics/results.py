@@ -1,7 +1,5 @@
 """The result of an evaluation as frozen records that go to JSON and come back the same."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """Words and numbers in German and English: the only place that chooses between them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources

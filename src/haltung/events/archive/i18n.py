@@ -1,7 +1,5 @@
 """The words of an archive's pages and plots in German and English, from ``assets/words.tsv``."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Mapping
 

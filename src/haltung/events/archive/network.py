@@ -1,7 +1,5 @@
 """The network of an archive: its actors, their positions, and what the page's script draws."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The pages of an archive: HTML files with data, style and script that load nothing else."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

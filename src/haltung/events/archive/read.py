@@ -1,7 +1,5 @@
 """Read an archive of events that ``haltung events`` wrote, and select events from it."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import datetime

@@ -1,7 +1,5 @@
 """How two actors treat each other by month: cooperation against conflict, and mean intensity."""
 
-from __future__ import annotations
-
 import difflib
 from collections import Counter
 from collections.abc import Sequence

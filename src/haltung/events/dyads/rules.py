@@ -1,7 +1,5 @@
 """Dyads by word order: the baseline that a trained model has to beat."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from haltung.actors.candidates import ends

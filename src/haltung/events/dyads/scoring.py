@@ -1,7 +1,5 @@
 """Dyads against gold: what is found in the segments of whole articles, and thresholds for dev."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean

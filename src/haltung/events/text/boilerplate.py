@@ -1,7 +1,5 @@
 """Remove boilerplate from an article: advertising, links, credits, agency marks, buttons."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ What can't be read becomes a ``Failure``, and reading goes on. Trafilatura finds
 Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL Demos.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

@@ -1,7 +1,5 @@
 """Split a text into sentences, each with its position in the given text."""
 
-from __future__ import annotations
-
 import re
 import threading
 import unicodedata

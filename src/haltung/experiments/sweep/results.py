@@ -1,7 +1,5 @@
 """The result of a sweep: best trial, gain over the recipe as it stands, table and plots."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """A sweep: trials as parts of one run, in one or more processes; then the best recipe."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import shutil

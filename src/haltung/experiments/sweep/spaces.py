@@ -1,7 +1,5 @@
 """The values to try for each searched key: a list of values, or a range of numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

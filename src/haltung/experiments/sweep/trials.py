@@ -1,7 +1,5 @@
 """The trials of a sweep in its database: a lock per running trial, killed ones are re-queued."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 A second graph scores actors, given what the first one says of the sentences that name them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ Texts are cut into n-grams outside of the graph, by a page of code in any langua
 (``experiments/2026-11-25-export.md`` has what was tried).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

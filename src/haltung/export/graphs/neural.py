@@ -1,7 +1,5 @@
 """A trained network as an ONNX graph: token ids in, calibrated probabilities out."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """Smaller graphs of the same model: weights in half precision, or in 8 bits."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

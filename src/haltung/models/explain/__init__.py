@@ -1,7 +1,5 @@
 """Word attributions: what each word of a segment adds to the logit of a label."""
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What counts for a model of articles: a sentence's own words, its headline, and its neighbours."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """Word attributions of a linear model, exact since its log odds are a sum over features."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate

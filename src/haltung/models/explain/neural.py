@@ -1,7 +1,5 @@
 """Word attributions of a network: integrated gradients of the embeddings, summed per word."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
