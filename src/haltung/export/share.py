@@ -63,7 +63,7 @@ def check_hub(repository: str) -> None:
     """Raise ``UserError`` if a repository can't have this name, or nobody is logged in."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(repository)
@@ -82,7 +82,7 @@ def upload(model: Path, repository: str, private: bool) -> str:
     other names stay. Raises ``UserError`` if the hub can't be reached or refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
 
     api = HfApi(library_name="haltung", library_version=__version__)
     try:

@@ -178,7 +178,7 @@ def find(given: str | Path | None) -> Path:
 
 def _downloaded(repository: str, revision: str = "main") -> Path:
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
 
     try:
         return Path(snapshot_download(repository, revision=revision))
