@@ -48,7 +48,7 @@ German political news, sentence by sentence: topic (11), stance (10), and who ta
 (multilingual-e5-small cut to German, MIT), 6 bits a weight; it is rebuilt at first use and checked by its digest.
 
 - **Trained** by `{source["command"]}` (seed {source["seed"]}) on the train splits of `news`: the written corpus `diplomacy` and labelled sentences of 10kGNAD,
-  Wikinews and the Bundestag (rounds 1 and 2); seed, epoch, temperatures and thresholds were chosen on its dev split. Corpus digest `{source["corpus_digest"][:16]}`.
+  Wikinews and the Bundestag (rounds 1 and 2: `'corpus.rounds=[1,2]'`); seed, epoch, temperatures and thresholds were chosen on its dev split. Corpus digest `{source["corpus_digest"][:16]}`.
 - **Licence:** the weights are under Apache 2.0 as the rest of Haltung; {source["licences"]["data"]}. The folder holds no texts; `learned.txt` has
   hashes of the training sentences, by which `haltung evaluate` refuses to score the model on what it knows. Whoever uses it commercially should look at the licence of 10kGNAD.
 
@@ -74,7 +74,7 @@ for task in ("stance", "topic"):
         print(f"| {label} | {' | '.join(cells)} |")
 print("""
 Stance by country, on the three tests together: sentences with a stance in which the country, or somebody in it, is source or target (countries with
-20 sentences or more; a sentence counts for each of its countries).
+20 sentences or more; a sentence counts for each of its countries; no interval where the articles are too few or too unlike).
 
 | | sentences, articles | right stance |
 |---|---|---|""")

@@ -195,7 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, wanted: Mapping[str, Any]) -> None:
         name = f"{wanted['organization']}/{wanted['name']}"
         if self.hub.find("models", name) is not None:
-            self._error(409, "", "You already created this model repo")
+            there = {"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"}
+            self._send(json.dumps(there).encode(), {}, "application/json; charset=utf-8", 409)
             return
         assert self.hub.uploads is not None
         folder = self.hub.uploads / name
@@ -213,7 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
             change = json.loads(line)
             path = folder / change["value"].get("path", "")
             path.parent.mkdir(parents=True, exist_ok=True)
-            if change["key"] == "file":
+            if change["key"] == "deletedFile":
+                path.unlink()
+            elif change["key"] == "file":
                 path.write_bytes(base64.b64decode(change["value"]["content"]))
             elif change["key"] == "lfsFile":
                 path.write_bytes((self._storage() / change["value"]["oid"]).read_bytes())

@@ -21,7 +21,7 @@ from command_line import haltung, run_here, write_corpus
 from haltung.errors import UserError
 from haltung.export import share
 from haltung.models import bundle
-from hub_server import Hub, serve
+from hub_server import Hub, Repository, serve
 
 CORPUS = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.rules.near=0")
 WHEEL = "my_model-1.2-py3-none-any.whl"
@@ -98,6 +98,10 @@ def test_a_wheel_says_what_it_needs(home: Path) -> None:
     [
         (["wheel=My-Model"], ["My-Model", "small letters"]),
         (["wheel=class"], ["class", "small letters"]),
+        (["wheel=model_"], ["model_", "small letters"]),
+        (["wheel=news_de"], ["news_de", "model of that name"]),
+        (["wheel=scikit_learn"], ["scikit_learn", "another"]),
+        (["to=."], ["the folder that you are in"]),
         (["wheel=numpy"], ["numpy", "installed package", "another"]),
         (["wheel=my_model", "version=newest"], ["newest", "1.0"]),
         (["wheel=my_model", "form=transformers"], ["wheel", "form=transformers"]),
@@ -132,6 +136,9 @@ def test_a_model_goes_to_the_hub_and_comes_back(home: Path, hub: Hub, tmp_path: 
     shown = haltung("predict", *words, cwd=tmp_path, env=environment)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout == run_here("predict", "bundle=again", words[1], cwd=home).stdout
+    code = "import haltung; print(haltung.load('hub:ours/news'))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert loaded.stdout.startswith("LoadedModel hub:ours/news"), loaded.stderr
     refused = haltung("predict", *words, cwd=tmp_path, env=_environment(hub, tmp_path / "none", token=""))
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
     assert "ours/news" in refused.stderr
@@ -139,14 +146,20 @@ def test_a_model_goes_to_the_hub_and_comes_back(home: Path, hub: Hub, tmp_path: 
 
 
 def test_a_card_of_a_compact_model_is_the_repositorys(hub: Hub, tmp_path: Path) -> None:
-    """The hub shows the file README.md of the topmost folder."""
+    """The hub shows the file README.md of the topmost folder; what an older model has left goes."""
     (tmp_path / "small/bundle").mkdir(parents=True)
     (tmp_path / "small/bundle/README.md").write_text("the card\n", encoding="utf-8")
     (tmp_path / "small/compact.json").write_text("{}", encoding="utf-8")
     code = "import sys, pathlib, haltung.export.share as s; print(s.upload(pathlib.Path(sys.argv[1]), 'ours/small', False))"
     command = [sys.executable, "-c", code, str(tmp_path / "small")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(hub, tmp_path / "cache"))
+    environment = _environment(hub, tmp_path / "cache")
+    (tmp_path / "hub/ours/small").mkdir(parents=True)
+    hub.repositories += (Repository("models", "ours/small", {"main": tmp_path / "hub/ours/small"}),)
+    for name in (".gitattributes", "onnx.onnx"):
+        (tmp_path / "hub/ours/small" / name).touch()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "hub/ours/small").iterdir()} == {".gitattributes", "README.md", "bundle", "compact.json"}
     assert (tmp_path / "hub/ours/small/README.md").read_text(encoding="utf-8") == "the card\n"
     assert (tmp_path / "hub/ours/small/compact.json").is_file()
     assert not hub.private
@@ -162,7 +175,7 @@ def test_a_refused_upload_leaves_the_folder(home: Path, hub: Hub, tmp_path: Path
     done = haltung(*_export(f"to=kept-{fault}", "hub=ours/news"), cwd=home, env=environment)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert all(part in last for part in (f"kept-{fault} is written", "ours/news", "hf upload")), done.stderr
+    assert all(part in last for part in (f"kept-{fault} is written", "ours/news", "export again")), done.stderr
     assert (home / f"kept-{fault}/haltung.json").is_file()
 
 

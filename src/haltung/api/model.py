@@ -207,16 +207,16 @@ class LoadedModel:
 def load(model: str | Path | None = None, *, tracking: Tracking = "local") -> LoadedModel:
     """Return a model to predict with.
 
-    ``model`` is a bundle's folder, an installed model (``news_de``), a run's id or name, ``newest``
-    for the newest run, or the alias of a registered model (``@champion``); None is the model that
-    comes with Haltung.
+    ``model`` is a bundle's folder, an installed model (``news_de``), one of the hub
+    (``hub:ORGANISATION/NAME``), a run's id or name, ``newest`` for the newest run, or the alias of
+    a registered model (``@champion``); None is the model that comes with Haltung.
     ``tracking`` says where runs are: in ``experiments/`` beside you, or on a server. Raises
     ``UserError`` if there is none of this name.
     """
     if model is None:
         return LoadedModel(compact.DEFAULT, compact.find(None))
     run = name = str(model)
-    if Path(model).expanduser().is_dir() or name in compact.installed():
+    if Path(model).expanduser().is_dir() or name.startswith(compact.HUB) or name in compact.installed():
         return LoadedModel(name, compact.find(model))
     store = make(plain(compose("runs", [f"tracking={tracking}"]))["tracking"], "tracking")
     if name.startswith("@"):

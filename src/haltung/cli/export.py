@@ -34,6 +34,8 @@ def run(
         raise UserError("name what to export: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
     if to is None:
         raise UserError("name the folder to write the bundle into: to=DIR")
+    if Path(to).resolve() == Path.cwd():
+        raise UserError(f"to is '{to}', the folder that you are in, which can't be replaced; name another one: to=DIR")
     if form != "onnx" and (register or int8):
         raise UserError(f"form={form} has fp32 alone and is not registered; leave out register=true and int8=true, or export form=onnx")
     if form == "transformers" and wheel:

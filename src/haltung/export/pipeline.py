@@ -123,7 +123,7 @@ def export(
                 "formats": {"fp32": entry}, "reference": {"corpus": own.corpus, "split": own.split, "segments": len(own)},
                 "provenance": provenance,
             }  # fmt: skip
-            documents.write_card(path, description, evaluate(own) if macro_f1 else None, library="transformers")
+            documents.write_card(path, description, evaluate(own) if task.name in macro_f1 else None, library="transformers")
         if not sizes:
             raise NothingAgrees
         make_readable(scratch)

@@ -1,15 +1,18 @@
 """What makes an exported model easy to get: a wheel that pip installs, a repository on the hub."""
 
 import keyword
+import re
 import shutil
 import tempfile
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from haltung import __version__
 from haltung.errors import UserError, first_line
+from haltung.files import atomic_file, shipped
 from haltung.inference.sessions import library
-from haltung.models.compact import ENTRY_POINTS, installed
+from haltung.models.compact import ENTRY_POINTS
 
 
 def check_wheel(name: str, version: str) -> None:
@@ -17,10 +20,16 @@ def check_wheel(name: str, version: str) -> None:
     from packaging.version import InvalidVersion, Version
 
     library("hatchling")
-    if not (name.isascii() and name.isidentifier() and name.islower()) or keyword.iskeyword(name):
-        raise UserError(f"wheel is '{name}', but a package's name has small letters, digits and '_' alone, as in wheel=my_model")
-    if find_spec(name) is not None and name not in installed():
-        raise UserError(f"wheel is '{name}', but there is an installed package of that name, which the model would replace; choose another")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
+        raise UserError(
+            f"wheel is '{name}', but a package's name has small letters, digits and single '_' between them, as in wheel=my_model"
+        )
+    try:
+        is_taken = not metadata.distribution(name).entry_points.select(group=ENTRY_POINTS)
+    except metadata.PackageNotFoundError:
+        is_taken = find_spec(name) is not None
+    if is_taken or (shipped("data") / "models" / name).is_dir():
+        raise UserError(f"wheel is '{name}', but there is an installed package or a model of that name already; choose another")
     try:
         Version(version)
     except InvalidVersion:
@@ -35,33 +44,32 @@ def wheel(model: Path, name: str, version: str, licence: str | None) -> Path:
     """
     from hatchling.builders.wheel import WheelBuilder
 
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch, "package")
-        shutil.copytree(model, root / name)
-        text = f'"""A model for Haltung: ``haltung.load("{name}")``."""\n'
-        (root / name / "__init__.py").write_text(text, encoding="utf-8")
-        card = _card(root / name)
-        project = {
-            "name": name, "version": version, "description": f"A model for Haltung: haltung.load('{name}')",
-            "requires-python": ">=3.11", "license": {"text": f"data: {licence or 'unknown'}"}, "dependencies": [f"haltung>={__version__}"],
-            "entry-points": {ENTRY_POINTS: {name: name}}, **({"readme": card.relative_to(root).as_posix()} if card else {}),
-        }  # fmt: skip
-        build = {"packages": [name], "ignore-vcs": True}
-        config = {"project": project, "tool": {"hatch": {"build": {"targets": {"wheel": build}}}}}
-        (built,) = WheelBuilder(str(root), config=config).build(directory=str(Path(scratch, "dist")), versions=["standard"])
-        target = model.resolve().parent / Path(built).name
-        try:
-            # In one step, so that a wheel of before is never half replaced.
-            shutil.copyfile(built, target.with_suffix(".part"))
-            target.with_suffix(".part").replace(target)
-        except OSError as error:
-            raise UserError(f"{target} can't be written: {error.strerror or error}") from None
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            root = Path(scratch, "package")
+            shutil.copytree(model, root / name)
+            (root / name / "__init__.py").write_text(f'"""A model for Haltung: ``haltung.load("{name}")``."""\n', encoding="utf-8")
+            card = _card(root / name)
+            project = {
+                "name": name, "version": version, "description": f"A model for Haltung: haltung.load('{name}')",
+                "requires-python": ">=3.11", "license": {"text": f"data: {licence or 'unknown'}"},
+                "dependencies": [f"haltung>={__version__}"], "entry-points": {ENTRY_POINTS: {name: name}},
+                **({"readme": card.relative_to(root).as_posix()} if card else {}),
+            }  # fmt: skip
+            build = {"packages": [name], "ignore-vcs": True}
+            config = {"project": project, "tool": {"hatch": {"build": {"targets": {"wheel": build}}}}}
+            (built,) = WheelBuilder(str(root), config=config).build(directory=str(Path(scratch, "dist")), versions=["standard"])
+            target = model.resolve().parent / Path(built).name
+            with atomic_file(target) as path:
+                shutil.copyfile(built, path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{model} is written, but its wheel {name} {version} can't be: {first_line(error)}") from None
     return target
 
 
 def check_hub(repository: str) -> None:
     """Raise ``UserError`` if a repository can't have this name, or nobody is logged in."""
-    from huggingface_hub import get_token
+    from huggingface_hub import constants, get_token
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -71,6 +79,8 @@ def check_hub(repository: str) -> None:
             raise HFValidationError
     except HFValidationError:
         raise UserError(f"hub is '{repository}', but a repository is named ORGANISATION/NAME or USER/NAME, as in hub=ours/news") from None
+    if constants.HF_HUB_OFFLINE:
+        raise UserError("hub=… uploads, but the environment variable HF_HUB_OFFLINE says to stay offline; unset it")
     if get_token() is None:
         raise UserError("hub=… needs a token that may write: run `hf auth login`, or set the environment variable HF_TOKEN")
 
@@ -78,8 +88,9 @@ def check_hub(repository: str) -> None:
 def upload(model: Path, repository: str, private: bool) -> str:
     """Upload a folder that ``haltung export`` has written to the hub; return the commit's address.
 
-    A repository that is not there is made, ``private`` or not; of one that is there, files of
-    other names stay. Raises ``UserError`` if the hub can't be reached or refuses.
+    A repository that is not there is made, ``private`` or not; one that is there then holds what
+    the folder holds, and its history the rest. Raises ``UserError`` if the hub can't be reached or
+    refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
@@ -87,13 +98,15 @@ def upload(model: Path, repository: str, private: bool) -> str:
     api = HfApi(library_name="haltung", library_version=__version__)
     try:
         api.create_repo(repository, private=private, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repository, folder_path=model, commit_message=f"Export by Haltung {__version__}", delete_patterns="*"
+        )
         if (card := _card(model)) and card.parent != model:
             api.upload_file(repo_id=repository, path_or_fileobj=card, path_in_repo=card.name)
-        return str(api.upload_folder(repo_id=repository, folder_path=model, commit_message=f"Export by Haltung {__version__}").commit_url)
+        return str(done.commit_url)
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         found = f"{model} is written, but the hub {api.endpoint} did not take it as {repository}: {first_line(error)}"
-        remedy = f"then run `hf upload {repository} {model} .`"
-        raise UserError(f"{found}; check the token's right to write, the name and the connection, {remedy}") from None
+        raise UserError(f"{found}; check the token's right to write, the name and the connection, then export again") from None
 
 
 def _card(model: Path) -> Path | None:

@@ -164,7 +164,9 @@ def find(given: str | Path | None) -> Path:
     """
     name = DEFAULT if given is None else str(given)
     if name.startswith(HUB):
-        return find(_downloaded(*name.removeprefix(HUB).split("@", 1)))
+        repository, _, revision = name.removeprefix(HUB).partition("@")
+        folder = _downloaded(repository, revision or "main")
+        return rebuild(folder, repository.replace("/", "-")) if (folder / _PLAN).is_file() else folder
     folder = Path(name).expanduser()
     if given is not None and folder.exists():
         return rebuild(folder, folder.resolve().name) if (folder / _PLAN).is_file() else folder
@@ -176,13 +178,13 @@ def find(given: str | Path | None) -> Path:
     return folder
 
 
-def _downloaded(repository: str, revision: str = "main") -> Path:
+def _downloaded(repository: str, revision: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
 
     try:
         return Path(snapshot_download(repository, revision=revision))
-    except (HTTPError, OSError, ValueError) as error:
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
         found = f"the model {repository} (revision {revision}) could not be loaded from the hub {constants.ENDPOINT}"
         raise UserError(f"{found}: {first_line(error)}; check the name, the revision and the connection") from None
 
