@@ -142,7 +142,7 @@ def test_nothing_is_written_where_fp32_is_refused(
         (["run=tiny-1"], "name the folder to write the bundle into: to=DIR"),
         (["run=tinny-1", "to=b"], "there is no run 'tinny-1'"),
         (["bundle=nowhere", "to=b"], "nowhere is no such folder"),
-        (["run=tiny-1", "to=."], "holds something that is no bundle"),
+        (["run=tiny-1", "to=."], "the folder that you are in"),
         (["run=tiny-1", "to=texts.jsonl"], "texts.jsonl is a file"),
         (["run=tiny-1", "to=b", "int8=perhaps"], "int8 is 'perhaps', expected true or false"),
         (["run=tiny-1", "to=b", "fp8=true"], "there is no key 'fp8'"),
