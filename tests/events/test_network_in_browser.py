@@ -198,7 +198,7 @@ def test_a_thumb_is_dragged_by_a_mouse(page: Page) -> None:
 
 
 def test_the_window_moves_on_by_itself_and_stops_at_the_end(page: Page) -> None:
-    """Month by month, by a clock that the test turns on: a busy machine can sleep through half a second."""
+    """Month by month, by a clock of the test's own: a busy machine sleeps through half a second."""
     page.clock.install(time="2026-01-01")
     page.clock.pause_at("2026-01-02")
     page.get_by_role("button", name="Abspielen").click()
