@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -66,31 +65,24 @@ class Standoff:
         """Read all annotations (see ``Reader``); texts other than those annotated are faults."""
         one_of("kind", self.kind, PUBLIC)
         annotations, *files = self.files()
-        texts, articles = Path(self.texts).expanduser(), _articles(self.kind, files, annotations, self.max_line_bytes)
+        texts = Path(self.texts).expanduser()
+        # A fault of a text ends the reading: without it all later rows shift.
+        articles = _articles(self.kind, files, annotations, Intake(scheme, str(texts)), self.max_line_bytes)
         intake = Intake(scheme, str(annotations), self.on_error)
-        annotated: list[_Annotation] = []
+        annotated: list[SourceRow] = []
         for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
             with intake.row(row):
                 if self.rounds is None or row.fields().get("round") in self.rounds:
-                    annotated.append(_annotation(row, articles, texts))
+                    annotated.append(_annotated(row, self.kind, articles, texts))
         if self.rounds is not None and not annotated:
             # Speeches came with the second round; in a union the other parts have the first.
             return Reading(())
-        order = sorted(annotated, key=lambda span: (span.article, span.start, span.end))
-        positions = {id(span): place for _, group in groupby(order, lambda span: span.article) for place, span in enumerate(group)}
-        for span in annotated:
-            article = articles[span.article]
-            with intake.row(replace(span.row, made_id=Fields(span.row.data, {}).word("id"))):
-                data = {
-                    **span.row.data,
-                    "text": article.text[span.start : span.end],
-                    "article": f"{self.kind[0]}{span.article:04d}",
-                    "headline": article.headline,
-                    "position": positions[id(span)],
-                    "date": article.date,
-                    "source": f"{self.kind}_stance",
-                }
-                intake.add(Fields(data, {}).segment(scheme, span.row))
+        order = sorted(annotated, key=lambda row: [row.data[name] for name in ("row", "start", "end")])
+        positions = {id(row): place for _, group in groupby(order, lambda row: row.data["row"]) for place, row in enumerate(group)}
+        for row in annotated:
+            fields = Fields({**row.data, "position": positions[id(row)]}, {})
+            with intake.row(replace(row, made_id=fields.word("id"))):
+                intake.add(fields.segment(scheme, row))
         return intake.reading()
 
 
@@ -101,22 +93,14 @@ class _Article:
     date: str = ""
 
 
-@dataclass(frozen=True)
-class _Annotation:
-    article: int
-    start: int
-    end: int
-    row: SourceRow
-
-
-def _articles(kind: str, files: Sequence[Path], annotations: Path, max_line_bytes: int) -> Mapping[int, _Article]:
+def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intake, max_line_bytes: int) -> Mapping[int, _Article]:
     """Return the articles by row; of speeches only those that are annotated."""
     if kind == "bundestag":
         if not (rows := _speech_rows(annotations, max_line_bytes)):
             raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
-        return {rows[id]: speech for path in files for id, speech in _speeches(path, max_line_bytes) if id in rows}
-    read = _wikinews if kind == "wikinews" else _gnad10
-    return dict(enumerate(read(files[0], max_line_bytes)))
+        return {rows[id]: speech for path in files for id, speech in _speeches(path, intake, max_line_bytes) if id in rows}
+    found = _wikinews(files[0], intake, max_line_bytes) if kind == "wikinews" else _gnad10(files[0], max_line_bytes)
+    return dict(enumerate(found))
 
 
 def _gnad10(path: Path, max_line_bytes: int) -> Iterator[_Article]:
@@ -126,22 +110,24 @@ def _gnad10(path: Path, max_line_bytes: int) -> Iterator[_Article]:
         yield _Article(cells[1])
 
 
-def _wikinews(path: Path, max_line_bytes: int) -> Iterator[_Article]:
+def _wikinews(path: Path, intake: Intake, max_line_bytes: int) -> Iterator[_Article]:
     for row in json_rows(path, max_line_bytes=max_line_bytes):
-        with _unbroken(row) as fields:
+        with intake.row(row):
+            fields = Fields(row.fields(), {})
             title = _TITLE.match(fields.text("title"))
             headline, date = (title["headline"], title["date"] or "") if title else ("", "")
             yield _Article(fields.text("text", required=True), headline.strip(), date)
 
 
-def _speeches(path: Path, max_line_bytes: int) -> Iterator[tuple[str, _Article]]:
+def _speeches(path: Path, intake: Intake, max_line_bytes: int) -> Iterator[tuple[str, _Article]]:
     """Yield the speeches of a file with their ids; a text file is one speech."""
     if name := _SPEECH_FILE.match(path.name):
         text = "".join(line.text for line in lines(path, max_line_bytes=max_line_bytes))
         yield name["id"], _Article(text, _speaker(name["speaker"]))
         return
     for row in json_rows(path, max_line_bytes=max_line_bytes):
-        with _unbroken(row) as fields:
+        with intake.row(row):
+            fields = Fields(row.fields(), {})
             yield fields.word("id"), _Article(fields.text("text", required=True), _speaker(fields.text("speaker")))
 
 
@@ -173,34 +159,26 @@ def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
     return rows
 
 
-@contextmanager
-def _unbroken(row: SourceRow) -> Iterator[Fields]:
-    """Give the row's fields; a fault ends the reading: without a text all later rows shift."""
-    try:
-        yield Fields(row.fields(), {})
-    except Fault as fault:
-        raise UserError(f"{row.where}: {fault.detail}") from None
-
-
-def _annotation(row: SourceRow, articles: Mapping[int, _Article], texts: Path) -> _Annotation:
-    """Return the part of an article, or raise a ``Fault`` if it is not what was annotated."""
-    data = row.fields()
-    id = Fields(data, {}).word("id")
-    article, start, end = (_whole(data, name, id) for name in ("row", "start", "end"))
-    if article not in articles:
-        speech = Fields(data, {}).text("speech")
-        rows = f"row is {article}; {texts} has the rows 0 to {len(articles) - 1}"
+def _annotated(row: SourceRow, kind: str, articles: Mapping[int, _Article], texts: Path) -> SourceRow:
+    """Return the row with its part of an article; a ``Fault`` if that is not what was annotated."""
+    fields = Fields(row.fields(), {})
+    id = fields.word("id")
+    number, start, end = (_whole(row.data, name, id) for name in ("row", "start", "end"))
+    if number not in articles:
+        speech = fields.text("speech")
+        rows = f"row is {number}; {texts} has the rows 0 to {len(articles) - 1}"
         raise Fault("no_such_text", f"speech is {speech}, which {texts} does not have" if speech else rows, id)
-    text = articles[article].text
-    if not 0 <= start < end <= len(text):
-        wrong = f"start {start} and end {end} are no part of row {article} of {texts}"
-        raise Fault("no_such_text", f"{wrong}, which has {len(text)} characters", id)
-    expected = Fields(data, {}).text("sha1", required=True)
-    found = hashlib.sha1(text[start:end].encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    article = articles[number]
+    if not 0 <= start < end <= len(article.text):
+        wrong = f"start {start} and end {end} are no part of row {number} of {texts}"
+        raise Fault("no_such_text", f"{wrong}, which has {len(article.text)} characters", id)
+    expected, text = fields.text("sha1", required=True), article.text[start:end]
+    found = hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     if found != expected:
-        wrong = f"the SHA-1 of characters {start} to {end} of row {article} of {texts} is {found}, expected {expected or '(none)'}"
+        wrong = f"the SHA-1 of characters {start} to {end} of row {number} of {texts} is {found}, expected {expected or '(none)'}"
         raise Fault("other_text", f"{wrong}; this is not the version of the text that was annotated", id)
-    return _Annotation(article, start, end, row)
+    added = {"text": text, "article": f"{kind[0]}{number:04d}", "headline": article.headline, "date": article.date}
+    return replace(row, data={**row.data, **added, "source": f"{kind}_stance"})
 
 
 def _whole(data: Mapping[str, object], name: str, id: str) -> int:
