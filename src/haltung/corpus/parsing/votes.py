@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from haltung.corpus.parsing.fields import answer
+from haltung.corpus.parsing.lines import existing
 from haltung.corpus.parsing.rows import Fault, Skip
-from haltung.errors import UserError, kind, listed, nearest
+from haltung.errors import UserError, kind, listed, nearest, one_of
 from haltung.labels import Scheme
 from haltung.records import Answer
-
-POLICIES = ("first", "majority", "error")
 
 
 class LabelNames:
@@ -72,6 +73,33 @@ class LabelNames:
             found = f"unknown label '{name}'{nearest(name, allowed)}; the scheme {self._scheme.name} has {listed(allowed)}"
             raise Fault("unknown_label", f"{found}; map another name with labels: {{NAME: TASK/LABEL}}")
         return owners[0], name
+
+
+@dataclass(frozen=True)
+class AnnotationExport:
+    """The settings of each reader of a tool's export.
+
+    ``columns`` maps our fields to those of the export, ``labels`` a name that is no label id to
+    ``TASK/LABEL`` (see ``LabelNames``); ``annotators`` decides between several (see ``settle``).
+    """
+
+    path: str | tuple[str, ...] | list[str]
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] | None = None
+    annotators: str = "first"
+    on_error: str = "stop"
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that are read (see ``Reader``)."""
+        paths = [self.path] if isinstance(self.path, str | Path) else list(self.path)
+        if not paths:
+            raise UserError("path is empty; expected a file, or the files of several annotators")
+        return tuple(map(existing, paths))
+
+    def names(self, scheme: Scheme) -> LabelNames:
+        """Return what finds the labels; ``UserError`` if it or ``annotators`` is invalid."""
+        one_of("annotators", self.annotators, ("first", "majority", "error"))
+        return LabelNames(scheme, self.labels)
 
 
 def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -> dict[str, Answer]:

@@ -1,47 +1,30 @@
 """Exports of doccano's text classification projects: JSONL."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from haltung.corpus.parsing.fields import Fields, check_columns
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow, check_unique
-from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
-from haltung.errors import UserError, kind, one_of
+from haltung.corpus.parsing.votes import AnnotationExport, settle
+from haltung.errors import kind
 from haltung.labels import Scheme
 
 
 @dataclass(frozen=True)
-class Doccano:
+class Doccano(AnnotationExport):
     """JSONL with a flat list of labels: ``{"id": 1, "text": "…", "label": ["stance/warning", …]}``.
 
     Older exports (``labels`` or ``cats``, and ``data`` for the text) are read too. All tasks share
-    one list of ``labels`` (see ``LabelNames``). Without collaborative annotation there is one file
-    per annotator: give them all as ``path``, and ``annotators`` decides (see ``settle``). Lines
-    without labels are dropped (``unlabelled``).
+    one list of labels. Without collaborative annotation there is one file per annotator: give them
+    all as ``path`` (see ``AnnotationExport``). Lines without labels are dropped (``unlabelled``).
     """
 
-    path: str | tuple[str, ...] | list[str]
-    columns: Mapping[str, str | None] = field(default_factory=dict)
-    labels: Mapping[str, str] | None = None
-    annotators: str = "first"
-    on_error: str = "stop"
     max_line_bytes: int = MAX_LINE_BYTES
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``)."""
-        paths = [self.path] if isinstance(self.path, str) else list(self.path)
-        if not paths:
-            raise UserError("path is empty; expected a file, or the files of several annotators")
-        return tuple(existing(path) for path in paths)
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all lines (see ``Reader``)."""
-        one_of("annotators", self.annotators, POLICIES)
-        names = LabelNames(scheme, self.labels)
-        columns = check_columns(self.columns, scheme)
-        files = self.files()
+        names, columns, files = self.names(scheme), check_columns(self.columns, scheme), self.files()
         intake = Intake(scheme, ", ".join(map(str, files)), self.on_error)
         examples: dict[str, list[SourceRow]] = {}
         for path in files:

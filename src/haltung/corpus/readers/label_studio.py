@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields, check_columns
-from haltung.corpus.parsing.lines import MAX_DOCUMENT_BYTES, document_rows, existing
+from haltung.corpus.parsing.lines import MAX_DOCUMENT_BYTES, document_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
-from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
-from haltung.errors import UserError, kind, listed, nearest, one_of
+from haltung.corpus.parsing.votes import AnnotationExport, settle
+from haltung.errors import UserError, kind, listed, nearest
 from haltung.labels import Scheme
 
 # One annotation: name of each answered ``<Choices>`` → what was chosen.
@@ -16,34 +16,23 @@ Chosen = Mapping[str, list[object]]
 
 
 @dataclass(frozen=True)
-class LabelStudio:
-    """An export, JSON or JSON-MIN (its items show which).
+class LabelStudio(AnnotationExport):
+    """An export, JSON or JSON-MIN (its items show which; see ``AnnotationExport``).
 
     ``tasks`` maps our tasks to the ``name`` of a ``<Choices>`` in the labelling interface
-    (``from_name`` in the export) if they differ; ``columns`` maps our fields to the keys of the
-    items' ``data``; ``labels`` maps a choice that is not a label id to ``TASK/LABEL``. Cancelled
-    annotations and predictions do not count; if an annotation is marked as ground truth, it alone
-    counts. ``annotators`` decides between several of one item: ``first``, ``majority``, ``error``.
+    (``from_name`` in the export) if they differ; ``columns`` has keys of the items' ``data``.
+    Cancelled annotations and predictions do not count; if an annotation is marked as ground truth,
+    it alone counts.
     """
 
     path: str
     tasks: Mapping[str, str | None] = field(default_factory=dict)
-    columns: Mapping[str, str | None] = field(default_factory=dict)
-    labels: Mapping[str, str] | None = None
-    annotators: str = "first"
-    on_error: str = "stop"
     max_bytes: int = MAX_DOCUMENT_BYTES
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the file that is read (see ``Reader``)."""
-        return (existing(self.path),)
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all items (see ``Reader``); ``UserError`` if no ``<Choices>`` belongs to a task."""
-        one_of("annotators", self.annotators, POLICIES)
-        names = LabelNames(scheme, self.labels)
-        columns = check_columns(self.columns, scheme)
-        path = existing(self.path)
+        names, columns = self.names(scheme), check_columns(self.columns, scheme)
+        (path,) = self.files()
         rows = list(document_rows(path, "a Label Studio export as JSON or JSON-MIN, which is a list of items", self.max_bytes))
         tasks = _tasks(path, self.tasks, scheme, rows)
         intake = Intake(scheme, str(path), self.on_error)

@@ -1,48 +1,36 @@
 """Exports of Prodigy's classification recipes (``prodigy db-out``): JSONL."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from haltung.corpus.parsing.fields import Fields, check_columns
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, json_rows
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
-from haltung.corpus.parsing.votes import POLICIES, LabelNames, settle
-from haltung.errors import kind, listed, nearest, one_of
+from haltung.corpus.parsing.votes import AnnotationExport, settle
+from haltung.errors import kind, listed, nearest
 from haltung.labels import Scheme
 
 ANSWERS = ("accept", "reject", "ignore")
 
 
 @dataclass(frozen=True)
-class Prodigy:
-    """JSONL of ``textcat.manual`` and ``choice``, or of a binary recipe.
+class Prodigy(AnnotationExport):
+    """JSONL of ``textcat.manual`` and ``choice``, or of a binary recipe (see ``AnnotationExport``).
 
-    The former list the chosen options in ``accept``, the latter has ``label`` and ``answer``; for
-    ``labels`` see ``LabelNames``. Lines with the same ``_input_hash`` are one text: those of one
-    annotator (``_annotator_id`` or ``_session_id``) add up, so that topic and stance may be
-    annotated one after the other; ``annotators`` decides between several (see ``settle``). Lines
+    The former list the chosen options in ``accept``, the latter has ``label`` and ``answer``. Lines
+    with the same ``_input_hash`` are one text: those of one annotator (``_annotator_id`` or
+    ``_session_id``) add up, so that topic and stance may be annotated one after the other. Lines
     answered ``reject`` or ``ignore`` are dropped as ``rejected`` and ``ignored``: that a label is
     wrong does not say which is right.
     """
 
     path: str
-    columns: Mapping[str, str | None] = field(default_factory=dict)
-    labels: Mapping[str, str] | None = None
-    annotators: str = "first"
-    on_error: str = "stop"
     max_line_bytes: int = MAX_LINE_BYTES
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the file that is read (see ``Reader``)."""
-        return (existing(self.path),)
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all lines (see ``Reader``)."""
-        one_of("annotators", self.annotators, POLICIES)
-        names = LabelNames(scheme, self.labels)
-        columns = check_columns(self.columns, scheme)
-        path = existing(self.path)
+        names, columns = self.names(scheme), check_columns(self.columns, scheme)
+        (path,) = self.files()
         intake = Intake(scheme, str(path), self.on_error)
         # text -> annotator -> (first line, labels)
         texts: dict[object, tuple[SourceRow, dict[str, list[object]]]] = {}
