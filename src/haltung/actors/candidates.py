@@ -24,7 +24,7 @@ ENDINGS: Mapping[str, str] = {
     "judiciary": "JUD", "business": "BUS",
 }  # fmt: skip
 ROLES = (ITSELF, STATE, *ENDINGS)
-_ROLE_OF = {ending: role for role, ending in ENDINGS.items()}
+_ROLE_OF = {"": STATE} | {ending: role for role, ending in ENDINGS.items()}
 
 # How many words before a name may hold its preposition and article.
 _WINDOW = 3
@@ -132,8 +132,7 @@ def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[t
     for code in codes:
         same = next((index for index, one in enumerate(named) if one.code == code), None)
         host = same if same is not None else next((index for index, one in enumerate(named) if base(one.code) == base(code)), None)
-        ending = code.partition("-")[2]
-        role = ITSELF if same is not None else _ROLE_OF.get(ending) if ending else STATE
+        role = ITSELF if same is not None else _ROLE_OF.get(code.partition("-")[2])
         if host is None or role is None:
             missed.append(code)
         else:

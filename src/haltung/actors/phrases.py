@@ -41,7 +41,9 @@ def phrases(items: list[Item], text: str) -> list[Item]:
         if kind == "resident" and not item.bound and item.entry.key != "palace":
             item.place = True
         if kind == "people":
-            item.options = _people(item, text)
+            # "Die Russen" are the state, some Russians its people.
+            collective = _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und "
+            item.options = item.options if collective else tuple(map(_civil, item.options))
     for one, other in itertools.pairwise(items):
         _agree(one, other, text)
     return [item for item in items if item.kind != "gone"]
@@ -178,9 +180,3 @@ def _is_place(item: Item, text: str) -> bool:
     if text[item.start - 1 : item.start] == "(" and text[item.end : item.end + 1] == ")":
         return True
     return item.start == 0 and _DATELINE.match(text, item.end) is not None
-
-
-def _people(item: Item, text: str) -> tuple[str, ...]:
-    """Return the codes of inhabitants: "die Russen" are the state, some Russians its people."""
-    collective = _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und "
-    return item.options if collective else tuple(map(_civil, item.options))

@@ -93,7 +93,7 @@ def states() -> dict[str, State]:
 
 
 @cache
-def _forms_by_first_word() -> dict[str, tuple[tuple[str, StateForm | None], ...]]:
+def _forms_by_first_word() -> dict[str, list[tuple[str, StateForm | None]]]:
     """Return the forms by their first word, the longest first; None for "Paris Hilton" and such."""
     # Of forms that are written alike the first one counts, and a lookalike before all of them.
     forms: dict[str, StateForm | None] = dict(reversed([*_all_forms()]))
@@ -102,7 +102,7 @@ def _forms_by_first_word() -> dict[str, tuple[tuple[str, StateForm | None], ...]
     for written, either in sorted(forms.items(), key=lambda item: (-len(item[0]), item[0])):
         if first := _WORD.match(written):
             out.setdefault(first[0], []).append((written, either))
-    return {first: tuple(written_forms) for first, written_forms in out.items()}
+    return out
 
 
 def _all_forms() -> Iterator[tuple[str, StateForm]]:

@@ -208,7 +208,7 @@ def is_date(date: str) -> bool:
 
 def first_day(date: str) -> str:
     """Return the first day of a date, month or year."""
-    return f"{date}{'-01-01'[len(date) - 10 :] if len(date) < 10 else ''}" if date else FIRST
+    return date + FIRST[len(date) :]
 
 
 def last_day(date: str) -> str:
