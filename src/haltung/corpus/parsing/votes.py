@@ -47,11 +47,9 @@ class LabelNames:
 
     def within(self, task: str, names: Iterable[object]) -> Answer:
         """Return the answer in names of labels of ``task``; raise ``Fault`` as ``answer`` does."""
-        meant = []
-        for name in names:
-            mapped = self._mapped.get(name) if isinstance(name, str) else None
-            # A name may be mapped for one task and be a label of another.
-            meant.append(mapped[1] if mapped is not None and mapped[0] == task else name)
+        # A name may be mapped for one task and be a label of another.
+        mapped = {name: label for name, (of, label) in self._mapped.items() if of == task}
+        meant = [mapped.get(name, name) if isinstance(name, str) else name for name in names]
         return answer(self._scheme[task], meant or None)
 
     def _meant(self, name: object) -> tuple[str, str]:

@@ -92,11 +92,9 @@ def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
     for name in tasks.values():
         value = item.get(name)
         for entry in value if isinstance(value, list) else [value]:
-            if isinstance(entry, Mapping):
-                labels = entry.get("choices")
+            if entry is not None:
+                labels = entry.get("choices") if isinstance(entry, Mapping) else [entry]
                 chosen.setdefault(name, []).extend(labels if isinstance(labels, list) else [labels])
-            elif entry is not None:
-                chosen.setdefault(name, []).append(entry)
     return chosen
 
 
