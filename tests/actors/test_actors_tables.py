@@ -165,6 +165,21 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
         actors_tables.read(tmp_path, extra=True)
 
 
+def test_a_broken_quote_in_the_header_is_told(tmp_path: Path) -> None:
+    """A quote that nothing closes."""
+    (tmp_path / "groups.csv").write_text('"name,code\nWespen,DEU-REB\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"groups\.csv, line \d: "):
+        actors_tables.read(tmp_path, extra=True)
+
+
+def test_a_state_with_an_unknown_iso_code_is_told(tmp_path: Path) -> None:
+    """Its name would come from Unicode CLDR, which does not have it."""
+    from haltung.actors.finder import Actors
+
+    with pytest.raises(UserError, match=r"states\.csv, line 2: iso2 is 'QQ'"):
+        Actors.load(extra=_user_table(tmp_path, "states", "QQQ,QQ,n,qualisch,Quale,"))
+
+
 def test_an_unknown_table_is_named(tmp_path: Path) -> None:
     """A misspelled file name is not skipped in silence."""
     (tmp_path / "group.csv").write_text("name,code\n", encoding="utf-8")

@@ -125,6 +125,23 @@ def test_labels_pairs_and_actors_are_counted() -> None:
     assert [(found.found, found.holds) for found in measures[2:]] == [("1", False), ("2", True)]
 
 
+def test_each_of_several_labels_counts() -> None:
+    """A segment with two topics is one of both."""
+    tasks = {"topic": {"kind": "multi", "labels": ["war", "trade"]}, "stance": {"labels": ["warning", "neutral"]}}
+    scheme = labels.parse({"name": "several", "tasks": tasks})
+    rows = [Segment("s", "Text.", {"topic": ("war", "trade"), "stance": "neutral"})]
+    limits = {"labels": {"topic": 1}, "pairs": {"rows": "topic", "columns": "stance", "largest": 1, "least": 1}}
+    measures = list(inspect(rows, QualityLimits(typography=False, **limits), scheme, {}))  # type: ignore[arg-type]
+    assert [(found.found, found.holds) for found in measures] == [("1", True), ("1", True)]
+
+
+@pytest.mark.parametrize("largest", [0, "six"])
+def test_a_limit_of_pairs_that_is_no_number_is_reported(largest: object) -> None:
+    """With what was found."""
+    with pytest.raises(UserError, match=rf"limits\.pairs: largest is {largest!r}"):
+        measure(corpus("Text."), pairs={"rows": "stance", "columns": "topic", "largest": largest, "least": 1})
+
+
 @pytest.mark.system("hunspell")
 def test_unknown_words_are_found_by_country(tmp_path: Path) -> None:
     """Jänner is Austrian, ß is not Swiss, a name is allowed by the list."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from haltung.actors.tables import FIRST, LAST, ActorRow
+from haltung.errors import UserError
 
 ENDINGS = ("e", "er", "en", "em", "es")
 _TITLES = frozenset({"Papst", "König", "Königin", "Scheich", "Sheikh", "Mullah", "Ajatollah", "Queen", "Kardinal", "Dalai"})
@@ -111,7 +112,12 @@ def state_names(row: ActorRow) -> Iterator[tuple[str, str]]:
     from babel import Locale
 
     if row["iso2"] and row["iso2"] not in _UNUSUAL:
-        yield Locale("de").territories.get(row["iso2"], ""), row["class"]
+        territories = Locale("de").territories
+        if row["iso2"] not in territories:
+            raise UserError(
+                f"{row.where}: iso2 is '{row['iso2']}', a code that ISO 3166 does not have; leave it empty for a state without one"
+            )
+        yield str(territories[row["iso2"]]), row["class"]
     for name in row.many("names"):
         spelling, _, gender = name.partition(":")
         yield spelling, gender or row["class"]

@@ -142,11 +142,13 @@ def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror})") from None
     seen: dict[tuple[str, ...], str] = {}
     rows = csv.reader(lines, strict=True)
-    if (header := tuple(next(rows, ()))) != columns:
-        raise UserError(f"{path}, line 1: the columns are {listed(header)}; expected {listed(columns)}")
     try:
+        if (header := tuple(next(rows, ()))) != columns:
+            raise UserError(f"{path}, line 1: the columns are {listed(header)}; expected {listed(columns)}")
         for cells in rows:
             if not cells or cells[0].startswith("#"):
                 continue

@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 from haltung.corpus import distribution
@@ -16,7 +16,7 @@ from haltung.corpus.deduplicate import NearIndex, sketches
 from haltung.corpus.parsing.lines import existing, lines
 from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
-from haltung.records import Segment, by_group
+from haltung.records import Segment, by_group, label_ids
 
 INSTALL_HUNSPELL = "on Debian and Ubuntu apt-get install hunspell hunspell-de-de hunspell-de-at hunspell-de-ch (make system does it)"
 
@@ -205,7 +205,7 @@ def _openings(words: Sequence[Sequence[str]], limit: float, length: int = 3) -> 
 def _coverage(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -> Iterator[Measure]:
     for name, least in limits.labels.items():
         task = scheme[name]
-        counts = Counter(segment.labels.get(name) for segment in segments)
+        counts = Counter(label for segment in segments for label in label_ids(segment.labels.get(name)))
         faults = tuple(f"{label}: {counts[label]}" for label in task.ids if counts[label] < least)
         rarest = min(counts[label] for label in task.ids)
         yield Measure(f"segments of the rarest {name}", str(rarest), f"at least {least}", not faults, faults)
@@ -225,8 +225,14 @@ def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -
         largest, least = int(limits.pairs["largest"]), int(limits.pairs["least"])
     except KeyError as error:
         raise UserError(f"limits.pairs lacks {error}; it has the keys rows, columns, largest, least") from None
-    counts = Counter((segment.labels.get(rows.name), segment.labels.get(columns.name)) for segment in segments)
-    sizes = Counter(segment.labels.get(columns.name) for segment in segments)
+    except ValueError:
+        largest = 0
+    if largest < 1:
+        found = f"largest is {limits.pairs['largest']!r} and least {limits.pairs['least']!r}"
+        raise UserError(f"limits.pairs: {found}; expected whole numbers, largest at least 1")
+    both = [(label_ids(segment.labels.get(rows.name)), label_ids(segment.labels.get(columns.name))) for segment in segments]
+    counts = Counter(pair for labels in both for pair in product(*labels))
+    sizes = Counter(label for _, labels in both for label in labels)
     top = sorted(columns.ids, key=lambda label: -sizes[label])[:largest]
     cells = {(row, column): counts[row, column] for row in rows.ids for column in top}
     faults = tuple(f"{row} × {column}: {count}" for (row, column), count in cells.items() if count < least)
