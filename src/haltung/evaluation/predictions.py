@@ -49,6 +49,11 @@ class ScoredSplit:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that some segment is labelled for."""
+        return tuple(task for task in self.scheme if self.labelled(task.name).any())
+
     def labelled(self, task: str) -> Bools:
         """Return which segments are labelled for the task, ``[n]``."""
         gold = self.gold[task]
@@ -147,11 +152,11 @@ def read_predictions(path: Path) -> ScoredSplit:
     about = json.loads(meta)
     scheme = parse(about["scheme"], source=str(path))
     where = [f"{path}, row {row + 1}" for row in range(len(table))]
-    columns = {task.name: [f"{task.name}_probabilities.{label}" for label in task.ids] for task in scheme}
     flat = table.flatten()
+    columns = {task.name: [flat[f"{task.name}_probabilities.{label}"].to_numpy() for label in task.ids] for task in scheme}
     return ScoredSplit(
         ids=tuple(table["id"].to_pylist()), groups=_groups(table["article"].to_pylist()), scheme=scheme,
-        probabilities={task: np.column_stack([flat[name].to_numpy() for name in names]) for task, names in columns.items()},
+        probabilities={task: np.column_stack(values) for task, values in columns.items()},
         gold={task.name: _encode(table[f"{task.name}_gold"].to_pylist(), task, where) for task in scheme},
         corpus=about["corpus"], split=about["split"],
     )  # fmt: skip

@@ -142,12 +142,11 @@ def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 
 
     Raises ``UserError`` if cleanlab is not installed, and ``issue_limit`` is not 0.
     """
-    tasks = [task for task in split.scheme if split.labelled(task.name).any()]
     return Mistakes(
-        {task.name: len(wrong_rows(split, task)) for task in tasks},
-        tuple(mistake for task in tasks for mistake in mistakes(split, segments, task, limit)),
-        tuple(pair for task in tasks for pair in confusions(split, task)),
-        tuple(issue for task in tasks for issue in label_issues(split, segments, task, issue_limit)) if issue_limit else (),
+        {task.name: len(wrong_rows(split, task)) for task in split.tasks},
+        tuple(mistake for task in split.tasks for mistake in mistakes(split, segments, task, limit)),
+        tuple(pair for task in split.tasks for pair in confusions(split, task)),
+        tuple(issue for task in split.tasks for issue in label_issues(split, segments, task, issue_limit)) if issue_limit else (),
     )
 
 

@@ -156,7 +156,7 @@ def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
 def evaluate(split: ScoredSplit) -> EvaluationResult:
     """Return the metrics of every task with a gold label; ``UserError`` if there is none."""
     scheme = split.scheme
-    tasks = {task.name: _task_metrics(split, task) for task in scheme if split.labelled(task.name).any()}
+    tasks = {task.name: _task_metrics(split, task) for task in split.tasks}
     if not tasks:
         why = f"none of its {len(split)} segments is labelled for {' or '.join(scheme.names)}" if len(split) else "it has no segments"
         raise UserError(f"{f'the split {split.split}'.rstrip()} can't be evaluated: {why}")
