@@ -14,7 +14,7 @@ from haltung.evaluation.comparison import BETTER, OPEN, Comparison, SystemPair
 from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.report.page import check_replaceable, inlined, rendered
 from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, finish, panel, save
-from haltung.evaluation.report.tables import Grid, grid
+from haltung.evaluation.report.tables import Cell, Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
 from haltung.files import atomic_folder
@@ -45,25 +45,18 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
     Published results stand at the foot, marked as such; they have no interval, spread or accuracy.
     """
     result = comparison.tasks[task]
-    rows = [
-        (
-            row.system, _estimate(row.macro_f1, language),
-            "–" if row.macro_f1_deviation is None else number(row.macro_f1_deviation, language),
-            _estimate(row.accuracy, language), str(row.runs),
-        )
+    rows: list[Sequence[Cell]] = [
+        (row.system, _estimate(row.macro_f1, language), row.macro_f1_deviation, _estimate(row.accuracy, language), str(row.runs))
         for row in result.standings
-    ]  # fmt: skip
-    published = [
-        (f"{one.system} ({word('published', language)})", number(one.macro_f1, language), "–", "–", "–")
-        for one in comparison.references
-        if one.task == task
     ]
+    published = [one for one in comparison.references if one.task == task]
+    rows += [(f"{one.system} ({word('published', language)})", number(one.macro_f1, language), None, None, None) for one in published]
     columns = ("system", "macro_f1", "seeds_deviation", "accuracy", "runs")
     size = f"{count(result.n, language)} {word('segments', language)}"
     if not comparison.alone:
         size += f", {count(result.articles, language)} {word('articles', language)}"
     title = f"{scheme[task].title(language)} · {split_title(comparison.corpus, comparison.split, language)}: {size}"
-    return grid(title, columns, rows + published, language, foot=len(published))
+    return grid(title, columns, rows, language, foot=len(published))
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
@@ -77,7 +70,7 @@ def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en
             **({} if comparison.correction == "none" else {"corrected_p": p_value(pair.corrected, language)}),
             "p_randomisation": p_value(pair.randomisation, language),
             "accuracy_less": _estimate(pair.accuracy, language, sign=True),
-            "p_mcnemar": "–" if pair.mcnemar is None else p_value(pair.mcnemar.p, language),
+            "p_mcnemar": None if pair.mcnemar is None else p_value(pair.mcnemar.p, language),
         }
         for pair in comparison.tasks[task].pairs
     ]
@@ -147,32 +140,32 @@ def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
 
 def leaderboard_csv(comparison: Comparison) -> str:
     """Return all tasks' leaderboards as CSV, every digit; ``source`` marks published results."""
-    rows: list[tuple[object, ...]] = [
-        (
-            task, row.system, row.runs, *_ends(row.macro_f1), row.macro_f1_deviation, *_ends(row.accuracy), row.accuracy_deviation,
-            result.n, result.articles, None,
-        )
+    rows: list[Mapping[str, object]] = [
+        {
+            "task": task, "system": row.system, "runs": row.runs, **_ends(row.macro_f1, "macro_f1", "macro_f1_low", "macro_f1_high"),
+            "macro_f1_sd": row.macro_f1_deviation, **_ends(row.accuracy, "accuracy", "accuracy_low", "accuracy_high"),
+            "accuracy_sd": row.accuracy_deviation, "segments": result.n, "articles": result.articles, "source": None,
+        }
         for task, result in comparison.tasks.items()
         for row in result.standings
     ]  # fmt: skip
-    unknown = [None] * 7
-    rows += [(one.task, one.system, None, one.macro_f1, *unknown, one.segments, None, one.source) for one in comparison.references]
-    columns = ("task", "system", "runs", "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_sd", "accuracy", "accuracy_low")
-    return _csv((*columns, "accuracy_high", "accuracy_sd", "segments", "articles", "source"), rows)
+    known = ("task", "system", "macro_f1", "segments", "source")
+    return _csv(rows + [{name: getattr(one, name) for name in known} for one in comparison.references])
 
 
 def pairs_csv(comparison: Comparison) -> str:
     """Return the pairs of all tasks as CSV with every digit."""
     rows = [
-        (
-            task, pair.first, pair.second, *_ends(pair.macro_f1), pair.macro_f1.p, pair.corrected, pair.randomisation,
-            *_ends(pair.accuracy), pair.mcnemar.p if pair.mcnemar else None, pair.verdict, pair.needed,
-        )
+        {
+            "task": task, "first": pair.first, "second": pair.second, **_ends(pair.macro_f1, "macro_f1_difference", "low", "high"),
+            "p": pair.macro_f1.p, "p_corrected": pair.corrected, "p_randomisation": pair.randomisation,
+            **_ends(pair.accuracy, "accuracy_difference", "accuracy_low", "accuracy_high"),
+            "p_mcnemar": pair.mcnemar.p if pair.mcnemar else None, "verdict": pair.verdict, "articles_needed": pair.needed,
+        }
         for task, result in comparison.tasks.items()
         for pair in result.pairs
     ]  # fmt: skip
-    columns = ("task", "first", "second", "macro_f1_difference", "low", "high", "p", "p_corrected", "p_randomisation")
-    return _csv((*columns, "accuracy_difference", "accuracy_low", "accuracy_high", "p_mcnemar", "verdict", "articles_needed"), rows)
+    return _csv(rows)
 
 
 def write(
@@ -180,9 +173,8 @@ def write(
 ) -> list[Path]:
     """Write page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task; return these files.
 
-    The folder appears whole or not at all, and replaces an older comparison there. ``details`` are
-    facts to list at the foot of the page, such as the command and the runs' ids. Raises
-    ``UserError`` if the language is unknown, or the folder has something else in it.
+    The folder is replaced as by ``page.write``, with the same ``UserError``. ``details`` are facts
+    to list at the foot of the page, such as the command and the runs' ids.
     """
     checked(language)
     check_replaceable(folder, DATA, "comparison")
@@ -257,13 +249,16 @@ def _estimate(value: Estimate, language: str, sign: bool = False) -> str:
     return estimate(value.value, Interval(value.low, value.high), language, sign).replace("-", "−")
 
 
-def _ends(value: Estimate) -> tuple[float, float, float]:
-    return value.value, value.low, value.high
+def _ends(value: Estimate, *columns: str) -> dict[str, float]:
+    return dict(zip(columns, (value.value, value.low, value.high), strict=True))
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows by column; the first has every column, where others lack one they are empty."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([columns, *rows])
+    writer = csv.DictWriter(out, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return out.getvalue()
 
 

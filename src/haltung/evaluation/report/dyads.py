@@ -39,21 +39,16 @@ def tables(
         columns = ("dyads_given", "dyads_right", "dyads_difference", "p_value")
         out.append(grid(word("dyads_model_against_rules", language), columns, differences, language, left=2))
     systems = settings[END_TO_END].systems
-    actors = {system: number(metrics.actors.recall, language) if metrics.actors else "–" for system, metrics in systems.items()}
-    rows = [(word(system, language), actors[system], number(metrics.stance_given_pair, language)) for system, metrics in systems.items()]
-    out.append(grid(word("dyads_parts", language), ("system", "dyads_actor_recall", "dyads_stance_given_pair"), rows, language))
+    parts = [(word(name, language), one.actors.recall if one.actors else None, one.stance_given_pair) for name, one in systems.items()]
+    out.append(grid(word("dyads_parts", language), ("system", "dyads_actor_recall", "dyads_stance_given_pair"), parts, language))
     name, first = next(iter(systems.items()))
-    stances = [(stance, str(match.gold), str(match.found), number(match.f1, language)) for stance, match in first.stances.items()]
+    stances = [(stance, str(match.gold), str(match.found), match.f1) for stance, match in first.stances.items()]
     title = f"{word(name, language)}, {word('dyads_by_stance', language)}"
     out.append(grid(title, ("stance", "gold", "dyads_found", "f1"), stances, language))
     if precisions:
-        rows = [(number(one.least, language, 1), str(one.found), number(one.precision, language)) for one in precisions]
+        rows = [(number(one.least, language, 1), str(one.found), one.precision) for one in precisions]
         out.append(grid(word("dyads_by_probability", language), ("dyads_at_least", "dyads_found", "precision"), rows, language))
-    swapped = [
-        (word(system, language), str(swap["pairs"]), number(swap["apart"], language), number(swap["both"], language))
-        for system, swap in swaps.items()
-        if swap
-    ]
+    swapped = [(word(system, language), str(swap["pairs"]), swap["apart"], swap["both"]) for system, swap in swaps.items() if swap]
     if swapped:
         out.append(grid(word("dyads_role_swaps", language), ("system", "pairs", "dyads_exchanged", "both"), swapped, language))
     return out

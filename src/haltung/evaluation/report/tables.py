@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
+
+# What a cell says: words, a count, a number, one with its interval, or nothing ("–").
+Cell = str | int | float | tuple[float | None, Interval | None] | None
 
 # What a cell of a Markdown table can't hold as it is.
 _ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
@@ -74,9 +77,17 @@ class Grid:
         return f"<table><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def grid(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]], language: str = "en", left: int = 1, foot: int = 0) -> Grid:
+def grid(title: str, columns: Iterable[str], rows: Iterable[Sequence[Cell]], language: str = "en", left: int = 1, foot: int = 0) -> Grid:
     """Return a table; ``columns`` are keys of ``words.tsv``."""
-    return Grid(title, tuple(word(column, language) for column in columns), tuple(rows), left, foot)
+    texts = tuple(tuple(_text(cell, language) for cell in row) for row in rows)
+    return Grid(title, tuple(word(column, language) for column in columns), texts, left, foot)
+
+
+def _text(cell: Cell, language: str) -> str:
+    if isinstance(cell, str | int):
+        return cell if isinstance(cell, str) else count(cell, language)
+    value, interval = cell if isinstance(cell, tuple) else (cell, None)
+    return "–" if value is None else estimate(value, interval, language)
 
 
 def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", brief: bool = False) -> Grid:
@@ -87,15 +98,14 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
     """
     multi = any(metrics.kind == "multi" for metrics in result.tasks.values())
     columns = ["task", "macro_f1", "majority", "accuracy", "majority", *(["micro_f1"] if multi else []), "log_loss", "segments"]
-    rows = []
+    rows: list[Sequence[Cell]] = []
     for name, metrics in result.tasks.items():
-        base = metrics.majority
         intervals = {metric: interval for metric, interval in metrics.intervals.items() if not brief or metric in ("macro_f1", "accuracy")}
-        texts = {metric: estimate(getattr(metrics, metric), intervals.get(metric), language) for metric in results.HEADLINE}
+        cells: dict[str, Cell] = {metric: (getattr(metrics, metric), intervals.get(metric)) for metric in results.HEADLINE}
         # Where it equals accuracy, the same number twice would look like two results.
-        micro = [texts["micro_f1"] if metrics.kind == "multi" else ""] if multi else []
-        values = [texts["macro_f1"], number(base.macro_f1, language), texts["accuracy"], number(base.accuracy, language)]
-        rows.append((scheme[name].title(language), *values, *micro, texts["log_loss"], count(metrics.n, language)))
+        micro = [cells["micro_f1"] if metrics.kind == "multi" else ""] if multi else []
+        values: list[Cell] = [cells["macro_f1"], metrics.majority.macro_f1, cells["accuracy"], metrics.majority.accuracy]
+        rows.append((scheme[name].title(language), *values, *micro, cells["log_loss"], metrics.n))
     return grid(f"{split_title(result.corpus, result.split, language)}: {size(result, language)}", columns, rows, language)
 
 
@@ -110,17 +120,13 @@ def size(result: EvaluationResult, language: str = "en") -> str:
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
     """Return one row for each label; if ``brief``, only F1 has its interval; "–" is undefined."""
 
-    def cell(label: LabelMetrics, metric: str, is_defined: bool) -> str:
-        interval = None if brief and metric != "f1" else label.intervals.get(metric)
-        return estimate(getattr(label, metric), interval, language) if is_defined else "–"
+    def cells(label: LabelMetrics) -> Iterator[Cell]:
+        for metric, n in (("precision", label.predicted), ("recall", label.support), ("f1", label.predicted + label.support)):
+            interval = None if brief and metric != "f1" else label.intervals.get(metric)
+            yield (getattr(label, metric), interval) if n else None
 
-    rows = (
-        (
-            named.name(language), cell(label, "precision", label.predicted > 0), cell(label, "recall", label.support > 0),
-            cell(label, "f1", label.predicted + label.support > 0), count(label.support, language), count(label.predicted, language),
-        )
-        for named, label in zip(task.labels, metrics.labels, strict=True)
-    )  # fmt: skip
+    pairs = zip(task.labels, metrics.labels, strict=True)
+    rows = ((named.name(language), *cells(label), label.support, label.predicted) for named, label in pairs)
     columns = ("label", "precision", "recall", "f1", "support", "predicted")
     return grid(f"{task.title(language)} {word('per_label', language)}", columns, rows, language)
 
@@ -141,9 +147,8 @@ def dyad_phenomena(result: EvaluationResult, language: str = "en") -> list[Grid]
 def _phenomena(metrics: Sequence[PhenomenonMetrics], title: str, share: str, language: str) -> Grid:
     rows = (
         (
-            word("all", language) if row.phenomenon == ALL else row.phenomenon, count(row.pairs, language),
-            *("–" if value is None else estimate(value, row.intervals.get(metric), language) for metric, value in
-              (("accuracy", row.accuracy), ("both", row.both), ("apart", row.apart))),
+            word("all", language) if row.phenomenon == ALL else row.phenomenon, row.pairs,
+            (row.accuracy, row.intervals.get("accuracy")), (row.both, row.intervals.get("both")), (row.apart, row.intervals.get("apart")),
         )
         for row in metrics
     )  # fmt: skip
@@ -157,13 +162,10 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
     segments = f"{count(first.segments, language)} {word('segments', language)}"
     title = f"{word('dyads', language)}: {segments}, {count(first.articles, language)} {word('articles', language)}"
     rows = (
-        (
-            word(system, language), dyad_words(part, language), estimate(match.f1, match.interval, language),
-            number(match.precision, language), number(match.recall, language),
-        )
+        (word(system, language), dyad_words(part, language), (match.f1, match.interval), match.precision, match.recall)
         for system, metrics in systems.items()
         for part, match in metrics.parts.items()
-    )  # fmt: skip
+    )
     columns = ("system", "dyads_right", "f1_interval", "precision", "recall")
     return grid(f"{title}, {dyad_words(setting, language)}" if setting else title, columns, rows, language, left=2)
 
@@ -188,11 +190,9 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en") -
     """Return one row for each slice of the task."""
     rows = (
         (
-            slice_title(row, scheme, language), count(row.n, language), count(row.articles, language),
-            number(row.accuracy, language), number(row.macro_f1, language), signed(row.difference, language, zero="±"),
-            "–" if row.low is None or row.high is None else " … ".join(signed(end, language, zero="±") for end in (row.low, row.high)),
-            "–" if row.adjusted is None else number(row.adjusted, language),
-            word(f"slice_{row.verdict}", language),
+            slice_title(row, scheme, language), row.n, row.articles, row.accuracy, row.macro_f1, signed(row.difference, language, zero="±"),
+            None if row.low is None or row.high is None else " … ".join(signed(end, language, zero="±") for end in (row.low, row.high)),
+            row.adjusted, word(f"slice_{row.verdict}", language),
         )
         for row in analysis.tasks.get(task.name, ())
     )  # fmt: skip
@@ -218,10 +218,9 @@ def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = 
 
     rows = (
         (
-            scheme[row.task].title(language), number(row.macro_f1_before, language), number(row.macro_f1_after, language),
-            cell(row.macro_f1_change, signed), cell(row.accuracy_change, signed),
-            f"{count(row.changed, language)}/{count(row.n, language)}",
-            "–" if row.flips is None else cell(row.flips, number), count(row.swapped, language),
+            scheme[row.task].title(language), row.macro_f1_before, row.macro_f1_after, cell(row.macro_f1_change, signed),
+            cell(row.accuracy_change, signed), f"{count(row.changed, language)}/{count(row.n, language)}",
+            None if row.flips is None else cell(row.flips, number), row.swapped,
         )
         for row in analysis.tasks.values()
     )  # fmt: skip
@@ -233,11 +232,9 @@ def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en")
     """Return a row for each task; ECE is also given without temperatures, and by chance."""
     rows = (
         (
-            scheme[name].title(language), number(report.temperatures.get(name, 1.0), language, 2),
-            number(metrics.confidence, language), number(metrics.accuracy, language),
-            number(metrics.ece, language), ends(metrics.ece_interval, language),
-            number(report.before[name].ece, language) if name in report.before else "–", number(metrics.ece_by_chance, language),
-            number(metrics.brier, language), ends(metrics.brier_interval, language), number(metrics.log_loss, language),
+            scheme[name].title(language), number(report.temperatures.get(name, 1.0), language, 2), metrics.confidence, metrics.accuracy,
+            metrics.ece, ends(metrics.ece_interval, language), report.before[name].ece if name in report.before else None,
+            metrics.ece_by_chance, metrics.brier, ends(metrics.brier_interval, language), metrics.log_loss,
         )
         for name, metrics in report.tasks.items()
     )  # fmt: skip
@@ -251,9 +248,8 @@ def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Gri
     rows = (
         (
             number(point.wished, language, 2),
-            word("unreached", language) if point.threshold is None else number(point.threshold, language),
-            count(point.kept, language), number(point.coverage, language), ends(point.coverage_interval, language),
-            "–" if point.precision is None else number(point.precision, language), ends(point.precision_interval, language),
+            word("unreached", language) if point.threshold is None else number(point.threshold, language), point.kept,
+            point.coverage, ends(point.coverage_interval, language), point.precision, ends(point.precision_interval, language),
         )
         for point in metrics.points
     )  # fmt: skip
@@ -305,11 +301,9 @@ def show(result: EvaluationResult, scheme: Scheme, console: Console, language: s
     console.print(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
     for name, metrics in result.tasks.items():
         console.print(_fitting(console, *(per_label(metrics, scheme[name], language, brief) for brief in (False, True))))
-    for name, rows in result.phenomena.items():
-        console.print(phenomena(rows, scheme[name], language).rich())
-    if result.dyads:
-        console.print(dyads({"model": result.dyads}, language).rich())
-    for one in dyad_phenomena(result, language):
+    grids = [phenomena(rows, scheme[name], language) for name, rows in result.phenomena.items()]
+    grids += [dyads({"model": result.dyads}, language)] if result.dyads else []
+    for one in grids + dyad_phenomena(result, language):
         console.print(one.rich())
 
 
