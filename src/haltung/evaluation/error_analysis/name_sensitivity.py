@@ -8,7 +8,7 @@ article ("die Staat A") is no good German, which may confuse a model.
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from string import ascii_uppercase
@@ -110,7 +110,7 @@ def name_sensitivity(
     the articles for its n. ``seed`` is that of the draws, and of the states that replace others.
     Raises ``UserError`` if no segment is labelled for any task.
     """
-    if not any(split.labelled(task.name).any() for task in split.scheme):
+    if not split.tasks:
         raise UserError("masking names needs gold labels, but no segment is labelled for any task")
     together: dict[str, list[int]] = {}
     for row, segment in enumerate(segments):
@@ -125,10 +125,8 @@ def name_sensitivity(
     read = [row for rows in groups if not {*rows}.isdisjoint(swapped_rows) for row in rows]
     after_swap = _predicted(split, swaps, read, predict)
     tasks = {}
-    for task in split.scheme:
+    for task in split.tasks:
         labelled = split.labelled(task.name)
-        if not labelled.any():
-            continue
         before, after = (article_counts(part, task) for part in (split, after_masking))
         both = before.of(np.stack([before.sums, after.sums], axis=1))
         total, drawn, n = both.total(), both.of(bootstrap.resampled(both.sums, draws, seed)), len(both.sums)
@@ -267,9 +265,8 @@ def _placeholder(mention: StateMention, text: str, letters: dict[str, str]) -> s
     return f"{noun} {letter}"
 
 
-def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
-    """Return the names after offices; a name ends before a state or a word that is no name."""
-    names = []
+def _persons(text: str, mentions: Sequence[StateMention]) -> Iterator[str]:
+    """Yield the names after offices; a name ends before a state or a word that is no name."""
     for match in _PERSON.finditer(text):
         words: list[str] = []
         for word in re.finditer(r"\S+", match[1]):
@@ -279,8 +276,7 @@ def _persons(text: str, mentions: Sequence[StateMention]) -> list[str]:
         while words and words[-1][0].islower():
             words.pop()
         if words:
-            names.append(" ".join(words))
-    return names
+            yield " ".join(words)
 
 
 def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: Mapping[str, str]) -> list[_Part]:

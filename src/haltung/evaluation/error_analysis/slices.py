@@ -1,7 +1,7 @@
 """Where a model is worse: slices by topic, source, length or content, each against the rest."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,12 +87,11 @@ def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, 
     the false discovery rate.
     """
     tasks = {}
-    for task in split.scheme:
+    for task in split.tasks:
         labelled = split.labelled(task.name)
-        if labelled.any():
-            masks = {key: mask[labelled] for key, mask in _masks(split, segments, task.name).items()}
-            rows = _slices(split.subset(labelled), task, masks, rate, draws, seed)
-            tasks[task.name] = tuple(sorted(rows, key=lambda row: (_VERDICTS.index(row.verdict), row.difference)))
+        masks = {key: mask[labelled] for key, mask in _masks(split, segments, task.name).items()}
+        rows = _slices(split.subset(labelled), task, masks, rate, draws, seed)
+        tasks[task.name] = tuple(sorted(rows, key=lambda row: (_VERDICTS.index(row.verdict), row.difference)))
     return Slices(rate, draws, seed, tasks)
 
 
@@ -117,14 +116,14 @@ def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[t
     return masks
 
 
-def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int) -> list[Slice]:
-    """Return the slices of one task, without those that hold all or none of its segments."""
+def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int) -> Iterator[Slice]:
+    """Yield the slices of one task, without those that hold all or none of its segments."""
     from scipy.special import stdtr, stdtrit
     from scipy.stats import false_discovery_control
 
     masks = {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}
     if not masks:
-        return []
+        return
     gold, decided = split.gold[task.name], split.decided(task.name)
     inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).exact
     # Of each slice and its rest: segments that are right, and all; [articles, slices, 2, 2].
@@ -140,18 +139,14 @@ def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bool
     adjusted = np.full(len(p), np.nan)
     if is_judged.any():
         adjusted[is_judged] = false_discovery_control(p[is_judged])
-    out = []
     for index, ((kind, value), mask) in enumerate(masks.items()):
         verdict = "level" if adjusted[index] > rate else "worse" if difference[index] < 0 else "better"
         ends = [float(part[index]) if is_judged[index] else None for part in (low, high, p, adjusted)]
-        out.append(
-            Slice(
-                task.name, kind, value, int(mask.sum()), int(articles[index, 0]), float(accuracy[index, 0]),
-                float(tally(gold[mask], decided[mask], len(task)).total().macro_f1()), float(accuracy[index, 1]),
-                float(difference[index]), ends[0], ends[1], ends[2], ends[3], verdict if is_judged[index] else "few",
-            )
+        yield Slice(
+            task.name, kind, value, int(mask.sum()), int(articles[index, 0]), float(accuracy[index, 0]),
+            float(tally(gold[mask], decided[mask], len(task)).total().macro_f1()), float(accuracy[index, 1]),
+            float(difference[index]), ends[0], ends[1], ends[2], ends[3], verdict if is_judged[index] else "few",
         )  # fmt: skip
-    return out
 
 
 def _standard_errors(sums: Floats, draws: int, seed: int) -> Floats:

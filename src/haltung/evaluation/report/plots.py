@@ -33,13 +33,11 @@ def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     size = len(task)
     figure, axes = style.panel(max(5.6, 3.5 + 0.58 * size), max(3.6, 1.9 + 0.5 * size))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for row in range(size):
-        if not support[row, 0]:
-            axes.axhspan(row - 0.5, row + 0.5, facecolor="#F2F2F2", hatch="////", edgecolor="#D0D0D0", linewidth=0)
-        for column in range(size):
-            if counts[row, column]:
-                ink = "white" if shares[row, column] > 0.55 else style.INK
-                axes.text(column, row, count(int(counts[row, column]), language), ha="center", va="center", fontsize=9, color=ink)
+    for row in np.flatnonzero(support == 0).tolist():
+        axes.axhspan(row - 0.5, row + 0.5, facecolor="#F2F2F2", hatch="////", edgecolor="#D0D0D0", linewidth=0)
+    for row, column in np.argwhere(counts).tolist():
+        ink = "white" if shares[row, column] > 0.55 else style.INK
+        axes.text(column, row, count(int(counts[row, column]), language), ha="center", va="center", fontsize=9, color=ink)
     names = [label.name(language) for label in task.labels]
     axes.set_xticks(range(size), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size), [f"{name}  ({total})" for name, total in zip(names, support[:, 0].tolist(), strict=True)])
