@@ -1,9 +1,7 @@
 """How far probabilities can be trusted, and answering only where the model is sure.
 
-A single-label task counts each segment once, by its highest probability and whether that label is
-right (Guo et al. 2017, "On Calibration of Modern Neural Networks"); a multi-label task once for
-each label, by its probability and whether the segment has it. Intervals are percentiles of the
-bootstrap over articles.
+``classification.outcomes`` says which probabilities are judged (Guo et al. 2017, "On Calibration of
+Modern Neural Networks"). Intervals are percentiles of the bootstrap over articles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -151,7 +149,7 @@ def measure(
     ``thresholds`` are those of the single-label tasks for each wanted precision, as chosen on dev;
     ``before`` is the same split without temperatures, to compare with.
     """
-    tasks = [task for task in split.scheme if split.labelled(task.name).any()]
+    tasks = split.tasks
     bare = {task.name: calibration(before, task, draws=0) for task in tasks} if before is not None else {}
     return CalibrationReport(
         split.corpus, split.split, dict(temperatures or {}),
@@ -174,7 +172,9 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
     gold, probabilities, articles = split.gold[task.name], split.probabilities[task.name], bootstrap.numbered(split.groups)
     confidence, right = outcomes(gold, probabilities)
     squares = brier_parts(gold, probabilities)
-    bin_of = _binned(confidence, bins)
+    # From 0 without gaps, and of about one size; but ties share a bin.
+    edges = np.percentile(confidence, np.linspace(0, 1, bins + 1) * 100)[1:-1]
+    bin_of = np.unique(np.searchsorted(edges, confidence), return_inverse=True)[1].astype(np.int64)
     each = np.repeat(articles, len(confidence) // len(gold))
     counts, sure, true = (bootstrap.per_bin(values, each, bin_of) for values in (np.ones(len(right)), confidence, right))
     sums = np.stack([counts, sure - true, true], axis=1)
@@ -218,12 +218,6 @@ def _bin(confidence: Floats, right: Floats, interval: Interval | None) -> Bin:
     return Bin(float(confidence.min()), float(confidence.max()), len(confidence), float(confidence.mean()), float(right.mean()), interval)
 
 
-def _binned(confidence: Floats, bins: int) -> Ints:
-    """Return each probability's bin, from 0 without gaps; of about one size, but ties share one."""
-    edges = np.percentile(confidence, np.linspace(0, 1, bins + 1) * 100)[1:-1]
-    return np.unique(np.searchsorted(edges, confidence), return_inverse=True)[1].astype(np.int64)
-
-
 def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
     """Return the interval of the sum of absolute gaps, by inverting a bootstrap test.
 
@@ -253,7 +247,9 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
     confidence, right = outcomes(split.gold[task.name], split.probabilities[task.name])
     order = np.argsort(-confidence, kind="stable")
     confidence, right, articles = confidence[order], right[order], bootstrap.numbered(split.groups)[order]
-    wrong = _expected(1 - right, confidence)
+    # Of mistakes that tie in probability, whose order is arbitrary, each counts as their mean.
+    ties = np.append(0, np.cumsum(confidence[1:] < confidence[:-1]))
+    wrong = (np.bincount(ties, 1 - right) / np.bincount(ties))[ties]
     n = np.arange(1, len(wrong) + 1)
     risk = np.cumsum(wrong) / n
     shown = np.unique(np.linspace(0, len(risk) - 1, min(_POINTS, len(risk))).round().astype(np.int64))
@@ -311,11 +307,5 @@ def threshold(split: ScoredSplit, task: Task, precision: float, min_answered: in
 
 def thresholds(split: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> dict[str, dict[float, float | None]]:
     """Return the thresholds of every single-label task that the split is labelled for."""
-    tasks = [task for task in split.scheme if task.kind == "single" and split.labelled(task.name).any()]
+    tasks = (task for task in split.tasks if task.kind == "single")
     return {task.name: {precision: threshold(split, task, precision) for precision in precisions} for task in tasks}
-
-
-def _expected(wrong: Floats, confidence: Floats) -> Floats:
-    """Return each mistake as the mean over its ties in probability, whose order is arbitrary."""
-    ties = np.append(0, np.cumsum(confidence[1:] < confidence[:-1]))
-    return np.asarray((np.bincount(ties, wrong) / np.bincount(ties))[ties])
