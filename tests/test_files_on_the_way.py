@@ -218,18 +218,22 @@ def test_a_request_is_answered(counter: FileCounter, tmp_path: Path) -> None:
 
 def test_predictions_become_a_report(trained: Trained, counter: FileCounter, tmp_path: Path) -> None:
     """Metrics with intervals, calibration, error analysis, and the page."""
-    from haltung.actors.states import state_mentions
     from haltung.evaluation.metrics.classification import evaluate, with_intervals
     from haltung.evaluation.report import page
     from haltung.experiments.evaluate import analyse_errors
 
     model, segments = bundle.load(trained.bundle), trained.corpus.segments("test")
-    state_mentions("Chile warnt Peru.")  # tables are read once in a process
     write_predictions(tmp_path / "test.parquet", score(segments, model.predict(segments), trained.corpus.scheme, "tiny", "test"))
-    with counter.counting() as files:
+
+    def report() -> None:
         scored = read_predictions(tmp_path / "test.parquet")
         result, calibration = with_intervals(evaluate(scored), scored), calibration_of(model, scored)
         page.write(tmp_path / "report", result, scored, calibration=calibration, analysis=analyse_errors(model, segments, scored))
+
+    # Modules are imported and tables read once in a process, whichever test comes first.
+    report()
+    with counter.counting() as files:
+        report()
     assert (tmp_path / "report/report.html").is_file()
     _at_most(files, REPORT)
 
