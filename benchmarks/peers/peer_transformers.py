@@ -13,11 +13,12 @@ import json
 import sys
 from pathlib import Path
 
+from sklearn.metrics import f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, set_seed
 
-folder, out, task, seed, encoder = sys.argv[1:]
+folder, out, task, seed, encoder, *epochs = sys.argv[1:]
 set_seed(int(seed))
-train, test = ([json.loads(line) for line in Path(folder, f"{split}.jsonl").open()] for split in ("train", "test"))
+train, dev, test = ([json.loads(line) for line in Path(folder, f"{split}.jsonl").open()] for split in ("train", "dev", "test"))
 labels = sorted({row[task] for row in train})
 tokenizer = AutoTokenizer.from_pretrained(encoder)
 model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(labels))
@@ -31,17 +32,25 @@ def encoded(rows):
     return [{**one, "labels": labels.index(row[task]) if row[task] in labels else 0} for one, row in zip(inputs, rows)]
 
 
+def macro_f1(found):
+    return {"macro_f1": f1_score(found.label_ids, found.predictions.argmax(axis=1), average="macro")}
+
+
+# More epochs than the default's come with a warm-up, and the best one on dev is kept.
+best = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "macro_f1"}
 arguments = TrainingArguments(
     f"{out}.checkpoints",
-    num_train_epochs=3,
+    num_train_epochs=int(*epochs or [3]),
+    warmup_steps=0.1 if epochs else 0,
     bf16=True,
     train_sampling_strategy="group_by_length",
     use_cpu=True,
     seed=int(seed),
-    save_strategy="no",
     report_to="none",
+    **(best if epochs else {"save_strategy": "no"}),
 )
-trainer = Trainer(model, arguments, train_dataset=encoded(train), processing_class=tokenizer)
+data = {"train_dataset": encoded(train), "eval_dataset": encoded(dev)}
+trainer = Trainer(model, arguments, **data, processing_class=tokenizer, compute_metrics=macro_f1)
 trainer.train()
 # Else predictions come in the order of the groups, not of the rows.
 trainer.args.train_sampling_strategy = "random"

@@ -40,7 +40,9 @@ RESULTS = WORK / "results"
 
 OURS = ("haltung_linear", "haltung", "haltung_article")
 # Cheap ones first, so that a table soon has rows.
-SYSTEMS = ("sklearn", "haltung_linear", "spacy", "haltung", "haltung_article", "setfit", "flair", "transformers", "bertuner")
+SYSTEMS = (
+    "sklearn", "haltung_linear", "spacy", "haltung", "haltung_article", "setfit", "flair", "transformers", "transformers_long", "bertuner",
+)  # fmt: skip
 TASKS = {"real_news": ("stance", "topic"), "xstance": ("stance",)}
 SEEDS = (1, 2, 3)
 
