@@ -1,7 +1,7 @@
 """Word attributions: what each word of a segment adds to the logit of a label."""
 
 import re
-from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,11 +59,10 @@ def pooled(attributions: Sequence[Attribution], weights: Sequence[float]) -> Att
     """Return the weighted sum, word by word, of several models' attributions for one segment."""
 
     def summed(name: str) -> tuple[SpanShare, ...]:
-        shares: dict[tuple[str, int, int], float] = {}
+        shares = defaultdict[tuple[str, int, int], float](float)
         for attribution, weight in zip(attributions, weights, strict=True):
             for share in getattr(attribution, name):
-                span = (share.part, share.start, share.end)
-                shares[span] = shares.get(span, 0.0) + weight * share.value
+                shares[share.part, share.start, share.end] += weight * share.value
         order = (*PARTS, SURROUNDINGS)
         return tuple(SpanShare(*span, shares[span]) for span in sorted(shares, key=lambda span: (order.index(span[0]), *span[1:])))
 
@@ -81,24 +80,14 @@ def by_word(pieces: Iterable[SpanShare], texts: Mapping[str, str]) -> tuple[tupl
 
     A span over several words is divided among them in proportion to the characters it covers.
     """
-    spans = {part: [match.span() for match in _WORD.finditer(text)] for part, text in texts.items()}
-    totals: dict[tuple[str, int], float] = {}
-    rest = 0.0
+    words = [(part, *match.span()) for part, text in texts.items() for match in _WORD.finditer(text)]
+    word_at = {(part, place): (part, start, end) for part, start, end in words for place in range(start, end)}
+    totals, rest = defaultdict[tuple[str, int, int], float](float), 0.0
     for piece in pieces:
-        words = spans.get(piece.part, [])
-        overlaps = []
-        for word in range(max(0, bisect_right(words, (piece.start, 1 << 60)) - 1), len(words)):
-            start, end = words[word]
-            if start >= piece.end:
-                break
-            if (size := min(piece.end, end) - max(piece.start, start)) > 0:
-                overlaps.append((word, size))
-        reach = sum(size for _, size in overlaps)
-        if not reach:
+        places = ((piece.part, place) for place in range(piece.start, piece.end))
+        sizes = Counter(word_at[place] for place in places if place in word_at)
+        if not sizes:
             rest += piece.value
-        for word, size in overlaps:
-            totals[piece.part, word] = totals.get((piece.part, word), 0.0) + piece.value * size / reach
-    shares = (
-        SpanShare(part, *span, totals[part, word]) for part in texts for word, span in enumerate(spans[part]) if (part, word) in totals
-    )
-    return tuple(shares), rest
+        for word, size in sizes.items():
+            totals[word] += piece.value * size / sizes.total()
+    return tuple(SpanShare(*word, totals[word]) for word in words if word in totals), rest

@@ -85,14 +85,13 @@ def integrated(
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Turn off dropout and the gradients of weights, which would take a third of the time."""
-    was_training, required = network.training, [parameter.requires_grad for parameter in network.parameters()]
-    network.eval()
-    network.requires_grad_(False)
+    was_training, learned = network.training, [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.eval().requires_grad_(False)
     try:
         yield
     finally:
-        for parameter, was_required in zip(network.parameters(), required, strict=True):
-            parameter.requires_grad_(was_required)
+        for parameter in learned:
+            parameter.requires_grad_()
         network.train(was_training)
 
 
