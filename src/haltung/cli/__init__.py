@@ -62,28 +62,25 @@ def hint(label: str, text: str) -> None:
 
 
 def _run(words: list[str]) -> int:
-    if not words or words[0] in _HELP:
+    command, *rest = words or ["help"]
+    if command in _HELP:
         print(_listing())
-        return 0
-    if words[0] in ("--version", "-V"):
+    elif command in ("--version", "-V"):
         print(f"haltung {__version__}")
-        return 0
-    command, rest = words[0], words[1:]
-    if command == "__complete":
+    elif command == "__complete":
         print("\n".join(_candidates(rest[0] if rest else "")), flush=True)
-        return 0
-    if command not in COMMANDS:
+    elif command not in COMMANDS:
         raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; the commands are {listed(COMMANDS)}")
-    if any(word in _HELP for word in rest):
+    elif any(word in _HELP for word in rest):
         print(_manual(command))
-        return 0
-    if command == "completion":
+    elif command == "completion":
         if len(rest) != 1 or rest[0] not in _SHELLS:
             fault = f"unknown shell '{rest[0]}'{nearest(rest[0], _SHELLS)}" if rest else "no shell named"
             raise UserError(f"{fault}; use one of {listed(_SHELLS)}, as in: haltung completion bash")
         print(Path(__file__).with_name(f"completion.{rest[0]}").read_text(encoding="utf-8"), end="")
-        return 0
-    return int(importlib.import_module(f"haltung.cli.{command}").run(rest) or 0)
+    else:
+        return int(importlib.import_module(f"haltung.cli.{command}").run(rest) or 0)
+    return 0
 
 
 def _listing() -> str:

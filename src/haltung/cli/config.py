@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from haltung import files
 from haltung.cli import renamed
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, first_line, listed, nearest
 
 _MOST_COMBINATIONS = 200
 
@@ -103,10 +103,10 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
-            raise UserError(f"{where}: not YAML ({error.problem or _first(error)})") from None
+            raise UserError(f"{where}: not YAML ({error.problem or first_line(error)})") from None
         except (ValueError, yaml.YAMLError) as error:
             # A group is set to something that is no name, or a user's config is no text file.
-            raise UserError(f"the config can't be composed: {_first(error)}; choices are given as group=NAME") from None
+            raise UserError(f"the config can't be composed: {first_line(error)}; choices are given as group=NAME") from None
     if missing := sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional):
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
     return config
@@ -229,7 +229,7 @@ def _values(override: Override, word: str) -> list[str]:
 
 
 def _malformed(error: OverrideParseException) -> str:
-    return f"'{error.override}' is no key=value ({_first(error)}); quote values that hold spaces, commas or brackets"
+    return f"'{error.override}' is no key=value ({first_line(error)}); quote values that hold spaces, commas or brackets"
 
 
 def _missing(error: MissingConfigException) -> str:
@@ -244,7 +244,7 @@ def _missing(error: MissingConfigException) -> str:
 
 
 def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
-    text = _first(error)
+    text = first_line(error)
     if isinstance(error, ConfigCompositionException) and "Could not override" in text:
         unknown = text.split("'")[1]
         known = _known_keys(command, overrides)
@@ -273,7 +273,3 @@ def _known_keys(command: str, overrides: Sequence[str]) -> list[str]:
 
 def _groups() -> list[str]:
     return sorted(path.name for path in files.shipped("configs").iterdir() if path.is_dir())
-
-
-def _first(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")

@@ -91,7 +91,7 @@ def _exported(folder: Path, client: Path) -> Classify:
         try:
             return list(classifier.classify(rows))
         except module.BundleError as error:
-            raise _refused(str(error)) from None
+            raise MlflowException.invalid_parameter_value(str(error)) from None
 
     return classify
 
@@ -102,7 +102,7 @@ def _frame(model_input: Any) -> pd.DataFrame:
     rows = [model_input] if isinstance(model_input, str | Mapping) else model_input
     if not isinstance(rows, Sequence) or not all(isinstance(row, str | Mapping) for row in rows):
         expected = "a table with the column text, a list of texts, or of objects with text"
-        raise _refused(f"the input is {type(model_input).__name__}; expected {expected}")
+        raise MlflowException.invalid_parameter_value(f"the input is {type(model_input).__name__}; expected {expected}")
     columns = None if rows else ["text"]
     # As objects, since the strings of pandas can't hold half a character, which our models read.
     return pd.DataFrame([{"text": row} if isinstance(row, str) else dict(row) for row in rows], columns=columns, dtype=object)
@@ -110,12 +110,12 @@ def _frame(model_input: Any) -> pd.DataFrame:
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     if "text" not in frame.columns:
-        raise _refused(f"the input has no column text; found {', '.join(map(str, frame.columns)) or 'none'}")
+        raise MlflowException.invalid_parameter_value(f"the input has no column text; found {', '.join(map(str, frame.columns)) or 'none'}")
     columns = {name: frame[name].tolist() for name in ("text", "position", *_COLUMNS) if name in frame.columns}
     rows = []
     for number, text in enumerate(columns["text"]):
         if not isinstance(text, str) or not text.strip():
-            raise _refused(f"row {number} of the input has no text ({text!r}); leave such rows out")
+            raise MlflowException.invalid_parameter_value(f"row {number} of the input has no text ({text!r}); leave such rows out")
         # None, NaN and NA are missing.
         values = {name: columns[name][number] if name in columns else None for name in ("position", *_COLUMNS)}
         row = {name: "" if value is None or bool(pd.isna(value)) else str(value) for name, value in values.items()}
@@ -127,13 +127,8 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _position(value: str, number: int) -> int | None:
     """Return a whole number, which pandas may have made a float of, or None for ""."""
     if not re.fullmatch(r"(\d+(\.0*)?)?", value):
-        raise _refused(f"row {number} of the input: position is '{value:.40}'; expected a whole number")
+        raise MlflowException.invalid_parameter_value(f"row {number} of the input: position is '{value:.40}'; expected a whole number")
     return int(float(value)) if value else None
-
-
-def _refused(sentence: str) -> MlflowException:
-    error: MlflowException = MlflowException.invalid_parameter_value(sentence)
-    return error
 
 
 mlflow.models.set_model(BundleModel())

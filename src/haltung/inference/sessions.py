@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -87,6 +88,14 @@ def load(graph: Graph) -> Run:
 def is_installed(name: str) -> bool:
     """Return whether a library is installed."""
     return find_spec(_MODULES.get(name, name)) is not None
+
+
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution, "" if there is none of that name."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
 
 
 def library(name: str) -> ModuleType:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +16,7 @@ from pydantic import Field
 from haltung import files
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier
-from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load, processor
+from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load, processor, version_of
 from haltung.models.bundle import ExportedModel
 from haltung.models.units import Unit
 from haltung.records import Segment
@@ -53,15 +52,9 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a bundle is served.
+    """How a bundle is served: the keys of ``configs/serve.yaml``, which says what each of them is.
 
-    ``texts`` (of a request), ``characters`` (of a text or article) and ``bytes`` (of a body) limit
-    what a caller can send; ``queue`` is how many texts may wait in all. ``batch`` texts or
-    ``tokens``, padding included, go through the graph together; ``wait`` is how many seconds a
-    batch waits for company where there was some before. ``timeout`` is in seconds, from the last
-    byte of a request to its answer; ``drain`` how long a stopping server still answers new callers
-    that it stops. ``origins`` are the web pages of other hosts that may send requests from a
-    browser.
+    ``timeout`` counts from the last byte of a request; ``key`` is what callers have to show.
     """
 
     bundle: Path
@@ -202,8 +195,8 @@ def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | 
 def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
     """Return the faster graph by the trial of an earlier start on this machine, or by a new one."""
     formats = classifier.description["formats"]
-    # What the choice depends on.
-    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, _version(graph.runtime)] for graph in graphs]
+    # What the choice depends on; a library under another name (onnxruntime-gpu) has no version.
+    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, version_of(graph.runtime)] for graph in graphs]
     name = hashlib.sha256(json.dumps([about, processor()]).encode()).hexdigest()[:24]
     path = files.cache() / "serving" / f"{name}.json"
     try:
@@ -220,10 +213,3 @@ def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
         return choice
     best = min(graphs, key=lambda graph: milliseconds[str(graph)])
     return FastestGraph(best, load(best), milliseconds)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""  # the same library under another name, such as onnxruntime-gpu

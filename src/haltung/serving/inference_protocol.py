@@ -22,6 +22,9 @@ from haltung.serving.service import Service
 # The one model of a server, and its one version.
 MODEL, VERSION = "haltung", "1"
 
+# The name of a task's probabilities; a task's name has no dot.
+_PROBABILITIES = "{}.probabilities"
+
 # How many bytes of a body are JSON; the tensors' bytes stand behind them.
 LENGTH = "inference-header-content-length"
 
@@ -172,18 +175,13 @@ def _metadata(service: Service) -> dict[str, Any]:
         # The order of the columns; the protocol's parameters hold no lists.
         columns = {"labels": json.dumps(labels, ensure_ascii=False)}
         outputs.append({"name": task, "datatype": "BYTES", "shape": [-1]})
-        outputs.append({"name": _probabilities(task), "datatype": "FP32", "shape": [-1, len(labels)], "parameters": columns})
+        outputs.append({"name": _PROBABILITIES.format(task), "datatype": "FP32", "shape": [-1, len(labels)], "parameters": columns})
     platform = f"onnx_{service.engine.choice.graph.runtime}"
     return {"name": MODEL, "versions": [VERSION], "platform": platform, "inputs": inputs, "outputs": outputs}
 
 
-def _probabilities(task: str) -> str:
-    """Return the name of a task's probabilities; a task's name has no dot."""
-    return f"{task}.probabilities"
-
-
 async def _infer(service: Service, body: InferenceRequest, rest: bytes) -> Response:
-    names = [name for task in service.engine.classifier.tasks for name in (task, _probabilities(task))]
+    names = [name for task in service.engine.classifier.tasks for name in (task, _PROBABILITIES.format(task))]
     inputs, wanted = _texts(body, rest), _wanted(body, names)
     parts = [dict(zip(inputs, values, strict=True)) for values in zip(*inputs.values(), strict=True)]
     service.check_parts(parts, "{field} {number}")
@@ -196,7 +194,7 @@ async def _infer(service: Service, body: InferenceRequest, rest: bytes) -> Respo
     for task, values in probabilities.items():
         # Several labels of one text are a JSON list.
         outputs[task] = [row[task] if isinstance(row[task], str) else json.dumps(row[task], ensure_ascii=False) for row in rows]
-        outputs[_probabilities(task)] = values
+        outputs[_PROBABILITIES.format(task)] = values
     described, raw = zip(*(_encoded(name, outputs[name], binary) for name, binary in wanted), strict=True)
     head = {"model_name": MODEL, "model_version": VERSION, **({} if body.id is None else {"id": body.id}), "outputs": described}
     answer = JSONResponse(head)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haltung import __version__
 from haltung.errors import UserError
+from haltung.inference.sessions import version_of
 from haltung.models.bundle import describe, is_exported, reads_articles
 from haltung.records import Segment
 from haltung.tracking.store import Connection, environment, expected, mlflow, mlflow_errors
@@ -203,12 +203,8 @@ def requirements(kind: str) -> list[str]:
 
 
 def _pinned(names: Sequence[str]) -> list[str]:
-    pinned = []
-    for name in names:
-        # The suffix of a local build (2.9.1+cpu) is unknown to other package indexes.
-        with suppress(PackageNotFoundError):
-            pinned.append(f"{name}=={version(name).partition('+')[0]}")
-    return pinned
+    # The suffix of a local build (2.9.1+cpu) is unknown to other package indexes.
+    return [f"{name}=={version.partition('+')[0]}" for name in names if (version := version_of(name))]
 
 
 def _summary(description: Mapping[str, Any]) -> str:

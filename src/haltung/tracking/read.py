@@ -209,10 +209,9 @@ def _download(uri: str, store: Store) -> Path | None:
     except OSError:
         return None
     except MlflowException as error:
-        absent = error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "404" in str(error) or "No such file" in str(error)
-        if not absent:
-            raise
-        return None
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "404" in str(error) or "No such file" in str(error):
+            return None
+        raise
 
 
 def _download_once(uri: str, store: Store, folder: Path) -> Path | None:

@@ -25,12 +25,10 @@ _CREATE_TIMEOUT = 300.0
 
 @dataclass(frozen=True)
 class Store:
-    """The settings of ``configs/tracking/NAME.yaml``.
+    """The settings of ``configs/tracking/NAME.yaml``, which says what each of them is.
 
     ``uri`` is ``sqlite:///PATH`` (from the working directory; an absolute path has a fourth slash)
-    or the address of an MLflow server. ``artifacts`` is the folder for files; a server has its own.
-    ``experiment`` is MLflow's folder for runs, ``model`` the name under which each run's model is
-    registered (None: it isn't).
+    or the address of an MLflow server, which has its own ``artifacts``.
     """
 
     uri: str = "sqlite:///experiments/mlflow.db"

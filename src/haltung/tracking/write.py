@@ -12,13 +12,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from haltung import __version__
 from haltung.errors import UserError
-from haltung.inference.sessions import processor
+from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
 from haltung.tracking.models import LoggedModel, log_bundle
 from haltung.tracking.store import Connection, Store, expected, mlflow_errors, open_store
@@ -254,10 +253,8 @@ def provenance(command: Sequence[str]) -> dict[str, str]:
     """Return as tags what is known of a provenance; ``command`` as in ``["train", "seed=1"]``."""
     versions = {"haltung": __version__, "python": platform.python_version()}
     # The packages that a run's metrics depend on.
-    for name in ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft"):
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    tags = {f"haltung.version.{name}": value for name, value in versions.items()}
+    versions |= {name: version_of(name) for name in ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft")}
+    tags = {f"haltung.version.{name}": value for name, value in versions.items() if value}
     return {"haltung.command": shlex.join(["haltung", *command]), **git_state(Path(__file__).resolve()), **tags, **_hardware()}
 
 
