@@ -54,8 +54,7 @@ def write_graph(model: Model, path: Path) -> dict[str, Any]:
     These are ``views``, what its passes read, and ``input``, how a text becomes what it takes.
     """
     path.parent.mkdir(exist_ok=True)
-    graphs = import_module(f"haltung.export.graphs.{_GRAPHS[model.kind]}")
-    return dict(graphs.write(model, path))
+    return dict(import_module(f"haltung.export.graphs.{_GRAPHS[model.kind]}").write(model, path))
 
 
 def obstacle(name: str) -> str:

@@ -36,18 +36,15 @@ def _words(features: Features, segment: Segment, values: np.ndarray) -> tuple[tu
     texts = {"text": segment.text, **{part: getattr(segment, part) for part in ("target", "context") if part in features.view}}
     before = [(part, text) for part, text in texts.items() if part != "text" and text]
     pieces: list[SpanShare] = []
-    start = 0
-    for name, vectorizer in features.parts.items():
-        size = len(vectorizer.idf_)
-        shares = values[start : start + size]
-        start += size
+    ends_of_parts = np.cumsum([len(vectorizer.idf_) for vectorizer in features.parts.values()])
+    for (name, vectorizer), shares in zip(features.parts.items(), np.split(values, ends_of_parts[:-1]), strict=True):
         # The model joins the parts with spaces: here with where each begins and ends
         parts = [("text", segment.text)] if name.startswith("text") else before
         ends = list(accumulate((len(text) + 1 for _, text in parts), initial=0))
         starts = [(part, first, first + len(text)) for (part, text), first in zip(parts, ends, strict=False)]
         joined = " ".join(text for _, text in parts)
         occurrences = list(_occurrences(vectorizer, joined, is_words=name.endswith("words")))
-        counts = np.bincount([feature for feature, _, _ in occurrences], minlength=size)
+        counts = np.bincount([feature for feature, _, _ in occurrences], minlength=len(shares))
         for feature, low, high in occurrences:
             if shares[feature]:
                 pieces += _split(low, high, float(shares[feature]) / int(counts[feature]), starts)
