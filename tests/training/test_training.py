@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional
-from transformers import set_seed
+from transformers import TrainerControl, TrainerState, TrainingArguments, set_seed
 
 import tiny
 from haltung.encoders.load import Encoder
@@ -27,7 +27,7 @@ from haltung.models import article
 from haltung.models.neural import build
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.training.finetune import FineTuned, _arguments, _Rows, _Trainer, _Units, finetune, last_checkpoint, rates
+from haltung.training.finetune import FineTuned, _arguments, _Average, _Rows, _Trainer, _Units, finetune, last_checkpoint, rates
 from haltung.training.recipe import Training
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
@@ -35,6 +35,7 @@ SPEC = NetworkSpec(max_length=32)
 # Everything that is random in a training: order, dropout, and which rows are read without their
 # context.
 DROPPING = Training(**{**vars(RECIPE), "context_dropout": 0.3})
+AVERAGED = replace(DROPPING, ema_decay=0.9)
 WITH_CONTEXT = NetworkSpec(max_length=32, reads={"default": "context"})
 ARTICLE = ArticleSpec(max_length=32, window=8, alone=0.0)
 # By model: train, dev, and what is trained.
@@ -102,34 +103,57 @@ _KILLED = """
     import os, signal, sys
     from pathlib import Path
     sys.path[:0] = [{tests!r}, {tests!r} + "/training"]
-    from test_training import DROPPING, _learn
+    from test_training import {recipe}, _learn
 
     def report(point):
         if "dev_score" in point and point["epoch"] == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _learn(Path({bert!r}), Path({folder!r}), {kind!r}, DROPPING, report=report)
+    _learn(Path({bert!r}), Path({folder!r}), {kind!r}, {recipe}, report=report)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", EXAMPLES)
-def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "recipe"), [*((kind, "DROPPING") for kind in EXAMPLES), ("article", "AVERAGED")])
+def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, tmp_path: Path, kind: str, recipe: str) -> None:
     """SIGKILL in the third epoch's evaluation; resumed from the second's checkpoint, the curve is
     the same to the last digit, and so are the weights.
     """
     tests, folder = Path(__file__).parents[1], tmp_path / "killed"
-    code = textwrap.dedent(_KILLED).format(tests=str(tests), bert=str(bert), folder=str(folder), kind=kind)
+    code = textwrap.dedent(_KILLED).format(tests=str(tests), bert=str(bert), folder=str(folder), kind=kind, recipe=recipe)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     checkpoint = last_checkpoint(folder)
     assert checkpoint is not None
     assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] == 2
-    unbroken, resumed = _learn(bert, tmp_path / "whole", kind, DROPPING), _learn(bert, folder, kind, DROPPING, resume=True)
+    settings = {"DROPPING": DROPPING, "AVERAGED": AVERAGED}[recipe]
+    unbroken, resumed = _learn(bert, tmp_path / "whole", kind, settings), _learn(bert, folder, kind, settings, resume=True)
     assert resumed.history == unbroken.history
     assert resumed.best == unbroken.best
     assert _same_weights(resumed, unbroken)
+
+
+def test_the_average_of_the_weights_takes_their_place_on_dev_alone(tmp_path: Path) -> None:
+    """A step keeps the given share of it, in the first ones less; the training goes on with the
+    weights.
+    """
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(0.0)
+    average, state = _Average(0.5), TrainerState()
+    arguments, control = TrainingArguments(output_dir=str(tmp_path), use_cpu=True), TrainerControl()
+    average.on_train_begin(arguments, state, control, model=model)
+    expected = 0.0
+    for step, keeps in ((1, 2 / 11), (2, 3 / 12), (20, 0.5)):
+        average.on_step_begin(arguments, state, control)
+        model.weight.data.fill_(float(step))
+        state.global_step = step
+        average.on_step_end(arguments, state, control)
+        expected = keeps * expected + (1 - keeps) * step
+    average.on_epoch_end(arguments, state, control)
+    assert model.weight.item() == pytest.approx(expected)
+    average.on_step_begin(arguments, state, control)
+    assert model.weight.item() == 20
 
 
 def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> None:

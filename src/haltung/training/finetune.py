@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -259,6 +260,39 @@ class _Units(_Examples):
         return out
 
 
+class _Average(TrainerCallback):
+    """An exponential moving average of the weights, which is judged on dev and kept in their place.
+
+    A step keeps the share ``decay`` of it, in the first ones less: (1 + n) / (10 + n) after n steps
+    (Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging"). The model
+    of a checkpoint is the average; beside it are the weights that the training goes on with.
+    """
+
+    FILE = "trained.safetensors"
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        self.weights = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
+        self.average = [weights.clone() for weights in self.weights]
+        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / self.FILE
+        saved = load_file(path, str(args.device)) if state.global_step else {}
+        self.trained = [saved[name] for name in sorted(saved)]
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trained:
+            torch._foreach_copy_(self.weights, self.trained)
+        self.trained = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        torch._foreach_lerp_(self.average, self.weights, 1 - min(self.decay, (1 + state.global_step) / (10 + state.global_step)))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trained = [weights.clone() for weights in self.weights]
+        torch._foreach_copy_(self.weights, self.average)
+
+
 class _ProgressBar(ProgressCallback):
     """The Trainer's progress bar, with a readable line per epoch instead of a printed dict."""
 
@@ -280,7 +314,8 @@ class _Trainer(Trainer):
         self.scheme = examples.model.scheme
         self.class_weights = {task.name: class_weights(examples.gold[task.name], task, training.class_weight) for task in self.scheme}
         self.tokens = 0
-        callbacks: list[TrainerCallback] = [examples]
+        self.averages = [_Average(training.ema_decay)] if training.ema_decay else []
+        callbacks: list[TrainerCallback] = [examples, *self.averages]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
         # The collator looks up the examples by number. An eval_dataset only switches evaluation
@@ -319,6 +354,11 @@ class _Trainer(Trainer):
         weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
         value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing) + further
         return (value, logits) if return_outputs else value
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        for average in self.averages:
+            save_file({f"{number:05d}": weights for number, weights in enumerate(average.trained)}, Path(output_dir or ".") / average.FILE)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         scheme = self.scheme
