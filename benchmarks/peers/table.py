@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from results import Cost, Result, digest, read
-from run import ALL, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
+from run import ALL, ALONE, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
 from haltung.corpus import store as prepared
 from haltung.errors import UserError
@@ -141,7 +141,8 @@ def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1
     Raises:
         UserError: the corpus is not prepared, or a result is broken.
     """
-    every = {peer: [Job(peer, corpus, ALL if peer in OURS else task, seed, share) for seed in SEEDS] for peer in SYSTEMS}
+    systems = [peer for peer in SYSTEMS if ALONE.get(peer, (corpus, task)) == (corpus, task)]
+    every = {peer: [Job(peer, corpus, ALL if peer in OURS else task, seed, share) for seed in SEEDS] for peer in systems}
     done = {peer: [job for job in planned if job.result(results).is_file()] for peer, planned in every.items()}
     if not any(done.values()):
         return None
@@ -171,7 +172,7 @@ def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1
                 lines=lines(peer),
             )
         )
-    left = {peer: [str(job.seed) for job in every[peer] if job not in done[peer]] for peer in SYSTEMS}
+    left = {peer: [str(job.seed) for job in every[peer] if job not in done[peer]] for peer in systems}
     missing = [f"`{peer}` {', '.join(seeds)}" for peer, seeds in left.items() if seeds]
     rows.sort(key=lambda row: -row.macro_f1[corpus].value)
     articles = len({segment.article or segment.id for segment in segments})

@@ -114,9 +114,8 @@ def state_names(row: ActorRow) -> Iterator[tuple[str, str]]:
     if row["iso2"] and row["iso2"] not in _UNUSUAL:
         territories = Locale("de").territories
         if row["iso2"] not in territories:
-            raise UserError(
-                f"{row.where}: iso2 is '{row['iso2']}', a code that ISO 3166 does not have; leave it empty for a state without one"
-            )
+            what = "which Unicode CLDR has no name for; give two capitals, such as DE, or nothing for a state without a code"
+            raise UserError(f"{row.where}: iso2 is '{row['iso2']}', {what}")
         yield str(territories[row["iso2"]]), row["class"]
     for name in row.many("names"):
         spelling, _, gender = name.partition(":")

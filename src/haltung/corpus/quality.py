@@ -222,14 +222,11 @@ def _coverage(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme
 def _pairs(segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme) -> Measure:
     try:
         rows, columns = scheme[str(limits.pairs["rows"])], scheme[str(limits.pairs["columns"])]
-        largest, least = int(limits.pairs["largest"]), int(limits.pairs["least"])
+        largest, least = limits.pairs["largest"], limits.pairs["least"]
     except KeyError as error:
         raise UserError(f"limits.pairs lacks {error}; it has the keys rows, columns, largest, least") from None
-    except ValueError:
-        largest = 0
-    if largest < 1:
-        found = f"largest is {limits.pairs['largest']!r} and least {limits.pairs['least']!r}"
-        raise UserError(f"limits.pairs: {found}; expected whole numbers, largest at least 1")
+    if not isinstance(largest, int) or not isinstance(least, int) or min(largest, least) < 1:
+        raise UserError(f"limits.pairs: largest is {largest!r} and least {least!r}; expected whole numbers of at least 1")
     both = [(label_ids(segment.labels.get(rows.name)), label_ids(segment.labels.get(columns.name))) for segment in segments]
     counts = Counter(pair for labels in both for pair in product(*labels))
     sizes = Counter(label for _, labels in both for label in labels)

@@ -75,7 +75,9 @@ class Plan:
     def run_directory(self) -> Path:
         """The directory of this training alone; another recipe, corpus or seed has another."""
         corpus = self.corpus
-        parts = [asdict(self.encoder), asdict(self.model), asdict(self.training), self.seed, corpus.manifest.digest, self.name]
+        # A key that is newer than a training, whose directory must stay, counts where it is set.
+        training = {key: value for key, value in asdict(self.training).items() if value is not None}
+        parts = [asdict(self.encoder), asdict(self.model), training, self.seed, corpus.manifest.digest, self.name]
         parts += [self.share] if self.share < 1 else []
         parts += [corpus.scheme.names] if corpus.scheme.digest() != corpus.manifest.scheme_digest else []
         key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]

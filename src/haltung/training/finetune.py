@@ -261,11 +261,12 @@ class _Units(_Examples):
 
 
 class _Average(TrainerCallback):
-    """An exponential moving average of the weights, which is judged on dev and kept in their place.
+    """An exponential moving average of the weights, which is judged on dev and kept in their place
+    (Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging").
 
-    A step keeps the share ``decay`` of it, in the first ones less: (1 + n) / (10 + n) after n steps
-    (Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging"). The model
-    of a checkpoint is the average; beside it are the weights that the training goes on with.
+    A step keeps the share ``decay`` of it, early ones less: (1 + n) / (10 + n) after n steps, as
+    TensorFlow's ``ExponentialMovingAverage`` does. The model of a checkpoint is the average; beside
+    it are the weights that the training goes on with.
     """
 
     FILE = "trained.safetensors"
@@ -358,7 +359,8 @@ class _Trainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)
         for average in self.averages:
-            save_file({f"{number:05d}": weights for number, weights in enumerate(average.trained)}, Path(output_dir or ".") / average.FILE)
+            trained = {f"{number:05d}": weights for number, weights in enumerate(average.trained)}
+            save_file(trained, Path(output_dir or self.args.output_dir) / average.FILE)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         scheme = self.scheme

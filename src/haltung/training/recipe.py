@@ -21,8 +21,8 @@ class Training:
     number of epochs without improvement after which training stops (0: never).
     ``context_dropout`` is the share of rows that ``model=network`` reads without context, drawn in
     each epoch, so that it learns bare sentences too. With ``group_by_length``, the texts of a batch
-    have similar lengths. ``ema_decay`` is the share of the moving average of the weights that each
-    step keeps; the average is the model then (0: no average).
+    have similar lengths. ``ema_decay`` is the share of a moving average of the weights that a step
+    keeps, early ones less; the average is the model then (None: no average).
     """
 
     epochs: int = 6
@@ -34,7 +34,7 @@ class Training:
     warmup: float = 0.1
     class_weight: str = "none"
     label_smoothing: float = 0.0
-    ema_decay: float = 0.0
+    ema_decay: float | None = None
     context_dropout: float = 0.0
     accumulation: int = 1
     max_gradient: float = 1.0
@@ -48,7 +48,7 @@ class Training:
         """Raise ``UserError`` for the first value out of range."""
         one_of("training.class_weight", self.class_weight, ("none", "root", "inverse"))
         one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
-        shares = ("warmup", "label_smoothing", "ema_decay", "context_dropout")
+        shares = ("warmup", "label_smoothing", "context_dropout", *(["ema_decay"] if self.ema_decay is not None else []))
         check_numbers("training", self, ("epochs", "batch_size", "accumulation"), lambda value: value >= 1, "a whole number of at least 1")
         check_numbers("training", self, ("encoder_rate", "head_rate", "max_gradient"), lambda value: value > 0, "a number above 0")
         check_numbers("training", self, shares, lambda value: 0 <= value < 1, "a number from 0 to below 1")
