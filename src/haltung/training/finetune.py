@@ -360,7 +360,7 @@ class _Trainer(Trainer):
         super().save_model(output_dir, _internal_call)
         for average in self.averages:
             trained = {f"{number:05d}": weights for number, weights in enumerate(average.trained)}
-            save_file(trained, Path(output_dir or self.args.output_dir) / average.FILE)
+            save_file(trained, Path(output_dir or str(self.args.output_dir)) / average.FILE)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         scheme = self.scheme
