@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from haltung import __version__, files
+from haltung import __version__, files, threads
 from haltung.errors import UserError, listed, nearest
 
 # Each command is a module of this package with `run(arguments)`; the text is what `haltung` lists.
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _silence_libraries()
+    threads.configure()
     try:
         return _run(words)
     except UserError as error:
