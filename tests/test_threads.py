@@ -106,11 +106,9 @@ def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_users_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Each of the settings that say how a thread waits; without one of them threads sleep."""
     monkeypatch.setenv(name, "1")
-    threads.configure()
-    assert {key: os.environ[key] for key in SETTINGS[1:] if key in os.environ} == {name: "1"}
+    assert threads.settings() == {"OMP_NUM_THREADS": str(threads.cores())}
     monkeypatch.delenv(name)
-    threads.configure()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert threads.settings() == {"OMP_NUM_THREADS": str(threads.cores()), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @pytest.mark.parametrize("entrance", ["import haltung.cli; haltung.cli.main(['--version'])", "import haltung; haltung.load"])

@@ -13,12 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def configure() -> None:
-    """Set number and waiting of threads for what is imported later; a user's settings stay."""
+def settings() -> dict[str, str]:
+    """Return the environment variables for libraries loaded later, without those that are set."""
+    wanted = {"OMP_NUM_THREADS": str(cores())}
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
         # libgomp, which torch's wheels for Linux carry, knows it, and so do libomp and libiomp5.
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+        wanted["OMP_WAIT_POLICY"] = "PASSIVE"
+    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 def count(processes: int = 1) -> int:
