@@ -160,8 +160,8 @@ def labelled(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def segments() -> Iterator[dict[str, Any]]:
     """Yield labelled rows of the written corpus without end, first those of a small dev split."""
-    lines = [line for path in sorted((ROOT / "data" / "diplomacy").glob("articles-*.jsonl")) for line in path.open(encoding="utf-8")]
-    articles = [json.loads(line) for line in lines]
+    files = sorted((ROOT / "data" / "diplomacy").glob("articles-*.jsonl"))
+    articles = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     for article in articles[:DEV_ARTICLES]:
         yield from _rows(article, article["article"], "dev")
     for turn in count():

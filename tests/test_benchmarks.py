@@ -82,7 +82,7 @@ def test_what_can_not_be_compared_is_refused(programs: dict[str, ModuleType], ro
     others = {
         tmp_path / "absent.json": "absent.json can't be read",
         broken: "broken.json is no file of a benchmark",
-        write(programs, tmp_path / "b.json", "scaling", article=(1, 2)): "is of scaling",
+        write(programs, tmp_path / "b.json", "scaling", article=(1, 2)): "b.json of scaling",
         write(programs, tmp_path / "c.json", network=(1, 2)): "no figure in common",
     }
     for other, told in others.items():
