@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,10 @@ _SETTLE = 0.5
 # Puts itself into the control group whose folder comes first, and becomes the command behind it.
 _JOIN = ("sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"')
 
-# Speed alone and beside, in units a second.
+# Ends by itself where this program was killed.
+_BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
+
+# Lets the work be done for so many seconds, and returns its units a second.
 Measure = Callable[[float], float]
 
 
@@ -117,7 +121,7 @@ def container(processors: float, root: Path = Path("/sys/fs/cgroup")) -> Iterato
 @contextmanager
 def busy(prefix: Sequence[str], apart: bool) -> Iterator[None]:
     """Run a process that is busy until the block ends; ``apart`` gives it a session of its own."""
-    words = [*prefix, sys.executable, "-c", "while True: pass"]
+    words = [*prefix, sys.executable, "-c", _BUSY]
     process = subprocess.Popen(words, start_new_session=apart)
     try:
         time.sleep(_SETTLE)
@@ -295,6 +299,8 @@ def main() -> int:
     if options.work:
         work(options.work, options.scratch)
         return 0
+    # Stopped, it stops what it has started, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     names, refused = possible(options.variants)
     print(*refused, sep="\n", end="\n" if refused else "", file=sys.stderr)
     speeds: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
