@@ -28,6 +28,7 @@ import os
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count, islice
@@ -143,13 +144,13 @@ def written(rows: Iterator[dict[str, Any]], size: int, path: Path) -> None:
     Raises:
         ValueError: there are fewer.
     """
-    left = size
+    missing = size
     with path.open("w", encoding="utf-8") as out:
         for row in islice(rows, size):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            left -= 1
-    if left:
-        raise ValueError(f"there are only {size - left:,} sentences, {size:,} are asked for; leave out larger --sizes")
+            missing -= 1
+    if missing:
+        raise ValueError(f"there are only {size - missing:,} sentences, {size:,} are asked for; leave out larger --sizes")
 
 
 def labelled(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -236,6 +237,13 @@ def store(path: Path, described: Mapping[str, Any], points: Sequence[Point]) -> 
             before = figures[name].values if name in figures else ()
             figures[name] = Figure((*before, value), unit, "lower")
     write(path, "scaling", described, figures, points=[asdict(point) for point in points])
+
+
+def left(points: Sequence[Point], tasks: Sequence[str], sizes: Sequence[int] | None, rounds: int) -> list[tuple[str, int]]:
+    """Return what is still to be measured, round by round, the small sizes first; None: all."""
+    done = Counter((point.task, point.size) for point in points)
+    wanted = [(task, size) for task in tasks for size in sorted(sizes or SIZES[task])]
+    return [one for number in range(rounds) for one in wanted if done[one] <= number]
 
 
 def of_task(points: Sequence[Point], task: str, value: str) -> list[tuple[float, float]]:
@@ -352,17 +360,13 @@ def main() -> int:
         if other:
             raise ValueError(f"{path} is of another machine ({', '.join(other)}); name another file for --json")
         sources = Path(os.environ.get("HALTUNG_SOURCES", "data/sources")).resolve()
-        if "predict" in options.tasks:
+        missing = left(points, options.tasks, options.sizes, options.rounds)
+        if any(task == "predict" for task, _ in missing):
             measure("predict", 1, sources)  # the first start of a new version rebuilds the model that comes along
-        for number in range(1, options.rounds + 1):
-            for task in options.tasks:
-                for size in sorted(options.sizes or SIZES[task]):
-                    if sum((point.task, point.size) == (task, size) for point in points) >= number:
-                        continue
-                    points.append(measure(task, size, sources))
-                    store(path, before or described, points)
-                    point = points[-1]
-                    print(f"{task} {size:,}: {point.seconds:,.1f} s, {point.peak_bytes / 1e9:.2f} GB", flush=True)
+        for task, size in missing:
+            points.append(measure(task, size, sources))
+            store(path, before or described, points)
+            print(f"{task} {size:,}: {points[-1].seconds:,.1f} s, {points[-1].peak_bytes / 1e9:.2f} GB", flush=True)
     except ValueError as error:
         print(f"scaling.py: {error}", file=sys.stderr)
         return 2

@@ -143,6 +143,15 @@ def test_a_training_has_the_size_that_is_asked_for(programs: dict[str, ModuleTyp
     assert len({row["id"] for row in rows}) == len(rows)
 
 
+def test_what_is_in_the_file_is_not_measured_again(programs: dict[str, ModuleType]) -> None:
+    """A second round comes after the first one of all, and adds to what is there."""
+    scaling = programs["scaling"]
+    there = [scaling.Point("train", 20, 1.0, 1.0, 1)]
+    assert scaling.left(there, ["predict", "train"], [20, 10], 1) == [("predict", 10), ("predict", 20), ("train", 10)]
+    assert scaling.left(there, ["train"], [20, 10], 2) == [("train", 10), ("train", 10), ("train", 20)]
+    assert scaling.left([], ["predict"], None, 1) == [("predict", size) for size in scaling.SIZES["predict"]]
+
+
 def test_the_page_is_filled_in_from_the_file(programs: dict[str, ModuleType], root: Path, tmp_path: Path) -> None:
     """All marks of the real page are there; filled twice, it stays as it is."""
     scaling = programs["scaling"]
