@@ -8,6 +8,8 @@ ARGS    ?=
 WORKERS ?= 2
 # The tests run in WORKERS processes; more threads in each than there are cores would make them wait for each other.
 THREADS ?= 1
+BENCH   ?= training
+FIGURES ?= outputs/$(BENCH).json
 # In CI hunspell has to be there (make system); elsewhere spelling is checked if it is.
 SPELLING := $(if $(filter true,$(CI)),required,auto)
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -47,8 +49,8 @@ check: setup ## lint, format, types, who may import whom, and whether the writte
 model: setup ## train the model that comes with Haltung anew (needs the real texts: HALTUNG_SOURCES=FOLDER), an hour on two cores
 	sh data/models/make.sh $(BIN)
 
-bench: setup ## run the benchmarks (see benchmarks/README.md)
-	$(BIN)/python benchmarks/training.py $(ARGS)
+bench: setup ## run a benchmark (BENCH=training or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
+	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
 
 system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, chromium, Node.js
 	@missing=; \

@@ -13,7 +13,6 @@ plain side reads each segment behind its context, as model=network does.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -27,7 +26,12 @@ from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from haltung import threads
+
+os.environ.update(threads.settings())
+
 import torch
+from measuring import Figure, machine, write
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -88,6 +92,8 @@ class _Clock(TrainerCallback):
         self.began = time.perf_counter()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # it works behind the program's back
         self.ended = time.perf_counter()
 
 
@@ -177,7 +183,8 @@ def _timed(trainer: Trainer, sentences: int, tokens: Callable[[], int]) -> Pass:
     return Pass(sentences, tokens(), clock.ended - clock.began)
 
 
-def _setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
+def setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
+    """Return what all sides are given by a config: whole articles of about so many sentences."""
     config = plain(compose("train", overrides))
     corpus = config["corpus"]
     scheme = scheme_of(corpus["labels"])
@@ -200,6 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="everything else is an override, as in haltung train")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (default: 3)")
     parser.add_argument("--sentences", type=int, default=600, help="how many sentences one pass has about (default: 600)")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
     options, overrides = parser.parse_known_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -207,22 +215,22 @@ def main() -> None:
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        setting = _setting(overrides, options.sentences, folder / "prepared")
-        warm = replace(setting, segments=setting.segments[:40])  # first calls choose kernels and touch memory
+        given = setting(overrides, options.sentences, folder / "prepared")
+        warm = replace(given, segments=given.segments[:40])  # first calls choose kernels and touch memory
         sides = {}
         for side in (*MODELS, "plain"):
             make_side = plainly if side == "plain" else partial(ours, model=side)
             make_side(warm, folder=folder / "warm")()
-            sides[side] = make_side(setting, folder=folder / side)
+            sides[side] = make_side(given, folder=folder / side)
         passes: dict[str, list[Pass]] = {side: [] for side in sides}
         for number in range(options.rounds):
             for side, train in sides.items():
                 passes[side].append(train())
                 console.print(f"round {number + 1} of {options.rounds}, {side}: {passes[side][-1].rate:.1f} sentences/s", highlight=False)
-    _show(setting, passes)
+    _show(given, passes, options.json)
 
 
-def _show(setting: Setting, passes: dict[str, list[Pass]]) -> None:
+def _show(setting: Setting, passes: dict[str, list[Pass]], file: Path | None) -> None:
     table = Table(title=f"{setting.encoder.name}, {len(setting.segments)} labelled sentences: how many a second, and ratios")
     for column in ("round", *passes, *(f"{side} / plain" for side in MODELS), "article / network"):
         table.add_column(column, justify="right")
@@ -236,17 +244,18 @@ def _show(setting: Setting, passes: dict[str, list[Pass]]) -> None:
     table.add_section()
     middle = [statistics.median(one.rate for one in done) for done in passes.values()]
     table.add_row("median", *(f"{value:.1f}" for value in middle), *(f"{statistics.median(values):.2f}" for values in ratios.values()))
+    ends = [f"{min(values):.2f} to {max(values):.2f}" for values in ratios.values()]
+    table.add_row("spread", *("" for _ in middle), *ends)
     Console().print(table)
-    figures = {
+    figures = {side: Figure(tuple(one.rate for one in done), "sentences/s") for side, done in passes.items()}
+    figures |= {name: Figure(tuple(values), "ratio") for name, values in ratios.items()}
+    more = {
         "encoder": setting.encoder.name,
         "sentences": len(setting.segments),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
         "passes": {side: [asdict(one) for one in done] for side, done in passes.items()},
-        "ratios": ratios,
-        "ratio": {name: statistics.median(values) for name, values in ratios.items()},
     }
-    print(json.dumps(figures))
+    print(write(file, "training", machine(), figures, **more))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ PAGES = {
     "docs/bundle.md": (),
     "docs/python.md": (),
     "docs/architecture.md": (),
+    "docs/scaling.md": (),
 }
 # Even a model that has learned from so little finds a dyad in it.
 ARTICLE = (

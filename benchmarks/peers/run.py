@@ -32,6 +32,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import measuring
 from results import Cost, Result, answers, digest, write
 
 HERE = Path(__file__).resolve().parent
@@ -175,24 +178,14 @@ def measured(words: Sequence[str], cwd: Path, log: Path, threads: int) -> tuple[
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     # `haltung` is beside the Python that runs this.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    began, load = time.perf_counter(), os.getloadavg()[0]
-    with log.open("w", encoding="utf-8") as out:
-        env = {**os.environ, **quiet, **limits, "PATH": path}
-        process = subprocess.Popen(words, cwd=cwd, stdout=out, stderr=subprocess.STDOUT, env=env)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    # ru_maxrss is in KiB on Linux and in bytes on macOS.
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    cpu, wall = usage.ru_utime + usage.ru_stime, time.perf_counter() - began
-    return process.returncode, Cost(cpu, wall, peak, (load, os.getloadavg()[0]), threads, machine())
+    load = os.getloadavg()[0]
+    code, cost = measuring.run(words, cwd, log, {**os.environ, **quiet, **limits, "PATH": path})
+    return code, Cost(cost.cpu_seconds, cost.seconds, cost.peak_bytes, (load, os.getloadavg()[0]), threads, machine())
 
 
 def machine() -> str:
     """Return processor, cores and system, as ``AMD EPYC, 2 cores, Linux``."""
-    info = Path("/proc/cpuinfo")
-    told = info.read_text().splitlines() if info.is_file() else []
-    name = next((line.partition(":")[2].strip() for line in told if line.startswith("model name")), platform.machine())
-    return f"{name}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{measuring.processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def perform(job: Job, work: Path, results: Path, threads: int) -> bool:

@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from measuring import between
 from results import Cost, Result, digest, read
 from run import ALL, ALONE, OURS, RESULTS, SEEDS, SYSTEMS, TASKS, WORK, Job, lines
 
@@ -225,11 +229,10 @@ def replaced(page: str, tables: str) -> str:
     Raises:
         UserError: it lacks them.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"the page has no place for the tables; write {BEGIN} and {END} where they shall stand")
-    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
+    try:
+        return between(page, BEGIN, END, tables)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _line(cells: Sequence[str]) -> str:

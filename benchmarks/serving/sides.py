@@ -35,28 +35,33 @@ NAMES = ("haltung", "mlflow", "mlflow-torch", "pipeline")
 
 @contextmanager
 def running(
-    names: Sequence[str], bundle: Path, scratch: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ
-) -> Iterator[list[Side]]:
+    names: Sequence[str], bundle: Path | None, scratch: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ,
+    prefix: Sequence[str] = (),
+) -> Iterator[list[Side]]:  # fmt: skip
     """Start the named servers one after the other, and stop them in the end.
 
     ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` on
-    that of the trained one, ``pipeline`` is ``pipeline_app.py``. `haltung serve` gets arguments and
-    environment.
+    that of the trained one, ``pipeline`` is ``pipeline_app.py``. `haltung serve` gets arguments,
+    environment, and the words before its command; it alone can do without a bundle.
     """
     with ExitStack() as stack:
-        yield [stack.enter_context(_side(name, bundle, scratch, arguments, environment)) for name in names]
+        yield [stack.enter_context(_side(name, bundle, scratch, arguments, environment, prefix)) for name in names]
 
 
 @contextmanager
-def _side(name: str, bundle: Path, scratch: Path, arguments: Sequence[str], given: Mapping[str, str]) -> Iterator[Side]:
+def _side(
+    name: str, bundle: Path | None, scratch: Path, arguments: Sequence[str], given: Mapping[str, str], prefix: Sequence[str]
+) -> Iterator[Side]:
     port = _free()
     program, environment, path, health = Path(sys.executable).parent, dict(given), "/classify", "/health/ready"
     if name == "haltung":
-        command = [sys.executable, "-m", "haltung", "serve", f"bundle={bundle}", f"port={port}", *arguments]
+        served = f"bundle={bundle or 'null'}"
+        command = [*prefix, sys.executable, "-m", "haltung", "serve", served, f"port={port}", *arguments]
     elif name == "pipeline":
         command = [sys.executable, "-m", "uvicorn", "--app-dir", str(_HERE), "--port", str(port), "--no-access-log", "pipeline_app:app"]
         environment["BUNDLE"], health = str(bundle), "/openapi.json"
     else:
+        assert bundle is not None
         model = _pyfunc(bundle, scratch / name, trained=name == "mlflow-torch")
         command = [str(program / "mlflow"), "models", "serve", "-m", str(model), "--env-manager", "local", "-p", str(port)]
         # mlflow starts uvicorn by its bare name.

@@ -19,8 +19,7 @@ pytest.importorskip("ahocorasick")
 from haltung.actors.finder import Actors
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
-from haltung.events.dyads.model import DyadModel, Side, Thresholds, sides
-from haltung.events.dyads.rules import WordOrder
+from haltung.events.dyads.model import DyadModel, Side, Thresholds, WordOrder, sides
 from haltung.events.dyads.scoring import AmongGold, GoldArticles
 from haltung.events.records import ScoredDyad
 from haltung.labels import Scheme, parse

@@ -19,8 +19,7 @@ import exported
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.model import Thresholds
-from haltung.events.dyads.rules import WordOrder
+from haltung.events.dyads.model import Thresholds, WordOrder
 from haltung.events.pipeline import finish, prepare, segments_of
 from haltung.events.records import ArticleEvents
 from haltung.events.text.read import Article

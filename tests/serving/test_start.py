@@ -1,11 +1,8 @@
-"""How a server starts: which runtime it takes, what it refuses to start with, and whose cores it
-counts.
-"""
+"""How a server starts: which runtime it takes, and what it refuses to start with."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import stat
 from pathlib import Path
@@ -17,8 +14,7 @@ import exported
 from haltung.errors import UserError
 from haltung.inference.client import Classifier
 from haltung.records import Segment
-from haltung.serving import engine as serving_engine
-from haltung.serving.engine import Engine, Settings, cores, open_engine, secret
+from haltung.serving.engine import Engine, Settings, open_engine, secret
 from served import served
 
 pytestmark = pytest.mark.slow
@@ -178,27 +174,6 @@ def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HALTUNG_API_KEY", found)
     with pytest.raises(UserError, match="the key in HALTUNG_API_KEY is empty"):
         secret(None)
-
-
-@pytest.mark.parametrize(
-    ("files", "quota"),
-    [
-        ({"cpu.max": "150000 100000"}, 1.5),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({}, None),
-    ],
-)
-def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
-    """Both versions of Linux' control groups; more threads than the quota allows would be stopped
-    in turns.
-    """
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-    assert serving_engine._quota(tmp_path) == quota
-    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 def test_a_served_bundle_needs_no_writable_place(bundle: Path, tmp_path: Path) -> None:

@@ -1,0 +1,7 @@
+"""The same in Python as on the command line; libraries that compute are imported below."""
+
+import os
+
+from haltung import threads
+
+os.environ.update(threads.settings())

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from haltung import __version__, files
+from haltung import __version__, files, threads
 from haltung.errors import UserError, listed, nearest
 
 # Each command is a module of this package with `run(arguments)`; the text is what `haltung` lists.
@@ -41,7 +41,7 @@ _SHELLS = ("bash", "zsh", "fish")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _silence_libraries()
+    _set_up_libraries()
     try:
         return _run(words)
     except UserError as error:
@@ -127,12 +127,13 @@ def _candidates(line: str) -> list[str]:
     return candidates(words[0], " ".join(words[1:]))
 
 
-def _silence_libraries() -> None:
-    """Silence libraries before they are imported; a user's settings stay as they are."""
+def _set_up_libraries() -> None:
+    """Silence libraries and set their threads before they are imported; a user's settings stay."""
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        **threads.settings(),
     }.items():
         os.environ.setdefault(name, value)

@@ -16,7 +16,7 @@ from haltung.actors.finder import Actors, Mention
 from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.rules import WordOrder
+from haltung.events.dyads.model import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad
 from haltung.events.text.boilerplate import Cleaned, clean
 from haltung.events.text.read import Article, Failure, Language, language

@@ -15,8 +15,7 @@ from haltung.evaluation.report import dyads as report
 from haltung.evaluation.report import style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
-from haltung.events.dyads.model import DyadModel
-from haltung.events.dyads.rules import WordOrder
+from haltung.events.dyads.model import DyadModel, WordOrder
 from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, ScoredDyad

@@ -54,8 +54,8 @@ class Verification:
 def verify(folder: Path, threads: int | None = None, callback: Callable[[str], None] = lambda step: None) -> Verification:
     """Check every file's SHA-256, and replay the golden answers in every installed runtime.
 
-    ``threads`` None leaves their number to the runtime; ``callback`` gets each step's name before.
-    ``UserError`` is raised if the bundle is not exported, or too broken to replay anything.
+    ``threads`` None is as many as the process may use cores; ``callback`` gets each step's name
+    before. ``UserError`` is raised if the bundle is not exported, or too broken to replay anything.
     """
     description = bundle.describe(folder)
     if not bundle.is_exported(description):

@@ -352,13 +352,13 @@ def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: flo
         rows = rows[count:]
 
 
-def session(path: Path, threads: int | None = None, spinning: bool = True) -> Run:
-    """Load a graph, or raise ``BundleError``; idle threads that spin are faster, but use cores."""
+def session(path: Path, threads: int | None = None) -> Run:
+    """Load a graph, or raise ``BundleError``; idle threads sleep, and take no core from others."""
     runtime = __import__("onnxruntime")
     try:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads or 0, 1, 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         loaded = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 -- the library's errors share no class of their own
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

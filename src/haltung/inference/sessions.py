@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from haltung import threads
 from haltung.errors import UserError, first_line, one_of
 from haltung.inference.client import BundleError, Run, session
 
@@ -33,9 +34,8 @@ _MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 class Graph:
     """A format of a bundle and what runs it.
 
-    ``threads`` None leaves their number to the runtime. ``bf16`` lets OpenVINO multiply in
-    bfloat16. Threads that are ``spinning`` while they wait answer sooner, but take the cores from
-    everything else.
+    ``threads`` None is as many as ``haltung.threads`` gives. ``bf16`` lets OpenVINO multiply in
+    bfloat16.
     """
 
     runtime: str
@@ -43,7 +43,6 @@ class Graph:
     path: Path
     threads: int | None = None
     bf16: bool = False
-    spinning: bool = True
 
     @classmethod
     def of_entry(cls, folder: Path, name: str, entry: Mapping[str, Any], runtime: str | None = None, threads: int | None = None) -> Graph:
@@ -80,7 +79,7 @@ def load(graph: Graph) -> Run:
         return _openvino(graph)
     library("onnxruntime")
     try:
-        return session(graph.path, graph.threads, graph.spinning)
+        return session(graph.path, graph.threads or threads.count())
     except BundleError as error:
         raise UserError(str(error)) from None
 
@@ -169,8 +168,7 @@ def _openvino(graph: Graph) -> Run:
     # Without a hint OpenVINO would take bf16 wherever the processor has it.
     precision = "bf16" if graph.bf16 else "f32"
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
-    if graph.threads:
-        settings["INFERENCE_NUM_THREADS"] = graph.threads
+    settings["INFERENCE_NUM_THREADS"] = graph.threads or threads.count()
     try:
         compiled = openvino.Core().compile_model(str(graph.path), "CPU", settings)
     except Exception as error:  # noqa: BLE001 -- OpenVINO's errors share no class of their own

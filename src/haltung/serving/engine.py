@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from haltung import files
+from haltung import files, threads
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import BundleError, Classifier
 from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load, processor, version_of
@@ -107,21 +106,6 @@ def secret(file: str | None) -> str | None:
     return key
 
 
-def cores() -> int:
-    """Return how many cores this process may use, by its affinity and its control group's quota."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, math.ceil(_quota() or allowed)))
-
-
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return how many processors the control group (version 2 or 1) may use; None: no limit."""
-    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
-        with suppress(OSError, ValueError, ZeroDivisionError):
-            limit, period = " ".join((root / name).read_text() for name in names).split()
-            return None if limit == "max" or int(limit) <= 0 else int(limit) / int(period)
-    return None
-
-
 class Engine(ExportedModel):
     """A bundle whose graph runs on the chosen runtime; to be called from one thread only.
 
@@ -188,7 +172,7 @@ def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | 
         path = classifier.folder / str(about["file"])
         if not path.is_file():
             raise UserError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
-        return Graph(runtime, name, path, settings.threads or cores(), bf16=about.get("hint") == "bf16", spinning=False)
+        return Graph(runtime, name, path, settings.threads or threads.count(), bf16=about.get("hint") == "bf16")
     return None
 
 

@@ -12,7 +12,6 @@ from fastapi import HTTPException
 from haltung.actors.finder import Actors
 from haltung.events import pipeline
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.rules import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.inference.client import BundleError
 from haltung.models.predictor import Answers, predictions
@@ -34,7 +33,7 @@ class Service:
         self.engine = open_engine(settings)
         graph = self.engine.choice.graph
         self.metrics = Metrics({"scheme": self.engine.scheme.name, "runtime": graph.runtime, "format": graph.format})
-        self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else WordOrder()
+        self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else dyad_model.WordOrder()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batcher: Batcher | None = None
 

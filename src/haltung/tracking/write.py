@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haltung import __version__
+from haltung import __version__, threads
 from haltung.errors import UserError
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
@@ -284,9 +284,7 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def _hardware() -> dict[str, str]:
-    # In a container, a process often may use fewer cores than there are.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    hardware = {"cpu": processor(), "cores": str(cores), "system": platform.platform()}
+    hardware = {"cpu": processor(), "cores": str(threads.cores()), "threads": str(threads.count()), "system": platform.platform()}
     with suppress(ValueError, OSError, AttributeError):
         hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
     # A training on a GPU has loaded torch; loading it only for this would take seconds.

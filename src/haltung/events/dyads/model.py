@@ -1,5 +1,5 @@
 """Dyads by a trained model: who is source and who is target, of each sentence's stance; which of
-them count is said by a few numbers, tuned on dev.
+them count is said by a few numbers, tuned on dev. And dyads by word order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haltung.actors.candidates import ITSELF, code_as
+from haltung.actors.candidates import ITSELF, code_as, ends
 from haltung.errors import UserError
 from haltung.events.records import LabelledArticle, ScoredDyad
 from haltung.files import write_text
@@ -20,6 +20,9 @@ from haltung.records import ActorAnswer, Prediction, Span
 # Less probable sides are left out; all ways to be a side would make hundreds of pairs. No sentence
 # has as many ways as would make all of them less probable.
 _LEAST_SIDE = 0.01
+
+# The stance that two take towards each other.
+_MUTUAL = "cooperation"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,38 @@ class DyadModel:
     def dyads(self, prediction: Prediction) -> list[ScoredDyad]:
         """Return the dyads of one segment, the likeliest first."""
         return choose(Question.of(prediction), self.thresholds)
+
+
+@dataclass(frozen=True)
+class WordOrder:
+    """Dyads by word order: the baseline that a trained model has to beat.
+
+    The first actor of a sentence is the source, and the next other one the target. In "…, sagte
+    Merkel" the source follows the verb of saying, in a passive it follows "von". A cooperation of
+    two is mutual. A sentence without an actor has the source of the one before it. Stance and
+    probability are the segment's.
+    """
+
+    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
+        """Return the dyads of each segment: at least one unless it is neutral, "" for nobody."""
+        out: list[list[ScoredDyad]] = []
+        last = ""
+        for segment, named, prediction in zip(article.segments, article.mentions, article.predictions, strict=True):
+            stance = str(prediction.labels[STANCE])
+            source, target = ends(segment.text, named)
+            if source is not None and source.code:
+                last = source.code
+            if stance == NEUTRAL:
+                out.append([])
+                continue
+            probability = prediction.probabilities[STANCE][stance]
+            name = source.code if source else last
+            spans = [None if one is None else (one.start, one.end) for one in (source, target)]
+            there = ScoredDyad(name, target.code if target else "", stance, probability, *spans)
+            out.append([there])
+            if stance == _MUTUAL and there.source and there.target:
+                out[-1].append(ScoredDyad(there.target, there.source, stance, probability, there.target_span, there.source_span))
+        return out
 
 
 def load(folder: Path) -> DyadModel:

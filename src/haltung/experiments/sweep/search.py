@@ -13,7 +13,7 @@ from optuna import Study
 from optuna import Trial as OptunaTrial
 from optuna.trial import TrialState
 
-from haltung import tracking
+from haltung import threads, tracking
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import summary
 from haltung.experiments.compare import DIGESTED
@@ -169,14 +169,14 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
 
 def _in_processes(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
     # Several trainings with a thread for each core would be slower than one after the other.
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // sweep.workers))}
+    share = {"OMP_NUM_THREADS": str(threads.count(sweep.workers))}
     # Spawned, since a forked process would share the database's connection and torch's threads.
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=_worker, args=(sweep, factory, store, parent, worker, callback), name=f"worker-{worker}")
         for worker in range(1, sweep.workers + 1)
     ]
-    with environment(threads):
+    with environment(share):
         try:
             for process in processes:
                 process.start()

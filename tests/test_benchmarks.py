@@ -1,0 +1,209 @@
+"""The benchmarks' own reckoning: figures as files, what counts as slower, the lines through sizes,
+containers, and the page that is filled in.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+MACHINE = {"processor": "P", "usable_cores": 2, "quota": None, "gpu": None, "versions": {"torch": "2"}, "time": "2026-11-30T00:00:00"}
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
+    """The programs of the benchmarks, which are no package."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    return {name: importlib.import_module(name) for name in ("measuring", "compare", "neighbour", "scaling")}
+
+
+def write(programs: dict[str, ModuleType], path: Path, benchmark: str = "training", **values: tuple[float, ...]) -> Path:
+    """Write a file of figures of which more is better."""
+    figures = {name: programs["measuring"].Figure(found, "sentences/s") for name, found in values.items()}
+    programs["measuring"].write(path, benchmark, MACHINE, figures)
+    return path
+
+
+def compared(root: Path, *words: object) -> tuple[int, str, str]:
+    """Return exit code, output and errors of compare.py."""
+    program = [sys.executable, root / "benchmarks/compare.py", *map(str, words)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "better", "expected"),
+    [
+        ((10, 11, 12), (7, 8, 9), "higher", "slower"),
+        ((10, 11, 12), (7, 8, 10), "higher", "same"),
+        ((10, 11, 12), (13, 14, 15), "higher", "faster"),
+        ((10, 11, 12), (13, 14, 15), "lower", "slower"),
+        ((10, 11, 12), (7, 8, 9), "lower", "faster"),
+        ((100, 100.1, 100.2), (99, 99.1, 99.2), "higher", "same"),
+        ((10,), (7, 8, 9), "higher", "unknown"),
+        ((10,), (10,), "higher", "same"),
+    ],
+)
+def test_slower_is_what_lies_beyond_the_spread(
+    programs: dict[str, ModuleType], before: tuple[float, ...], after: tuple[float, ...], better: str, expected: str
+) -> None:
+    """In the direction that is worse, by more than 2 % of the median, and every value of it."""
+    figure = programs["measuring"].Figure
+    assert programs["compare"].verdict(figure(before, "s", better), figure(after, "s", better), 0.02) == expected
+
+
+def test_two_files_are_compared(programs: dict[str, ModuleType], root: Path, tmp_path: Path) -> None:
+    """Exit code 1 names what is slower; the same file twice is not, and other machines are told."""
+    before = write(programs, tmp_path / "a.json", article=(50, 51, 52), network=(20, 21, 22), gone=(1, 2))
+    after = write(programs, tmp_path / "b.json", article=(40, 41, 42), network=(20, 21, 22))
+    document = json.loads(after.read_text())
+    document["machine"]["usable_cores"] = 1
+    after.write_text(json.dumps(document))
+    code, out, _ = compared(root, before, after)
+    assert (code, out.splitlines()[-1]) == (1, "1 of 2 figures are slower beyond the spread: article")
+    assert "usable_cores differs: 2 before, 1 after" in out
+    assert "only in" in out
+    assert "gone" in out
+    assert compared(root, before, before)[0] == 0
+
+
+def test_what_can_not_be_compared_is_refused(programs: dict[str, ModuleType], root: Path, tmp_path: Path) -> None:
+    """A missing or broken file, another benchmark, no common figure: exit code 2, one sentence."""
+    one = write(programs, tmp_path / "a.json", article=(1, 2))
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"figures": {"article": {"values": []}}}')
+    others = {
+        tmp_path / "absent.json": "absent.json can't be read",
+        broken: "broken.json is no file of a benchmark",
+        write(programs, tmp_path / "b.json", "scaling", article=(1, 2)): "b.json of scaling",
+        write(programs, tmp_path / "c.json", network=(1, 2)): "no figure in common",
+    }
+    for other, told in others.items():
+        code, out, errors = compared(root, one, other)
+        assert (code, out, errors.count("\n")) == (2, "", 1)
+        assert told in errors
+
+
+def test_a_process_is_measured(programs: dict[str, ModuleType], tmp_path: Path) -> None:
+    """Its exit code, its processor time, and the memory that it touched."""
+    program = "import sys; print('said'); block = bytearray(b'x') * 80_000_000; sys.exit(3)"
+    code, cost = programs["measuring"].run([sys.executable, "-c", program], tmp_path, tmp_path / "log.txt")
+    assert (code, (tmp_path / "log.txt").read_text()) == (3, "said\n")
+    assert cost.peak_bytes > 80e6
+    assert cost.cpu_seconds > 0
+    assert cost.seconds > 0
+
+
+def test_the_machine_is_described(programs: dict[str, ModuleType]) -> None:
+    """By what a figure depends on."""
+    found = programs["measuring"].machine()
+    assert found["processor"]
+    assert 1 <= found["usable_cores"] <= found["cores"]
+    assert {"torch", "transformers"} <= found["versions"].keys()
+    json.dumps(found)
+
+
+def test_a_line_goes_through_the_logarithms(programs: dict[str, ModuleType]) -> None:
+    """Of a power law it finds the exponent, of a start and a price for each row both numbers."""
+    scaling = programs["scaling"]
+    line = scaling.Line.through([(size, 3 * size**1.5) for size in (10, 100, 1000)])
+    assert (line.slope, line.factor) == (pytest.approx(1.5), pytest.approx(3))
+    price = scaling.Price.of([(size, 7 + 0.01 * size) for size in (1_000, 10_000, 100_000)])
+    assert (price.start, price.row) == (pytest.approx(7), pytest.approx(0.01))
+    assert price.hours(3_600_000, 10) == pytest.approx(1 + 7 / 3600)
+    assert scaling.Line.through([(10, 1), (10, 2)]) is None
+    assert scaling.Price.of([]) is None
+
+
+def test_sentences_that_are_cut_elsewhere_lose_no_word(programs: dict[str, ModuleType]) -> None:
+    """Only the words before the first cut are left out; no text is one that was there before."""
+    parts = [f"{letter}1 {letter}2 {letter}3 {letter}4" for letter in "ABC"]
+    scaling = programs["scaling"]
+    assert scaling.moved(parts, 0) == parts
+    for cut in range(1, 4):
+        texts = scaling.moved(parts, cut)
+        assert " ".join(texts).split() == " ".join(parts).split()[cut:]
+        assert not set(texts) & set(parts)
+
+
+def test_a_training_has_the_size_that_is_asked_for(programs: dict[str, ModuleType], tmp_path: Path) -> None:
+    """However often the articles have to come again; no id is there twice."""
+    scaling = programs["scaling"]
+    scaling.command("train", 11_000, tmp_path, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(row["split"] == "train" for row in rows) == 11_000
+    assert 0 < sum(row["split"] == "dev" for row in rows) < 1_000
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_what_is_in_the_file_is_not_measured_again(programs: dict[str, ModuleType]) -> None:
+    """A second round comes after the first one of all, and adds to what is there."""
+    scaling = programs["scaling"]
+    there = [scaling.Point("train", 20, 1.0, 1.0, 1)]
+    assert scaling.left(there, ["predict", "train"], [20, 10], 1) == [("predict", 10), ("predict", 20), ("train", 10)]
+    assert scaling.left(there, ["train"], [20, 10], 2) == [("train", 10), ("train", 10), ("train", 20)]
+    assert scaling.left([], ["predict"], None, 1) == [("predict", size) for size in scaling.SIZES["predict"]]
+
+
+def test_the_page_is_filled_in_from_the_file(programs: dict[str, ModuleType], root: Path, tmp_path: Path) -> None:
+    """All marks of the real page are there; filled twice, it stays as it is."""
+    scaling = programs["scaling"]
+    page, file = tmp_path / "page.md", tmp_path / "scaling.json"
+    page.write_text((root / "docs/scaling.md").read_text(encoding="utf-8"), encoding="utf-8")
+    points = [scaling.Point("predict", size, 5 + 0.002 * size, 1.0, 500_000_000) for size in (1_000, 10_000, 100_000)]
+    scaling.store(file, MACHINE, points)
+    assert scaling.load(file) == (MACHINE, points)
+    scaling.fill(page, [file], 0.5, "EUR")
+    text = page.read_text(encoding="utf-8")
+    assert "| predict | 100,000 | 205 |" in text
+    # 10⁹ sentences of 2 ms on 1,000 workers: 5 + 2,000 seconds, 0.557 hours.
+    assert "| 1,000,000,000 | 1000 | 0.6 | 556.9 | 278.47 |" in text
+    scaling.fill(page, [file], 0.5, "EUR")
+    assert page.read_text(encoding="utf-8") == text
+    with pytest.raises(ValueError, match="no figures"):
+        scaling.fill(page, [tmp_path / "absent.json"], None, "EUR")
+
+
+def test_what_is_kept_is_the_ratio_of_one_round(programs: dict[str, ModuleType]) -> None:
+    """Of its own speed alone, and of that of the variant that was fastest in the round."""
+    found = programs["neighbour"].figures({("training", "haltung"): [(10, 6), (20, 16)], ("training", "one-less"): [(8, 8), (40, 20)]})
+    assert found["training, haltung: kept"].values == (0.6, 0.8)
+    assert found["training, haltung: kept of the fastest"].values == (0.6, 0.4)
+    assert found["training, one-less: kept of the fastest"].values == (0.8, 0.5)
+
+
+def test_a_container_has_its_quota(programs: dict[str, ModuleType]) -> None:
+    """A process in it knows of it, and nothing is left afterwards."""
+    neighbour = programs["neighbour"]
+    if neighbour.possible(["quota"])[1]:
+        pytest.skip("this user may make no control group with a quota")
+    program = "from haltung import threads; print(threads.quota())"
+    with neighbour.container(0.5) as prefix:
+        done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "0.5\n"
+    assert not Path(prefix[-1]).exists()
+
+
+def test_a_container_that_may_not_be_made_says_so(programs: dict[str, ModuleType], tmp_path: Path) -> None:
+    """No folder is left where the files of a limit can't be written."""
+    neighbour = programs["neighbour"]
+    with pytest.raises(neighbour.NotPossible, match="as root"), neighbour.container(1.5, tmp_path / "absent"):
+        pass
+
+
+def test_the_busy_process_ends_with_the_block(programs: dict[str, ModuleType]) -> None:
+    """However the block ends."""
+    neighbour = programs["neighbour"]
+    before = os.times()
+    with pytest.raises(RuntimeError), neighbour.busy([], apart=False):
+        raise RuntimeError
+    after = os.times()
+    # It is counted only when it has been waited for, so it is gone.
+    assert after.children_user > before.children_user

@@ -1,0 +1,121 @@
+"""How many threads compute: what the affinity, the control groups and the user say, and that every
+library hears of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from haltung import threads
+
+SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has set anything; what a test sets does not stay."""
+    for name in SETTINGS:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def quota(folder: Path, files: Mapping[str, str], groups: str | None = None) -> float | None:
+    """Return the quota by control groups that have these files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text + "\n")
+    if groups is not None:
+        (folder / "groups").write_text(groups)
+    return threads.quota(folder, folder / "groups")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu.max": "150000"}, None),
+        ({}, None),
+    ],
+)
+def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], expected: float | None) -> None:
+    """Both versions of Linux' control groups; what can't be read is no limit."""
+    assert quota(tmp_path, files) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "groups", "expected"),
+    [
+        ({"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, "0::/a/b\n", 3.0),
+        ({"a/b/cpu.max": "50000 100000", "a/cpu.max": "300000 100000"}, "0::/a/b\n", 0.5),
+        ({"other/cpu.max": "50000 100000"}, "0::/a/b\n", None),
+        (
+            {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "100000"},
+            "3:cpuset:/\n2:cpu,cpuacct:/a\n1:name=systemd:/a\n0::/\n",
+            1.5,
+        ),
+        ({"cpu.max": "200000 100000"}, "0::/../outside\n", 2.0),
+    ],
+)
+def test_the_groups_above_limit_too(tmp_path: Path, files: dict[str, str], groups: str, expected: float | None) -> None:
+    """A service is limited by its slice; the groups of others don't count."""
+    assert quota(tmp_path, files, groups) == expected
+
+
+def test_no_more_cores_count_than_the_process_may_use() -> None:
+    """As `taskset` and SLURM limit them."""
+    assert 1 <= threads.cores() <= (os.cpu_count() or 1)
+    if hasattr(os, "sched_setaffinity"):
+        program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from haltung import threads; print(threads.cores())"
+        assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_two_processors_of_one_core_are_one(tmp_path: Path) -> None:
+    """Two threads that multiply on one core are no faster than one."""
+    for processor, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
+        folder = tmp_path / f"cpu{processor}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(siblings + "\n")
+    assert len({threads._siblings(processor, tmp_path) for processor in range(4)}) == 2
+    assert len({threads._siblings(processor, tmp_path / "absent") for processor in range(4)}) == 4
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("6,2", 6), ("0", None), ("many", None), ("", None)])
+def test_the_users_number_wins(monkeypatch: pytest.MonkeyPatch, given: str, expected: int | None) -> None:
+    """Whatever the cores are; what is no number is passed over, as OpenMP does."""
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert threads.count() == (expected or threads.cores())
+
+
+def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has at least one."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert [threads.count(processes) for processes in (1, 2, 5, 8)] == [5, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_the_users_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each of the settings that say how a thread waits; without one of them threads sleep."""
+    monkeypatch.setenv(name, "1")
+    assert threads.settings() == {"OMP_NUM_THREADS": str(threads.cores())}
+    monkeypatch.delenv(name)
+    assert threads.settings() == {"OMP_NUM_THREADS": str(threads.cores()), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@pytest.mark.parametrize("entrance", ["import haltung.cli; haltung.cli.main(['--version'])", "import haltung; haltung.load"])
+def test_torch_computes_with_this_number(entrance: str) -> None:
+    """By the command line and in Python; so it is set before torch is loaded."""
+    program = f"{entrance}; import json, os, torch; print(json.dumps([torch.get_num_threads(), os.environ['OMP_WAIT_POLICY']]))"
+    for given, expected in (({}, threads.cores()), ({"OMP_NUM_THREADS": "1"}, 1)):
+        environment = {**os.environ, **given}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+        assert json.loads(done.stdout.splitlines()[-1]) == [expected, "PASSIVE"]
