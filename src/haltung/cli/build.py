@@ -19,6 +19,7 @@ from haltung.errors import UserError, listed, nearest
 from haltung.files import atomic_file
 from haltung.labels import Scheme
 from haltung.models.spec import LinearSpec, NetworkSpec
+from haltung.training.recipe import place
 
 if TYPE_CHECKING:
     from haltung.corpus.store import Prepared
@@ -78,6 +79,9 @@ class RecipeOptions:
     runs: str
     folds: Annotated[int, Field(ge=2)] | None = None
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    launcher: Literal["none", "ddp", "fsdp"] = "none"
+    processes: Annotated[int, Field(ge=1)] | None = None
+    fsdp: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,28 @@ class Recipe:
     encoder: Encoder
     model: NetworkSpec | LinearSpec
     training: Training
+
+    @property
+    def processes(self) -> int:
+        """How many processes share a batch; ``UserError`` if that many can't."""
+        launcher, wanted, started = self.options.launcher, self.options.processes, place()[1]
+        if launcher == "none" and wanted:
+            raise UserError(f"processes={wanted} needs a launcher; add launcher=ddp or launcher=fsdp, or leave processes out")
+        if launcher == "none" and started == 1:
+            return 1
+        if not isinstance(self.model, NetworkSpec):
+            raise UserError("model=linear is trained in one process; leave out launcher=, processes= and torchrun")
+        import torch
+
+        gpus, rows = torch.cuda.device_count(), max(self.training.batch_size, getattr(self.model, "window", 0))
+        count = started if started > 1 else wanted or gpus
+        if wanted not in (None, count):
+            raise UserError(f"processes is {wanted}, but {started} processes have been started (WORLD_SIZE); leave out processes=")
+        if started == 1 and not 0 < count <= (gpus or count):
+            raise UserError(f"launcher={launcher} starts a process for each GPU, of which there are {gpus}; give another processes=N")
+        if count > rows:
+            raise UserError(f"{count} processes can't share a batch of {rows} sentences; start fewer, or enlarge training.batch_size")
+        return count
 
     def name(self, corpus: str) -> str:
         """Return the name that the user gave, or one made of corpus and model."""
@@ -108,7 +134,7 @@ class Recipe:
         options, model = self.options, self.model.checked(corpus.scheme)
         return Plan(
             name or self.name(corpus.name), corpus, self.encoder, model, self.training, options.seed, self.settings, command,
-            Path(options.runs), options.language, options.resume,
+            Path(options.runs), options.language, options.resume, fsdp=options.fsdp if options.launcher == "fsdp" else None,
         )  # fmt: skip
 
 

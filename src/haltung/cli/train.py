@@ -12,6 +12,7 @@ from haltung.cli.build import corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
+from haltung.training.recipe import agreed, place
 
 if TYPE_CHECKING:
     from haltung.experiments.train import Plan, TrainingOutcome
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
 _SPLIT = "splits@corpus.split"
 
 
-def run(arguments: Sequence[str]) -> None:
+def run(arguments: Sequence[str]) -> int:
     """Train; print the metrics on dev and the run's id."""
     groups: dict[tuple[str, ...], list[Request]] = {}
     for request in each("train", arguments):
         # Requests that differ in nothing but the seed are one recipe.
         groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
-    for requests in groups.values():
+    from haltung.experiments.train import follow, launch
+
+    for words, requests in groups.items():
         recipes = [recipe_of(request.settings) for request in requests]
-        options = recipes[0].options
+        options, processes = recipes[0].options, recipes[0].processes
+        if processes > 1 and (options.folds or options.shares):
+            raise UserError("folds and shares are many small trainings, each in one process; leave out launcher=, processes= and torchrun")
         if options.folds and options.shares:
             raise UserError("folds and shares ask for two different experiments; give one of the two")
         seeds = [recipe.options.seed for recipe in recipes]
@@ -40,12 +45,21 @@ def run(arguments: Sequence[str]) -> None:
             for request in requests:
                 _cross_validate(request, options.folds, store)
             continue
-        corpus = corpus_of(requests[0].settings, requests[0].config_dir)
+        (rank, started), corpus = place(), corpus_of(requests[0].settings, requests[0].config_dir)
         plans = [recipe.plan(corpus, requests[0].command) for recipe in recipes]
         if options.shares:
             _learning_curve(plans, options.shares, store)
+        elif processes > started:
+            folder = [] if requests[0].config_dir is None else ["--config-dir", str(requests[0].config_dir)]
+            if code := launch(plans, processes, ["train", *words, f"seed={','.join(map(str, seeds))}", *folder], store):
+                return code
+        elif rank:
+            for plan in plans:
+                follow(plan)
         else:
             _train(plans, store)
+    agreed(True)  # the others wait for the first one's reports
+    return 0
 
 
 def _train(plans: Sequence[Plan], store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import resource
 import shutil
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from haltung import tracking
 from haltung.corpus.store import Prepared
@@ -34,7 +36,8 @@ from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
-from haltung.training.recipe import Training
+from haltung.tracking.store import environment
+from haltung.training.recipe import Training, agreed, place
 
 if TYPE_CHECKING:
     from haltung.training.finetune import Point
@@ -65,6 +68,7 @@ class Plan:
     resume: bool = False
     suffix: str = ""
     share: float = 1.0
+    fsdp: Mapping[str, Any] | None = None
 
     @property
     def title(self) -> str:
@@ -128,7 +132,7 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcom
 def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     directory, corpus = plan.run_directory, plan.corpus
     state = read_state(directory)
-    if plan.resume and state.get("finished"):
+    if agreed(plan.resume and state.get("finished")):
         result = results.read(directory / "dev" / page.METRICS)
         return TrainingOutcome(state["run"], state["where"], directory / "bundle", result, resumed=True)
     tags = tags_of(corpus, "train", plan.command, plan.share)
@@ -299,9 +303,45 @@ def write_state(directory: Path, state: Mapping[str, Any]) -> None:
     write_text(directory / STATE, json.dumps(state) + "\n")
 
 
+def follow(plan: Plan) -> None:
+    """Take part in a training that another process begins and tracks with ``train``."""
+    if not agreed(False):
+        _fit(plan, subsample(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev"))
+
+
+def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: Store) -> int:
+    """Run ``haltung`` in several processes; if one dies, end all, and mark the runs as FAILED."""
+    from torch.distributed.elastic.multiprocessing import SignalException, errors
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it is said here what has happened
+    config = LaunchConfig(1, 1, processes, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    threads, began = str(max(1, (os.cpu_count() or 1) // processes)), time.time()
+    try:
+        with environment({"OMP_NUM_THREADS": threads, "TORCH_CPP_LOG_LEVEL": "ERROR"}):
+            elastic_launch(config, sys.executable)("-m", "haltung", *words)
+    except SignalException:
+        raise KeyboardInterrupt from None
+    except errors.ChildFailedError as error:
+        # A killed one, or a user's mistake; others have then been ended, or had no answer.
+        rank, first = min(error.failures.items(), key=lambda one: one[1].exitcode == -15 or one[1].exitcode not in (2, *range(-64, 0)))
+        if (code := first.exitcode) == 2:
+            return 2
+        why = f"process {rank} of {processes} has ended ({first.signal_name() if code < 0 else f'exit code {code}'})"
+        folders = [*(f"{plan.run_directory.name}*" for plan in plans), f"{plans[0].name}-seeds-*"]
+        for path in (path for folder in folders for path in plans[0].folder.glob(f"{folder}/{STATE}") if path.stat().st_mtime >= began):
+            record = tracking.find(store, read_state(path.parent)["run"])
+            if record.status == "RUNNING" or (record.status == "FAILED" and code < 0):
+                tracking.mark_failed(tracking.attach(record), why)
+        print(f"haltung: {why}, and so has the training; resume=true goes on at its last checkpoint", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _fit(
-    plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], run: Run, callback: Callable[[Point], None] | None = None
-) -> tuple[Model, tuple[Point, ...], dict[str, float]]:
+    plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], run: Run | None = None,
+    callback: Callable[[Point], None] = lambda point: None,
+) -> tuple[Model, tuple[Point, ...], dict[str, float]]:  # fmt: skip
     """Return model, learning curve, and cost: seconds, peak memory in bytes, tokens per second."""
     began = time.perf_counter()
     cost: dict[str, float] = {}
@@ -314,14 +354,19 @@ def _fit(
         from haltung.training.finetune import finetune
 
         def report(point: Point) -> None:
-            run.history([point])
-            if callback is not None:
-                callback(point)
+            if run is not None:
+                run.history([point])
+            callback(point)
 
-        tuned = finetune(
-            train_split, dev_split, plan.corpus.scheme, plan.encoder, plan.model, plan.training, plan.seed,
-            plan.run_directory / "checkpoints", plan.resume, report,
-        )  # fmt: skip
+        try:
+            tuned = finetune(
+                train_split, dev_split, plan.corpus.scheme, plan.encoder, plan.model, plan.training, plan.seed,
+                plan.run_directory / "checkpoints", plan.resume, report, plan.fsdp,
+            )  # fmt: skip
+        except RuntimeError as error:
+            if place()[1] > 1 and ("gloo" in str(error) or type(error).__name__.startswith("Dist")):
+                sys.exit("haltung: another process of this training has ended")
+            raise
         model, history = tuned.model, tuned.history
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
     # ru_maxrss is in KiB on Linux and in bytes on macOS.

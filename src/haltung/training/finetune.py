@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import shutil
@@ -30,7 +31,7 @@ from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import Unit, units
 from haltung.records import Segment
 from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
-from haltung.training.recipe import Training
+from haltung.training.recipe import Training, agreed, place
 
 # Newer releases of transformers have another name for it, and warn about the old one.
 _CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
@@ -57,7 +58,7 @@ class FineTuned:
 
 def finetune(
     train: Sequence[Segment], dev: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int,
-    folder: Path, resume: bool = False, report: Callable[[Point], None] = lambda point: None,
+    folder: Path, resume: bool = False, report: Callable[[Point], None] = lambda point: None, fsdp: Mapping[str, Any] | None = None,
 ) -> FineTuned:  # fmt: skip
     """Train on ``train``, choose the epoch on ``dev``, and return the model with its best weights.
 
@@ -65,7 +66,8 @@ def finetune(
     the heads, ``seed`` all that is random: heads, dropout, order. ``folder`` is for checkpoints;
     with ``resume`` the training continues from the last complete one, with the same result as an
     uninterrupted training, else the folder is emptied first. ``report`` gets each new point of the
-    learning curve.
+    learning curve. Several processes that call this together (``recipe.place``) train one model, on
+    the batches of a single one; ``fsdp`` is the Trainer's ``fsdp_config`` if each has a part of it.
 
     Raises ``UserError`` if a split is empty, or the encoder can't be loaded.
     """
@@ -73,24 +75,36 @@ def finetune(
     for name, split in (("train", train), ("dev", dev)):
         if not split:
             raise UserError(f"the {name} split is empty, so nothing can be trained; see the corpus's manifest.json for what was dropped")
-    checkpoint = last_checkpoint(folder) if resume else None
-    if checkpoint is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    # The embedded encoder is built at its first use, which draws random numbers: before the seed,
-    # so that the first training on a machine is like all others.
+    (rank, processes), checkpoint = place(), None
+    if rank == 0:
+        checkpoint = last_checkpoint(folder) if resume else None
+        if checkpoint is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        # The embedded encoder is built at its first use, which draws random numbers: before the
+        # seed, so that the first training on a machine is like all others.
+        locate(encoder)
+    folder, checkpoint = agreed((folder, checkpoint))
     locate(encoder)
     set_seed(seed)
     examples = examples_of(train, scheme, encoder, spec, training, seed)
     model = examples.model
-    trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, -(-len(train) // examples.size)), report)
+    # The processes begin with the same weights, and drop out differently.
+    whole = copy.deepcopy(model.network) if fsdp and processes > 1 else None
+    arguments = _arguments(training, folder, seed + rank, -(-len(train) // examples.size), fsdp if whole else None)
+    trainer = _Trainer(examples, dev, training, arguments, report)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - began
     history = tuple(_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
+    if whole:
+        state = trainer.accelerator.get_state_dict(trainer.model)  # the first process gets it
+        model.network = whole.to(trainer.args.device)
+        model.network.load_state_dict(state, strict=rank == 0)
     model.network.eval()
-    return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
+    tokens = trainer.accelerator.reduce(torch.tensor(trainer.tokens, device=trainer.args.device), "sum")
+    return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, int(tokens))
 
 
 def examples_of(
@@ -147,12 +161,24 @@ class _Examples(TrainerCallback):
     def __init__(self, model: NeuralModel | ArticleModel, segments: Sequence[Segment], seed: int) -> None:
         self.segments, self.seed = segments, seed
         self.gold = {task.name: targets(segments, task) for task in model.scheme}
+        # Of whole batches, so a list of them will do; the data loader holds it.
+        self.sampler: list[list[int]] = []
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.begin(int(state.epoch or 0))
 
     def begin(self, epoch: int) -> None:
         """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
+
+    def deal(self, batches: Sequence[list[int]]) -> None:
+        """Put the parts of each batch into ``sampler``, one for each process in turn."""
+        # A process that gets none reads an item, raised by this, and learns nothing from it.
+        count, raised = place()[1], len(self.segments)
+        self.sampler[:] = [batch[part::count] or [batch[0] + raised] for batch in batches for part in range(count)]
+
+    def labels(self, rows: Sequence[int], learned: bool) -> dict[str, Tensor]:
+        """Return the gold labels of rows; none of them is labelled if they are not learned from."""
+        return {name: gold[rows] if learned else torch.full_like(gold[rows], UNLABELLED) for name, gold in self.gold.items()}
 
 
 class _Rows(_Examples):
@@ -168,12 +194,15 @@ class _Rows(_Examples):
         self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if self.bare else []
         lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
         lengths = lengths if training.group_by_length else [1] * len(lengths)
-        self.sampler = LengthGroupedSampler(training.batch_size * training.accumulation, lengths=lengths, generator=torch.Generator())
+        self.order = LengthGroupedSampler(training.batch_size * training.accumulation, lengths=lengths, generator=torch.Generator())
         self.tokens_read = self.encoded
+        self.begin(0)
 
     def begin(self, epoch: int) -> None:
         seed = self.seed * 100_003 + epoch
-        self.sampler.generator.manual_seed(seed)
+        self.order.generator.manual_seed(seed)
+        order = list(self.order)
+        self.deal([order[start : start + self.size] for start in range(0, len(order), self.size)])
         if self.bare:
             drawn = torch.rand(len(self.segments), generator=torch.Generator().manual_seed(seed)) < self.bare
             self.tokens_read = [
@@ -183,7 +212,9 @@ class _Rows(_Examples):
 
     def collate(self, rows: list[int]) -> dict[str, Any]:
         """Return the inputs of these rows and their gold labels."""
-        return {"inputs": self.model.batch(self.tokens_read, rows), "gold": {name: gold[rows] for name, gold in self.gold.items()}}
+        learned = rows[0] < len(self.segments)
+        rows = [row % len(self.segments) for row in rows]
+        return {"inputs": self.model.batch(self.tokens_read, rows), "gold": self.labels(rows, learned), "learned": learned}
 
     def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
         """Return the logits of each task, no further loss, and the number of tokens."""
@@ -205,8 +236,6 @@ class _Units(_Examples):
         self.size = max(training.batch_size, model.spec.window)
         # Those of segments by row, of headlines and contexts by their text.
         self.tokens: dict[int | str, Tokens] = dict(enumerate(model.encode(segments)))
-        # Of whole batches, so a list of them will do.
-        self.sampler: list[list[int]] = [[] for _ in range(-(-len(segments) // self.size))]
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
@@ -217,22 +246,26 @@ class _Units(_Examples):
         self.told = [chance.random() < 0.5 for _ in self.segments]
         order = list(range(len(self.units)))
         chance.shuffle(order)
-        before, batches = 0, len(self.sampler)
-        # In place: the data loader holds this list.
-        self.sampler[:] = [[] for _ in self.sampler]
+        before, batches = 0, [list[int]() for _ in range(-(-len(self.segments) // self.size))]
         for number, unit in enumerate(order):
             # No unit is larger than a batch, and the last ones have a batch each if too few are
             # left: no batch stays empty, and each epoch has equally many.
-            self.sampler[max(before // self.size, batches - (len(order) - number))].append(unit)
+            batches[max(before // self.size, len(batches) - (len(order) - number))].append(unit)
             before += self.units[unit].labelled
+        self.deal(batches)
 
     def collate(self, chosen: list[int]) -> dict[str, Any]:
         """Return the inputs of these units, their gold labels, and the sides of their dyads."""
-        read = [self.units[unit] for unit in chosen]
-        articles, rows = self.model.articles(read, [self._tokens(unit) for unit in read], self._has_dyads)
-        out: dict[str, Any] = {"inputs": articles, "gold": {name: gold[rows] for name, gold in self.gold.items()}}
+        learned = chosen[0] < len(self.segments)
+        read = [self.units[unit % len(self.segments)] for unit in chosen]
+
+        def asked_for(row: int | None) -> bool:
+            return learned and row is not None and bool(self.segments[row].dyads)
+
+        articles, rows = self.model.articles(read, [self._tokens(unit) for unit in read], asked_for)
+        out: dict[str, Any] = {"inputs": articles, "gold": self.labels(rows, learned), "learned": learned}
         if articles.actors is not None:
-            named = [of for unit in read for row, of in zip(unit.rows, unit.named, strict=True) if of and self._has_dyads(row)]
+            named = [of for unit in read for row, of in zip(unit.rows, unit.named, strict=True) if of and asked_for(row)]
             asked = [rows[place] for place in articles.actors.rows]
             both = [actor_targets(of, self.segments[row].dyads) for row, of in zip(asked, named, strict=True)]
             out["sides"] = torch.stack(both, dim=1) if both else None
@@ -245,9 +278,6 @@ class _Units(_Examples):
         logits, sides = network(batch["inputs"], batch.get("stances"))
         tokens = sum(int((part.sentence >= 0).sum()) for part in batch["inputs"].parts)
         return logits, 0.0 if sides is None else actor_loss(sides, batch["sides"]), tokens
-
-    def _has_dyads(self, row: int | None) -> bool:
-        return row is not None and bool(self.segments[row].dyads)
 
     def _tokens(self, unit: Unit) -> list[Tokens]:
         out = []
@@ -292,14 +322,9 @@ class _Trainer(Trainer):
         self.add_callback(_ProgressBar)
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        if isinstance(self.examples, _Rows):
-            return super().get_train_dataloader()
-        numbers: Any = self.train_dataset
+        numbers: Any = range(2 * len(self.examples.segments))
         loader = DataLoader(numbers, batch_sampler=self.examples.sampler, collate_fn=self.examples.collate)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return self.examples.sampler
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         # The loader has moved them to the device; the Trainer can't, since tuples are named.
@@ -314,17 +339,27 @@ class _Trainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         logits, further, tokens = self.examples.logits(model, inputs)
-        if model.training:
+        if model.training and inputs["learned"]:
             self.tokens += tokens
         weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
-        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing) + further
+        known = torch.zeros((), device=self.args.device) if (sides := inputs.get("sides")) is None else (sides.sum(dim=-1) > 0).sum()
+        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing, self._share) + further * self._share(
+            known
+        )
         return (value, logits) if return_outputs else value
 
+    def _share(self, count: Tensor) -> Tensor | float:
+        """Return by what a mean over ``count`` counts: the processes' gradients are averaged."""
+        if self.args.world_size == 1:
+            return 1.0
+        return count.float() * self.args.world_size / self.accelerator.reduce(count.float(), "sum").clamp(min=1e-12)
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        scheme = self.scheme
-        result = evaluate(score(self.dev, self.examples.model.predict(self.dev), scheme))
-        macro = {task.name: result.tasks[task.name].macro_f1 for task in scheme if task.name in result.tasks}
-        dev_score = self.training.score(macro)
+        macro: dict[str, float] = {}
+        if self.args.process_index == 0 or self.is_fsdp_enabled:  # a network in parts answers only if all processes ask
+            tasks = evaluate(score(self.dev, self.examples.model.predict(self.dev), self.scheme)).tasks
+            macro = {task.name: tasks[task.name].macro_f1 for task in self.scheme if task.name in tasks}
+        dev_score = self.training.score(macro := agreed(macro))
         metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": dev_score}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_dev_score": dev_score})
@@ -340,13 +375,14 @@ def _point(entry: dict[str, Any]) -> Point:
     return {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
 
 
-def _arguments(training: Training, folder: Path, seed: int, batches: int) -> TrainingArguments:
+def _arguments(training: Training, folder: Path, seed: int, batches: int, fsdp: Mapping[str, Any] | None = None) -> TrainingArguments:
     cuda = torch.cuda.is_available()
     steps = max(1, -(-batches // training.accumulation))
     half = training.precision == "bf16" or (training.precision == "auto" and has_bf16(torch.device("cuda" if cuda else "cpu")))
     checkpointing: dict[str, Any] = {_CHECKPOINTING: True} if training.gradient_checkpointing else {}
+    shared_out: dict[str, Any] = {"fsdp": True, "fsdp_config": dict(fsdp)} if fsdp else {}
     return TrainingArguments(
-        output_dir=str(folder), use_cpu=not cuda, bf16=half, **checkpointing, seed=seed, data_seed=seed,
+        output_dir=str(folder), use_cpu=not cuda, bf16=half, **checkpointing, **shared_out, seed=seed, data_seed=seed,
         num_train_epochs=training.epochs, per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation, max_grad_norm=training.max_gradient, learning_rate=training.encoder_rate,
         lr_scheduler_type="linear", warmup_steps=round(training.warmup * steps * training.epochs),

@@ -1,6 +1,6 @@
 """The loss of a model with several tasks, where a row may lack the label of any task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -41,14 +41,16 @@ def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
 
 
 def loss(
-    logits: Mapping[str, Tensor], gold: Mapping[str, Tensor], scheme: Scheme, weights: Mapping[str, Tensor | None], smoothing: float = 0.0
-) -> Tensor:
-    """Return the sum of the tasks' mean losses, a scalar.
+    logits: Mapping[str, Tensor], gold: Mapping[str, Tensor], scheme: Scheme, weights: Mapping[str, Tensor | None], smoothing: float = 0.0,
+    share: Callable[[Tensor], Tensor | float] = lambda count: 1.0,
+) -> Tensor:  # fmt: skip
+    """Return the sum of the tasks' mean losses, each times its share, a scalar.
 
     The loss is cross-entropy, for a multi-label task binary cross-entropy, over the rows that are
     labelled for the task; if there are none, it is 0. ``logits`` are ``[rows, labels]`` by task;
-    see ``targets`` for ``gold``, ``class_weights`` for ``weights``. ``smoothing`` is the share of
-    each target that is spread evenly over the labels.
+    see ``targets`` for ``gold``, ``class_weights`` for ``weights``. ``smoothing`` is the part of
+    each target that is spread evenly over the labels. ``share`` gets what a mean is divided by,
+    the labelled rows as they weigh, and returns how much it counts in a larger batch.
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
@@ -58,12 +60,13 @@ def loss(
         scores, truth = scores[labelled], truth[labelled]
         if not len(truth):
             # Keeps the graph connected, so that backward works for a batch without any label.
-            total = total + scores.sum()
+            mean = scores.sum()
         elif single:
-            total = total + functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
+            mean = functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
         else:
             soft = truth * (1 - smoothing) + smoothing / 2
-            total = total + functional.binary_cross_entropy_with_logits(scores, soft, pos_weight=weight)
+            mean = functional.binary_cross_entropy_with_logits(scores, soft, pos_weight=weight)
+        total = total + mean * share(weight[truth].sum() if single and weight is not None else labelled.sum())
     return total
 
 

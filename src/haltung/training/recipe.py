@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 from haltung.errors import UserError, check_numbers, one_of
 from haltung.labels import Scheme
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,3 +70,25 @@ class Training:
         """Return the recipe; ``UserError`` if ``select`` is neither a task nor ``mean``."""
         one_of("training.select", self.select, ("mean", *scheme.names))
         return self
+
+
+def place() -> tuple[int, int]:
+    """Return this process's number among those that torchrun has started, and how many they are."""
+    return int(os.environ.get("RANK") or 0), int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def agreed(value: T) -> T:
+    """Return the value that the first of the processes gives; all of them have to call this."""
+    if place()[1] == 1:
+        return value
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    if not torch.distributed.is_initialized():  # the launcher ends this process if another one has died
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+        # The first process scores dev and writes reports while the others wait.
+        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=2))
+        atexit.register(torch.distributed.destroy_process_group)
+    broadcast_object_list(values := [value])
+    return values[0]

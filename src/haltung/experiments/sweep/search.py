@@ -4,23 +4,24 @@ import multiprocessing
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from filelock import FileLock, Timeout
 from optuna import Study
 from optuna import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from haltung import tracking
+from haltung.corpus.store import Prepared
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import summary
 from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.results import SweepResult, gain_over_start, log_results, start_of
 from haltung.experiments.sweep.spaces import PlanFactory
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
-from haltung.experiments.train import read_state, train, train_seeds, train_trial, write_state
+from haltung.experiments.train import train, train_seeds, train_trial, write_state
 from haltung.tracking import Run, Store
 from haltung.tracking.store import environment
 
@@ -49,44 +50,50 @@ class Sweep:
         return f"{self.name}-{number:03d}"
 
 
-def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult:
+def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult | None:
     """Run a sweep to its end, or continue one that was stopped; the test split is never opened.
 
+    One that another process runs is joined if its trials are on a server; None is returned then.
     ``callback`` gets each trial that has ended; with several workers in the worker's own process,
     so it is pickled too. Raises ``UserError`` if the sweep exists and is not to be resumed, its
     config has changed, another process runs it, or no trial has finished.
     """
     sweep.trials.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        acquired = FileLock(sweep.trials.folder / ".sweep.lock", timeout=0).acquire()
-    except Timeout:
-        raise UserError(f"the sweep '{sweep.name}' is being run by another process; give workers=N to run several trials at once") from None
-    with acquired:
-        return _search(sweep, factory, store, callback)
+    sweep.trials.open()
+    with sweep.trials.lock("sweep") as is_first:
+        if is_first:
+            return _search(sweep, factory, store, callback)
+    if not (sweep.trials.server and sweep.resume and (state := sweep.trials.state())):
+        how = "resume=true joins it" if sweep.trials.server else "give workers=N to run several trials at once"
+        raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
+    _check(sweep, state, factory.plan({}, sweep.name, sweep.trials.seed).corpus)
+    _work_together(sweep, factory, store, state["run"], callback)
+    return None
 
 
 def _search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult:
     folder = sweep.trials.folder
-    state = read_state(folder)
+    state = sweep.trials.state()
     if state and not sweep.resume:
-        raise UserError(f"there is a sweep '{sweep.name}' in {folder}; resume=true goes on with it, name=NAME begins another one")
+        raise UserError(
+            f"{sweep.trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another one"
+        )
     initial = factory.plan({}, sweep.name, sweep.trials.seed)
     corpus = initial.corpus
     if state:
-        _refuse_other_config(sweep, state["config"])
-        if state["digest"] != corpus.manifest.digest:
-            raise UserError(
-                f"the corpus {corpus.name} has changed since the sweep '{sweep.name}' was begun; begin another one with name=NAME"
-            )
+        _check(sweep, state, corpus)
     tags = {"haltung.kind": "sweep", "haltung.corpus": corpus.name, **tracking.provenance(sweep.command)}
     with tracking.run(store, sweep.name, tags=tags, resume=state.get("run")) as parent:
         study = sweep.trials.open()
-        write_state(folder, {"run": parent.id, "where": parent.where, "config": dict(sweep.config), "digest": corpus.manifest.digest})
+        state = {"run": parent.id, "where": parent.where, "config": dict(sweep.config), "digest": corpus.manifest.digest}
+        write_state(folder, state)
+        study.set_user_attr("state", state)
         parent.params(sweep.config)
-        if sweep.workers == 1:
+        _work_together(sweep, factory, store, parent.id, callback)
+        while study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            # Another machine has them; this one does those again whose process dies there.
+            time.sleep(1)
             work(sweep, factory, store, parent.id, 0, callback)
-        else:
-            _in_processes(sweep, factory, store, parent.id, callback)
         trials = ended(study)
         finished = [trial for trial in trials if trial.state == "finished"]
         if not finished:
@@ -167,7 +174,11 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
         study.tell(begun, plan.training.score({task: metrics.macro_f1 for task, metrics in result.tasks.items()}))
 
 
-def _in_processes(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
+def _work_together(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
+    """Run trials in this process, or in as many as the sweep has workers."""
+    if sweep.workers == 1:
+        work(sweep, factory, store, parent, 0, callback)
+        return
     # Several trainings with a thread for each core would be slower than one after the other.
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // sweep.workers))}
     # Spawned, since a forked process would share the database's connection and torch's threads.
@@ -201,6 +212,13 @@ def _worker(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worke
         sys.exit(130)
     except UserError as error:
         sys.exit(f"haltung: worker {worker}: {error}")
+
+
+def _check(sweep: Sweep, state: Mapping[str, Any], corpus: Prepared) -> None:
+    """Raise ``UserError`` if config or corpus are not those that the sweep was begun with."""
+    _refuse_other_config(sweep, state["config"])
+    if state["digest"] != corpus.manifest.digest:
+        raise UserError(f"the corpus {corpus.name} has changed since the sweep '{sweep.name}' was begun; begin another one with name=NAME")
 
 
 def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
