@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,83 +92,61 @@ def test_a_trial_of_a_killed_process_is_queued_again_on_another_machine(postgres
         assert free
 
 
-def _sweep(bert: Path, server: str, address: str, *more: str) -> list[str]:
-    return [
-        "sweep", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.head_rate=1e-2", "model=network", "model.max_length=32",
-        "training.epochs=2", "training.precision=fp32", "search=small", "name=both", "startup=1", "--config-dir", "mine",
-        "final_seeds=[1]", f"storage={server}", "tracking=server", f"tracking.uri={address}", *more,
-    ]  # fmt: skip
+def _begun(said: Path, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
+    with said.open("w") as out:
+        return subprocess.Popen([sys.executable, "-m", "haltung", *words], cwd=cwd, stdout=out, stderr=out)
+
+
+def _wait(process: subprocess.Popen[bytes], said: Path, until: Callable[[], object]) -> None:
+    while not until():
+        assert process.poll() is None, said.read_text()
+        time.sleep(0.05)
 
 
 @NEEDED
 @pytest.mark.slow
-def test_a_killed_worker_loses_no_result_of_a_sweep_on_two_machines(postgres: str, bert: Path, tmp_path: Path) -> None:
-    """Two folders stand for two machines; the one that began the sweep is killed in a trial of its
-    own. The other one has joined it, and does that trial again; runs and files are in one MLflow
-    server on PostgreSQL.
+def test_two_machines_share_a_sweep_and_one_of_them_dies(postgres: str, bert: Path, tmp_path: Path) -> None:
+    """Two folders stand for two machines. The one that began the sweep hangs in its second trial,
+    which the other one leaves alone while it runs others; then it is killed, and the trial is done
+    again. No result is lost; runs and files are in one MLflow server on PostgreSQL.
     """
-    machines = [tmp_path / "first", tmp_path / "second"]
+    machines, said = [tmp_path / "first", tmp_path / "second"], [tmp_path / "first.txt", tmp_path / "second.txt"]
     for machine in machines:
         (machine / "mine/search").mkdir(parents=True)
         write_corpus(machine, 80)
         (machine / "mine/search/small.yaml").write_text("# own\ntraining.encoder_rate: {low: 1.0e-3, high: 5.0e-3, log: true}\n")
     server = f"{postgres}/sweeps"
     with mlflow_server(f"{postgres}/mlflow".replace("postgresql:", "postgresql+psycopg:"), tmp_path / "mlflow") as address:
-        command = _sweep(bert, server, address, "trials=4")
-        with (tmp_path / "said").open("w") as said:
-            first = subprocess.Popen([sys.executable, "-m", "haltung", *command], cwd=machines[0], stdout=said, stderr=said)
-        killed = ""
-        while not killed:
-            assert first.poll() is None, (tmp_path / "said").read_text()
-            # A trial of its own after the first one, which has ended by then.
-            killed = next((path.parent.name for path in machines[0].glob("experiments/sweeps/both/both-001-*/checkpoints")), "")
-            time.sleep(0.05)
+        command = (
+            "sweep", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.head_rate=1e-2", "model=network", "model.max_length=32",
+            "training.epochs=2", "training.precision=fp32", "search=small", "name=both", "startup=1", "--config-dir", "mine", "trials=4",
+            "final_seeds=[1]", f"storage={server}", "tracking=server", f"tracking.uri={address}",
+        )  # fmt: skip
+        first = _begun(said[0], *command, cwd=machines[0])
+        _wait(first, said[0], lambda: list(machines[0].glob("experiments/sweeps/both/both-001-*/checkpoints")))
+        first.send_signal(signal.SIGSTOP)
         refused = run_here(*command, cwd=machines[1])
-        assert (refused.returncode, "resume=true joins it" in refused.stderr) == (2, True), refused.stderr
-        first.send_signal(signal.SIGKILL)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert "resume=true joins it" in refused.stderr
+        second = _begun(said[1], *command, "resume=true", cwd=machines[1])
+        _wait(second, said[1], lambda: "trial 2: " in said[1].read_text())
+        first.kill()
         first.wait()
+        assert second.wait() == 0, said[1].read_text()
+        assert "shows the result" in said[1].read_text()
+        trials = ended(Trials(machines[1] / "both", {}, 4, 42, 1, 1, server=server).open())
+        assert [trial.state == "lost" for trial in trials] == [False, True, False, False, False]
+        assert trials[1].values in [trial.values for trial in trials[2:]]
+        # Nobody is left who leads the sweep, so somebody goes on with it.
         done = run_here(*command, "resume=true", cwd=machines[1])
         assert done.returncode == 0, done.stderr
-        trials = ended(Trials(machines[1] / "both", {}, 4, 42, 1, 1, server=server).open())
-        assert [trial.state for trial in trials[:2]] == ["finished", "lost"]
-        assert trials[2].values == trials[1].values
-        assert sum(trial.state in ("finished", "pruned") for trial in trials) == 4
         store = Store(address, artifacts=None)
         parent = tracking.find(store, "both")
         children = tracking.children(parent)
         by_trial = {child.tags["haltung.trial"]: child.status for child in children if "haltung.trial" in child.tags}
-        assert (parent.status, by_trial["0"], by_trial["1"]) == ("FINISHED", "FINISHED", "FAILED")
+        states = {str(trial.number): {"lost": "FAILED", "pruned": "KILLED"}.get(trial.state, "FINISHED") for trial in trials}
+        assert (parent.status, by_trial) == ("FINISHED", states)
         best = next(child for child in children if child.name == "both-best-1")
         assert best.metrics["dev/stance_macro_f1"] > 0
         assert (tracking.bundle_folder(best) / "model.safetensors").is_file()
         assert list((tmp_path / "mlflow/files").rglob("model.safetensors"))
-
-
-@NEEDED
-@pytest.mark.slow
-def test_a_second_machine_takes_part_until_all_trials_have_ended(postgres: str, bert: Path, tmp_path: Path) -> None:
-    """Each trial is run once; the machine that began the sweep shows its result, the other one says
-    so.
-    """
-    write_corpus(tmp_path, 80)
-    (tmp_path / "mine/search").mkdir(parents=True)
-    (tmp_path / "mine/search/small.yaml").write_text("# own\ntraining.encoder_rate: {low: 1.0e-3, high: 5.0e-3, log: true}\n")
-    own = f"{tmp_path}/experiments/mlflow.db"
-    words = [word for word in _sweep(bert, f"{postgres}/sweeps", "", "trials=4", "name=shared") if not word.startswith("tracking")]
-    command = [sys.executable, "-m", "haltung", *words, f"tracking.uri=sqlite:///{own}"]
-    with (tmp_path / "said").open("w") as said:
-        first = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said)
-    try:
-        while not list(tmp_path.glob("experiments/sweeps/shared/shared-000-*/checkpoints")):
-            assert first.poll() is None, (tmp_path / "said").read_text()
-            time.sleep(0.05)
-        joined = run_here(*command[3:], "resume=true", cwd=tmp_path)
-        assert joined.returncode == 0, joined.stderr
-        assert first.wait() == 0, (tmp_path / "said").read_text()
-    finally:
-        first.kill()
-    assert "shows the result" in joined.stdout
-    assert "run " in (tmp_path / "said").read_text()
-    trials = ended(Trials(tmp_path / "shared", {}, 4, 42, 1, 1, server=f"{postgres}/sweeps").open())
-    assert [trial.number for trial in trials] == [0, 1, 2, 3]
-    assert joined.stdout.count("trial ") + (tmp_path / "said").read_text().count("\ntrial ") >= 4

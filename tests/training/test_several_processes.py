@@ -63,7 +63,7 @@ for kind in {kinds!r}:
 
 
 def _curves(bert: Path, folder: Path, processes: int, fsdp: dict[str, Any] | None = None, kinds: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Train in so many processes; return history, tokens and predictions of dev by kind of model."""
+    """Train in so many processes; return history, tokens and answers on dev by kind of model."""
     kinds, tests = kinds or ("network", "dyads"), str(Path(__file__).parents[1])
     folder.mkdir()
     (folder / "curves.py").write_text(
@@ -174,7 +174,7 @@ def test_the_linear_model_is_trained_in_one_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_run_and_it_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], rank: int) -> None:
-    """SIGKILL after the first checkpoint, of the process that tracks the run or of the other one: one
+    """SIGKILL after the first checkpoint, of the process that tracks the run or of the other: one
     sentence, a run that has failed, no process left; then the same run ends, with one bundle.
     """
     write_corpus(tmp_path, 80)

@@ -91,7 +91,7 @@ def finetune(
     model = examples.model
     # The processes begin with the same weights, and drop out differently.
     whole = copy.deepcopy(model.network) if fsdp and processes > 1 else None
-    arguments = _arguments(training, folder, seed + rank, -(-len(train) // examples.size), fsdp if whole else None)
+    arguments = _arguments(training, folder, (seed + rank) % 2**32, -(-len(train) // examples.size), fsdp if whole else None)
     trainer = _Trainer(examples, dev, training, arguments, report)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -352,7 +352,8 @@ class _Trainer(Trainer):
         """Return by what a mean over ``count`` counts: the processes' gradients are averaged."""
         if self.args.world_size == 1:
             return 1.0
-        return count.float() * self.args.world_size / self.accelerator.reduce(count.float(), "sum").clamp(min=1e-12)
+        every: Tensor = self.accelerator.reduce(count.float(), "sum")
+        return count * self.args.world_size / every.clamp(min=1e-12)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         macro: dict[str, float] = {}

@@ -85,10 +85,11 @@ def agreed(value: T) -> T:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    if not torch.distributed.is_initialized():  # the launcher ends this process if another one has died
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    if not torch.distributed.is_initialized():
         # The first process scores dev and writes reports while the others wait.
         PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=2))
         atexit.register(torch.distributed.destroy_process_group)
+        if place()[0] == 0:  # where another one has died, the launcher ends it; it marks its run first
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     broadcast_object_list(values := [value])
     return values[0]
