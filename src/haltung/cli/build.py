@@ -102,8 +102,8 @@ class Recipe:
             raise UserError(f"processes={wanted} needs a launcher; add launcher=ddp or launcher=fsdp, or leave processes out")
         if launcher == "none" and started == 1:
             return 1
-        if not isinstance(self.model, NetworkSpec):
-            raise UserError("model=linear is trained in one process; leave out launcher=, processes= and torchrun")
+        if not isinstance(self.model, NetworkSpec) or self.options.folds or self.options.shares:
+            raise UserError("model=linear, folds and shares train in one process; leave out launcher=, processes= and torchrun")
         import torch
 
         gpus, rows = torch.cuda.device_count(), max(self.training.batch_size, getattr(self.model, "window", 0))

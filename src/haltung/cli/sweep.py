@@ -87,9 +87,8 @@ def run(
     sweep = Sweep(name, planned, workers, final_seeds, common.resume, request.settings, _FREE, request.command, common.language)
     console = Console()
     console.print(f"[bold]{name}[/]: {trials} trials over {len(spaces)} keys, {planned.folder}", highlight=False, soft_wrap=True)
-    result = search_best(sweep, composed, store, print_trial)
-    if result is None:
-        console.print("its trials have ended; the process that began the sweep, or resumed it, shows the result")
+    if (result := search_best(sweep, composed, store, print_trial)) is None:
+        console.print("its trials have ended; the process that began the sweep, or resumed it, shows the result", soft_wrap=True)
     else:
         _show(result, name, composed, final_seeds, common.language, console)
 

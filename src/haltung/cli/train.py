@@ -33,8 +33,6 @@ def run(arguments: Sequence[str]) -> int:
     for words, requests in groups.items():
         recipes = [recipe_of(request.settings) for request in requests]
         options, processes = recipes[0].options, recipes[0].processes
-        if processes > 1 and (options.folds or options.shares):
-            raise UserError("folds and shares are many small trainings, each in one process; leave out launcher=, processes= and torchrun")
         if options.folds and options.shares:
             raise UserError("folds and shares ask for two different experiments; give one of the two")
         seeds = [recipe.options.seed for recipe in recipes]
