@@ -32,6 +32,9 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 Options = TypeVar("Options")
 
+# The Trainer's fsdp_config where none is given: parts of a million weights are gathered one by one.
+_FSDP = {"auto_wrap_policy": "SIZE_BASED_WRAP", "min_num_params": 1_000_000}
+
 # What pydantic calls a type, as the start of its error's name, and what the message asks for.
 _EXPECTED = {
     "int": "a whole number",
@@ -134,7 +137,8 @@ class Recipe:
         options, model = self.options, self.model.checked(corpus.scheme)
         return Plan(
             name or self.name(corpus.name), corpus, self.encoder, model, self.training, options.seed, self.settings, command,
-            Path(options.runs), options.language, options.resume, fsdp=options.fsdp if options.launcher == "fsdp" else None,
+            Path(options.runs), options.language, options.resume,
+            fsdp={**_FSDP, **(options.fsdp or {})} if options.launcher == "fsdp" else None,
         )  # fmt: skip
 
 

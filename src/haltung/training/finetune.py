@@ -352,8 +352,8 @@ class _Trainer(Trainer):
         """Return by what a mean over ``count`` counts: the processes' gradients are averaged."""
         if self.args.world_size == 1:
             return 1.0
-        every: Tensor = self.accelerator.reduce(count.float(), "sum")
-        return count * self.args.world_size / every.clamp(min=1e-12)
+        share: Tensor = count * self.args.world_size / self.accelerator.reduce(count.float(), "sum").clamp(min=1e-12)
+        return share
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         macro: dict[str, float] = {}

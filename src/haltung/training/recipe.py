@@ -91,5 +91,6 @@ def agreed(value: T) -> T:
         atexit.register(torch.distributed.destroy_process_group)
         if place()[0] == 0:  # where another one has died, the launcher ends it; it marks its run first
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+            atexit.register(signal.signal, signal.SIGTERM, signal.SIG_DFL)
     broadcast_object_list(values := [value])
     return values[0]
