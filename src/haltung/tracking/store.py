@@ -141,14 +141,14 @@ def expected(*codes: str) -> Iterator[None]:
 @contextmanager
 def environment(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
     """Set environment variables within the block, without ``override`` only those that are not."""
-    before = {name: os.environ.get(name) for name in values if override or name not in os.environ}
-    os.environ.update({name: values[name] for name in before})
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ.update(values if override else {**values, **before})
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name in values:
             os.environ.pop(name, None)
-            os.environ.update({} if value is None else {name: value})
+        os.environ.update(before)
 
 
 def _ensure_database(store: Store, create: bool) -> None:

@@ -100,9 +100,8 @@ def finetune(
     history = tuple(_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     if whole is not None:
-        state = trainer.accelerator.get_state_dict(trainer.model)  # the first process gets it
         model.network = whole.to(trainer.args.device)
-        model.network.load_state_dict(state, strict=rank == 0)
+        model.network.load_state_dict(trainer.accelerator.get_state_dict(trainer.model), strict=rank == 0)  # the first process gets it
     model.network.eval()
     tokens = trainer.accelerator.reduce(torch.tensor(trainer.tokens, device=trainer.args.device), "sum")
     return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, int(tokens))
@@ -287,7 +286,7 @@ class _ProgressBar(ProgressCallback):
 class _Arguments(TrainingArguments):
     @property
     def n_gpu(self) -> int:
-        return min(1, super().n_gpu)  # the Trainer's DataParallel can't split our batches
+        return min(1, int(super().n_gpu))  # the Trainer's DataParallel can't split our batches
 
 
 class _Trainer(Trainer):

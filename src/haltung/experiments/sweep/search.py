@@ -14,7 +14,6 @@ from optuna import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from haltung import threads, tracking
-from haltung.corpus.store import Prepared
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import summary
 from haltung.experiments.compare import DIGESTED
@@ -68,9 +67,11 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
             how = "workers=N runs several trials at once, resume=true joins a sweep on a server (storage)"
             raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
         if state and not sweep.resume:
-            raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true continues it, name=NAME begins another one")
+            raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another")
         if state:
-            _refuse_other_config(sweep, state, corpus)
+            _refuse_other_config(sweep, state["config"])
+        if state and state["digest"] != corpus.manifest.digest:
+            raise UserError(f"the corpus {corpus.name} has changed since '{sweep.name}' was begun; begin another sweep with name=NAME")
         if not is_first:
             _work_together(sweep, factory, store, state["run"], callback)
             return None
@@ -205,8 +206,8 @@ def _worker(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worke
         sys.exit(f"haltung: worker {worker}: {error}")
 
 
-def _refuse_other_config(sweep: Sweep, state: Mapping[str, Any], corpus: Prepared) -> None:
-    now, then = tracking.flat_settings(sweep.config), tracking.flat_settings(state["config"])
+def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
+    now, then = tracking.flat_settings(sweep.config), tracking.flat_settings(before)
     digested = tuple(f"corpus.{key}" for key in DIGESTED)
     for key in sorted(now.keys() | then.keys()):
         if key.partition(".")[0] not in sweep.free and not key.startswith(digested) and now.get(key) != then.get(key):
@@ -214,8 +215,6 @@ def _refuse_other_config(sweep: Sweep, state: Mapping[str, Any], corpus: Prepare
                 f"the sweep '{sweep.name}' was begun with {key}={then.get(key)}, and is to go on with {key}={now.get(key)}; "
                 "resume it with the same words, or begin another one with name=NAME"
             )
-    if state["digest"] != corpus.manifest.digest:
-        raise UserError(f"the corpus {corpus.name} has changed since the sweep '{sweep.name}' was begun; begin another one with name=NAME")
 
 
 def _last_reason(trials: Sequence[Trial]) -> str:

@@ -110,8 +110,8 @@ class Trials:
         except ImportError:
             raise UserError("storage=postgresql://… needs psycopg; install it with: pip install 'haltung[postgres]'") from None
         except (DatabaseError, RuntimeError) as error:
-            where = f"storage={self.server}" if self.server else self.folder / DATABASE
-            raise UserError(f"{where} can't be read ({first_line(error)}); correct that, or start the sweep under another name") from None
+            where, how = (self.server, "correct storage") if self.server else (self.folder / DATABASE, "start the sweep under another name")
+            raise UserError(f"{where} can't be read ({first_line(error)}); {how}") from None
 
     @contextmanager
     def next(self, study: Study, worker: int, on_requeued: Callable[[int], None]) -> Iterator[OptunaTrial | None]:
