@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shlex
 import signal
@@ -402,14 +403,15 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
 
 @pytest.mark.slow
 def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
-    """Each trial is run once, and no more than ``trials``."""
-    done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home)
+    """Each trial is run once, and no more than ``trials``; the threads are shared, too."""
+    done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home, env={**os.environ, "OMP_NUM_THREADS": "4"})
     assert done.returncode == 0, done.stderr
     trials = _trials_of(home)
     assert [trial["number"] for trial in trials] == [0, 1, 2, 3]
     assert trials[0]["values"]["training.batch_size"] == 16
-    numbers = [child.tags["haltung.trial"] for child in tracking.children(find_run(home, "s"))]
-    assert sorted(numbers) == ["0", "1", "2", "3"]
+    children = tracking.children(find_run(home, "s"))
+    assert sorted(child.tags["haltung.trial"] for child in children) == ["0", "1", "2", "3"]
+    assert {child.tags["haltung.hardware.threads"] for child in children} == {"2"}
     # The command that it ends with trains the best recipe on the same corpus, with all words of the
     # sweep.
     best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]

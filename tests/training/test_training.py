@@ -27,8 +27,9 @@ from haltung.models import article
 from haltung.models.neural import build
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.training.finetune import FineTuned, _arguments, _Average, _Rows, _Trainer, _Units, finetune, last_checkpoint, rates
-from haltung.training.recipe import Training
+from haltung.training.finetune import FineTuned, _arguments, _Average, _Rows, _Trainer, _Units, finetune
+from haltung.training.losses import rates
+from haltung.training.recipe import Training, last_checkpoint
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
 SPEC = NetworkSpec(max_length=32)
@@ -235,7 +236,7 @@ def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path:
     rows = _Rows(model, tiny.segments(40), recipe, 1)
     trainer = _Trainer(rows, [], recipe, _arguments(recipe, tmp_path, 1, -(-40 // rows.size)), lambda point: None)
     model.network.eval()
-    inputs = rows.collate(list(range(16)))
+    inputs = trainer._collate(list(range(16)))
     with torch.no_grad():
         logits = rows.logits(model.network, inputs)[0]
         value = trainer.compute_loss(model.network, inputs)

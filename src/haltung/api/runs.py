@@ -118,8 +118,8 @@ def train(
     seeds = list(seed) if isinstance(seed, Sequence) else [seed]
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"seed is {seed}; expected a number, or several that differ")
-    if alone := [key for key in ("folds", "shares", "seed") if key in (settings or {})]:
-        raise UserError(f"settings has {listed(alone)}; seeds are given as seed=, cross-validation and learning curves by haltung train")
+    if alone := [key for key in ("folds", "launcher", "processes", "shares", "seed") if key in (settings or {})]:
+        raise UserError(f"settings has {listed(alone)}; seeds are given as seed=, the others to the command haltung train")
     configs = [plain(compose("train", [*words, f"seed={one}"])) for one in seeds]
     store, prepared = make(configs[0]["tracking"], "tracking"), corpus_of(configs[0], None)
     plans = [recipe_of(config).plan(prepared, ["train", *words, f"seed={','.join(map(str, seeds))}"]) for config in configs]

@@ -19,6 +19,7 @@ from haltung.errors import UserError, listed, nearest
 from haltung.files import atomic_file
 from haltung.labels import Scheme
 from haltung.models.spec import LinearSpec, NetworkSpec
+from haltung.training.recipe import place
 
 if TYPE_CHECKING:
     from haltung.corpus.store import Prepared
@@ -78,6 +79,9 @@ class RecipeOptions:
     runs: str
     folds: Annotated[int, Field(ge=2)] | None = None
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    launcher: Literal["ddp", "fsdp"] | None = None
+    processes: Annotated[int, Field(ge=1)] | None = None
+    fsdp: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,25 @@ class Recipe:
     encoder: Encoder
     model: NetworkSpec | LinearSpec
     training: Training
+
+    @property
+    def processes(self) -> int:
+        """How many processes share a batch; ``UserError`` if that many can't."""
+        options, (_, started) = self.options, place()
+        if options.launcher is None and options.processes in (None, 1) and started == 1:
+            return 1
+        if not isinstance(self.model, NetworkSpec) or options.folds or options.shares:
+            raise UserError("model=linear, folds and shares train in one process; leave out launcher=, processes= and torchrun")
+        if options.launcher == "fsdp" and self.training.ema_decay:
+            raise UserError("training.ema_decay needs all weights in each process; leave it out, or give launcher=ddp")
+        import torch
+
+        gpus, rows = torch.cuda.device_count(), max(self.training.batch_size, getattr(self.model, "window", 0))
+        count = started if started > 1 else options.processes or gpus
+        most = min(rows, gpus) if gpus and started == 1 else rows
+        if not 1 < count <= most:
+            raise UserError(f"{count} processes can't share a batch; give 2 to {most} ({gpus} GPUs, batches of {rows} sentences)")
+        return count
 
     def name(self, corpus: str) -> str:
         """Return the name that the user gave, or one made of corpus and model."""
@@ -109,6 +132,7 @@ class Recipe:
         return Plan(
             name or self.name(corpus.name), corpus, self.encoder, model, self.training, options.seed, self.settings, command,
             Path(options.runs), options.language, options.resume,
+            fsdp=options.fsdp if options.launcher == "fsdp" else None,
         )  # fmt: skip
 
 

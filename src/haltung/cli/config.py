@@ -24,7 +24,7 @@ from haltung.errors import UserError, first_line, listed, nearest
 _MOST_COMBINATIONS = 200
 
 # Mappings whose keys the user chooses (tasks, columns, labels), so that a new one needs no +.
-_OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks")
+_OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks", "fsdp")
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 

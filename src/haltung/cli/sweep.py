@@ -26,10 +26,10 @@ from haltung.experiments.sweep.trials import Trial, Trials
 from haltung.experiments.train import Plan
 
 # The keys that may differ between a sweep and its resumption.
-_FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "sweeps", "tracking", "name")
+_FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "storage", "sweeps", "tracking", "name")
 
 # The keys that a training lacks, or that each training sets for itself.
-_SWEEP_KEYS = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "sweeps", "name", "resume", "seed")
+_SWEEP_KEYS = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "storage", "sweeps", "name", "resume", "seed")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ _SINGLE = "a sweep draws its values from search/NAME.yaml; give each key one val
 def run(
     request: Request, *, trials: Annotated[int, Field(ge=1)], workers: Annotated[int, Field(ge=1, le=256)],
     startup: Annotated[int, Field(ge=0)], warmup: Annotated[int, Field(ge=0)], final_seeds: tuple[Seed, ...], sweeps: str,
-    search: Mapping[str, Any],
+    search: Mapping[str, Any], storage: str | None,
 ) -> None:  # fmt: skip
     """Search, print trials and importances, and the metrics of the best recipe."""
     recipe, composed, spaces = recipe_of(request.settings), Composed(request), spaces_of(search)
@@ -83,11 +83,14 @@ def run(
         raise UserError(f"final_seeds is {list(final_seeds)}: one stands twice, and would count twice in mean and spread")
     store, common = make(request.settings["tracking"], "tracking"), recipe.options
     name = common.name or f"{recipe.name(composed.corpus.name)}-sweep"
-    planned = Trials(Path(sweeps) / name, spaces, trials, common.seed, startup, warmup, start_values(spaces, composed))
+    planned = Trials(Path(sweeps) / name, spaces, trials, common.seed, startup, warmup, start_values(spaces, composed), storage or "")
     sweep = Sweep(name, planned, workers, final_seeds, common.resume, request.settings, _FREE, request.command, common.language)
     console = Console()
     console.print(f"[bold]{name}[/]: {trials} trials over {len(spaces)} keys, {planned.folder}", highlight=False, soft_wrap=True)
-    _show(search_best(sweep, composed, store, print_trial), name, composed, final_seeds, common.language, console)
+    if (result := search_best(sweep, composed, store, print_trial)) is None:
+        console.print("its trials have ended; the process that began the sweep, or resumed it, shows the result", soft_wrap=True)
+    else:
+        _show(result, name, composed, final_seeds, common.language, console)
 
 
 def print_trial(trial: Trial) -> None:

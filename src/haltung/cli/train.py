@@ -12,6 +12,8 @@ from haltung.cli.build import corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
+from haltung.models.spec import NetworkSpec
+from haltung.training.recipe import place
 
 if TYPE_CHECKING:
     from haltung.experiments.train import Plan, TrainingOutcome
@@ -27,9 +29,11 @@ def run(arguments: Sequence[str]) -> None:
     for request in each("train", arguments):
         # Requests that differ in nothing but the seed are one recipe.
         groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
-    for requests in groups.values():
+    from haltung.experiments.train import follow, launch
+
+    for words, requests in groups.items():
         recipes = [recipe_of(request.settings) for request in requests]
-        options = recipes[0].options
+        options, processes, (rank, started) = recipes[0].options, recipes[0].processes, place()
         if options.folds and options.shares:
             raise UserError("folds and shares ask for two different experiments; give one of the two")
         seeds = [recipe.options.seed for recipe in recipes]
@@ -44,6 +48,11 @@ def run(arguments: Sequence[str]) -> None:
         plans = [recipe.plan(corpus, requests[0].command) for recipe in recipes]
         if options.shares:
             _learning_curve(plans, options.shares, store)
+        elif processes > started:
+            folder = [] if requests[0].config_dir is None else ["--config-dir", str(requests[0].config_dir)]
+            launch(plans, processes, ["train", *words, f"seed={','.join(map(str, seeds))}", *folder], store)
+        elif rank:
+            follow(plans)
         else:
             _train(plans, store)
 
@@ -53,6 +62,11 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
 
     console, corpus, language, name = Console(), plans[0].corpus, plans[0].language, plans[0].name
     _announce(plans, console)
+    if place()[1] == 1 and isinstance(plans[0].model, NetworkSpec):
+        import torch
+
+        if (gpus := torch.cuda.device_count()) > 1:
+            Console(stderr=True).print(f"haltung: one of {gpus} GPUs is used; processes={gpus} uses them all", highlight=False)
 
     def show(outcome: TrainingOutcome) -> None:
         tables.show(outcome.evaluation, corpus.scheme, console, language)

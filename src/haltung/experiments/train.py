@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haltung import tracking
+from haltung import threads, tracking
 from haltung.corpus.store import Prepared
 from haltung.corpus.stratify import subsample
 from haltung.encoders.load import Encoder
@@ -34,7 +36,8 @@ from haltung.models.predictor import Model
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
-from haltung.training.recipe import Training
+from haltung.tracking.store import environment
+from haltung.training.recipe import Training, place
 
 if TYPE_CHECKING:
     from haltung.training.finetune import Point
@@ -65,6 +68,7 @@ class Plan:
     resume: bool = False
     suffix: str = ""
     share: float = 1.0
+    fsdp: Mapping[str, Any] | None = None
 
     @property
     def title(self) -> str:
@@ -119,7 +123,7 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcom
     try:
         acquired = FileLock(plan.folder / f".{plan.run_directory.name}.lock", timeout=0).acquire()
     except Timeout:
-        if plan.resume:
+        if plan.resume or place()[1] > 1:
             raise UserError(f"{plan.run_directory} is being trained by another process; wait for it before you resume it") from None
         # The same training, started twice at once, gets a directory of its own each time.
         return _train(replace(plan, suffix=f"-{os.getpid()}"), store, parent)
@@ -137,7 +141,7 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         learned, dev_split = subsample(corpus.segments("train"), plan.share, plan.seed), corpus.segments("dev")
-        model, history, cost = _fit(plan, learned, dev_split, run)
+        model, history, cost = _fit(plan, learned, dev_split, lambda point: run.history([point]))
         outcome = save(
             model, run, corpus, learned, dev_split, directory, title=plan.title, command=tags["haltung.command"],
             provenance={"seed": plan.seed}, language=plan.language, history=history, cost=cost,
@@ -210,12 +214,17 @@ def train_trial(
     new point of the learning curve; it may raise ``tracking.Pruned``, which ends the trial and is
     passed on. Return the run's id, and the result on dev. Raises ``UserError`` as ``train``.
     """
+
+    def report(point: Point) -> None:
+        run.history([point])
+        callback(point)
+
     try:
         every = {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}
         with tracking.run(store, plan.title, parent, every) as run:
             run.params({**plan.config, "seed": plan.seed})
             train_split, dev_split = subsample(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
-            model, history, cost = _fit(plan, train_split, dev_split, run, callback)
+            model, history, cost = _fit(plan, train_split, dev_split, report)
             scored = score(dev_split, model.predict(dev_split), plan.corpus.scheme, plan.corpus.name, "dev")
             result = classification.evaluate(scored)
             run.history(history)
@@ -301,8 +310,36 @@ def write_state(directory: Path, state: Mapping[str, Any]) -> None:
     write_text(directory / STATE, json.dumps(state) + "\n")
 
 
+def follow(plans: Sequence[Plan]) -> None:
+    """Take part in trainings that another process tracks with ``train``."""
+    for plan in plans:
+        if not (plan.resume and read_state(plan.run_directory).get("finished")):
+            _fit(plan, subsample(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev"))
+
+
+def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: Store) -> None:
+    """Run ``haltung`` in processes of torchrun; if one dies, all end, and their runs are FAILED."""
+    from torch.distributed.elastic.multiprocessing import SignalException, errors
+    from torch.distributed.run import parse_args, run
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # it is said here what has happened
+    try:
+        with environment({"OMP_NUM_THREADS": str(threads.count(processes))}, override=True), environment({"TORCH_CPP_LOG_LEVEL": "ERROR"}):
+            run(parse_args(["--standalone", f"--nproc-per-node={processes}", "--module", "haltung", *words]))
+    except SignalException:
+        raise KeyboardInterrupt from None
+    except errors.ChildFailedError as error:
+        # Others are ended by SIGTERM, or tell that they had no answer, which looks like a mistake.
+        rank, first = min(error.failures.items(), key=lambda one: one[1].exitcode in (2, 143, -signal.SIGTERM))
+        why = f"process {rank} of {processes} has ended ({first.signal_name() if first.exitcode < 0 else f'exit code {first.exitcode}'})"
+        for directory in (*(plan.run_directory for plan in plans), directory_of(f"{plans[0].name}-seeds", plans)):
+            if (run_id := read_state(directory).get("run")) and (record := tracking.find(store, run_id)).status == "RUNNING":
+                tracking.mark_failed(tracking.attach(record), why)
+        sys.exit(2 if first.exitcode == 2 else f"haltung: {why}, and so has the training; resume=true goes on at its last checkpoint")
+
+
 def _fit(
-    plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], run: Run, callback: Callable[[Point], None] | None = None
+    plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], report: Callable[[Point], None] = lambda point: None
 ) -> tuple[Model, tuple[Point, ...], dict[str, float]]:
     """Return model, learning curve, and cost: seconds, peak memory in bytes, tokens per second."""
     began = time.perf_counter()
@@ -315,15 +352,18 @@ def _fit(
     else:
         from haltung.training.finetune import finetune
 
-        def report(point: Point) -> None:
-            run.history([point])
-            if callback is not None:
-                callback(point)
-
-        tuned = finetune(
-            train_split, dev_split, plan.corpus.scheme, plan.encoder, plan.model, plan.training, plan.seed,
-            plan.run_directory / "checkpoints", plan.resume, report,
-        )  # fmt: skip
+        if place()[1] > 1:  # torchrun ends this process so where another one has died
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+        try:
+            tuned = finetune(
+                train_split, dev_split, plan.corpus.scheme, plan.encoder, plan.model, plan.training, plan.seed,
+                plan.run_directory / "checkpoints", plan.resume, report, plan.fsdp,
+            )  # fmt: skip
+        except RuntimeError as error:
+            if "gloo" not in str(error) and not type(error).__name__.startswith("Dist"):
+                raise
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that the run is marked first
+            raise UserError("another process of this training has ended; resume=true goes on at its last checkpoint") from None
         model, history = tuned.model, tuned.history
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
     # ru_maxrss is in KiB on Linux and in bytes on macOS.

@@ -139,15 +139,16 @@ def expected(*codes: str) -> Iterator[None]:
 
 
 @contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables within the block; those that the user has set stay as they are."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
+def environment(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
+    """Set environment variables within the block, without ``override`` only those that are not."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
+    os.environ.update(values if override else {**values, **before})
     try:
         yield
     finally:
-        for name in added:
+        for name in values:
             os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def _ensure_database(store: Store, create: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import atexit
+import copy
 import random
 import shutil
 import time
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, send_to_device
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -26,12 +29,12 @@ from haltung.evaluation.predictions import UNLABELLED, score
 from haltung.labels import STANCE, Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
-from haltung.models.neural import NeuralModel, build, has_bf16, layer_of
+from haltung.models.neural import NeuralModel, build, has_bf16
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import Unit, units
 from haltung.records import Segment
-from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
-from haltung.training.recipe import Training
+from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, rates, targets
+from haltung.training.recipe import Training, last_checkpoint, place
 
 # Newer releases of transformers have another name for it, and warn about the old one.
 _CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
@@ -58,7 +61,7 @@ class FineTuned:
 
 def finetune(
     train: Sequence[Segment], dev: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int,
-    folder: Path, resume: bool = False, report: Callable[[Point], None] = lambda point: None,
+    folder: Path, resume: bool = False, report: Callable[[Point], None] = lambda point: None, fsdp: Mapping[str, Any] | None = None,
 ) -> FineTuned:  # fmt: skip
     """Train on ``train``, choose the epoch on ``dev``, and return the model with its best weights.
 
@@ -66,7 +69,8 @@ def finetune(
     the heads, ``seed`` all that is random: heads, dropout, order. ``folder`` is for checkpoints;
     with ``resume`` the training continues from the last complete one, with the same result as an
     uninterrupted training, else the folder is emptied first. ``report`` gets each new point of the
-    learning curve.
+    learning curve. Processes of torchrun train one model together, as one would; with ``fsdp``, the
+    Trainer's ``fsdp_config``, each has a part of it.
 
     Raises ``UserError`` if a split is empty, or the encoder can't be loaded.
     """
@@ -74,8 +78,9 @@ def finetune(
     for name, split in (("train", train), ("dev", dev)):
         if not split:
             raise UserError(f"the {name} split is empty, so nothing can be trained; see the corpus's manifest.json for what was dropped")
+    rank, _ = place()
     checkpoint = last_checkpoint(folder) if resume else None
-    if checkpoint is None:
+    if checkpoint is None and rank == 0:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     # The embedded encoder is built at its first use, which draws random numbers: before the seed,
@@ -84,14 +89,22 @@ def finetune(
     set_seed(seed)
     examples = examples_of(train, scheme, encoder, spec, training, seed)
     model = examples.model
-    trainer = _Trainer(examples, dev, training, _arguments(training, folder, seed, -(-len(train) // examples.size)), report)
+    whole = copy.deepcopy(model.network) if fsdp else None
+    # The processes begin with the same weights, and drop out differently.
+    arguments = _arguments(training, folder, (seed + rank) % 2**32, -(-len(train) // examples.size), fsdp)
+    trainer = _Trainer(examples, dev, training, arguments, report)
+    atexit.register(PartialState().destroy_process_group)  # its threads would abort a process that ends
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - began
     history = tuple(_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
+    if whole is not None:
+        model.network = whole.to(trainer.args.device)
+        model.network.load_state_dict(trainer.accelerator.get_state_dict(trainer.model), strict=rank == 0)  # the first process gets it
     model.network.eval()
-    return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, trainer.tokens)
+    tokens = trainer.accelerator.reduce(torch.tensor(trainer.tokens, device=trainer.args.device), "sum")
+    return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, int(tokens))
 
 
 def examples_of(
@@ -102,41 +115,6 @@ def examples_of(
         return _Rows(build(encoder, spec, scheme), train, training, seed)
     dyads = spec.dyads and any(segment.dyads for segment in train)
     return _Units(article.build(encoder, spec, scheme, dyads), train, training, seed)
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint, and remove incomplete ones.
-
-    The Trainer writes ``trainer_state.json`` last: if it can be read, the checkpoint is complete.
-    """
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-            return path
-        except (OSError, ValueError):
-            shutil.rmtree(path, ignore_errors=True)
-    return None
-
-
-def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str, Any]]:
-    """Return the optimizer's parameter groups: all that is new, and the encoder by depth.
-
-    Layer ``i`` of ``n`` has the encoder's rate times ``layer_decay ** (n - 1 - i)``, the embeddings
-    ``layer_decay ** n`` (Howard and Ruder 2018, "Universal Language Model Fine-tuning", section
-    3.2, there with a factor of 1/2.6). Biases and norms have no weight decay.
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if not name.startswith("encoder."):
-            rate = training.head_rate
-        else:
-            layer = layer_of(name)
-            rate = training.encoder_rate * training.layer_decay ** (layers if layer is None else layers - 1 - layer)
-        decay = training.weight_decay if parameter.dim() > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
 
 
 class _Examples(TrainerCallback):
@@ -169,12 +147,13 @@ class _Rows(_Examples):
         self.without: list[list[Tokens]] = model.encode([replace(segment, context="") for segment in segments]) if self.bare else []
         lengths = [sum(len(view[row]) for view in self.encoded) for row in range(len(segments))]
         lengths = lengths if training.group_by_length else [1] * len(lengths)
-        self.sampler = LengthGroupedSampler(training.batch_size * training.accumulation, lengths=lengths, generator=torch.Generator())
+        self.order = LengthGroupedSampler(training.batch_size * training.accumulation, lengths=lengths, generator=torch.Generator())
+        self.sampler = BatchSampler(self.order, self.size, drop_last=False)
         self.tokens_read = self.encoded
 
     def begin(self, epoch: int) -> None:
         seed = self.seed * 100_003 + epoch
-        self.sampler.generator.manual_seed(seed)
+        self.order.generator.manual_seed(seed)
         if self.bare:
             drawn = torch.rand(len(self.segments), generator=torch.Generator().manual_seed(seed)) < self.bare
             self.tokens_read = [
@@ -278,7 +257,7 @@ class _Average(TrainerCallback):
         self.weights = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
         self.average = [weights.clone() for weights in self.weights]
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / self.FILE
-        saved = load_file(path, str(args.device)) if state.global_step else {}
+        saved = load_file(path) if state.global_step else {}
         self.trained = [saved[name] for name in sorted(saved)]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -302,6 +281,12 @@ class _ProgressBar(ProgressCallback):
         if state.is_world_process_zero and bar is not None and logs and "dev_score" in logs:
             scores = "  ".join(f"{name[4:-9]} {value:.3f}" for name, value in logs.items() if name.endswith("_macro_f1"))
             bar.write(f"  epoch {logs['epoch']:.0f} of {args.num_train_epochs:.0f}: dev macro-F1  {scores}")
+
+
+class _Arguments(TrainingArguments):
+    @property
+    def n_gpu(self) -> int:
+        return min(1, int(super().n_gpu))  # the Trainer's DataParallel can't split our batches
 
 
 class _Trainer(Trainer):
@@ -328,18 +313,18 @@ class _Trainer(Trainer):
         self.add_callback(_ProgressBar)
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        if isinstance(self.examples, _Rows):
-            return super().get_train_dataloader()
         numbers: Any = self.train_dataset
-        loader = DataLoader(numbers, batch_sampler=self.examples.sampler, collate_fn=self.examples.collate)
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        # Not prepared by accelerate, so that each process gets all batches, and takes its share.
+        return DataLoader(numbers, batch_sampler=self.examples.sampler, collate_fn=self._collate)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return self.examples.sampler
+    def _collate(self, batch: list[int]) -> dict[str, Any]:
+        # A process that gets nothing takes part in the step too; what it reads does not count.
+        rank, processes = place()
+        return {**self.examples.collate(batch[rank::processes] or batch[:1]), "learned": rank < len(batch)}
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        # The loader has moved them to the device; the Trainer can't, since tuples are named.
-        return inputs
+        # The Trainer can't move tuples that are named.
+        return send_to_device(inputs, self.args.device)  # type: ignore[no-any-return]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -350,22 +335,31 @@ class _Trainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         logits, further, tokens = self.examples.logits(model, inputs)
-        if model.training:
+        if model.training and inputs["learned"]:
             self.tokens += tokens
         weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
-        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing) + further
+
+        def share(count: Tensor) -> Tensor:
+            # Gradients are averaged over the processes, whose means are over different counts.
+            own = count.float() * inputs["learned"]
+            return own / self.accelerator.reduce(own, "mean").clamp(min=1e-12)  # type: ignore[no-any-return]
+
+        known = torch.zeros((), device=self.args.device) if (sides := inputs.get("sides")) is None else (sides.sum(dim=-1) > 0).sum()
+        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing, share) + further * share(known)
         return (value, logits) if return_outputs else value
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)
-        for average in self.averages:
+        for average in self.averages if self.args.should_save else ():
             trained = {f"{number:05d}": weights for number, weights in enumerate(average.trained)}
             save_file(trained, Path(output_dir or str(self.args.output_dir)) / average.FILE)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        scheme = self.scheme
-        result = evaluate(score(self.dev, self.examples.model.predict(self.dev), scheme))
-        macro = {task.name: result.tasks[task.name].macro_f1 for task in scheme if task.name in result.tasks}
+        macro: dict[str, float] = {}
+        if self.args.process_index == 0 or self.is_fsdp_enabled:  # a network in parts answers only where all processes ask
+            tasks = evaluate(score(self.dev, self.examples.model.predict(self.dev), self.scheme)).tasks
+            macro = {task.name: tasks[task.name].macro_f1 for task in self.scheme if task.name in tasks}
+        (macro,) = broadcast_object_list([macro])
         dev_score = self.training.score(macro)
         metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": dev_score}
         self.log(dict(metrics))
@@ -382,17 +376,18 @@ def _point(entry: dict[str, Any]) -> Point:
     return {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
 
 
-def _arguments(training: Training, folder: Path, seed: int, batches: int) -> TrainingArguments:
+def _arguments(training: Training, folder: Path, seed: int, batches: int, fsdp: Mapping[str, Any] | None = None) -> TrainingArguments:
     cuda = torch.cuda.is_available()
     steps = max(1, -(-batches // training.accumulation))
     half = training.precision == "bf16" or (training.precision == "auto" and has_bf16(torch.device("cuda" if cuda else "cpu")))
     checkpointing: dict[str, Any] = {_CHECKPOINTING: True} if training.gradient_checkpointing else {}
-    return TrainingArguments(
-        output_dir=str(folder), use_cpu=not cuda, bf16=half, **checkpointing, seed=seed, data_seed=seed,
+    shared_out: dict[str, Any] = {"fsdp": True, "fsdp_config": dict(fsdp)} if fsdp else {}
+    return _Arguments(
+        output_dir=str(folder), use_cpu=not cuda, bf16=half, **checkpointing, **shared_out, seed=seed, data_seed=seed,
         num_train_epochs=training.epochs, per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation, max_grad_norm=training.max_gradient, learning_rate=training.encoder_rate,
         lr_scheduler_type="linear", warmup_steps=round(training.warmup * steps * training.epochs),
-        eval_strategy="epoch", save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True,
+        ddp_timeout=7200, eval_strategy="epoch", save_strategy="epoch", save_total_limit=1, load_best_model_at_end=True,
         metric_for_best_model="eval_dev_score", greater_is_better=True, restore_callback_states_from_checkpoint=True,
         logging_steps=max(1, steps // 10), remove_unused_columns=False, dataloader_pin_memory=False, report_to="none",
     )  # fmt: skip

@@ -1,17 +1,20 @@
-"""The loss of a model with several tasks, where a row may lack the label of any task."""
+"""The loss of a model with several tasks, where rows may lack labels; the rates of its parts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from haltung.actors.candidates import ITSELF, ROLES, Candidate, gold_roles
 from haltung.evaluation import predictions
 from haltung.evaluation.predictions import UNLABELLED
 from haltung.labels import Scheme, Task
+from haltung.models.neural import layer_of
 from haltung.models.units import SLOTS
 from haltung.records import Dyad, Segment
+from haltung.training.recipe import Training
 
 
 def targets(segments: Sequence[Segment], task: Task) -> Tensor:
@@ -41,14 +44,16 @@ def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
 
 
 def loss(
-    logits: Mapping[str, Tensor], gold: Mapping[str, Tensor], scheme: Scheme, weights: Mapping[str, Tensor | None], smoothing: float = 0.0
-) -> Tensor:
-    """Return the sum of the tasks' mean losses, a scalar.
+    logits: Mapping[str, Tensor], gold: Mapping[str, Tensor], scheme: Scheme, weights: Mapping[str, Tensor | None], smoothing: float = 0.0,
+    share: Callable[[Tensor], Tensor | float] = lambda count: 1.0,
+) -> Tensor:  # fmt: skip
+    """Return the sum of the tasks' mean losses, each times its share, a scalar.
 
     The loss is cross-entropy, for a multi-label task binary cross-entropy, over the rows that are
     labelled for the task; if there are none, it is 0. ``logits`` are ``[rows, labels]`` by task;
-    see ``targets`` for ``gold``, ``class_weights`` for ``weights``. ``smoothing`` is the share of
-    each target that is spread evenly over the labels.
+    see ``targets`` for ``gold``, ``class_weights`` for ``weights``. ``smoothing`` is the part of
+    each target that is spread evenly over the labels. ``share`` returns how much the mean over a
+    count of rows, as they weigh, is of that over a larger batch.
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
@@ -58,12 +63,13 @@ def loss(
         scores, truth = scores[labelled], truth[labelled]
         if not len(truth):
             # Keeps the graph connected, so that backward works for a batch without any label.
-            total = total + scores.sum()
+            mean = scores.sum()
         elif single:
-            total = total + functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
+            mean = functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
         else:
             soft = truth * (1 - smoothing) + smoothing / 2
-            total = total + functional.binary_cross_entropy_with_logits(scores, soft, pos_weight=weight)
+            mean = functional.binary_cross_entropy_with_logits(scores, soft, pos_weight=weight)
+        total = total + mean * share(weight[truth].sum() if single and weight is not None else labelled.sum())
     return total
 
 
@@ -89,3 +95,24 @@ def actor_loss(sides: Tensor, gold: Tensor) -> Tensor:
     """
     known = gold.sum(dim=-1) > 0
     return -(gold * sides).sum() / known.sum().clamp(min=1)
+
+
+def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str, Any]]:
+    """Return the optimizer's parameter groups: all that is new, and the encoder by depth.
+
+    Layer ``i`` of ``n`` has the encoder's rate times ``layer_decay ** (n - 1 - i)``, the embeddings
+    ``layer_decay ** n`` (Howard and Ruder 2018, "Universal Language Model Fine-tuning", section
+    3.2, there with a factor of 1/2.6). Biases and norms have no weight decay.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if not name.startswith("encoder."):
+            rate = training.head_rate
+        else:
+            layer = layer_of(name)
+            rate = training.encoder_rate * training.layer_decay ** (layers if layer is None else layers - 1 - layer)
+        decay = training.weight_decay if parameter.dim() > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]

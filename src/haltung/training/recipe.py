@@ -1,9 +1,13 @@
-"""The recipe of a training (``configs/training/NAME.yaml``); light to import."""
+"""The recipe of a training (``configs/training/NAME.yaml``), its checkpoints; light to import."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from haltung.errors import UserError, check_numbers, one_of
 from haltung.labels import Scheme
@@ -64,3 +68,22 @@ class Training:
         """Return the recipe; ``UserError`` if ``select`` is neither a task nor ``mean``."""
         one_of("training.select", self.select, ("mean", *scheme.names))
         return self
+
+
+def place() -> tuple[int, int]:
+    """Return this process's number among those that torchrun has started, and how many they are."""
+    return int(os.environ.get("RANK") or 0), int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint, and remove incomplete ones.
+
+    The Trainer writes ``trainer_state.json`` last: if it can be read, the checkpoint is complete.
+    """
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return path
+        except (OSError, ValueError):
+            shutil.rmtree(path, ignore_errors=True)
+    return None

@@ -4,11 +4,11 @@ import multiprocessing
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from filelock import FileLock, Timeout
 from optuna import Study
 from optuna import Trial as OptunaTrial
 from optuna.trial import TrialState
@@ -49,64 +49,63 @@ class Sweep:
         return f"{self.name}-{number:03d}"
 
 
-def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult:
+def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult | None:
     """Run a sweep to its end, or continue one that was stopped; the test split is never opened.
 
+    One that another process runs is joined if its trials are on a server; None is returned then.
     ``callback`` gets each trial that has ended; with several workers in the worker's own process,
     so it is pickled too. Raises ``UserError`` if the sweep exists and is not to be resumed, its
     config has changed, another process runs it, or no trial has finished.
     """
-    sweep.trials.folder.mkdir(parents=True, exist_ok=True)
+    trials, initial = sweep.trials, factory.plan({}, sweep.name, sweep.trials.seed)
+    folder, corpus = trials.folder, initial.corpus
+    folder.mkdir(parents=True, exist_ok=True)
+    study = trials.open()
+    with trials.lock("sweep") as is_first:
+        state: dict[str, Any] = study.user_attrs.get("state", {}) if trials.server else read_state(folder)
+        if not is_first and not (trials.server and sweep.resume and state):
+            how = "workers=N runs several trials at once, resume=true joins a sweep on a server (storage)"
+            raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
+        if state and not sweep.resume:
+            raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another")
+        if state:
+            _refuse_other_config(sweep, state["config"])
+        if state and state["digest"] != corpus.manifest.digest:
+            raise UserError(f"the corpus {corpus.name} has changed since '{sweep.name}' was begun; begin another sweep with name=NAME")
+        if not is_first:
+            _work_together(sweep, factory, store, state["run"], callback)
+            return None
+        tags = {"haltung.kind": "sweep", "haltung.corpus": corpus.name, **tracking.provenance(sweep.command)}
+        with tracking.run(store, sweep.name, tags=tags, resume=state.get("run")) as parent:
+            state = {"run": parent.id, "where": parent.where, "config": dict(sweep.config), "digest": corpus.manifest.digest}
+            write_state(folder, state)
+            study.set_user_attr("state", state)
+            parent.params(sweep.config)
+            _work_together(sweep, factory, store, parent.id, callback)
+            return _result(sweep, factory, store, parent, study, initial.training.select)
+
+
+def _result(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study: Study, select: str) -> SweepResult:
+    """Choose the best trial, compare it with the recipe as it stood, and train its recipe."""
+    trials = ended(study)
+    finished = [trial for trial in trials if trial.state == "finished"]
+    if not finished:
+        raise UserError(f"no trial of the sweep '{sweep.name}' has finished{_last_reason(trials)}; search another space")
+    best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
+    importance, start = importances(study, sweep.trials.seed), start_of(trials, sweep.trials.start)
+    result = SweepResult(parent.id, parent.where, tuple(trials), best, importance, start)
     try:
-        acquired = FileLock(sweep.trials.folder / ".sweep.lock", timeout=0).acquire()
-    except Timeout:
-        raise UserError(f"the sweep '{sweep.name}' is being run by another process; give workers=N to run several trials at once") from None
-    with acquired:
-        return _search(sweep, factory, store, callback)
-
-
-def _search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult:
-    folder = sweep.trials.folder
-    state = read_state(folder)
-    if state and not sweep.resume:
-        raise UserError(f"there is a sweep '{sweep.name}' in {folder}; resume=true goes on with it, name=NAME begins another one")
-    initial = factory.plan({}, sweep.name, sweep.trials.seed)
-    corpus = initial.corpus
-    if state:
-        _refuse_other_config(sweep, state["config"])
-        if state["digest"] != corpus.manifest.digest:
-            raise UserError(
-                f"the corpus {corpus.name} has changed since the sweep '{sweep.name}' was begun; begin another one with name=NAME"
-            )
-    tags = {"haltung.kind": "sweep", "haltung.corpus": corpus.name, **tracking.provenance(sweep.command)}
-    with tracking.run(store, sweep.name, tags=tags, resume=state.get("run")) as parent:
-        study = sweep.trials.open()
-        write_state(folder, {"run": parent.id, "where": parent.where, "config": dict(sweep.config), "digest": corpus.manifest.digest})
-        parent.params(sweep.config)
-        if sweep.workers == 1:
-            work(sweep, factory, store, parent.id, 0, callback)
-        else:
-            _in_processes(sweep, factory, store, parent.id, callback)
-        trials = ended(study)
-        finished = [trial for trial in trials if trial.state == "finished"]
-        if not finished:
-            raise UserError(f"no trial of the sweep '{sweep.name}' has finished{_last_reason(trials)}; search another space")
-        best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
-        importance, start = importances(study, sweep.trials.seed), start_of(trials, sweep.trials.start)
-        result = SweepResult(parent.id, parent.where, tuple(trials), best, importance, start)
-        try:
-            gain = gain_over_start(trials, sweep.trials.spaces, sweep.trials.start, initial.training.select, store)
-            result = replace(result, gain=gain)
-        except UserError as error:
-            result = replace(result, no_gain=str(error))
-        log_results(parent, folder, sweep.name, sweep.language, result)
-        plans = [factory.plan(best.values, f"{sweep.name}-best", seed, sweep.resume) for seed in sweep.final_seeds]
-        if not plans:
-            return result
-        outcomes = train_seeds(plans, store, parent=parent).outcomes if len(plans) > 1 else (train(plans[0], store, parent),)
-        final = summary([outcome.evaluation for outcome in outcomes])
-        parent.metrics({"dev": final.metrics()})
-        return replace(result, final=final, outcomes=outcomes)
+        result = replace(result, gain=gain_over_start(trials, sweep.trials.spaces, sweep.trials.start, select, store))
+    except UserError as error:
+        result = replace(result, no_gain=str(error))
+    log_results(parent, sweep.trials.folder, sweep.name, sweep.language, result)
+    plans = [factory.plan(best.values, f"{sweep.name}-best", seed, sweep.resume) for seed in sweep.final_seeds]
+    if not plans:
+        return result
+    outcomes = train_seeds(plans, store, parent=parent).outcomes if len(plans) > 1 else (train(plans[0], store, parent),)
+    final = summary([outcome.evaluation for outcome in outcomes])
+    parent.metrics({"dev": final.metrics()})
+    return replace(result, final=final, outcomes=outcomes)
 
 
 def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: int, callback: Callable[[Trial], None]) -> None:
@@ -122,9 +121,13 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: 
 
     while True:
         with sweep.trials.next(study, worker, clean_up) as begun:
-            if begun is None:
+            if begun is not None:
+                _run_trial(sweep, factory, store, tracking.attach(record), study, begun)
+        if begun is None:
+            if not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 return
-            _run_trial(sweep, factory, store, tracking.attach(record), study, begun)
+            time.sleep(1)  # others run the last ones; whose process dies is run again here
+            continue
         trials = ended(study)
         callback(next(trial for trial in trials if trial.number == begun.number))
         failed = [trial for trial in trials if trial.state == "failed"]
@@ -167,7 +170,7 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
         study.tell(begun, plan.training.score({task: metrics.macro_f1 for task, metrics in result.tasks.items()}))
 
 
-def _in_processes(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
+def _work_together(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
     # Several trainings with a thread for each core would be slower than one after the other.
     share = {"OMP_NUM_THREADS": str(threads.count(sweep.workers))}
     # Spawned, since a forked process would share the database's connection and torch's threads.
@@ -175,8 +178,9 @@ def _in_processes(sweep: Sweep, factory: PlanFactory, store: Store, parent: str,
     processes = [
         context.Process(target=_worker, args=(sweep, factory, store, parent, worker, callback), name=f"worker-{worker}")
         for worker in range(1, sweep.workers + 1)
+        if sweep.workers > 1
     ]
-    with environment(share):
+    with environment(share, override=True):
         try:
             for process in processes:
                 process.start()
@@ -187,9 +191,8 @@ def _in_processes(sweep: Sweep, factory: PlanFactory, store: Store, parent: str,
                 if process.is_alive():
                     process.terminate()
                     process.join()
-    # This process finishes what a dead worker has left undone.
-    if any(process.exitcode for process in processes):
-        work(sweep, factory, store, parent, 0, callback)
+    # This process runs them all if it is the only one, else what a dead worker has left undone.
+    work(sweep, factory, store, parent, 0, callback)
 
 
 def _worker(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: int, callback: Callable[[Trial], None]) -> None:

@@ -2,13 +2,15 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
-from filelock import BaseFileLock, FileLock, Timeout
+import sqlalchemy
+from filelock import FileLock, Timeout
 from optuna import Study
 from optuna import Trial as OptunaTrial
 from optuna.importance import FanovaImportanceEvaluator
@@ -16,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats.qmc import LatinHypercube
 from sqlalchemy.exc import DatabaseError
 
-from haltung.errors import UserError
+from haltung.errors import UserError, first_line
 from haltung.experiments.sweep.spaces import Space, Value
 
 DATABASE = "trials.db"
@@ -53,7 +55,8 @@ class Trials:
     At most ``max_trials`` are run. ``startup`` is the number of trials that are spread over the
     spaces at random, and before which none is pruned; ``warmup`` is the number of epochs that each
     trial is given. ``start`` has the values of the first trial, those of the recipe as it stands;
-    keys that it lacks are drawn.
+    keys that it lacks are drawn. ``server`` is the address of a PostgreSQL database, in which
+    several machines share the trials; "" for a database in ``folder``, which is named as the sweep.
     """
 
     folder: Path
@@ -63,22 +66,52 @@ class Trials:
     startup: int
     warmup: int
     start: Mapping[str, Value] = field(default_factory=dict)
+    server: str = ""
+
+    @property
+    def url(self) -> sqlalchemy.URL:
+        """The address of the database; ``UserError`` if it can't be one of trials."""
+        if not self.server:
+            return sqlalchemy.make_url(f"sqlite:///{(self.folder / DATABASE).absolute()}")
+        if not self.server.startswith(("postgresql://", "postgresql+psycopg://")) or sqlalchemy.make_url(self.server).password:
+            raise UserError("storage has to be postgresql://USER@HOST/DATABASE or null; give a password as PGPASSWORD, not with the run")
+        return sqlalchemy.make_url(self.server).set(drivername="postgresql+psycopg")
+
+    @contextmanager
+    def lock(self, name: str, wait: bool = False) -> Iterator[bool]:
+        """Hold a lock of the sweep, which ends with its process; yield False if another has it."""
+        if self.server:
+            # Two minutes after a machine has died, so have its locks.
+            alive = {"options": "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"}
+            engine = sqlalchemy.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool, connect_args=alive)
+            query = sqlalchemy.text(f"SELECT pg_{'' if wait else 'try_'}advisory_lock(hashtextextended(:name, 0))")
+            with engine.connect() as connection:
+                yield connection.execute(query, {"name": f"{self.folder.name}/{name}"}).scalar() is not False
+            return
+        try:
+            with FileLock(self.folder / f".{name}.lock", timeout=-1 if wait else 0):
+                yield True
+        except Timeout:
+            yield False
 
     def open(self, worker: int = 0) -> Study:
-        """Open or create the study; ``UserError`` if the database is broken or another Optuna's."""
+        """Open or create the study; ``UserError`` if the database can't be read."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        url = f"sqlite:///{(self.folder / DATABASE).absolute()}"
+        # Another process that writes to a file is waited for.
+        settings: dict[str, Any] = {"poolclass": sqlalchemy.NullPool} if self.server else {"connect_args": {"timeout": 120}}
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
         try:
-            # Another process that writes to the database is waited for.
-            storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 120}})
-            pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
-            sampler = self._sampler(0, worker)
-            return optuna.create_study(
-                storage=storage, sampler=sampler, pruner=pruner, study_name="sweep", direction="maximize", load_if_exists=True
-            )
+            with self.lock("open", wait=True):
+                storage = optuna.storages.RDBStorage(self.url.render_as_string(), engine_kwargs=settings)
+                return optuna.create_study(
+                    storage=storage, sampler=self._sampler(0, worker), pruner=pruner, direction="maximize", load_if_exists=True,
+                    study_name=self.folder.name if self.server else "sweep",
+                )  # fmt: skip
+        except ImportError:
+            raise UserError("storage=postgresql://… needs psycopg; install it with: pip install 'haltung[postgres]'") from None
         except (DatabaseError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            raise UserError(f"{self.folder / DATABASE} can't be read ({first}); start the sweep under another name") from None
+            where, how = (self.server, "correct storage") if self.server else (self.folder / DATABASE, "start the sweep under another name")
+            raise UserError(f"{where} can't be read ({first_line(error)}); {how}") from None
 
     @contextmanager
     def next(self, study: Study, worker: int, on_requeued: Callable[[int], None]) -> Iterator[OptunaTrial | None]:
@@ -86,18 +119,14 @@ class Trials:
 
         ``on_requeued`` gets the number of each trial whose process has died.
         """
-        with FileLock(self.folder / ".next.lock"):
-            for number in self._requeue_dead(study):
-                on_requeued(number)
-            trial = self._ask(study, worker)
-            lock = self._lock(trial.number) if trial is not None else None
-            if lock is not None:
-                lock.acquire()
-        try:
+        with ExitStack() as held:
+            with self.lock("next", wait=True):
+                for number in self._requeue_dead(study):
+                    on_requeued(number)
+                trial = self._ask(study, worker)
+                if trial is not None:
+                    held.enter_context(self.lock(f"trial-{trial.number}"))
             yield trial
-        finally:
-            if lock is not None:
-                _release(lock)
 
     def _ask(self, study: Study, worker: int) -> OptunaTrial | None:
         states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL or "why" in trial.user_attrs]
@@ -130,12 +159,10 @@ class Trials:
         """
         dead = []
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            lock = self._lock(trial.number)
-            try:
-                lock.acquire()
-            except Timeout:
+            with self.lock(f"trial-{trial.number}") as is_dead:
+                pass
+            if not is_dead:
                 continue
-            _release(lock)
             deaths = int(trial.user_attrs.get("deaths", 0)) + 1
             if deaths >= _MAX_DEATHS:
                 OptunaTrial(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
@@ -147,19 +174,11 @@ class Trials:
             dead.append(trial.number)
         return dead
 
-    def _lock(self, number: int) -> BaseFileLock:
-        return FileLock(self.folder / f".trial-{number}.lock", timeout=0)
-
     def _sampler(self, number: int, worker: int) -> optuna.samplers.TPESampler:
         seed = int(np.random.SeedSequence([self.seed, number, worker]).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # constant_liar is called experimental before Optuna 5
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
-
-
-def _release(lock: BaseFileLock) -> None:
-    lock.release()
-    Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def ended(study: Study) -> list[Trial]:

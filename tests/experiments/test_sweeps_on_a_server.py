@@ -1,0 +1,154 @@
+"""Sweeps whose trials are in PostgreSQL: locks, workers of several machines, one of them killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from command_line import CORPUS, run_here, write_corpus
+from haltung import tracking
+from haltung.errors import UserError
+from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace
+from haltung.experiments.sweep.trials import Trials, ended
+from haltung.tracking import Store
+from postgres import database_server, mlflow_server
+
+SPACES = {"training.rate": RangeSpace(0.001, 1.0, log=True), "training.batch": ChoiceSpace((8, 16))}
+NEEDED = pytest.mark.system("initdb", "pg_ctl")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server; it lacks the name of a database."""
+    with database_server() as address:
+        yield address
+
+
+def _trials(folder: Path, server: str, count: int = 4) -> Trials:
+    return Trials(folder, SPACES, count, seed=1, startup=1, warmup=1, server=server)
+
+
+@pytest.mark.parametrize(
+    "server", ["mysql://me@localhost/x", "postgresql://me:secret@localhost/x", "/data/trials.db", "postgresql+psycopg2://localhost/x"]
+)
+def test_an_address_that_holds_no_trials_is_refused(tmp_path: Path, server: str) -> None:
+    """Another database, and a password, which every run would show; the message does not."""
+    with pytest.raises(UserError, match=r"postgresql://USER@HOST/DATABASE.*PGPASSWORD") as refused:
+        _trials(tmp_path / "s", server).open()
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """With what to correct."""
+    with pytest.raises(UserError, match=r"postgresql://me@127.0.0.1:9/x can.t be read .*correct storage"):
+        _trials(tmp_path / "s", "postgresql://me@127.0.0.1:9/x").open()
+
+
+_DIES = """
+    import os, signal, sys
+    from pathlib import Path
+    sys.path[:0] = [{tests!r}, {tests!r} + "/experiments"]
+    from test_sweeps_on_a_server import _trials
+
+    trials = _trials(Path({folder!r}), {server!r})
+    with trials.next(trials.open(1), 1, print) as begun:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@NEEDED
+@pytest.mark.slow
+def test_a_trial_of_a_killed_process_is_queued_again_on_another_machine(postgres: str, tmp_path: Path) -> None:
+    """With the same values; one that is still running is left alone, and sweeps of other names see
+    nothing of it.
+    """
+    server, tests = f"{postgres}/sweeps", str(Path(__file__).parents[1])
+    code = textwrap.dedent(_DIES).format(tests=tests, folder=str(tmp_path / "a/locks"), server=server)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    # Another folder, as another machine has it; its name is that of the sweep.
+    trials, requeued = _trials(tmp_path / "b/locks", server), list[int]()
+    study = trials.open()
+    with trials.next(study, 0, requeued.append) as again, trials.next(trials.open(2), 2, requeued.append) as other:
+        assert again is not None
+        assert other is not None
+        assert requeued == [0]
+        assert (again.number, other.number) == (1, 2)
+        assert again.params == study.trials[0].params != other.params
+    assert [(trial.number, trial.state) for trial in ended(study)] == [(0, "lost")]
+    assert ended(_trials(tmp_path / "b/others", server).open()) == []
+    with trials.lock("sweep") as first, _trials(tmp_path / "a/locks", server).lock("sweep") as second:
+        assert (first, second) == (True, False)
+    with trials.lock("sweep") as free:
+        assert free
+
+
+def _begun(said: Path, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
+    with said.open("w") as out:
+        return subprocess.Popen([sys.executable, "-m", "haltung", *words], cwd=cwd, stdout=out, stderr=out)
+
+
+def _wait(process: subprocess.Popen[bytes], said: Path, until: Callable[[], object]) -> None:
+    while not until():
+        assert process.poll() is None, said.read_text()
+        time.sleep(0.05)
+
+
+@NEEDED
+@pytest.mark.slow
+def test_two_machines_share_a_sweep_and_one_of_them_dies(postgres: str, bert: Path, tmp_path: Path) -> None:
+    """Two folders stand for two machines. The one that began the sweep hangs in its second trial,
+    which the other one leaves alone while it runs others; then it is killed, and the trial is done
+    again. No result is lost; runs and files are in one MLflow server on PostgreSQL.
+    """
+    machines, said = [tmp_path / "first", tmp_path / "second"], [tmp_path / "first.txt", tmp_path / "second.txt"]
+    for machine in machines:
+        (machine / "mine/search").mkdir(parents=True)
+        write_corpus(machine, 80)
+        (machine / "mine/search/small.yaml").write_text("# own\ntraining.encoder_rate: {low: 1.0e-3, high: 5.0e-3, log: true}\n")
+    server = f"{postgres}/sweeps"
+    with mlflow_server(f"{postgres}/mlflow".replace("postgresql:", "postgresql+psycopg:"), tmp_path / "mlflow") as address:
+        command = (
+            "sweep", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.head_rate=1e-2", "model=network", "model.max_length=32",
+            "training.epochs=2", "training.precision=fp32", "search=small", "name=both", "startup=1", "--config-dir", "mine", "trials=4",
+            "final_seeds=[1]", f"storage={server}", "tracking=server", f"tracking.uri={address}",
+        )  # fmt: skip
+        first = _begun(said[0], *command, cwd=machines[0])
+        _wait(first, said[0], lambda: list(machines[0].glob("experiments/sweeps/both/both-001-*/checkpoints")))
+        first.send_signal(signal.SIGSTOP)
+        refused = run_here(*command, cwd=machines[1])
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert "resume=true joins" in refused.stderr
+        second = _begun(said[1], *command, "resume=true", cwd=machines[1])
+        _wait(second, said[1], lambda: "trial 2: " in said[1].read_text())
+        first.kill()
+        first.wait()
+        assert second.wait() == 0, said[1].read_text()
+        assert "shows the result" in " ".join(said[1].read_text().split())
+        trials = ended(Trials(machines[1] / "both", {}, 4, 42, 1, 1, server=server).open())
+        assert [trial.state == "lost" for trial in trials] == [False, True, False, False, False]
+        assert trials[1].values in [trial.values for trial in trials[2:]]
+        # Nobody is left who leads the sweep, so somebody goes on with it.
+        done = run_here(*command, "resume=true", cwd=machines[1])
+        assert done.returncode == 0, done.stderr
+        store = Store(address, artifacts=None)
+        parent = tracking.find(store, "both")
+        children = tracking.children(parent)
+        by_trial = {child.tags["haltung.trial"]: child.status for child in children if "haltung.trial" in child.tags}
+        states = {str(trial.number): {"lost": "FAILED", "pruned": "KILLED"}.get(trial.state, "FINISHED") for trial in trials}
+        assert (parent.status, by_trial) == ("FINISHED", states)
+        best = next(child for child in children if child.name == "both-best-1")
+        assert best.metrics["dev/stance_macro_f1"] > 0
+        assert (tracking.bundle_folder(best) / "model.safetensors").is_file()
+        # The files went to the server over HTTP, which has put them into a folder of its own.
+        assert best.connection.client.get_run(best.id).info.artifact_uri.startswith("mlflow-artifacts:/")
+        assert list((tmp_path / "mlflow/files").rglob("model.safetensors"))

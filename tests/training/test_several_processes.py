@@ -1,0 +1,275 @@
+"""Several processes that train one model: its curve is that of one process, and a killed process
+ends the run so that it can go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from transformers import Trainer, TrainingArguments
+from transformers.training_args import ParallelMode
+
+import tiny
+from command_line import LINEAR, find_run, recipe, run_here, write_corpus
+from haltung.models import bundle
+from haltung.tracking import Store
+from haltung.training.finetune import _arguments, _Rows, _Trainer
+from haltung.training.losses import loss
+from haltung.training.recipe import Training
+
+# All that is random is off, except for what is drawn in each epoch: order, and articles that fall
+# apart. Labels are missing, weighted and smoothed.
+_CURVES = """
+import json, os, random, sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path[:0] = [{tests!r}]
+import tiny
+from haltung.models import article_network
+from haltung.models.spec import ArticleSpec, NetworkSpec
+from haltung.training import finetune
+from haltung.training.recipe import Training
+
+article_network._ACTOR_DROPOUT = article_network._CUE_DROPOUT = 0.0
+recipe = Training(
+    epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=2, precision="fp32", class_weight="root", label_smoothing=0.1
+)
+off = dict(max_length=32, dropout=0.0, encoder_dropout=0.0)
+texts = tiny.segments(160), tiny.segments(48, seed=1)
+articles = tiny.with_dyads(tiny.articles(40)), tiny.with_dyads(tiny.articles(12, seed=1))
+kinds = {{
+    "network": (*texts, NetworkSpec(**off), recipe),
+    "dyads": (*articles, ArticleSpec(**off, window=8, alone=0.3), recipe),
+    "average": (*texts, NetworkSpec(**off), replace(recipe, ema_decay=0.8)),
+}}
+fsdp, rank = json.loads({fsdp!r}), int(os.environ.get("RANK", 0))
+averages, wrote = [], []
+
+
+class Average(finetune._Average):
+    def on_epoch_end(self, *args, **kwargs):
+        super().on_epoch_end(*args, **kwargs)
+        averages.append([float(weights.double().sum()) for weights in self.average])
+
+
+finetune._Average, save = Average, finetune.save_file
+finetune.save_file = lambda *words: (save(*words), wrote.append(rank))
+for kind in {kinds!r}:
+    train, dev, spec, recipe = kinds[kind]
+    chance = random.Random(3)
+    train = [replace(row, labels={{**row.labels, "topic": None}}) if chance.random() < 0.4 else row for row in train]
+    folder = Path({folder!r})
+    done = finetune.finetune(train, dev, tiny.scheme(), tiny.encoder(Path({bert!r})), spec, recipe, 1, folder / kind, fsdp=fsdp)
+    if rank == 0:
+        answers = [one.probabilities["stance"] for one in done.model.predict(dev)]
+        (folder / f"{{kind}}.json").write_text(json.dumps([done.history, done.tokens, answers]))
+(folder / f"averages-{{rank}}.json").write_text(json.dumps([averages, wrote]))
+"""
+
+
+def _curves(bert: Path, folder: Path, processes: int, fsdp: dict[str, Any] | None = None, kinds: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Train in so many processes; return history, tokens and answers on dev by kind of model."""
+    kinds, tests = kinds or ("network", "dyads", "average"), str(Path(__file__).parents[1])
+    folder.mkdir()
+    (folder / "curves.py").write_text(
+        _CURVES.format(tests=tests, bert=str(bert), folder=str(folder), fsdp=json.dumps(fsdp), kinds=kinds), encoding="utf-8"
+    )
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, str(folder / "curves.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return {kind: json.loads((folder / f"{kind}.json").read_text()) for kind in kinds}
+
+
+def _assert_alike(one: Any, other: Any) -> None:
+    """The same curve within 1e-3 at each point, the same number of tokens, the same answers."""
+    assert [point.keys() for point in one[0]] == [point.keys() for point in other[0]]
+    for before, after in zip(one[0], other[0], strict=True):
+        for key in ("epoch", "step", "loss", "dev_score"):
+            assert after.get(key, 0) == pytest.approx(before.get(key, 0), abs=1e-3)
+    assert one[0][-1]["step"] >= 40
+    assert one[1] == other[1]
+    for before, after in zip(one[2], other[2], strict=True):
+        assert after == pytest.approx(before, abs=1e-2)
+
+
+@pytest.fixture(scope="module")
+def alone(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The curves of a single process."""
+    return _curves(bert, tmp_path_factory.mktemp("alone") / "one", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_have_the_curve_of_one(alone: dict[str, Any], bert: Path, tmp_path: Path, processes: int) -> None:
+    """On the same batches, with a model of texts, one of articles and their dyads, and one that is
+    an average of the weights; three can't share them evenly, and some batches hold too few articles
+    for all. The average is the same in all of them, and one writes it.
+    """
+    for kind, found in _curves(bert, tmp_path / "several", processes).items():
+        _assert_alike(alone[kind], found)
+    assert alone["average"] != alone["network"]
+    (first, wrote), *others = (json.loads((tmp_path / f"several/averages-{rank}.json").read_text()) for rank in range(processes))
+    assert wrote == [0] * 4 == [0] * len(first)
+    assert others == [[first, []]] * (processes - 1)
+
+
+@pytest.mark.slow
+def test_processes_that_hold_a_part_of_the_network_have_the_curve_of_one(alone: dict[str, Any], bert: Path, tmp_path: Path) -> None:
+    """FSDP; the model that comes out is whole again, and answers by itself."""
+    settings = {"auto_wrap_policy": "SIZE_BASED_WRAP", "min_num_params": 3000}
+    found = _curves(bert, tmp_path / "parts", 2, settings, ("network",))
+    _assert_alike(alone["network"], found["network"])
+
+
+def test_the_parts_of_a_batch_have_the_mean_of_the_whole() -> None:
+    """Over labelled rows as they weigh, however unevenly they are shared; a part without any counts
+    nothing.
+    """
+    chance, scheme = random.Random(1), tiny.scheme()
+    torch.manual_seed(0)
+    logits = {"topic": torch.randn(12, 2), "stance": torch.randn(12, 3)}
+    gold = {task.name: torch.tensor([chance.randrange(-1, len(task)) for _ in range(12)]) for task in scheme}
+    gold["topic"][8:] = -1
+    weights = {"topic": torch.tensor([0.5, 2.0]), "stance": None}
+    parts, counts = [slice(0, 3), slice(3, 8), slice(8, 12)], list[list[torch.Tensor]]()
+
+    def of(rows: slice, share: Callable[[torch.Tensor], Any]) -> torch.Tensor:
+        named = [{name: table[rows] for name, table in tables.items()} for tables in (logits, gold)]
+        return loss(*named, scheme, weights, 0.1, share)  # type: ignore[arg-type]
+
+    for rows in parts:
+        counts.append([])
+        of(rows, lambda count: counts[-1].append(count) or 1.0)
+    totals = [sum(column) for column in zip(*counts, strict=True)]
+    for own in counts:
+        shares = iter([count * len(parts) / total for count, total in zip(own, totals, strict=True)])
+        own.append(of(parts[counts.index(own)], lambda count, shares=shares: next(shares)))
+    mean = sum(own[-1] for own in counts) / len(parts)
+    torch.testing.assert_close(mean, loss(logits, gold, scheme, weights, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("launcher=dpd",), ("launcher", "'dpd'", "ddp")),
+        (("launcher=ddp", "processes=0"), ("processes", "0")),
+        (("launcher=ddp", "processes=two"), ("processes", "'two'", "whole number")),
+        (("launcher=ddp",), ("0 processes", "0 GPUs", "give 2")),
+        (("launcher=fsdp", "processes=1"), ("1 processes", "give 2")),
+        (("processes=64",), ("64 processes", "16 sentences", "to 16")),
+        (("launcher=ddp", "processes=2", "folds=2"), ("folds", "launcher=")),
+        (("launcher=fsdp", "processes=2", "training.ema_decay=0.9"), ("training.ema_decay", "launcher=ddp")),
+    ],
+)
+def test_processes_that_can_not_train_together_are_refused(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    """In one sentence, before anything is prepared or started."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    write_corpus(tmp_path, 8)
+    done = run_here(*recipe(bert, *words), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert all(part in done.stderr for part in named), done.stderr
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_the_linear_model_is_trained_in_one_process(tmp_path: Path) -> None:
+    """It has no batches to share."""
+    write_corpus(tmp_path, 8)
+    done = run_here("train", *LINEAR, "launcher=ddp", "processes=2", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "model=linear" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_the_run_and_it_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], rank: int) -> None:
+    """SIGKILL after the first checkpoint, of the process that tracks the run or of the other: one
+    sentence, a run that has failed, no process left; then the same run ends, with one bundle.
+    """
+    write_corpus(tmp_path, 80)
+    new_store(tmp_path)
+    words = recipe(bert, "launcher=ddp", "processes=2", "seed=1", "training.ema_decay=0.5")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "4"}
+    with (tmp_path / "said").open("w") as said:
+        launched = subprocess.Popen([sys.executable, "-m", "haltung", *words], cwd=tmp_path, stdout=said, stderr=said, env=environment)
+    while not list(tmp_path.glob("experiments/runs/tiny-1-*/checkpoints/checkpoint-*/trainer_state.json")):
+        assert launched.poll() is None, (tmp_path / "said").read_text()
+        time.sleep(0.05)
+    children = psutil.Process(launched.pid).children(recursive=True)
+    (victim,) = (child for child in children if child.environ().get("RANK") == str(rank))
+    assert [victim.environ()[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")] == ["2", "PASSIVE"]
+    victim.send_signal(signal.SIGKILL)
+    assert launched.wait() == 1
+    text = (tmp_path / "said").read_text()
+    assert "Traceback" not in text
+    assert f"process {rank} of 2" in text
+    assert "SIGKILL" in text
+    assert "resume=true" in text
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    failed: Any = find_run(tmp_path, "tiny-1")
+    # The launcher marks a run whose process was killed; a process that is left marks its own.
+    why = "process 0 of 2 has ended (SIGKILL)" if rank == 0 else "another process of this training has ended"
+    assert (failed.status, why in failed.tags["haltung.error"]) == ("FAILED", True)
+    resumed = subprocess.run(
+        [sys.executable, "-m", "haltung", *words, "resume=true"], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    run: Any = find_run(tmp_path, "tiny-1")
+    assert (run.id, run.status) == (failed.id, "FINISHED")
+    epochs = run.connection.client.get_metric_history(run.id, "epoch")
+    assert {point.value for point in epochs if point.value == int(point.value)} >= {1.0, 2.0, 3.0, 4.0}
+    assert len(run.connection.client.get_metric_history(run.id, "dev_score")) == 4
+    (folder,) = tmp_path.glob("experiments/runs/*/bundle")
+    assert len(bundle.load(folder).predict([replace(row, labels={}) for row in tiny.segments(3)])) == 3
+
+
+def test_no_more_processes_are_started_than_there_are_gpus(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them would share one, and fail."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    write_corpus(tmp_path, 8)
+    done = run_here(*recipe(bert, "processes=3"), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert all(part in done.stderr for part in ("3 processes", "2 to 2", "2 GPUs")), done.stderr
+
+
+def test_one_process_uses_one_of_several_gpus(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Trainer would wrap the network in DataParallel, which can't split our batches."""
+    rows, batch = _Rows(tiny.network(bert), tiny.segments(8), Training(), 1), Training().batch_size
+    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
+    arguments = _arguments(Training(), tmp_path, 1, 1)
+    assert (arguments.n_gpu, arguments.train_batch_size, arguments.parallel_mode) == (1, batch, ParallelMode.NOT_PARALLEL)
+    trainer = _Trainer(rows, [], Training(), arguments, lambda point: None)
+    assert trainer._wrap_model(rows.model.network) is rows.model.network
+    plain = Trainer(rows.model.network, TrainingArguments(str(tmp_path), use_cpu=True, report_to="none"))
+    assert isinstance(plain._wrap_model(rows.model.network), torch.nn.DataParallel)
+
+
+@pytest.mark.slow
+def test_it_is_said_that_other_gpus_are_idle(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the key that uses them all; not with the linear model, which needs none."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    write_corpus(tmp_path, 40)
+    done = run_here(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one of 2 GPUs" in done.stderr
+    assert "processes=2" in done.stderr
+    linear = run_here("train", *LINEAR, cwd=tmp_path)
+    assert linear.returncode == 0, linear.stderr
+    assert "GPU" not in linear.stderr
