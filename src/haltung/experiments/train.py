@@ -313,6 +313,7 @@ def _fit(
 
         model: Model = linear.fit(train_split, plan.corpus.scheme, plan.model, plan.seed)
     else:
+        from haltung.training.adjustment import adjust
         from haltung.training.finetune import finetune
 
         def report(point: Point) -> None:
@@ -325,6 +326,9 @@ def _fit(
             plan.run_directory / "checkpoints", plan.resume, report,
         )  # fmt: skip
         model, history = tuned.model, tuned.history
+        if plan.training.logit_adjustment:
+            shares = adjust(tuned.model, train_split, dev_split, plan.training.class_weight)
+            run.tags({f"haltung.logit_adjustment.{task}": f"{share:g}" for task, share in shares.items()})
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
