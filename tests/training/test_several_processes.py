@@ -171,7 +171,7 @@ def test_the_parts_of_a_batch_have_the_mean_of_the_whole() -> None:
         (("launcher=ddp", "processes=0"), ("processes", "0")),
         (("launcher=ddp", "processes=two"), ("processes", "'two'", "whole number")),
         (("launcher=ddp",), ("0 processes", "0 GPUs", "give 2")),
-        (("launcher=fsdp", "processes=1"), ("1 processes", "give 2")),
+        (("launcher=fsdp", "processes=1", "training.ema_decay=null"), ("1 processes", "give 2")),
         (("processes=64",), ("64 processes", "16 sentences", "to 16")),
         (("launcher=ddp", "processes=2", "folds=2"), ("folds", "launcher=")),
         (("launcher=fsdp", "processes=2", "training.ema_decay=0.9"), ("training.ema_decay", "launcher=ddp")),

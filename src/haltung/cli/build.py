@@ -103,7 +103,7 @@ class Recipe:
         if not isinstance(self.model, NetworkSpec) or options.folds or options.shares:
             raise UserError("model=linear, folds and shares train in one process; leave out launcher=, processes= and torchrun")
         if options.launcher == "fsdp" and self.training.ema_decay:
-            raise UserError("training.ema_decay needs all weights in each process; leave it out, or give launcher=ddp")
+            raise UserError("training.ema_decay needs all weights in each process; give training.ema_decay=null, or launcher=ddp")
         import torch
 
         gpus, rows = torch.cuda.device_count(), max(self.training.batch_size, getattr(self.model, "window", 0))

@@ -350,6 +350,7 @@ def _fit(
 
         model: Model = linear.fit(train_split, plan.corpus.scheme, plan.model, plan.seed)
     else:
+        from haltung.training.adjustment import adjust
         from haltung.training.finetune import finetune
 
         if place()[1] > 1:  # torchrun ends this process so where another one has died
@@ -366,6 +367,9 @@ def _fit(
             raise UserError("another process of this training has ended; resume=true goes on at its last checkpoint") from None
         model, history = tuned.model, tuned.history
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
+        if plan.training.logit_adjustment:
+            shares = adjust(tuned.model, train_split, dev_split, plan.training.class_weight)
+            cost |= {f"logit_adjustment_{task}": share for task, share in shares.items()}
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return model, history, {"seconds": time.perf_counter() - began, "peak_memory_bytes": float(peak), **cost}

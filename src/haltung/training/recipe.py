@@ -20,7 +20,8 @@ class Training:
     ``encoder_rate`` and ``head_rate`` are peak learning rates; ``layer_decay`` multiplies the
     encoder's rate once for each layer below the top. ``warmup`` is the share of all steps over
     which the rates rise; after it they fall linearly to 0. ``class_weight`` weighs the loss by the
-    inverse of a label's share in the train split, or by its root. ``select`` names the task whose
+    inverse of a label's share in the train split, or by its root; with ``logit_adjustment``, logits
+    are freed of these weights after training, as far as dev says. ``select`` names the task whose
     dev macro-F1 chooses the best epoch (``mean``: the mean over all tasks). ``patience`` is the
     number of epochs without improvement after which training stops (0: never).
     ``context_dropout`` is the share of rows that ``model=network`` reads without context, drawn in
@@ -37,6 +38,7 @@ class Training:
     weight_decay: float = 0.01
     warmup: float = 0.1
     class_weight: str = "none"
+    logit_adjustment: bool | None = None
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     context_dropout: float = 0.0
