@@ -134,9 +134,9 @@ def test_json_lines_give_headline_date_and_source_under_either_name(tmp_path: Pa
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ('{"text": "a', "not JSON (column"),
+        ('{"text": "a', "not JSON ("),
         ("[1]", "one JSON array"),
-        ("3", "expected an object"),
+        ("3", "expected one object"),
         ({"txt": "a"}, "no 'text'; the line has txt"),
         ({"text": 3}, "'text' is a number"),
         ({"text": "  "}, "no 'text'"),
@@ -160,7 +160,7 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
     articles = read(tmp_path)
     assert [one.id if isinstance(one, Article) else one.reason.partition(";")[0] for one in articles] == [
         "a-1",
-        "not JSON (column 1: Expecting value)",
+        "column 1: not JSON (Expecting value)",
         "x",
         f"the id 'x' is already that of {tmp_path / 'a.jsonl'}, line 3",
         "is empty",

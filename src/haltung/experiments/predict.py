@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung import tracking
-from haltung.corpus.parsing.fields import Fields, sound
+from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.tables import Csv, Parquet
@@ -24,24 +24,14 @@ from haltung.errors import UserError, listed
 from haltung.events.dyads.model import DyadModel
 from haltung.events.text.read import Failure
 from haltung.experiments.journal import BROKEN, Journal, ahead, digest
-from haltung.models.predictor import abstained
-from haltung.records import Prediction, Segment, in_context
+from haltung.models.predictor import Predictor, abstained
+from haltung.records import Segment, in_context
 from haltung.tracking import Store
 
-# From segments, and whether to show a bar, to an ``answer`` for each.
-Labeller = Callable[[Sequence[Segment], bool], list[dict[str, Any]]]
+# From segments, and whether to show a bar, to ``answers``.
+Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
-_BATCH = 16_384  # rows of Parquet that get their answers together
-
-
-@dataclass(frozen=True)
-class TextFiles:
-    """The files of an input, and whether they may be several; ``others`` are of other kinds."""
-
-    paths: tuple[Path, ...]
-    several: bool
-    others: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,16 +43,13 @@ class Window:
     broken: list[Failure] = field(default_factory=list)
 
 
-def answer(prediction: Prediction, thresholds: Mapping[str, float | None], dyads: DyadModel | None) -> dict[str, Any]:
-    """Return a prediction as plain data, with all that is said of it.
-
-    ``thresholds`` has the probability below which each task abstains, None where dev never gave the
-    precision; ``dyads`` chooses who is towards whom, None for a model that does not say.
-    """
-    row = prediction.to_dict()
-    if dyads is not None:
-        row["dyads"] = [dyad.to_dict() for dyad in dyads.dyads(prediction)]
-    return row | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
+def answers(
+    predictor: Predictor, thresholds: Mapping[str, float | None], dyads: DyadModel | None, segments: Sequence[Segment], progress: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield predictions as plain data, with dyads, and where the model abstains if it is to."""
+    for prediction in predictor.predict(segments, progress) if segments else ():
+        more = {} if dyads is None else {"dyads": [dyad.to_dict() for dyad in dyads.dyads(prediction)]}
+        yield prediction.to_dict() | more | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
 
 
 def kind_of(path: Path) -> str:
@@ -70,24 +57,18 @@ def kind_of(path: Path) -> str:
     return "" if path.name.endswith(BROKEN) else _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
 
 
-def find(given: str) -> TextFiles:
-    """Return the file, or those of a folder or a pattern such as ``news/*.csv``, by name.
-
-    Raises ``UserError`` if there is none, one is empty, or two have one name.
-    """
+def find(given: str) -> list[Path]:
+    """Return the file, or those of a folder or a pattern such as ``news/*.csv``, by their names."""
     path = Path(given).expanduser()
     if not path.is_dir() and (path.exists() or not has_magic(given)):
-        return TextFiles((existing(path),), False, ())
-    found = sorted(
-        path.iterdir() if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor))), key=lambda one: one.name
-    )
-    files = [one for one in found if one.is_file() and not one.name.startswith(".")]
-    known = tuple(existing(one) for one in files if kind_of(one))
-    if not known:
+        return [existing(path)]
+    found = path.iterdir() if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    paths = sorted((existing(one) for one in found if kind_of(one) and one.name[0] != "."), key=lambda one: one.name)
+    if not paths:
         raise UserError(f"{given} has no file of texts; expected *.jsonl, *.csv, *.tsv (each perhaps with .gz) or *.parquet")
-    if twice := [one.name for one, other in pairwise(known) if one.name == other.name]:
+    if twice := [one.name for one, other in pairwise(paths) if one.name == other.name]:
         raise UserError(f"{given} has two files {twice[0]}, and their predictions would have one name; label each folder by itself")
-    return TextFiles(known, True, tuple(one.name for one in files if not kind_of(one)))
+    return paths
 
 
 def rows_of(path: Path) -> Iterator[SourceRow]:
@@ -105,11 +86,10 @@ def _separator(path: Path) -> str:
 def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
     """Yield the rows of a source in windows of ``size`` rows, longer where an article goes on.
 
-    Rows have ``text``, and optionally ``id``, ``context`` and ``target``. With ``article`` and
-    ``position``, the number of the text in it, and optionally ``headline``, a model of articles
-    reads the texts of an article together, another one each behind its context (see
-    ``in_context``); they have to be in one window. A text without an id gets its number. Raises
-    ``UserError`` if the source can't be read, or an article comes back later.
+    Rows have ``text``, and optionally ``id`` (by default their number), ``context`` and ``target``.
+    With ``article`` and ``position``, the number of the text in it, and optionally ``headline``,
+    the texts of an article are read together or in context (see ``in_context``). Raises
+    ``UserError`` if the source can't be read, or an article comes back in a later window.
     """
     ids, earlier, here = set[int](), set[int](), set[int]()  # hashes of ids and of articles
     window, current = Window(), ""
@@ -122,7 +102,8 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
         # So many broken rows are no part of an article.
         if len(window.rows) >= size and (not article or article != current or len(window.broken) >= size):
             yield replace(window, segments=in_context(window.segments))
-            window, earlier, here = Window(), earlier | here, set()
+            earlier |= here
+            window, here = Window(), set()
         if article and hash(article) in earlier:
             found = f"{row.where}: the article '{article}' comes back after {size:,} other rows or more"
             raise UserError(f"{found}; sort the file, so that the rows of an article follow each other, or give a larger window=")
@@ -143,7 +124,7 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
         article=fields.word("article"), headline=fields.text("headline"), position=fields.whole("position"),
     )  # fmt: skip
     if not segment.text.strip():
-        raise Fault("empty_text", "'text' is empty; give each line a text")
+        raise Fault("empty_text", "'text' is empty; expected a sentence, such as Die USA warnen Russland.")
     if id and hash(id) in ids:
         raise Fault("duplicate_id", f"the id '{id}' is already that of a row before; give each text an id of its own")
     ids.add(hash(id))
@@ -151,10 +132,9 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
 
 
 def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> Window:
-    """Return the first window, which is read before a model is loaded: mistakes come at once.
+    """Return the first window, read before a model is loaded, so that mistakes come at once.
 
-    ``source`` names the rows in messages. Raises ``UserError`` if there is none, none is sound, or
-    one of all (without ``size``) is broken.
+    Raises ``UserError`` if no row in it is sound, or (without ``size``) one is broken.
     """
     window = next(windows(rows, size), Window())
     if not window.rows:
@@ -164,35 +144,20 @@ def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> 
     return window
 
 
-def label(labeller: Labeller, texts: TextFiles, to: Path, settings: Mapping[str, Any], size: int, resume: bool | None) -> Counter[str]:
-    """Write what is said of files; return how many rows are ``sound`` and ``broken``.
+def label(labeller: Labeller, path: Path, to: Path, depends: Mapping[str, Any], size: int, resume: bool | None) -> Counter[str]:
+    """Write what is said of a file; return how many of its rows are ``sound`` and ``broken``.
 
-    ``to`` is a file, for several ones a folder with one for each; ``settings`` are what it depends
-    on besides the input. Raises ``UserError`` as ``windows`` and ``Journal``.
+    The journal stays, so that a run of several files knows which are finished.
     """
-    if not texts.several:
-        return _label_file(labeller, texts.paths[0], to, settings, size, resume)
-    with Journal(to, (), {**settings, "files": {path.name: path.stat().st_size for path in texts.paths}}, resume) as journal:
-        to.mkdir(exist_ok=True)
-        journal.append((), files=0)
-        for path in texts.paths[journal.counts["files"] :]:
-            counts = _label_file(labeller, path, to / path.name, settings, size, resume)
-            journal.append((), files=1, sound=counts["sound"], broken=counts["broken"])
-            resume = False
-        journal.finish()
-    return journal.counts
-
-
-def _label_file(labeller: Labeller, path: Path, to: Path, settings: Mapping[str, Any], size: int, resume: bool | None) -> Counter[str]:
     from pyarrow.parquet import read_metadata
     from tqdm import tqdm
 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
-    depends = {**settings, "input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
-    with Journal(to, [to], depends, resume) as journal:
+    about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
+    with Journal([to], {**depends, **about}, resume) as journal:
         before, read = journal.counts["rows"], 0
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
-            for window in ahead(windows(rows_of(path), size)):
+            for window in () if journal.counts["finished"] else ahead(windows(rows_of(path), size)):
                 first, read = read == 0, read + len(window.rows)
                 if read > before:
                     piece = written(path, window, labeller(window.segments, first), header=first).encode("utf-8", "backslashreplace")
@@ -204,9 +169,9 @@ def _label_file(labeller: Labeller, path: Path, to: Path, settings: Mapping[str,
 
 
 def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True) -> str:
-    """Return the answers to a window of a file as rows: JSON, or CSV behind the input's columns.
+    """Return the answers to a window of a file: JSON, or CSV with them behind its columns.
 
-    Those to Parquet have an empty line for a broken row, to stay beside theirs (see ``_merge``).
+    Those to Parquet have an empty line for a broken row (see ``_merge``).
     """
     if kind_of(path) not in ("csv", "parquet"):
         return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers)
@@ -245,7 +210,7 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
         new = [pa.field(name, pa.float64() if name.endswith("_probability") else pa.string()) for name in names]
         schema = pa.schema([*given.schema_arrow, *new], given.schema_arrow.metadata)
         with pq.ParquetWriter(to, schema) as out:
-            for batch in given.iter_batches(batch_size=_BATCH):
+            for batch in given.iter_batches(batch_size=16_384):
                 cells = [json.loads(line) if line.strip() else None for line in islice(found, batch.num_rows)]
                 kept = batch.filter(pa.array([row is not None for row in cells]))
                 columns = [pa.array([row[one.name] for row in cells if row], one.type) for one in new]
@@ -254,12 +219,7 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
 
 def single_text(text: str, context: str = "", target: str = "") -> Segment:
     """Return a text as a segment; ``UserError`` if it is empty, or holds half a character."""
-    if not text.strip():
-        raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
-    try:
-        return Segment("1", sound(text, "text"), context=sound(context, "context"), target=sound(target, "target"))
-    except Fault as fault:
-        raise UserError(str(fault)) from None
+    return opening([SourceRow("text=", "1", {"text": text, "context": context, "target": target})], "text=").segments[0]
 
 
 def bundle_of(store: Store, run: str) -> Path:
