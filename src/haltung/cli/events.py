@@ -63,10 +63,8 @@ def run(
     known = Actors.load(extra=Path(actors) if actors else None)
     finder = dyad_finder(predictor, folder, known)
     # Digests take a second, for which nobody waits who reads an article in the terminal.
-    depends = grow and {
-        "input": input, "digest of the input": digest(files.files), "model": digest([folder]), "max_characters": max_characters,
-        "actors": digest([Path(actors)]) if actors else "", "output": output, "table": table,
-    }  # fmt: skip
+    parts = {"input": files.files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
+    depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters, "outputs": [output, table]}
     failures: list[Failure] = []
     notes: list[str] = []
     first: list[ArticleEvents] = []
@@ -74,7 +72,7 @@ def run(
     with ExitStack() as stack:
         beside = grow[0] if grow else Path(stack.enter_context(TemporaryDirectory())) / "events"
         stack.enter_context(writing(beside))
-        journal = stack.enter_context(Journal(grow or [beside], dict(depends), resume))
+        journal = stack.enter_context(Journal(grow or [beside], depends, resume))
         before, counts = journal.counts["read"], journal.counts
         # The bar appears where reading takes longer than two seconds.
         bar = stack.enter_context(tqdm(unit=" articles", initial=before, delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))

@@ -45,29 +45,26 @@ class Journal:
             except Timeout:
                 raise UserError(f"another run is writing {self.output} now; wait for its end, or name another output=") from None
             stack.callback(lock.unlink, missing_ok=True)
-            self._open(stack)
+            if self._resume is None and self.path.exists():
+                found = f"{self.path} is left of a run that was stopped"
+                raise UserError(f"{found}; go on with resume=true, or begin anew with resume=false, which deletes it")
+            # A line that was torn has no end.
+            lines = self.path.read_bytes().split(b"\n")[:-1] if self._resume and self.path.exists() else []
+            before, *windows = [json.loads(line) for line in lines] or [self._depends]
+            if changed := [name for name in {**before, **self._depends} if before.get(name) != self._depends.get(name)]:
+                found = "; ".join(f"{name} is {self._depends.get(name)}, was {before.get(name)}" for name in changed)
+                raise UserError(f"{self.path} is of another run ({found}); give it the same, or begin anew with resume=false")
+            sizes, counts = windows[-1] if windows else ([0] * len(self._partial), {})
+            self.counts.update(counts)
+            files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in (before, *windows[-1:])))
+            for path, size in zip(() if "finished" in counts else self._partial.values(), sizes, strict=False):
+                self._files.append(stack.enter_context(path.open("ab")))
+                if self._files[-1].tell() < size:
+                    raise UserError(f"{path} is shorter than {self.path} says; begin anew with resume=false")
+                self._files[-1].seek(self._files[-1].truncate(size))
+            self._files.append(stack.enter_context(self.path.open("ab")))
             self._stack = stack.pop_all()
         return self
-
-    def _open(self, stack: ExitStack) -> None:
-        if self._resume is None and self.path.exists():
-            found = f"{self.path} is left of a run that was stopped"
-            raise UserError(f"{found}; go on with resume=true, or begin anew with resume=false, which deletes what it has done")
-        # A line that was torn has no end.
-        lines = self.path.read_bytes().split(b"\n")[:-1] if self._resume and self.path.exists() else []
-        before, *windows = [json.loads(line) for line in lines] or [self._depends]
-        if changed := [name for name in {**before, **self._depends} if before.get(name) != self._depends.get(name)]:
-            found = "; ".join(f"{name} is {self._depends.get(name)}, was {before.get(name)}" for name in changed)
-            raise UserError(f"{self.path} is of another run ({found}); give what that was given, or begin anew with resume=false")
-        sizes, counts = windows[-1] if windows else ([0] * len(self._partial), {})
-        self.counts.update(counts)
-        files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in (before, *windows[-1:])))
-        for path, size in zip(() if "finished" in counts else self._partial.values(), sizes, strict=False):
-            self._files.append(stack.enter_context(path.open("ab")))
-            if self._files[-1].tell() < size:
-                raise UserError(f"{path} is shorter than {self.path} says; begin anew with resume=false")
-            self._files[-1].seek(self._files[-1].truncate(size))
-        self._files.append(stack.enter_context(self.path.open("ab")))
 
     def __exit__(self, *_: object) -> None:
         if not self.counts:  # there is nothing to go on with

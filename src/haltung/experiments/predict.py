@@ -8,12 +8,11 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import has_magic
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields
@@ -34,13 +33,12 @@ Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """Rows that are in memory together, None for a broken one; the others as segments."""
 
-    rows: list[SourceRow | None] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
-    broken: list[Failure] = field(default_factory=list)
+    rows: list[SourceRow | None]
+    segments: list[Segment]
+    broken: list[Failure]
 
 
 def answers(
@@ -92,7 +90,7 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
     ``UserError`` if the source can't be read, or an article comes back in a later window.
     """
     ids, earlier, here = set[int](), set[int](), set[int]()  # hashes of ids and of articles
-    window, current = Window(), ""
+    window, current = Window([], [], []), ""
     for number, row in enumerate(source, 1):
         try:
             read: Segment | Failure = _segment(row, number, ids)
@@ -101,9 +99,9 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
         article = current if isinstance(read, Failure) else read.article if read.position is not None else ""
         # So many broken rows are no part of an article.
         if len(window.rows) >= size and (not article or article != current or len(window.broken) >= size):
-            yield replace(window, segments=in_context(window.segments))
+            yield window._replace(segments=in_context(window.segments))
             earlier |= here
-            window, here = Window(), set()
+            window, here = Window([], [], []), set()
         if article and hash(article) in earlier:
             found = f"{row.where}: the article '{article}' comes back after {size:,} other rows or more"
             raise UserError(f"{found}; sort the file, so that the rows of an article follow each other, or give a larger window=")
@@ -112,7 +110,7 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
         (window.broken if isinstance(read, Failure) else window.segments).append(read)
         window.rows.append(None if isinstance(read, Failure) else row)
     if window.rows:
-        yield replace(window, segments=in_context(window.segments))
+        yield window._replace(segments=in_context(window.segments))
 
 
 def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
@@ -136,7 +134,7 @@ def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> 
 
     Raises ``UserError`` if no row in it is sound, or (without ``size``) one is broken.
     """
-    window = next(windows(rows, size), Window())
+    window = next(windows(rows, size), Window([], [], []))
     if not window.rows:
         raise UserError(f'{source} holds no text; expected at least one, in JSON Lines as {{"text": "Chile warnt."}}')
     if window.broken and (size == sys.maxsize or not window.segments):
