@@ -152,6 +152,14 @@ def test_a_folder_or_pattern_becomes_a_folder(predict: Callable[..., Any], tmp_p
     assert (full.returncode, "labels is no place" in full.stderr) == (2, True), full.stderr
 
 
+def test_a_file_of_another_name_holds_json_lines(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """As it always did."""
+    write(tmp_path / "a.jsonl", ROWS[:3]).rename(tmp_path / "texts")
+    for output in ("b.jsonl", "c"):
+        assert predict("input=texts", f"output={output}").returncode == 0
+        assert [row["id"] for row in read((tmp_path / output).rename(tmp_path / "d.jsonl"))] == ["r0", "r1", "r2"]
+
+
 def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path: Path) -> None:
     """CSV as CSV."""
     write(tmp_path / "a.csv", ROWS[:20])

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from haltung.events.dyads.model import DyadModel
     from haltung.models.predictor import Predictor
 
-Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
-
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
 
@@ -33,8 +31,8 @@ _SHOWN = 3
 @command("predict", verbatim=("text", "context", "target"))
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
-    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], runtime: Runtime, resume: bool | None,
-    language: Language, tracking: Mapping[str, Any],
+    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], resume: bool | None,
+    runtime: Literal["auto", "onnxruntime", "openvino", "torch"], language: Language, tracking: Mapping[str, Any],
 ) -> int:  # fmt: skip
     """Label a text or files of texts; return 1 if some rows could not be used."""
     if (text is None) == (input is None):
@@ -55,11 +53,11 @@ def run(
     targets = [to / path.name if several else to for path in paths] if to else []
     if paths and to is None and (several or kind_of(paths[0]) == "parquet" or resume is not None):
         raise UserError("several files, Parquet and resume= need an output; name a file, or a folder for several files: output=…")
-    if to and several and (not to.parent.is_dir() or (any(to.glob("*")) and not any(to.glob(f"*{JOURNAL}")))):
+    if to and several and (not to.parent.is_dir() or (any(to.glob("[!.]*")) and not any(to.glob(f"*{JOURNAL}")))):
         raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
     if to and not several:
         output_file(output)
-        if kind_of(to) not in ("", kind_of(paths[0])) or (to.exists() and to.samefile(paths[0])):
+        if kind_of(to) not in ("", kind_of(paths[0]) or "jsonl") or (to.exists() and to.samefile(paths[0])):
             raise UserError(f"{to} can't be the output of {paths[0]}, since rows are written to another file of the same kind")
     segments = [] if text is None else [single_text(text, context, target)]
     for path in paths:
@@ -86,20 +84,16 @@ def run(
         sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
         return 0
     depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
-    counts = Counter[str]()
     with writing(to):
-        if several:
-            to.mkdir(exist_ok=True)
-        for path, target_file in zip(paths, targets, strict=True):
-            counts += label(labeller, path, target_file, depends, window, resume)
-        for target_file in targets:
-            target_file.with_name(target_file.name + JOURNAL).unlink()
+        made = (label(labeller, path, one, depends, window, resume) for path, one in zip(paths, targets, strict=True))
+        counts = sum(made, Counter[str]())
+        for one in targets:
+            one.with_name(one.name + JOURNAL).unlink()
     print(f"{counts['sound']} predictions written to {to}")
     if others := [path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path)]:
         print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(sorted(others))}", file=sys.stderr)
     if counts["broken"]:
-        beside = f"{to}{'/*' if several else ''}{BROKEN}"
-        print(f"haltung: {counts['broken']} rows could not be used; they are in {beside}, with the reasons", file=sys.stderr)
+        print(f"haltung: {counts['broken']} rows could not be used; {to}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
     return int(counts["broken"] > 0)
 
 

@@ -27,8 +27,7 @@ from haltung.models.predictor import Predictor, abstained
 from haltung.records import Segment, in_context
 from haltung.tracking import Store
 
-# From segments, and whether to show a bar, to ``answers``.
-Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]
+Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``, given whether to show a bar
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
@@ -77,8 +76,7 @@ def rows_of(path: Path) -> Iterator[SourceRow]:
 
 
 def _separator(path: Path) -> str:
-    header = next((line.text for line in lines(path) if line.text.strip()), "")
-    return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
+    return max(",;\t|", key=re.sub('"[^"]*"', "", next((line.text for line in lines(path) if line.text.strip()), "")).count)
 
 
 def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
@@ -107,7 +105,8 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
             raise UserError(f"{found}; sort the file, so that the rows of an article follow each other, or give a larger window=")
         current = article
         here.add(hash(article))
-        (window.broken if isinstance(read, Failure) else window.segments).append(read)
+        kept: list[Any] = window.broken if isinstance(read, Failure) else window.segments
+        kept.append(read)
         window.rows.append(None if isinstance(read, Failure) else row)
     if window.rows:
         yield window._replace(segments=in_context(window.segments))
@@ -130,9 +129,8 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
 
 
 def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> Window:
-    """Return the first window, read before a model is loaded, so that mistakes come at once.
-
-    Raises ``UserError`` if no row in it is sound, or (without ``size``) one is broken.
+    """Return the first window, read before a model is loaded, so that mistakes come at once: a
+    ``UserError`` where no row in it is sound, or, without ``size``, one is broken.
     """
     window = next(windows(rows, size), Window([], [], []))
     if not window.rows:
@@ -143,15 +141,13 @@ def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> 
 
 
 def label(labeller: Labeller, path: Path, to: Path, depends: Mapping[str, Any], size: int, resume: bool | None) -> Counter[str]:
-    """Write what is said of a file; return how many of its rows are ``sound`` and ``broken``.
-
-    The journal stays, so that a run of several files knows which are finished.
-    """
+    """Write what is said of a file, with a journal that stays; return the counts of its rows."""
     from pyarrow.parquet import read_metadata
     from tqdm import tqdm
 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
+    to.parent.mkdir(exist_ok=True)  # of several files
     with Journal([to], {**depends, **about}, resume) as journal:
         before, read = journal.counts["rows"], 0
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
@@ -167,14 +163,13 @@ def label(labeller: Labeller, path: Path, to: Path, depends: Mapping[str, Any], 
 
 
 def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True) -> str:
-    """Return the answers to a window of a file: JSON, or CSV with them behind its columns.
-
-    Those to Parquet have an empty line for a broken row (see ``_merge``).
+    """Return the answers to a window of a file: lines of JSON, empty ones for broken rows of
+    Parquet (see ``_merge``), or CSV with the columns of the file.
     """
     if kind_of(path) not in ("csv", "parquet"):
         return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers)
     said = iter(answers)
-    cells = [row and _cells(row, next(said)) for row in window.rows]
+    cells = [None if row is None else _cells(row, next(said)) for row in window.rows]
     if kind_of(path) == "parquet":
         return "".join((json.dumps(one) if one else "") + "\n" for one in cells)
     out, rows = io.StringIO(), [{**row.data, **one} for row, one in zip(window.rows, cells, strict=True) if row and one]
@@ -203,9 +198,9 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(source) as given, answers.open(encoding="utf-8") as found:
-        names = json.loads(next(line for line in found if line.strip()))
+        first = json.loads(next(line for line in found if line.strip()))
         found.seek(0)
-        new = [pa.field(name, pa.float64() if name.endswith("_probability") else pa.string()) for name in names]
+        new = [pa.field(name, pa.float64() if name.endswith("_probability") else pa.string()) for name in first]
         schema = pa.schema([*given.schema_arrow, *new], given.schema_arrow.metadata)
         with pq.ParquetWriter(to, schema) as out:
             for batch in given.iter_batches(batch_size=16_384):
