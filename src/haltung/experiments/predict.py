@@ -212,7 +212,7 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
 
 def single_text(text: str, context: str = "", target: str = "") -> Segment:
     """Return a text as a segment; ``UserError`` if it is empty, or holds half a character."""
-    return opening([SourceRow("the given text", "1", {"text": text, "context": context, "target": target})], "text=").segments[0]
+    return opening([SourceRow("the given text", "1", {"text": text, "context": context, "target": target})], "the given text").segments[0]
 
 
 def bundle_of(store: Store, run: str) -> Path:
