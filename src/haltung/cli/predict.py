@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.build import Language, command, make, output_file, written
-from haltung.errors import UserError
+from haltung.cli.build import Language, command, make, output_file, writing
+from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
 from haltung.records import Prediction, label_ids
 
 if TYPE_CHECKING:
     from haltung.events.dyads.model import DyadModel
+    from haltung.models.predictor import Predictor
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
@@ -28,37 +31,70 @@ _SHOWN = 3
 @command("predict", verbatim=("text", "context", "target"))
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
-    output: str | None, abstain: float | None, language: Language, tracking: Mapping[str, Any],
-) -> None:  # fmt: skip
-    """Label a text or a file of texts."""
+    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], resume: bool | None,
+    runtime: Literal["auto", "onnxruntime", "openvino", "torch"], language: Language, tracking: Mapping[str, Any],
+) -> int:  # fmt: skip
+    """Label a text or files of texts; return 1 if some rows could not be used."""
     if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
     from haltung.events.dyads import model as dyad_model
-    from haltung.experiments.predict import answer, bundle_of, read_texts, single_text
+    from haltung.experiments.journal import BROKEN, JOURNAL, digest
+    from haltung.experiments.predict import answers, bundle_of, find, kind_of, label, opening, rows_of, single_text, written
+    from haltung.inference.client import TOKENS_PER_BATCH
     from haltung.models import bundle as bundles
     from haltung.models import compact
     from haltung.models.predictor import abstained
+    from haltung.serving.engine import Settings, open_engine
 
-    file_to = output_file(output)
-    segments = [single_text(str(text), context, target)] if input is None else read_texts(Path(input))
+    paths = [] if input is None else find(input)
+    several = input is not None and paths != [Path(input).expanduser()]
+    to = None if not paths or output is None else Path(output).expanduser()
+    targets = [to / path.name if several else to for path in paths] if to else []
+    if paths and to is None and (several or kind_of(paths[0]) == "parquet" or resume is not None):
+        raise UserError("several files, Parquet and resume= need an output; name a file, or a folder for several files: output=…")
+    if to and several and (not to.parent.is_dir() or (any(to.glob("[!.]*")) and not any(to.glob(f"*{JOURNAL}")))):
+        raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
+    if to and not several:
+        output_file(output)
+        if kind_of(to) not in ("", kind_of(paths[0]) or "jsonl") or (to.exists() and to.samefile(paths[0])):
+            raise UserError(f"{to} can't be the output of {paths[0]}, since rows are written to another file of the same kind")
+    segments = [] if text is None else [single_text(text, context, target)]
+    for path in paths:
+        first = opening(rows_of(path), str(path), min(window, 256) if to else sys.maxsize)
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer.
-    model = bundles.load(folder, graph=input is None)
+    graph = text is not None or not Path("/dev/nvidiactl").exists()
+    if runtime in ("onnxruntime", "openvino"):
+        model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
+    else:
+        model = bundles.load(folder, graph) if runtime == "auto" else bundles.load_trained(folder)
     thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
     dyads = dyad_model.load(folder) if model.finds_dyads else None
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
-    predictions = model.predict(segments, progress=True)
-    if input is None:
-        _show(model.scheme, predictions[0], language, abstained(predictions[0], thresholds), dyads)
-        return
-    with written(file_to) as file:
-        file.writelines(json.dumps(answer(prediction, thresholds, dyads), ensure_ascii=False) + "\n" for prediction in predictions)
-    if file_to is not None:
-        print(f"{len(predictions)} predictions written to {file_to}")
+    if segments:
+        (prediction,) = model.predict(segments)
+        _show(model.scheme, prediction, language, abstained(prediction, thresholds), dyads)
+        return 0
+    labeller = partial(answers, model, thresholds, dyads)
+    if to is None:
+        sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
+        return 0
+    depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
+    with writing(to):
+        made = (label(labeller, path, one, depends, window, resume) for path, one in zip(paths, targets, strict=True))
+        counts = sum(made, Counter[str]())
+        for one in targets:
+            one.with_name(one.name + JOURNAL).unlink()
+    print(f"{counts['sound']} predictions written to {to}")
+    if others := [path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path)]:
+        print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(sorted(others))}", file=sys.stderr)
+    if counts["broken"]:
+        print(f"haltung: {counts['broken']} rows could not be used; {to}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
+    return int(counts["broken"] > 0)
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: DyadModel | None) -> None:

@@ -1,0 +1,117 @@
+"""Output that grows window by window, so that a long run that was killed can go on."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Self, TypeVar
+
+from haltung import __version__, files
+from haltung.errors import UserError
+
+Item = TypeVar("Item")
+
+JOURNAL, BROKEN = ".journal", ".broken.jsonl"  # behind the output's name; what could not be used
+
+
+class Journal:
+    """The files of a run at work, and ``OUTPUT.journal`` that says how far they have come.
+
+    Outputs and ``OUTPUT.broken.jsonl`` grow as ``….partial``. The journal has a line for what they
+    depend on, then one for each window: their sizes, and ``counts`` so far. What a run that was
+    killed has left, the next one goes on with if it is to ``resume``. A ``with`` block raises
+    ``UserError`` if another run is at work, or has left what ``resume`` is not given for, or what
+    can't be gone on with.
+    """
+
+    def __init__(self, outputs: Sequence[Path], depends: Mapping[str, Any], resume: bool | None) -> None:
+        self.output, self.counts, self._resume = outputs[0], Counter[str](), resume
+        self.path, self._broken = (self.output.with_name(self.output.name + ending) for ending in (JOURNAL, BROKEN))
+        self._partial = {target: target.with_name(f"{target.name}.partial") for target in (*outputs, self._broken)}
+        self._depends = json.loads(json.dumps({"version": __version__, **depends}))
+        self._files: list[BinaryIO] = []
+
+    def __enter__(self) -> Self:
+        from filelock import FileLock, Timeout
+
+        lock = self.output.with_name(f".{self.output.name}.lock")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(FileLock(lock, timeout=0))
+            except Timeout:
+                raise UserError(f"another run is writing {self.output} now; wait for its end, or name another output=") from None
+            stack.callback(lock.unlink, missing_ok=True)
+            if self._resume is None and self.path.exists():
+                found = f"{self.path} is left of a run that was stopped"
+                raise UserError(f"{found}; go on with resume=true, or begin anew with resume=false, which deletes it")
+            # A line that was torn has no end.
+            lines = self.path.read_bytes().split(b"\n")[:-1] if self._resume and self.path.exists() else []
+            before, *windows = [json.loads(line) for line in lines] or [self._depends]
+            if changed := [name for name in {**before, **self._depends} if before.get(name) != self._depends.get(name)]:
+                found = "; ".join(f"{name} is {self._depends.get(name)}, was {before.get(name)}" for name in changed)
+                raise UserError(f"{self.path} is of another run ({found}); give it the same, or begin anew with resume=false")
+            sizes, counts = windows[-1] if windows else ([0] * len(self._partial), {})
+            self.counts.update(counts)
+            files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in (before, *windows[-1:])))
+            for path, size in zip(() if "finished" in counts else self._partial.values(), sizes, strict=False):
+                self._files.append(stack.enter_context(path.open("ab")))
+                if self._files[-1].tell() < size:
+                    raise UserError(f"{path} is shorter than {self.path} says; begin anew with resume=false")
+                self._files[-1].seek(self._files[-1].truncate(size))
+            self._files.append(stack.enter_context(self.path.open("ab")))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.counts:  # there is nothing to go on with
+            for path in (*self._partial.values(), self.path):
+                path.unlink(missing_ok=True)
+        self._stack.close()
+
+    def append(self, pieces: Iterable[bytes], broken: Iterable[object] = (), /, **counts: int) -> None:
+        """Add a window to the outputs, and what was broken; ``counts`` are added to the others."""
+        self.counts.update(counts)
+        rows = "".join(json.dumps(vars(row), ensure_ascii=False, default=str) + "\n" for row in broken)
+        written = [*pieces, rows.encode("utf-8", "backslashreplace")]
+        sizes = [file.tell() + len(piece) for file, piece in zip(self._files, written, strict=False)]
+        written.append(json.dumps([sizes, self.counts]).encode() + b"\n")
+        for file, piece in zip(self._files, written, strict=True):
+            file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, merge: Callable[[Path, Path], None] | None = None) -> None:
+        """Give the files their names (``merge`` makes the output of one); the journal stays."""
+        if not self.counts["finished"]:
+            self.append([b""] * (len(self._partial) - 1), finished=1)
+        # Where one is missing, a run was killed while it did this.
+        for target, partial in [one for one in self._partial.items() if one[1].exists()]:
+            if target == self._broken and not partial.stat().st_size:
+                target.unlink(missing_ok=True)
+            elif merge is not None and target != self._broken:
+                merged = target.with_name(f"{target.name}.merged")
+                merge(partial, merged)
+                merged.replace(target)
+            else:
+                partial.replace(target)
+            partial.unlink(missing_ok=True)
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Return one SHA-256 of files, and of all that folders hold; a pipe can be read only once."""
+    every = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    return sha256("".join(files.sha256(file) for file in every if file.is_file()).encode()).hexdigest()
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items (none of them None), while a thread makes the next one."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        coming = pool.submit(next, iterator, None)
+        while (found := coming.result()) is not None:
+            coming = pool.submit(next, iterator, None)
+            yield found
