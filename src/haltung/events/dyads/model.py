@@ -1,6 +1,4 @@
-"""Dyads by a trained model: who is source and who is target, of each sentence's stance; which of
-them count is said by a few numbers, tuned on dev.
-"""
+"""Dyads by a trained model: who is source and who is target of each sentence's stance."""
 
 from __future__ import annotations
 
