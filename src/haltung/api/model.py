@@ -91,11 +91,10 @@ class ArticleResult:
 
         if of == "events":
             return pd.DataFrame([vars(event) for event in self.events.events])
-        rows = (
+        return pd.DataFrame(
             {"text": one.segment.text, "start": one.start, "end": one.end, **_columns(_result(one.segment, one.prediction, one.dyads))}
             for one in self.events.segments
         )
-        return pd.DataFrame(rows)
 
     def to_html(self, language: Literal["en", "de"] = "en") -> str:
         """Return a page of its own, which loads nothing from elsewhere."""
