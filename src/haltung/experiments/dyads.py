@@ -68,7 +68,7 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     segments, predictor = _segments(corpus, split), load_predictor(bundle)
     known = Actors.load(extra=actors)
     finder = dyad_finder(predictor, bundle, known)
-    finders: dict[str, DyadFinder] = ({_MODEL: finder} if predictor.finds_dyads else {}) | {_RULES: WordOrder()}
+    finders: dict[str, DyadFinder] = {**({_MODEL: finder} if predictor.finds_dyads else {}), _RULES: WordOrder()}
     gold, given = (scoring.read(segments, predictor, known, stances_given) for stances_given in (False, True))
     found = {name: gold.found_by(one) for name, one in finders.items()}
     compared = (
