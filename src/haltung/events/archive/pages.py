@@ -27,12 +27,12 @@ def network_page(
     content = data(network, archive, tasks, language) | {"fewest": fewest}
     months = len(content["months"])
     undated = sum(not event.date for event in network.events)
-    apart = [say(language, "undated", events=counted(language, "events", undated))] if undated and months > 1 else []
+    of_dates = [say(language, "undated", events=counted(language, "events", undated))] if undated and months > 1 else []
     scripts = ("words.js", "tally.js", "network.js", "panel.js", "matrix.js", "time.js", "page.js")
     return _page(
         "network.html.j2", ("page.css", "network.css"), scripts, content, language,
         summary=summary(network, language), slider="months" if months > 1 else "one_month" if months else "no_dates",
-        notes=[*apart, *notes, say(language, "machine")],
+        notes=[*of_dates, *notes, say(language, "machine")],
     )  # fmt: skip
 
 
