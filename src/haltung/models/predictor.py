@@ -80,10 +80,8 @@ def predictions(
         labels: dict[str, str | tuple[str, ...]] = {}
         values = {task.name: dict(zip(task.ids, map(float, probabilities[task.name][row]), strict=True)) for task in scheme}
         for task in scheme:
-            if task.kind == "single":
-                labels[task.name] = task.ids[int(np.argmax(probabilities[task.name][row]))]
-            else:
-                labels[task.name] = tuple(label for label, value in values[task.name].items() if value >= MULTI_THRESHOLD)
+            several = tuple(label for label, value in values[task.name].items() if value >= MULTI_THRESHOLD)
+            labels[task.name] = several if task.kind == "multi" else task.ids[int(np.argmax(probabilities[task.name][row]))]
         out.append(Prediction(name, labels, values, of))
     return out
 
