@@ -12,7 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -159,11 +159,7 @@ def quote(value: Any) -> str:
         return f"[{','.join(map(quote, value))}]"
     if not isinstance(value, str):
         return repr(value)
-    if _PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "inf", "nan"):
-        return value
-    # Hydra reads a backslash as an escape only where a quote follows it.
-    escaped = re.sub(r"(\\*)'", r"\1\1\'", value)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+    return value if _PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "inf", "nan") else _quoted(value)
 
 
 def overrides_of(values: Mapping[str, Any]) -> list[str]:
@@ -205,8 +201,7 @@ def _as_value(word: str, texts: Sequence[str], lists: Sequence[str], numbers: Se
 
 def _quoted(text: str) -> str:
     """Return a text in quotes, even where it needs none: ``true`` may be the name of a run."""
-    quoted = quote(text)
-    return quoted if quoted.startswith("'") else f"'{quoted}'"
+    return str(QuotedString(text, Quote.single).with_quotes())
 
 
 def _with_run_id(word: str) -> str:
