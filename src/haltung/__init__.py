@@ -16,7 +16,7 @@ What is named here is imported when it is used first (its types stand in ``__ini
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "ArticleResult", "ComparedRuns", "EvaluatedRun", "LoadedModel", "TextResult", "TrainedRun", "UserError", "compare", "evaluate", "load",

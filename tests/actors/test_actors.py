@@ -395,11 +395,3 @@ def test_mentions_are_in_order_and_say_what_stands_there(text: str) -> None:
         assert all(text[mention.start : mention.end] == mention.text for mention in mentions)
         assert all(one.end <= other.start for one, other in itertools.pairwise(mentions))
         assert all(mention.kind in KINDS and is_code(mention.code) for mention in mentions)
-
-
-def test_the_old_path_of_actors_still_works() -> None:
-    """For one release ``haltung.events.actors`` has the same ``Actors`` and ``codes``."""
-    from haltung import actors
-    from haltung.events import actors as old
-
-    assert (old.Actors, old.codes) == (actors.Actors, actors.codes) == (Actors, codes)

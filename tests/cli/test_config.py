@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from command_line import run_here, write_corpus
 from haltung.cli.build import make
 from haltung.cli.config import compose, each, parse, plain, quote
 from haltung.errors import UserError
@@ -88,7 +91,43 @@ def test_a_config_becomes_an_object_with_checked_types() -> None:
         make({**node, "max_length": "lang"}, "model")
 
 
-def test_a_target_that_is_no_class_is_refused() -> None:
-    """A config may name a class that is not there."""
-    with pytest.raises(UserError, match=r"model\._target_ names haltung\.models\.spec\.Nothing, which can't be imported"):
-        make({"_target_": "haltung.models.spec.Nothing"}, "model")
+@pytest.mark.parametrize("name", ["haltung.models.spec.Nothing", "haltung.corpus.splits.ByGroup", "haltung.model.spec.NetworkSpec"])
+def test_a_target_that_is_no_class_is_refused(name: str) -> None:
+    """A config may name a class that is not there, or not any more: a release still reads it."""
+    with pytest.raises(UserError, match=rf"model\._target_ names {name}, which can't be imported: .*; release 0\.1\.0"):
+        make({"_target_": name}, "model")
+
+
+@pytest.mark.parametrize("name", ["Nothing", "nowhere.Nothing", ".Nothing", "json.dumps", "haltung.labels.STANCE"])
+def test_a_target_elsewhere_is_refused_without_a_release(name: str) -> None:
+    """It may be a class of the user's own, or no class at all."""
+    with pytest.raises(UserError, match=rf"^model\._target_ names {name}, which (can't be imported: [^;]+|is no dataclass)$"):
+        make({"_target_": name}, "model")
+
+
+def test_an_old_target_in_a_users_config_stops_the_command(tmp_path: Path) -> None:
+    """One line, with the key and the class; no traceback."""
+    write_corpus(tmp_path, 80)
+    (tmp_path / "mine/splits").mkdir(parents=True)
+    (tmp_path / "mine/splits/meine.yaml").write_text("_target_: haltung.corpus.splits.ByGroup\ntrain: null\ndev: 0.1\ntest: 0.2\nseed: 1\n")
+    words = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "splits@corpus.split=meine")
+    done = run_here("prepare", *words, "--config-dir", "mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "corpus.split._target_ names haltung.corpus.splits.ByGroup" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "gone", "today"),
+    [
+        ("evaluate", "examine=false", "examine", "error_analysis"),
+        ("events", "longest=9", "longest", "max_characters"),
+        ("network", "least=0.3", "least", "min_probability"),
+        ("prepare", "corpus.reader.most=3", "corpus.reader.most", "max_segments"),
+        ("serve", "dyads=null", "dyads", "bundle"),
+        ("train", "model=dyad", "dyad", "article"),
+    ],
+)
+def test_what_is_gone_is_refused_with_what_there_is(command: str, word: str, gone: str, today: str) -> None:
+    """An old key or choice, and today's, are in the sentence."""
+    with pytest.raises(UserError, match=rf"'{gone}'.*\b{today}\b"):
+        list(each(command, [word]))

@@ -248,8 +248,8 @@ def test_the_dyad_of_a_single_text_is_shown(home: Path) -> None:
         (("bundle=linear", *CORPUS, "split=dev", "tune=true"), "finds no dyads, and word order has no thresholds to tune"),
         (("bundle=TRAINED", *CORPUS, "split=train"), "split is 'train'; allowed are dev, test"),
         (("bundle=TRAINED", *CORPUS, "actors=nowhere"), "nowhere"),
-        (("bundle=linear", "dyads=TRAINED", *CORPUS), "dyads= is gone, since dyads are part of model=article now"),
-        (("bundle=TRAINED", "corpus=dyads"), "corpus=dyads is gone, since dyads are part of model=article now"),
+        (("bundle=linear", "dyads=TRAINED", *CORPUS), "there is no key 'dyads'"),
+        (("bundle=TRAINED", "corpus=dyads"), "there is no corpus 'dyads'"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_and_exit_code_2(home: Path, words: tuple[str, ...], message: str) -> None:

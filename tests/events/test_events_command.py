@@ -146,7 +146,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
         (["bundle=MODEL", "input=b.txt"], "b.txt: no such file or folder, did you mean 'a.txt'?"),
         (["bundle=MODEL", "input=a.txt", "output=x/y.jsonl"], "x: no such folder"),
         (["bundle=MODEL", "input=a.txt", "max_characters=0"], "max_characters is 0"),
-        (["bundle=MODEL", "input=a.txt", "dyads=MODEL"], "dyads= is gone, since dyads are part of model=article now; train with haltung"),
+        (["bundle=MODEL", "input=a.txt", "dyads=MODEL"], "there is no key 'dyads'; the command has bundle, input"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: Path, model: Path, words: list[str], message: str) -> None:

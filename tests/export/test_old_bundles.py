@@ -52,13 +52,3 @@ def test_an_old_bundle_predicts_as_it_did(old: Path) -> None:
     rows, largest, differing = Classifier(old).verify()
     assert (rows, differing) == (8, 0)
     assert largest < 1e-6
-
-
-def test_old_import_paths_still_work() -> None:
-    """Cards of old bundles name ``haltung.client``; the code of old MLflow models imports
-    ``haltung.model``.
-    """
-    from haltung import client, model
-
-    assert client.Classifier is Classifier
-    assert model.bundle is bundle

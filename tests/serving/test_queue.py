@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haltung.inference.client import batches
-from haltung.serving.queue import Batcher, QueueClosed, QueueFull, QueueLimits, WorkFailed
+from haltung.serving.queue import Batcher, QueueLimits
 
 
 class _Metrics:
@@ -46,7 +47,7 @@ class _Work:
         places = list(reversed(range(len(items))))
         for part in (places[: len(places) // 2], places[len(places) // 2 :]):
             if any(items[place] == "bad" for place in part):
-                raise ValueError("a caller's text")
+                raise ValueError(*items)
             yield part, [2 * items[place] for place in part]
 
 
@@ -138,9 +139,10 @@ def test_a_full_queue_says_when_to_come_again() -> None:
         await asyncio.sleep(0.05)  # is with the worker, which waits
         second = asyncio.create_task(batcher.submit([2] * 10))
         await asyncio.sleep(0)
-        with pytest.raises(QueueFull) as full:
+        with pytest.raises(HTTPException) as full:
             await batcher.submit([3])
-        assert full.value.seconds >= 1
+        assert full.value.status_code == 429
+        assert int(full.value.headers["retry-after"]) >= 1
         work.go.set()
         assert (await first, len(await second)) == ([2], 10)
         assert await batcher.submit([3]) == [6]
@@ -166,7 +168,7 @@ def test_who_gives_up_makes_room() -> None:
     _run(test, queue=10)
 
 
-def test_nobody_fails_for_anothers_text() -> None:
+def test_nobody_fails_for_anothers_text(caplog: pytest.LogCaptureFixture) -> None:
     """Where a batch fails, each request is tried by itself; the cause is told without its
     message.
     """
@@ -179,8 +181,10 @@ def test_nobody_fails_for_anothers_text() -> None:
         work.go.set()
         found = await asyncio.gather(first, *asked, return_exceptions=True)
         assert [found[0], found[1], found[3]] == [[0], [2, 4], [6]]
-        assert isinstance(found[2], WorkFailed)
-        assert str(found[2]) == "ValueError"
+        assert isinstance(found[2], HTTPException)
+        assert found[2].status_code == 500
+        assert "bad" not in f"{found[2].detail}{caplog.text}"
+        assert "ValueError" in caplog.text
 
     _run(test)
 
@@ -193,8 +197,9 @@ def test_closing_answers_what_was_taken_and_takes_nothing_more() -> None:
         await asyncio.sleep(0)
         closing = asyncio.create_task(batcher.close())
         await asyncio.sleep(0)
-        with pytest.raises(QueueClosed):
+        with pytest.raises(HTTPException) as closed:
             await batcher.submit([1])
+        assert closed.value.status_code == 503
         work.go.set()
         assert await asyncio.gather(*asked) == [[2 * number] * 5 for number in range(10)]
         await closing

@@ -172,7 +172,7 @@ def test_a_missing_file_is_refused(store: Store, tmp_path: Path) -> None:
 def test_a_failing_training_is_marked_and_keeps_what_it_logged(store: Store) -> None:
     """The exception passes on; its text stands in the run."""
     with pytest.raises(ZeroDivisionError), tracking.run(store, "x") as run:  # noqa: PT012 -- what is logged before counts
-        run.metrics({"loss": 0.5}, step=3)
+        run.metrics({"loss": 0.5})
         _ = 1 / 0
     record = tracking.find(store, run.id)
     assert (record.status, record.metrics) == ("FAILED", {"loss": 0.5})

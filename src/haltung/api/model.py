@@ -91,11 +91,10 @@ class ArticleResult:
 
         if of == "events":
             return pd.DataFrame([vars(event) for event in self.events.events])
-        rows = (
+        return pd.DataFrame(
             {"text": one.segment.text, "start": one.start, "end": one.end, **_columns(_result(one.segment, one.prediction, one.dyads))}
             for one in self.events.segments
         )
-        return pd.DataFrame(rows)
 
     def to_html(self, language: Literal["en", "de"] = "en") -> str:
         """Return a page of its own, which loads nothing from elsewhere."""
@@ -165,8 +164,8 @@ class LoadedModel:
             return self._results([single_text(texts, context, target)], thresholds)[0]
         if context or target:
             raise UserError("context and target belong to a single text; a table has columns of these names")
-        if (column := _kind(texts)) in ("pandas.Series", "polars.Series"):
-            texts = texts.to_frame("text") if column == "pandas.Series" else texts.alias("text").to_frame()
+        if _kind(texts) in ("pandas.Series", "polars.Series"):
+            texts = texts.to_frame("text")
         if not is_table(texts):
             if isinstance(texts, Mapping | bytes) or not isinstance(texts, Iterable):
                 raise UserError(f"{kind(texts)} can't be labelled; expected a text, a list of texts, a Series or a DataFrame")
@@ -197,10 +196,9 @@ class LoadedModel:
         return [ArticleResult(one, self.scheme) for one in found if isinstance(one, ArticleEvents)]
 
     def _results(self, segments: Sequence[Segment], thresholds: Mapping[str, float | None]) -> list[TextResult]:
-        predictions = self._model.predict(segments, progress=True)
         return [
             _result(segment, prediction, self._dyads.dyads(prediction) if self._dyads else (), abstained(prediction, thresholds))
-            for segment, prediction in zip(segments, predictions, strict=True)
+            for segment, prediction in zip(segments, self._model.predict(segments, progress=True), strict=True)
         ]
 
 

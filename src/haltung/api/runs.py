@@ -18,7 +18,6 @@ from haltung.evaluation import comparison
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.report import comparison as report
 from haltung.evaluation.report import tables as shown
-from haltung.evaluation.report.tables import Grid
 from haltung.experiments import compare as compared
 from haltung.experiments import evaluate as evaluated
 from haltung.experiments.train import train as train_one
@@ -42,7 +41,7 @@ class _Shown:
     result: Any
     scheme: Scheme
 
-    def _grids(self) -> list[Grid]:
+    def _grids(self) -> list[shown.Grid]:
         return [shown.headline(self.result, self.scheme)]
 
     def __repr__(self) -> str:
@@ -98,7 +97,7 @@ class ComparedRuns(_Shown):
 
         return pd.read_csv(io.StringIO(report.pairs_csv(self.result)))
 
-    def _grids(self) -> list[Grid]:
+    def _grids(self) -> list[shown.Grid]:
         return [table(self.result, task, self.scheme) for task in self.result.tasks for table in (report.leaderboard, report.pairs)]
 
 

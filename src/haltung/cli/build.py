@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar, get_type_hints
 
-from hydra.utils import get_class
 from pydantic import Field, TypeAdapter, ValidationError
 
 from haltung import labels
-from haltung.cli import renamed
 from haltung.cli.config import choices, each, shipped_or_own
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, first_line, listed, nearest
 from haltung.files import atomic_file
 from haltung.labels import Scheme
 from haltung.models.spec import LinearSpec, NetworkSpec
@@ -174,15 +173,16 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     ``key`` is the path of the node in the config, for messages. Raises ``UserError`` if a key is
     unknown or missing, or a value is of the wrong type or out of range.
     """
-    node = renamed.targets(node)
     target = str(node.get("_target_", ""))
     if not target:
         raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
+    module, _, name = target.rpartition(".")
     try:
-        cls = get_class(target)
-    except Exception as error:  # noqa: BLE001 -- Hydra wraps whatever an import can raise; all of it means: no such class
-        raise UserError(f"{key}._target_ names {target}, which can't be imported: {str(error).splitlines()[0]}") from None
-    if not is_dataclass(cls):
+        cls = getattr(import_module(module), name)
+    except Exception as error:  # noqa: BLE001 -- whatever an import raises means: no such class
+        remedy = "; release 0.1.0 is the last that reads the names in older configs and runs" if target.startswith("haltung.") else ""
+        raise UserError(f"{key}._target_ names {target}, which can't be imported: {first_line(error)}{remedy}") from None
+    if not isinstance(cls, type) or not is_dataclass(cls):
         raise UserError(f"{key}._target_ names {target}, which is no dataclass")
     names = [field.name for field in fields(cls) if field.init]
     values = {name: _value(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
@@ -210,7 +210,6 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     from haltung.corpus.prepare import fingerprint, is_current, prepare
     from haltung.corpus.store import load
 
-    settings = renamed.targets(settings)
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
     options = typed(CorpusOptions, corpus, "corpus")
     name, out, split = options.name, Path(folders.prepared), options.split

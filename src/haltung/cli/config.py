@@ -12,13 +12,12 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from haltung import files
-from haltung.cli import renamed
 from haltung.errors import UserError, first_line, listed, nearest
 
 _MOST_COMBINATIONS = 200
@@ -69,9 +68,8 @@ def each(
     ``single`` is the error message for more than one combination; "" allows several. Raises
     ``UserError`` if an option or an override is wrong.
     """
-    current = renamed.arguments(name, arguments)
-    literal = {key: value for key, sign, value in (word.partition("=") for word in current) if sign and key in verbatim}
-    line = parse([_as_value(word, texts, lists, numbers) for word in current if word.partition("=")[0] not in literal])
+    literal = {key: value for key, sign, value in (word.partition("=") for word in arguments) if sign and key in verbatim}
+    line = parse([_as_value(word, texts, lists, numbers) for word in arguments if word.partition("=")[0] not in literal])
     if single and len(line.combinations) != 1:
         raise UserError(single)
     for overrides in line.combinations:
@@ -79,7 +77,7 @@ def each(
         if line.show:
             print(OmegaConf.to_yaml(config))
             continue
-        yield Request(renamed.own_config(plain(config)) | literal, overrides, (name, *arguments), line.config_dir)
+        yield Request(plain(config) | literal, overrides, (name, *arguments), line.config_dir)
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
@@ -161,11 +159,7 @@ def quote(value: Any) -> str:
         return f"[{','.join(map(quote, value))}]"
     if not isinstance(value, str):
         return repr(value)
-    if _PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "inf", "nan"):
-        return value
-    # Hydra reads a backslash as an escape only where a quote follows it.
-    escaped = re.sub(r"(\\*)'", r"\1\1\'", value)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+    return value if _PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "inf", "nan") else _quoted(value)
 
 
 def overrides_of(values: Mapping[str, Any]) -> list[str]:
@@ -207,8 +201,7 @@ def _as_value(word: str, texts: Sequence[str], lists: Sequence[str], numbers: Se
 
 def _quoted(text: str) -> str:
     """Return a text in quotes, even where it needs none: ``true`` may be the name of a run."""
-    quoted = quote(text)
-    return quoted if quoted.startswith("'") else f"'{quoted}'"
+    return str(QuotedString(text, Quote.single).with_quotes())
 
 
 def _with_run_id(word: str) -> str:
@@ -235,8 +228,6 @@ def _malformed(error: OverrideParseException) -> str:
 def _missing(error: MissingConfigException) -> str:
     options = list(error.options or [])
     missing = str(error.missing_cfg_file or "")
-    if gone := renamed.gone(missing):
-        return gone
     group, _, name = missing.rpartition("/")
     if not options:
         return f"there is no group '{group or missing}'{nearest(group or missing, _groups())}; the groups are {listed(_groups())}"

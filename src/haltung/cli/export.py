@@ -97,10 +97,9 @@ def run(
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:
     heads = ("format", "megabytes", "distance", "texts_per_second", "", "task", "changed_labels", "macro_f1")
-    table = Table(*(word(head, language) if head else "" for head in heads), box=SIMPLE_HEAD)
-    for head, column in zip(heads, table.columns, strict=True):
-        column.no_wrap = True
-        column.justify = "left" if head in ("format", "", "task") else "right"
+    table = Table(box=SIMPLE_HEAD)
+    for head in heads:
+        table.add_column(word(head, language) if head else "", justify="left" if head in ("format", "", "task") else "right", no_wrap=True)
     for row, task in enumerate(scheme):
         table.add_row(word("trained", language) if row == 0 else "", *[""] * 4, task.name, "", _score(result.reference, task.name))
     for name, comparison in result.comparisons.items():

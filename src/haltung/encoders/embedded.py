@@ -158,7 +158,13 @@ def build(folder: Path) -> Path:
     weights = read(checked(package_file()))
     try:
         with atomic_folder(folder, keep=finished) as scratch:
-            _write(weights, scratch)
+            rows = selected_ids(weights)
+            _write_tokenizer(weights, rows, scratch)
+            _write_model(weights, rows, scratch)
+            record = {"format": FORMAT, "package": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": SHA256, "pieces": len(rows), "license": "MIT"}
+            (scratch / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            # safetensors writes for its user alone; in a shared cache all may read what one built.
+            (scratch / "model.safetensors").chmod((scratch / _RECORD).stat().st_mode)
     except OSError as error:
         found = f"the encoder {NAME} could not be written to {folder} ({error.strerror or error})"
         remedy = "make room or give the right to write there, or name another folder in the environment variable HALTUNG_CACHE"
@@ -170,16 +176,6 @@ def ensure(cache: Path) -> Path:
     """Return the encoder's folder below ``cache``; build it if it is missing (see ``build``)."""
     folder = cache / f"{NAME}-{FORMAT}-{SHA256[:12]}"
     return folder if finished(folder) else build(folder)
-
-
-def _write(weights: WeightsFile, folder: Path) -> None:
-    rows = selected_ids(weights)
-    _write_tokenizer(weights, rows, folder)
-    _write_model(weights, rows, folder)
-    record = {"format": FORMAT, "package": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": SHA256, "pieces": len(rows), "license": "MIT"}
-    (folder / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    # safetensors writes for its user alone; in a shared cache all may read what one has built.
-    (folder / "model.safetensors").chmod((folder / _RECORD).stat().st_mode)
 
 
 def _write_tokenizer(weights: WeightsFile, rows: Sequence[int], folder: Path) -> None:
@@ -207,28 +203,20 @@ def _write_model(weights: WeightsFile, rows: Sequence[int], folder: Path) -> Non
     from transformers import BertConfig, BertModel
 
     config = BertConfig(**{**weights.shape, "vocab_size": len(rows)}, bos_token_id=0, pad_token_id=1, eos_token_id=2)
-    hidden, inner = config.hidden_size, config.intermediate_size
-    state = {
-        "embeddings.word_embeddings.weight": weights.tensor("emb.word", hidden, rows),
-        "embeddings.position_embeddings.weight": weights.tensor("emb.pos", hidden),
-        "embeddings.token_type_embeddings.weight": weights.tensor("emb.type", hidden),
-        "embeddings.LayerNorm.weight": weights.tensor("emb.ln.w"),
-        "embeddings.LayerNorm.bias": weights.tensor("emb.ln.b"),
-    }
     parts = {
-        "attention.self.query": ("q", hidden),
-        "attention.self.key": ("k", hidden),
-        "attention.self.value": ("v", hidden),
-        "attention.output.dense": ("ao", hidden),
-        "attention.output.LayerNorm": ("aln", None),
-        "intermediate.dense": ("fi", hidden),
-        "output.dense": ("fo", inner),
-        "output.LayerNorm": ("oln", None),
-    }
-    for layer in range(config.num_hidden_layers):
-        for theirs, (ours, width) in parts.items():
-            state[f"encoder.layer.{layer}.{theirs}.weight"] = weights.tensor(f"l{layer}.{ours}.w", width)
-            state[f"encoder.layer.{layer}.{theirs}.bias"] = weights.tensor(f"l{layer}.{ours}.b")
+        "word_embeddings": "word", "position_embeddings": "pos", "token_type_embeddings": "type", "LayerNorm": "ln",
+        "attention.self.query": "q", "attention.self.key": "k", "attention.self.value": "v", "attention.output.dense": "ao",
+        "attention.output.LayerNorm": "aln", "intermediate.dense": "fi", "output.dense": "fo", "output.LayerNorm": "oln",
+    }  # fmt: skip
     model = BertModel(config, add_pooling_layer=False)
-    model.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}, strict=True)
+    state = {}
+    for name, value in model.state_dict().items():
+        place, _, theirs = name.removeprefix("encoder.layer.").partition(".")
+        part, _, kind = theirs.rpartition(".")
+        ours = f"{'emb' if place == 'embeddings' else f'l{place}'}.{parts[part]}"
+        if not part.endswith("_embeddings"):
+            ours += f".{kind[0]}"  # of weight or bias
+        table = weights.tensor(ours, value.shape[-1], rows if part == "word_embeddings" else None)
+        state[name] = torch.from_numpy(table.reshape(value.shape))
+    model.load_state_dict(state, strict=True)
     model.save_pretrained(folder)

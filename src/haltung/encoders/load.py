@@ -152,9 +152,7 @@ def _reason(encoder: Encoder, path: str, error: Exception) -> str:
     first = first_line(error)
     if encoder.origin == "hub":
         hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        return (
-            f"the encoder '{encoder.name}' ({path}, revision {encoder.revision}) could not be loaded from the hub "
-            f"{hub}: {first}; check the name and the connection, or use "
-            "encoder=local encoder.path=FOLDER, or the embedded encoder=e5_small_de, which needs no hub"
-        )
+        found = f"the encoder '{encoder.name}' ({path}, revision {encoder.revision}) could not be loaded from the hub {hub}: {first}"
+        others = "encoder=local encoder.path=FOLDER, or the embedded encoder=e5_small_de, which needs no hub"
+        return f"{found}; check the name and the connection, or use {others}"
     return f"the encoder in {path} could not be loaded: {first}; expected a folder as written by save_pretrained"

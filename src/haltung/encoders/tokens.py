@@ -36,7 +36,6 @@ class Tokens:
     spans: Mapping[str, tuple[int, Sequence[Span]]]
 
     def __len__(self) -> int:
-        """Return the number of tokens."""
         return len(self.ids)
 
     @property
@@ -71,8 +70,8 @@ def encode(
     def pieces(name: str, prefix: str = prefix) -> list[_Piece]:
         texts = [well_formed(getattr(segment, name)) for segment in segments]
         texts = [prefix + text if name == "text" or (name in reads and text.strip()) else "" for text in texts]
-        encodings = backend.encode_batch(texts, add_special_tokens=False)
-        return [_Piece(name, one.ids, _shifted(one.offsets, len(prefix))) for one in encodings]
+        encodings, by = backend.encode_batch(texts, add_special_tokens=False), len(prefix)
+        return [_Piece(name, one.ids, [(max(0, start - by), max(0, end - by)) for start, end in one.offsets]) for one in encodings]
 
     texts, targets, contexts = pieces("text", prefix=""), pieces("target"), pieces("context")
     single, pair = ([_Piece("", ids) for ids in special] for special in (around.single, around.pair))
@@ -128,10 +127,6 @@ def template(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> Template:
     backend.no_truncation()
     backend.no_padding()
     return Template(*_around(backend, "Zoll"), *_around(backend, "Zoll", "Bank"))
-
-
-def _shifted(spans: Sequence[Span], by: int) -> Sequence[Span]:
-    return [(max(0, start - by), max(0, end - by)) for start, end in spans] if by else spans
 
 
 def _joined(pieces: Sequence[_Piece], types: Sequence[int]) -> Tokens:

@@ -10,13 +10,10 @@ from haltung.actors.finder import Actors
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
-from haltung.evaluation.metrics.dyads import DyadMetrics, SystemsCompared
 from haltung.evaluation.report import dyads as report
 from haltung.evaluation.report import style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
-from haltung.events.dyads.model import DyadModel, WordOrder
-from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, ScoredDyad
 from haltung.records import Prediction, Segment
@@ -39,12 +36,12 @@ class DyadScores:
 
     segments: Sequence[Segment]
     found: _Found
-    settings: Mapping[str, SystemsCompared]
+    settings: Mapping[str, metrics.SystemsCompared]
     swaps: Mapping[str, Mapping[str, Any] | None]
     precisions: tuple[metrics.Precision, ...]
 
 
-def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> Tuned:
+def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> scoring.Tuned:
     """Find the thresholds that are best on a split, and write them into the bundle's folder. Raises
     ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
     """
@@ -70,15 +67,13 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     segments, predictor = _segments(corpus, split), load_predictor(bundle)
     known = Actors.load(extra=actors)
     finder = dyad_finder(predictor, bundle, known)
-    finders: dict[str, DyadFinder] = {_RULES: WordOrder()}
-    if predictor.finds_dyads:
-        finders = {_MODEL: finder, **finders}
+    finders: dict[str, DyadFinder] = {**({_MODEL: finder} if predictor.finds_dyads else {}), _RULES: dyad_model.WordOrder()}
     gold, given = (scoring.read(segments, predictor, known, stances_given) for stances_given in (False, True))
     found = {name: gold.found_by(one) for name, one in finders.items()}
     compared = (
         _compared(gold, found),
         _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
-        _compared(given, {name: given.found_by(AmongGold(one)) for name, one in finders.items()}),
+        _compared(given, {name: given.found_by(scoring.AmongGold(one)) for name, one in finders.items()}),
     )
     swaps = {name: scoring.role_swaps(segments, rows) for name, rows in found.items()}
     scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
@@ -88,7 +83,7 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
 
 def tune_trained(
     bundle: Path, segments: Sequence[Segment], predictions: Sequence[Prediction], tuned_on: Mapping[str, Any]
-) -> DyadMetrics | None:
+) -> metrics.DyadMetrics | None:
     """Tune the thresholds of a new bundle on dev and write them; return its metrics on dev.
 
     ``predictions`` are its calibrated ones for the segments of dev. None is returned, and nothing
@@ -98,10 +93,10 @@ def tune_trained(
         return None
     tuned = scoring.tune([segment.dyads for segment in segments], predictions)
     dyad_model.write_thresholds(bundle, tuned.thresholds, {**tuned_on, "f1": tuned.f1})
-    return end_to_end(segments, predictions, list(map(DyadModel(tuned.thresholds).dyads, predictions)))
+    return end_to_end(segments, predictions, list(map(dyad_model.DyadModel(tuned.thresholds).dyads, predictions)))
 
 
-def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], found: metrics.DyadSets) -> DyadMetrics:
+def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], found: metrics.DyadSets) -> metrics.DyadMetrics:
     """Return how well the dyads ``found`` by a model agree with gold, which some segment has."""
     names = [segment.article or segment.id for segment in segments]
     return metrics.evaluate_dyads([segment.dyads for segment in segments], found, names, list(map(scoring.codes, predictions)))
@@ -134,11 +129,12 @@ def _segments(corpus: Prepared, split: str) -> Sequence[Segment]:
     return segments
 
 
-def _compared(gold: GoldArticles, found: _Found) -> SystemsCompared:
+def _compared(gold: scoring.GoldArticles, found: _Found) -> metrics.SystemsCompared:
     names = [segment.article or segment.id for segment in gold.segments]
     candidates = list(map(scoring.codes, gold.predictions))
     systems = {
         name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates if name == _MODEL else None) for name, rows in found.items()
     }
     parts = metrics.PARTS if _MODEL in found else ()
-    return SystemsCompared(systems, {part: metrics.f1_difference(gold.dyads, found[_MODEL], found[_RULES], names, part) for part in parts})
+    differences = {part: metrics.f1_difference(gold.dyads, found[_MODEL], found[_RULES], names, part) for part in parts}
+    return metrics.SystemsCompared(systems, differences)

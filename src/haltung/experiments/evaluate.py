@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 from haltung import tracking
 from haltung.corpus.store import Prepared
@@ -39,6 +40,9 @@ _COINCIDENCES = 0.01
 
 # How many mistakes of each task are listed.
 _LISTED = 300
+
+# What explains the predictions of each kind of model.
+_EXPLAINERS = {"linear": "linear:contributions", "network": "neural:attribute", "article": "article:attribute"}
 
 
 @dataclass(frozen=True)
@@ -304,22 +308,12 @@ def _attributions(
 ) -> list[Attribution]:
     if not rows:
         return []
-    chosen = [segments[row] for row in rows]
-    from haltung.models.linear import LinearModel
-
-    if isinstance(model, LinearModel):
-        from haltung.models.explain.linear import contributions
-
-        return contributions(model, chosen, task, labels)
     if isinstance(model, EnsembleModel):
         each = [_attributions(member.model, segments, rows, task, labels) for member in model.members]
         return [pooled(attributions, model.weights[task]) for attributions in zip(*each, strict=True)]
-    from haltung.models.article import ArticleModel
-    from haltung.models.explain import article, neural
-    from haltung.models.neural import NeuralModel
-
-    if isinstance(model, ArticleModel):
-        return article.attribute(model, segments, rows, task, labels)
-    if not isinstance(model, NeuralModel):
+    kind = getattr(model, "kind", "")
+    if kind not in _EXPLAINERS:
         raise TypeError(f"no word attributions are known for a model such as {type(model).__name__}; pass explain=0")
-    return neural.attribute(model, chosen, task, labels)
+    # The neighbours of a segment play a part in a model of articles.
+    chosen = (segments, rows) if kind == "article" else ([segments[row] for row in rows],)
+    return list(resolve_name(f"haltung.models.explain.{_EXPLAINERS[kind]}")(model, *chosen, task, labels))

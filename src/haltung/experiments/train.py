@@ -220,8 +220,7 @@ def train_trial(
         callback(point)
 
     try:
-        every = {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}
-        with tracking.run(store, plan.title, parent, every) as run:
+        with tracking.run(store, plan.title, parent, {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}) as run:
             run.params({**plan.config, "seed": plan.seed})
             train_split, dev_split = subsample(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
             model, history, cost = _fit(plan, train_split, dev_split, report)

@@ -63,9 +63,7 @@ class ArticleModel(EncoderModel):
         where = {name: torch.from_numpy(values) for name, values in places([unit.rows for unit in chosen]).items()}
         labelled = [row for unit in chosen for row in unit.rows]
         wanted = torch.tensor([number for number, row in enumerate(labelled) if row is not None])
-        actors = None
-        if self.network.actors is not None:
-            actors = ActorBatch(*map(torch.from_numpy, actor_batch(chosen, every, starts, asked)))
+        actors = None if self.network.actors is None else ActorBatch(*map(torch.from_numpy, actor_batch(chosen, every, starts, asked)))
         batch: ArticleBatch = send_to_device(ArticleBatch(parts, where["place"], where["kind"], wanted, actors), self.device)
         return batch, [row for row in labelled if row is not None]
 

@@ -124,9 +124,7 @@ class Features:
         return sparse.hstack([transform(self._column(name, segments)) for name, transform in transforms.items()], format="csr")
 
     def _column(self, name: str, segments: Sequence[Segment]) -> list[str]:
-        if name.startswith("text"):
-            return [segment.text for segment in segments]
-        fields = [field for field in ("target", "context") if field in self.view]
+        fields = ["text"] if name.startswith("text") else [field for field in ("target", "context") if field in self.view]
         return [" ".join(getattr(segment, field) for field in fields if getattr(segment, field)) for segment in segments]
 
 

@@ -7,9 +7,11 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import aclosing
 
 from fastapi import HTTPException
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -78,13 +80,13 @@ class Entrance:
             try:
                 await send(message)
             except Exception as error:
-                raise _ClientGone from error
+                raise ClientDisconnect from error
 
         refusal: Response | None = None
         try:
             try:
                 await self._pass_on(scope, receive, send_and_note)
-            except _ClientGone:
+            except ClientDisconnect:
                 raise
             except HTTPException as refused:
                 refusal = failure(refused.status_code, refused.detail, refused.headers)
@@ -93,7 +95,7 @@ class Entrance:
                 refusal = failure(500, "the server has failed at this request; its log says where")
             if refusal is not None and not status:
                 await refusal(scope, receive, send_and_note)
-        except _ClientGone:
+        except ClientDisconnect:
             status = _CLIENT_GONE
         route = getattr(scope.get("route"), "path", None) or "other"
         seconds = time.perf_counter() - start
@@ -103,15 +105,15 @@ class Entrance:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._service.stopping and not scope["path"].endswith("/live"):
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
-        headers = Headers(scope=scope)
+        request = Request(scope, receive)
         if self._key is not None and not _is_open(scope["path"]):
             # Sent as ``X-API-Key: KEY`` or ``Authorization: Bearer KEY``.
-            scheme, _, token = headers.get("authorization", "").partition(" ")
-            given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
+            given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
             if not hmac.compare_digest(_digest(given), self._key):
                 sentence = "this server asks for a key: send it as the header X-API-Key"
                 raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
-        body = await self._body(headers, receive)
+        body = await self._body(request)
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive_body() -> Message:
@@ -124,33 +126,25 @@ class Entrance:
             sentence = f"the answer has taken more than {self._settings.timeout:g} s; send fewer texts at once, or ask again"
             raise HTTPException(504, sentence) from None
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+    async def _body(self, request: Request) -> bytes:
         """Return the whole body, also one that comes in pieces."""
-        if headers.get("content-encoding", "identity") != "identity":
+        if request.headers.get("content-encoding", "identity") != "identity":
             raise HTTPException(415, "the body is compressed; send it as it is")
-        parts: list[bytes] = []
-        size, more = 0, True
+        parts, size, most = list[bytes](), 0, self._settings.bytes
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                while more and size <= _DROPPED * self._settings.bytes:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise _ClientGone
-                    part = message.get("body", b"")
+            async with asyncio.timeout(_BODY_SECONDS), aclosing(request.stream()) as stream:
+                async for part in stream:
                     size += len(part)
-                    if size <= self._settings.bytes:
+                    if size <= most:
                         parts.append(part)
-                    more = message.get("more_body", False)
+                    elif size > _DROPPED * most:
+                        break
         except TimeoutError:
             raise HTTPException(408, f"the body has not come within {_BODY_SECONDS:g} s", {"connection": "close"}) from None
-        if size > self._settings.bytes:
-            sentence = f"the body has more than {self._settings.bytes:,} bytes, the most that is allowed; send fewer texts at once"
-            raise HTTPException(413, sentence, {"connection": "close"} if more else {})
+        if size > most:
+            sentence = f"the body has more than {most:,} bytes, the most that is allowed; send fewer texts at once"
+            raise HTTPException(413, sentence, {"connection": "close"} if size > _DROPPED * most else {})
         return b"".join(parts)
-
-
-class _ClientGone(Exception):
-    """The client has hung up, or has sent what is no HTTP and has got its answer."""
 
 
 def _is_open(path: str) -> bool:

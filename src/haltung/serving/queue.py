@@ -9,37 +9,27 @@ tears apart.
 """
 
 import asyncio
+import logging
 import math
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import HTTPException
+
 from haltung.serving.metrics import Metrics
+
+log = logging.getLogger("haltung.serving")
 
 # At most this many texts of one request stand together in a batch while others wait too.
 _TURN = 8
 
 # Weight of the newest batch in the estimate of texts per second.
 _NEWEST = 0.2
-
-
-class QueueFull(Exception):
-    """No room for these texts now; ``seconds`` is when to ask again."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"ask again in {seconds} s")
-        self.seconds = seconds
-
-
-class QueueClosed(Exception):
-    """The server stops and takes nothing more."""
-
-
-class WorkFailed(Exception):
-    """The work failed; names the exception's type, as its message can hold a caller's text."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +80,18 @@ class Batcher:
         self._runner = self._loop.create_task(self._run())
 
     async def submit(self, items: Sequence[Any]) -> list[Any]:
-        """Return the result for each item, in order, or raise one of the exceptions above."""
+        """Return the result for each item, in order.
+
+        HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the work fails.
+        """
         if self._closed:
-            raise QueueClosed
+            raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         if not items:
             return []
         call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items), missing=len(items))
         if self._texts + call.waiting > self._limits.queue:
-            raise QueueFull(min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1)
+            seconds = min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1
+            raise HTTPException(429, f"too many texts are waiting; ask again in {seconds} s", {"retry-after": str(seconds)})
         self._waiting.append(call)
         self._open.add(call.answer)
         self._count(call.waiting)
@@ -177,9 +171,9 @@ class Batcher:
 
     def _fail(self, call: _Call, error: BaseException) -> None:
         if not call.answer.done():
-            failed = WorkFailed(type(error).__name__)
-            failed.__cause__ = error
-            call.answer.set_exception(failed)
+            # An exception's message can hold a caller's text.
+            log.error("the graph has failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            call.answer.set_exception(HTTPException(500, "the model has failed at these texts; the server's log says where"))
 
     def _count(self, more: int) -> None:
         self._texts += more

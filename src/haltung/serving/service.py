@@ -1,8 +1,6 @@
 """What the routes share: the model of a server in its thread, and its failures as HTTP errors."""
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,9 +16,7 @@ from haltung.models.predictor import Answers, predictions
 from haltung.records import Segment
 from haltung.serving.engine import Settings, open_engine
 from haltung.serving.metrics import Metrics
-from haltung.serving.queue import Batcher, QueueClosed, QueueFull, QueueLimits, WorkFailed
-
-log = logging.getLogger("haltung.serving")
+from haltung.serving.queue import Batcher, QueueLimits
 
 
 class Service:
@@ -96,21 +92,9 @@ class Service:
 
     async def answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Answers:
         """Return what the model says of segments; with ``actors``, also who may be sides of dyads.
-
-        HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the graph fails.
+        Raises HTTPException 503 before the start, and as ``Batcher.submit``.
         """
         if self._batcher is None:
             raise HTTPException(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
         units = await asyncio.to_thread(self.engine.units, segments, actors) if actors else self.engine.units(segments)
-        try:
-            answers = await self._batcher.submit(units)
-        except QueueFull as full:
-            sentence = f"too many texts are waiting; ask again in {full.seconds} s"
-            raise HTTPException(429, sentence, {"retry-after": str(full.seconds)}) from None
-        except QueueClosed:
-            raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"}) from None
-        except WorkFailed as failed:
-            cause = failed.__cause__
-            log.error("the graph has failed: %s\n%s", failed, "".join(traceback.format_tb(cause.__traceback__ if cause else None)))
-            raise HTTPException(500, "the model has failed at these texts; the server's log says where") from None
-        return self.engine.joined(zip(units, answers, strict=True), len(segments))
+        return self.engine.joined(zip(units, await self._batcher.submit(units), strict=True), len(segments))

@@ -1,8 +1,8 @@
 """Runs read back: found by id, name or filter, with their metrics, files, bundles and members."""
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -215,23 +215,13 @@ def _download(uri: str, store: Store) -> Path | None:
 
 
 def _download_once(uri: str, store: Store, folder: Path) -> Path | None:
-    """Download the folder at an artifact URI to ``folder``, whole or not at all."""
-    library = mlflow()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True) as scratch:
-            local = Path(library.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=store.address))
-            if not any(local.iterdir()):
-                return None
-            try:
-                local.replace(folder)
-            except OSError:
-                # Another process has downloaded the same bundle meanwhile.
-                if not folder.is_dir():
-                    raise
-    except FileNotFoundError:
-        return None
-    return folder
+    """Download what is in the folder at an artifact URI to ``folder``, whole or not at all."""
+    with suppress(FileNotFoundError), files.atomic_folder(folder, keep=Path.is_dir) as scratch:
+        # By the slash MLflow takes what is in the folder, not the folder.
+        mlflow().artifacts.download_artifacts(artifact_uri=f"{uri}/", dst_path=str(scratch), tracking_uri=store.address)
+        if not any(scratch.iterdir()):
+            raise FileNotFoundError(uri)
+    return folder if folder.is_dir() else None
 
 
 def _candidates(connection: Connection, run: str) -> list[RunRecord]:

@@ -71,9 +71,9 @@ class Run:
             self.tags({"haltung.resumed_with": " ".join(changed)})
         self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
 
-    def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
+    def metrics(self, values: Mapping[str, Any]) -> None:
         """Log ``{"test": {"stance": 0.5}}`` as ``test/stance``; ``UserError`` for no number."""
-        self._log_metrics([(key, value, step or 0) for key, value in flat(values, "/")])
+        self._log_metrics([(key, value, 0) for key, value in flat(values, "/")])
 
     def history(self, points: Iterable[Mapping[str, float]]) -> None:
         """Log points of the learning curve: ``{"epoch": 1.0, "step": 145, "loss": 0.7}``.

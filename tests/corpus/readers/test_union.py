@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from haltung.cli import renamed
-from haltung.cli.build import make
-from haltung.cli.config import compose, plain
 from haltung.corpus.parsing.rows import Reading
-from haltung.corpus.readers.articles import Articles
-from haltung.corpus.readers.standoff import Standoff
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
 from haltung.labels import Scheme
@@ -61,49 +56,6 @@ def test_an_id_in_two_parts_is_refused() -> None:
     """Predictions could not be distinguished."""
     with pytest.raises(UserError, match="is already used at"):
         Union([_part(1, "train"), _part(1, "train")]).read(tiny.scheme())
-
-
-OLD = {"_target_": "haltung.corpus.readers.standoff.RealNews", "sources": "/texts", "annotations": "/ours", "before": 1, "lead": True}
-PARTS = (
-    Standoff("/ours/gnad10_stance/annotations.jsonl", "/texts/gnad10/test.csv", "gnad10", rounds=[1]),
-    Standoff("/ours/wikinews_stance/annotations.jsonl", "/texts/wikinews/articles.jsonl", "wikinews", rounds=[1]),
-)
-
-
-def test_the_reader_of_real_news_in_a_stored_config_is_a_union_today() -> None:
-    """By itself, and as a part of another union; without a folder of annotations it reads the
-    shipped ones.
-    """
-    articles = {"_target_": "haltung.corpus.readers.articles.Articles", "path": "/a", "most": 9}
-    assert make(OLD, "reader") == Union(list(PARTS))
-    inside = make({"_target_": "haltung.corpus.readers.union.Union", "parts": [OLD, articles]}, "reader")
-    assert tuple(inside.parts) == (*PARTS, Articles("/a", max_segments=9))
-    shipped = make({**OLD, "annotations": None}, "reader").parts[0].annotations
-    assert Path(shipped).is_file()
-
-
-@pytest.mark.parametrize("name", ["real_news", "news"])
-def test_a_stored_config_of_real_news_describes_what_it_was(name: str, root: Path) -> None:
-    """The two parts that it had, in the first round of annotation."""
-    today = plain(compose("prepare", [f"corpus={name}", "corpus.rounds=[1]", "sources=/texts"]))["corpus"]["reader"]
-    assert today["parts"].pop(2)["kind"] == "bundestag"
-    stored = {**OLD, "annotations": str(root / "data")}
-    if name == "real_news":
-        stored["on_error"] = "stop"
-    else:
-        stored = {**today, "parts": [stored, *today["parts"][2:]]}
-    assert renamed.targets(stored) == today
-
-
-def test_keys_that_were_typed_for_real_news_still_work(capsys: pytest.CaptureFixture[str]) -> None:
-    """One key became one of each part; a line says so."""
-    words = renamed.arguments("prepare", ["corpus=real_news", "corpus.reader.on_error=drop", "corpus.name=x"])
-    assert words == ["corpus=real_news", *(f"corpus.reader.parts.{part}.on_error=drop" for part in range(3)), "corpus.name=x"]
-    parts = plain(compose("prepare", [*words, "sources=/texts"]))["corpus"]["reader"]["parts"]
-    assert [part["on_error"] for part in parts] == ["drop", "drop", "drop"]
-    assert "corpus.reader.parts.0.on_error" in capsys.readouterr().err
-    assert renamed.arguments("train", ["corpus.reader.most=500"]) == ["corpus.reader.max_segments=500"]
-    assert renamed.arguments("train", ["corpus=csv", "corpus.reader.most=5"]) == ["corpus=csv", "corpus.reader.most=5"]
 
 
 def test_a_union_of_nothing_is_refused() -> None:

@@ -83,9 +83,9 @@ def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[P
 def _evened(values: Sequence[float]) -> list[float]:
     """Return the values from -1 to 1, half way to even distances, to spread a crowded middle."""
     low, high = min(values), max(values)
-    ranks = {index: rank for rank, index in enumerate(sorted(range(len(values)), key=lambda index: (values[index], index)))}
+    ranks = np.argsort(np.argsort(values, kind="stable")).tolist()
     stretched = [(value - low) / ((high - low) or 1.0) for value in values]
-    return [round(one + ranks[index] / (len(values) - 1) - 1.0, 3) for index, one in enumerate(stretched)]
+    return [round(one + rank / (len(values) - 1) - 1.0, 3) for one, rank in zip(stretched, ranks, strict=True)]
 
 
 def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:

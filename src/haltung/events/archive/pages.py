@@ -27,13 +27,12 @@ def network_page(
     content = data(network, archive, tasks, language) | {"fewest": fewest}
     months = len(content["months"])
     undated = sum(not event.date for event in network.events)
-    all_notes = [*notes, say(language, "machine")]
-    if undated and months > 1:
-        all_notes.insert(0, say(language, "undated", events=counted(language, "events", undated)))
+    of_dates = [say(language, "undated", events=counted(language, "events", undated))] if undated and months > 1 else []
     scripts = ("words.js", "tally.js", "network.js", "panel.js", "matrix.js", "time.js", "page.js")
     return _page(
         "network.html.j2", ("page.css", "network.css"), scripts, content, language,
-        summary=summary(network, language), slider="months" if months > 1 else "one_month" if months else "no_dates", notes=all_notes,
+        summary=summary(network, language), slider="months" if months > 1 else "one_month" if months else "no_dates",
+        notes=[*of_dates, *notes, say(language, "machine")],
     )  # fmt: skip
 
 
@@ -56,7 +55,7 @@ def series_page(
     named = names(series.pair, language)
     all_notes = [counted(language, "gaps", series.gaps)] if series.gaps else []
     all_notes.append(say(language, "zeros"))
-    if series.gaps and not series.is_whole:
+    if series.gaps and not archive.is_whole:
         all_notes.append(say(language, "only_tables"))
     if series.undated:
         all_notes.append(say(language, "series_undated", events=counted(language, "events", series.undated)))

@@ -38,10 +38,7 @@ class Month:
 
 @dataclass(frozen=True)
 class Series:
-    """All months of a pair, of both directions summed and of each, and its dated ``events``.
-
-    ``undated`` counts the events without; ``is_whole`` is the archive's (see ``Archive``).
-    """
+    """A pair's months, summed and of each direction, its dated ``events``, and how many are not."""
 
     pair: tuple[str, str]
     summed: tuple[Month, ...]
@@ -49,7 +46,6 @@ class Series:
     back: tuple[Month, ...]
     events: tuple[Event, ...]
     undated: int
-    is_whole: bool
 
     @property
     def months(self) -> tuple[str, ...]:
@@ -91,7 +87,7 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
         return tuple(_month(name, of_month, name not in covered) for name, of_month in grouped.items())
 
     in_order = tuple(sorted(dated, key=lambda event: event.date))
-    return Series(pair, by_month(first, second), by_month(first), by_month(second), in_order, len(between) - len(dated), archive.is_whole)
+    return Series(pair, by_month(first, second), by_month(first), by_month(second), in_order, len(between) - len(dated))
 
 
 def _month(name: str, events: Sequence[Event], is_gap: bool) -> Month:

@@ -1,6 +1,4 @@
-"""Dyads by a trained model: who is source and who is target, of each sentence's stance; which of
-them count is said by a few numbers, tuned on dev. And dyads by word order.
-"""
+"""Dyads by a trained model (who is source, who is target of each stance), and by word order."""
 
 from __future__ import annotations
 

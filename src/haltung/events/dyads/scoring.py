@@ -123,28 +123,23 @@ def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -
     """
     if not minimal_pairs.are_minimal_pairs(segments):
         return None
-    apart = both = count = 0
-    for one, other in minimal_pairs.pair_rows(segments)[0].tolist():
-        gold = [{(dyad.source, dyad.target) for dyad in segments[index].dyads} for index in (one, other)]
-        if not gold[0] or gold[0] == gold[1] or {(target, source) for source, target in gold[0]} != gold[1]:
-            continue
-        given = [{(dyad.source, dyad.target) for dyad in found[index]} for index in (one, other)]
-        count += 1
-        apart += bool(given[0]) and {(target, source) for source, target in given[0]} == given[1]
-        both += given == gold
-    return {"pairs": count, "apart": apart / count, "both": both / count} if count else None
+    gold, given = ([{(dyad.source, dyad.target) for dyad in row} for row in rows] for rows in ([one.dyads for one in segments], found))
+    gold_swapped, given_swapped = ([{(target, source) for source, target in row} for row in rows] for rows in (gold, given))
+    pairs = [(a, b) for a, b in minimal_pairs.pair_rows(segments)[0].tolist() if gold[a] and gold[a] != gold[b] == gold_swapped[a]]
+    apart = sum(bool(given[a]) and given_swapped[a] == given[b] for a, b in pairs)
+    both = sum(given[a] == gold[a] and given[b] == gold[b] for a, b in pairs)
+    return {"pairs": len(pairs), "apart": apart / len(pairs), "both": both / len(pairs)} if pairs else None
 
 
 def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
     # A segment that is not labelled has the stance of its dyads.
     true = [str(one.labels.get(STANCE) or next((dyad.stance for dyad in one.dyads), NEUTRAL)) for one in segments]
-    predictions = predictor.predict(segments, progress=True, stances=true)
     return [
         replace(
             one, labels={**one.labels, STANCE: stance},
             probabilities={**one.probabilities, STANCE: {label: float(label == stance) for label in one.probabilities[STANCE]}},
         )
-        for one, stance in zip(predictions, true, strict=True)
+        for one, stance in zip(predictor.predict(segments, progress=True, stances=true), true, strict=True)
     ]  # fmt: skip
 
 

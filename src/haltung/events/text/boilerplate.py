@@ -60,8 +60,5 @@ def clean(sentences: Iterable[Sentence]) -> Cleaned:
 def patterns() -> Sequence[Pattern]:
     """Read the patterns."""
     lines = resources.files("haltung.events.text").joinpath("boilerplate.tsv").read_text(encoding="utf-8").splitlines()
-    out = []
-    for row in csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE):
-        at_end = row["where"] == "end"
-        out.append(Pattern(row["kind"], at_end, re.compile(rf"(?:{row['pattern']}){'$' if at_end else ''}", re.IGNORECASE)))
-    return tuple(out)
+    rows = csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE)
+    return tuple(Pattern(row["kind"], row["where"] == "end", re.compile(f"(?:{row['pattern']})$", re.IGNORECASE)) for row in rows)

@@ -61,9 +61,8 @@ def split(text: str) -> list[Sentence]:
 
 def _units(text: str) -> Iterator[tuple[int, int]]:
     """Yield the stretches that the layout does not break."""
-    breaks = [match.span() for match in _BREAK.finditer(text)]
-    starts, ends = [0, *(end for _, end in breaks)], [*(start for start, _ in breaks), len(text)]
-    for has_text, lines in groupby(map(_trimmed, repeat(text), starts, ends), key=bool):
+    edges = [0, *(edge for match in _BREAK.finditer(text) for edge in match.span()), len(text)]
+    for has_text, lines in groupby(map(_trimmed, repeat(text), edges[::2], edges[1::2]), key=bool):
         if has_text:
             yield from _unwrapped(text, [line for line in lines if line])
 
@@ -96,19 +95,17 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _split_piece(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    if not _DOUBTFUL.search(text, start, end):
-        yield start, end
-        return
-    plain, positions = _plain(text, start, end)
     begun, cursor = start, 0
-    sentences = _tokens(plain) or [[]]
-    for number, tokens in enumerate(sentences):
-        for character in "".join(tokens):
-            at = plain.find(character, cursor, cursor + _FAR)
-            cursor = at + 1 if at >= 0 else cursor
-        stop = end if number == len(sentences) - 1 or cursor >= len(plain) else positions[cursor]
-        yield begun, stop
-        begun = max(begun, stop)
+    if _DOUBTFUL.search(text, start, end):
+        plain, positions = _plain(text, start, end)
+        for tokens in _tokens(plain)[:-1]:
+            for character in "".join(tokens):
+                at = plain.find(character, cursor, cursor + _FAR)
+                cursor = at + 1 if at >= 0 else cursor
+            stop = positions[cursor] if cursor < len(plain) else end
+            yield begun, stop
+            begun = max(begun, stop)
+    yield begun, end
 
 
 def _plain(text: str, start: int, end: int) -> tuple[str, list[int]]:
