@@ -5,30 +5,34 @@ from, such as `haltung prepare corpus=real_news prepared=all` and `haltung prepa
 scored is every segment of ALL outside test whose article and text EARLY has not: ten thousand segments where a dev split has one thousand, so
 that a recipe can be told from chance. A NAME with several BUNDLEs is the mean of its seeds. Predictions are kept in OUT.
 
-A training with `class_weight: root` counts a label in proportion to 1 / sqrt(rows), so that its probabilities are too high for rare labels. What
-macro-F1 and accuracy would be with a share of that undone (probabilities times rows to the power of half that share) stands below each task.
+With `undone=CORPUS`, the prepared corpus that all of them were trained on with `training.class_weight=root`, each system stands there a second time: with
+the weights undone as `training.logit_adjustment` does it, by the share that CORPUS's dev chooses. That is for models that were trained without it.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.special import softmax
 
 from haltung.corpus import store
 from haltung.evaluation.comparison import System, compare
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit, read_predictions, score, write_predictions
 from haltung.models import bundle
+from haltung.models.calibration import Calibration, fitted, tempered, uncalibrated
 from haltung.records import Segment
+from haltung.training.adjustment import share_to_undo
+from haltung.training.losses import class_weights, targets
 
 # By the beginning of a segment's id.
-PARTS = {"news": ("g", "w"), "gnad10": ("g",), "wikinews": ("w",), "bundestag": ("b",)}
+PARTS = {"all": ("g", "w", "b"), "news": ("g", "w"), "gnad10": ("g",), "wikinews": ("w",), "bundestag": ("b",)}
 
 
 def later(every: Path, early: Path) -> list[Segment]:
@@ -48,32 +52,44 @@ def predicted(name: str, folder: Path, segments: list[Segment], out: Path) -> Sc
     return read_predictions(path)
 
 
-def undone(split: ScoredSplit, task: str, counts: Counter[object], share: float) -> ScoredSplit:
-    """Return the predictions with a share of the weights of classes undone."""
-    rows = np.array([max(1, counts[label]) for label in split.scheme[task].ids], float)
-    shifted = split.probabilities[task] * rows ** (share / 2)
-    return replace(split, probabilities={**split.probabilities, task: shifted / shifted.sum(axis=1, keepdims=True)})
+def undone(name: str, folder: Path, run: ScoredSplit, corpus: store.Prepared, out: Path) -> ScoredSplit:
+    """Return the predictions as they are where class weights are undone, and the shares on the terminal."""
+    calibration = Calibration.from_dict(json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["calibration"])
+    dev, train = predicted(f"{name}-dev", folder, corpus.segments("dev"), out), corpus.segments("train")
+    before, after = (uncalibrated(split.probabilities, run.scheme, calibration) for split in (dev, run))
+    articles = np.array([segment.article or segment.id for segment in corpus.segments("dev")])
+    for task in run.scheme:
+        weights, rows = class_weights(targets(train, task), task, "root"), dev.labelled(task.name)
+        assert weights is not None
+        share = share_to_undo(before[task.name][rows], dev.gold[task.name][rows], articles[rows], weights.numpy())
+        chosen, shifted = (softmax(np.log(part[task.name]) - share * np.log(weights.numpy()), axis=1) for part in (before, after))
+        after[task.name] = tempered(shifted, fitted(chosen[rows], dev.gold[task.name][rows], "single"), "single")
+        print(f"{name}: {share:.0%} of the weights of {task.name} undone")
+    return replace(run, probabilities=after)
 
 
-def main(every: Path, early: Path, out: Path, systems: dict[str, list[Path]]) -> None:
+def main(every: Path, early: Path, out: Path, systems: dict[str, list[Path]], corpus: Path | None) -> None:
     """Print mean metrics of each system on each part, and the difference of each pair with its interval."""
     segments = later(every, early)
     out.mkdir(parents=True, exist_ok=True)
     runs = {name: [predicted(f"{name}-{n}", one, segments, out) for n, one in enumerate(of, start=1)] for name, of in systems.items()}
+    if corpus is not None:
+        learned = store.load(corpus)
+        runs |= {
+            f"{name}, weights undone": [undone(f"{name}-{n}", systems[name][n - 1], run, learned, out) for n, run in enumerate(of, start=1)]
+            for name, of in list(runs.items())
+        }
     console = Console()
     for part, beginnings in PARTS.items():
         chosen = np.array([segment.id.startswith(beginnings) for segment in segments])
         found = compare([System(name, tuple(run.subset(chosen) for run in of)) for name, of in runs.items()])
         for task in found.tasks.values():
-            table = Table("", "macro-F1", "accuracy", title=f"{part}, {task.task}: {task.n} segments of {task.articles} articles")
+            table = Table(
+                "", "macro-F1", "accuracy", "log loss", title=f"{part}, {task.task}: {task.n} segments of {task.articles} articles"
+            )
             for one in task.standings:
-                table.add_row(one.system, f"{one.macro_f1.value:.3f}", f"{one.accuracy.value:.3f}")
-            counts = Counter(segment.labels[task.task] for segment in store.load(early).segments("train"))
-            for one in task.standings:
-                for share in (0.5, 1.0):
-                    scored = [evaluate(undone(run.subset(chosen), task.task, counts, share)).tasks[task.task] for run in runs[one.system]]
-                    means = (np.mean([getattr(of, name) for of in scored]) for name in ("macro_f1", "accuracy"))
-                    table.add_row(f"{one.system}, {share:.0%} undone", *(f"{mean:.3f}" for mean in means))
+                losses = [evaluate(run.subset(chosen)).tasks[task.task].log_loss for run in runs[one.system]]
+                table.add_row(one.system, f"{one.macro_f1.value:.3f}", f"{one.accuracy.value:.3f}", f"{np.mean(losses):.3f}")
             for pair in task.pairs:
                 ends = f"{pair.macro_f1.value:+.3f} [{pair.macro_f1.low:+.3f}, {pair.macro_f1.high:+.3f}]"
                 p = f"p {pair.macro_f1.p:.3f}, {pair.corrected:.3f} after Holm"
@@ -82,5 +98,5 @@ def main(every: Path, early: Path, out: Path, systems: dict[str, list[Path]]) ->
 
 
 if __name__ == "__main__":
-    given = (word.partition("=") for word in sys.argv[4:])
-    main(*map(Path, sys.argv[1:4]), {name: [Path(one) for one in of.split(",")] for name, _, of in given})
+    given = {name: [Path(one) for one in of.split(",")] for name, _, of in (word.partition("=") for word in sys.argv[4:])}
+    main(*map(Path, sys.argv[1:4]), given, *given.pop("undone", [None]))

@@ -49,7 +49,7 @@ def share_to_undo(probabilities: np.ndarray, gold: np.ndarray, articles: np.ndar
     Source: Menon et al. (2021), "Long-tail learning via logit adjustment", there the other way
     round: to weigh the labels of a model that has learned without weights.
 
-    Parameters: ``probabilities`` ``[rows, labels]``, ``gold`` ``[rows]`` label indices, ``articles``
+    ``probabilities`` are ``[rows, labels]``, ``gold`` ``[rows]`` label indices, ``articles``
     ``[rows]`` names, ``weights`` ``[labels]``.
     """
     logits, rows = np.log(np.clip(probabilities, 1e-30, None)), np.arange(len(gold))
