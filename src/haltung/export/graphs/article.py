@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from haltung.export.graphs import neural
 from haltung.inference.client import PACKED_WIDTH
 from haltung.labels import Scheme
-from haltung.models.article import ArticleModel
-from haltung.models.article_network import ActorHead, ArticleNetwork, Packed, means
+from haltung.models.article import ActorHead, ArticleModel, ArticleNetwork, Packed, means
 from haltung.models.bundle import ACTORS, VECTORS
 from haltung.models.calibration import Calibration
 from haltung.models.neural import first_position

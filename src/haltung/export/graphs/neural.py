@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from haltung.encoders.tokens import template
 from haltung.labels import Scheme
 from haltung.models.calibration import Calibration
-from haltung.models.network import Batch, MultiTaskNetwork
-from haltung.models.neural import EncoderModel, NeuralModel, merged
+from haltung.models.neural import Batch, EncoderModel, MultiTaskNetwork, NeuralModel, merged
 
 # All recent runtimes read it, those in browsers too; from 17 on LayerNormalization is one operator.
 OPSET = 18

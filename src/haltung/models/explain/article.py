@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from haltung.inference.client import places
-from haltung.models.article import ArticleModel
-from haltung.models.article_network import ArticleNetwork
+from haltung.models.article import ArticleModel, ArticleNetwork
 from haltung.models.explain import SURROUNDINGS, Attribution, SpanShare
 from haltung.models.explain.neural import STEPS, evaluating, integrated
-from haltung.models.network import Batch, hidden_states, pool
-from haltung.models.neural import merged
+from haltung.models.neural import Batch, hidden_states, merged, pool
 from haltung.models.units import Unit, units
 from haltung.records import Segment
 

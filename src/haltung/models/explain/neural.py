@@ -10,8 +10,7 @@ from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError
 from haltung.inference.client import batches
 from haltung.models.explain import PARTS, Attribution, SpanShare, by_word
-from haltung.models.network import Batch, hidden_states, pool
-from haltung.models.neural import EncoderModel, NeuralModel, autocast, merged
+from haltung.models.neural import Batch, EncoderModel, NeuralModel, autocast, hidden_states, merged, pool
 from haltung.records import Segment
 
 # Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
