@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from haltung import files
-from haltung.events.text.boilerplate import clean, patterns
-from haltung.events.text.sentences import Sentence, split
+from haltung.events.text.sentences import Sentence, clean, patterns, split
 
 
 def kinds(text: str) -> list[str]:

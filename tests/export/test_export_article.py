@@ -22,7 +22,7 @@ from haltung.errors import UserError
 from haltung.export import formats, golden
 from haltung.export import write as writing
 from haltung.export.formats import largest_difference, sides
-from haltung.export.graphs import article as graphs
+from haltung.export.graphs import neural as graphs
 from haltung.export.verify import verify
 from haltung.export.write import ExportResult, ReferenceSplit
 from haltung.inference import client as standalone

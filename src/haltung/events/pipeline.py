@@ -18,9 +18,8 @@ from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads.model import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad
-from haltung.events.text.boilerplate import Cleaned, clean
 from haltung.events.text.read import Article, Failure, Language, language
-from haltung.events.text.sentences import Sentence, split
+from haltung.events.text.sentences import Cleaned, Sentence, clean, split
 from haltung.labels import STANCE, Scheme
 from haltung.models import bundle
 from haltung.models.predictor import Predictor

@@ -315,11 +315,11 @@ def _attributions(
         each = [_attributions(member.model, segments, rows, task, labels) for member in model.members]
         return [pooled(attributions, model.weights[task]) for attributions in zip(*each, strict=True)]
     from haltung.models.article import ArticleModel
-    from haltung.models.explain import article, neural
+    from haltung.models.explain import neural
     from haltung.models.neural import NeuralModel
 
     if isinstance(model, ArticleModel):
-        return article.attribute(model, segments, rows, task, labels)
+        return neural.attribute_in_articles(model, segments, rows, task, labels)
     if not isinstance(model, NeuralModel):
         raise TypeError(f"no word attributions are known for a model such as {type(model).__name__}; pass explain=0")
     return neural.attribute(model, chosen, task, labels)

@@ -1,11 +1,15 @@
-"""Split a text into sentences, each with its position in the given text."""
+"""Split a text into sentences, each with its position in the given text, and remove boilerplate:
+advertising, links, credits, agency marks, buttons.
+"""
 
+import csv
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib import resources
 from itertools import groupby, pairwise, repeat
 from typing import Any
 
@@ -31,6 +35,8 @@ _DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")
 _LONGEST_PIECE = 4000
 # A token's character that is not found within this distance was made up by the splitter.
 _FAR = 40
+# Characters of a line of boilerplate.
+_LONGEST_BOILERPLATE = 300
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,30 @@ class Sentence:
     start: int
     end: int
     text: str
+
+
+@dataclass(frozen=True)
+class Removed(Sentence):
+    """A removed sentence, or the end of one; ``kind`` is one of the data file's."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The sentences of the article itself, and what was removed."""
+
+    sentences: tuple[Sentence, ...]
+    removed: tuple[Removed, ...]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A row of the data file: it removes a whole sentence or, with ``at_end``, the end of one."""
+
+    kind: str
+    at_end: bool
+    pattern: re.Pattern[str]
 
 
 def split(text: str) -> list[Sentence]:
@@ -160,3 +190,34 @@ def _splitter() -> tuple[Any, threading.Lock]:
     except ImportError:
         raise UserError("splitting a text into sentences needs SoMaJo, which is not installed; pip install 'haltung[events]'") from None
     return SoMaJo("de_CMC", split_camel_case=False, split_sentences=True), threading.Lock()
+
+
+def clean(sentences: Iterable[Sentence]) -> Cleaned:
+    """Remove boilerplate from an article's sentences; positions stay the same."""
+    remaining: list[Sentence] = []
+    removed: list[Removed] = []
+    for sentence in sentences:
+        plain = " ".join(sentence.text.split()) if len(sentence.text) <= _LONGEST_BOILERPLATE else ""
+        if whole := next((one.kind for one in patterns() if not one.at_end and one.pattern.fullmatch(plain)), ""):
+            removed.append(Removed(sentence.start, sentence.end, sentence.text, whole))
+            continue
+        for pattern in patterns():
+            if pattern.at_end and (match := pattern.pattern.search(sentence.text)):
+                text = sentence.text[: match.start()].rstrip()
+                start = sentence.start + match.start() + len(match[0]) - len(match[0].lstrip())
+                removed.append(Removed(start, sentence.end, sentence.text[start - sentence.start :], pattern.kind))
+                sentence = Sentence(sentence.start, sentence.start + len(text), text)
+        if sentence.text:
+            remaining.append(sentence)
+    return Cleaned(tuple(remaining), tuple(removed))
+
+
+@cache
+def patterns() -> Sequence[Pattern]:
+    """Read the patterns."""
+    lines = resources.files("haltung.events.text").joinpath("boilerplate.tsv").read_text(encoding="utf-8").splitlines()
+    out = []
+    for row in csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE):
+        at_end = row["where"] == "end"
+        out.append(Pattern(row["kind"], at_end, re.compile(rf"(?:{row['pattern']}){'$' if at_end else ''}", re.IGNORECASE)))
+    return tuple(out)
