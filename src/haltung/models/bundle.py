@@ -180,15 +180,10 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
         if hashes := sorted({_hash(segment) for segment in learned_from}):
             (scratch / LEARNED).write_text("".join(f"{line}\n" for line in hashes), encoding="ascii")
         description = {
-            "format": FORMAT,
-            "haltung": __version__,
-            "kind": model.kind,
-            "scheme": model.scheme.to_dict(),
-            "scheme_digest": model.scheme.digest(),
-            **parts,
-            "calibration": model.calibration.to_dict(),
-            "provenance": dict(provenance or {}),
-        }
+            "format": FORMAT, "haltung": __version__, "kind": model.kind,
+            "scheme": model.scheme.to_dict(), "scheme_digest": model.scheme.digest(),
+            **parts, "calibration": model.calibration.to_dict(), "provenance": dict(provenance or {}),
+        }  # fmt: skip
         (scratch / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return folder
 

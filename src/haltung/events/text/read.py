@@ -98,14 +98,6 @@ class NoTextError(Exception):
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """A text, and notes on its encoding; none for plain UTF-8."""
-
-    text: str
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Language:
     """A language's ISO 639-1 code and its probability among ``LANGUAGES``.
 
@@ -180,7 +172,7 @@ def _file(path: Path) -> Iterator[Article | Failure]:
             if is_lines and first.strip() and b"\0" not in first:
                 yield from _rows(chain([first], file), where, name)
                 return
-            text, notes = (decoded := decode(first + file.read())).text.removeprefix("\ufeff"), decoded.notes
+            text, notes = decode(first + file.read())
     except (OSError, NoTextError) as error:
         yield Failure(where, f"can't be read ({error.strerror or error})" if isinstance(error, OSError) else str(error))
         return
@@ -221,8 +213,8 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
         if line.strip():
             line_of = f"{where}, line {number}"
             try:
-                decoded = decode(line)
-                yield _row(decoded.text.removeprefix("\ufeff"), line_of, f"{name}-{number}", notes + decoded.notes)
+                text, odd = decode(line)
+                yield _row(text, line_of, f"{name}-{number}", notes + odd)
             except (Fault, NoTextError) as error:
                 yield Failure(line_of, str(error), line.decode("utf-8", "backslashreplace"))
 
@@ -266,8 +258,8 @@ def _first_line(text: str) -> tuple[str, int]:
     return (line, match.end()) if apart or len(rest) > _HEADLINE else ("", 0)
 
 
-def decode(raw: bytes) -> Decoded:
-    """Return the text of a file.
+def decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a file, and notes on its encoding, none for plain UTF-8.
 
     Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
     (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
@@ -287,7 +279,7 @@ def decode(raw: bytes) -> Decoded:
         raise NoTextError(f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
     if lost:
         notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read, and \ufffd stands for them")
-    return Decoded(text, tuple(notes))
+    return text.removeprefix("\ufeff"), tuple(notes)
 
 
 def _decoded(raw: bytes) -> tuple[str, list[str]]:
