@@ -23,7 +23,7 @@ from haltung.events.dyads.model import DyadModel, Side, Thresholds, WordOrder, s
 from haltung.events.dyads.scoring import AmongGold, GoldArticles
 from haltung.events.records import ScoredDyad
 from haltung.labels import Scheme, parse
-from haltung.models.calibration import Calibration
+from haltung.models.predictor import Calibration
 
 STANCES = ("neutral", "warning", "criticism", "cooperation")
 

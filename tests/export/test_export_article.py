@@ -31,7 +31,7 @@ from haltung.inference.sessions import Graph
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build
-from haltung.models.calibration import Calibration
+from haltung.models.predictor import Calibration
 from haltung.models.spec import ArticleSpec
 from haltung.records import Prediction, Segment
 

@@ -27,8 +27,8 @@ from haltung.inference.client import Classifier
 from haltung.inference.sessions import Graph
 from haltung.labels import parse
 from haltung.models import bundle, neural
-from haltung.models.calibration import Calibration
 from haltung.models.neural import NeuralModel, build
+from haltung.models.predictor import Calibration
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 

@@ -10,7 +10,7 @@ from haltung.evaluation.report.tables import warning_sentences
 from haltung.export import golden
 from haltung.files import rendered
 from haltung.labels import Scheme, Task, parse
-from haltung.models.calibration import Calibration
+from haltung.models.predictor import Calibration
 
 
 def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str = "haltung") -> None:

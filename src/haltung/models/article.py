@@ -16,9 +16,8 @@ from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
 from haltung.inference.client import batches, pack, places
 from haltung.labels import NEUTRAL, STANCE, Scheme
-from haltung.models.calibration import calibrated
 from haltung.models.neural import EncoderModel, EncoderNetwork, Heads, first_position, likely, predicting, pretrained
-from haltung.models.predictor import Answers
+from haltung.models.predictor import Answers, calibrated
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import CUES, SLOTS, ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment

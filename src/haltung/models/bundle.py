@@ -22,9 +22,8 @@ from haltung.inference import sessions
 from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, pack, places
 from haltung.inference.sessions import Graph, is_installed
 from haltung.labels import STANCE, parse
-from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.predictor import Answers, Model, Predictor
+from haltung.models.predictor import Answers, Calibration, Model, Predictor
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
 

@@ -25,8 +25,7 @@ from haltung.errors import UserError
 from haltung.inference import sessions
 from haltung.inference.client import batches
 from haltung.labels import Scheme, Task
-from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Model
+from haltung.models.predictor import Calibration, Model, calibrated
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 

@@ -21,8 +21,8 @@ from haltung.inference.client import PACKED_WIDTH
 from haltung.labels import Scheme
 from haltung.models.article import ActorHead, ArticleModel, ArticleNetwork, Packed, means
 from haltung.models.bundle import ACTORS, VECTORS
-from haltung.models.calibration import Calibration
 from haltung.models.neural import Batch, EncoderModel, MultiTaskNetwork, NeuralModel, first_position, merged
+from haltung.models.predictor import Calibration
 
 # All recent runtimes read it, those in browsers too; from 17 on LayerNormalization is one operator.
 OPSET = 18
