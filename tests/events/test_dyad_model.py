@@ -142,7 +142,7 @@ def test_a_broken_file_of_thresholds_is_named(tmp_path: Path, text: str) -> None
     """With what to do about it."""
     (tmp_path / "dyads.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads; write it with haltung dyads tune=true"):
-        dyad_model.read_thresholds(tmp_path)
+        dyad_model.load(tmp_path)
 
 
 # ---- against gold

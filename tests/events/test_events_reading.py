@@ -24,7 +24,7 @@ PAGE = f"""<!DOCTYPE html><html lang="de"><head><meta charset="utf-8"><title>Tü
 
 
 def read(path: Path, **more: int) -> list[Article | Failure]:
-    return list(reading.read(reading.find(str(path)), **more))
+    return list(reading.read(reading.find(str(path))[0], **more))
 
 
 def lines(path: Path, *rows: object) -> Path:
@@ -170,7 +170,7 @@ def test_an_archive_of_articles_is_not_read_whole(tmp_path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"text": f"{n} {TEXT * 80}"}) + "\n" for n in range(2000))
     tracemalloc.start()
-    count = sum(1 for _ in reading.read(reading.find(str(path))))
+    count = sum(1 for _ in reading.read(reading.find(str(path))[0]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 2000
@@ -192,7 +192,7 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
         "is empty",
         "c",
     ]
-    assert reading.find(str(tmp_path)).others == ("d.pdf",)
+    assert reading.find(str(tmp_path))[1] == ["d.pdf"]
 
 
 def test_an_article_of_5_mb_is_refused_with_the_limit(tmp_path: Path) -> None:

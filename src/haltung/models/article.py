@@ -24,10 +24,8 @@ from haltung.records import ActorAnswer, Segment
 
 # Encoders whose positions and attention can be told which tokens belong together.
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
-
 # Sentences that are read at once.
 _PACKED = 256
-
 # The most sentences of articles that are read at once, whose tokens' vectors are kept.
 _SENTENCES = 1024
 

@@ -20,7 +20,6 @@ from haltung.errors import UserError, listed
 from haltung.files import atomic_folder
 from haltung.inference import sessions
 from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, pack, places
-from haltung.inference.sessions import Graph, is_installed
 from haltung.labels import STANCE, parse
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.predictor import Answers, Calibration, Model, Predictor
@@ -48,7 +47,7 @@ VECTORS = ("tokens", "vectors", "likely")
 class ExportedModel(Predictor):
     """An exported bundle whose graph is run by ONNX Runtime or OpenVINO; torch is not needed."""
 
-    def __init__(self, bundle: Path | Classifier, graph: Graph, run: Run | None = None) -> None:
+    def __init__(self, bundle: Path | Classifier, graph: sessions.Graph, run: Run | None = None) -> None:
         """Load a graph, unless what runs it is given.
 
         ``UserError`` is raised if it or the bundle is broken, or the runtime is missing.
@@ -227,11 +226,11 @@ def load(folder: Path, graph: bool = False) -> Predictor:
     if it is no bundle, or a part of it is missing or broken.
     """
     description = describe(folder)
-    if is_exported(description) and is_installed("onnxruntime"):
+    if is_exported(description) and sessions.is_installed("onnxruntime"):
         _, weights, library = _EXPORTABLE[description["kind"]]
-        if graph or not (is_installed(library) and (folder / weights).is_file()):
+        if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
             with broken_parts(folder):
-                return ExportedModel(folder, Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
+                return ExportedModel(folder, sessions.Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
     return load_trained(folder)
 
 

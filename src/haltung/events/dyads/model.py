@@ -18,11 +18,9 @@ from haltung.labels import NEUTRAL, STANCE
 from haltung.records import ActorAnswer, Prediction, Span
 
 THRESHOLDS = "dyads.json"  # in a bundle's folder
-
 # Less probable sides are left out; all ways to be a side would make hundreds of pairs. No sentence
 # has as many ways as would make all of them less probable.
 _LEAST_SIDE = 0.01
-
 # The stance that two take towards each other.
 _MUTUAL = "cooperation"
 
@@ -122,11 +120,6 @@ class WordOrder:
         return out
 
 
-def load(folder: Path) -> DyadModel:
-    """Return what chooses dyads by a bundle's thresholds; ``UserError`` if these are broken."""
-    return DyadModel(read_thresholds(folder))
-
-
 def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
     """Return the dyads of one segment, the likeliest first."""
     weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in question.stances.items()}
@@ -177,12 +170,15 @@ def write_thresholds(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str
         raise UserError(f"{path} can't be written: {error.strerror}; copy the bundle to a folder that you may write to") from None
 
 
-def read_thresholds(folder: Path) -> Thresholds:
-    """Read a bundle's thresholds, the defaults if it has none; ``UserError`` if they are broken."""
+def load(folder: Path) -> DyadModel:
+    """Return what chooses dyads by a bundle's thresholds, by the defaults if it has none.
+
+    Raises ``UserError`` if they are broken.
+    """
     try:
-        return Thresholds(**json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))["thresholds"])
+        return DyadModel(Thresholds(**json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))["thresholds"]))
     except FileNotFoundError:
-        return Thresholds()
+        return DyadModel()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         remedy = "write it with haltung dyads tune=true split=dev, or remove it"
         raise UserError(f"{folder / THRESHOLDS} holds no thresholds of dyads; {remedy}") from None

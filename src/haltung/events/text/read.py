@@ -85,14 +85,6 @@ class Failure:
     row: object = field(default="", compare=False)
 
 
-@dataclass(frozen=True)
-class ArticleFiles:
-    """The files of an input; ``others`` names files in its folder that hold no articles."""
-
-    files: tuple[Path, ...]
-    others: tuple[str, ...] = ()
-
-
 class NoTextError(Exception):
     """The bytes are no text; the message says why."""
 
@@ -121,27 +113,27 @@ class Language:
         return str(Locale("en").languages.get(self.code, self.code))
 
 
-def find(given: str) -> ArticleFiles:
-    """Return the file, or a folder's texts, pages and JSON Lines by name.
+def find(given: str) -> tuple[list[Path], list[str]]:
+    """Return the file, or a folder's texts, pages and JSON Lines by name; and its other files.
 
     Raises ``UserError`` if there is no such file, or nothing to read in the folder.
     """
     if given == STANDARD_INPUT:
-        return ArticleFiles((Path(given),))
+        return [Path(given)], []
     path = Path(given).expanduser()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        known = tuple(file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS)
+        known = [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS]
         if not known:
             raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
-        return ArticleFiles(known, tuple(file.name for file in files if file not in known))
+        return known, [file.name for file in files if file not in known]
     if not path.exists():
         near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise UserError(f"{path}: no such file or folder{near}; name a text, an HTML page, JSON Lines or a folder of these, or - for input")
-    return ArticleFiles((path,))
+    return [path], []
 
 
-def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Failure]:
+def read(files: Iterable[Path], longest: int = LONGEST) -> Iterator[Article | Failure]:
     """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
@@ -149,7 +141,7 @@ def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Fail
     there is a web page, and trafilatura is not installed.
     """
     seen: dict[str, str] = {}
-    for path in files.files:
+    for path in files:
         for one in _file(path):
             if isinstance(one, Failure):
                 yield one

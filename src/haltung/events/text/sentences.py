@@ -56,14 +56,6 @@ class Removed(Sentence):
 
 
 @dataclass(frozen=True)
-class Cleaned:
-    """The sentences of the article itself, and what was removed."""
-
-    sentences: tuple[Sentence, ...]
-    removed: tuple[Removed, ...]
-
-
-@dataclass(frozen=True)
 class Pattern:
     """A row of the data file: it removes a whole sentence or, with ``at_end``, the end of one."""
 
@@ -192,8 +184,8 @@ def _splitter() -> tuple[Any, threading.Lock]:
     return SoMaJo("de_CMC", split_camel_case=False, split_sentences=True), threading.Lock()
 
 
-def clean(sentences: Iterable[Sentence]) -> Cleaned:
-    """Remove boilerplate from an article's sentences; positions stay the same."""
+def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Removed, ...]]:
+    """Return the sentences of the article itself, at their positions, and the boilerplate."""
     remaining: list[Sentence] = []
     removed: list[Removed] = []
     for sentence in sentences:
@@ -209,7 +201,7 @@ def clean(sentences: Iterable[Sentence]) -> Cleaned:
                 sentence = Sentence(sentence.start, sentence.start + len(text), text)
         if sentence.text:
             remaining.append(sentence)
-    return Cleaned(tuple(remaining), tuple(removed))
+    return tuple(remaining), tuple(removed)
 
 
 @cache

@@ -29,7 +29,6 @@ OPSET = 18
 
 # The graph's inputs of each view, in order; the types only if the tokenizer has them.
 PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
-
 # Those of a graph of articles, and those of its graph of actors.
 _OF_ARTICLES = ("input_ids", "positions", "sentence", "place", "kind", "token_type_ids")
 _OF_ACTORS = ("mentions", "sentences", "stances", "cues", "sentence", "slot")

@@ -22,7 +22,6 @@ from haltung.records import Segment
 
 # Points on the path, by Gauss and Legendre; more change no word's rank, fewer leave a gap.
 STEPS = 16
-
 # Stands for the explained sentence in its surroundings.
 _ITSELF = "[…]"
 
