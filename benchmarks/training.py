@@ -44,8 +44,7 @@ from haltung.corpus.prepare import prepare
 from haltung.encoders.load import Encoder, locate
 from haltung.encoders.tokens import Tokens
 from haltung.labels import Scheme
-from haltung.models.network import Batch
-from haltung.models.neural import NeuralModel, build
+from haltung.models.neural import Batch, NeuralModel, build
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 from haltung.training import finetune

@@ -26,7 +26,7 @@ from haltung.evaluation.comparison import System, compare
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit, read_predictions, score, write_predictions
 from haltung.models import bundle
-from haltung.models.calibration import Calibration, fitted, tempered, uncalibrated
+from haltung.models.predictor import Calibration, fitted, tempered, uncalibrated
 from haltung.records import Segment
 from haltung.training.adjustment import share_to_undo
 from haltung.training.losses import class_weights, targets

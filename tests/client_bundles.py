@@ -11,9 +11,8 @@ from haltung.encoders import embedded
 from haltung.encoders.load import Encoder
 from haltung.export.write import ReferenceSplit, export
 from haltung.labels import Scheme, parse
-from haltung.models.calibration import Calibration
 from haltung.models.linear import fit
-from haltung.models.predictor import Model
+from haltung.models.predictor import Calibration, Model
 from haltung.models.spec import ArticleSpec, LinearSpec, NetworkSpec
 from haltung.records import Segment
 

@@ -186,7 +186,7 @@ def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Chile warnt Peru\n\nChile warnt Peru vor dem Zoll . Peru lobt den Zoll in Laos .", encoding="utf-8")
 
     def events() -> list[object]:
-        articles = read(find(str(tmp_path / "a.txt")), 100_000)
+        articles = read(find(str(tmp_path / "a.txt"))[0], 100_000)
         predictor, actors = load_predictor(tmp_path / "bundle"), Actors.load()
         return list(events_of(articles, predictor, actors, dyad_finder(predictor, tmp_path / "bundle", actors)))
 

@@ -217,9 +217,9 @@ def test_near_duplicates_towards_another_target_stay():
     """
     one, two = segment(1, target="Gas"), segment(2, LONG.replace("Dienstag", "Dienstag,"), target="Öl")
     assert why(clean_segments([one, two], CleaningRules(), SCHEME)) == {}
-    assert separate({"train": [one], "dev": [], "test": [two]}, CleaningRules()).dropped == ()
-    leak = separate({"train": [one], "dev": [], "test": [replace(two, target="Gas")]}, CleaningRules())
-    assert [item.reason for item in leak.dropped] == ["near_leakage"]
+    assert separate({"train": [one], "dev": [], "test": [two]}, CleaningRules())[1] == ()
+    _, dropped = separate({"train": [one], "dev": [], "test": [replace(two, target="Gas")]}, CleaningRules())
+    assert [item.reason for item in dropped] == ["near_leakage"]
 
 
 def test_near_duplicates_with_other_labels_stay():
@@ -280,10 +280,10 @@ def test_leakage_leaves_train_and_dev_but_never_test():
         "dev": [segment(4)],
         "test": [segment(5)],
     }
-    apart = separate(splits, CleaningRules())
-    assert {name: ids(part) for name, part in apart.splits.items()} == {"train": ["s3"], "dev": [], "test": ["s5"]}
-    assert {item.id: item.reason for item in apart.dropped} == {"s1": "leakage", "s2": "near_leakage", "s4": "leakage"}
-    assert "s5 (news.jsonl, line 5) in test" in apart.dropped[0].detail
+    left, dropped = separate(splits, CleaningRules())
+    assert {name: ids(part) for name, part in left.items()} == {"train": ["s3"], "dev": [], "test": ["s5"]}
+    assert {item.id: item.reason for item in dropped} == {"s1": "leakage", "s2": "near_leakage", "s4": "leakage"}
+    assert "s5 (news.jsonl, line 5) in test" in dropped[0].detail
 
 
 def test_what_dev_holds_leaves_train():
@@ -295,9 +295,9 @@ def test_what_dev_holds_leaves_train():
         "dev": [segment(3), segment(4, "Kürzer.", article="a9")],
         "test": [],
     }
-    apart = separate(splits, CleaningRules())
-    assert {item.id: item.reason for item in apart.dropped} == {"s1": "leakage", "s2": "shared_article"}
-    assert "s3 (news.jsonl, line 3) in dev" in apart.dropped[0].detail
+    _, dropped = separate(splits, CleaningRules())
+    assert {item.id: item.reason for item in dropped} == {"s1": "leakage", "s2": "shared_article"}
+    assert "s3 (news.jsonl, line 3) in dev" in dropped[0].detail
 
 
 def test_a_shared_article_leaves_train():
@@ -307,15 +307,15 @@ def test_a_shared_article_leaves_train():
         "dev": [],
         "test": [segment(3, "Dritter.", article="x")],
     }
-    apart = separate(splits, CleaningRules())
-    assert [(item.id, item.reason) for item in apart.dropped] == [("s1", "shared_article")]
-    assert separate(splits, CleaningRules(shared_articles="keep")).dropped == ()
+    _, dropped = separate(splits, CleaningRules())
+    assert [(item.id, item.reason) for item in dropped] == [("s1", "shared_article")]
+    assert separate(splits, CleaningRules(shared_articles="keep"))[1] == ()
 
 
 def test_leakage_across_targets_is_none():
     """The same text towards another target is another question."""
     splits = {"train": [segment(1, target="Gas")], "dev": [], "test": [segment(2, target="Öl")]}
-    assert separate(splits, CleaningRules()).dropped == ()
+    assert separate(splits, CleaningRules())[1] == ()
 
 
 @pytest.mark.parametrize(

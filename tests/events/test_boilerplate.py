@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from haltung import files
-from haltung.events.text.boilerplate import clean, patterns
-from haltung.events.text.sentences import Sentence, split
+from haltung.events.text.sentences import Sentence, clean, patterns, split
 
 
 def kinds(text: str) -> list[str]:
-    return [removed.kind for removed in clean(split(text)).removed]
+    return [removed.kind for removed in clean(split(text))[1]]
 
 
 @pytest.mark.parametrize(
@@ -48,9 +47,9 @@ def kinds(text: str) -> list[str]:
 )
 def test_boilerplate_is_removed_and_its_kind_told(text: str, kind: str) -> None:
     """Between true sentences, which stay."""
-    cleaned = clean(split(f"Chile warnt Peru.\n\n{text}\n\nPeru lenkt ein."))
-    assert [sentence.text for sentence in cleaned.sentences] == ["Chile warnt Peru.", "Peru lenkt ein."]
-    assert [(removed.text, removed.kind) for removed in cleaned.removed] == [(text, kind)]
+    sentences, boilerplate = clean(split(f"Chile warnt Peru.\n\n{text}\n\nPeru lenkt ein."))
+    assert [sentence.text for sentence in sentences] == ["Chile warnt Peru.", "Peru lenkt ein."]
+    assert [(removed.text, removed.kind) for removed in boilerplate] == [(text, kind)]
 
 
 @pytest.mark.parametrize(
@@ -78,15 +77,15 @@ def test_a_true_sentence_is_never_removed(text: str) -> None:
 
 def test_an_agencys_mark_is_cut_from_the_end_of_a_sentence() -> None:
     """The sentence itself stays, with its positions."""
-    cleaned = clean([Sentence(10, 34, "Peru lenkt ein (dpa/rtr)")])
-    assert cleaned.sentences == (Sentence(10, 24, "Peru lenkt ein"),)
-    assert [(removed.start, removed.end, removed.text) for removed in cleaned.removed] == [(25, 34, "(dpa/rtr)")]
+    sentences, boilerplate = clean([Sentence(10, 34, "Peru lenkt ein (dpa/rtr)")])
+    assert sentences == (Sentence(10, 24, "Peru lenkt ein"),)
+    assert [(removed.start, removed.end, removed.text) for removed in boilerplate] == [(25, 34, "(dpa/rtr)")]
 
 
 def test_the_acceptance_article_loses_its_advertising_alone(shared: Path) -> None:
     """One line of it, and none of its 13 segments."""
-    cleaned = clean(split((shared / "seed/article.txt").read_text(encoding="utf-8")))
-    assert [removed.text for removed in cleaned.removed] == ["Anzeige | Zum Weiterlesen scrollen"]
+    _, boilerplate = clean(split((shared / "seed/article.txt").read_text(encoding="utf-8")))
+    assert [removed.text for removed in boilerplate] == ["Anzeige | Zum Weiterlesen scrollen"]
 
 
 def test_our_own_corpus_loses_nothing() -> None:
@@ -97,7 +96,7 @@ def test_our_own_corpus_loses_nothing() -> None:
         for line in file.read_text(encoding="utf-8").splitlines()
         for segment in json.loads(line)["segments"]
     ]
-    removed = [one.text for text in texts for one in clean([Sentence(0, len(text), text)]).removed]
+    removed = [one.text for text in texts for one in clean([Sentence(0, len(text), text)])[1]]
     assert removed == []
 
 
@@ -107,7 +106,7 @@ def test_of_labelled_news_nothing_but_agency_marks_is_removed(shared: Path) -> N
         texts = [row[1] for row in csv.reader(file, delimiter=";", quotechar="'")]
     rows = [json.loads(line) for line in (shared / "gnad10_stance/annotations.jsonl").read_text(encoding="utf-8").splitlines()]
     segments = [Sentence(row["start"], row["end"], texts[row["row"]][row["start"] : row["end"]]) for row in rows]
-    assert {removed.kind for removed in clean(segments).removed} <= {"agency"}
+    assert {removed.kind for removed in clean(segments)[1]} <= {"agency"}
 
 
 def test_every_pattern_has_a_kind_and_takes_no_empty_text() -> None:

@@ -23,7 +23,7 @@ from haltung.events.dyads.model import DyadModel, Side, Thresholds, WordOrder, s
 from haltung.events.dyads.scoring import AmongGold, GoldArticles
 from haltung.events.records import ScoredDyad
 from haltung.labels import Scheme, parse
-from haltung.models.calibration import Calibration
+from haltung.models.predictor import Calibration
 
 STANCES = ("neutral", "warning", "criticism", "cooperation")
 
@@ -142,7 +142,7 @@ def test_a_broken_file_of_thresholds_is_named(tmp_path: Path, text: str) -> None
     """With what to do about it."""
     (tmp_path / "dyads.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads; write it with haltung dyads tune=true"):
-        dyad_model.read_thresholds(tmp_path)
+        dyad_model.load(tmp_path)
 
 
 # ---- against gold
@@ -194,16 +194,16 @@ def test_tuning_finds_thresholds_that_are_better_on_dev() -> None:
     """Here the model sees nobody where there is somebody."""
     gold = read(articles(3), Reader(sure=0.5, CHL=SOURCE, PER=({}, {"itself": 0.45})))
     assert plain(gold.found_by(DyadModel())) != [list(row) for row in gold.dyads]
-    tuned = scoring.tune(gold.dyads, gold.predictions)
-    assert plain(gold.found_by(DyadModel(tuned.thresholds))) == [list(row) for row in gold.dyads]
-    assert tuned.f1 == 1.0
+    best, f1 = scoring.tune(gold.dyads, gold.predictions)
+    assert plain(gold.found_by(DyadModel(best))) == [list(row) for row in gold.dyads]
+    assert f1 == 1.0
 
 
 def test_tuning_stays_where_nothing_is_better() -> None:
     """At the defaults, though others are as good."""
     gold = read(articles(2), Reader(CHL=SOURCE, PER=TARGET))
     assert plain(gold.found_by(DyadModel(Thresholds(pair=0.6)))) == [list(row) for row in gold.dyads]
-    assert scoring.tune(gold.dyads, gold.predictions).thresholds == Thresholds()
+    assert scoring.tune(gold.dyads, gold.predictions)[0] == Thresholds()
 
 
 def test_dyads_are_in_the_order_of_the_segments() -> None:

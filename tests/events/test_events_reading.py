@@ -24,7 +24,7 @@ PAGE = f"""<!DOCTYPE html><html lang="de"><head><meta charset="utf-8"><title>Tü
 
 
 def read(path: Path, **more: int) -> list[Article | Failure]:
-    return list(reading.read(reading.find(str(path)), **more))
+    return list(reading.read(reading.find(str(path))[0], **more))
 
 
 def lines(path: Path, *rows: object) -> Path:
@@ -50,9 +50,9 @@ def lines(path: Path, *rows: object) -> Path:
 )
 def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> None:
     """And a note names it, except plain UTF-8."""
-    decoded = decode(raw)
-    assert "Türkei warnt Österreich" in decoded.text
-    assert decoded.notes == notes
+    text, found = decode(raw)
+    assert "Türkei warnt Österreich" in text
+    assert found == notes
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_no_text_is_refused(raw: bytes, message: str) -> None:
 
 def test_a_byte_that_is_lost_is_counted() -> None:
     """The article is read all the same."""
-    assert decode(TEXT.encode("cp1252") + b"\x81").notes[-1] == "1 character can't be read, and \ufffd stands for them"
+    assert decode(TEXT.encode("cp1252") + b"\x81")[1][-1] == "1 character can't be read, and \ufffd stands for them"
 
 
 def test_a_texts_first_line_is_its_headline_where_it_looks_like_one(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_an_archive_of_articles_is_not_read_whole(tmp_path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"text": f"{n} {TEXT * 80}"}) + "\n" for n in range(2000))
     tracemalloc.start()
-    count = sum(1 for _ in reading.read(reading.find(str(path))))
+    count = sum(1 for _ in reading.read(reading.find(str(path))[0]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 2000
@@ -192,7 +192,7 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
         "is empty",
         "c",
     ]
-    assert reading.find(str(tmp_path)).others == ("d.pdf",)
+    assert reading.find(str(tmp_path))[1] == ["d.pdf"]
 
 
 def test_an_article_of_5_mb_is_refused_with_the_limit(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from haltung.errors import UserError
 from haltung.export import formats, golden
 from haltung.export import write as writing
 from haltung.export.formats import largest_difference, sides
-from haltung.export.graphs import article as graphs
+from haltung.export.graphs import neural as graphs
 from haltung.export.verify import verify
 from haltung.export.write import ExportResult, ReferenceSplit
 from haltung.inference import client as standalone
@@ -31,7 +31,7 @@ from haltung.inference.sessions import Graph
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build
-from haltung.models.calibration import Calibration
+from haltung.models.predictor import Calibration
 from haltung.models.spec import ArticleSpec
 from haltung.records import Prediction, Segment
 

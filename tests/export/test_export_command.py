@@ -70,7 +70,7 @@ def test_the_thresholds_of_dyads_go_along(here: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "without/dyads.json").exists()
     dyad_model.write_thresholds(copy, Thresholds(pair=0.7), {"corpus": "mine"})
     assert main(["export", f"bundle={copy}", *CORPUS, f"to={tmp_path / 'b'}"]) == 0
-    assert dyad_model.read_thresholds(tmp_path / "b") == Thresholds(pair=0.7)
+    assert dyad_model.load(tmp_path / "b").thresholds == Thresholds(pair=0.7)
     assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
 
 

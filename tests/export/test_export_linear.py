@@ -23,8 +23,8 @@ from haltung.export.write import ExportResult, ReferenceSplit
 from haltung.inference.client import Classifier
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
-from haltung.models.calibration import Calibration
 from haltung.models.linear import LinearModel
+from haltung.models.predictor import Calibration
 from haltung.models.spec import LinearSpec
 from haltung.records import Segment
 

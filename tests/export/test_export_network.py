@@ -27,8 +27,8 @@ from haltung.inference.client import Classifier
 from haltung.inference.sessions import Graph
 from haltung.labels import parse
 from haltung.models import bundle, neural
-from haltung.models.calibration import Calibration
 from haltung.models.neural import NeuralModel, build
+from haltung.models.predictor import Calibration
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 
@@ -192,8 +192,8 @@ def test_an_exported_bundle_predicts_by_its_weights(
 def test_without_torch_or_weights_the_graph_predicts(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """An exported bundle needs neither."""
     if missing == "torch":
-        installed = bundle.is_installed
-        monkeypatch.setattr(bundle, "is_installed", lambda name: name != "torch" and installed(name))
+        installed = sessions.is_installed
+        monkeypatch.setattr(sessions, "is_installed", lambda name: name != "torch" and installed(name))
     else:
         folder = Path(shutil.copytree(folder, tmp_path / "copy"))
         (folder / "model.safetensors").unlink()

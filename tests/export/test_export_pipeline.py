@@ -23,10 +23,9 @@ from haltung.export import pipeline as plain
 from haltung.export.write import ExportResult, ReferenceSplit
 from haltung.labels import Scheme, parse
 from haltung.models import bundle
-from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.neural import NeuralModel, build
-from haltung.models.predictor import Model
+from haltung.models.predictor import Calibration, Model
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 

@@ -17,9 +17,8 @@ from haltung.export.formats import largest_difference
 from haltung.export.verify import verify
 from haltung.inference.client import Classifier
 from haltung.models import bundle
-from haltung.models.calibration import Calibration
 from haltung.models.linear import LinearModel
-from haltung.models.predictor import Predictor
+from haltung.models.predictor import Calibration, Predictor
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from haltung.export.write import ReferenceSplit
 from haltung.files import sha256
 from haltung.labels import parse
 from haltung.models import linear
-from haltung.models.calibration import Calibration
+from haltung.models.predictor import Calibration
 from haltung.models.spec import LinearSpec
 
 

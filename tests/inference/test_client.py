@@ -20,8 +20,7 @@ import bare_environment
 import client_bundles
 from haltung.inference import client
 from haltung.inference.client import BundleError, Classifier
-from haltung.models.calibration import uncalibrated
-from haltung.models.predictor import Model, abstained, predictions
+from haltung.models.predictor import Model, abstained, predictions, uncalibrated
 from haltung.records import Prediction, Segment
 from nasty_sentences import sentences
 

@@ -16,10 +16,9 @@ from haltung.evaluation.metrics.calibration import thresholds
 from haltung.evaluation.predictions import score
 from haltung.experiments.train import calibrate
 from haltung.models import bundle
-from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.linear import LinearModel, fit
-from haltung.models.predictor import Model, abstained
+from haltung.models.predictor import Calibration, Model, abstained
 from haltung.models.spec import LinearSpec
 from haltung.records import Segment
 

@@ -30,11 +30,9 @@ from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.inference.client import pack
 from haltung.models import bundle
-from haltung.models.article import ArticleModel, build
-from haltung.models.article_network import ArticleNetwork, Packed, means
+from haltung.models.article import ArticleModel, ArticleNetwork, Packed, build, means
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.network import collate, hidden_states, pool
-from haltung.models.neural import first_position
+from haltung.models.neural import collate, first_position, hidden_states, pool
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import units
 from haltung.records import Segment

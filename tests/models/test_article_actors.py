@@ -18,8 +18,7 @@ from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import parse
 from haltung.models import bundle
-from haltung.models.article import ArticleModel, build, units
-from haltung.models.article_network import SLOTS, ActorHead
+from haltung.models.article import SLOTS, ActorHead, ArticleModel, build, units
 from haltung.models.spec import ArticleSpec
 from haltung.records import Prediction, Segment
 from haltung.training.finetune import FineTuned, finetune

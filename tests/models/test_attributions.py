@@ -18,9 +18,9 @@ from haltung.evaluation.predictions import score
 from haltung.experiments.evaluate import analyse_errors
 from haltung.models.article import ArticleModel
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.explain import SURROUNDINGS, SpanShare, article, by_word
+from haltung.models.explain import SURROUNDINGS, SpanShare, by_word
 from haltung.models.explain.linear import contributions
-from haltung.models.explain.neural import attribute
+from haltung.models.explain.neural import attribute, attribute_in_articles
 from haltung.models.linear import fit
 from haltung.models.neural import build
 from haltung.models.spec import LinearSpec, NetworkSpec
@@ -208,7 +208,7 @@ def _logits(model: ArticleModel, rows: Sequence[Segment], name: str) -> np.ndarr
     """The logits of a segment's stances, by themselves of no segment of another article."""
     number = [row.id for row in rows].index(name)
     labels = model.scheme["stance"].ids
-    return np.array([article.attribute(model, rows, [number], "stance", [label], exact=True)[0].logit for label in labels])
+    return np.array([attribute_in_articles(model, rows, [number], "stance", [label], exact=True)[0].logit for label in labels])
 
 
 @pytest.mark.parametrize("sequence", ["transformer", "lstm"])
@@ -217,7 +217,7 @@ def test_own_words_add_up_among_neighbours(bert: Path, sequence: str, reads: str
     """To the logit less that of padding among the same neighbours; the logit is the model's own."""
     model = tiny.article_model(bert, sequence=sequence, window=4, reads={"default": reads})
     rows = [replace(row, target="Malta") for row in ROWS]
-    found = article.attribute(model, rows, [5, 0, 7], "stance", ["warning"] * 3, steps=64, exact=True)
+    found = attribute_in_articles(model, rows, [5, 0, 7], "stance", ["warning"] * 3, steps=64, exact=True)
     for one, number in zip(found, (5, 0, 7), strict=True):
         size = sum(abs(word.value) for word in one.words)
         assert size > 0.01
@@ -235,7 +235,7 @@ def test_own_words_add_up_among_neighbours(bert: Path, sequence: str, reads: str
 def test_a_neighbour_counts_what_the_logit_loses_without_it(bert: Path, sequence: str) -> None:
     """As if the article had never had it: headline, sentences before and after, each for itself."""
     model, rows = tiny.article_model(bert, sequence=sequence), ROWS[:4]
-    (one,) = article.attribute(model, rows, [1], "stance", ["support"], exact=True)
+    (one,) = attribute_in_articles(model, rows, [1], "stance", ["support"], exact=True)
     headline = rows[0].headline
     assert one.surroundings == f"{headline} {rows[0].text} […] {rows[2].text} {rows[3].text}"
     assert [one.surroundings[share.start : share.end] for share in one.sentences] == [headline, *(rows[n].text for n in (0, 2, 3))]
@@ -248,7 +248,7 @@ def test_a_neighbour_counts_what_the_logit_loses_without_it(bert: Path, sequence
 
 def test_sentences_beyond_the_window_are_shown_and_count_nothing(bert: Path) -> None:
     """The article is shown whole; other articles are not."""
-    (one,) = article.attribute(tiny.article_model(bert, window=4), ROWS, [4], "stance", ["warning"])
+    (one,) = attribute_in_articles(tiny.article_model(bert, window=4), ROWS, [4], "stance", ["warning"])
     assert one.surroundings == " ".join([ROWS[0].headline, *(row.text for row in ROWS[:4]), "[…]", ROWS[5].text])
     assert [one.surroundings[share.start : share.end] for share in one.sentences] == [ROWS[0].headline, ROWS[5].text]
 
@@ -256,7 +256,7 @@ def test_sentences_beyond_the_window_are_shown_and_count_nothing(bert: Path) -> 
 def test_a_sentence_of_no_article_has_its_context_alone(bert: Path) -> None:
     """Which counts as one; without any there is nothing beside the words."""
     rows = [replace(ONE, target=""), Segment("2", ONE.text), Segment("3", ONE.text, article="a", position=0)]
-    with_context, *bare = article.attribute(tiny.article_model(bert), rows, [0, 1, 2], "stance", ["warning"] * 3)
+    with_context, *bare = attribute_in_articles(tiny.article_model(bert), rows, [0, 1, 2], "stance", ["warning"] * 3)
     (share,) = with_context.sentences
     assert (share.part, rows[0].context[share.start : share.end], with_context.surroundings) == ("context", rows[0].context, "")
     assert abs(share.value) > 1e-3
@@ -267,11 +267,11 @@ def test_a_model_of_articles_with_lora_is_explained_and_stays_as_it_was(bert: Pa
     """Merged for it; an unknown label is refused."""
     model = tiny.article_model(bert, tune="lora", dyads=True)
     wanted = [parameter.requires_grad for parameter in model.network.parameters()]
-    (one,) = article.attribute(model, ROWS, [2], "stance", ["warning"], steps=64, exact=True)
+    (one,) = attribute_in_articles(model, ROWS, [2], "stance", ["warning"], steps=64, exact=True)
     assert abs(one.gap) < 0.01 * sum(abs(word.value) for word in one.words)
     assert [parameter.requires_grad for parameter in model.network.parameters()] == wanted
     with pytest.raises(UserError, match="unknown stance 'warn', did you mean 'warning'"):
-        article.attribute(model, ROWS, [2], "stance", ["warn"])
+        attribute_in_articles(model, ROWS, [2], "stance", ["warn"])
 
 
 def test_the_errors_of_a_model_of_articles_have_their_surroundings(bert: Path) -> None:

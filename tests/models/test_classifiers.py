@@ -16,8 +16,7 @@ from haltung.errors import UserError
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.linear import fit
-from haltung.models.network import Batch, pool
-from haltung.models.neural import NeuralModel, build
+from haltung.models.neural import Batch, NeuralModel, build, pool
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 

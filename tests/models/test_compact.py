@@ -84,7 +84,7 @@ def test_a_rebuilt_bundle_is_the_exported_one(trained: Path, small: Path, own_ca
     done = verify(rebuilt)
     assert done.agrees, done
     assert {check.format for check in done.checks} >= {"fp32", "weights"}
-    assert dyad_model.read_thresholds(rebuilt).pair == 0.7
+    assert dyad_model.load(rebuilt).thresholds.pair == 0.7
     assert bundle.known_segments(rebuilt, TEXTS) == ["0", "1", "2"]
     assert bundle.describe(rebuilt)["provenance"]["licences"]["data"] == "ours"
 
@@ -127,7 +127,7 @@ def test_each_model_has_a_rebuild_of_its_own(small: Path, own_cache: Path, tmp_p
     plan = json.loads((other / "compact.json").read_text(encoding="utf-8"))
     plan["files"]["dyads.json"] = files.sha256(other / "bundle/dyads.json")
     (other / "compact.json").write_text(json.dumps(plan), encoding="utf-8")
-    assert [dyad_model.read_thresholds(compact.find(folder)).pair for folder in (small, other)] == [0.7, 0.9]
+    assert [dyad_model.load(compact.find(folder)).thresholds.pair for folder in (small, other)] == [0.7, 0.9]
 
 
 def test_a_card_stays_where_a_model_is_exported_again(small: Path, trained: Path, own_cache: Path, tmp_path: Path) -> None:

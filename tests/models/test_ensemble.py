@@ -22,10 +22,9 @@ from haltung.evaluation.predictions import score
 from haltung.experiments.evaluate import analyse_errors
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
-from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member, mean_actors, pool
 from haltung.models.explain import Attribution, SpanShare, pooled
-from haltung.models.predictor import Model
+from haltung.models.predictor import Calibration, Model
 from haltung.models.spec import LinearSpec
 from haltung.records import ActorAnswer, Segment
 

@@ -14,7 +14,7 @@ import tiny
 from haltung.actors.candidates import ROLES, Candidate
 from haltung.evaluation.predictions import UNLABELLED
 from haltung.labels import parse
-from haltung.models.article_network import SLOTS
+from haltung.models.article import SLOTS
 from haltung.records import Dyad, Segment
 from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
 

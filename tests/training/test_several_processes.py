@@ -39,12 +39,12 @@ from pathlib import Path
 
 sys.path[:0] = [{tests!r}]
 import tiny
-from haltung.models import article_network
+from haltung.models import article
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.training import finetune
 from haltung.training.recipe import Training
 
-article_network._ACTOR_DROPOUT = article_network._CUE_DROPOUT = 0.0
+article._ACTOR_DROPOUT = article._CUE_DROPOUT = 0.0
 recipe = Training(
     epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=2, precision="fp32", class_weight="root", label_smoothing=0.1
 )

@@ -31,10 +31,10 @@ def run(
     if tune:
         if model != Path(bundle).expanduser():
             raise UserError(f"{bundle} is a compact model, which stays as it is; tune the trained bundle, and export it again")
-        best = dyads.tune(model, corpus, split, line, own_actors)
-        values = ", ".join(f"{name} {value:g}" for name, value in asdict(best.thresholds).items())
-        print(f"on the {split} split of {corpus.name} best is {values}: a mean F1 of {best.f1:.3f} over {listed(AIMS)}")
-        print(f"written to {dyad_model.thresholds_path(model)}")
+        best, f1 = dyads.tune(model, corpus, split, line, own_actors)
+        values = ", ".join(f"{name} {value:g}" for name, value in asdict(best).items())
+        print(f"on the {split} split of {corpus.name} best is {values}: a mean F1 of {f1:.3f} over {listed(AIMS)}")
+        print(f"written to {model / dyad_model.THRESHOLDS}")
         return
     scores = dyads.score(model, corpus, split, own_actors)
     for grid in report.tables(scores.settings, scores.swaps, scores.precisions, language):

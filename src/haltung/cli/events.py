@@ -42,7 +42,7 @@ def run(
     from tqdm import tqdm
 
     from haltung.actors.finder import Actors
-    from haltung.events.archive.i18n import counted
+    from haltung.events.archive.pages import counted
     from haltung.events.pipeline import dyad_finder, events_of, load_predictor
     from haltung.events.records import as_lines, as_table
     from haltung.events.text.read import STANDARD_INPUT, Failure, find, read
@@ -50,7 +50,7 @@ def run(
     from haltung.models import compact
     from haltung.serving import article_page
 
-    files = find(input)
+    files, others = find(input)
     outputs = [output_file(given or None) for given in (output, table, page)]
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
@@ -63,7 +63,7 @@ def run(
     known = Actors.load(extra=Path(actors) if actors else None)
     finder = dyad_finder(predictor, folder, known)
     # Digests take a second, for which nobody waits who reads an article in the terminal.
-    parts = {"input": files.files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
+    parts = {"input": files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
     depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters, "outputs": [output, table]}
     failures: list[Failure] = []
     notes: list[str] = []
@@ -107,7 +107,7 @@ def run(
     print(" in ".join(counted("en", what, counts[what]) for what in ("events", "articles")) + (f" written to {names}" if names else ""))
     if page and counts["articles"] > article_page.MOST:
         notes.insert(0, f"{page} shows the first {article_page.MOST} of {counts['articles']:,} articles; output=FILE.jsonl has all")
-    _report(notes, files.others, failures, counts, f"{beside}{BROKEN}" if grow else "")
+    _report(notes, others, failures, counts, f"{beside}{BROKEN}" if grow else "")
     return 1 if counts["failed"] else 0
 
 

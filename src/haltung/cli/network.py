@@ -11,11 +11,9 @@ from haltung.cli.build import Language, command, output_file, scheme_of, writing
 from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report import style
-from haltung.events.archive import plot
 from haltung.events.archive import read as archives
-from haltung.events.archive.i18n import counted, say
 from haltung.events.archive.network import network
-from haltung.events.archive.pages import network_page, series_page, summary
+from haltung.events.archive.pages import counted, figure, network_page, say, series_page, summary
 from haltung.events.archive.read import Archive, Selection, day
 from haltung.events.archive.series import series as series_of
 from haltung.events.records import Event
@@ -64,7 +62,7 @@ def run(
         for path in files:
             if path.suffix.lower() == ".png":
                 with writing(path):
-                    style.save(plot.figure(drawn, directions, language), path)
+                    style.save(figure(drawn, directions, language), path)
                 continue
             with written(path) as file:
                 file.write(series_page(drawn, archive, scheme["stance"], language, directions=directions, notes=notes))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from haltung.corpus.clean import CleaningRules, excerpt
 from haltung.corpus.parsing.rows import Dropped
+from haltung.corpus.split import SPLITS, Splits
 from haltung.labels import Scheme
 from haltung.records import Segment, label_ids
 
@@ -90,14 +91,6 @@ def bands(threshold: float) -> tuple[int, int]:
     return _PERMUTATIONS // rows, rows
 
 
-@dataclass(frozen=True)
-class Separated:
-    """Splits that share no text any more, and the segments dropped for it."""
-
-    splits: Mapping[str, tuple[Segment, ...]]
-    dropped: tuple[Dropped, ...]
-
-
 def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
     """Return exact duplicates and conflicts among the segments of each given split."""
     same: dict[object, list[int]] = {}
@@ -149,16 +142,19 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
     return drops
 
 
-def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> Separated:
-    """Drop from train the articles and (near) copies of dev or test, from dev those of test."""
+def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> tuple[Splits, tuple[Dropped, ...]]:
+    """Drop from train the articles and (near) copies of dev or test, from dev those of test.
+
+    Return what is left of the splits, and what was dropped.
+    """
     dropped: list[Dropped] = []
-    left: dict[str, tuple[Segment, ...]] = {}
-    for name in ("test", "dev", "train"):
+    left: Splits = {}
+    for name in reversed(SPLITS):
         segments = splits.get(name, ())
         drops = _leaks(segments, [(later, segment) for later, others in left.items() for segment in others], rules)
         dropped += [Dropped(segments[index].id, segments[index].where, *drops[index]) for index in sorted(drops)]
         left[name] = tuple(segment for index, segment in enumerate(segments) if index not in drops)
-    return Separated({name: left[name] for name in ("train", "dev", "test")}, tuple(dropped))
+    return {name: left[name] for name in SPLITS}, tuple(dropped)
 
 
 def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], rules: CleaningRules) -> Drops:

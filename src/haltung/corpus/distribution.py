@@ -13,7 +13,6 @@ from haltung.records import Segment
 
 # Shorter articles have no room for several stances.
 LONG_ARTICLE = 8
-
 # Words with their hyphens and apostrophes.
 WORD = re.compile(r"\w+(?:[-’']\w+)*")
 

@@ -57,32 +57,22 @@ def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, spl
     if not cleaned.segments:
         raise UserError(f"the corpus {name} is empty: of {len(segments)} segments none is left{_reasons(dropped)}")
     with status(f"{name}: splitting {len(cleaned.segments)} segments"):
-        separated = separate(split.split(cleaned.segments, scheme), rules)
-    dropped += separated.dropped
-    splits = separated.splits
+        splits, leaked = separate(split.split(cleaned.segments, scheme), rules)
+    dropped += leaked
     if not splits["train"] and not isinstance(split, TestOnly):
-        raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test too{_reasons(separated.dropped)}")
+        raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test too{_reasons(leaked)}")
     manifest = Manifest(
-        format=store.FORMAT,
-        name=name,
-        scheme=scheme.to_dict(),
-        scheme_digest=scheme.digest(),
+        format=store.FORMAT, name=name, scheme=scheme.to_dict(), scheme_digest=scheme.digest(),
         segments={part: len(splits[part]) for part in SPLITS},
         articles={part: len({segment.group for segment in splits[part]}) for part in SPLITS},
         labels=store.label_counts(splits, scheme),
         dropped=dict(sorted(Counter(item.reason for item in dropped).items())),
-        repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())),
-        notes=cleaned.notes,
-        rules=asdict(rules),
+        repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())), notes=cleaned.notes, rules=asdict(rules),
         split={"kind": type(split).__name__, **json.loads(json.dumps(vars(split), default=str))},
-        digests={part: store.split_digest(splits[part], scheme) for part in SPLITS},
-        digest=store.corpus_digest(splits, scheme),
-        sources=sources,
-        files={},
-        fingerprint=fingerprint,
-        haltung=haltung.__version__,
+        digests={part: store.split_digest(splits[part], scheme) for part in SPLITS}, digest=store.corpus_digest(splits, scheme),
+        sources=sources, files={}, fingerprint=fingerprint, haltung=haltung.__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-    )
+    )  # fmt: skip
     with status(f"{name}: writing"):
         _write(out / name, manifest, scheme, splits, dropped, cleaned.repaired)
     return load(out / name)
@@ -134,12 +124,9 @@ def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:
     module keeps every corpus current. Raises ``UserError`` if a source file is missing.
     """
     what = {
-        "config": _without_modules(config),
-        "files": [[str(path), store.source(path).sha256] for path in files],
-        "haltung": haltung.__version__,
-        "format": store.FORMAT,
-        "fields": [*TEXT_COLUMNS, "position"],
-    }
+        "config": _without_modules(config), "files": [[str(path), store.source(path).sha256] for path in files],
+        "haltung": haltung.__version__, "format": store.FORMAT, "fields": [*TEXT_COLUMNS, "position"],
+    }  # fmt: skip
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 

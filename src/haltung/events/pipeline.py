@@ -16,11 +16,9 @@ from haltung.actors.finder import Actors, Mention
 from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.model import WordOrder
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad
-from haltung.events.text.boilerplate import Cleaned, clean
 from haltung.events.text.read import Article, Failure, Language, language
-from haltung.events.text.sentences import Sentence, split
+from haltung.events.text.sentences import Removed, Sentence, clean, split
 from haltung.labels import STANCE, Scheme
 from haltung.models import bundle
 from haltung.models.predictor import Predictor
@@ -28,9 +26,11 @@ from haltung.records import Prediction, Segment, Span, in_context
 
 
 @dataclass(frozen=True)
-class ArticleSegments(Cleaned):
+class ArticleSegments:
     """An article's sentences without boilerplate, also as segments with context."""
 
+    sentences: tuple[Sentence, ...]
+    removed: tuple[Removed, ...]
     segments: tuple[Segment, ...]
 
 
@@ -79,7 +79,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     are chosen by the thresholds in the bundle's folder; ``UserError`` if these are broken.
     """
     if not predictor.finds_dyads:
-        return WordOrder()
+        return dyad_model.WordOrder()
     predictor.actors = actors
     return dyad_model.load(folder)
 
@@ -87,16 +87,16 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
 def segments_of(article: Article) -> ArticleSegments:
     """Cut an article into segments as in training; ``UserError`` if SoMaJo is not installed."""
     offset = article.body
-    cleaned = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
+    sentences, removed = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
     segments = [
         # One character for one, so that positions in the segment stay those in the sentence.
         Segment(
             f"{article.id}-{number:02d}", re.sub(r"\s", " ", sentence.text), article=article.id, date=article.date, source=article.source,
             headline=article.headline, position=number,
         )
-        for number, sentence in enumerate(cleaned.sentences)
+        for number, sentence in enumerate(sentences)
     ]  # fmt: skip
-    return ArticleSegments(cleaned.sentences, cleaned.removed, tuple(in_context(segments)))
+    return ArticleSegments(sentences, removed, tuple(in_context(segments)))
 
 
 def prepare(article: Article, actors: Actors) -> PreparedArticle:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 from haltung.actors.finder import Mention
-from haltung.events.text.boilerplate import Removed
 from haltung.events.text.read import Article, Language
+from haltung.events.text.sentences import Removed
 from haltung.records import Dyad, Prediction, Segment, Span
 
 

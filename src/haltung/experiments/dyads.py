@@ -41,9 +41,9 @@ class DyadScores:
     precisions: tuple[metrics.Precision, ...]
 
 
-def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> scoring.Tuned:
-    """Find the thresholds that are best on a split, and write them into the bundle's folder. Raises
-    ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
+def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> tuple[dyad_model.Thresholds, float]:
+    """Write the thresholds that are best on a split into a bundle; return them and their mean F1.
+    Raises ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
     """
     if split == "test":
         raise UserError("tune=true needs split=dev: nothing is ever tuned on the test split")
@@ -52,9 +52,9 @@ def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path 
         raise UserError(f"the model in {bundle} finds no dyads, and word order has no thresholds to tune; name a bundle of model=article")
     predictor.actors = known = Actors.load(extra=actors)
     gold = scoring.read(segments, predictor, known)
-    tuned = scoring.tune(gold.dyads, gold.predictions)
-    dyad_model.write_thresholds(bundle, tuned.thresholds, {"corpus": corpus.name, "split": split, "command": command, "f1": tuned.f1})
-    return tuned
+    best, f1 = scoring.tune(gold.dyads, gold.predictions)
+    dyad_model.write_thresholds(bundle, best, {"corpus": corpus.name, "split": split, "command": command, "f1": f1})
+    return best, f1
 
 
 def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> DyadScores:
@@ -91,9 +91,9 @@ def tune_trained(
     """
     if not any(segment.dyads for segment in segments):
         return None
-    tuned = scoring.tune([segment.dyads for segment in segments], predictions)
-    dyad_model.write_thresholds(bundle, tuned.thresholds, {**tuned_on, "f1": tuned.f1})
-    return end_to_end(segments, predictions, list(map(dyad_model.DyadModel(tuned.thresholds).dyads, predictions)))
+    best, f1 = scoring.tune([segment.dyads for segment in segments], predictions)
+    dyad_model.write_thresholds(bundle, best, {**tuned_on, "f1": f1})
+    return end_to_end(segments, predictions, list(map(dyad_model.DyadModel(best).dyads, predictions)))
 
 
 def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], found: metrics.DyadSets) -> metrics.DyadMetrics:

@@ -27,10 +27,9 @@ from haltung.experiments.dyads import end_to_end
 from haltung.files import shipped
 from haltung.labels import STANCE, Scheme, Task
 from haltung.models import bundle
-from haltung.models.calibration import uncalibrated
 from haltung.models.ensemble import EnsembleModel
 from haltung.models.explain import Attribution, pooled
-from haltung.models.predictor import Predictor
+from haltung.models.predictor import Predictor, uncalibrated
 from haltung.records import Segment
 from haltung.tracking import RunRecord
 
@@ -42,7 +41,7 @@ _COINCIDENCES = 0.01
 _LISTED = 300
 
 # What explains the predictions of each kind of model.
-_EXPLAINERS = {"linear": "linear:contributions", "network": "neural:attribute", "article": "article:attribute"}
+_EXPLAINERS = {"linear": "linear:contributions", "network": "neural:attribute", "article": "neural:attribute_in_articles"}
 
 
 @dataclass(frozen=True)

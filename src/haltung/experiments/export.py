@@ -59,8 +59,8 @@ def export_model(
     def exported(source: Path, to: Path) -> ExportResult:
         result = export(bundle.load_trained(source), to, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
         # The thresholds of dyads belong to a model that finds them wherever it goes.
-        if result.folder is not None and (tuned := dyad_model.thresholds_path(source)).is_file():
-            shutil.copyfile(tuned, dyad_model.thresholds_path(result.folder))
+        if result.folder is not None and (tuned := source / dyad_model.THRESHOLDS).is_file():
+            shutil.copyfile(tuned, result.folder / dyad_model.THRESHOLDS)
         return result
 
     if form == "compact":

@@ -31,8 +31,7 @@ from haltung.experiments.dyads import tune_trained
 from haltung.experiments.evaluate import PrimerResult, calibration_of, primer_of
 from haltung.files import write_text
 from haltung.models import bundle, predictor
-from haltung.models.calibration import Calibration, calibrated, fitted
-from haltung.models.predictor import Model
+from haltung.models.predictor import Calibration, Model, calibrated, fitted
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store

@@ -10,7 +10,7 @@ from haltung.evaluation.report.tables import warning_sentences
 from haltung.export import golden
 from haltung.files import rendered
 from haltung.labels import Scheme, Task, parse
-from haltung.models.calibration import Calibration
+from haltung.models.predictor import Calibration
 
 
 def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str = "haltung") -> None:
@@ -91,35 +91,24 @@ def _request(calibration: Calibration) -> dict[str, Any]:
     target = {"type": ["string", "null"], "description": "The question or entity that the stance is towards."}
     name = {"type": ["string", "null"], "description": "Comes back with the prediction."}
     segment = _object({"text": text, "context": context, "target": target, "id": name}, ["text"])
-    return {
-        "title": "Request",
-        "description": "A German news text to label, or several.",
-        "oneOf": [
-            {**_object({**segment["properties"], **options}, ["text"]), "title": "One segment"},
-            {**_object({"segments": _list_of("segment"), **options}, ["segments"]), "title": "Several segments"},
-        ],
-        "$defs": {"segment": segment},
-    }
+    one = {**_object({**segment["properties"], **options}, ["text"]), "title": "One segment"}
+    several = {**_object({"segments": _list_of("segment"), **options}, ["segments"]), "title": "Several segments"}
+    description = "A German news text to label, or several."
+    return {"title": "Request", "description": description, "oneOf": [one, several], "$defs": {"segment": segment}}
 
 
 def _response(scheme: Scheme) -> dict[str, Any]:
     """Return the schema of a response: one prediction, or a list under ``predictions``."""
-    several = _object({"predictions": _list_of("prediction")}, ["predictions"])
-    return {
-        "title": "Response",
-        "oneOf": [{"$ref": "#/$defs/prediction"}, {**several, "title": "Several predictions"}],
-        "$defs": {"prediction": _prediction(scheme)},
-    }
+    several = {**_object({"predictions": _list_of("prediction")}, ["predictions"]), "title": "Several predictions"}
+    return {"title": "Response", "oneOf": [{"$ref": "#/$defs/prediction"}, several], "$defs": {"prediction": _prediction(scheme)}}
 
 
 def _prediction(scheme: Scheme) -> dict[str, Any]:
     answers = {task.name: _answer(task) for task in scheme}
     abstained = {
-        "type": "object",
-        "description": "The tasks that are too uncertain for the required precision.",
-        "properties": {task.name: {"const": True} for task in scheme if task.kind == "single"},
-        "additionalProperties": False,
-    }
+        "type": "object", "description": "The tasks that are too uncertain for the required precision.",
+        "properties": {task.name: {"const": True} for task in scheme if task.kind == "single"}, "additionalProperties": False,
+    }  # fmt: skip
     # Rounding may take a probability slightly above 1.
     number = {"type": "number", "minimum": 0, "maximum": 1.000001}
     values = {

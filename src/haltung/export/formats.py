@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from haltung.models.predictor import Model
 from haltung.models.units import SLOTS
 from haltung.records import Prediction
 
-# Each kind's module in ``graphs``, imported late: those of networks need torch.
-_GRAPHS = {"linear": "linear", "network": "neural", "article": "article"}
+# What writes each kind, in a module of ``graphs`` that is imported late: networks need torch.
+_GRAPHS = {"linear": "linear:write", "network": "neural:write", "article": "neural:write_articles"}
 
 # What a model that finds dyads says besides the probabilities of tasks.
 SIDES = ("source", "target")
@@ -54,7 +54,7 @@ def write_graph(model: Model, path: Path) -> dict[str, Any]:
     These are ``views``, what its passes read, and ``input``, how a text becomes what it takes.
     """
     path.parent.mkdir(exist_ok=True)
-    return dict(import_module(f"haltung.export.graphs.{_GRAPHS[model.kind]}").write(model, path))
+    return dict(resolve_name(f"haltung.export.graphs.{_GRAPHS[model.kind]}")(model, path))
 
 
 def obstacle(name: str) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from haltung.errors import UserError
 from haltung.export import golden
 from haltung.export.formats import largest_difference
-from haltung.export.golden import Golden
 from haltung.export.write import TOLERANCE, digest
 from haltung.files import sha256
 from haltung.inference.sessions import RUNTIMES, Graph, is_installed
@@ -78,7 +77,7 @@ def verify(folder: Path, threads: int | None = None, callback: Callable[[str], N
     return Verification(tuple(broken), tuple(checks), tuple(sorted(absent)))
 
 
-def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], threads: int | None, answers: Sequence[Golden],
+def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], threads: int | None, answers: Sequence[golden.Golden],
            scheme: Scheme) -> FormatCheck:  # fmt: skip
     tolerance = float(entry.get("tolerance", TOLERANCE))
     segments = [answer.segment for answer in answers]
@@ -106,13 +105,13 @@ def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], thre
     return FormatCheck(name, runtime, len(answers), difference, tolerance, differing, fault)
 
 
-def _relabelled(answers: Sequence[Golden], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[str]:
+def _relabelled(answers: Sequence[golden.Golden], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[str]:
     """Return the ids of those inputs whose labels are not those of the probabilities."""
     predicted = predictions([answer.segment.id for answer in answers], probabilities, scheme)
     return [one.id for answer, one in zip(answers, predicted, strict=True) if dict(answer.labels) != dict(one.labels)]
 
 
-def _furthest(probabilities: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], answers: Sequence[Golden]) -> str:
+def _furthest(probabilities: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], answers: Sequence[golden.Golden]) -> str:
     differences = {task: np.nan_to_num(np.abs(probabilities[task] - expected[task]), nan=np.inf).max(axis=1) for task in expected}
     task = max(differences, key=lambda name: differences[name].max())
     answer = answers[int(differences[task].argmax())]

@@ -23,11 +23,9 @@ from haltung.errors import UserError, first_line, one_of
 from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
-
+_MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 # A graph's inputs by name.
 Feeds = Mapping[str, np.ndarray]
-
-_MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 
 
 @dataclass(frozen=True)

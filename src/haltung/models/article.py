@@ -1,34 +1,248 @@
-"""The model of whole articles: each sentence is read once, and labelled beside its neighbours."""
+"""The model of ``model=article``: an encoder of sentences, a network over an article, and heads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
+from torch import Tensor, nn
+from torch.nn import functional
 
+from haltung.actors.candidates import ROLES
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
 from haltung.inference.client import batches, pack, places
-from haltung.labels import STANCE, Scheme
-from haltung.models.article_network import ArticleBatch, ArticleNetwork, Packed
-from haltung.models.calibration import calibrated
-from haltung.models.neural import EncoderModel, first_position, likely, predicting, pretrained
-from haltung.models.predictor import Answers
+from haltung.labels import NEUTRAL, STANCE, Scheme
+from haltung.models.neural import EncoderModel, EncoderNetwork, Heads, first_position, likely, predicting, pretrained
+from haltung.models.predictor import Answers, calibrated
 from haltung.models.spec import ArticleSpec
-from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
+from haltung.models.units import CUES, SLOTS, ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
 
 # Encoders whose positions and attention can be told which tokens belong together.
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
-
 # Sentences that are read at once.
 _PACKED = 256
-
 # The most sentences of articles that are read at once, whose tokens' vectors are kept.
 _SENTENCES = 1024
+
+# Cues joined with a stance: several may share a number.
+_JOINED = 4 * CUES
+_ACTOR_WIDTH = 128
+# Chosen on dev: some thousand sentences with dyads are few for so many weights.
+_ACTOR_DROPOUT = 0.3
+# In training so many cues are left out, so that none is relied on alone.
+_CUE_DROPOUT = 0.2
+
+
+class Packed(NamedTuple):
+    """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding.
+
+    ``sentence`` is the number of each token's sentence, -1 at padding; ``positions`` begin anew
+    with each sentence. ``starts`` ``[sentences]`` is the first token of each, counted along the
+    rows.
+    """
+
+    ids: Tensor
+    types: Tensor | None
+    positions: Tensor
+    sentence: Tensor
+    starts: Tensor
+
+    @classmethod
+    def of(cls, feeds: Mapping[str, np.ndarray], starts: Sequence[int]) -> Self:
+        """Return what ``haltung.inference.client.pack`` returns as tensors."""
+        tensors = {name: torch.from_numpy(values) for name, values in feeds.items()}
+        return cls(tensors["input_ids"], tensors.get("token_type_ids"), tensors["positions"], tensors["sentence"], torch.tensor(starts))
+
+
+class ArticleBatch(NamedTuple):
+    """The tensors of some articles, whose sentences are those of ``parts``, one after another.
+
+    ``kind`` ``[articles, longest]`` is 0 at a headline or context, 1 at other sentences, -1 where
+    there is none; ``place`` ``[sentences]`` is where each sentence stands in that table, counted
+    along its rows. ``wanted`` ``[rows]`` are the numbers of the sentences whose logits are asked
+    for. ``actors`` is None where no dyads are asked for.
+    """
+
+    parts: Sequence[Packed]
+    place: Tensor
+    kind: Tensor
+    wanted: Tensor
+    actors: ActorBatch[Tensor] | None = None
+
+
+class ActorHead(nn.Module):
+    """Scores who is source and who is target among a sentence's candidates, and in which role.
+
+    A candidate is known by its mentions' vectors, its sentence's, the stance, and its cues; the
+    candidates of a sentence then see each other. Beside that each cue has a weight for each role,
+    and another one joined with the likeliest stance: behind "gegen" stands the target of a
+    criticism, but the partner of an agreement (a wide part beside the deep one, Cheng et al. 2016,
+    "Wide & Deep Learning for Recommender Systems").
+    """
+
+    def __init__(self, width: int, stances: int) -> None:
+        """Make the layers; embeddings of cues are drawn from N(0, 0.3²), their weights are 0."""
+        super().__init__()
+        self.cues = nn.Embedding(CUES, _ACTOR_WIDTH, padding_idx=0)
+        nn.init.normal_(self.cues.weight, std=0.3)
+        # No cue: how many cues others in the batch have must not count.
+        nn.init.zeros_(self.cues.weight.data[0])
+        self.direct, self.joined = (nn.Embedding(size, 2 * len(ROLES), padding_idx=0) for size in (CUES, _JOINED))
+        for table in (self.direct, self.joined):
+            nn.init.zeros_(table.weight)
+        self.vectors = nn.Linear(4 * width, _ACTOR_WIDTH)
+        self.shift, self.scale = nn.Linear(stances, _ACTOR_WIDTH, bias=False), nn.Linear(stances, _ACTOR_WIDTH, bias=False)
+        self.dropout = nn.Dropout(_ACTOR_DROPOUT)
+        self.together = nn.TransformerEncoderLayer(_ACTOR_WIDTH, 4, 2 * _ACTOR_WIDTH, _ACTOR_DROPOUT, batch_first=True, norm_first=True)
+        self.roles = nn.Linear(_ACTOR_WIDTH, 2 * len(ROLES))
+
+    def forward(self, mentions: Tensor, sentences: Tensor, stances: Tensor, cues: Tensor, sentence: Tensor, slot: Tensor) -> Tensor:
+        """Return log-probabilities, ``[2, sentences, SLOTS * roles]``, of sources and of targets.
+
+        ``mentions`` are ``[candidates, 2 * width]``, ``sentences`` ``[sentences, 2 * width]``, and
+        ``stances`` ``[sentences, stances]`` the probability of each; the rest is as in
+        ``ActorBatch``. Nobody has one role.
+        """
+        if self.training:
+            cues = cues * (torch.rand(cues.shape, device=cues.device) >= _CUE_DROPOUT)
+        shift, scale = self.shift(stances)[sentence], self.scale(stances)[sentence]
+        vectors = self.vectors(self.dropout(torch.cat([mentions, sentences[sentence]], dim=-1)))
+        known = functional.gelu(vectors + self.cues(cues).sum(dim=1) + shift) * (1 + scale)
+        place, count = sentence * SLOTS + slot, sentences.shape[0]
+        table = known.new_zeros(count * SLOTS, _ACTOR_WIDTH).index_copy(0, place, self.dropout(known))
+        absent = place.new_zeros(count * SLOTS).index_copy(0, place, torch.ones_like(place)).view(count, SLOTS) == 0
+        seen = self.together(table.view(count, SLOTS, _ACTOR_WIDTH), src_key_padding_mask=absent)
+        slots, roles = (torch.arange(size, device=place.device) for size in (SLOTS, len(ROLES)))
+        impossible = absent.unsqueeze(2) | ((slots == 0).unsqueeze(1) & (roles > 0))
+        scores = self.roles(seen) + self._wide(cues, stances.argmax(dim=-1)[sentence], place, count)
+        scores = scores.view(count, SLOTS, 2, len(ROLES)).permute(2, 0, 1, 3)
+        scores = scores.masked_fill(impossible, torch.finfo(scores.dtype).min / 2).reshape(2, count, SLOTS * len(ROLES))
+        return functional.log_softmax(scores, dim=-1)
+
+    def _wide(self, cues: Tensor, stance: Tensor, place: Tensor, count: int) -> Tensor:
+        """Return the cues' own part of the scores, ``[sentences, SLOTS, 2 * roles]``."""
+        joined = ((cues * 31 + stance.unsqueeze(1) * 7919) % (_JOINED - 1) + 1) * (cues > 0)
+        scores: Tensor = self.direct(cues).sum(dim=1) + self.joined(joined).sum(dim=1)
+        return scores.new_zeros(count * SLOTS, scores.shape[-1]).index_copy(0, place, scores).view(count, SLOTS, 2 * len(ROLES))
+
+
+class ArticleNetwork(EncoderNetwork):
+    """An encoder that reads each sentence once, a network over the sentences of an article, heads.
+
+    The network over the sentences is as wide as the encoder. A head sees the sentence's own vector
+    and the one that the sequence network makes of it. Sides of dyads are scored if they are asked
+    for and the scheme has the stances that dyads have, ``neutral`` being the number of the label
+    that is none.
+    """
+
+    def __init__(self, encoder: nn.Module, scheme: Scheme, spec: ArticleSpec, dyads: bool = False) -> None:
+        """Make the new parts; weights of embeddings and heads are drawn from N(0, 0.02²)."""
+        super().__init__(encoder, scheme, spec)
+        width, layers, dropout = self.width, spec.layers, spec.dropout
+        # One more than the window: a headline stands before it.
+        self.positions, self.kinds = nn.Embedding(spec.window + 1, width), nn.Embedding(2, width)
+        self.sequence: nn.Module
+        if spec.sequence == "transformer":
+            layer = nn.TransformerEncoderLayer(width, max(1, width // 64), 2 * width, dropout, batch_first=True, norm_first=True)
+            self.sequence = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        else:
+            self.sequence = nn.LSTM(width, width // 2, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0, bidirectional=True)
+        self.heads = Heads({task.name: nn.Linear(2 * width, len(task)) for task in scheme})
+        self.finds_dyads = dyads and STANCE in scheme.names and scheme[STANCE].kind == "single" and NEUTRAL in scheme[STANCE].ids
+        self.neutral = scheme[STANCE].index(NEUTRAL) if self.finds_dyads else 0
+        self.actors = ActorHead(width, len(scheme[STANCE])) if self.finds_dyads else None
+        for table in (self.positions, self.kinds, *self.heads.values()):
+            nn.init.normal_(table.weight, std=0.02)  # type: ignore[arg-type]
+        for head in self.heads.values():
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def forward(self, articles: ArticleBatch, stances: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return the logits of each task, ``[rows, labels]`` in float32, and those of actors.
+
+        The latter are as of ``ActorHead``, None where none are asked for; ``stances`` ``[rows,
+        labels]`` are probabilities that take the place of the network's own, where they are not 0.
+        """
+        states = [self.states(part) for part in articles.parts]
+        parts = zip(states, articles.parts, strict=True)
+        sentences = torch.cat([means(state, part.sentence, len(part.starts)) for state, part in parts])
+        vectors = self.vectors(sentences, articles.place, articles.kind)[articles.wanted]
+        logits, actors = self.logits(vectors), articles.actors
+        if actors is None or self.actors is None or not len(actors.rows):
+            return logits, None
+        tokens = torch.cat([state.reshape(-1, state.shape[-1]) for state in states])[actors.tokens]
+        sums = tokens.new_zeros(2 * len(actors.sentence), tokens.shape[-1]).index_add(0, actors.mention, tokens)
+        counts = torch.bincount(actors.mention, minlength=len(sums)).clamp(min=1).unsqueeze(1)
+        mentions = (sums / counts).view(len(actors.sentence), -1)
+        likely = self.likely(logits)[actors.rows]
+        if stances is not None:
+            given = stances[actors.rows]
+            likely = torch.where(given.sum(dim=1, keepdim=True) > 0, given, likely)
+        with torch.autocast(mentions.device.type, enabled=False):
+            return logits, self.actors(mentions, vectors[actors.rows], likely, actors.cues, actors.sentence, actors.slot)
+
+    def states(self, part: Packed) -> Tensor:
+        """Return the vector of each token, ``[rows, tokens, width]``."""
+        types = {} if part.types is None else {"token_type_ids": part.types}
+        # A token attends to those of its own sentence; padding to padding, so that no row of the
+        # softmax is empty.
+        own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
+        least = torch.finfo(torch.bfloat16).min
+        mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, least)
+        states: Tensor = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
+        return states.float()
+
+    def vectors(self, sentences: Tensor, place: Tensor, kind: Tensor) -> Tensor:
+        """Return each sentence's own vector, and behind it the one that its neighbours make of it.
+
+        These are ``[sentences, 2 * width]``; ``place`` and ``kind`` are as in ``ArticleBatch``.
+        """
+        # The small network computes in float32: it costs next to nothing.
+        with torch.autocast(sentences.device.type, enabled=False):
+            count, longest = kind.shape
+            table = sentences.new_zeros(count * longest, sentences.shape[-1]).index_copy(0, place, sentences)
+            # A table may be filled up beyond the window.
+            number = torch.arange(longest, device=kind.device).clamp(max=self.positions.num_embeddings - 1)
+            known = self.positions(number) + self.kinds(kind.clamp(min=0))
+            seen = self._sequence(table.view(count, longest, -1) + known, kind < 0)
+            return torch.cat([sentences, seen.reshape(count * longest, seen.shape[-1])[place]], dim=-1)
+
+    def _sequence(self, table: Tensor, padding: Tensor) -> Tensor:
+        lstm = self.sequence
+        if not isinstance(lstm, nn.LSTM):
+            seen: Tensor = lstm(table, src_key_padding_mask=padding)
+            return seen
+        # Each direction by itself: packed sequences can't be exported, and OpenVINO begins to read
+        # backwards in the padding, whatever lengths it is told.
+        lengths, number = (~padding).sum(dim=1, keepdim=True), torch.arange(table.shape[1], device=table.device)
+        turned = torch.arange(table.shape[0], device=table.device).unsqueeze(1), torch.where(number < lengths, lengths - 1 - number, number)
+        start = table.new_zeros(1, table.shape[0], lstm.hidden_size)
+        for layer in range(lstm.num_layers):
+            sides = []
+            for given, suffix in ((table, ""), (table[turned], "_reverse")):
+                weights = [getattr(lstm, f"{name}_l{layer}{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+                sides.append(torch.lstm(given, (start, start), weights, True, 1, 0.0, self.training, False, True)[0])
+            table = torch.cat([sides[0], sides[1][turned]], dim=-1)
+            table = functional.dropout(table, lstm.dropout, self.training and layer < lstm.num_layers - 1)
+        return table
+
+    def logits(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Return the logits of each task, ``[sentences, labels]`` in float32."""
+        read = self.dropout(vectors)
+        return {task: head(read).float() for task, head in self.heads.items()}
+
+    def likely(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Return how likely each stance is if there is one, ``[sentences, stances]``.
+
+        What is asked is who takes a stance, should it be one: that it is none plays no part.
+        """
+        stances = logits[STANCE].detach()
+        is_neutral = torch.arange(stances.shape[1], device=stances.device) == self.neutral
+        return stances.masked_fill(is_neutral, torch.finfo(stances.dtype).min / 2).softmax(dim=-1)
 
 
 class ArticleModel(EncoderModel):
@@ -96,6 +310,16 @@ class ArticleModel(EncoderModel):
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
         return {**super().write(folder), "dyads": self.finds_dyads}
+
+
+def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:
+    """Return the vector of each of ``count`` sentences, the mean over its tokens'.
+
+    These are ``[sentences, width]``, given ``[rows, tokens, width]`` and ``[rows, tokens]``.
+    """
+    with torch.autocast(states.device.type, enabled=False):
+        belongs = (torch.arange(count, device=sentence.device).unsqueeze(1) == sentence.reshape(1, -1)).to(states.dtype)
+        return belongs @ states.reshape(-1, states.shape[-1]) / belongs.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme, dyads: bool = False) -> ArticleModel:

@@ -20,11 +20,9 @@ from haltung.errors import UserError, listed
 from haltung.files import atomic_folder
 from haltung.inference import sessions
 from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, pack, places
-from haltung.inference.sessions import Graph, is_installed
 from haltung.labels import STANCE, parse
-from haltung.models.calibration import Calibration
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.predictor import Answers, Model, Predictor
+from haltung.models.predictor import Answers, Calibration, Model, Predictor
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
 
@@ -49,7 +47,7 @@ VECTORS = ("tokens", "vectors", "likely")
 class ExportedModel(Predictor):
     """An exported bundle whose graph is run by ONNX Runtime or OpenVINO; torch is not needed."""
 
-    def __init__(self, bundle: Path | Classifier, graph: Graph, run: Run | None = None) -> None:
+    def __init__(self, bundle: Path | Classifier, graph: sessions.Graph, run: Run | None = None) -> None:
         """Load a graph, unless what runs it is given.
 
         ``UserError`` is raised if it or the bundle is broken, or the runtime is missing.
@@ -180,15 +178,10 @@ def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None
         if hashes := sorted({_hash(segment) for segment in learned_from}):
             (scratch / LEARNED).write_text("".join(f"{line}\n" for line in hashes), encoding="ascii")
         description = {
-            "format": FORMAT,
-            "haltung": __version__,
-            "kind": model.kind,
-            "scheme": model.scheme.to_dict(),
-            "scheme_digest": model.scheme.digest(),
-            **parts,
-            "calibration": model.calibration.to_dict(),
-            "provenance": dict(provenance or {}),
-        }
+            "format": FORMAT, "haltung": __version__, "kind": model.kind,
+            "scheme": model.scheme.to_dict(), "scheme_digest": model.scheme.digest(),
+            **parts, "calibration": model.calibration.to_dict(), "provenance": dict(provenance or {}),
+        }  # fmt: skip
         (scratch / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return folder
 
@@ -233,11 +226,11 @@ def load(folder: Path, graph: bool = False) -> Predictor:
     if it is no bundle, or a part of it is missing or broken.
     """
     description = describe(folder)
-    if is_exported(description) and is_installed("onnxruntime"):
+    if is_exported(description) and sessions.is_installed("onnxruntime"):
         _, weights, library = _EXPORTABLE[description["kind"]]
-        if graph or not (is_installed(library) and (folder / weights).is_file()):
+        if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
             with broken_parts(folder):
-                return ExportedModel(folder, Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
+                return ExportedModel(folder, sessions.Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
     return load_trained(folder)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from haltung import files
 from haltung.encoders import embedded
 from haltung.errors import UserError, first_line, listed, nearest
-from haltung.files import atomic_folder, sha256
 from haltung.models import bundle
 
 DEFAULT = "news_de"
@@ -85,10 +84,10 @@ def write(exported: Path, packed: Weights, to: Path) -> Path:
     check_folder(to)
     weights, base = applied(packed), _base()
     holes: dict[str, list[Hole]] = {}
-    with atomic_folder(to) as scratch:
+    with files.atomic_folder(to) as scratch:
         save_file(packed, scratch / _DIFFERENCE)
-        sums = {path.relative_to(exported).as_posix(): sha256(path) for path in sorted(exported.rglob("*")) if path.is_file()}
-        borrowed = [name for name, digest in sums.items() if (base / name).is_file() and sha256(base / name) == digest]
+        sums = {path.relative_to(exported).as_posix(): files.sha256(path) for path in sorted(exported.rglob("*")) if path.is_file()}
+        borrowed = [name for name, digest in sums.items() if (base / name).is_file() and files.sha256(base / name) == digest]
         for name in (name for name in sums if name not in borrowed):
             path = scratch / _FILES / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,13 +116,13 @@ def rebuild(folder: Path, name: str) -> Path:
     again = f"install the model '{name}' again"
     try:
         plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-        out = files.cache() / f"{name}-{sha256(folder / _PLAN)[:12]}"
+        out = files.cache() / f"{name}-{files.sha256(folder / _PLAN)[:12]}"
         if (out / bundle.DESCRIPTION).is_file():
             return out
         if plan["encoder"] != embedded.SHA256:
             raise UserError(f"the model '{name}' is for another version of the embedded encoder; install the Haltung that it was made with")
         weights = applied(load_file(folder / _DIFFERENCE))
-        with atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
+        with files.atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
             for file, digest in plan["files"].items():
                 path = scratch / file
                 if not path.resolve().is_relative_to(scratch.resolve()):
@@ -132,7 +131,7 @@ def rebuild(folder: Path, name: str) -> Path:
                 data = ((_base() if file in plan["borrowed"] else folder / _FILES) / file).read_bytes()
                 with path.open("wb") as opened:
                     opened.writelines(_whole(data, plan["holes"].get(file, []), weights))
-                if sha256(path) != digest:
+                if files.sha256(path) != digest:
                     raise UserError(
                         f"{file} of the model '{name}', rebuilt from {folder}, is not what was shipped (its digest differs); {again}"
                     )

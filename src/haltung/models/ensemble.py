@@ -10,8 +10,7 @@ import numpy as np
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
-from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Answers, Model, indicators, predictions
+from haltung.models.predictor import Answers, Calibration, Model, calibrated, indicators, predictions
 from haltung.records import ActorAnswer, Prediction, Segment
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end

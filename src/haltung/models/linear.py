@@ -20,8 +20,7 @@ from sklearn.svm import LinearSVC
 
 from haltung.errors import UserError
 from haltung.labels import Scheme
-from haltung.models.calibration import Calibration, calibrated
-from haltung.models.predictor import Model, indicators
+from haltung.models.predictor import Calibration, Model, calibrated, indicators
 from haltung.models.spec import LinearSpec
 from haltung.records import Segment
 

@@ -1,4 +1,4 @@
-"""The fine-tuned model: a network with its tokenizer, its encoder's description and its scheme."""
+"""The fine-tuned model of ``model=network``: an encoder of segments, and a head for each task."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from haltung.encoders import load as sources
@@ -24,9 +25,7 @@ from haltung.errors import UserError
 from haltung.inference import sessions
 from haltung.inference.client import batches
 from haltung.labels import Scheme, Task
-from haltung.models.calibration import Calibration, calibrated
-from haltung.models.network import Batch, EncoderNetwork, MultiTaskNetwork, collate
-from haltung.models.predictor import Model
+from haltung.models.predictor import Calibration, Model, calibrated
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 
@@ -35,7 +34,75 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 
-_Net = TypeVar("_Net", bound=torch.nn.Module)
+_Net = TypeVar("_Net", bound=nn.Module)
+
+
+class Batch(NamedTuple):
+    """The tensors of one view, each ``[batch, tokens]``; ``own`` is 1 at the segment's own text."""
+
+    ids: Tensor
+    mask: Tensor
+    types: Tensor | None
+    own: Tensor
+
+
+class Heads(nn.ModuleDict):
+    """A ModuleDict that takes any name; the plain one refuses ``type`` and ``values``."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a module under any name."""
+        if module is not None:
+            self._modules[name] = module
+
+
+class EncoderNetwork(nn.Module):
+    """A network with an encoder of transformers and heads, as the Trainer wants it."""
+
+    finds_dyads = False
+
+    def __init__(self, encoder: nn.Module, scheme: Scheme, spec: NetworkSpec, dyads: bool = False) -> None:
+        """Take the encoder; ``dyads``, whether sides of them are to be scored, is for articles."""
+        super().__init__()
+        self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.encoder = encoder
+        self.dropout = nn.Dropout(spec.dropout)
+
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
+        """Trade time for memory while training (called by the Trainer)."""
+        enable = getattr(self.encoder, "activation_checkpointing_enable", None) or self.encoder.gradient_checkpointing_enable
+        enable(**kwargs)  # type: ignore[operator]
+
+    # Its name in releases of transformers before 5.2x.
+    gradient_checkpointing_enable = activation_checkpointing_enable
+
+
+class MultiTaskNetwork(EncoderNetwork):
+    """One encoder of transformers and a linear head per task, trained together.
+
+    ``views`` gives for each task the view that it reads, as an index into the views given to
+    ``forward``, and ``poolings`` ``mean``, ``cls`` or ``text``. While it is trained, the pooled
+    vector has dropout.
+    """
+
+    def __init__(self, encoder: nn.Module, scheme: Scheme, spec: NetworkSpec, dyads: bool = False) -> None:
+        """Make the heads; their weights are drawn from N(0, 0.02²) as in BERT, biases are 0."""
+        super().__init__(encoder, scheme, spec)
+        self.heads = Heads({task.name: nn.Linear(self.width, len(task)) for task in scheme})
+        self.views = {task: spec.views(scheme).index(spec.reads_of(task)) for task in scheme.names}
+        self.poolings = {task: spec.pooling_of(task) for task in scheme.names}
+        for head in self.heads.values():
+            nn.init.normal_(head.weight, std=0.02)  # type: ignore[arg-type]
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def forward(self, views: Sequence[Batch]) -> dict[str, Tensor]:
+        """Return the logits of each task, ``[batch, labels]`` in float32."""
+        states = [hidden_states(self.encoder, view) for view in views]
+        logits = {}
+        for task, head in self.heads.items():
+            index = self.views[task]
+            pooled = pool(states[index], views[index], self.poolings[task])
+            logits[task] = head(self.dropout(pooled)).float()
+        return logits
 
 
 class EncoderModel(Model):
@@ -136,8 +203,39 @@ class NeuralModel(EncoderModel):
         return {**super().write(folder), "views": list(self.views)}
 
 
+def hidden_states(encoder: nn.Module, view: Batch) -> Tensor:
+    """Return the encoder's last states of a view, ``[batch, tokens, width]``."""
+    types = {} if view.types is None else {"token_type_ids": view.types}
+    states: Tensor = encoder(input_ids=view.ids, attention_mask=view.mask, **types).last_hidden_state
+    return states
+
+
+def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:
+    """Pool hidden states ``[batch, tokens, width]`` to one vector per row, ``[batch, width]``.
+
+    An empty text (special tokens only) is pooled over all of its tokens.
+    """
+    if pooling == "cls":
+        return states[:, 0]
+    mask = view.mask if pooling == "mean" else torch.where(view.own.any(dim=1, keepdim=True), view.own, view.mask)
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
+    """Pad the rows on the right to the longest one."""
+    width = max(len(row) for row in rows)
+
+    def table(values: list[list[int]], fill: int) -> Tensor:
+        return torch.tensor([row + [fill] * (width - len(row)) for row in values], dtype=torch.long)
+
+    ids, mask = table([row.ids for row in rows], pad), table([[1] * len(row) for row in rows], 0)
+    types = table([row.types for row in rows], 0) if with_types else None
+    return Batch(ids, mask, types, table([row.own for row in rows], 0))
+
+
 @contextmanager
-def predicting(network: torch.nn.Module, precision: str, segments: int, progress: bool) -> Iterator[Callable[[int], object]]:
+def predicting(network: nn.Module, precision: str, segments: int, progress: bool) -> Iterator[Callable[[int], object]]:
     """Turn off dropout and gradients, and show how many segments are done.
 
     What is yielded is called with the number of further ones; ``precision`` is as of ``Model``.
@@ -155,7 +253,7 @@ def predicting(network: torch.nn.Module, precision: str, segments: int, progress
         network.train(was_training)
 
 
-def likely(logits: torch.Tensor, task: Task) -> np.ndarray:
+def likely(logits: Tensor, task: Task) -> np.ndarray:
     """Return the probabilities of a task's labels, float64 ``[segments, labels]``."""
     values = logits.double()
     return np.asarray((values.softmax(dim=-1) if task.kind == "single" else values.sigmoid()).cpu().numpy())
@@ -167,7 +265,7 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     return NeuralModel(MultiTaskNetwork(body, scheme, spec), tokenizer, scheme, spec, encoder)
 
 
-def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, torch.nn.Module, PreTrainedTokenizerBase]:
+def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, PreTrainedTokenizerBase]:
     """Return the encoder's description, its network, frozen as in ``spec``, and its tokenizer.
 
     ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.
@@ -197,7 +295,7 @@ def first_position(config: Any) -> int:
     return int(config.pad_token_id) + 1 if "roberta" in config.model_type or "camembert" in config.model_type else 0
 
 
-def freeze(encoder: torch.nn.Module, spec: NetworkSpec) -> None:
+def freeze(encoder: nn.Module, spec: NetworkSpec) -> None:
     """Freeze what ``spec`` names: the whole encoder, its embeddings, or its lowest layers."""
     for name, parameter in encoder.named_parameters():
         layer = layer_of(name)

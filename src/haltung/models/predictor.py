@@ -1,16 +1,69 @@
-"""The one interface of everything that predicts, and how probabilities become predictions."""
+"""The one interface of everything that predicts, and how probabilities become predictions.
+
+Before they do, temperature scaling calibrates them: one number per task, which changes no label.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
 from haltung.actors.finder import Actors
+from haltung.errors import UserError, listed
 from haltung.labels import Scheme, Task
-from haltung.models.calibration import Calibration
 from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, label_ids
+
+BOUNDS = (0.1, 10.0)  # at the lower one dev can't tell; at the upper one probabilities say nothing
+_GAIN = 1e-9  # a smaller one in log loss (nats) is no reason to leave 1
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted on dev after a training and written to the bundle's ``haltung.json``.
+
+    The logits of a task are divided by its temperature, 1 where it has none. A single-label task
+    has a threshold for each precision: the lowest probability from which on predictions reach that
+    precision on dev; None where they never do.
+    """
+
+    temperatures: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
+    thresholds: Mapping[str, Mapping[float, float | None]] = field(default_factory=dict)
+
+    def temperature(self, task: str) -> float:
+        """Return the task's temperature, 1 where none was fitted."""
+        return self.temperatures.get(task, 1.0)
+
+    def abstaining(self, precision: float) -> dict[str, float | None]:
+        """Return each single-label task's threshold for a precision; None if dev never reaches it.
+
+        Raises ``UserError`` if no task has a threshold for it.
+        """
+        thresholds = {task: values[precision] for task, values in self.thresholds.items() if precision in values}
+        if any(value is not None for value in thresholds.values()):
+            return thresholds
+        known = sorted({one for values in self.thresholds.values() for one, value in values.items() if value is not None})
+        if not known:
+            raise UserError("the bundle has no thresholds to abstain by; train it again, and see which precision it reaches on dev")
+        has = listed(f"{one:g}" for one in known)
+        raise UserError(f"the bundle has no threshold for the precision {precision:g}; it has those for {has}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, the inverse of ``from_dict``."""
+        return dict(_ADAPTER.dump_python(self, mode="json"))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+        """Read plain data, some of it missing; ``ValueError`` if a temperature is not above 0."""
+        return _ADAPTER.validate_python(data)
+
+
+_ADAPTER = TypeAdapter(Calibration)
 
 
 class Answers(NamedTuple):
@@ -106,3 +159,73 @@ def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) ->
     probability suffices (see ``Calibration.abstaining``).
     """
     return {task: True for task, least in thresholds.items() if least is None or max(prediction.probabilities[task].values()) < least}
+
+
+def calibrated(probabilities: Mapping[str, np.ndarray], scheme: Scheme, calibration: Calibration) -> dict[str, np.ndarray]:
+    """Apply each task's temperature to its probabilities, ``[n, labels]``."""
+    return {task.name: tempered(probabilities[task.name], calibration.temperature(task.name), task.kind) for task in scheme}
+
+
+def uncalibrated(probabilities: Mapping[str, np.ndarray], scheme: Scheme, calibration: Calibration) -> dict[str, np.ndarray]:
+    """Undo ``calibrated``, up to rounding."""
+    return {task.name: tempered(probabilities[task.name], 1 / calibration.temperature(task.name), task.kind) for task in scheme}
+
+
+def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.ndarray:
+    """Return probabilities ``[n, labels]`` with logits divided by ``temperature`` (above 0).
+
+    For a single-label task this is softmax(log p / T), which is softmax(logits / T), since a
+    softmax ignores what is added to all of its logits; for a multi-label task it is the sigmoid of
+    the log odds / T. A probability of 0 stays 0. The decision (the most probable label, or the
+    labels from 0.5 on) never changes, not even where rounding would make two probabilities equal.
+
+    Source: Guo et al. (2017), "On Calibration of Modern Neural Networks", section 4.2.
+    """
+    if temperature == 1:
+        return probabilities
+    from scipy.special import expit, softmax
+
+    with np.errstate(divide="ignore"):  # log 0 is minus infinity, as it has to be
+        if kind == "single":
+            values = softmax(np.log(probabilities) / temperature, axis=1)
+            first = probabilities.argmax(axis=1)
+            rows = np.flatnonzero(values.argmax(axis=1) != first)
+            values[rows, first[rows]] = np.nextafter(values[rows].max(axis=1), 2)
+            return np.asarray(values)
+        odds = expit((np.log(probabilities) - np.log1p(-probabilities)) / temperature)
+    below = np.nextafter(MULTI_THRESHOLD, 0)
+    return np.asarray(np.where(probabilities >= MULTI_THRESHOLD, np.maximum(odds, MULTI_THRESHOLD), np.minimum(odds, below)))
+
+
+def fitted(probabilities: np.ndarray, gold: np.ndarray, kind: str) -> float:
+    """Return the temperature with the smallest log loss, by a bounded search.
+
+    ``probabilities`` are uncalibrated, ``[n, labels]``; ``gold`` has label indices, ``[n]``, or for
+    a multi-label task 0 and 1, ``[n, labels]``.
+
+    The log loss is convex in 1/T, so it has one minimum. If that is at the lower bound, every
+    prediction was right and the loss falls without end: dev can't tell, and the temperature is 1.
+    It is 1 as well if there is no row, or no other temperature is better. A gold label with a
+    probability of 0 (one that a linear model never saw) is left out; no temperature changes it.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    # Each label of a multi-label task is a choice between two: to have it or not.
+    if kind == "multi":
+        gold, probabilities = 1 - gold.ravel(), np.stack([probabilities.ravel(), 1 - probabilities.ravel()], axis=1)
+    possible = probabilities[np.arange(len(gold)), gold] > 0
+    if not possible.any():
+        return 1.0
+    with np.errstate(divide="ignore"):
+        logs = np.log(probabilities[possible])
+    # [rows, labels]: how far each label is above the gold one, in logits
+    above = logs - logs[np.arange(len(logs)), gold[possible]][:, None]
+
+    def loss(logarithm: float) -> float:
+        return float(logsumexp(above * np.exp(-logarithm), axis=1).mean())
+
+    low, high = np.log(BOUNDS)
+    minimum = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    undecided = minimum.x < low + 0.01 or loss(0.0) - minimum.fun < _GAIN
+    return 1.0 if undecided else float(np.exp(minimum.x))

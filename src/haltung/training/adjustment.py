@@ -10,8 +10,8 @@ from scipy.special import softmax
 from haltung.evaluation import predictions
 from haltung.evaluation.predictions import UNLABELLED
 from haltung.models.article import ArticleModel
-from haltung.models.calibration import fitted, tempered
 from haltung.models.neural import NeuralModel
+from haltung.models.predictor import fitted, tempered
 from haltung.records import Segment
 from haltung.training.losses import class_weights, targets
 

@@ -19,9 +19,8 @@ from haltung.evaluation.metrics.calibration import abstention, threshold, thresh
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 from haltung.models import bundle
-from haltung.models.calibration import Calibration
 from haltung.models.linear import fit
-from haltung.models.predictor import abstained
+from haltung.models.predictor import Calibration, abstained
 from haltung.models.spec import LinearSpec
 from haltung.records import Prediction
 

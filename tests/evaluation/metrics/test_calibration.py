@@ -25,10 +25,9 @@ from haltung.experiments.evaluate import calibration_of
 from haltung.experiments.train import calibrate
 from haltung.labels import parse
 from haltung.models import bundle
-from haltung.models.calibration import Calibration, fitted, tempered
 from haltung.models.linear import fit
 from haltung.models.neural import build
-from haltung.models.predictor import Model
+from haltung.models.predictor import Calibration, Model, fitted, tempered
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 

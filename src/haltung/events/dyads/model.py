@@ -15,10 +15,10 @@ from haltung.files import write_text
 from haltung.labels import NEUTRAL, STANCE
 from haltung.records import ActorAnswer, Prediction, Span
 
+THRESHOLDS = "dyads.json"  # in a bundle's folder
 # Less probable sides are left out; all ways to be a side would make hundreds of pairs. No sentence
 # has as many ways as would make all of them less probable.
 _LEAST_SIDE = 0.01
-
 # The stance that two take towards each other.
 _MUTUAL = "cooperation"
 
@@ -118,11 +118,6 @@ class WordOrder:
         return out
 
 
-def load(folder: Path) -> DyadModel:
-    """Return what chooses dyads by a bundle's thresholds; ``UserError`` if these are broken."""
-    return DyadModel(read_thresholds(folder))
-
-
 def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
     """Return the dyads of one segment, the likeliest first."""
     weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in question.stances.items()}
@@ -164,26 +159,24 @@ def sides(actors: Sequence[ActorAnswer], side: str) -> tuple[Side, ...]:
     return tuple(best.values())
 
 
-def thresholds_path(folder: Path) -> Path:
-    """Return the file of the thresholds in a bundle's folder."""
-    return folder / "dyads.json"
-
-
 def write_thresholds(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
     """Write thresholds and what they were tuned on into a bundle; ``UserError`` if that fails."""
-    path = thresholds_path(folder)
+    path = folder / THRESHOLDS
     try:
         write_text(path, json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}; copy the bundle to a folder that you may write to") from None
 
 
-def read_thresholds(folder: Path) -> Thresholds:
-    """Read a bundle's thresholds, the defaults if it has none; ``UserError`` if they are broken."""
+def load(folder: Path) -> DyadModel:
+    """Return what chooses dyads by a bundle's thresholds, by the defaults if it has none.
+
+    Raises ``UserError`` if they are broken.
+    """
     try:
-        return Thresholds(**json.loads(thresholds_path(folder).read_text(encoding="utf-8"))["thresholds"])
+        return DyadModel(Thresholds(**json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))["thresholds"]))
     except FileNotFoundError:
-        return Thresholds()
+        return DyadModel()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         remedy = "write it with haltung dyads tune=true split=dev, or remove it"
-        raise UserError(f"{thresholds_path(folder)} holds no thresholds of dyads; {remedy}") from None
+        raise UserError(f"{folder / THRESHOLDS} holds no thresholds of dyads; {remedy}") from None

@@ -48,14 +48,6 @@ class GoldArticles:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """The best thresholds on dev, and their mean F1 over ``AIMS``."""
-
-    thresholds: Thresholds
-    f1: float
-
-
-@dataclass(frozen=True)
 class AmongGold:
     """A finder that is told who is in the gold dyads of each segment: nobody else can be a side.
 
@@ -97,8 +89,8 @@ def codes(prediction: Prediction) -> set[str]:
     return {code_as(actor.code, role) for actor in prediction.actors if actor.code for role in ROLES}
 
 
-def tune(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction]) -> Tuned:
-    """Return the thresholds with the highest mean F1 of ``AIMS``.
+def tune(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction]) -> tuple[Thresholds, float]:
+    """Return the thresholds with the highest mean F1 over ``AIMS``, and that F1.
 
     The segments are of a split that is neither trained on nor reported. The search begins at the
     defaults and goes number by number over ``GRID``.
@@ -112,7 +104,7 @@ def tune(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction]) ->
         aim = _aim(gold, questions, trial) if trial != best else high
         if aim > high:
             best, high = trial, aim
-    return Tuned(best, high)
+    return best, high
 
 
 def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -> dict[str, Any] | None:

@@ -85,24 +85,8 @@ class Failure:
     row: object = field(default="", compare=False)
 
 
-@dataclass(frozen=True)
-class ArticleFiles:
-    """The files of an input; ``others`` names files in its folder that hold no articles."""
-
-    files: tuple[Path, ...]
-    others: tuple[str, ...] = ()
-
-
 class NoTextError(Exception):
     """The bytes are no text; the message says why."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A text, and notes on its encoding; none for plain UTF-8."""
-
-    text: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,27 +113,27 @@ class Language:
         return str(Locale("en").languages.get(self.code, self.code))
 
 
-def find(given: str) -> ArticleFiles:
-    """Return the file, or a folder's texts, pages and JSON Lines by name.
+def find(given: str) -> tuple[list[Path], list[str]]:
+    """Return the file, or a folder's texts, pages and JSON Lines by name; and its other files.
 
     Raises ``UserError`` if there is no such file, or nothing to read in the folder.
     """
     if given == STANDARD_INPUT:
-        return ArticleFiles((Path(given),))
+        return [Path(given)], []
     path = Path(given).expanduser()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        known = tuple(file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS)
+        known = [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS]
         if not known:
             raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
-        return ArticleFiles(known, tuple(file.name for file in files if file not in known))
+        return known, [file.name for file in files if file not in known]
     if not path.exists():
         near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
         raise UserError(f"{path}: no such file or folder{near}; name a text, an HTML page, JSON Lines or a folder of these, or - for input")
-    return ArticleFiles((path,))
+    return [path], []
 
 
-def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Failure]:
+def read(files: Iterable[Path], longest: int = LONGEST) -> Iterator[Article | Failure]:
     """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
@@ -157,7 +141,7 @@ def read(files: ArticleFiles, longest: int = LONGEST) -> Iterator[Article | Fail
     there is a web page, and trafilatura is not installed.
     """
     seen: dict[str, str] = {}
-    for path in files.files:
+    for path in files:
         for one in _file(path):
             if isinstance(one, Failure):
                 yield one
@@ -180,7 +164,7 @@ def _file(path: Path) -> Iterator[Article | Failure]:
             if is_lines and first.strip() and b"\0" not in first:
                 yield from _rows(chain([first], file), where, name)
                 return
-            text, notes = (decoded := decode(first + file.read())).text.removeprefix("\ufeff"), decoded.notes
+            text, notes = decode(first + file.read())
     except (OSError, NoTextError) as error:
         yield Failure(where, f"can't be read ({error.strerror or error})" if isinstance(error, OSError) else str(error))
         return
@@ -221,8 +205,8 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
         if line.strip():
             line_of = f"{where}, line {number}"
             try:
-                decoded = decode(line)
-                yield _row(decoded.text.removeprefix("\ufeff"), line_of, f"{name}-{number}", notes + decoded.notes)
+                text, odd = decode(line)
+                yield _row(text, line_of, f"{name}-{number}", notes + odd)
             except (Fault, NoTextError) as error:
                 yield Failure(line_of, str(error), line.decode("utf-8", "backslashreplace"))
 
@@ -266,8 +250,8 @@ def _first_line(text: str) -> tuple[str, int]:
     return (line, match.end()) if apart or len(rest) > _HEADLINE else ("", 0)
 
 
-def decode(raw: bytes) -> Decoded:
-    """Return the text of a file.
+def decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a file, and notes on its encoding, none for plain UTF-8.
 
     Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
     (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
@@ -287,7 +271,7 @@ def decode(raw: bytes) -> Decoded:
         raise NoTextError(f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
     if lost:
         notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read, and \ufffd stands for them")
-    return Decoded(text, tuple(notes))
+    return text.removeprefix("\ufeff"), tuple(notes)
 
 
 def _decoded(raw: bytes) -> tuple[str, list[str]]:

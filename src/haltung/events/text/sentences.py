@@ -1,11 +1,15 @@
-"""Split a text into sentences, each with its position in the given text."""
+"""Split a text into sentences, each with its position in the given text, and remove boilerplate:
+advertising, links, credits, agency marks, buttons.
+"""
 
+import csv
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib import resources
 from itertools import groupby, pairwise, repeat
 from typing import Any
 
@@ -31,6 +35,8 @@ _DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")
 _LONGEST_PIECE = 4000
 # A token's character that is not found within this distance was made up by the splitter.
 _FAR = 40
+# Characters of a line of boilerplate.
+_LONGEST_BOILERPLATE = 300
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,22 @@ class Sentence:
     start: int
     end: int
     text: str
+
+
+@dataclass(frozen=True)
+class Removed(Sentence):
+    """A removed sentence, or the end of one; ``kind`` is one of the data file's."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A row of the data file: it removes a whole sentence or, with ``at_end``, the end of one."""
+
+    kind: str
+    at_end: bool
+    pattern: re.Pattern[str]
 
 
 def split(text: str) -> list[Sentence]:
@@ -157,3 +179,31 @@ def _splitter() -> tuple[Any, threading.Lock]:
     except ImportError:
         raise UserError("splitting a text into sentences needs SoMaJo, which is not installed; pip install 'haltung[events]'") from None
     return SoMaJo("de_CMC", split_camel_case=False, split_sentences=True), threading.Lock()
+
+
+def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Removed, ...]]:
+    """Return the sentences of the article itself, at their positions, and the boilerplate."""
+    remaining: list[Sentence] = []
+    removed: list[Removed] = []
+    for sentence in sentences:
+        plain = " ".join(sentence.text.split()) if len(sentence.text) <= _LONGEST_BOILERPLATE else ""
+        if whole := next((one.kind for one in patterns() if not one.at_end and one.pattern.fullmatch(plain)), ""):
+            removed.append(Removed(sentence.start, sentence.end, sentence.text, whole))
+            continue
+        for pattern in patterns():
+            if pattern.at_end and (match := pattern.pattern.search(sentence.text)):
+                text = sentence.text[: match.start()].rstrip()
+                start = sentence.start + match.start() + len(match[0]) - len(match[0].lstrip())
+                removed.append(Removed(start, sentence.end, sentence.text[start - sentence.start :], pattern.kind))
+                sentence = Sentence(sentence.start, sentence.start + len(text), text)
+        if sentence.text:
+            remaining.append(sentence)
+    return tuple(remaining), tuple(removed)
+
+
+@cache
+def patterns() -> Sequence[Pattern]:
+    """Read the patterns."""
+    lines = resources.files("haltung.events.text").joinpath("boilerplate.tsv").read_text(encoding="utf-8").splitlines()
+    rows = csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE)
+    return tuple(Pattern(row["kind"], row["where"] == "end", re.compile(f"(?:{row['pattern']})$", re.IGNORECASE)) for row in rows)

@@ -1,4 +1,8 @@
-"""A trained network as an ONNX graph: token ids in, calibrated probabilities out."""
+"""A trained network as an ONNX graph: token ids in, calibrated probabilities out.
+
+A model of articles reads packed sentences. A second graph of it scores actors, given what the first
+one says of the sentences that name them.
+"""
 
 import copy
 import logging
@@ -13,16 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from haltung.encoders.tokens import template
+from haltung.inference.client import PACKED_WIDTH
 from haltung.labels import Scheme
-from haltung.models.calibration import Calibration
-from haltung.models.network import Batch, MultiTaskNetwork
-from haltung.models.neural import EncoderModel, NeuralModel, merged
+from haltung.models.article import ActorHead, ArticleModel, ArticleNetwork, Packed, means
+from haltung.models.bundle import ACTORS, VECTORS
+from haltung.models.neural import Batch, EncoderModel, MultiTaskNetwork, NeuralModel, first_position, merged
+from haltung.models.predictor import Calibration
 
 # All recent runtimes read it, those in browsers too; from 17 on LayerNormalization is one operator.
 OPSET = 18
 
 # The graph's inputs of each view, in order; the types only if the tokenizer has them.
 PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
+# Those of a graph of articles, and those of its graph of actors.
+_OF_ARTICLES = ("input_ids", "positions", "sentence", "place", "kind", "token_type_ids")
+_OF_ACTORS = ("mentions", "sentences", "stances", "cues", "sentence", "slot")
 
 
 class Calibrated(nn.Module):
@@ -40,6 +49,24 @@ class Calibrated(nn.Module):
             ids, mask, own, *types = tensors[first : first + size]
             batches.append(Batch(ids, mask, types[0] if types else None, own))
         return tuple(calibrated(self.network(batches), self.scheme, self.calibration))
+
+
+class CalibratedArticles(nn.Module):
+    """A network of articles with temperatures and softmax (or sigmoid), one tensor per input."""
+
+    def __init__(self, network: ArticleNetwork, scheme: Scheme, calibration: Calibration) -> None:
+        super().__init__()
+        self.network, self.scheme, self.calibration = network, scheme, calibration
+
+    def forward(
+        self, ids: Tensor, positions: Tensor, sentence: Tensor, place: Tensor, kind: Tensor, types: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return the probabilities of each task, and what the graph of actors reads, if any."""
+        states = self.network.states(Packed(ids, types, positions, sentence, place))
+        vectors = self.network.vectors(means(states, sentence, place.shape[0]), place, kind)
+        logits = self.network.logits(vectors)
+        out = calibrated(logits, self.scheme, self.calibration)
+        return (*out, states, vectors, self.network.likely(logits)) if self.network.actors is not None else tuple(out)
 
 
 def calibrated(logits: Mapping[str, Tensor], scheme: Scheme, calibration: Calibration) -> list[Tensor]:
@@ -69,6 +96,41 @@ def write(model: NeuralModel, path: Path) -> dict[str, Any]:
         shapes += [{0: batch, 1: tokens} for _ in example]
     save(wrapper, examples, (tuple(shapes),), inputs, model.scheme.names, path)
     return {"views": list(model.views), "input": described(model)}
+
+
+def write_articles(model: ArticleModel, path: Path) -> dict[str, Any]:
+    """Write the calibrated graph in float32, all sizes dynamic; return views and input.
+
+    Beside it goes the graph of actors, ``actors.onnx``, if the model finds dyads.
+    """
+    network = plain(model)
+    rows, width, sentences, articles, longest = (torch.export.Dim(name) for name in ("rows", "width", "sentences", "articles", "longest"))
+    ids = torch.full((3, 7), 5)
+    sentence = torch.tensor([[0] * 4 + [1] * 3, [2] * 5 + [-1] * 2, [3] * 2 + [4] * 4 + [-1]])
+    kind = torch.tensor([[0, 1, 1, -1], [1, 1, -1, -1]])
+    examples = [ids, torch.ones_like(ids), sentence, torch.tensor([0, 1, 2, 4, 5]), kind, torch.zeros_like(ids)]
+    shapes: list[dict[int, Any]] = [*[{0: rows, 1: width}] * 3, {0: sentences}, {0: articles, 1: longest}, {0: rows, 1: width}]
+    size = 6 if model.with_types else 5
+    outputs = [*model.scheme.names, *(VECTORS if network.actors is not None else ())]
+    wrapper = CalibratedArticles(network, model.scheme, model.calibration)
+    save(wrapper, examples[:size], shapes[:size], _OF_ARTICLES[:size], outputs, path)
+    if network.actors is not None:
+        _write_actors(network.actors, path.with_name(Path(ACTORS).name))
+    settings = {
+        **described(model), "kind": "articles", "target": "target" in model.spec.read, "window": model.spec.window,
+        "first_position": first_position(model.network.encoder.config), "packed_width": PACKED_WIDTH,
+    }  # fmt: skip
+    return {"views": [model.spec.read], "input": settings}
+
+
+def _write_actors(head: ActorHead, path: Path) -> None:
+    candidates, cues, sentences = (torch.export.Dim(name) for name in ("candidates", "cues", "sentences"))
+    width, stances = head.vectors.in_features // 2, head.shift.in_features
+    sentence, slot = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 1])
+    examples = [torch.ones(5, width), torch.ones(2, width), torch.ones(2, stances), torch.ones(5, 4, dtype=torch.long), sentence, slot]
+    of_candidates = {0: candidates}
+    shapes = [of_candidates, {0: sentences}, {0: sentences}, {0: candidates, 1: cues}, of_candidates, of_candidates]
+    save(head, examples, shapes, _OF_ACTORS, ["sides"], path)
 
 
 def save(
