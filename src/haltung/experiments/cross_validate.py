@@ -17,7 +17,7 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import EvaluationResult, Spread, Summary
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.evaluation.report import page, style, training_plots
+from haltung.evaluation.report import page, plots, style
 from haltung.evaluation.report.i18n import count, word
 from haltung.evaluation.report.tables import Grid, spread
 from haltung.experiments.compare import FOLDS
@@ -134,7 +134,7 @@ def learning_curve(
             scheme[task].title(first.language): [(one.segments, one.macro_f1[task].mean, one.macro_f1[task].deviation) for one in points]
             for task in done.tasks
         }
-        figure = training_plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language)
+        figure = plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language)
         plot = style.save(figure, directory / "learning_curve.png")
         parent.artifact(plot, "curve")
         parent.text(json.dumps([asdict(point) for point in points], indent=2) + "\n", "curve/points.json")

@@ -11,8 +11,7 @@ from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
 from haltung.evaluation.metrics.dyads import DyadMetrics, SystemsCompared
-from haltung.evaluation.report import dyads as report
-from haltung.evaluation.report import style
+from haltung.evaluation.report import plots, style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
 from haltung.events.dyads.model import DyadModel, WordOrder
@@ -114,7 +113,7 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
     bundle.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    style.save(report.plot(scores.settings, title, language), folder / "dyads.png")
+    style.save(plots.dyads(scores.settings, title, language), folder / "dyads.png")
     data = {
         **source, "settings": {name: asdict(compared) for name, compared in scores.settings.items()}, "role_swaps": scores.swaps,
         "precisions": [asdict(one) for one in scores.precisions],

@@ -200,7 +200,7 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
     undecided. An interval is that of the pair by itself: of many, an undecided one may exclude 0.
     """
     compared = comparison.tasks[task].pairs
-    figure, axes = panel(7.6, 1.75 + 0.42 * len(compared))
+    axes = panel(7.6, 1.75 + 0.42 * len(compared))
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for row, pair in enumerate(compared):
         difference, is_decided = pair.macro_f1, pair.verdict != OPEN
@@ -212,8 +212,7 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
     axes.set_yticks(np.arange(len(compared)), [f"{pair.first}\n{word('against', language)} {pair.second}" for pair in compared])
     axes.set(ylim=(len(compared) - 0.4, -0.6), xlabel=word("difference", language))
     subtitle = f"{split_title(comparison.corpus, comparison.split, language)} · {word('interval_95', language)}"
-    finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, "x", language)
-    return figure
+    return finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, "x", language)
 
 
 def _page(comparison: Comparison, scheme: Scheme, plots: Mapping[str, Path], language: str, details: Mapping[str, str]) -> str:

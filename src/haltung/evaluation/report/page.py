@@ -14,7 +14,7 @@ from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnal
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
-from haltung.evaluation.report import plots, style, tables, training_plots
+from haltung.evaluation.report import plots, style, tables
 from haltung.evaluation.report.i18n import brackets, checked, count, number, split_title, word
 from haltung.labels import Scheme, Task
 
@@ -47,7 +47,7 @@ def write(
 
     The folder appears whole or not at all, and replaces an older report there. ``title`` is what
     was evaluated, such as the run's name; ``details`` are facts for the foot of the page. Further
-    parts are the training's curves of ``history`` (see ``training_plots.curves``), reliability and
+    parts are the training's curves of ``history`` (see ``plots.curves``), reliability and
     coverage against risk of ``calibration``, and slices, masked names and errors of ``analysis``.
 
     Raises ``UserError`` if the language is unknown, or the folder has something else in it.
@@ -58,7 +58,7 @@ def write(
         content = _Content(result, split.scheme, calibration, analysis, language)
         saved = {(task, kind): style.save(figure, scratch / f"{task}_{kind}") for task, kind, figure in _figures(content)}
         if history:
-            saved["", "curves"] = style.save(training_plots.curves(history, title, language, split.scheme), scratch / "curves")
+            saved["", "curves"] = style.save(plots.curves(history, title, language, split.scheme), scratch / "curves")
         texts = {PAGE: _page(content, saved, title, details or {}), METRICS: result.to_json()}
         texts |= {CALIBRATION: calibration.to_json()} if calibration else {}
         texts |= {ERROR_ANALYSIS: analysis.to_json()} if analysis else {}

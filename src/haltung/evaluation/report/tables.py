@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
 from haltung.evaluation.error_analysis.slices import Slice, Slices
 from haltung.evaluation.metrics import results
 from haltung.evaluation.metrics.calibration import CalibrationReport, TaskAbstention
-from haltung.evaluation.metrics.dyads import DyadMetrics
+from haltung.evaluation.metrics.dyads import END_TO_END, DyadMetrics, Precision, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, LabelMetrics, PhenomenonMetrics, Spread, Summary, TaskMetrics
-from haltung.evaluation.report.i18n import brackets, count, estimate, number, signed, split_title, word
+from haltung.evaluation.report.i18n import brackets, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
@@ -168,6 +168,43 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
     )
     columns = ("system", "dyads_right", "f1_interval", "precision", "recall")
     return grid(f"{title}, {dyad_words(setting, language)}" if setting else title, columns, rows, language, left=2)
+
+
+def dyad_scores(
+    settings: Mapping[str, SystemsCompared], swaps: Mapping[str, Mapping[str, Any] | None], precisions: Sequence[Precision] = (),
+    language: str = "en",
+) -> list[Grid]:  # fmt: skip
+    """Return the tables: F1 in each setting, differences, and what is found end to end.
+
+    ``settings`` are by what is given (``metrics.dyads.SETTINGS``), ``swaps`` by system (see
+    ``events.dyads.scoring.role_swaps``), ``precisions`` those of the model, where there is one.
+    """
+    out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
+    differences = [
+        (
+            dyad_words(setting, language), dyad_words(part, language), estimate(one.delta, one.interval, language, sign=True),
+            p_value(one.p, language),
+        )
+        for setting, compared in settings.items()
+        for part, one in compared.differences.items()
+    ]  # fmt: skip
+    if differences:
+        columns = ("dyads_given", "dyads_right", "dyads_difference", "p_value")
+        out.append(grid(word("dyads_model_against_rules", language), columns, differences, language, left=2))
+    systems = settings[END_TO_END].systems
+    parts = [(word(name, language), one.actors.recall if one.actors else None, one.stance_given_pair) for name, one in systems.items()]
+    out.append(grid(word("dyads_parts", language), ("system", "dyads_actor_recall", "dyads_stance_given_pair"), parts, language))
+    name, first = next(iter(systems.items()))
+    stances = [(stance, str(match.gold), str(match.found), match.f1) for stance, match in first.stances.items()]
+    title = f"{word(name, language)}, {word('dyads_by_stance', language)}"
+    out.append(grid(title, ("stance", "gold", "dyads_found", "f1"), stances, language))
+    if precisions:
+        rows = [(number(one.least, language, 1), str(one.found), one.precision) for one in precisions]
+        out.append(grid(word("dyads_by_probability", language), ("dyads_at_least", "dyads_found", "precision"), rows, language))
+    swapped = [(word(system, language), str(swap["pairs"]), swap["apart"], swap["both"]) for system, swap in swaps.items() if swap]
+    if swapped:
+        out.append(grid(word("dyads_role_swaps", language), ("system", "pairs", "dyads_exchanged", "both"), swapped, language))
+    return out
 
 
 def dyad_words(name: str, language: str = "en") -> str:
