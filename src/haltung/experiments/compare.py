@@ -86,13 +86,10 @@ def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
 
 def _track(store: Store, comparison: Comparison, systems: Sequence[System], folder: Path, command: Sequence[str]) -> str:
     tags = {
-        "haltung.kind": "compare",
-        "haltung.corpus": comparison.corpus,
-        "haltung.scheme": comparison.scheme,
+        "haltung.kind": "compare", "haltung.corpus": comparison.corpus, "haltung.scheme": comparison.scheme,
         "haltung.scheme_digest": comparison.scheme_digest,
-        "haltung.compared": " ".join(id for system in systems for id in system.ids),
-        **tracking.provenance(command),
-    }
+        "haltung.compared": " ".join(id for system in systems for id in system.ids), **tracking.provenance(command),
+    }  # fmt: skip
     with tracking.run(store, f"compare-{'-'.join(comparison.systems)}"[:120], tags=tags) as run:
         run.params({name: getattr(comparison, name) for name in ("systems", "split", "correction", "level", "draws", "seed")})
         for name, task in comparison.tasks.items():

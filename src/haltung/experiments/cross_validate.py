@@ -46,14 +46,11 @@ def cross_validate(
         raise UserError("two folds hold out the same segment; all folds need the same splits@corpus.split=kfold, with one seed")
     scheme, whole = first.corpus.scheme, [plan.corpus.whole() for plan in plans]
     tags = {
-        "haltung.kind": FOLDS,
-        "haltung.corpus": first.corpus.name,
-        "haltung.scheme": scheme.name,
-        "haltung.scheme_digest": scheme.digest(),
+        "haltung.kind": FOLDS, "haltung.corpus": first.corpus.name, "haltung.scheme": scheme.name, "haltung.scheme_digest": scheme.digest(),
         # Over all tasks of the corpus, so that models of some of them can be compared.
         f"haltung.digest.{FOLDS}": split_digest([row for corpus in whole for row in corpus.segments("test")], whole[0].scheme),
         **tracking.provenance(first.command),
-    }
+    }  # fmt: skip
     with tracked(directory, f"{name}-{first.seed}", store, tags, {**first.config, "seed": first.seed}, resume=first.resume) as parent:
         folds = []
         for plan, segments in zip(plans, held_out, strict=True):

@@ -65,15 +65,13 @@ def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en
         {
             "pair": f"{pair.first} {word('against', language)} {pair.second}",
             **({"verdict": verdict(pair, comparison, language)} if verdicts else {}),
-            "difference": _estimate(pair.macro_f1, language, sign=True),
-            "p_value": p_value(pair.macro_f1.p, language),
+            "difference": _estimate(pair.macro_f1, language, sign=True), "p_value": p_value(pair.macro_f1.p, language),
             **({} if comparison.correction == "none" else {"corrected_p": p_value(pair.corrected, language)}),
-            "p_randomisation": p_value(pair.randomisation, language),
-            "accuracy_less": _estimate(pair.accuracy, language, sign=True),
+            "p_randomisation": p_value(pair.randomisation, language), "accuracy_less": _estimate(pair.accuracy, language, sign=True),
             "p_mcnemar": None if pair.mcnemar is None else p_value(pair.mcnemar.p, language),
         }
         for pair in comparison.tasks[task].pairs
-    ]
+    ]  # fmt: skip
     title = f"{scheme[task].title(language)}, {word('pairs_compared', language)}"
     return grid(title, rows[0], (tuple(cells.values()) for cells in rows), language, left=2 if verdicts else 1)
 
@@ -181,13 +179,10 @@ def write(
     with atomic_folder(folder) as scratch:
         plots = {task: save(forest(comparison, task, scheme, language), scratch / f"{task}_forest") for task in comparison.tasks}
         texts = {
-            DATA: comparison.to_json(),
-            LEADERBOARD: leaderboard_csv(comparison),
-            PAIRS: pairs_csv(comparison),
-            MARKDOWN: markdown(comparison, scheme, language),
-            LATEX: latex(comparison, scheme, language),
+            DATA: comparison.to_json(), LEADERBOARD: leaderboard_csv(comparison), PAIRS: pairs_csv(comparison),
+            MARKDOWN: markdown(comparison, scheme, language), LATEX: latex(comparison, scheme, language),
             PAGE: _page(comparison, scheme, plots, language, details or {}),
-        }
+        }  # fmt: skip
         for name, text in texts.items():
             (scratch / name).write_text(text, encoding="utf-8")
     return [folder / name for name in (*texts, *(plot.name for plot in plots.values()))]
@@ -218,15 +213,12 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
 def _page(comparison: Comparison, scheme: Scheme, plots: Mapping[str, Path], language: str, details: Mapping[str, str]) -> str:
     sections = [
         {
-            "name": task,
-            "title": scheme[task].title(language),
-            "leaderboard": leaderboard(comparison, task, scheme, language),
-            "pairs": pairs(comparison, task, scheme, language),
+            "name": task, "title": scheme[task].title(language), "plot": inlined(plots[task]),
+            "leaderboard": leaderboard(comparison, task, scheme, language), "pairs": pairs(comparison, task, scheme, language),
             "verdicts": [(pair.verdict != OPEN, sentence(pair, comparison, language)) for pair in result.pairs],
-            "plot": inlined(plots[task]),
         }
         for task, result in comparison.tasks.items()
-    ]
+    ]  # fmt: skip
     return rendered(
         "comparison.html.j2", language, title=" · ".join(comparison.systems), sections=sections, notes=notes(comparison, language),
         split_title=split_title(comparison.corpus, comparison.split, language),

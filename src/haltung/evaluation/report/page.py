@@ -132,21 +132,18 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
     slices = content.analysis.slices if content.analysis else None
     accuracy = "accuracy" if metrics.kind == "single" else "subset_accuracy"
     return {
-        "name": name,
-        "title": task.title(language),
-        "names": {label.id: label.name(language) for label in task.labels},
+        "name": name, "title": task.title(language), "names": {label.id: label.name(language) for label in task.labels},
         "per_label": tables.per_label(metrics, task, language),
         "tiles": [_tile("macro_f1", "macro_f1", metrics, language), _tile(accuracy, "accuracy", metrics, language)],
         "phenomena": tables.phenomena(result.phenomena[name], task, language) if name in result.phenomena else None,
         "plots": {kind: (inlined(path), word(kind, language)) for (of, kind), path in saved.items() if of == name},
         "abstention": tables.abstention(abstention, task, language) if abstention and abstention.points else None,
         "slices": tables.slices(slices, scheme, task, language) if slices and name in slices.tasks else None,
-        "wrong": mistakes.wrong.get(name, 0) if mistakes else 0,
-        "mistakes": listed,
+        "wrong": mistakes.wrong.get(name, 0) if mistakes else 0, "mistakes": listed,
         "filters": {side: _options(listed, task, side) for side in ("gold", "predicted")},
         "confusions": [one for one in mistakes.confusions if one.task == name][:_CONFUSIONS] if mistakes else [],
         "issues": [one for one in mistakes.issues if one.task == name] if mistakes else [],
-    }
+    }  # fmt: skip
 
 
 def _tile(title: str, metric: str, metrics: TaskMetrics, language: str) -> tuple[str, str, str, str]:
