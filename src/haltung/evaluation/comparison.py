@@ -19,9 +19,7 @@ from haltung.evaluation.statistics.significance import Estimate, McNemar, Sample
 from haltung.labels import Task
 
 CORRECTIONS = ("holm", "none")
-
 BETTER, WORSE, OPEN = "better", "worse", "not distinguishable"
-
 _MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
 
 

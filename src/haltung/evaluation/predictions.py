@@ -18,7 +18,6 @@ from haltung.records import MULTI_THRESHOLD, Answer, Prediction, Segment, label_
 
 # Stands in gold where a row was not labelled for the task.
 UNLABELLED = -1
-
 # The key of scheme, corpus and split in the metadata of a predictions file.
 _META = b"haltung"
 

@@ -22,7 +22,6 @@ from haltung.records import Prediction, Segment
 
 # What word order finds, and what a model does, in tables and files.
 _RULES, _MODEL = "rules", "model"
-
 # The dyads of each segment, by system.
 _Found = Mapping[str, Sequence[Sequence[ScoredDyad]]]
 

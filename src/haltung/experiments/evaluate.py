@@ -36,7 +36,6 @@ from haltung.tracking import RunRecord
 # The share of a split that a model may know by coincidence: short sentences such as
 # "Das Gericht bestätigte das" are in several articles.
 _COINCIDENCES = 0.01
-
 # How many mistakes of each task are listed.
 _LISTED = 300
 
@@ -89,14 +88,6 @@ class ModelEvaluation:
     primer: PrimerResult | None
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The evaluation of a run; ``summary`` is over its seeds, None where it has none."""
-
-    models: tuple[ModelEvaluation, ...]
-    summary: Summary | None
-
-
 def models_of(record: RunRecord) -> list[TrainedModel]:
     """Return the models that a run stands for (``tracking.members``): its own, or its seeds'."""
     return [TrainedModel(member.name, tracking.bundle_folder(member), member) for member in tracking.members(record)]
@@ -106,7 +97,7 @@ def evaluate(
     models: Sequence[TrainedModel], corpus: Prepared, split: str = "test", *, own_corpus: bool, group: RunRecord | None = None,
     folder: Path = Path("experiments/reports"), command: Sequence[str] = ("evaluate",), language: str = "en", errors: bool = True,
     allow_seen: bool = False, callback: Callable[[ModelEvaluation], None] = lambda model: None,
-) -> Evaluation:  # fmt: skip
+) -> tuple[list[ModelEvaluation], Summary | None]:  # fmt: skip
     """Score models on a split, write a report for each, and track results in the models' runs.
 
     ``models`` are those of one run (``models_of``), or bundles; ``own_corpus`` says whether they
@@ -114,7 +105,8 @@ def evaluate(
     (``tracking.group``), gets mean, deviation and interval. ``folder`` gets a folder
     ``MODEL-CORPUS-SPLIT`` for each report; with ``errors``, reports have an error analysis, which
     takes about as long again. ``allow_seen`` scores a model even on segments of another corpus that
-    it has learned from. Raises ``UserError`` if the split is unknown, empty, of another scheme or
+    it has learned from. Return what was found of each model, and the summary over seeds, None where
+    there is no ``group``. Raises ``UserError`` if the split is unknown, empty, of another scheme or
     not that of the training, or a model has learned from over one in a hundred of its segments.
     """
     one_of("split", split, ("dev", "test"))
@@ -130,12 +122,12 @@ def evaluate(
         done.append(evaluate_model(model, segments, corpus, split, report, command, language, errors, known))
         callback(done[-1])
     if group is None:
-        return Evaluation(tuple(done), None)
+        return done, None
     summary = with_intervals_of_means(classification.summary([model.result for model in done]), [model.scored for model in done])
     run, key = tracking.attach(group), f"{corpus.name}.{split}"
     run.metrics({key: summary.metrics()})
     run.text(summary.to_json(), f"evaluation/{key}/summary.json")
-    return Evaluation(tuple(done), summary)
+    return done, summary
 
 
 def evaluate_model(

@@ -17,7 +17,6 @@ from haltung.records import Segment, label_ids
 
 FORMAT = 1
 ERROR_ANALYSIS = "examination.json"
-
 # How many segments are named for each confusion.
 _EXAMPLES = 5
 

@@ -26,14 +26,11 @@ from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.records import Prediction, Segment
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
-
 # The text that replaces what is between start and end.
 _Part = tuple[int, int, str]
-
 # The fields of a segment that a model may read, in the order in which letters are assigned; before
 # them the headline, which those that read articles do.
 _FIELDS = ("text", "target", "context")
-
 # A person follows one of these: one to three capitalised words, with particles between them. The
 # last of the words alone is then also found, in text, target and context.
 _OFFICES = (
@@ -44,7 +41,6 @@ _OFFICES = (
 _NAME = r"[A-ZÄÖÜŠŽČĆÉÁØŁ][\w’'-]*\w"
 _PARTICLE = r"(?:von(?:\s+der)?|van(?:\s+de[nr]?)?|de|di|da|al|bin|ibn|el|zu)"
 _PERSON = re.compile(rf"\b(?:{_OFFICES})\s+((?:{_NAME})(?:\s+(?:{_PARTICLE}\s+)*{_NAME}){{0,2}})")
-
 # German capitalises all nouns. Words of these kinds after an office are no names: "will der
 # Präsident Truppen entsenden".
 _NO_NAME = re.compile(

@@ -16,16 +16,12 @@ from haltung.records import Segment
 # A slice with fewer segments or articles, or whose rest has fewer, is listed, but not judged.
 MIN_SEGMENTS = 20
 MIN_ARTICLES = 3
-
 # In the order in which slices are listed; those that are too small to be judged stand last.
 _VERDICTS = ("worse", "level", "better", "few")
-
 # In words, first and last included.
 LENGTHS = {"≤ 10": (0, 10), "11–20": (11, 20), "21–30": (21, 30), "≥ 31": (31, np.inf)}
-
 _WORD = re.compile(r"\w+")
 _QUOTES = re.compile(r"[„“”\"«»‹›]")
-
 # German negations; "ohne" and affixes (un-, -los) do not negate a statement.
 NEGATIONS = re.compile(
     r"\b(?:nicht|nichts|kein|keine|keinen|keinem|keiner|keines|nie|niemals|niemand|niemanden|niemandem|nirgends|nirgendwo|weder|"

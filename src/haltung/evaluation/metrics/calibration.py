@@ -17,13 +17,10 @@ from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, ratio
 from haltung.labels import Task
 
 BINS = 15
-
 # The precisions that thresholds are chosen for.
 PRECISIONS = (0.8, 0.9, 0.95)
-
 # With fewer answers a precision is luck: of 20, one mistake is 5 %.
 MIN_ANSWERED = 20
-
 # Points of the curve that are stored, and parts of it in the draws of the bootstrap.
 _POINTS, _PARTS = 200, 100
 

@@ -12,7 +12,6 @@ from haltung.evaluation.statistics.bootstrap import Interval
 
 # The metrics of a task that are compared, logged and averaged over seeds.
 HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
-
 # Warnings, the gravest first; report/ has their sentences.
 COLLAPSED, NEVER_PREDICTED, NOT_IN_GOLD = "collapsed", "never_predicted", "not_in_gold"
 

@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 
 DATA, PAGE, MARKDOWN, LATEX = "comparison.json", "comparison.html", "comparison.md", "comparison.tex"
 LEADERBOARD, PAIRS = "leaderboard.csv", "pairs.csv"
-
 # With fewer articles the tests find differences a little too easily (see ``significance``).
 _FEW_ARTICLES = 20
-
 _PACKAGES = "% needs " + r"\usepackage[T1]{fontenc}" + r"\usepackage{array,booktabs,graphicx}"
-
 # What LaTeX would take for a command, or has no letter for.
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
-
 # How many of a task's most frequent confusions have a button.
 _CONFUSIONS = 12
 
@@ -135,7 +134,7 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
         "name": name, "title": task.title(language), "names": {label.id: label.name(language) for label in task.labels},
         "per_label": tables.per_label(metrics, task, language),
         "tiles": [_tile("macro_f1", "macro_f1", metrics, language), _tile(accuracy, "accuracy", metrics, language)],
-        "phenomena": tables.phenomena(result.phenomena[name], task, language) if name in result.phenomena else None,
+        "phenomena": tables.phenomena(result.phenomena[name], task.title(language), language) if name in result.phenomena else None,
         "plots": {kind: (inlined(path), word(kind, language)) for (of, kind), path in saved.items() if of == name},
         "abstention": tables.abstention(abstention, task, language) if abstention and abstention.points else None,
         "slices": tables.slices(slices, scheme, task, language) if slices and name in slices.tasks else None,

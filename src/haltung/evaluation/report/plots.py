@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_SLICES = 30
-
 # Beside the colour, a shape for readers who see none.
 _VERDICTS = {"worse": (style.VERMILION, "v"), "better": (style.BLUE, "^"), "level": (style.SKY, "o")}
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # What a cell says: words, a count, a number, one with its interval, or nothing ("–").
 Cell = str | int | float | tuple[float | None, Interval | None] | None
-
 # What a cell of a Markdown table can't hold as it is.
 _ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
 
@@ -131,20 +130,16 @@ def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: boo
     return grid(f"{task.title(language)} {word('per_label', language)}", columns, rows, language)
 
 
-def phenomena(metrics: Sequence[PhenomenonMetrics], task: Task, language: str = "en") -> Grid:
-    """Return one row for each phenomenon of a corpus of minimal pairs."""
-    return _phenomena(metrics, task.title(language), "accuracy", language)
-
-
 def dyad_phenomena(result: EvaluationResult, language: str = "en") -> list[Grid]:
     """Return dyads by phenomenon: a table for each part of a dyad that has to be right."""
     title = word("dyads_title", language)
     return [
-        _phenomena(rows, f"{title} ({dyad_words(part, language)})", "exact_match", language) for part, rows in result.dyad_phenomena.items()
+        phenomena(rows, f"{title} ({dyad_words(part, language)})", language, "exact_match") for part, rows in result.dyad_phenomena.items()
     ]
 
 
-def _phenomena(metrics: Sequence[PhenomenonMetrics], title: str, share: str, language: str) -> Grid:
+def phenomena(metrics: Sequence[PhenomenonMetrics], title: str, language: str = "en", share: str = "accuracy") -> Grid:
+    """Return one row for each phenomenon of a corpus of minimal pairs."""
     rows = (
         (
             word("all", language) if row.phenomenon == ALL else row.phenomenon, row.pairs,
@@ -338,7 +333,7 @@ def show(result: EvaluationResult, scheme: Scheme, console: Console, language: s
     console.print(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
     for name, metrics in result.tasks.items():
         console.print(_fitting(console, *(per_label(metrics, scheme[name], language, brief) for brief in (False, True))))
-    grids = [phenomena(rows, scheme[name], language) for name, rows in result.phenomena.items()]
+    grids = [phenomena(rows, scheme[name].title(language), language) for name, rows in result.phenomena.items()]
     grids += [dyads({"model": result.dyads}, language)] if result.dyads else []
     for one in grids + dyad_phenomena(result, language):
         console.print(one.rich())
