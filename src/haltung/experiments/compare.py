@@ -179,12 +179,11 @@ def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
     if not promotion.allowed:
         raise UserError(f"{promotion.record.name} was found worse than today's {promotion.alias} in {', '.join(promotion.worse)}")
     tags = {
-        "haltung.promoted": datetime.now(UTC).isoformat(timespec="seconds"),
-        "haltung.promoted_as": promotion.alias,
+        "haltung.promoted": datetime.now(UTC).isoformat(timespec="seconds"), "haltung.promoted_as": promotion.alias,
         "haltung.promoted_over": promotion.old.version if promotion.old else "",
         "haltung.promoted_why": " ".join([*promotion.verdicts(), *([promotion.note] if promotion.note else [])]),
         "haltung.promoted_with": tracking.provenance(command)["haltung.command"],
-    }
+    }  # fmt: skip
     set_alias(promotion.record.connection, promotion.alias, promotion.new, tags)
 
 

@@ -10,12 +10,9 @@ from haltung.actors.finder import Actors
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
-from haltung.evaluation.metrics.dyads import DyadMetrics, SystemsCompared
 from haltung.evaluation.report import plots, style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
-from haltung.events.dyads.model import DyadModel, WordOrder
-from haltung.events.dyads.scoring import AmongGold, GoldArticles, Tuned
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, ScoredDyad
 from haltung.records import Prediction, Segment
@@ -31,18 +28,17 @@ class DyadScores:
     """Dyads of ``rules`` and perhaps ``model`` on a split, and their metrics.
 
     ``settings`` has the metrics by what is given, ``found`` each system's dyads end to end,
-    ``swaps`` how consistent these are on role swaps, ``precisions`` how right the model's are by
-    their probability.
+    ``swaps`` how consistent these are on role swaps, ``precisions`` the model's by probability.
     """
 
     segments: Sequence[Segment]
     found: _Found
-    settings: Mapping[str, SystemsCompared]
+    settings: Mapping[str, metrics.SystemsCompared]
     swaps: Mapping[str, Mapping[str, Any] | None]
     precisions: tuple[metrics.Precision, ...]
 
 
-def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> Tuned:
+def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> scoring.Tuned:
     """Find the thresholds that are best on a split, and write them into the bundle's folder. Raises
     ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
     """
@@ -67,26 +63,23 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     """
     segments, predictor = _segments(corpus, split), load_predictor(bundle)
     known = Actors.load(extra=actors)
-    finder = dyad_finder(predictor, bundle, known)
-    finders: dict[str, DyadFinder] = {_RULES: WordOrder()}
-    if predictor.finds_dyads:
-        finders = {_MODEL: finder, **finders}
+    finders: dict[str, DyadFinder] = {_MODEL: dyad_finder(predictor, bundle, known)} if predictor.finds_dyads else {}
+    finders[_RULES] = dyad_model.WordOrder()
     gold, given = (scoring.read(segments, predictor, known, stances_given) for stances_given in (False, True))
     found = {name: gold.found_by(one) for name, one in finders.items()}
-    compared = (
-        _compared(gold, found),
-        _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
-        _compared(given, {name: given.found_by(AmongGold(one)) for name, one in finders.items()}),
-    )
+    settings = {
+        metrics.END_TO_END: _compared(gold, found),
+        metrics.STANCES_GIVEN: _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
+        metrics.ACTORS_GIVEN: _compared(given, {name: given.found_by(scoring.AmongGold(one)) for name, one in finders.items()}),
+    }
     swaps = {name: scoring.role_swaps(segments, rows) for name, rows in found.items()}
     scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
-    settings = dict(zip(metrics.SETTINGS, compared, strict=True))
     return DyadScores(segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
 
 
 def tune_trained(
     bundle: Path, segments: Sequence[Segment], predictions: Sequence[Prediction], tuned_on: Mapping[str, Any]
-) -> DyadMetrics | None:
+) -> metrics.DyadMetrics | None:
     """Tune the thresholds of a new bundle on dev and write them; return its metrics on dev.
 
     ``predictions`` are its calibrated ones for the segments of dev. None is returned, and nothing
@@ -96,10 +89,10 @@ def tune_trained(
         return None
     tuned = scoring.tune([segment.dyads for segment in segments], predictions)
     dyad_model.write_thresholds(bundle, tuned.thresholds, {**tuned_on, "f1": tuned.f1})
-    return end_to_end(segments, predictions, list(map(DyadModel(tuned.thresholds).dyads, predictions)))
+    return end_to_end(segments, predictions, list(map(dyad_model.DyadModel(tuned.thresholds).dyads, predictions)))
 
 
-def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], found: metrics.DyadSets) -> DyadMetrics:
+def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], found: metrics.DyadSets) -> metrics.DyadMetrics:
     """Return how well the dyads ``found`` by a model agree with gold, which some segment has."""
     names = [segment.article or segment.id for segment in segments]
     return metrics.evaluate_dyads([segment.dyads for segment in segments], found, names, list(map(scoring.codes, predictions)))
@@ -108,8 +101,7 @@ def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], f
 def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any], language: str = "en") -> None:
     """Write metrics (``dyads.json``), plot (``dyads.png``) and dyads (``found.jsonl``).
 
-    ``title`` stands under the plot; ``dyads.json`` begins with ``source``: command, corpus, split,
-    bundle.
+    ``title`` stands under the plot; ``dyads.json`` begins with ``source``, such as the command.
     """
     folder.mkdir(parents=True, exist_ok=True)
     style.save(plots.dyads(scores.settings, title, language), folder / "dyads.png")
@@ -132,11 +124,12 @@ def _segments(corpus: Prepared, split: str) -> Sequence[Segment]:
     return segments
 
 
-def _compared(gold: GoldArticles, found: _Found) -> SystemsCompared:
+def _compared(gold: scoring.GoldArticles, found: _Found) -> metrics.SystemsCompared:
     names = [segment.article or segment.id for segment in gold.segments]
     candidates = list(map(scoring.codes, gold.predictions))
     systems = {
         name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates if name == _MODEL else None) for name, rows in found.items()
     }
     parts = metrics.PARTS if _MODEL in found else ()
-    return SystemsCompared(systems, {part: metrics.f1_difference(gold.dyads, found[_MODEL], found[_RULES], names, part) for part in parts})
+    differences = {part: metrics.f1_difference(gold.dyads, found[_MODEL], found[_RULES], names, part) for part in parts}
+    return metrics.SystemsCompared(systems, differences)

@@ -194,10 +194,9 @@ def analyse_errors(
 ) -> ErrorAnalysis:
     """Return slices, name sensitivity, and mistakes with the words that led to them.
 
-    ``scored`` holds the model's predictions and the gold of these segments, in the same order.
-    ``explain`` mistakes, over all tasks, get word attributions (0 needs no captum); ``draws`` are
-    those of each bootstrap. Raises ``UserError`` if captum or cleanlab is not installed, or no
-    segment is labelled.
+    ``scored`` holds predictions and gold of these segments, in their order. ``explain`` mistakes,
+    over all tasks, get word attributions (0 needs no captum); ``draws`` are those of each
+    bootstrap. Raises ``UserError`` if captum or cleanlab is not installed, or no segment labelled.
     """
     mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
     by_slice = slices(scored, segments, draws=draws)

@@ -22,7 +22,6 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import article_counts
 from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
 from haltung.evaluation.statistics import bootstrap
-from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.records import Prediction, Segment
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
@@ -171,7 +170,7 @@ def _share(flags: Bools, articles: Ints, draws: int, seed: int) -> ValueWithInte
     return _estimate(share, bootstrap.share_interval(drawn[:, 0] / drawn[:, 1], share, len(sums)), len(sums))
 
 
-def _estimate(value: float, interval: Interval | None, articles: int) -> ValueWithInterval:
+def _estimate(value: float, interval: bootstrap.Interval | None, articles: int) -> ValueWithInterval:
     """Return the value with its interval, without it where there are too few articles."""
     ends = (None, None) if interval is None or articles < bootstrap.MIN_ARTICLES else (interval.low, interval.high)
     return ValueWithInterval(value, *ends)

@@ -25,9 +25,8 @@ _QUOTES = re.compile(r"[„“”\"«»‹›]")
 # German negations; "ohne" and affixes (un-, -los) do not negate a statement.
 NEGATIONS = re.compile(
     r"\b(?:nicht|nichts|kein|keine|keinen|keinem|keiner|keines|nie|niemals|niemand|niemanden|niemandem|nirgends|nirgendwo|weder|"
-    r"keineswegs|keinesfalls|mitnichten|nimmer)\b",
-    re.IGNORECASE,
-)
+    r"keineswegs|keinesfalls|mitnichten|nimmer)\b", re.IGNORECASE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,9 @@ class Slice:
     ``kind`` says what: ``gold.TASK`` (the gold label of another task), ``source``, ``genre``,
     ``year``, ``length`` (words), ``quotation``, ``negation`` or ``actor`` (a state is named), the
     last three with the values ``with`` and ``without``. ``difference`` is the slice's accuracy
-    minus ``rest``, the accuracy of all other segments of the task, ``low`` to ``high`` its 95 %
-    interval, ``p`` the p-value of no difference, ``adjusted`` the same after correction; the four
-    are None for a slice that is too small to be judged. ``verdict`` is ``worse``, ``better``,
-    ``level`` or ``few``.
+    minus ``rest``, that of all other segments of the task, ``low`` to ``high`` its 95 % interval,
+    ``p`` the p-value of no difference, ``adjusted`` the same after correction; the four are None
+    for a slice too small to be judged. ``verdict`` is ``worse``, ``better``, ``level`` or ``few``.
     """
 
     task: str
