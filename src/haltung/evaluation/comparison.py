@@ -128,9 +128,8 @@ def compare(
     """Compare two or more systems on the same segments by macro-F1, in each task by itself.
 
     These are ``tasks``, or all that the split is labelled for and every system has learned. The
-    correction is ``holm`` over all pairs of a task, or ``none``. Raises ``UserError`` if there are
-    fewer than two systems, two of one name, other segments, gold labels or scheme, too few
-    articles, or nothing to compare.
+    correction is ``holm`` over all pairs of a task, or ``none``. Raises ``UserError`` for fewer
+    than two systems, two of one name, other segments, gold or scheme, too few articles, no labels.
     """
     one_of("correction", correction, CORRECTIONS)
     systems, unshared = _shared(systems)

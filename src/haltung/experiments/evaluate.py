@@ -110,9 +110,15 @@ def evaluate(
     not that of the training, or a model has learned from over one in a hundred of its segments.
     """
     one_of("split", split, ("dev", "test"))
-    if own_corpus:
-        for model in models:
-            _check_digest(model, corpus, split)
+    for model in models if own_corpus else ():
+        digest = corpus.manifest.digests[split]
+        trained = model.record.tags.get(f"haltung.split_digest.{split}", digest) if model.record else digest
+        if trained != digest:
+            raise UserError(
+                f"the {split} split of the corpus '{corpus.name}' (digest {digest[:12]}) is not the one of the run {model.name} "
+                f"({trained[:12]}): its source or its config has changed since; train again,"
+                f" or give corpus={corpus.name} to score the run on the new one all the same"
+            )
     segments = corpus.segments(split)
     # All models are checked before the first is scored; every model knows dev.
     seen = [0 if split == "dev" else _count_seen(model, segments, split, corpus.name, own_corpus, allow_seen) for model in models]
@@ -228,18 +234,6 @@ def check_scheme(model: Scheme, corpus: Prepared) -> None:
             f"the model knows the scheme '{model.name}' (digest {model.digest()}), but the corpus '{corpus.name}' is labelled by "
             f"'{scheme.name}' (digest {scheme.digest()}); "
             + (f"its tasks alone are corpus.tasks=[{','.join(model.names)}]" if part else "name a corpus with the model's own scheme")
-        )
-
-
-def _check_digest(model: TrainedModel, corpus: Prepared, split: str) -> None:
-    """Raise ``UserError`` if the corpus has changed since the model was trained on it."""
-    trained = model.record.tags.get(f"haltung.split_digest.{split}") if model.record else None
-    digest = corpus.manifest.digests[split]
-    if trained is not None and trained != digest:
-        raise UserError(
-            f"the {split} split of the corpus '{corpus.name}' (digest {digest[:12]}) is not the one of the run {model.name} "
-            f"({trained[:12]}): its source or its config has changed since; train again,"
-            f" or give corpus={corpus.name} to score the run on the new one all the same"
         )
 
 

@@ -1,4 +1,4 @@
-"""Plots of evaluations and trainings as matplotlib ``Figure`` objects."""
+"""Plots of evaluations, comparisons and trainings as matplotlib ``Figure`` objects."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from haltung.evaluation.comparison import OPEN, Comparison
 from haltung.evaluation.error_analysis.slices import Slices
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.dyads import PARTS, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.report import style
-from haltung.evaluation.report.i18n import count, number, percent, split_title, word
+from haltung.evaluation.report.i18n import count, number, percent, signed, split_title, word
 from haltung.evaluation.report.tables import dyad_words, ends, slice_title
 from haltung.labels import Scheme, Task
 
@@ -194,6 +195,28 @@ def coverage_risk(report: CalibrationReport, task: Task, language: str = "en") -
     axes.legend(frameon=False, fontsize=8.5, loc="best")
     subtitle = _subtitle(report, metrics.n, language, f"AURC {number(metrics.aurc, language)}")
     return style.finish(axes, f"{task.title(language)}: {word('coverage_risk', language)}", subtitle, "both", language)
+
+
+def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Figure:
+    """Draw each pair's difference of macro-F1 as a mark with its 95 % interval.
+
+    Marks are filled and blue where the pair differs after correction, hollow and grey where it is
+    undecided. An interval is that of the pair by itself: of many, an undecided one may exclude 0.
+    """
+    compared = comparison.tasks[task].pairs
+    axes = style.panel(7.6, 1.75 + 0.42 * len(compared))
+    axes.axvline(0, color=style.INK, linewidth=1, zorder=1)
+    for row, pair in enumerate(compared):
+        difference, is_decided = pair.macro_f1, pair.verdict != OPEN
+        colour = style.BLUE if is_decided else style.SOFT
+        axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
+        fill = colour if is_decided else "white"
+        axes.plot([difference.value], [row], marker="o", markersize=7, color=colour, markerfacecolor=fill, zorder=3)
+        style.beside(axes, row, signed(difference.value, language, zero="+"))
+    axes.set_yticks(np.arange(len(compared)), [f"{pair.first}\n{word('against', language)} {pair.second}" for pair in compared])
+    axes.set(ylim=(len(compared) - 0.4, -0.6), xlabel=word("difference", language))
+    subtitle = f"{split_title(comparison.corpus, comparison.split, language)} · {word('interval_95', language)}"
+    return style.finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, "x", language)
 
 
 def dyads(settings: Mapping[str, SystemsCompared], subtitle: str, language: str = "en") -> Figure:
