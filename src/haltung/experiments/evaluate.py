@@ -161,10 +161,9 @@ def evaluate_model(
     primer = primer_of(model)
     details = (
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
-        | ({"run": record.id} if record else {})
-        | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
+        | ({"run": record.id} if record else {}) | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
         | ({"primer": primer.sentence(corpus.scheme[STANCE], language)} if primer else {})
-    )
+    )  # fmt: skip
     calibration = calibration_of(model, scored)
     analysis = None
     if errors:

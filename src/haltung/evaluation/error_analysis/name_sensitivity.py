@@ -20,7 +20,7 @@ from haltung.actors.forms import resident
 from haltung.actors.states import State, StateMention, state_mentions, states
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import article_counts
-from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
+from haltung.evaluation.predictions import Floats, ScoredSplit, score
 from haltung.evaluation.statistics import bootstrap
 from haltung.records import Prediction, Segment
 
@@ -128,8 +128,11 @@ def name_sensitivity(
         flips = None
         if swapped_rows:
             differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
+            flags = differs if differs.ndim == 1 else differs.any(axis=1)
             of_swapped = bootstrap.numbered([split.groups[row] for row in swapped_rows])
-            flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), of_swapped, draws, seed)
+            sums = bootstrap.per_article(np.stack([flags, np.ones(len(flags))], axis=1), of_swapped)
+            share, flipped = float(flags.mean()), bootstrap.resampled(sums, draws, seed)
+            flips = _estimate(share, bootstrap.share_interval(flipped[:, 0] / flipped[:, 1], share, len(sums)), len(sums))
         tasks[task.name] = TaskNameSensitivity(
             task.name, int(labelled.sum()), int(labelled[masked_rows].sum()), *_change(total.macro_f1(), drawn.macro_f1(), n),
             *_change(total.accuracy(), drawn.accuracy(), n), len(swapped_rows), flips,
@@ -161,13 +164,6 @@ def _change(values: Floats, drawn: Floats, articles: int) -> tuple[float, float,
     """Return a metric before and after, ``[2]``, and its change; ``drawn`` is ``[draws, 2]``."""
     before, after = values.tolist()
     return before, after, _estimate(after - before, bootstrap.percentile_interval(np.diff(drawn)[:, 0]), articles)
-
-
-def _share(flags: Bools, articles: Ints, draws: int, seed: int) -> ValueWithInterval:
-    share = float(flags.mean())
-    sums = bootstrap.per_article(np.stack([flags, np.ones(len(flags))], axis=1), articles)
-    drawn = bootstrap.resampled(sums, draws, seed)
-    return _estimate(share, bootstrap.share_interval(drawn[:, 0] / drawn[:, 1], share, len(sums)), len(sums))
 
 
 def _estimate(value: float, interval: bootstrap.Interval | None, articles: int) -> ValueWithInterval:

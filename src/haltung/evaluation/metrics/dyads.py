@@ -18,9 +18,8 @@ from haltung.records import Dyad
 # What of a dyad has to be right, by the name of the metric.
 PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
     "source, target, stance": lambda dyad: (dyad.source, dyad.target, dyad.stance),
-    "source, stance": lambda dyad: (dyad.source, dyad.stance),
-    "source, target": lambda dyad: (dyad.source, dyad.target),
-}
+    "source, stance": lambda dyad: (dyad.source, dyad.stance), "source, target": lambda dyad: (dyad.source, dyad.target),
+}  # fmt: skip
 WHOLE = "source, target, stance"
 # What a system may be given, of which it finds the rest.
 END_TO_END, STANCES_GIVEN, ACTORS_GIVEN = "end to end", "stances given", "stances and actors given"
