@@ -247,6 +247,6 @@ def test_a_run_is_evaluated(trained: Trained, counter: FileCounter, tmp_path: Pa
 
     with counter.counting() as files:
         models = models_of(tracking.find(trained.store, trained.run))
-        done = evaluate(models, trained.corpus, own_corpus=True, folder=tmp_path)
-    assert (done.models[0].report / "report.html").is_file()
+        (done,), _ = evaluate(models, trained.corpus, own_corpus=True, folder=tmp_path)
+    assert (done.report / "report.html").is_file()
     _at_most(files, EVALUATION)

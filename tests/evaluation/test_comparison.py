@@ -22,6 +22,7 @@ from haltung.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, Publi
 from haltung.evaluation.metrics.classification import evaluate, with_intervals
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import comparison as tables
+from haltung.evaluation.report import plots
 from haltung.experiments import compare as comparison
 from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 
@@ -221,7 +222,7 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
     """With its difference beside it."""
     from matplotlib.text import Text
 
-    figure = tables.forest(found, "stance", SCHEME, "de")
+    figure = plots.forest(found, "stance", SCHEME, "de")
     figure.draw_without_rendering()
     output = {text.get_text() for text in figure.findobj(Text)}
     assert "good\ngegen poor_one" in output

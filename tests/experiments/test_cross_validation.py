@@ -21,7 +21,7 @@ from haltung.corpus.stratify import subsample
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit, read_predictions
-from haltung.experiments.cross_validate import joined, over_folds
+from haltung.experiments.combined import joined, over_folds
 from haltung.records import Segment
 
 TOPICS = ("economy", "security")

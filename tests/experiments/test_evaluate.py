@@ -82,7 +82,7 @@ def test_what_was_scored_is_what_is_stored(linear_home: Path) -> None:
 
     models = models_of(tracking.find(store_in(linear_home), "plain-1"))
     corpus, folder = load(linear_home / "data/prepared/jsonl"), linear_home / "reports"
-    (done,) = evaluate(models, corpus, "dev", own_corpus=True, folder=folder, errors=False).models
+    (done,), _ = evaluate(models, corpus, "dev", own_corpus=True, folder=folder, errors=False)
     stored = read_predictions(done.report / "predictions.parquet")
     assert (stored.ids, stored.groups) == (done.scored.ids, done.scored.groups)
     for task, values in done.scored.probabilities.items():
@@ -105,7 +105,7 @@ def test_an_exported_bundle_is_evaluated_by_its_weights(linear_home: Path, tmp_p
     assert folder is not None
     scored = []
     for model in (run, TrainedModel("exported", folder)):
-        (done,) = evaluate([model], corpus, "dev", own_corpus=False, folder=tmp_path / "reports", errors=False).models
+        (done,), _ = evaluate([model], corpus, "dev", own_corpus=False, folder=tmp_path / "reports", errors=False)
         scored.append(done.scored.probabilities)
     graph = bundle.load(folder, graph=True).probabilities(corpus.segments("dev"))
     assert all((scored[1][task] == values).all() for task, values in scored[0].items())

@@ -24,7 +24,7 @@ from haltung import tracking
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
-from haltung.experiments import promote as promotion
+from haltung.experiments import compare as promotion
 from haltung.tracking.models import log_exported, set_alias, version_of_alias
 from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 

@@ -145,12 +145,12 @@ def evaluate(
     if corpus is None:
         config["corpus"] = record.config["corpus"]
     prepared = corpus_of(config, None)
-    done = evaluated.evaluate(
+    done, _ = evaluated.evaluate(
         evaluated.models_of(record), prepared, split, own_corpus=corpus is None, group=runs_of.group(record), folder=Path(output),
         command=["evaluate", f"run={record.id[:8]}", *words], language=config["language"], errors=config["error_analysis"],
         allow_seen=config["seen"] == "allow",
     )  # fmt: skip
-    return [EvaluatedRun(one.name, one.result, prepared.scheme, one.report) for one in done.models]
+    return [EvaluatedRun(one.name, one.result, prepared.scheme, one.report) for one in done]
 
 
 def compare(

@@ -20,7 +20,7 @@ def run(
     if not request.settings.get("corpus"):
         raise UserError("name segments with gold dyads: corpus=NAME, for example corpus=gnad10_stance")
 
-    from haltung.evaluation.report import dyads as report
+    from haltung.evaluation.report.tables import dyad_scores
     from haltung.events.dyads import model as dyad_model
     from haltung.events.dyads.scoring import AIMS
     from haltung.experiments import dyads
@@ -37,7 +37,7 @@ def run(
         print(f"written to {model / dyad_model.THRESHOLDS}")
         return
     scores = dyads.score(model, corpus, split, own_actors)
-    for grid in report.tables(scores.settings, scores.swaps, scores.precisions, language):
+    for grid in dyad_scores(scores.settings, scores.swaps, scores.precisions, language):
         Console().print(grid.rich())
     # The bundle of a run is in the run's folder.
     folder = model.resolve()

@@ -18,7 +18,7 @@ def run(request: Request, *, members: tuple[str, ...], name: str | None, languag
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
 
     from haltung.evaluation.report import tables
-    from haltung.experiments.ensemble import combine, members_of
+    from haltung.experiments.combined import combine, members_of
 
     store = make(settings["tracking"], "tracking")
     trained = members_of(store, members)

@@ -47,10 +47,10 @@ def run(
         if model.primer:
             console.print(model.primer.sentence(corpus.scheme["stance"], language), highlight=False)
 
-    done = evaluate(
+    _, summary = evaluate(
         models, corpus, split, own_corpus=own_corpus, group=group, folder=Path(output or "experiments/reports"),
         command=request.command, language=language, errors=error_analysis, allow_seen=seen == "allow",
         callback=show,
     )  # fmt: skip
-    if done.summary is not None:
-        console.print(tables.seeds(done.summary, corpus.scheme, language).rich())
+    if summary is not None:
+        console.print(tables.seeds(summary, corpus.scheme, language).rich())

@@ -7,7 +7,7 @@ from haltung.cli.build import Language, command, make
 from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report import comparison
-from haltung.experiments import promote as promotions
+from haltung.experiments.compare import carry_out, consider
 
 
 @command("promote")
@@ -17,7 +17,7 @@ def run(request: Request, *, run: str | None, alias: str, force: bool, dry: bool
         raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
     corpus = request.settings["corpus"]["name"] if request.settings.get("corpus") else None
     console = Console(soft_wrap=True)
-    plan = promotions.consider(make(request.settings["tracking"], "tracking"), run, alias, corpus, force)
+    plan = consider(make(request.settings["tracking"], "tracking"), run, alias, corpus, force)
     for sentence in plan.verdicts(language):
         console.print(Text(sentence, "bold"))
     for note in comparison.notes(plan.comparison, language) if plan.comparison else [plan.note]:
@@ -31,7 +31,7 @@ def run(request: Request, *, run: str | None, alias: str, force: bool, dry: bool
         console.print(Text(f"{alias}: {before}, nothing changed"))
         return 0
     if not dry:
-        promotions.carry_out(plan, request.command)
+        carry_out(plan, request.command)
     although = f", although worse in {worse}" if worse else ""
     as_if = " (dry=true, so nothing was changed)" if dry else ""
     console.print(Text(f"{alias}: {before} -> {plan.new} ({plan.record.name}){although}{as_if}"))

@@ -100,7 +100,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
 
-    from haltung.experiments.cross_validate import cross_validate
+    from haltung.experiments.combined import cross_validate
 
     console, language, scheme = Console(), plans[0].language, corpora[0].scheme
     _announce(plans[:1], console)
@@ -115,7 +115,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 
 
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
-    from haltung.experiments.cross_validate import learning_curve, table
+    from haltung.experiments.combined import learning_curve, table
 
     console, language = Console(), plans[0].language
     _announce(plans, console)

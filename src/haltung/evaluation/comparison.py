@@ -19,9 +19,7 @@ from haltung.evaluation.statistics.significance import Estimate, McNemar, Sample
 from haltung.labels import Task
 
 CORRECTIONS = ("holm", "none")
-
 BETTER, WORSE, OPEN = "better", "worse", "not distinguishable"
-
 _MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
 
 
@@ -130,9 +128,8 @@ def compare(
     """Compare two or more systems on the same segments by macro-F1, in each task by itself.
 
     These are ``tasks``, or all that the split is labelled for and every system has learned. The
-    correction is ``holm`` over all pairs of a task, or ``none``. Raises ``UserError`` if there are
-    fewer than two systems, two of one name, other segments, gold labels or scheme, too few
-    articles, or nothing to compare.
+    correction is ``holm`` over all pairs of a task, or ``none``. Raises ``UserError`` for fewer
+    than two systems, two of one name, other segments, gold or scheme, too few articles, no labels.
     """
     one_of("correction", correction, CORRECTIONS)
     systems, unshared = _shared(systems)

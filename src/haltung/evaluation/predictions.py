@@ -18,7 +18,6 @@ from haltung.records import MULTI_THRESHOLD, Answer, Prediction, Segment, label_
 
 # Stands in gold where a row was not labelled for the task.
 UNLABELLED = -1
-
 # The key of scheme, corpus and split in the metadata of a predictions file.
 _META = b"haltung"
 
@@ -74,12 +73,10 @@ class ScoredSplit:
         """Return the segments that ``rows`` picks: a mask, or indices, which may repeat."""
         picked = np.arange(len(self))[rows]
         return replace(
-            self,
-            ids=tuple(self.ids[row] for row in picked),
-            groups=tuple(self.groups[row] for row in picked),
+            self, ids=tuple(self.ids[row] for row in picked), groups=tuple(self.groups[row] for row in picked),
             probabilities={task: values[picked] for task, values in self.probabilities.items()},
             gold={task: gold[picked] for task, gold in self.gold.items()},
-        )
+        )  # fmt: skip
 
 
 def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme: Scheme, corpus: str = "", split: str = "") -> ScoredSplit:

@@ -10,8 +10,7 @@ from haltung.actors.finder import Actors
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
-from haltung.evaluation.report import dyads as report
-from haltung.evaluation.report import style
+from haltung.evaluation.report import plots, style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.dyads import scoring
 from haltung.events.pipeline import dyad_finder, load_predictor
@@ -20,7 +19,6 @@ from haltung.records import Prediction, Segment
 
 # What word order finds, and what a model does, in tables and files.
 _RULES, _MODEL = "rules", "model"
-
 # The dyads of each segment, by system.
 _Found = Mapping[str, Sequence[Sequence[ScoredDyad]]]
 
@@ -30,8 +28,7 @@ class DyadScores:
     """Dyads of ``rules`` and perhaps ``model`` on a split, and their metrics.
 
     ``settings`` has the metrics by what is given, ``found`` each system's dyads end to end,
-    ``swaps`` how consistent these are on role swaps, ``precisions`` how right the model's are by
-    their probability.
+    ``swaps`` how consistent these are on role swaps, ``precisions`` the model's by probability.
     """
 
     segments: Sequence[Segment]
@@ -66,18 +63,17 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     """
     segments, predictor = _segments(corpus, split), load_predictor(bundle)
     known = Actors.load(extra=actors)
-    finder = dyad_finder(predictor, bundle, known)
-    finders: dict[str, DyadFinder] = {**({_MODEL: finder} if predictor.finds_dyads else {}), _RULES: dyad_model.WordOrder()}
+    finders: dict[str, DyadFinder] = {_MODEL: dyad_finder(predictor, bundle, known)} if predictor.finds_dyads else {}
+    finders[_RULES] = dyad_model.WordOrder()
     gold, given = (scoring.read(segments, predictor, known, stances_given) for stances_given in (False, True))
     found = {name: gold.found_by(one) for name, one in finders.items()}
-    compared = (
-        _compared(gold, found),
-        _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
-        _compared(given, {name: given.found_by(scoring.AmongGold(one)) for name, one in finders.items()}),
-    )
+    settings = {
+        metrics.END_TO_END: _compared(gold, found),
+        metrics.STANCES_GIVEN: _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
+        metrics.ACTORS_GIVEN: _compared(given, {name: given.found_by(scoring.AmongGold(one)) for name, one in finders.items()}),
+    }
     swaps = {name: scoring.role_swaps(segments, rows) for name, rows in found.items()}
     scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
-    settings = dict(zip(metrics.SETTINGS, compared, strict=True))
     return DyadScores(segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
 
 
@@ -105,11 +101,10 @@ def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], f
 def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any], language: str = "en") -> None:
     """Write metrics (``dyads.json``), plot (``dyads.png``) and dyads (``found.jsonl``).
 
-    ``title`` stands under the plot; ``dyads.json`` begins with ``source``: command, corpus, split,
-    bundle.
+    ``title`` stands under the plot; ``dyads.json`` begins with ``source``, such as the command.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    style.save(report.plot(scores.settings, title, language), folder / "dyads.png")
+    style.save(plots.dyads(scores.settings, title, language), folder / "dyads.png")
     data = {
         **source, "settings": {name: asdict(compared) for name, compared in scores.settings.items()}, "role_swaps": scores.swaps,
         "precisions": [asdict(one) for one in scores.precisions],

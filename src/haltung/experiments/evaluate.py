@@ -36,7 +36,6 @@ from haltung.tracking import RunRecord
 # The share of a split that a model may know by coincidence: short sentences such as
 # "Das Gericht bestätigte das" are in several articles.
 _COINCIDENCES = 0.01
-
 # How many mistakes of each task are listed.
 _LISTED = 300
 
@@ -92,14 +91,6 @@ class ModelEvaluation:
     primer: PrimerResult | None
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The evaluation of a run; ``summary`` is over its seeds, None where it has none."""
-
-    models: tuple[ModelEvaluation, ...]
-    summary: Summary | None
-
-
 def models_of(record: RunRecord) -> list[TrainedModel]:
     """Return the models that a run stands for (``tracking.members``): its own, or its seeds'."""
     return [TrainedModel(member.name, tracking.bundle_folder(member), member) for member in tracking.members(record)]
@@ -109,7 +100,7 @@ def evaluate(
     models: Sequence[TrainedModel], corpus: Prepared, split: str = "test", *, own_corpus: bool, group: RunRecord | None = None,
     folder: Path = Path("experiments/reports"), command: Sequence[str] = ("evaluate",), language: str = "en", errors: bool = True,
     allow_seen: bool = False, callback: Callable[[ModelEvaluation], None] = lambda model: None,
-) -> Evaluation:  # fmt: skip
+) -> tuple[list[ModelEvaluation], Summary | None]:  # fmt: skip
     """Score models on a split, write a report for each, and track results in the models' runs.
 
     ``models`` are those of one run (``models_of``), or bundles; ``own_corpus`` says whether they
@@ -117,13 +108,20 @@ def evaluate(
     (``tracking.group``), gets mean, deviation and interval. ``folder`` gets a folder
     ``MODEL-CORPUS-SPLIT`` for each report; with ``errors``, reports have an error analysis, which
     takes about as long again. ``allow_seen`` scores a model even on segments of another corpus that
-    it has learned from. Raises ``UserError`` if the split is unknown, empty, of another scheme or
+    it has learned from. Return what was found of each model, and the summary over seeds, None where
+    there is no ``group``. Raises ``UserError`` if the split is unknown, empty, of another scheme or
     not that of the training, or a model has learned from over one in a hundred of its segments.
     """
     one_of("split", split, ("dev", "test"))
-    if own_corpus:
-        for model in models:
-            _check_digest(model, corpus, split)
+    for model in models if own_corpus else ():
+        digest = corpus.manifest.digests[split]
+        trained = model.record.tags.get(f"haltung.split_digest.{split}", digest) if model.record else digest
+        if trained != digest:
+            raise UserError(
+                f"the {split} split of the corpus '{corpus.name}' (digest {digest[:12]}) is not the one of the run {model.name} "
+                f"({trained[:12]}): its source or its config has changed since; train again,"
+                f" or give corpus={corpus.name} to score the run on the new one all the same"
+            )
     segments = corpus.segments(split)
     # All models are checked before the first is scored; every model knows dev.
     seen = [0 if split == "dev" else _count_seen(model, segments, split, corpus.name, own_corpus, allow_seen) for model in models]
@@ -133,12 +131,12 @@ def evaluate(
         done.append(evaluate_model(model, segments, corpus, split, report, command, language, errors, known))
         callback(done[-1])
     if group is None:
-        return Evaluation(tuple(done), None)
+        return done, None
     summary = with_intervals_of_means(classification.summary([model.result for model in done]), [model.scored for model in done])
     run, key = tracking.attach(group), f"{corpus.name}.{split}"
     run.metrics({key: summary.metrics()})
     run.text(summary.to_json(), f"evaluation/{key}/summary.json")
-    return Evaluation(tuple(done), summary)
+    return done, summary
 
 
 def evaluate_model(
@@ -166,10 +164,9 @@ def evaluate_model(
     primer = primer_of(model)
     details = (
         {"command": tracking.provenance(command)["haltung.command"], f"{split} digest": corpus.manifest.digests[split][:16]}
-        | ({"run": record.id} if record else {})
-        | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
+        | ({"run": record.id} if record else {}) | ({"known from training": f"{seen} of {len(segments)} segments"} if seen else {})
         | ({"primer": primer.sentence(corpus.scheme[STANCE], language)} if primer else {})
-    )
+    )  # fmt: skip
     calibration = calibration_of(model, scored)
     analysis = None
     if errors:
@@ -205,10 +202,9 @@ def analyse_errors(
 ) -> ErrorAnalysis:
     """Return slices, name sensitivity, and mistakes with the words that led to them.
 
-    ``scored`` holds the model's predictions and the gold of these segments, in the same order.
-    ``explain`` mistakes, over all tasks, get word attributions (0 needs no captum); ``draws`` are
-    those of each bootstrap. Raises ``UserError`` if captum or cleanlab is not installed, or no
-    segment is labelled.
+    ``scored`` holds predictions and gold of these segments, in their order. ``explain`` mistakes,
+    over all tasks, get word attributions (0 needs no captum); ``draws`` are those of each
+    bootstrap. Raises ``UserError`` if captum or cleanlab is not installed, or no segment labelled.
     """
     mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
     by_slice = slices(scored, segments, draws=draws)
@@ -240,18 +236,6 @@ def check_scheme(model: Scheme, corpus: Prepared) -> None:
             f"the model knows the scheme '{model.name}' (digest {model.digest()}), but the corpus '{corpus.name}' is labelled by "
             f"'{scheme.name}' (digest {scheme.digest()}); "
             + (f"its tasks alone are corpus.tasks=[{','.join(model.names)}]" if part else "name a corpus with the model's own scheme")
-        )
-
-
-def _check_digest(model: TrainedModel, corpus: Prepared, split: str) -> None:
-    """Raise ``UserError`` if the corpus has changed since the model was trained on it."""
-    trained = model.record.tags.get(f"haltung.split_digest.{split}") if model.record else None
-    digest = corpus.manifest.digests[split]
-    if trained is not None and trained != digest:
-        raise UserError(
-            f"the {split} split of the corpus '{corpus.name}' (digest {digest[:12]}) is not the one of the run {model.name} "
-            f"({trained[:12]}): its source or its config has changed since; train again,"
-            f" or give corpus={corpus.name} to score the run on the new one all the same"
         )
 
 

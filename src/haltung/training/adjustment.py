@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import softmax
+from torch import nn
 
 from haltung.evaluation import predictions
 from haltung.evaluation.predictions import UNLABELLED
@@ -34,7 +35,9 @@ def adjust(model: NeuralModel | ArticleModel, train: Sequence[Segment], dev: Seq
             continue
         articles = np.array([segment.article or segment.id for segment in dev])[labelled]
         share = share_to_undo(probabilities[task.name][labelled], gold[labelled], articles, weights.numpy())
-        model.network.heads[task.name].bias.data -= share * weights.log().to(model.device)
+        head = model.network.heads[task.name]
+        assert isinstance(head, nn.Linear)
+        head.bias.data -= share * weights.log().to(model.device)
         shares[task.name] = share
     return shares
 

@@ -183,7 +183,7 @@ def test_table_plot_and_page_show_the_phenomena_in_both_languages(segments: tupl
     path = tmp_path / "evaluation.json"
     path.write_text(result.to_json(), encoding="utf-8")
     assert read(path) == result
-    grid = tables.phenomena(result.phenomena["stance"], SCHEME.stance, "de")
+    grid = tables.phenomena(result.phenomena["stance"], SCHEME.stance.title("de"), "de")
     assert grid.rows[0] == ("alle", "3", "0,333 [0,061; 0,792]", "0,000 [0,000; 0,561]", "0,000 [0,000; 0,658]")
     assert plots.phenomena(result, SCHEME.stance).axes[0].get_yticklabels()[1].get_text() == "direction  (1)"
     files = report.write(tmp_path / "report", result, split, language="de")

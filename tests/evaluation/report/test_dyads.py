@@ -14,7 +14,7 @@ from haltung.evaluation.metrics.dyads import (
     SystemsCompared,
     evaluate_dyads,
 )
-from haltung.evaluation.report import dyads
+from haltung.evaluation.report import plots, tables
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.records import Dyad
 
@@ -31,7 +31,9 @@ SWAPS = {"model": {"pairs": 3, "apart": 0.5, "both": 0.25}, "rules": None}
 
 def test_each_setting_has_a_row_for_each_part_of_a_dyad_and_system() -> None:
     """Words and numbers in the language."""
-    *settings, difference, components, by_stance, by_probability, swaps = dyads.tables(COMPARED, SWAPS, [Precision(0.5, 2, 0.5)], "de")
+    *settings, difference, components, by_stance, by_probability, swaps = tables.dyad_scores(
+        COMPARED, SWAPS, [Precision(0.5, 2, 0.5)], "de"
+    )
     titles = [
         f"Dyaden: 2 Segmente, 2 Artikel, {given}"
         for given in ("alles selbst gefunden", "Haltungen gegeben", "Haltungen und Akteure gegeben")
@@ -54,7 +56,7 @@ def test_each_setting_has_a_row_for_each_part_of_a_dyad_and_system() -> None:
 
 def test_a_single_system_has_no_table_of_differences() -> None:
     """Nor of probabilities and role swaps, where there are none."""
-    assert len(dyads.tables(dict.fromkeys(SETTINGS, SystemsCompared({"rules": RULES})), {"rules": None})) == 5
+    assert len(tables.dyad_scores(dict.fromkeys(SETTINGS, SystemsCompared({"rules": RULES})), {"rules": None})) == 5
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_a_single_system_has_no_table_of_differences() -> None:
 )
 def test_the_plot_has_a_panel_for_each_setting(language: str, part: str, setting: str) -> None:
     """One bar of each system for each part; parts are named once."""
-    figure = dyads.plot(COMPARED, "news, test", language)
+    figure = plots.dyads(COMPARED, "news, test", language)
     figure.draw_without_rendering()
     assert [axes.get_xlabel() for axes in figure.axes][1] == setting
     assert [len(axes.patches) for axes in figure.axes] == [6, 6, 6]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from haltung.evaluation.metrics.classification import evaluate, summary
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.evaluation.report import plots, style, tables, training_plots
+from haltung.evaluation.report import plots, style, tables
 from haltung.labels import Scheme, parse
 
 SCHEME = parse(
@@ -89,14 +89,14 @@ def test_a_distribution_shows_gold_beside_predictions() -> None:
 
 def test_learning_curves_mark_the_best_epoch() -> None:
     """The one that dev chose, with its score; tasks by the scheme's names."""
-    assert {"best epoch: 1 (0.500)", "run 7"} <= set(texts_of(training_plots.curves(HISTORY, "run 7")))
-    assert {"beste Epoche: 1 (0,500)", "Lernkurven"} <= set(texts_of(training_plots.curves(HISTORY, "", "de", SCHEME)))
+    assert {"best epoch: 1 (0.500)", "run 7"} <= set(texts_of(plots.curves(HISTORY, "run 7")))
+    assert {"beste Epoche: 1 (0,500)", "Lernkurven"} <= set(texts_of(plots.curves(HISTORY, "", "de", SCHEME)))
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 0.1, "loss": 2.0}], HISTORY[2:3]])
 def test_a_curve_can_be_drawn_from_its_first_point(history: list[dict[str, float]]) -> None:
     """A training that has only begun has a plot too."""
-    assert "training loss" in texts_of(training_plots.curves(history))
+    assert "training loss" in texts_of(plots.curves(history))
 
 
 def test_a_multi_label_task_has_bars_too() -> None:
@@ -117,7 +117,7 @@ def test_a_saved_plot_is_the_same_file_each_time(tmp_path: Path) -> None:
 def test_evaluation_needs_neither_torch_nor_mlflow(root: Path) -> None:
     """Nor does it start pyplot, whose figures stay in memory for ever."""
     code = (
-        "import sys; from haltung.evaluation.report import comparison, dyads, page, plots, training_plots; training_plots.curves([]); "
+        "import sys; from haltung.evaluation.report import comparison, page, plots, tables; plots.curves([]); "
         "print([name for name in ('torch', 'mlflow', 'transformers', 'matplotlib.pyplot') if name in sys.modules])"
     )
     done = run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env={"PYTHONPATH": "src"})
@@ -208,15 +208,15 @@ def test_all_of_it_is_shown_in_one_call() -> None:
 
 def test_a_sweep_shows_finished_and_pruned_trials_and_where_it_began() -> None:
     """Also where no trial is finished yet."""
-    shown = set(texts_of(training_plots.sweep_history([(0, 0.4), (1, 0.5)], [(2, 0.2)], "news", "de", start=0.41)))
+    shown = set(texts_of(plots.sweep_history([(0, 0.4), (1, 0.5)], [(2, 0.2)], "news", "de", start=0.41)))
     assert {"Ergebnisse der Versuche", "Rezept, wie es ist", "beendet", "abgebrochen", "bisher bester"} <= shown
-    assert "finished" in texts_of(training_plots.sweep_history([], [], "news"))
+    assert "finished" in texts_of(plots.sweep_history([], [], "news"))
 
 
 def test_importances_and_learning_curves_name_what_they_show() -> None:
     """The largest share is above; a size is written as a whole number."""
-    shown = texts_of(training_plots.importance({"small": 0.2, "large": 0.75}, "news"))
+    shown = texts_of(plots.importance({"small": 0.2, "large": 0.75}, "news"))
     assert shown.index("large") < shown.index("small")
     assert {"0.75", "0.20"} <= set(shown)
-    curve = texts_of(training_plots.learning_curve({"stance": [(100, 0.4, 0.01), (1000, 0.6, None)]}, "news · dev", "de"))
+    curve = texts_of(plots.learning_curve({"stance": [(100, 0.4, 0.01), (1000, 0.6, None)]}, "news · dev", "de"))
     assert {"100", "1000", "stance", "news · dev"} <= set(curve)

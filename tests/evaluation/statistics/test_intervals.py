@@ -34,7 +34,7 @@ from haltung.evaluation.metrics.results import HEADLINE, read
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report import tables
 from haltung.evaluation.report.i18n import estimate
-from haltung.evaluation.statistics.bootstrap import bca, resampled, weights, widened, wilson
+from haltung.evaluation.statistics.bootstrap import bca, resampled, widened, wilson
 from haltung.labels import parse
 
 SCHEME = parse(
@@ -71,7 +71,7 @@ def test_a_draw_takes_whole_articles() -> None:
     """As many as there are, and the metrics of a draw are those of its segments."""
     given = scored_split(60, 12)
     articles = article_counts(given, SCHEME.topic)
-    drawn = next(weights(12, 5, seed=3))
+    drawn = resampled(np.eye(12), draws=5, seed=3)
     assert drawn.sum(axis=1).tolist() == [12] * 5
     rows = [row for row in range(60) for _ in range(int(drawn[2, row % 12]))]
     expected = evaluate(given.subset(np.array(rows))).tasks["topic"]

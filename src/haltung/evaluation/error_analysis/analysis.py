@@ -17,7 +17,6 @@ from haltung.records import Segment, label_ids
 
 FORMAT = 1
 ERROR_ANALYSIS = "examination.json"
-
 # How many segments are named for each confusion.
 _EXAMPLES = 5
 
@@ -204,7 +203,17 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
     gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
     if task.kind == "multi" or len(np.unique(gold)) < 2:
         return []
-    is_issue, quality = _cleanlab(gold, probabilities)
+    try:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+    except ImportError:
+        raise UserError("label issues need cleanlab, which is not installed; pip install cleanlab, or say error_analysis=false") from None
+    clipped = np.clip(probabilities, 1e-12, 1.0)
+    clipped = clipped / clipped.sum(axis=1, keepdims=True)
+    with warnings.catch_warnings():
+        # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
+        warnings.simplefilter("ignore")
+        is_issue, quality = find_label_issues(gold, clipped, n_jobs=1), get_label_quality_scores(gold, clipped)
     out = []
     for index in sorted(np.flatnonzero(is_issue), key=lambda index: (quality[index], index))[:limit]:
         segment, best = segments[rows[index]], int(probabilities[index].argmax())
@@ -220,18 +229,3 @@ def _confidence(split: ScoredSplit, task: Task) -> Floats:
     if task.kind == "single":
         return np.where(np.eye(len(task), dtype=np.bool_)[decided], values, -1.0)
     return np.where(split.gold[task.name] != decided, np.where(decided == 1, values, 1 - values), -1.0)
-
-
-def _cleanlab(gold: np.ndarray, probabilities: Floats) -> tuple[np.ndarray, np.ndarray]:
-    """Return which labels are issues, and the quality of each, ``[n]`` both."""
-    try:
-        from cleanlab.filter import find_label_issues
-        from cleanlab.rank import get_label_quality_scores
-    except ImportError:
-        raise UserError("label issues need cleanlab, which is not installed; pip install cleanlab, or say error_analysis=false") from None
-    probabilities = np.clip(probabilities, 1e-12, 1.0)
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
-    with warnings.catch_warnings():
-        # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
-        warnings.simplefilter("ignore")
-        return np.asarray(find_label_issues(gold, probabilities, n_jobs=1)), np.asarray(get_label_quality_scores(gold, probabilities))

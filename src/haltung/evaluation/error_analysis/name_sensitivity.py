@@ -20,20 +20,16 @@ from haltung.actors.forms import resident
 from haltung.actors.states import State, StateMention, state_mentions, states
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import article_counts
-from haltung.evaluation.predictions import Bools, Floats, Ints, ScoredSplit, score
+from haltung.evaluation.predictions import Floats, ScoredSplit, score
 from haltung.evaluation.statistics import bootstrap
-from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.records import Prediction, Segment
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
-
 # The text that replaces what is between start and end.
 _Part = tuple[int, int, str]
-
 # The fields of a segment that a model may read, in the order in which letters are assigned; before
 # them the headline, which those that read articles do.
 _FIELDS = ("text", "target", "context")
-
 # A person follows one of these: one to three capitalised words, with particles between them. The
 # last of the words alone is then also found, in text, target and context.
 _OFFICES = (
@@ -44,7 +40,6 @@ _OFFICES = (
 _NAME = r"[A-ZÄÖÜŠŽČĆÉÁØŁ][\w’'-]*\w"
 _PARTICLE = r"(?:von(?:\s+der)?|van(?:\s+de[nr]?)?|de|di|da|al|bin|ibn|el|zu)"
 _PERSON = re.compile(rf"\b(?:{_OFFICES})\s+((?:{_NAME})(?:\s+(?:{_PARTICLE}\s+)*{_NAME}){{0,2}})")
-
 # German capitalises all nouns. Words of these kinds after an office are no names: "will der
 # Präsident Truppen entsenden".
 _NO_NAME = re.compile(
@@ -133,8 +128,11 @@ def name_sensitivity(
         flips = None
         if swapped_rows:
             differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
+            flags = differs if differs.ndim == 1 else differs.any(axis=1)
             of_swapped = bootstrap.numbered([split.groups[row] for row in swapped_rows])
-            flips = _share(differs if differs.ndim == 1 else differs.any(axis=1), of_swapped, draws, seed)
+            sums = bootstrap.per_article(np.stack([flags, np.ones(len(flags))], axis=1), of_swapped)
+            share, flipped = float(flags.mean()), bootstrap.resampled(sums, draws, seed)
+            flips = _estimate(share, bootstrap.share_interval(flipped[:, 0] / flipped[:, 1], share, len(sums)), len(sums))
         tasks[task.name] = TaskNameSensitivity(
             task.name, int(labelled.sum()), int(labelled[masked_rows].sum()), *_change(total.macro_f1(), drawn.macro_f1(), n),
             *_change(total.accuracy(), drawn.accuracy(), n), len(swapped_rows), flips,
@@ -168,14 +166,7 @@ def _change(values: Floats, drawn: Floats, articles: int) -> tuple[float, float,
     return before, after, _estimate(after - before, bootstrap.percentile_interval(np.diff(drawn)[:, 0]), articles)
 
 
-def _share(flags: Bools, articles: Ints, draws: int, seed: int) -> ValueWithInterval:
-    share = float(flags.mean())
-    sums = bootstrap.per_article(np.stack([flags, np.ones(len(flags))], axis=1), articles)
-    drawn = bootstrap.resampled(sums, draws, seed)
-    return _estimate(share, bootstrap.share_interval(drawn[:, 0] / drawn[:, 1], share, len(sums)), len(sums))
-
-
-def _estimate(value: float, interval: Interval | None, articles: int) -> ValueWithInterval:
+def _estimate(value: float, interval: bootstrap.Interval | None, articles: int) -> ValueWithInterval:
     """Return the value with its interval, without it where there are too few articles."""
     ends = (None, None) if interval is None or articles < bootstrap.MIN_ARTICLES else (interval.low, interval.high)
     return ValueWithInterval(value, *ends)

@@ -16,22 +16,17 @@ from haltung.records import Segment
 # A slice with fewer segments or articles, or whose rest has fewer, is listed, but not judged.
 MIN_SEGMENTS = 20
 MIN_ARTICLES = 3
-
 # In the order in which slices are listed; those that are too small to be judged stand last.
 _VERDICTS = ("worse", "level", "better", "few")
-
 # In words, first and last included.
 LENGTHS = {"≤ 10": (0, 10), "11–20": (11, 20), "21–30": (21, 30), "≥ 31": (31, np.inf)}
-
 _WORD = re.compile(r"\w+")
 _QUOTES = re.compile(r"[„“”\"«»‹›]")
-
 # German negations; "ohne" and affixes (un-, -los) do not negate a statement.
 NEGATIONS = re.compile(
     r"\b(?:nicht|nichts|kein|keine|keinen|keinem|keiner|keines|nie|niemals|niemand|niemanden|niemandem|nirgends|nirgendwo|weder|"
-    r"keineswegs|keinesfalls|mitnichten|nimmer)\b",
-    re.IGNORECASE,
-)
+    r"keineswegs|keinesfalls|mitnichten|nimmer)\b", re.IGNORECASE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,10 +36,9 @@ class Slice:
     ``kind`` says what: ``gold.TASK`` (the gold label of another task), ``source``, ``genre``,
     ``year``, ``length`` (words), ``quotation``, ``negation`` or ``actor`` (a state is named), the
     last three with the values ``with`` and ``without``. ``difference`` is the slice's accuracy
-    minus ``rest``, the accuracy of all other segments of the task, ``low`` to ``high`` its 95 %
-    interval, ``p`` the p-value of no difference, ``adjusted`` the same after correction; the four
-    are None for a slice that is too small to be judged. ``verdict`` is ``worse``, ``better``,
-    ``level`` or ``few``.
+    minus ``rest``, that of all other segments of the task, ``low`` to ``high`` its 95 % interval,
+    ``p`` the p-value of no difference, ``adjusted`` the same after correction; the four are None
+    for a slice too small to be judged. ``verdict`` is ``worse``, ``better``, ``level`` or ``few``.
     """
 
     task: str

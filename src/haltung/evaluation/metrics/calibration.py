@@ -17,13 +17,10 @@ from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, ratio
 from haltung.labels import Task
 
 BINS = 15
-
 # The precisions that thresholds are chosen for.
 PRECISIONS = (0.8, 0.9, 0.95)
-
 # With fewer answers a precision is luck: of 20, one mistake is 5 %.
 MIN_ANSWERED = 20
-
 # Points of the curve that are stored, and parts of it in the draws of the bootstrap.
 _POINTS, _PARTS = 200, 100
 
@@ -78,9 +75,8 @@ class UncalibratedMetrics:
 class Operating:
     """What a threshold does: of all segments ``kept`` are answered.
 
-    ``precision`` is the share of those that is right, None where none is answered. ``wished`` is
-    the precision that the threshold was chosen for on dev; a threshold of None (dev never reaches
-    the precision) answers nothing.
+    ``precision`` is the share of those that is right, None without any. ``wished`` is the one that
+    the threshold was chosen for on dev; a threshold of None (never reached there) answers nothing.
     """
 
     wished: float
@@ -205,9 +201,8 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
 def brier_parts(gold: Ints, probabilities: Floats) -> Floats:
     """Return each segment's part of the Brier score, ``[n]``; the score is their mean.
 
-    For a single-label task the squared differences are summed over labels, 0 to 2 (Brier 1950,
-    "Verification of forecasts expressed in terms of probability"); for a multi-label task the mean
-    over labels is taken, 0 to 1.
+    It is the sum of squared differences over the labels of a single-label task, 0 to 2 (Brier 1950,
+    "Verification of forecasts expressed in terms of probability"), else their mean, 0 to 1.
     """
     if gold.ndim == 1:
         return np.asarray(((np.eye(probabilities.shape[1])[gold] - probabilities) ** 2).sum(axis=1))

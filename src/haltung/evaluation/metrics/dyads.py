@@ -1,8 +1,7 @@
 """Dyads against gold: precision, recall and F1 over sets of (source, target, stance).
 
 Each segment has a set of gold dyads and a set of predicted ones; matches are counted over all
-segments (micro-averaged), as is usual where most segments have one dyad or none (MUC-4's scoring,
-Chinchor 1992).
+segments (micro-averaged), as is usual where most have one dyad or none (MUC-4, Chinchor 1992).
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -19,18 +18,14 @@ from haltung.records import Dyad
 # What of a dyad has to be right, by the name of the metric.
 PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
     "source, target, stance": lambda dyad: (dyad.source, dyad.target, dyad.stance),
-    "source, stance": lambda dyad: (dyad.source, dyad.stance),
-    "source, target": lambda dyad: (dyad.source, dyad.target),
-}
+    "source, stance": lambda dyad: (dyad.source, dyad.stance), "source, target": lambda dyad: (dyad.source, dyad.target),
+}  # fmt: skip
 WHOLE = "source, target, stance"
-
 # What a system may be given, of which it finds the rest.
 END_TO_END, STANCES_GIVEN, ACTORS_GIVEN = "end to end", "stances given", "stances and actors given"
 SETTINGS = (END_TO_END, STANCES_GIVEN, ACTORS_GIVEN)
-
 # The probabilities from which on the precision of dyads is reported.
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-
 # The dyads of each segment.
 DyadSets = Sequence[Collection[Dyad]]
 
@@ -39,8 +34,7 @@ DyadSets = Sequence[Collection[Dyad]]
 class Match:
     """How well sets agree: ``right`` of the ``found`` ones are among the ``gold`` ones.
 
-    ``interval`` is that of F1, None for too few articles. Precision, recall and F1 are 0 where
-    nothing can be divided by.
+    ``interval`` is that of F1, None for too few articles. Ratios of nothing are 0.
     """
 
     gold: int
@@ -131,7 +125,12 @@ def evaluate_dyads(
     stances = sorted({dyad.stance for row in (*gold, *predicted) for dyad in row})
     by_stance = {one: match(_only(gold, one), _only(predicted, one), WHOLE, articles) for one in stances}
     pairs, whole = parts["source, target"].right, parts[WHOLE].right
-    actors = None if candidates is None else _actors(gold, candidates)
+    actors = None
+    if candidates is not None:
+        wanted = [{code for dyad in row for code in (dyad.source, dyad.target) if code} for row in gold]
+        offered = [set(row) for row in candidates]
+        right = sum(len(one & other) for one, other in zip(wanted, offered, strict=True))
+        actors = Match(sum(map(len, wanted)), sum(map(len, offered)), right)
     return DyadMetrics(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
 
 
@@ -181,10 +180,3 @@ def _gap(sums: Floats) -> Floats:
 
 def _only(rows: DyadSets, stance: str) -> list[list[Dyad]]:
     return [[dyad for dyad in row if dyad.stance == stance] for row in rows]
-
-
-def _actors(gold: DyadSets, candidates: Sequence[Collection[str]]) -> Match:
-    wanted = [{code for dyad in row for code in (dyad.source, dyad.target) if code} for row in gold]
-    offered = [set(row) for row in candidates]
-    right = sum(len(one & other) for one, other in zip(wanted, offered, strict=True))
-    return Match(sum(map(len, wanted)), sum(map(len, offered)), right)

@@ -12,7 +12,6 @@ from haltung.records import Segment
 
 # The row over all phenomena.
 ALL = "all"
-
 # How the ids of a pair's two segments end.
 _SIDES = ("-a", "-b")
 

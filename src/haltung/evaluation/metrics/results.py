@@ -12,7 +12,6 @@ from haltung.evaluation.statistics.bootstrap import Interval
 
 # The metrics of a task that are compared, logged and averaged over seeds.
 HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
-
 # Warnings, the gravest first; report/ has their sentences.
 COLLAPSED, NEVER_PREDICTED, NOT_IN_GOLD = "collapsed", "never_predicted", "not_in_gold"
 
@@ -121,8 +120,7 @@ class PhenomenonMetrics:
     ``accuracy`` is over segments (of dyads: exact match of a segment's set), ``both`` the share of
     pairs with both right. ``differing`` counts the pairs whose gold differs, and ``apart`` is the
     share of those whose predictions differ at all, right or wrong (None without any): a model that
-    looks at keywords alone answers both the same. ``intervals`` of all three take pairs for
-    independent.
+    looks at keywords alone answers both the same. ``intervals`` take pairs for independent.
     """
 
     phenomenon: str
@@ -140,8 +138,7 @@ class EvaluationResult(Stored):
 
     A task without any gold label is not in ``tasks``. ``phenomena``, by task, is filled for minimal
     pairs alone, ``dyads`` for a model that finds them on a split that has them; where both hold,
-    ``dyad_phenomena``, by what of a dyad has to be right. ``resampling`` is None where no intervals
-    were computed.
+    ``dyad_phenomena``, by what of a dyad has to be right. ``resampling`` is None without intervals.
     """
 
     corpus: str

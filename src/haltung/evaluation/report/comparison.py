@@ -1,36 +1,26 @@
 """A comparison as tables and sentences: for the terminal, as Markdown, LaTeX and CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, SystemPair
-from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, signed, split_title, word
+from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, split_title, word
 from haltung.evaluation.report.page import check_replaceable, inlined, rendered
-from haltung.evaluation.report.style import BLUE, INK, SOFT, beside, finish, panel, save
+from haltung.evaluation.report.plots import forest
+from haltung.evaluation.report.style import save
 from haltung.evaluation.report.tables import Cell, Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
 from haltung.files import atomic_folder
 from haltung.labels import Scheme
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 DATA, PAGE, MARKDOWN, LATEX = "comparison.json", "comparison.html", "comparison.md", "comparison.tex"
 LEADERBOARD, PAIRS = "leaderboard.csv", "pairs.csv"
-
 # With fewer articles the tests find differences a little too easily (see ``significance``).
 _FEW_ARTICLES = 20
-
 _PACKAGES = "% needs " + r"\usepackage[T1]{fontenc}" + r"\usepackage{array,booktabs,graphicx}"
-
 # What LaTeX would take for a command, or has no letter for.
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -65,15 +55,13 @@ def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en
         {
             "pair": f"{pair.first} {word('against', language)} {pair.second}",
             **({"verdict": verdict(pair, comparison, language)} if verdicts else {}),
-            "difference": _estimate(pair.macro_f1, language, sign=True),
-            "p_value": p_value(pair.macro_f1.p, language),
+            "difference": _estimate(pair.macro_f1, language, sign=True), "p_value": p_value(pair.macro_f1.p, language),
             **({} if comparison.correction == "none" else {"corrected_p": p_value(pair.corrected, language)}),
-            "p_randomisation": p_value(pair.randomisation, language),
-            "accuracy_less": _estimate(pair.accuracy, language, sign=True),
+            "p_randomisation": p_value(pair.randomisation, language), "accuracy_less": _estimate(pair.accuracy, language, sign=True),
             "p_mcnemar": None if pair.mcnemar is None else p_value(pair.mcnemar.p, language),
         }
         for pair in comparison.tasks[task].pairs
-    ]
+    ]  # fmt: skip
     title = f"{scheme[task].title(language)}, {word('pairs_compared', language)}"
     return grid(title, rows[0], (tuple(cells.values()) for cells in rows), language, left=2 if verdicts else 1)
 
@@ -181,53 +169,24 @@ def write(
     with atomic_folder(folder) as scratch:
         plots = {task: save(forest(comparison, task, scheme, language), scratch / f"{task}_forest") for task in comparison.tasks}
         texts = {
-            DATA: comparison.to_json(),
-            LEADERBOARD: leaderboard_csv(comparison),
-            PAIRS: pairs_csv(comparison),
-            MARKDOWN: markdown(comparison, scheme, language),
-            LATEX: latex(comparison, scheme, language),
+            DATA: comparison.to_json(), LEADERBOARD: leaderboard_csv(comparison), PAIRS: pairs_csv(comparison),
+            MARKDOWN: markdown(comparison, scheme, language), LATEX: latex(comparison, scheme, language),
             PAGE: _page(comparison, scheme, plots, language, details or {}),
-        }
+        }  # fmt: skip
         for name, text in texts.items():
             (scratch / name).write_text(text, encoding="utf-8")
     return [folder / name for name in (*texts, *(plot.name for plot in plots.values()))]
 
 
-def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Figure:
-    """Draw each pair's difference of macro-F1 as a mark with its 95 % interval.
-
-    Marks are filled and blue where the pair differs after correction, hollow and grey where it is
-    undecided. An interval is that of the pair by itself: of many, an undecided one may exclude 0.
-    """
-    compared = comparison.tasks[task].pairs
-    figure, axes = panel(7.6, 1.75 + 0.42 * len(compared))
-    axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    for row, pair in enumerate(compared):
-        difference, is_decided = pair.macro_f1, pair.verdict != OPEN
-        colour = BLUE if is_decided else SOFT
-        axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
-        fill = colour if is_decided else "white"
-        axes.plot([difference.value], [row], marker="o", markersize=7, color=colour, markerfacecolor=fill, zorder=3)
-        beside(axes, row, signed(difference.value, language, zero="+"))
-    axes.set_yticks(np.arange(len(compared)), [f"{pair.first}\n{word('against', language)} {pair.second}" for pair in compared])
-    axes.set(ylim=(len(compared) - 0.4, -0.6), xlabel=word("difference", language))
-    subtitle = f"{split_title(comparison.corpus, comparison.split, language)} · {word('interval_95', language)}"
-    finish(axes, f"{scheme[task].title(language)}, {word('pairs_compared', language)}", subtitle, "x", language)
-    return figure
-
-
 def _page(comparison: Comparison, scheme: Scheme, plots: Mapping[str, Path], language: str, details: Mapping[str, str]) -> str:
     sections = [
         {
-            "name": task,
-            "title": scheme[task].title(language),
-            "leaderboard": leaderboard(comparison, task, scheme, language),
-            "pairs": pairs(comparison, task, scheme, language),
+            "name": task, "title": scheme[task].title(language), "plot": inlined(plots[task]),
+            "leaderboard": leaderboard(comparison, task, scheme, language), "pairs": pairs(comparison, task, scheme, language),
             "verdicts": [(pair.verdict != OPEN, sentence(pair, comparison, language)) for pair in result.pairs],
-            "plot": inlined(plots[task]),
         }
         for task, result in comparison.tasks.items()
-    ]
+    ]  # fmt: skip
     return rendered(
         "comparison.html.j2", language, title=" · ".join(comparison.systems), sections=sections, notes=notes(comparison, language),
         split_title=split_title(comparison.corpus, comparison.split, language),

@@ -14,7 +14,7 @@ from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnal
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
-from haltung.evaluation.report import plots, style, tables, training_plots
+from haltung.evaluation.report import plots, style, tables
 from haltung.evaluation.report.i18n import brackets, checked, count, number, split_title, word
 from haltung.labels import Scheme, Task
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
-
 # How many of a task's most frequent confusions have a button.
 _CONFUSIONS = 12
 
@@ -47,7 +46,7 @@ def write(
 
     The folder appears whole or not at all, and replaces an older report there. ``title`` is what
     was evaluated, such as the run's name; ``details`` are facts for the foot of the page. Further
-    parts are the training's curves of ``history`` (see ``training_plots.curves``), reliability and
+    parts are the training's curves of ``history`` (see ``plots.curves``), reliability and
     coverage against risk of ``calibration``, and slices, masked names and errors of ``analysis``.
 
     Raises ``UserError`` if the language is unknown, or the folder has something else in it.
@@ -58,7 +57,7 @@ def write(
         content = _Content(result, split.scheme, calibration, analysis, language)
         saved = {(task, kind): style.save(figure, scratch / f"{task}_{kind}") for task, kind, figure in _figures(content)}
         if history:
-            saved["", "curves"] = style.save(training_plots.curves(history, title, language, split.scheme), scratch / "curves")
+            saved["", "curves"] = style.save(plots.curves(history, title, language, split.scheme), scratch / "curves")
         texts = {PAGE: _page(content, saved, title, details or {}), METRICS: result.to_json()}
         texts |= {CALIBRATION: calibration.to_json()} if calibration else {}
         texts |= {ERROR_ANALYSIS: analysis.to_json()} if analysis else {}
@@ -132,21 +131,18 @@ def _section(content: _Content, saved: Mapping[tuple[str, str], Path], name: str
     slices = content.analysis.slices if content.analysis else None
     accuracy = "accuracy" if metrics.kind == "single" else "subset_accuracy"
     return {
-        "name": name,
-        "title": task.title(language),
-        "names": {label.id: label.name(language) for label in task.labels},
+        "name": name, "title": task.title(language), "names": {label.id: label.name(language) for label in task.labels},
         "per_label": tables.per_label(metrics, task, language),
         "tiles": [_tile("macro_f1", "macro_f1", metrics, language), _tile(accuracy, "accuracy", metrics, language)],
-        "phenomena": tables.phenomena(result.phenomena[name], task, language) if name in result.phenomena else None,
+        "phenomena": tables.phenomena(result.phenomena[name], task.title(language), language) if name in result.phenomena else None,
         "plots": {kind: (inlined(path), word(kind, language)) for (of, kind), path in saved.items() if of == name},
         "abstention": tables.abstention(abstention, task, language) if abstention and abstention.points else None,
         "slices": tables.slices(slices, scheme, task, language) if slices and name in slices.tasks else None,
-        "wrong": mistakes.wrong.get(name, 0) if mistakes else 0,
-        "mistakes": listed,
+        "wrong": mistakes.wrong.get(name, 0) if mistakes else 0, "mistakes": listed,
         "filters": {side: _options(listed, task, side) for side in ("gold", "predicted")},
         "confusions": [one for one in mistakes.confusions if one.task == name][:_CONFUSIONS] if mistakes else [],
         "issues": [one for one in mistakes.issues if one.task == name] if mistakes else [],
-    }
+    }  # fmt: skip
 
 
 def _tile(title: str, metric: str, metrics: TaskMetrics, language: str) -> tuple[str, str, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -40,26 +40,25 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def panel(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of this size in inches, and its only axes."""
-    figure = canvas(width, height)
-    return figure, figure.add_subplot()
+def panel(width: float, height: float) -> Axes:
+    """Return the only axes of a figure of this size in inches."""
+    return canvas(width, height).add_subplot()
 
 
-def rows(names: Sequence[str], height: float) -> tuple[Figure, Axes]:
-    """Return a figure with a named row for each horizontal bar, the first above, and its axes."""
-    figure, axes = panel(7.6, height)
+def rows(names: Sequence[str], height: float) -> Axes:
+    """Return axes with a named row for each horizontal bar, the first above."""
+    axes = panel(7.6, height)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    return figure, axes
+    return axes
 
 
 def finish(
     axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, language: str = "", frame: bool = True
-) -> None:
+) -> Figure:
     """Write title and subtitle, draw the grid, and hide the frame's upper and right side.
 
-    The numbers along the grid are written as ``language`` does, if one is given.
+    The numbers along the grid are written as ``language`` does, if one is given. Return the figure.
     """
     from matplotlib.ticker import FuncFormatter
 
@@ -78,6 +77,7 @@ def finish(
         axes.annotate(
             title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK
         )
+    return cast("Figure", axes.figure)
 
 
 def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: Sequence[Interval | None], colour: str) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
 from haltung.evaluation.error_analysis.slices import Slice, Slices
 from haltung.evaluation.metrics import results
 from haltung.evaluation.metrics.calibration import CalibrationReport, TaskAbstention
-from haltung.evaluation.metrics.dyads import DyadMetrics
+from haltung.evaluation.metrics.dyads import END_TO_END, DyadMetrics, Precision, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, LabelMetrics, PhenomenonMetrics, Spread, Summary, TaskMetrics
-from haltung.evaluation.report.i18n import brackets, count, estimate, number, signed, split_title, word
+from haltung.evaluation.report.i18n import brackets, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # What a cell says: words, a count, a number, one with its interval, or nothing ("–").
 Cell = str | int | float | tuple[float | None, Interval | None] | None
-
 # What a cell of a Markdown table can't hold as it is.
 _ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
 
@@ -131,20 +130,16 @@ def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: boo
     return grid(f"{task.title(language)} {word('per_label', language)}", columns, rows, language)
 
 
-def phenomena(metrics: Sequence[PhenomenonMetrics], task: Task, language: str = "en") -> Grid:
-    """Return one row for each phenomenon of a corpus of minimal pairs."""
-    return _phenomena(metrics, task.title(language), "accuracy", language)
-
-
 def dyad_phenomena(result: EvaluationResult, language: str = "en") -> list[Grid]:
     """Return dyads by phenomenon: a table for each part of a dyad that has to be right."""
     title = word("dyads_title", language)
     return [
-        _phenomena(rows, f"{title} ({dyad_words(part, language)})", "exact_match", language) for part, rows in result.dyad_phenomena.items()
+        phenomena(rows, f"{title} ({dyad_words(part, language)})", language, "exact_match") for part, rows in result.dyad_phenomena.items()
     ]
 
 
-def _phenomena(metrics: Sequence[PhenomenonMetrics], title: str, share: str, language: str) -> Grid:
+def phenomena(metrics: Sequence[PhenomenonMetrics], title: str, language: str = "en", share: str = "accuracy") -> Grid:
+    """Return one row for each phenomenon of a corpus of minimal pairs."""
     rows = (
         (
             word("all", language) if row.phenomenon == ALL else row.phenomenon, row.pairs,
@@ -168,6 +163,43 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
     )
     columns = ("system", "dyads_right", "f1_interval", "precision", "recall")
     return grid(f"{title}, {dyad_words(setting, language)}" if setting else title, columns, rows, language, left=2)
+
+
+def dyad_scores(
+    settings: Mapping[str, SystemsCompared], swaps: Mapping[str, Mapping[str, Any] | None], precisions: Sequence[Precision] = (),
+    language: str = "en",
+) -> list[Grid]:  # fmt: skip
+    """Return the tables: F1 in each setting, differences, and what is found end to end.
+
+    ``settings`` are by what is given (``metrics.dyads.SETTINGS``), ``swaps`` by system (see
+    ``events.dyads.scoring.role_swaps``), ``precisions`` those of the model, where there is one.
+    """
+    out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
+    differences = [
+        (
+            dyad_words(setting, language), dyad_words(part, language), estimate(one.delta, one.interval, language, sign=True),
+            p_value(one.p, language),
+        )
+        for setting, compared in settings.items()
+        for part, one in compared.differences.items()
+    ]  # fmt: skip
+    if differences:
+        columns = ("dyads_given", "dyads_right", "dyads_difference", "p_value")
+        out.append(grid(word("dyads_model_against_rules", language), columns, differences, language, left=2))
+    systems = settings[END_TO_END].systems
+    parts = [(word(name, language), one.actors.recall if one.actors else None, one.stance_given_pair) for name, one in systems.items()]
+    out.append(grid(word("dyads_parts", language), ("system", "dyads_actor_recall", "dyads_stance_given_pair"), parts, language))
+    name, first = next(iter(systems.items()))
+    stances = [(stance, str(match.gold), str(match.found), match.f1) for stance, match in first.stances.items()]
+    title = f"{word(name, language)}, {word('dyads_by_stance', language)}"
+    out.append(grid(title, ("stance", "gold", "dyads_found", "f1"), stances, language))
+    if precisions:
+        rows = [(number(one.least, language, 1), str(one.found), one.precision) for one in precisions]
+        out.append(grid(word("dyads_by_probability", language), ("dyads_at_least", "dyads_found", "precision"), rows, language))
+    swapped = [(word(system, language), str(swap["pairs"]), swap["apart"], swap["both"]) for system, swap in swaps.items() if swap]
+    if swapped:
+        out.append(grid(word("dyads_role_swaps", language), ("system", "pairs", "dyads_exchanged", "both"), swapped, language))
+    return out
 
 
 def dyad_words(name: str, language: str = "en") -> str:
@@ -301,7 +333,7 @@ def show(result: EvaluationResult, scheme: Scheme, console: Console, language: s
     console.print(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
     for name, metrics in result.tasks.items():
         console.print(_fitting(console, *(per_label(metrics, scheme[name], language, brief) for brief in (False, True))))
-    grids = [phenomena(rows, scheme[name], language) for name, rows in result.phenomena.items()]
+    grids = [phenomena(rows, scheme[name].title(language), language) for name, rows in result.phenomena.items()]
     grids += [dyads({"model": result.dyads}, language)] if result.dyads else []
     for one in grids + dyad_phenomena(result, language):
         console.print(one.rich())

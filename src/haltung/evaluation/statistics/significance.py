@@ -35,13 +35,10 @@ from haltung.evaluation.statistics.bootstrap import BLOCK, DRAWS, LEVEL, SEED, I
 
 # Fewer articles can't tell systems apart in any way that the tests could be trusted with.
 MIN_ARTICLES = 5
-
 # ``articles_needed``: the power to find a difference, and as good as infinitely many articles.
 _POWER, _MAX_NEEDED = 0.8, 1_000_000
-
 # McNemar's test is exact below so many segments that differ.
 _EXACT_BELOW = 25
-
 # A variance, or a standard error, that is rounding alone.
 _NOTHING = 1e-12
 

@@ -10,7 +10,7 @@ from haltung.errors import UserError, listed
 from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
 from haltung.evaluation.predictions import read_predictions
-from haltung.evaluation.report import page, style, training_plots
+from haltung.evaluation.report import page, plots, style
 from haltung.evaluation.report.i18n import number, p_value, word
 from haltung.evaluation.report.tables import Grid
 from haltung.evaluation.statistics.significance import Gain, gain
@@ -72,9 +72,9 @@ def log_results(run: Run, folder: Path, name: str, language: str, result: SweepR
     trials, best, start, gained = result.trials, result.best, result.start, result.gain
     before = None if start is None else start.score
     scores = {state: [(one.number, one.score) for one in trials if one.state == state and one.score is not None] for state in STATES}
-    figures = {"history": training_plots.sweep_history(scores["finished"], scores["pruned"], name, language, before)}
+    figures = {"history": plots.sweep_history(scores["finished"], scores["pruned"], name, language, before)}
     if result.importance:
-        figures["importance"] = training_plots.importance(result.importance, name, language)
+        figures["importance"] = plots.importance(result.importance, name, language)
     for title, figure in figures.items():
         run.artifact(style.save(figure, folder / f"{title}.png"), "sweep")
     content = {

@@ -1,12 +1,15 @@
-"""Many trainings of one recipe as one tracked experiment: of folds, or of growing parts of train.
+"""Several trainings as one tracked run: of folds, of growing parts of train, or as an ensemble.
 
-Cross-validation joins the predictions of its folds; a learning curve has a point for each part.
+Cross-validation joins the predictions of its folds, a learning curve has a point for each part, and
+an ensemble is one model of trained ones, with weights fitted on dev.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +20,15 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import EvaluationResult, Spread, Summary
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.evaluation.report import page, style, training_plots
+from haltung.evaluation.report import page, plots, style
 from haltung.evaluation.report.i18n import count, word
 from haltung.evaluation.report.tables import Grid, spread
 from haltung.experiments.compare import FOLDS
-from haltung.experiments.evaluate import TrainedModel, evaluate_model
-from haltung.experiments.train import Plan, directory_of, tracked, train
+from haltung.experiments.evaluate import TrainedModel, evaluate_model, models_of
+from haltung.experiments.train import Plan, TrainingOutcome, directory_of, save, tags_of, tracked, train
+from haltung.files import sha256
+from haltung.models import bundle
+from haltung.models.ensemble import Member, pool
 from haltung.tracking import Run, Store
 
 
@@ -46,14 +52,11 @@ def cross_validate(
         raise UserError("two folds hold out the same segment; all folds need the same splits@corpus.split=kfold, with one seed")
     scheme, whole = first.corpus.scheme, [plan.corpus.whole() for plan in plans]
     tags = {
-        "haltung.kind": FOLDS,
-        "haltung.corpus": first.corpus.name,
-        "haltung.scheme": scheme.name,
-        "haltung.scheme_digest": scheme.digest(),
+        "haltung.kind": FOLDS, "haltung.corpus": first.corpus.name, "haltung.scheme": scheme.name, "haltung.scheme_digest": scheme.digest(),
         # Over all tasks of the corpus, so that models of some of them can be compared.
         f"haltung.digest.{FOLDS}": split_digest([row for corpus in whole for row in corpus.segments("test")], whole[0].scheme),
         **tracking.provenance(first.command),
-    }
+    }  # fmt: skip
     with tracked(directory, f"{name}-{first.seed}", store, tags, {**first.config, "seed": first.seed}, resume=first.resume) as parent:
         folds = []
         for plan, segments in zip(plans, held_out, strict=True):
@@ -87,9 +90,8 @@ def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
 def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
     """Return mean and deviation (n-1) of the headline metrics, of the tasks that each fold has.
 
-    The deviation says how much folds differ; it is no standard error, since the folds' training
-    parts overlap (Bengio and Grandvalet 2004, "No unbiased estimator of the variance of k-fold
-    cross-validation").
+    The deviation is no standard error, since the folds' training parts overlap (Bengio and
+    Grandvalet 2004, "No unbiased estimator of the variance of k-fold cross-validation").
     """
     return Summary(folds[0].corpus, FOLDS, sum(fold.n for fold in folds), len(folds), classification.spreads(folds))
 
@@ -134,7 +136,7 @@ def learning_curve(
             scheme[task].title(first.language): [(one.segments, one.macro_f1[task].mean, one.macro_f1[task].deviation) for one in points]
             for task in done.tasks
         }
-        figure = training_plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language)
+        figure = plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language)
         plot = style.save(figure, directory / "learning_curve.png")
         parent.artifact(plot, "curve")
         parent.text(json.dumps([asdict(point) for point in points], indent=2) + "\n", "curve/points.json")
@@ -150,3 +152,52 @@ def table(points: Sequence[CurvePoint], corpus: Prepared, language: str = "en") 
         for point in points
     )
     return Grid(f"{corpus.name} · dev", (word("share_of_train", language), word("segments", language), *titles), rows)
+
+
+def members_of(store: Store, names: Sequence[str]) -> list[TrainedModel]:
+    """Return the models with these names: bundle folders or runs (see ``models_of``)."""
+    members: list[TrainedModel] = []
+    for name in names:
+        is_bundle = (Path(name) / bundle.DESCRIPTION).is_file()
+        members += [TrainedModel(name, Path(name))] if is_bundle else models_of(tracking.find(store, name))
+    return members
+
+
+def combine(
+    members: Sequence[TrainedModel], corpus: Prepared, store: Store, name: str, folder: Path, config: Mapping[str, Any],
+    command: Sequence[str], language: str = "en",
+) -> tuple[TrainingOutcome, Mapping[str, Sequence[float]]]:  # fmt: skip
+    """Make one model of several, calibrate it, evaluate it on dev, track it; return weights too.
+
+    All members were trained on this corpus, as it is split now; the weights are fitted on its dev
+    split. ``folder`` is the parent of all run directories. Raises ``UserError`` if a member is
+    named twice, or was trained on another corpus, split or scheme, so that it may have seen dev.
+    """
+    manifest = corpus.manifest
+    names = [member.name for member in members]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{twice[0]} is named twice; an ensemble is made of different models")
+    digests = []
+    for member in members:
+        trained = bundle.describe(member.bundle).get("provenance", {}).get("corpus_digest")
+        if trained != manifest.digest:
+            found = f"on another one (digest {trained[:12]})" if trained else "on a corpus that its bundle does not name"
+            raise UserError(
+                f"{member.name} was not trained on {manifest.name} as it is split now (digest {manifest.digest[:12]}), but {found}, "
+                "and may have learned what the weights are to be fitted on; take members that were trained on one corpus"
+            )
+        digests.append(sha256(member.bundle / bundle.DESCRIPTION))
+    directory = folder / f"{name}-{hashlib.sha256('/'.join([name, *digests]).encode()).hexdigest()[:8]}"
+    train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
+    # What can't be pooled fails before there is a run.
+    model, predictions = pool([Member(member.name, bundle.load_trained(member.bundle)) for member in members], dev_split, progress=True)
+    tags = {**tags_of(corpus, "ensemble", command), "haltung.members": ", ".join(names)}
+    with tracked(directory, name, store, tags, config) as run:
+        run.artifact(corpus.folder / "manifest.json", "corpus")
+        outcome = save(
+            model, run, corpus, train_split, dev_split, directory, title=name, command=tags["haltung.command"],
+            provenance={"members": names}, language=language, predictions=predictions,
+        )  # fmt: skip
+        # By number, as in the tag: a member may be a folder, whose path is no name of a metric.
+        run.metrics({"weight": {task: {str(number): weight for number, weight in enumerate(row)} for task, row in model.weights.items()}})
+    return outcome, model.weights
