@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from haltung.experiments.predict import read_texts
+from haltung.experiments.predict import opening, rows_of
 from haltung.records import Segment, in_context
 
 TEXTS = ("Eins.", "Zwei.", "Drei.", "Vier.")
@@ -66,4 +66,4 @@ def test_texts_to_predict_stand_in_the_context_that_a_corpus_gives_them(tmp_path
     rows = [asdict(row) for row in (*_article(), Segment("x", "Fünf.", context="Davor."))]
     path = tmp_path / "texts.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert [row.context for row in read_texts(path)] == [*_contexts(_article()), "Davor."]
+    assert [row.context for row in opening(rows_of(path), str(path)).segments] == [*_contexts(_article()), "Davor."]

@@ -18,7 +18,7 @@ from haltung.events.dyads import model as dyad_model
 from haltung.events.pipeline import check_stances, dyad_finder, events_of
 from haltung.events.records import ArticleEvents, ScoredDyad
 from haltung.events.text.read import Article, article_of
-from haltung.experiments.predict import bundle_of, segments_of, single_text
+from haltung.experiments.predict import bundle_of, opening, single_text
 from haltung.labels import STANCE, Scheme
 from haltung.models import bundle, compact
 from haltung.models.predictor import Predictor, abstained
@@ -227,7 +227,7 @@ def load(model: str | Path | None = None, *, tracking: Tracking = "local") -> Lo
 
 
 def _segments(rows: Sequence[Mapping[str, Any]], source: str) -> list[Segment]:
-    return segments_of((SourceRow(f"{source}, row {number}", str(number), row) for number, row in enumerate(rows)), source)
+    return opening((SourceRow(f"{source}, row {number}", str(number), row) for number, row in enumerate(rows)), source).segments
 
 
 def _result(segment: Segment, prediction: Prediction, dyads: Iterable[ScoredDyad], unsure: Iterable[str] = ()) -> TextResult:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from haltung.cli.build import Language, command, output_file, written
+from haltung.cli.build import Language, command, output_file, writing, written
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
 from haltung.labels import Scheme
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 
 # How many events the terminal shows, how many notes, and how much of a sentence.
 _SHOWN, _NOTED, _EXCERPT = 40, 20, 100
+_WINDOW = 256  # articles that are read together, and with which a run can go on
 
 
 @command("events")
 def run(
     *, bundle: str | None, input: str | None,  # noqa: A002 -- the key's name
     output: str | None, table: str | None, page: str | None, actors: str | None,
-    max_characters: Annotated[int, Field(ge=1)], language: Language,
+    max_characters: Annotated[int, Field(ge=1)], resume: bool | None, language: Language,
 ) -> int:  # fmt: skip
     """Read the events of an input; return 1 if a part of it could not be read."""
     if input is None:
@@ -41,8 +44,9 @@ def run(
     from haltung.actors.finder import Actors
     from haltung.events.archive.i18n import counted
     from haltung.events.pipeline import dyad_finder, events_of, load_predictor
-    from haltung.events.records import ArchiveWriter
-    from haltung.events.text.read import Failure, find, read
+    from haltung.events.records import as_lines, as_table
+    from haltung.events.text.read import STANDARD_INPUT, Failure, find, read
+    from haltung.experiments.journal import BROKEN, Journal, ahead, digest
     from haltung.models import compact
     from haltung.serving import article_page
 
@@ -51,40 +55,65 @@ def run(
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
         raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
+    if resume is not None and (not any(outputs[:2]) or input == STANDARD_INPUT):
+        raise UserError(
+            "resume= goes on with the files of output= or table=, and an input that can be read again; name them, or leave it out"
+        )
     folder = compact.find(bundle)
     predictor = load_predictor(folder)
     known = Actors.load(extra=Path(actors) if actors else None)
     finder = dyad_finder(predictor, folder, known)
+    grow = [path for path in outputs[:2] if path]
+    # Digests take a second, for which nobody waits who reads an article in the terminal.
+    depends = grow and {
+        "input": input, "digest of the input": digest(files.files), "model": digest([folder]), "max_characters": max_characters,
+        "actors": digest([Path(actors)]) if actors else "", "output": output, "table": table,
+    }  # fmt: skip
     failures: list[Failure] = []
-    shown: list[Event] = []
     notes: list[str] = []
-    on_page: list[ArticleEvents] = []
-    articles = total = 0
+    first: list[ArticleEvents] = []
+    done, articles = 0, read(files, max_characters)
     with ExitStack() as stack:
-        lines, rows, html = (stack.enter_context(written(path)) if path else None for path in outputs)
-        archive = ArchiveWriter(lines, rows)
+        beside = grow[0] if grow else Path(stack.enter_context(TemporaryDirectory())) / "events"
+        stack.enter_context(writing(beside))
+        journal = stack.enter_context(Journal(beside, grow, dict(depends), resume))
+        before, counts = journal.counts["read"], journal.counts
         # The bar appears where reading takes longer than two seconds.
-        bar = tqdm(read(files, max_characters), unit=" articles", delay=2, file=sys.stderr, disable=not sys.stderr.isatty())
-        for result in events_of(iter(bar), predictor, known, finder):
-            if isinstance(result, Failure):
-                failures.append(result)
+        bar = stack.enter_context(tqdm(unit=" articles", initial=before, delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))
+        for window in ahead(iter(lambda: list(islice(articles, _WINDOW)), [])):
+            header, done = done == 0, done + len(window)
+            # The first articles are read again for the page.
+            if done <= before and (not page or len(first) == article_page.MOST):
                 continue
-            articles, total = articles + 1, total + len(result.events)
-            archive.add(result)
-            if html and len(on_page) < article_page.MOST:
-                on_page.append(result)
-            shown += result.events[: _SHOWN - len(shown)]
-            notes += [f"{result.article.where}: {note}" for note in result.notes]
-        if html:
-            html.write(article_page.page(on_page, predictor.scheme, language, articles))
-    if not any(outputs):
-        _show(shown, total, predictor.scheme, language)
+            results = list(events_of(window, predictor, known, finder))
+            found = [one for one in results if not isinstance(one, Failure)]
+            first += found[: article_page.MOST - len(first)]
+            if done > before:
+                failed = [one for one in results if isinstance(one, Failure)]
+                texts = [as_lines(found)] * bool(output) + [as_table(found, header)] * bool(table)
+                total = sum(len(one.events) for one in found)
+                journal.append(
+                    [text.encode("utf-8", "backslashreplace") for text in texts], failed,
+                    read=len(window), articles=len(found), events=total, failed=len(failed),
+                )  # fmt: skip
+                failures += failed
+                notes += [f"{one.article.where}: {note}" for one in found for note in one.notes]
+                bar.update(len(window))
+        if outputs[2]:
+            with written(outputs[2]) as html:
+                html.write(article_page.page(first, predictor.scheme, language, counts["articles"]))
+        journal.finish()
+    if not paths:
+        _show([event for one in first for event in one.events][:_SHOWN], counts["events"], predictor.scheme, language)
     names = " and ".join(map(str, paths))
-    print(f"{counted('en', 'events', total)} in {counted('en', 'articles', articles)}" + (f" written to {names}" if names else ""))
-    if page and articles > article_page.MOST:
-        notes.insert(0, f"{page} shows the first {article_page.MOST} of {articles:,} articles; output=FILE.jsonl has all")
-    _report(notes, files.others, failures)
-    return 1 if failures else 0
+    print(
+        f"{counted('en', 'events', counts['events'])} in {counted('en', 'articles', counts['articles'])}"
+        + (f" written to {names}" if names else "")
+    )
+    if page and counts["articles"] > article_page.MOST:
+        notes.insert(0, f"{page} shows the first {article_page.MOST} of {counts['articles']:,} articles; output=FILE.jsonl has all")
+    _report(notes, files.others, failures, counts["failed"], f"{beside}{BROKEN}" if grow else "")
+    return 1 if counts["failed"] else 0
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:
@@ -108,7 +137,7 @@ def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) ->
         console.print(f"… and {total - len(events)} more; output=FILE.jsonl or table=FILE.csv has all")
 
 
-def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Failure]) -> None:
+def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Failure], failed: int, side_file: str) -> None:
     """Print on standard error what was odd, which files were passed over, and what failed."""
     lines = list(notes[:_NOTED])
     if len(notes) > _NOTED:
@@ -117,6 +146,6 @@ def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Fail
         names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         lines.append(f"passed over {len(others)} of the folder's files, which are no *.txt, *.html or *.jsonl: {names}")
     lines += [f"{failure.where}: {failure.reason}" for failure in failures]
-    if failures:
-        lines.append(f"{len(failures)} failed, as listed above; what else there is was read")
+    if failed:
+        lines.append(f"{failed} failed, as listed {f'in {side_file}' if side_file else 'above'}; what else there is was read")
     print("".join(f"haltung: {line}\n" for line in lines), end="", file=sys.stderr)

@@ -2,63 +2,122 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.build import Language, command, make, output_file, written
-from haltung.errors import UserError
+from haltung.cli.build import Language, command, make, output_file, writing
+from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
-from haltung.records import Prediction, label_ids
+from haltung.records import Prediction, Segment, label_ids
 
 if TYPE_CHECKING:
     from haltung.events.dyads.model import DyadModel
+    from haltung.experiments.predict import TextFiles
+    from haltung.models.predictor import Predictor
+
+Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
+_OPENING = 256  # rows of each file that are read before a model is loaded, so that mistakes come at once
 
 
 # A sentence may hold commas, quotes and brackets, which mean something in an override.
 @command("predict", verbatim=("text", "context", "target"))
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
-    output: str | None, abstain: float | None, language: Language, tracking: Mapping[str, Any],
-) -> None:  # fmt: skip
-    """Label a text or a file of texts."""
+    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], runtime: Runtime, resume: bool | None,
+    language: Language, tracking: Mapping[str, Any],
+) -> int:  # fmt: skip
+    """Label a text or files of texts; return 1 if some rows could not be used."""
     if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
     from haltung.events.dyads import model as dyad_model
-    from haltung.experiments.predict import answer, bundle_of, read_texts, single_text
-    from haltung.models import bundle as bundles
+    from haltung.experiments.journal import BROKEN, digest
+    from haltung.experiments.predict import answer, bundle_of, find, label, opening, rows_of, single_text, written
     from haltung.models import compact
     from haltung.models.predictor import abstained
 
-    file_to = output_file(output)
-    segments = [single_text(str(text), context, target)] if input is None else read_texts(Path(input))
+    texts = None if input is None else find(input)
+    to = texts and _target(texts, output, resume)
+    if texts is None:
+        segments = [single_text(str(text), context, target)]
+    else:
+        for path in texts.paths:
+            first = opening(rows_of(path), str(path), min(window, _OPENING) if to else sys.maxsize)
+        segments = first.segments
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
-    # For one text the graph: importing torch takes longer than the answer.
-    model = bundles.load(folder, graph=input is None)
+    model = _loaded(folder, runtime, texts is None)
     thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
     dyads = dyad_model.load(folder) if model.finds_dyads else None
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
-    predictions = model.predict(segments, progress=True)
-    if input is None:
-        _show(model.scheme, predictions[0], language, abstained(predictions[0], thresholds), dyads)
-        return
-    with written(file_to) as file:
-        file.writelines(json.dumps(answer(prediction, thresholds, dyads), ensure_ascii=False) + "\n" for prediction in predictions)
-    if file_to is not None:
-        print(f"{len(predictions)} predictions written to {file_to}")
+
+    def labeller(segments: Sequence[Segment], progress: bool) -> list[dict[str, Any]]:
+        return [answer(one, thresholds, dyads) for one in model.predict(segments, progress)] if segments else []
+
+    if texts is None:
+        (prediction,) = model.predict(segments)
+        _show(model.scheme, prediction, language, abstained(prediction, thresholds), dyads)
+        return 0
+    if to is None:
+        sys.stdout.write(written(texts.paths[0], first, labeller(segments, True)))
+        return 0
+    settings = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
+    with writing(to):
+        counts = label(labeller, texts, to, settings, window, resume)
+    print(f"{counts['sound']} predictions written to {to}")
+    if texts.others:
+        print(f"haltung: passed over files that are no *.jsonl, *.csv, *.tsv or *.parquet: {listed(texts.others)}", file=sys.stderr)
+    if counts["broken"]:
+        beside = f"the files *{BROKEN} in {to}" if texts.several else f"{to}{BROKEN}"
+        print(f"haltung: {counts['broken']} rows could not be used; {beside} have them with the reasons", file=sys.stderr)
+    return int(counts["broken"] > 0)
+
+
+def _loaded(folder: Path, runtime: Runtime, graph: bool) -> Predictor:
+    """Return the model of a bundle; ``graph``: by its graph also where there is a GPU for torch."""
+    from haltung.inference.client import TOKENS_PER_BATCH
+    from haltung.models import bundle
+    from haltung.serving.engine import Settings, open_engine
+
+    if runtime in ("auto", "torch"):
+        # For one text the graph: importing torch takes longer than the answer.
+        graph = graph or not Path("/dev/nvidiactl").exists()
+        return bundle.load(folder, graph) if runtime == "auto" else bundle.load_trained(folder)
+    return open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
+
+
+def _target(texts: TextFiles, output: str | None, resume: bool | None) -> Path | None:
+    """Return where predictions go, None for the terminal; ``UserError`` if they can't."""
+    from haltung.experiments.predict import kind_of
+
+    given = texts.paths[0]
+    if output is None:
+        if texts.several or kind_of(given) == "parquet" or resume is not None:
+            raise UserError("several files, Parquet and resume= need an output; name a file, or a folder for several files: output=…")
+        return None
+    if not texts.several:
+        to = output_file(output)
+        if to and (kind_of(to) not in ("", kind_of(given)) or (to.exists() and to.samefile(given))):
+            raise UserError(f"{to} can't be the output of {given}, since rows are written to another file of the same kind")
+        return to
+    to = Path(output).expanduser()
+    if not to.parent.is_dir() or (
+        to.exists() and not to.with_name(f"{to.name}.journal").exists() and (not to.is_dir() or any(to.iterdir()))
+    ):
+        raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
+    return to
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: DyadModel | None) -> None:

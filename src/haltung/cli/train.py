@@ -101,7 +101,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 
 
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
-    from haltung.experiments.learning_curve import learning_curve, table
+    from haltung.experiments.cross_validate import learning_curve, table
 
     console, language = Console(), plans[0].language
     _announce(plans, console)

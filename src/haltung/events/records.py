@@ -1,10 +1,11 @@
 """What is read from an article: labelled segments, scored dyads, and an event for each dyad."""
 
 import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from haltung.actors.finder import Mention
 from haltung.events.text.boilerplate import Removed
@@ -124,18 +125,16 @@ COLUMNS = (
 assert {*COLUMNS} <= {field.name for field in fields(Event)}
 
 
-class ArchiveWriter:
-    """Writes the events of articles to files that are open for writing; either may be None."""
+def as_lines(articles: Iterable[ArticleEvents]) -> str:
+    """Return articles as JSON Lines."""
+    return "".join(json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in articles)
 
-    def __init__(self, lines: TextIO | None, table: TextIO | None) -> None:
-        self._lines, self._table = lines, csv.writer(table) if table else None
-        if self._table:
-            self._table.writerow(COLUMNS)
 
-    def add(self, events: ArticleEvents) -> None:
-        """Write an article's events."""
-        if self._lines:
-            self._lines.write(json.dumps(events.to_dict(), ensure_ascii=False) + "\n")
-        if self._table:
-            rows = ([getattr(event, name) for name in COLUMNS] for event in events.events)
-            self._table.writerows([round(cell, 4) if isinstance(cell, float) else cell for cell in row] for row in rows)
+def as_table(articles: Iterable[ArticleEvents], header: bool) -> str:
+    """Return the events of articles as CSV, perhaps below its header."""
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerows([COLUMNS] * header)
+    rows = ([getattr(event, name) for name in COLUMNS] for one in articles for event in one.events)
+    table.writerows([round(cell, 4) if isinstance(cell, float) else cell for cell in row] for row in rows)
+    return out.getvalue()

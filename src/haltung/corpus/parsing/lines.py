@@ -107,7 +107,7 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
         try:
             yield SourceRow(line.where, made, _object(text))
         except Fault as fault:
-            yield SourceRow(line.where, made, {}, fault)
+            yield SourceRow(line.where, made, {}, fault, raw=text)
 
 
 def csv_rows(

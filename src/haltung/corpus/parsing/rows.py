@@ -78,13 +78,17 @@ class Skip(Fault):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a source: its position, id and split unless the data name them, data or fault."""
+    """One row of a source: its position, id and split unless the data name them, data or fault.
+
+    ``raw`` is what stands there where it has a fault.
+    """
 
     where: str
     made_id: str
     data: Mapping[str, object]
     fault: Fault | None = None
     split: str = ""
+    raw: object = ""
 
     def fields(self) -> Mapping[str, object]:
         """Return the row's data, or raise the ``Fault`` for which they could not be read."""

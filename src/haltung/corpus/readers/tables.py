@@ -35,7 +35,7 @@ class _Table(ABC):
         all_columns: dict[str, None] = {}
         for split, file in files:
             # Read as a whole first: if each row names its columns, only then all are known.
-            rows = [replace(row, split=split) for row in self._rows(file)]
+            rows = [replace(row, split=split) for row in self.rows(file)]
             header = dict.fromkeys(name for row in rows for name in row.data)
             all_columns.update(header)
             if header:
@@ -46,7 +46,7 @@ class _Table(ABC):
         return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
     @abstractmethod
-    def _rows(self, path: Path) -> Iterator[SourceRow]:
+    def rows(self, path: Path) -> Iterator[SourceRow]:
         """Yield the rows of one file."""
 
 
@@ -57,7 +57,8 @@ class Jsonl(_Table):
     encoding: str = "utf-8"
     max_line_bytes: int = MAX_LINE_BYTES
 
-    def _rows(self, path: Path) -> Iterator[SourceRow]:
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the rows of one file."""
         return json_rows(path, encoding=self.encoding, max_line_bytes=self.max_line_bytes)
 
 
@@ -72,7 +73,8 @@ class Csv(_Table):
     encoding: str = "utf-8"
     max_line_bytes: int = MAX_LINE_BYTES
 
-    def _rows(self, path: Path) -> Iterator[SourceRow]:
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the rows of one file."""
         # A shell passes \t as two characters.
         separator = {"\\t": "\t", "tab": "\t"}.get(self.separator, self.separator)
         rows = csv_rows(path, separator=separator, quotechar=self.quotechar, encoding=self.encoding, max_line_bytes=self.max_line_bytes)
@@ -86,14 +88,16 @@ class Csv(_Table):
             fault = None
             if len(cells) != len(names):
                 fault = Fault("wrong_columns", f"{len(cells)} cells, expected {len(names)} ({listed(names)}) separated by {separator!r}")
-            yield SourceRow(where, f"{path.stem}-{number}", {} if fault else dict(zip(names, cells, strict=True)), fault)
+            data = {} if fault else dict(zip(names, cells, strict=True))
+            yield SourceRow(where, f"{path.stem}-{number}", data, fault, raw=cells)
 
 
 @dataclass(frozen=True)
 class Parquet(_Table):
     """Parquet; labels are strings, multi-label answers lists of strings, dyads lists of structs."""
 
-    def _rows(self, path: Path) -> Iterator[SourceRow]:
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the rows of one file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -8,10 +8,11 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,11 @@ class Article:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be read, and why; ``{where}: {reason}`` is a sentence."""
+    """What could not be read, and why; ``{where}: {reason}`` is a sentence. ``row`` is a line."""
 
     where: str
     reason: str
+    row: object = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -171,13 +173,19 @@ def _file(path: Path) -> Iterator[Article | Failure]:
     from_input = str(path) == STANDARD_INPUT
     where, name, suffix = ("standard input", "input", "") if from_input else (str(path), path.stem, path.suffix.lower())
     try:
-        decoded = decode(sys.stdin.buffer.read() if from_input else path.read_bytes())
+        with nullcontext(sys.stdin.buffer) if from_input else path.open("rb") as file:
+            first = file.readline()
+            is_lines = suffix in _LINES or (suffix == "" and _ROW.match(first.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")))
+            # Other encodings have a NUL beside each letter; their lines can't be told by bytes.
+            if is_lines and first.strip() and b"\0" not in first:
+                yield from _rows(chain([first], file), where, name)
+                return
+            text, notes = (decoded := decode(first + file.read())).text.removeprefix("\ufeff"), decoded.notes
     except (OSError, NoTextError) as error:
         yield Failure(where, f"can't be read ({error.strerror or error})" if isinstance(error, OSError) else str(error))
         return
-    text, notes = decoded.text.removeprefix("\ufeff"), decoded.notes
     if suffix in _LINES or (suffix == "" and _ROW.match(text)):
-        yield from _rows(text, where, name, notes)
+        yield from _rows([text.encode("utf-8", "surrogatepass")], where, name, notes)
     elif suffix in _PAGES or _PAGE.match(text):
         yield _page(text, where, name, notes)
     else:
@@ -203,18 +211,20 @@ def _page(html: str, where: str, name: str, notes: tuple[str, ...]) -> Article |
     return Article(name, text, " ".join(title.split()), date[:10], url or site, where, notes=notes)
 
 
-def _rows(text: str, where: str, name: str, notes: tuple[str, ...]) -> Iterator[Article | Failure]:
-    if text.lstrip().startswith("["):
-        yield Failure(where, "is one JSON array; expected JSON Lines, one object a line (jq -c '.[]' turns the one into the other)")
-        return
+def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = ()) -> Iterator[Article | Failure]:
     # Only these end a line of JSON; U+2028 and the like may occur inside a string.
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    lines = (line for part in raw for line in re.split(rb"\r\n|\n|\r", part.removesuffix(b"\n").removesuffix(b"\r")))
+    for number, line in enumerate(lines, 1):
+        if number == 1 and line.lstrip().startswith(b"["):
+            yield Failure(where, "is one JSON array; expected JSON Lines, one object a line (jq -c '.[]' turns the one into the other)")
+            return
         if line.strip():
             line_of = f"{where}, line {number}"
             try:
-                yield _row(line, line_of, f"{name}-{number}", notes)
-            except Fault as fault:
-                yield Failure(line_of, str(fault))
+                decoded = decode(line)
+                yield _row(decoded.text.removeprefix("\ufeff"), line_of, f"{name}-{number}", notes + decoded.notes)
+            except (Fault, NoTextError) as error:
+                yield Failure(line_of, str(error), line.decode("utf-8", "backslashreplace"))
 
 
 def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article:

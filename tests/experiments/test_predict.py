@@ -1,0 +1,475 @@
+"""``haltung predict`` with files of any size: formats, windows, a journal that outlives a killed run."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import exported
+import tiny
+from command_line import run_here
+from haltung.errors import UserError
+from haltung.experiments import predict as predicting
+from haltung.experiments.journal import Journal
+from haltung.experiments.predict import rows_of, windows, written
+from haltung.models.bundle import ExportedModel
+from haltung.records import Prediction
+
+ROWS = [
+    {"id": f"r{n}", "text": f"{one.text} Nr. {n}", "year": 2000 + n % 30, "note": f"{n}; „so“, {n}"}
+    for n, one in enumerate(tiny.segments(100))
+]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle: a graph that any runtime runs."""
+    return exported.write(tmp_path_factory.mktemp("exported") / "bundle")
+
+
+@pytest.fixture
+def predict(bundle: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command with the bundle in this process, in windows of 16 rows."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return run_here("predict", f"bundle={bundle}", "window=16", "runtime=onnxruntime", *words, cwd=tmp_path)
+
+    return run
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]], separator: str = ",") -> Path:
+    """Write rows in the format that the name asks for."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(list(rows)), path)
+        return path
+    packed = path.suffix == ".gz"
+    with gzip.open(path, "wt", encoding="utf-8", newline="") if packed else path.open("w", encoding="utf-8", newline="") as file:
+        if ".jsonl" in path.name:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        else:
+            table = csv.DictWriter(file, list(rows[0]), delimiter=separator)
+            table.writeheader()
+            table.writerows(rows)
+    return path
+
+
+def read(path: Path, separator: str = ",") -> list[dict[str, Any]]:
+    """Read what was written."""
+    if path.suffix == ".parquet":
+        return list(pq.ParquetFile(path).read().to_pylist())
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8", newline="") as file:
+        return [json.loads(line) for line in file] if ".jsonl" in path.name else list(csv.DictReader(file, delimiter=separator))
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, run: Callable[[], subprocess.CompletedProcess[str]], after: int) -> None:
+    """Run a command that is stopped after so many windows."""
+    left = iter(range(after))
+    predict = ExportedModel.predict
+
+    def stopping(self: ExportedModel, *given: Any, **more: Any) -> list[Prediction]:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return predict(self, *given, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ExportedModel, "predict", stopping)
+        assert run().returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.csv.gz", ","), ("a.jsonl.gz", ""), ("a.parquet", "")],
+)
+def test_every_format_says_the_same_and_keeps_its_rows(predict: Callable[..., Any], tmp_path: Path, name: str, separator: str) -> None:
+    """As JSON Lines does, in the same order; the other columns stand before the new ones."""
+    write(tmp_path / "a.jsonl", ROWS)
+    write(tmp_path / name, ROWS, separator)
+    for given, output in (("a.jsonl", "expected.jsonl"), (name, f"out-{name}")):
+        done = predict(f"input={given}", f"output={output}")
+        assert done.returncode == 0, done.stderr
+    expected, found = read(tmp_path / "expected.jsonl"), read(tmp_path / f"out-{name}", separator)
+    assert [one["id"] for one in found] == [row["id"] for row in ROWS]
+    assert [one["stance"] for one in found] == [one["stance"] for one in expected]
+    if ".jsonl" in name:
+        assert found == expected
+        return
+    assert list(found[0]) == ["id", "text", "year", "note", "topic", "topic_probability", "stance", "stance_probability"]
+    for one, row, answer in zip(found, ROWS, expected, strict=True):
+        assert (one["text"], str(one["year"]), one["note"]) == (row["text"], str(row["year"]), row["note"])
+        assert float(one["stance_probability"]) == answer["probabilities"]["stance"][one["stance"]]
+
+
+def test_parquet_keeps_the_types_of_its_columns(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """Also those that CSV could not hold, and nulls; rows without an id column are numbered."""
+    columns = {
+        "text": pa.array([row["text"] for row in ROWS], pa.large_string()),
+        "day": pa.array(range(len(ROWS)), pa.timestamp("ns", tz="Europe/Berlin")),
+        "tags": pa.array([[str(n)] if n % 3 else None for n in range(len(ROWS))]),
+        "kind": pa.array([str(n % 4) for n in range(len(ROWS))]).dictionary_encode(),
+    }
+    table = pa.table(columns).replace_schema_metadata({"of": "a test"})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=30)
+    done = predict("input=a.parquet", "output=b.parquet")
+    assert done.returncode == 0, done.stderr
+    found = pq.ParquetFile(tmp_path / "b.parquet").read()
+    assert found.select(list(columns)).to_pylist() == table.to_pylist()
+    assert [found.schema.field(name).type for name in columns] == [table.schema.field(name).type for name in columns]
+    assert found.schema.metadata[b"of"] == b"a test"
+    assert found["id"].to_pylist() == [str(n + 1) for n in range(len(ROWS))]
+
+
+def test_a_folder_or_pattern_becomes_a_folder(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """A file for each, of the same name and kind, as if it were predicted alone; what holds no rows
+    is passed over and named.
+    """
+    news = tmp_path / "news"
+    news.mkdir()
+    for name, rows in (("a.jsonl", ROWS[:40]), ("b.csv", ROWS[:40]), ("c.parquet", ROWS[40:])):
+        write(news / name, rows)
+    (news / "readme.txt").write_text("Ja.", encoding="utf-8")
+    done = predict("input=news", "output=labels")
+    assert done.returncode == 0, done.stderr
+    assert "readme.txt" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["a.jsonl", "b.csv", "c.parquet"]
+    for name in ("a.jsonl", "b.csv", "c.parquet"):
+        assert predict(f"input=news/{name}", f"output=single-{name}").returncode == 0
+        assert (tmp_path / "labels" / name).read_bytes() == (tmp_path / f"single-{name}").read_bytes()
+    assert predict("input=news/*.csv", "output=tables").returncode == 0
+    assert [path.name for path in (tmp_path / "tables").iterdir()] == ["b.csv"]
+    full = predict("input=news", "output=labels")
+    assert (full.returncode, "labels is no place" in full.stderr) == (2, True), full.stderr
+
+
+def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """CSV as CSV."""
+    write(tmp_path / "a.csv", ROWS[:20])
+    done = predict("input=a.csv")
+    assert [row["id"] for row in csv.DictReader(done.stdout.splitlines())] == [row["id"] for row in ROWS[:20]]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["input=a.parquet", "output=c.parquet"], ["a.parquet", "'text'", "texts"]),
+        (["input=b.parquet"], ["Parquet", "output="]),
+        (["input=labelled.csv", "output=b.csv"], ["labelled.csv", "stance", "rename"]),
+        (["input=a.csv", "output=b.jsonl"], ["b.jsonl", "a.csv"]),
+        (["input=a.csv", "output=a.csv"], ["a.csv", "another file"]),
+        (["input=nothing/*.csv", "output=b"], ["nothing/*.csv"]),
+        (["input=*/*.csv", "output=b"], ["*/*.csv", "two files c.csv"]),
+        (["input=one"], ["several files", "output="]),
+        (["input=one", "output=x/y"], ["x/y", "folder"]),
+        (["input=a.csv", "resume=true"], ["resume", "output="]),
+        (["input=a.csv", "window=0"], ["window"]),
+        (["input=a.csv", "runtime=tensorflow"], ["runtime", "openvino"]),
+        (["input=empty.csv", "output=b.csv"], ["empty.csv", "no text"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    predict: Callable[..., Any], tmp_path: Path, words: list[str], named: list[str]
+) -> None:
+    """Exit code 2, before or after the model is loaded."""
+    write(tmp_path / "a.csv", ROWS)
+    write(tmp_path / "labelled.csv", [{"text": "Ja.", "stance": "support"}])
+    write(tmp_path / "a.parquet", [{"texts": "Ja."}])
+    write(tmp_path / "b.parquet", [{"text": "Ja."}])
+    (tmp_path / "empty.csv").write_text("id,text\n", encoding="utf-8")
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "c.csv", ROWS[:3])
+    before = sorted(tmp_path.iterdir())
+    done = predict(*words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert [part for part in named if part not in done.stderr] == [], done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_abstained_cells_are_open_and_several_labels_stand_in_one(tmp_path: Path) -> None:
+    """As in a table in Python; the probability is that of the label, the least of several, or none."""
+    path = write(tmp_path / "a.csv", [{"text": "Ja."}, {"text": "Nein."}])
+    probabilities = {"stance": {"support": 0.6, "neutral": 0.4}, "topic": {"tax": 0.8, "trade": 0.7, "war": 0.1}}
+    answers = [
+        {"id": "1", "stance": "support", "topic": ["tax", "trade"], "probabilities": probabilities, "abstained": {"stance": True}, "dyads": []},
+        {"id": "2", "stance": "support", "topic": [], "probabilities": probabilities, "abstained": {}, "dyads": [{"source": "CHL"}]},
+    ]
+    (window,) = windows(rows_of(path), 8)
+    first, second = csv.DictReader(written(path, window, answers).splitlines())
+    assert list(first.values()) == ["Ja.", "1", "", "0.6", "tax;trade", "0.7", "[]"]
+    assert list(second.values()) == ["Nein.", "2", "support", "0.6", "", "", '[{"source": "CHL"}]']
+
+
+def test_the_rows_of_an_article_stay_in_one_window(tmp_path: Path) -> None:
+    """Which is longer then; the rows behind it begin the next one, and each row has its context."""
+    rows = [{"text": f"Satz {n}.", "article": f"a{n // 5}", "position": n % 5} for n in range(20)]
+    found = list(windows(rows_of(write(tmp_path / "a.jsonl", rows)), 8))
+    assert [len(window.segments) for window in found] == [10, 10]
+    assert [segment.context for segment in found[1].segments[:3]] == ["", "Satz 10.", "Satz 10. Satz 11."]
+    assert [segment.id for window in found for segment in window.segments] == [str(n + 1) for n in range(20)]
+
+
+def test_an_article_that_comes_back_is_refused_unless_all_rows_are_in_one_window(tmp_path: Path) -> None:
+    """In any order there; rows without a position are read alone, so theirs may come back."""
+    rows = [{"text": f"Satz {n}.", "article": f"a{n % 2}", "position": n // 2} for n in range(20)]
+    path = write(tmp_path / "a.jsonl", rows)
+    with pytest.raises(UserError, match=r"a\.jsonl, line 9: the article 'a0' comes back.*sort"):
+        list(windows(rows_of(path), 8))
+    (window,) = windows(rows_of(path), 20)
+    assert window.segments[4].context == "Satz 0. Satz 2."
+    alone = write(tmp_path / "b.jsonl", [{"text": row["text"], "article": row["article"]} for row in rows])
+    assert len(list(windows(rows_of(alone), 8))) == 3
+
+
+@pytest.mark.slow
+def test_windows_change_no_prediction_of_an_article(article_bundle: Path, tmp_path: Path) -> None:
+    """Wherever the edges of windows would fall."""
+    rows = [{name: getattr(one, name) for name in ("id", "text", "article", "headline", "position")} for one in tiny.articles(12)]
+    write(tmp_path / "a.jsonl", rows)
+    for output, window in (("whole.jsonl", 4096), ("parts.jsonl", 7)):
+        words = (f"bundle={article_bundle}", "input=a.jsonl", f"output={output}", f"window={window}", "runtime=onnxruntime")
+        done = run_here("predict", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    for whole, part in zip(read(tmp_path / "whole.jsonl"), read(tmp_path / "parts.jsonl"), strict=True):
+        assert part["id"] == whole["id"]
+        assert part["probabilities"]["stance"] == pytest.approx(whole["probabilities"]["stance"], abs=1e-5)
+        assert [dyad["source"] for dyad in part["dyads"]] == [dyad["source"] for dyad in whole["dyads"]]
+
+
+def test_broken_rows_go_to_a_side_file_and_the_rest_is_predicted(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """With place, reason and the line; exit code 1. A duplicate is found across windows, too."""
+    lines = [json.dumps(row, ensure_ascii=False).encode() for row in ROWS]
+    lines[3], lines[50], lines[70], lines[90] = b'{"text": "Ja', lines[2], b"3", b'{"text": " ", "note": "\\ud83d"}'
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    done = predict("input=a.jsonl", "output=b.jsonl")
+    assert (done.returncode, "4 rows" in done.stderr, "b.jsonl.broken.jsonl" in done.stderr) == (1, True, True), done.stderr
+    assert [row["id"] for row in read(tmp_path / "b.jsonl")] == [row["id"] for n, row in enumerate(ROWS) if n not in (3, 50, 70, 90)]
+    broken = read(tmp_path / "b.jsonl.broken.jsonl")
+    assert [row["where"] for row in broken] == [f"a.jsonl, line {n + 1}" for n in (3, 50, 70, 90)]
+    assert [word in row["reason"] for word, row in zip(("JSON", "'r2'", "number", "empty"), broken, strict=True)] == [True] * 4
+    assert [row["row"] for row in broken] == ['{"text": "Ja', ROWS[2], "3", {"text": " ", "note": "\ud83d"}]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines[4:50]))
+    assert predict("input=a.jsonl", "output=b.jsonl").returncode == 0
+    assert not (tmp_path / "b.jsonl.broken.jsonl").exists()
+
+
+def test_broken_rows_of_tables_are_kept_as_they_are(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """By their columns, or their cells where these do not fit."""
+    (tmp_path / "a.csv").write_text('text,n\nJa.,1\n"Nein,\nnein.",2,3\n,4\n', encoding="utf-8")
+    assert predict("input=a.csv", "output=b.csv").returncode == 1
+    assert [row["row"] for row in read(tmp_path / "b.csv.broken.jsonl")] == [["Nein,\nnein.", "2", "3"], {"text": "", "n": "4"}]
+    write(tmp_path / "a.parquet", [{"text": "Ja.", "n": 1}, {"text": None, "n": 2}])
+    assert predict("input=a.parquet", "output=b.parquet").returncode == 1
+    assert [row["row"] for row in read(tmp_path / "b.parquet.broken.jsonl")] == [{"text": None, "n": 2}]
+
+
+def test_what_breaks_a_file_ends_the_run_with_its_line(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """Exit code 2; what was finished before stays, and the mended file is another input."""
+    lines = [json.dumps(row, ensure_ascii=False).encode() for row in ROWS]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines[:70], '{"text": "Grüße"}'.encode("latin-1")]))
+    done = predict("input=a.jsonl", "output=b.jsonl")
+    assert (done.returncode, "a.jsonl, line 71" in done.stderr, "utf-8" in done.stderr) == (2, True, True), done.stderr
+    kept = (tmp_path / "b.jsonl.partial").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in kept] == [f"r{n}" for n in range(64)]
+    packed = gzip.compress(b"\n".join(lines))
+    (tmp_path / "c.jsonl.gz").write_bytes(packed[:-40])
+    done = predict("input=c.jsonl.gz", "output=d.jsonl")
+    assert (done.returncode, "c.jsonl.gz" in done.stderr, "gzip" in done.stderr) == (2, True, True), done.stderr
+
+
+def test_what_is_left_of_a_stopped_run_is_neither_used_nor_deleted_unasked(
+    predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence names both ways on; either ends with the same bytes as an unbroken run."""
+    write(tmp_path / "a.csv", ROWS)
+    assert predict("input=a.csv", "output=whole.csv").returncode == 0
+    words = ("input=a.csv", "output=b.csv")
+    for how in ("resume=true", "resume=false"):
+        interrupted(monkeypatch, lambda: predict(*words), after=3)
+        assert not (tmp_path / "b.csv").exists()
+        left = {path.name: path.read_bytes() for path in tmp_path.glob("b.csv*")}
+        assert len(list(csv.reader(left["b.csv.partial"].decode().splitlines()))) == 1 + 3 * 16
+        done = predict(*words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert [word for word in ("b.csv.journal", "resume=true", "resume=false") if word not in done.stderr] == []
+        assert {path.name: path.read_bytes() for path in tmp_path.glob("b.csv*")} == left
+        done = predict(*words, how)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+        assert [path.name for path in tmp_path.glob("*b.csv*")] == ["b.csv"]
+        (tmp_path / "b.csv").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("input", "digest of the input"), ("model", "model is"), ("window", "window is 8, was 16"), ("partial", "shorter"),
+    ],
+)  # fmt: skip
+def test_what_another_run_has_left_is_refused(
+    predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, named: str
+) -> None:
+    """By what differs, and they stay."""
+    write(tmp_path / "a.csv", ROWS)
+    interrupted(monkeypatch, lambda: predict("input=a.csv", "output=b.csv"), after=2)
+    more = ["window=8"] if change == "window" else []
+    if change == "input":
+        write(tmp_path / "a.csv", [{**row, "year": 1} for row in ROWS])
+    if change == "model":
+        more = [f"bundle={exported.write(tmp_path / 'other', seed=5)}"]
+    if change == "partial":
+        (tmp_path / "b.csv.partial").write_text("id", encoding="utf-8")
+    left = {path.name: path.read_bytes() for path in tmp_path.glob("b.csv*.partial")}
+    done = predict("input=a.csv", "output=b.csv", "resume=true", *more)
+    assert (done.returncode, done.stderr.count("\n"), named in done.stderr) == (2, 1, True), done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("b.csv*.partial")} == left
+
+
+def test_two_runs_never_write_one_output(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """The second one is refused."""
+    write(tmp_path / "a.csv", ROWS)
+    with Journal(tmp_path / "b.csv", [tmp_path / "b.csv"], {}, None):
+        done = predict("input=a.csv", "output=b.csv")
+    assert (done.returncode, "another run" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_run_that_was_killed_in_its_last_steps_is_finished(
+    predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """While the files get their names."""
+    write(tmp_path / name, [*ROWS[:40], {**ROWS[1], "text": ""}, *ROWS[50:]])
+    assert predict(f"input={name}", f"output=whole-{name}").returncode == 1
+    replace, left = Path.replace, iter(range(1 + (name == "a.csv")))
+
+    def stopping(self: Path, target: Path) -> Path:
+        if self.name.endswith((".partial", ".merged")) and next(left, None) is None:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", stopping)
+        assert predict(f"input={name}", f"output=b-{name}").returncode in (130, 1)
+    done = predict(f"input={name}", f"output=b-{name}", "resume=true")
+    assert done.returncode in (1, 2), done.stderr
+    for ending in ("", ".broken.jsonl"):
+        assert (tmp_path / f"b-{name}{ending}").read_bytes() == (tmp_path / f"whole-{name}{ending}").read_bytes()
+
+
+def test_a_folder_goes_on_with_the_file_it_was_stopped_in(
+    predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before are not read again, and a folder of another model is refused."""
+    (tmp_path / "news").mkdir()
+    for name in ("a.csv", "b.jsonl", "c.parquet"):
+        write(tmp_path / "news" / name, ROWS)
+    assert predict("input=news", "output=whole").returncode == 0
+    interrupted(monkeypatch, lambda: predict("input=news", "output=labels"), after=7 + 3)
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [
+        "a.csv", "b.jsonl.broken.jsonl.partial", "b.jsonl.journal", "b.jsonl.partial",
+    ]  # fmt: skip
+    done = predict("input=news", "output=labels")
+    assert (done.returncode, "labels.journal" in done.stderr, "resume=true" in done.stderr) == (2, True, True), done.stderr
+    done = predict("input=news", "output=labels", "resume=true", "window=8")
+    assert (done.returncode, "window is 8, was 16" in done.stderr) == (2, True), done.stderr
+    calls: list[str] = []
+    reading = predicting.rows_of
+    monkeypatch.setattr(predicting, "rows_of", lambda path: calls.append(path.name) or reading(path))
+    done = predict("input=news", "output=labels", "resume=true")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "300"), done.stderr
+    # After the first rows of each, which are read for mistakes.
+    assert calls[3:] == ["b.jsonl", "c.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels", "news", "whole"]
+    for name in ("a.csv", "b.jsonl", "c.parquet"):
+        assert (tmp_path / "labels" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv.gz", "a.parquet"])
+def test_a_run_that_is_killed_again_and_again_ends_the_same(bundle: Path, tmp_path: Path, name: str) -> None:
+    """SIGKILL at random moments: in the beginning, between windows, while Parquet is put together."""
+    rows = [{**row, "id": f"{row['id']}-{n}"} for n in range(30) for row in ROWS]
+    rows[1000]["text"] = ""
+    write(tmp_path / name, rows)
+    words = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", f"input={name}", "window=20", "runtime=onnxruntime"]
+    whole = subprocess.run([*words, f"output=whole-{name}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert whole.returncode == 1, whole.stderr
+    rng, journal = random.Random(7), tmp_path / f"out-{name}.journal"
+    for least in (0, *sorted(rng.sample(range(1, 150), 4)), 150):
+        running = subprocess.Popen(
+            [*words, f"output=out-{name}", "resume=true"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        while running.poll() is None and read_rows(journal) < 20 * least:
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.05)
+        running.send_signal(signal.SIGKILL)
+        _, errors = running.communicate()
+        assert running.returncode in (-signal.SIGKILL, 1), errors
+    done = subprocess.run([*words, f"output=out-{name}", "resume=true"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    for ending in ("", ".broken.jsonl"):
+        assert (tmp_path / f"out-{name}{ending}").read_bytes() == (tmp_path / f"whole-{name}{ending}").read_bytes()
+    assert not journal.exists()
+
+
+def read_rows(journal: Path) -> int:
+    """How many rows a run has done, by the last whole line of its journal."""
+    lines = journal.read_bytes().split(b"\n") if journal.exists() else []
+    return int(json.loads(lines[-2])[1]["rows"]) if len(lines) > 2 else 0
+
+
+def test_an_exported_bundle_predicts_files_without_torch(bundle: Path, tmp_path: Path) -> None:
+    """In a process that can't import it."""
+    write(tmp_path / "a.jsonl", ROWS)
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\nfrom haltung.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["predict", f"bundle={bundle}", "input=a.jsonl", "output=b.jsonl"]
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(read(tmp_path / "b.jsonl")) == len(ROWS)
+
+
+# The largest memory of a process that predicts a file with a predictor that costs nothing.
+_MEASURED = """
+import re, sys
+from pathlib import Path
+from haltung.experiments.predict import find, label
+
+def cheap(segments, progress):
+    return [{"id": one.id, "stance": "neutral", "probabilities": {"stance": {"neutral": 0.5}}} for one in segments]
+
+label(cheap, find(sys.argv[1]), Path(sys.argv[2]), {}, 4096, None)
+# The other count, of getrusage, begins with that of the process that started this one.
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, ending: str, root: Path) -> None:
+    """Ten times the rows take a few bytes more for each article, and no more."""
+    peaks = []
+    for count in (20_000, 200_000):
+        rows = [
+            {"text": f"Chile warnt Peru zum {n}. Mal vor dem Zoll. " * 4, "article": f"a{n // 20}", "position": n % 20}
+            for n in range(count)
+        ]
+        path = write(tmp_path / f"{count}.{ending}", rows)
+        words = [sys.executable, "-c", _MEASURED, str(path), str(tmp_path / f"out-{count}.{ending}")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PYTHONPATH": f"{root / 'src'}:{root / 'tests'}"})
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 60, peaks
