@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,15 +12,15 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.build import Language, command, make, output_file, writing
+from haltung.cli.build import Language, command, make, output_file, typed, writing
 from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
-from haltung.records import Prediction, Segment, label_ids
+from haltung.records import Prediction, label_ids
 
 if TYPE_CHECKING:
     from haltung.events.dyads.model import DyadModel
-    from haltung.experiments.predict import TextFiles
+    from haltung.experiments.predict import Labeller, TextFiles
     from haltung.models.predictor import Predictor
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
@@ -34,18 +35,21 @@ _OPENING = 256  # rows of each file that are read before a model is loaded, so t
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
     output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], runtime: Runtime, resume: bool | None,
-    language: Language, tracking: Mapping[str, Any],
+    engine: Literal["local", "ray"], ray: Mapping[str, Any], language: Language, tracking: Mapping[str, Any],
 ) -> int:  # fmt: skip
     """Label a text or files of texts; return 1 if some rows could not be used."""
     if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
-    from haltung.events.dyads import model as dyad_model
     from haltung.experiments.journal import BROKEN, digest
-    from haltung.experiments.predict import answer, bundle_of, find, label, opening, rows_of, single_text, written
+    from haltung.experiments.predict import bundle_of, find, label, local, on_ray, opening, rows_of, single_text, written
+    from haltung.experiments.ray_engine import Cluster
     from haltung.models import compact
     from haltung.models.predictor import abstained
 
+    if engine == "ray" and output is None:
+        raise UserError("engine=ray labels files and writes others; name both: input=… output=…")
+    cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
     texts = None if input is None else find(input)
     to = texts and _target(texts, output, resume)
     if texts is None:
@@ -57,25 +61,22 @@ def run(
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
-    model = _loaded(folder, runtime, texts is None)
-    thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
-    dyads = dyad_model.load(folder) if model.finds_dyads else None
-    for task in (task for task, threshold in thresholds.items() if threshold is None):
+    # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
+    labeller = _labeller(folder, runtime, abstain, graph=texts is None or cluster is not None)
+    for task in (task for task, threshold in labeller.thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
-
-    def labeller(segments: Sequence[Segment], progress: bool) -> list[dict[str, Any]]:
-        return [answer(one, thresholds, dyads) for one in model.predict(segments, progress)] if segments else []
-
     if texts is None:
-        (prediction,) = model.predict(segments)
-        _show(model.scheme, prediction, language, abstained(prediction, thresholds), dyads)
+        (prediction,) = labeller.model.predict(segments)
+        _show(labeller.model.scheme, prediction, language, abstained(prediction, labeller.thresholds), labeller.dyads)
         return 0
     if to is None:
         sys.stdout.write(written(texts.paths[0], first, labeller(segments, True)))
         return 0
     settings = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
+    make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
+    pieces = on_ray(cluster, folder, make_one, texts, window) if cluster else local(labeller, window)
     with writing(to):
-        counts = label(labeller, texts, to, settings, window, resume)
+        counts = label(pieces, texts, to, settings, resume)
     print(f"{counts['sound']} predictions written to {to}")
     if texts.others:
         print(f"haltung: passed over files that are no *.jsonl, *.csv, *.tsv or *.parquet: {listed(texts.others)}", file=sys.stderr)
@@ -85,17 +86,22 @@ def run(
     return int(counts["broken"] > 0)
 
 
-def _loaded(folder: Path, runtime: Runtime, graph: bool) -> Predictor:
+def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool) -> Labeller:
     """Return the model of a bundle; ``graph``: by its graph also where there is a GPU for torch."""
+    from haltung.events.dyads import model as dyad_model
+    from haltung.experiments.predict import Labeller
     from haltung.inference.client import TOKENS_PER_BATCH
     from haltung.models import bundle
     from haltung.serving.engine import Settings, open_engine
 
+    model: Predictor
     if runtime in ("auto", "torch"):
-        # For one text the graph: importing torch takes longer than the answer.
         graph = graph or not Path("/dev/nvidiactl").exists()
-        return bundle.load(folder, graph) if runtime == "auto" else bundle.load_trained(folder)
-    return open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
+        model = bundle.load(folder, graph) if runtime == "auto" else bundle.load_trained(folder)
+    else:
+        model = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
+    thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
+    return Labeller(model, thresholds, dyad_model.load(folder) if model.finds_dyads else None)
 
 
 def _target(texts: TextFiles, output: str | None, resume: bool | None) -> Path | None:

@@ -24,12 +24,15 @@ from haltung.errors import UserError, listed
 from haltung.events.dyads.model import DyadModel
 from haltung.events.text.read import Failure
 from haltung.experiments.journal import BROKEN, Journal, ahead, digest
-from haltung.models.predictor import abstained
+from haltung.experiments.ray_engine import Cluster, results
+from haltung.models.predictor import Predictor, abstained
 from haltung.records import Prediction, Segment, in_context
 from haltung.tracking import Store
 
 # From segments, and whether to show a bar, to an ``answer`` for each.
-Labeller = Callable[[Sequence[Segment], bool], list[dict[str, Any]]]
+Answers = Callable[[Sequence[Segment], bool], list[dict[str, Any]]]
+# From a file, and how many of its rows are done already, to its other windows with their answers.
+Pieces = Callable[[Path, int], Iterator["Piece"]]
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _BATCH = 16_384  # rows of Parquet that get their answers together
@@ -51,6 +54,28 @@ class Window:
     rows: list[SourceRow | None] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     broken: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is written of a window: rows as ``written`` returns them, broken ones, and how many."""
+
+    text: str
+    broken: list[Failure]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A model with what is said of its predictions (see ``answer``)."""
+
+    model: Predictor
+    thresholds: Mapping[str, float | None]
+    dyads: DyadModel | None
+
+    def __call__(self, segments: Sequence[Segment], progress: bool = False) -> list[dict[str, Any]]:
+        """Return an answer for each segment."""
+        return [answer(one, self.thresholds, self.dyads) for one in self.model.predict(segments, progress)] if segments else []
 
 
 def answer(prediction: Prediction, thresholds: Mapping[str, float | None], dyads: DyadModel | None) -> dict[str, Any]:
@@ -164,41 +189,72 @@ def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> 
     return window
 
 
-def label(labeller: Labeller, texts: TextFiles, to: Path, settings: Mapping[str, Any], size: int, resume: bool | None) -> Counter[str]:
+def unfinished(size: int, source: tuple[Path, int]) -> Iterator[tuple[Path, Window, bool]]:
+    """Yield the windows of a file behind the rows that are done, and whether one is the first."""
+    (path, done), read = source, 0
+    for window in windows(rows_of(path), size):
+        first, read = read == 0, read + len(window.rows)
+        if read > done:
+            yield path, window, first
+
+
+def piece(answers: Answers, item: tuple[Path, Window, bool]) -> Piece:
+    """Return what is to be written of a window."""
+    path, window, first = item
+    counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
+    return Piece(written(path, window, answers(window.segments, first), header=first), window.broken, counts)
+
+
+def local(answers: Answers, size: int) -> Pieces:
+    """Return what labels files in this process, in windows of ``size`` rows."""
+    return lambda path, done: map(partial(piece, answers), ahead(unfinished(size, (path, done))))
+
+
+def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Answers], texts: TextFiles, size: int) -> Pieces:
+    """Return what labels files on a cluster, in their order (see ``ray_engine.results``)."""
+    running: list[Iterator[Piece | None]] = []
+
+    def pieces(path: Path, done: int) -> Iterator[Piece]:
+        if not running:  # all files in one run, since its workers have to load the model
+            sources = [(path, done), *((later, 0) for later in texts.paths[texts.paths.index(path) + 1 :])]
+            running.append(results(cluster, sources, partial(unfinished, size), bundle, lambda folder: partial(piece, make(folder))))
+        return iter(partial(next, running[0]), None)  # type: ignore[arg-type]
+
+    return pieces
+
+
+def label(pieces: Pieces, texts: TextFiles, to: Path, settings: Mapping[str, Any], resume: bool | None) -> Counter[str]:
     """Write what is said of files; return how many rows are ``sound`` and ``broken``.
 
     ``to`` is a file, for several ones a folder with one for each; ``settings`` are what it depends
     on besides the input. Raises ``UserError`` as ``windows`` and ``Journal``.
     """
     if not texts.several:
-        return _label_file(labeller, texts.paths[0], to, settings, size, resume)
+        return _label_file(pieces, texts.paths[0], to, settings, resume)
     with Journal(to, (), {**settings, "files": {path.name: path.stat().st_size for path in texts.paths}}, resume) as journal:
         to.mkdir(exist_ok=True)
         journal.append((), files=0)
         for path in texts.paths[journal.counts["files"] :]:
-            counts = _label_file(labeller, path, to / path.name, settings, size, resume)
+            counts = _label_file(pieces, path, to / path.name, settings, resume)
             journal.append((), files=1, sound=counts["sound"], broken=counts["broken"])
             resume = False
         journal.finish()
     return journal.counts
 
 
-def _label_file(labeller: Labeller, path: Path, to: Path, settings: Mapping[str, Any], size: int, resume: bool | None) -> Counter[str]:
+def _label_file(pieces: Pieces, path: Path, to: Path, settings: Mapping[str, Any], resume: bool | None) -> Counter[str]:
     from pyarrow.parquet import read_metadata
     from tqdm import tqdm
 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
     depends = {**settings, "input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     with Journal(to, [to], depends, resume) as journal:
-        before, read = journal.counts["rows"], 0
+        before = journal.counts["rows"]
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
-            for window in ahead(windows(rows_of(path), size)):
-                first, read = read == 0, read + len(window.rows)
-                if read > before:
-                    piece = written(path, window, labeller(window.segments, first), header=first).encode("utf-8", "backslashreplace")
-                    counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
-                    journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
-                    bar.update(len(window.rows))
+            for piece in pieces(path, before):
+                data = piece.text.encode("utf-8", "backslashreplace")
+                journal.append([gzip.compress(data, mtime=0) if to.suffix == ".gz" else data], piece.broken, **piece.counts)
+                bar.update(piece.counts["rows"])
         journal.finish(partial(_merge, path) if total is not None else None)
     return journal.counts
 

@@ -1,0 +1,159 @@
+"""The same work on a Ray cluster: this machine reads, actors anywhere hold the model."""
+
+import logging
+import os
+import pickle
+import site
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
+
+from haltung import __version__, threads
+from haltung.errors import UserError, first_line
+
+Source = TypeVar("Source")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The keys ``ray`` of a config, which says what each of them is."""
+
+    address: str | None = None
+    workers: Count | None = None
+    threads: Count = 1
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` if Ray is not installed, or the address is of another kind."""
+        if find_spec("ray") is None:
+            raise UserError("engine=ray needs Ray, which is not installed; run: pip install 'haltung[ray]'")
+        if self.address and "://" in self.address:
+            raise UserError(f"ray.address is {self.address}; on a machine of the cluster give HOST:PORT of its head, or auto")
+
+
+def results(
+    cluster: Cluster, sources: Iterable[Source], read: Callable[[Source], Iterator[Item]], bundle: Path,
+    make: Callable[[Path], Callable[[Item], Result]],
+) -> Iterator[Result | None]:  # fmt: skip
+    """Yield what is made of each item that ``read`` yields, in this order, and None after a source.
+
+    Each worker calls ``make`` once, with a copy of the folder ``bundle``. What a lost worker was at
+    is made again, by another one if need be. Functions have to be of this package. Raises what
+    ``read`` and the workers do, if it is a ``UserError``, behind all that was made before; and
+    ``UserError`` if Ray or its cluster does not work.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+
+    with _connected(cluster) as workers, DataContext.current(DataContext.get_current().copy()):
+        context = DataContext.get_current()
+        context.enable_progress_bars = context.print_on_execution_start = False
+        context.execution_options.preserve_order = True
+        context.target_max_block_size = 1  # each item is a block, and so a task
+        files = {str(path.relative_to(bundle)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+        # The home of a cluster that was started for this is another one.
+        environment = {"OMP_NUM_THREADS": str(cluster.threads)} | ({} if cluster.address else {"HOME": str(Path.home())})
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the files are
+        made = (
+            ray.data.from_items([{"source": pickle.dumps(source)} for source in sources])
+            # Without a processor: the workers may have all of them.
+            .flat_map(partial(_read, read), compute=TaskPoolStrategy(size=1), num_cpus=0, label_selector=here)
+            .map(
+                _Worker, fn_constructor_args=(make, bundle.name, ray.put(files), environment, __version__),
+                compute=ActorPoolStrategy(size=workers), num_cpus=cluster.threads,
+            )
+        )  # fmt: skip
+        try:
+            for row in made.iter_rows():
+                result = pickle.loads(row["item"])
+                if isinstance(result, UserError):
+                    raise result
+                yield result
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.RayTaskError):
+                raise  # a mistake of ours
+            raise UserError(f"Ray can't go on: {str(error).strip().splitlines()[-1]}") from None
+
+
+def _read(read: Callable[[Any], Iterator[Any]], row: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    try:
+        for item in read(pickle.loads(row["source"])):
+            yield {"item": pickle.dumps(item)}
+        yield {"item": pickle.dumps(None)}
+    except UserError as error:
+        yield {"item": pickle.dumps(error)}
+
+
+class _Worker:
+    """What an actor does; the marks between items pass through."""
+
+    def __init__(
+        self, make: Callable[[Path], Callable[[Any], Any]], name: str, files: Any, environ: Mapping[str, str], version: str
+    ) -> None:
+        import ray
+
+        if version != __version__:
+            node = ray.util.get_node_ip_address()
+            raise RuntimeError(f"haltung is {__version__} on {node}, and {version} where it was started; install one version everywhere")
+        os.environ.update(environ)
+        os.environ.update(threads.settings())
+        self._folder = TemporaryDirectory(prefix="haltung-")
+        for path, data in ray.get(files).items():
+            to = Path(self._folder.name, name, path)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(data)
+        self._work = make(Path(self._folder.name, name))
+
+    def __call__(self, row: Mapping[str, bytes]) -> dict[str, bytes]:
+        item = pickle.loads(row["item"])
+        try:
+            return row if item is None or isinstance(item, UserError) else {"item": pickle.dumps(self._work(item))}
+        except UserError as error:
+            return {"item": pickle.dumps(error)}
+
+
+@contextmanager
+def _connected(cluster: Cluster) -> Iterator[int]:
+    """Join a cluster, or start one of this machine; yield how many workers there are to be."""
+    import ray
+
+    given = cluster.address
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is wrong comes as an exception
+    cpus = (cluster.workers or max(1, threads.count() // cluster.threads)) * cluster.threads
+    with TemporaryDirectory(prefix="haltung-") as folder:
+        home = str(Path.home())
+        os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUSERBASE": site.getuserbase()})
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        if not given:  # else Ray asks an address of clouds which of them this machine is in
+            Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
+            os.environ["HOME"] = folder
+        try:
+            ray.init(
+                given or "local",
+                num_cpus=None if given else cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            found = f"ray.address={given} can't be joined ({first_line(error)})"
+            raise UserError(f"{found}; start Ray there with: ray start --head, or leave the key out to use this machine alone") from None
+        finally:
+            os.environ["HOME"] = home
+        try:
+            fitting = sum(int(node["Resources"].get("CPU", 0) // cluster.threads) for node in ray.nodes() if node["Alive"])
+            if not fitting:
+                raise UserError(f"no machine of the cluster has {cluster.threads} processors; make ray.threads smaller")
+            yield cluster.workers or fitting
+        finally:
+            ray.shutdown()
