@@ -9,19 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
+from socket import create_connection
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from haltung import __version__, threads
 from haltung.errors import UserError, first_line
 
-Source = TypeVar("Source")
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
+Work = Callable[[Any], Any]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -34,23 +33,27 @@ class Cluster:
     threads: Count = 1
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` if Ray is not installed, or the address is of another kind."""
+        """Raise ``UserError`` if Ray is not installed, or nothing answers at the address."""
         if find_spec("ray") is None:
             raise UserError("engine=ray needs Ray, which is not installed; run: pip install 'haltung[ray]'")
-        if self.address and "://" in self.address:
+        host, _, port = (self.address or "auto").rpartition(":")
+        if port != "auto" and not (host and "/" not in host and port.isdecimal()):
             raise UserError(f"ray.address is {self.address}; on a machine of the cluster give HOST:PORT of its head, or auto")
+        try:
+            if host:  # Ray itself would try for many minutes
+                create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(f"there is no Ray at ray.address={self.address} ({error}); start it there with: ray start --head") from None
 
 
 def results(
-    cluster: Cluster, sources: Iterable[Source], read: Callable[[Source], Iterator[Item]], bundle: Path,
-    make: Callable[[Path], Callable[[Item], Result]],
-) -> Iterator[Result | None]:  # fmt: skip
-    """Yield what is made of each item that ``read`` yields, in this order, and None after a source.
+    cluster: Cluster, sources: Iterable[Any], read: Callable[[Any], Iterator[Any]], bundle: Path, make: Callable[[Path], Work]
+) -> Iterator[Any]:
+    """Yield what is made of each item that ``read`` yields of a source, and None after a source.
 
-    Each worker calls ``make`` once, with a copy of the folder ``bundle``. What a lost worker was at
-    is made again, by another one if need be. Functions have to be of this package. Raises what
-    ``read`` and the workers do, if it is a ``UserError``, behind all that was made before; and
-    ``UserError`` if Ray or its cluster does not work.
+    The order is that of the sources. Each worker calls ``make`` once, with a copy of the folder
+    ``bundle``. What a lost worker was at is made again. Raises the ``UserError`` of ``read`` and of
+    workers, behind all that was made before, and others if Ray or its cluster does not work.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
@@ -60,21 +63,16 @@ def results(
         context.enable_progress_bars = context.print_on_execution_start = False
         context.execution_options.preserve_order = True
         context.target_max_block_size = 1  # each item is a block, and so a task
-        files = {str(path.relative_to(bundle)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
-        # The home of a cluster that was started for this is another one.
-        environment = {"OMP_NUM_THREADS": str(cluster.threads)} | ({} if cluster.address else {"HOME": str(Path.home())})
-        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the files are
-        made = (
-            ray.data.from_items([{"source": pickle.dumps(source)} for source in sources])
-            # Without a processor: the workers may have all of them.
-            .flat_map(partial(_read, read), compute=TaskPoolStrategy(size=1), num_cpus=0, label_selector=here)
-            .map(
-                _Worker, fn_constructor_args=(make, bundle.name, ray.put(files), environment, __version__),
-                compute=ActorPoolStrategy(size=workers), num_cpus=cluster.threads,
-            )
-        )  # fmt: skip
+        files = ray.put({str(path.relative_to(bundle.parent)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()})
+        settings = {"OMP_NUM_THREADS": str(cluster.threads)} | ({} if cluster.address else {"HOME": str(Path.home())})
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the sources are
+        rows = ray.data.from_items([{"item": pickle.dumps(source)} for source in sources])
+        # Reading asks for no processor, since the workers may have all of them.
+        rows = rows.flat_map(partial(_read, read, Path.cwd()), compute=TaskPoolStrategy(size=1), num_cpus=0, label_selector=here)
+        given = (make, files, bundle.name, settings, __version__)
+        rows = rows.map(_Worker, fn_constructor_args=given, compute=ActorPoolStrategy(size=workers), num_cpus=cluster.threads)
         try:
-            for row in made.iter_rows():
+            for row in rows.iter_rows():
                 result = pickle.loads(row["item"])
                 if isinstance(result, UserError):
                     raise result
@@ -85,36 +83,34 @@ def results(
             raise UserError(f"Ray can't go on: {str(error).strip().splitlines()[-1]}") from None
 
 
-def _read(read: Callable[[Any], Iterator[Any]], row: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+def _read(read: Callable[[Any], Iterator[Any]], folder: Path, row: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    os.chdir(folder)  # sources may name relative paths
     try:
-        for item in read(pickle.loads(row["source"])):
+        for item in chain(read(pickle.loads(row["item"])), [None]):
             yield {"item": pickle.dumps(item)}
-        yield {"item": pickle.dumps(None)}
     except UserError as error:
         yield {"item": pickle.dumps(error)}
 
 
 class _Worker:
-    """What an actor does; the marks between items pass through."""
+    """What an actor does; what is no item passes through."""
 
-    def __init__(
-        self, make: Callable[[Path], Callable[[Any], Any]], name: str, files: Any, environ: Mapping[str, str], version: str
-    ) -> None:
+    def __init__(self, make: Callable[[Path], Work], files: Any, name: str, settings: Mapping[str, str], version: str) -> None:
         import ray
 
         if version != __version__:
             node = ray.util.get_node_ip_address()
             raise RuntimeError(f"haltung is {__version__} on {node}, and {version} where it was started; install one version everywhere")
-        os.environ.update(environ)
+        os.environ.update(settings)
         os.environ.update(threads.settings())
         self._folder = TemporaryDirectory(prefix="haltung-")
         for path, data in ray.get(files).items():
-            to = Path(self._folder.name, name, path)
+            to = Path(self._folder.name, path)
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(data)
         self._work = make(Path(self._folder.name, name))
 
-    def __call__(self, row: Mapping[str, bytes]) -> dict[str, bytes]:
+    def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
         item = pickle.loads(row["item"])
         try:
             return row if item is None or isinstance(item, UserError) else {"item": pickle.dumps(self._work(item))}
@@ -127,27 +123,20 @@ def _connected(cluster: Cluster) -> Iterator[int]:
     """Join a cluster, or start one of this machine; yield how many workers there are to be."""
     import ray
 
-    given = cluster.address
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is wrong comes as an exception
-    cpus = (cluster.workers or max(1, threads.count() // cluster.threads)) * cluster.threads
     with TemporaryDirectory(prefix="haltung-") as folder:
-        home = str(Path.home())
+        home, cpus = str(Path.home()), None
         os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUSERBASE": site.getuserbase()})
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        if not given:  # else Ray asks an address of clouds which of them this machine is in
+        if not cluster.address:
+            cpus = (cluster.workers or max(1, threads.count() // cluster.threads)) * cluster.threads
+            # Otherwise Ray asks an address of clouds which of them this machine is in.
             Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
             os.environ["HOME"] = folder
         try:
-            ray.init(
-                given or "local",
-                num_cpus=None if given else cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            ray.init(cluster.address or "local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            found = f"ray.address={given} can't be joined ({first_line(error)})"
-            raise UserError(f"{found}; start Ray there with: ray start --head, or leave the key out to use this machine alone") from None
+            raise UserError(f"Ray can't start with ray.address={cluster.address}: {first_line(error)}") from None
         finally:
             os.environ["HOME"] = home
         try:
