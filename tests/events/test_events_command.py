@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import random
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tiny
 from articles import events_of
 from haltung.events.text.read import Article
+from haltung.experiments.journal import Journal
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
@@ -151,3 +157,77 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: P
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+ARCHIVE = [{"id": f"a{n}", "text": f"Belgien warnt die Marine in Chile zum {n}. Mal .", "date": "2024-05-01"} for n in range(300)]
+WRITTEN = ("e.jsonl", "e.csv", "e.jsonl.broken.jsonl", "e.html")
+
+
+def archive(folder: Path) -> None:
+    """Write articles as JSON Lines, one of them broken."""
+    lines = [json.dumps(row) for row in ARCHIVE]
+    lines[5] = '{"text": "Belgien'
+    (folder / "a.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_an_archive_goes_on_where_it_was_stopped(haltung: Command, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ends with the same table, lines, page and broken rows; what is left is named first."""
+    archive(tmp_path)
+    words = ("events", f"bundle={model}", "input=a.jsonl", "output=e.jsonl", "table=e.csv", "page=e.html")
+    done = haltung(*words, cwd=tmp_path)
+    assert (done.returncode, "a.jsonl, line 6" in done.stderr, "1 failed" in done.stderr) == (1, True, True), done.stderr
+    expected = [(tmp_path / name).read_bytes() for name in WRITTEN]
+    (broken,) = (json.loads(line) for line in expected[2].splitlines())
+    assert (broken["where"], broken["row"]) == ("a.jsonl, line 6", '{"text": "Belgien')
+    for name in WRITTEN:
+        (tmp_path / name).unlink()
+    append, left = Journal.append, iter(range(3))
+
+    def stopping(self: Journal, *given: Any, **counts: int) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        append(self, *given, **counts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", stopping)
+        assert haltung(*words, cwd=tmp_path).returncode == 130
+    refused = haltung(*words, cwd=tmp_path)
+    assert (refused.returncode, "e.jsonl.journal" in refused.stderr, "resume=true" in refused.stderr) == (2, True, True), refused.stderr
+    for other, named in (("max_characters=1000", "max_characters is 1000"), ("table=f.csv", "f.csv")):
+        done = haltung(*words, other, "resume=true", cwd=tmp_path)
+        assert (done.returncode, named in done.stderr) == (2, True), done.stderr
+    done = haltung(*words, "resume=true", cwd=tmp_path)
+    assert (done.returncode, "299 articles" in done.stdout, "1 failed" in done.stderr) == (1, True, True), done.stdout + done.stderr
+    assert [(tmp_path / name).read_bytes() for name in WRITTEN] == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*WRITTEN, "a.jsonl"])
+
+
+@pytest.mark.slow
+def test_an_archive_that_is_killed_again_and_again_ends_the_same(tmp_path: Path, model: Path) -> None:
+    """SIGKILL at random moments."""
+    archive(tmp_path)
+    words = [sys.executable, "-m", "haltung", "events", f"bundle={model}", "input=a.jsonl"]
+    assert subprocess.run([*words, "output=e.jsonl", "table=e.csv"], cwd=tmp_path, capture_output=True, check=False).returncode == 1
+    rng, journal = random.Random(3), tmp_path / "f.jsonl.journal"
+    words += ["output=f.jsonl", "table=f.csv", "resume=true"]
+    for least in (1, 2, 4, 5):
+        running = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while running.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < least):
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.1)
+        running.send_signal(signal.SIGKILL)
+        assert running.wait() in (-signal.SIGKILL, 1)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    for ending in (".jsonl", ".csv", ".jsonl.broken.jsonl"):
+        assert (tmp_path / f"f{ending}").read_bytes() == (tmp_path / f"e{ending}").read_bytes()
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("words", [["input=-", "output=e.jsonl"], ["input=a.jsonl"], ["input=a.jsonl", "page=e.html"]])
+def test_what_cannot_go_on_is_refused(haltung: Command, tmp_path: Path, model: Path, words: list[str]) -> None:
+    """Standard input is over when the run is, and the terminal and a page do not grow."""
+    archive(tmp_path)
+    done = haltung("events", f"bundle={model}", *words, "resume=true", cwd=tmp_path, given=b"Belgien warnt Chile .")
+    assert (done.returncode, "resume=" in done.stderr) == (2, True), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]

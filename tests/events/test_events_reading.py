@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -134,9 +135,9 @@ def test_json_lines_give_headline_date_and_source_under_either_name(tmp_path: Pa
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ('{"text": "a', "not JSON (column"),
+        ('{"text": "a', "not JSON ("),
         ("[1]", "one JSON array"),
-        ("3", "expected an object"),
+        ("3", "expected one object"),
         ({"txt": "a"}, "no 'text'; the line has txt"),
         ({"text": 3}, "'text' is a number"),
         ({"text": "  "}, "no 'text'"),
@@ -151,6 +152,31 @@ def test_a_broken_line_is_a_failure_with_its_line(tmp_path: Path, row: object, m
     assert failure.where.startswith(str(tmp_path / "a.jsonl"))
 
 
+@pytest.mark.parametrize(("encoding", "end"), [("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", "\r"), ("utf-16", "\n"), ("cp1252", "\n")])
+def test_json_lines_are_read_line_by_line_in_any_encoding(tmp_path: Path, encoding: str, end: str) -> None:
+    """The first article is there before the file is read to its end; U+2028 ends no line."""
+    path = tmp_path / "a.jsonl"
+    mark = "\u2028" if encoding != "cp1252" else ""
+    rows = [json.dumps({"id": str(n), "text": f"{TEXT}{mark} {n}"}, ensure_ascii=False) for n in range(3)]
+    path.write_bytes(end.join(rows).encode(encoding))
+    found = read(path)
+    assert [(one.id, one.where) for one in found if isinstance(one, Article)] == [(str(n), f"{path}, line {n + 1}") for n in range(3)]
+    assert [one.text for one in found if isinstance(one, Article)] == [f"{TEXT}{mark} {n}" for n in range(3)]
+
+
+def test_an_archive_of_articles_is_not_read_whole(tmp_path: Path) -> None:
+    """A line is in memory, and the name of each article."""
+    path = tmp_path / "a.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text": f"{n} {TEXT * 80}"}) + "\n" for n in range(2000))
+    tracemalloc.start()
+    count = sum(1 for _ in reading.read(reading.find(str(path))))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 2000
+    assert peak < path.stat().st_size / 4
+
+
 def test_a_failure_stops_nothing(tmp_path: Path) -> None:
     """The lines and files behind it are read."""
     lines(tmp_path / "a.jsonl", {"text": TEXT}, "kaputt", {"id": "x", "text": TEXT}, {"id": "x", "text": TEXT})
@@ -160,7 +186,7 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
     articles = read(tmp_path)
     assert [one.id if isinstance(one, Article) else one.reason.partition(";")[0] for one in articles] == [
         "a-1",
-        "not JSON (column 1: Expecting value)",
+        "column 1: not JSON (Expecting value)",
         "x",
         f"the id 'x' is already that of {tmp_path / 'a.jsonl'}, line 3",
         "is empty",

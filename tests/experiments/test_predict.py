@@ -1,4 +1,4 @@
-"""``haltung predict`` with files of any size: formats, windows, a journal that outlives a killed run."""
+"""``haltung predict`` with files of any size: formats, windows, runs that are killed and go on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ import exported
 import tiny
 from command_line import run_here
 from haltung.errors import UserError
-from haltung.experiments import predict as predicting
 from haltung.experiments.journal import Journal
 from haltung.experiments.predict import rows_of, windows, written
 from haltung.models.bundle import ExportedModel
@@ -198,11 +197,18 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
 
 
 def test_abstained_cells_are_open_and_several_labels_stand_in_one(tmp_path: Path) -> None:
-    """As in a table in Python; the probability is that of the label, the least of several, or none."""
+    """As in a table in Python; the probability is that of the label, or the least of several."""
     path = write(tmp_path / "a.csv", [{"text": "Ja."}, {"text": "Nein."}])
     probabilities = {"stance": {"support": 0.6, "neutral": 0.4}, "topic": {"tax": 0.8, "trade": 0.7, "war": 0.1}}
     answers = [
-        {"id": "1", "stance": "support", "topic": ["tax", "trade"], "probabilities": probabilities, "abstained": {"stance": True}, "dyads": []},
+        {
+            "id": "1",
+            "stance": "support",
+            "topic": ["tax", "trade"],
+            "probabilities": probabilities,
+            "abstained": {"stance": True},
+            "dyads": [],
+        },
         {"id": "2", "stance": "support", "topic": [], "probabilities": probabilities, "abstained": {}, "dyads": [{"source": "CHL"}]},
     ]
     (window,) = windows(rows_of(path), 8)
@@ -339,7 +345,7 @@ def test_what_another_run_has_left_is_refused(
 def test_two_runs_never_write_one_output(predict: Callable[..., Any], tmp_path: Path) -> None:
     """The second one is refused."""
     write(tmp_path / "a.csv", ROWS)
-    with Journal(tmp_path / "b.csv", [tmp_path / "b.csv"], {}, None):
+    with Journal([tmp_path / "b.csv"], {}, None):
         done = predict("input=a.csv", "output=b.csv")
     assert (done.returncode, "another run" in done.stderr) == (2, True), done.stderr
 
@@ -376,20 +382,21 @@ def test_a_folder_goes_on_with_the_file_it_was_stopped_in(
         write(tmp_path / "news" / name, ROWS)
     assert predict("input=news", "output=whole").returncode == 0
     interrupted(monkeypatch, lambda: predict("input=news", "output=labels"), after=7 + 3)
-    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == [
-        "a.csv", "b.jsonl.broken.jsonl.partial", "b.jsonl.journal", "b.jsonl.partial",
-    ]  # fmt: skip
+    left = ["a.csv", "a.csv.journal", "b.jsonl.broken.jsonl.partial", "b.jsonl.journal", "b.jsonl.partial"]
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == left
     done = predict("input=news", "output=labels")
-    assert (done.returncode, "labels.journal" in done.stderr, "resume=true" in done.stderr) == (2, True, True), done.stderr
+    assert (done.returncode, "a.csv.journal" in done.stderr, "resume=true" in done.stderr) == (2, True, True), done.stderr
     done = predict("input=news", "output=labels", "resume=true", "window=8")
     assert (done.returncode, "window is 8, was 16" in done.stderr) == (2, True), done.stderr
-    calls: list[str] = []
-    reading = predicting.rows_of
-    monkeypatch.setattr(predicting, "rows_of", lambda path: calls.append(path.name) or reading(path))
+    calls: list[int] = []
+    predicting = ExportedModel.predict
+    monkeypatch.setattr(
+        ExportedModel, "predict", lambda self, segments, *more: calls.append(len(segments)) or predicting(self, segments, *more)
+    )
     done = predict("input=news", "output=labels", "resume=true")
     assert (done.returncode, done.stdout.split()[0]) == (0, "300"), done.stderr
-    # After the first rows of each, which are read for mistakes.
-    assert calls[3:] == ["b.jsonl", "c.parquet"]
+    assert sum(calls) == 300 - 100 - 3 * 16
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["a.csv", "b.jsonl", "c.parquet"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels", "news", "whole"]
     for name in ("a.csv", "b.jsonl", "c.parquet"):
         assert (tmp_path / "labels" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -398,7 +405,7 @@ def test_a_folder_goes_on_with_the_file_it_was_stopped_in(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv.gz", "a.parquet"])
 def test_a_run_that_is_killed_again_and_again_ends_the_same(bundle: Path, tmp_path: Path, name: str) -> None:
-    """SIGKILL at random moments: in the beginning, between windows, while Parquet is put together."""
+    """SIGKILL at random moments: at the start, between windows, while Parquet is put together."""
     rows = [{**row, "id": f"{row['id']}-{n}"} for n in range(30) for row in ROWS]
     rows[1000]["text"] = ""
     write(tmp_path / name, rows)
@@ -445,12 +452,12 @@ def test_an_exported_bundle_predicts_files_without_torch(bundle: Path, tmp_path:
 _MEASURED = """
 import re, sys
 from pathlib import Path
-from haltung.experiments.predict import find, label
+from haltung.experiments.predict import label, local
 
 def cheap(segments, progress):
     return [{"id": one.id, "stance": "neutral", "probabilities": {"stance": {"neutral": 0.5}}} for one in segments]
 
-label(cheap, find(sys.argv[1]), Path(sys.argv[2]), {}, 4096, None)
+label(local(cheap, 4096), Path(sys.argv[1]), Path(sys.argv[2]), {}, None)
 # The other count, of getrusage, begins with that of the process that started this one.
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """

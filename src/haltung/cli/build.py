@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
@@ -241,11 +240,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def written(path: Path | None) -> Iterator[TextIO]:
-    """Open ``path`` to be written whole (None: standard output); ``UserError`` as ``writing``."""
-    if path is None:
-        yield sys.stdout
-        return
+def written(path: Path) -> Iterator[TextIO]:
+    """Open ``path`` to be written whole; ``UserError`` as ``writing``."""
     # Names of files may hold bytes that are no UTF-8; JSON reads their escapes as they were.
     with writing(path), atomic_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
         yield file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # How many events the terminal shows, how many notes, and how much of a sentence.
 _SHOWN, _NOTED, _EXCERPT = 40, 20, 100
-_WINDOW = 256  # articles that are read together, and with which a run can go on
+_WINDOW = 64  # articles that are labelled together, and with which a run can go on
 
 
 @command("events")
@@ -55,20 +55,16 @@ def run(
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
         raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
-    if resume is not None and (not any(outputs[:2]) or input == STANDARD_INPUT):
-        raise UserError(
-            "resume= goes on with the files of output= or table=, and an input that can be read again; name them, or leave it out"
-        )
+    grow = [path for path in outputs[:2] if path]
+    if resume is not None and (not grow or input == STANDARD_INPUT):
+        raise UserError("resume= needs output= or table= to go on with, and an input that can be read again; name them, or leave it out")
     folder = compact.find(bundle)
     predictor = load_predictor(folder)
     known = Actors.load(extra=Path(actors) if actors else None)
     finder = dyad_finder(predictor, folder, known)
-    grow = [path for path in outputs[:2] if path]
     # Digests take a second, for which nobody waits who reads an article in the terminal.
-    depends = grow and {
-        "input": input, "digest of the input": digest(files.files), "model": digest([folder]), "max_characters": max_characters,
-        "actors": digest([Path(actors)]) if actors else "", "output": output, "table": table,
-    }  # fmt: skip
+    parts = {"input": files.files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
+    depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters, "outputs": [output, table]}
     failures: list[Failure] = []
     notes: list[str] = []
     first: list[ArticleEvents] = []
@@ -76,7 +72,7 @@ def run(
     with ExitStack() as stack:
         beside = grow[0] if grow else Path(stack.enter_context(TemporaryDirectory())) / "events"
         stack.enter_context(writing(beside))
-        journal = stack.enter_context(Journal(beside, grow, dict(depends), resume))
+        journal = stack.enter_context(Journal(grow or [beside], depends, resume))
         before, counts = journal.counts["read"], journal.counts
         # The bar appears where reading takes longer than two seconds.
         bar = stack.enter_context(tqdm(unit=" articles", initial=before, delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))
@@ -88,31 +84,31 @@ def run(
             results = list(events_of(window, predictor, known, finder))
             found = [one for one in results if not isinstance(one, Failure)]
             first += found[: article_page.MOST - len(first)]
-            if done > before:
-                failed = [one for one in results if isinstance(one, Failure)]
-                texts = [as_lines(found)] * bool(output) + [as_table(found, header)] * bool(table)
-                total = sum(len(one.events) for one in found)
-                journal.append(
-                    [text.encode("utf-8", "backslashreplace") for text in texts], failed,
-                    read=len(window), articles=len(found), events=total, failed=len(failed),
-                )  # fmt: skip
-                failures += failed
-                notes += [f"{one.article.where}: {note}" for one in found for note in one.notes]
-                bar.update(len(window))
+            if done <= before:
+                continue
+            failed = [one for one in results if isinstance(one, Failure)]
+            failures += failed
+            noted = [f"{one.article.where}: {note}" for one in found for note in one.notes]
+            notes += noted[: _NOTED - len(notes)]
+            texts = [as_lines(found)] * bool(output) + [as_table(found, header)] * bool(table) or [""]
+            journal.append(
+                [text.encode("utf-8", "backslashreplace") for text in texts], failed, read=len(window), articles=len(found),
+                events=sum(len(one.events) for one in found), failed=len(failed), notes=len(noted),
+            )  # fmt: skip
+            bar.update(len(window))
         if outputs[2]:
             with written(outputs[2]) as html:
                 html.write(article_page.page(first, predictor.scheme, language, counts["articles"]))
         journal.finish()
+        journal.path.unlink()
     if not paths:
         _show([event for one in first for event in one.events][:_SHOWN], counts["events"], predictor.scheme, language)
     names = " and ".join(map(str, paths))
-    print(
-        f"{counted('en', 'events', counts['events'])} in {counted('en', 'articles', counts['articles'])}"
-        + (f" written to {names}" if names else "")
-    )
+    numbers = " in ".join(counted("en", what, counts[what]) for what in ("events", "articles"))
+    print(numbers + (f" written to {names}" if names else ""))
     if page and counts["articles"] > article_page.MOST:
         notes.insert(0, f"{page} shows the first {article_page.MOST} of {counts['articles']:,} articles; output=FILE.jsonl has all")
-    _report(notes, files.others, failures, counts["failed"], f"{beside}{BROKEN}" if grow else "")
+    _report(notes, files.others, failures, counts, f"{beside}{BROKEN}" if grow else "")
     return 1 if counts["failed"] else 0
 
 
@@ -137,15 +133,15 @@ def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) ->
         console.print(f"… and {total - len(events)} more; output=FILE.jsonl or table=FILE.csv has all")
 
 
-def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Failure], failed: int, side_file: str) -> None:
+def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Failure], counts: Mapping[str, int], side_file: str) -> None:
     """Print on standard error what was odd, which files were passed over, and what failed."""
-    lines = list(notes[:_NOTED])
-    if len(notes) > _NOTED:
-        lines.append(f"and {len(notes) - _NOTED} more such notes, which stand under 'notes' in output=FILE.jsonl")
+    lines = list(notes)
+    if counts["notes"] > _NOTED:
+        lines.append(f"and {counts['notes'] - _NOTED} more such notes, which stand under 'notes' in output=FILE.jsonl")
     if others:
         names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         lines.append(f"passed over {len(others)} of the folder's files, which are no *.txt, *.html or *.jsonl: {names}")
     lines += [f"{failure.where}: {failure.reason}" for failure in failures]
-    if failed:
-        lines.append(f"{failed} failed, as listed {f'in {side_file}' if side_file else 'above'}; what else there is was read")
+    if counts["failed"]:
+        lines.append(f"{counts['failed']} failed, as listed {f'in {side_file}' if side_file else 'above'}; what else there is was read")
     print("".join(f"haltung: {line}\n" for line in lines), end="", file=sys.stderr)

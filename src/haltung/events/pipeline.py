@@ -26,9 +26,6 @@ from haltung.models import bundle
 from haltung.models.predictor import Predictor
 from haltung.records import Prediction, Segment, Span, in_context
 
-# How many segments are labelled together: enough to sort them by length, too few to wait for.
-_BATCH = 256
-
 
 @dataclass(frozen=True)
 class ArticleSegments(Cleaned):
@@ -112,29 +109,20 @@ def prepare(article: Article, actors: Actors) -> PreparedArticle:
 def events_of(
     articles: Iterable[Article | Failure], predictor: Predictor, actors: Actors, dyads: DyadFinder
 ) -> Iterator[ArticleEvents | Failure]:
-    """Yield what happens in each article, and the failures as they are.
+    """Yield what happens in each of some articles, labelled together, and the failures as they are.
 
     ``predictor`` labels topic and stance (``load_predictor``). Raises ``UserError`` if a library is
     not installed, or a stance is not in the crosswalk.
     """
-    waiting: list[PreparedArticle] = []
-
-    def finished() -> Iterator[ArticleEvents]:
-        segments = [segment for prepared in waiting for segment in prepared.segments]
-        predictions = iter(predictor.predict(segments) if segments else [])
-        for prepared in waiting:
-            labelled = prepared.labelled([next(predictions) for _ in prepared.segments])
-            yield finish(prepared, labelled.predictions, dyads.find(labelled))
-        waiting.clear()
-
-    for article in articles:
-        if isinstance(article, Failure):
-            yield article
+    read = [one if isinstance(one, Failure) else prepare(one, actors) for one in articles]
+    segments = [segment for one in read if not isinstance(one, Failure) for segment in one.segments]
+    predictions = iter(predictor.predict(segments) if segments else [])
+    for one in read:
+        if isinstance(one, Failure):
+            yield one
             continue
-        waiting.append(prepare(article, actors))
-        if sum(len(prepared.segments) for prepared in waiting) >= _BATCH:
-            yield from finished()
-    yield from finished()
+        labelled = one.labelled([next(predictions) for _ in one.segments])
+        yield finish(one, labelled.predictions, dyads.find(labelled))
 
 
 def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: Sequence[Sequence[ScoredDyad]]) -> ArticleEvents:

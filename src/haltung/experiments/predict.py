@@ -8,15 +8,14 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import has_magic
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from haltung import tracking
-from haltung.corpus.parsing.fields import Fields, sound
+from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.tables import Csv, Parquet
@@ -26,68 +25,33 @@ from haltung.events.text.read import Failure
 from haltung.experiments.journal import BROKEN, Journal, ahead, digest
 from haltung.experiments.ray_engine import Cluster, results
 from haltung.models.predictor import Predictor, abstained
-from haltung.records import Prediction, Segment, in_context
+from haltung.records import Segment, in_context
 from haltung.tracking import Store
 
-# From segments, and whether to show a bar, to an ``answer`` for each.
-Answers = Callable[[Sequence[Segment], bool], list[dict[str, Any]]]
-# From a file, and how many of its rows are done already, to its other windows with their answers.
-Pieces = Callable[[Path, int], Iterator["Piece"]]
+# From segments, and whether to show a bar, to ``answers``.
+Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]
+# From a file, and how many of its rows are done, to its other windows: each, whether it is the
+# first, and its answers.
+Labelled = Callable[[Path, int], Iterator[tuple["Window", bool, Iterable[dict[str, Any]]]]]
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
-_BATCH = 16_384  # rows of Parquet that get their answers together
 
 
-@dataclass(frozen=True)
-class TextFiles:
-    """The files of an input, and whether they may be several; ``others`` are of other kinds."""
-
-    paths: tuple[Path, ...]
-    several: bool
-    others: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """Rows that are in memory together, None for a broken one; the others as segments."""
 
-    rows: list[SourceRow | None] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
-    broken: list[Failure] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What is written of a window: rows as ``written`` returns them, broken ones, and how many."""
-
-    text: str
+    rows: list[SourceRow | None]
+    segments: list[Segment]
     broken: list[Failure]
-    counts: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Labeller:
-    """A model with what is said of its predictions (see ``answer``)."""
-
-    model: Predictor
-    thresholds: Mapping[str, float | None]
-    dyads: DyadModel | None
-
-    def __call__(self, segments: Sequence[Segment], progress: bool = False) -> list[dict[str, Any]]:
-        """Return an answer for each segment."""
-        return [answer(one, self.thresholds, self.dyads) for one in self.model.predict(segments, progress)] if segments else []
-
-
-def answer(prediction: Prediction, thresholds: Mapping[str, float | None], dyads: DyadModel | None) -> dict[str, Any]:
-    """Return a prediction as plain data, with all that is said of it.
-
-    ``thresholds`` has the probability below which each task abstains, None where dev never gave the
-    precision; ``dyads`` chooses who is towards whom, None for a model that does not say.
-    """
-    row = prediction.to_dict()
-    if dyads is not None:
-        row["dyads"] = [dyad.to_dict() for dyad in dyads.dyads(prediction)]
-    return row | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
+def answers(
+    predictor: Predictor, thresholds: Mapping[str, float | None], dyads: DyadModel | None, segments: Sequence[Segment], progress: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield predictions as plain data, with dyads, and where the model abstains if it is to."""
+    for prediction in predictor.predict(segments, progress) if segments else ():
+        more = {} if dyads is None else {"dyads": [dyad.to_dict() for dyad in dyads.dyads(prediction)]}
+        yield prediction.to_dict() | more | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
 
 
 def kind_of(path: Path) -> str:
@@ -95,24 +59,18 @@ def kind_of(path: Path) -> str:
     return "" if path.name.endswith(BROKEN) else _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
 
 
-def find(given: str) -> TextFiles:
-    """Return the file, or those of a folder or a pattern such as ``news/*.csv``, by name.
-
-    Raises ``UserError`` if there is none, one is empty, or two have one name.
-    """
+def find(given: str) -> list[Path]:
+    """Return the file, or those of a folder or a pattern such as ``news/*.csv``, by their names."""
     path = Path(given).expanduser()
     if not path.is_dir() and (path.exists() or not has_magic(given)):
-        return TextFiles((existing(path),), False, ())
-    found = sorted(
-        path.iterdir() if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor))), key=lambda one: one.name
-    )
-    files = [one for one in found if one.is_file() and not one.name.startswith(".")]
-    known = tuple(existing(one) for one in files if kind_of(one))
-    if not known:
+        return [existing(path)]
+    found = path.iterdir() if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    paths = sorted((existing(one) for one in found if kind_of(one) and one.name[0] != "."), key=lambda one: one.name)
+    if not paths:
         raise UserError(f"{given} has no file of texts; expected *.jsonl, *.csv, *.tsv (each perhaps with .gz) or *.parquet")
-    if twice := [one.name for one, other in pairwise(known) if one.name == other.name]:
+    if twice := [one.name for one, other in pairwise(paths) if one.name == other.name]:
         raise UserError(f"{given} has two files {twice[0]}, and their predictions would have one name; label each folder by itself")
-    return TextFiles(known, True, tuple(one.name for one in files if not kind_of(one)))
+    return paths
 
 
 def rows_of(path: Path) -> Iterator[SourceRow]:
@@ -130,14 +88,13 @@ def _separator(path: Path) -> str:
 def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
     """Yield the rows of a source in windows of ``size`` rows, longer where an article goes on.
 
-    Rows have ``text``, and optionally ``id``, ``context`` and ``target``. With ``article`` and
-    ``position``, the number of the text in it, and optionally ``headline``, a model of articles
-    reads the texts of an article together, another one each behind its context (see
-    ``in_context``); they have to be in one window. A text without an id gets its number. Raises
-    ``UserError`` if the source can't be read, or an article comes back later.
+    Rows have ``text``, and optionally ``id`` (by default their number), ``context`` and ``target``.
+    With ``article`` and ``position``, the number of the text in it, and optionally ``headline``,
+    the texts of an article are read together or in context (see ``in_context``). Raises
+    ``UserError`` if the source can't be read, or an article comes back in a later window.
     """
     ids, earlier, here = set[int](), set[int](), set[int]()  # hashes of ids and of articles
-    window, current = Window(), ""
+    window, current = Window([], [], []), ""
     for number, row in enumerate(source, 1):
         try:
             read: Segment | Failure = _segment(row, number, ids)
@@ -146,8 +103,9 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
         article = current if isinstance(read, Failure) else read.article if read.position is not None else ""
         # So many broken rows are no part of an article.
         if len(window.rows) >= size and (not article or article != current or len(window.broken) >= size):
-            yield replace(window, segments=in_context(window.segments))
-            window, earlier, here = Window(), earlier | here, set()
+            yield window._replace(segments=in_context(window.segments))
+            earlier |= here
+            window, here = Window([], [], []), set()
         if article and hash(article) in earlier:
             found = f"{row.where}: the article '{article}' comes back after {size:,} other rows or more"
             raise UserError(f"{found}; sort the file, so that the rows of an article follow each other, or give a larger window=")
@@ -156,7 +114,7 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
         (window.broken if isinstance(read, Failure) else window.segments).append(read)
         window.rows.append(None if isinstance(read, Failure) else row)
     if window.rows:
-        yield replace(window, segments=in_context(window.segments))
+        yield window._replace(segments=in_context(window.segments))
 
 
 def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
@@ -168,7 +126,7 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
         article=fields.word("article"), headline=fields.text("headline"), position=fields.whole("position"),
     )  # fmt: skip
     if not segment.text.strip():
-        raise Fault("empty_text", "'text' is empty; give each line a text")
+        raise Fault("empty_text", "'text' is empty; expected a sentence, such as Die USA warnen Russland.")
     if id and hash(id) in ids:
         raise Fault("duplicate_id", f"the id '{id}' is already that of a row before; give each text an id of its own")
     ids.add(hash(id))
@@ -176,12 +134,11 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
 
 
 def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> Window:
-    """Return the first window, which is read before a model is loaded: mistakes come at once.
+    """Return the first window, read before a model is loaded, so that mistakes come at once.
 
-    ``source`` names the rows in messages. Raises ``UserError`` if there is none, none is sound, or
-    one of all (without ``size``) is broken.
+    Raises ``UserError`` if no row in it is sound, or (without ``size``) one is broken.
     """
-    window = next(windows(rows, size), Window())
+    window = next(windows(rows, size), Window([], [], []))
     if not window.rows:
         raise UserError(f'{source} holds no text; expected at least one, in JSON Lines as {{"text": "Chile warnt."}}')
     if window.broken and (size == sys.maxsize or not window.segments):
@@ -189,80 +146,65 @@ def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> 
     return window
 
 
-def unfinished(size: int, source: tuple[Path, int]) -> Iterator[tuple[Path, Window, bool]]:
-    """Yield the windows of a file behind the rows that are done, and whether one is the first."""
-    (path, done), read = source, 0
+def _undone(size: int, source: tuple[Path, int]) -> Iterator[tuple[Window, bool]]:
+    read, (path, done) = 0, source
     for window in windows(rows_of(path), size):
         first, read = read == 0, read + len(window.rows)
         if read > done:
-            yield path, window, first
+            yield window, first
 
 
-def piece(answers: Answers, item: tuple[Path, Window, bool]) -> Piece:
-    """Return what is to be written of a window."""
-    path, window, first = item
-    counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
-    return Piece(written(path, window, answers(window.segments, first), header=first), window.broken, counts)
+def _answered(labeller: Labeller, item: tuple[Window, bool]) -> tuple[Window, bool, list[dict[str, Any]]]:
+    return *item, list(labeller(item[0].segments, item[1]))
 
 
-def local(answers: Answers, size: int) -> Pieces:
+def local(labeller: Labeller, size: int) -> Labelled:
     """Return what labels files in this process, in windows of ``size`` rows."""
-    return lambda path, done: map(partial(piece, answers), ahead(unfinished(size, (path, done))))
+    return lambda path, done: map(partial(_answered, labeller), ahead(_undone(size, (path, done))))
 
 
-def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Answers], texts: TextFiles, size: int) -> Pieces:
-    """Return what labels files on a cluster, in their order (see ``ray_engine.results``)."""
-    running: list[Iterator[Piece | None]] = []
+def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], paths: Sequence[Path], size: int) -> Labelled:
+    """Return what labels files, in their order, by workers that load the bundle with ``make``."""
+    running: Iterator[Any] = iter(())
+    coming: list[tuple[Path, int]] = []
 
-    def pieces(path: Path, done: int) -> Iterator[Piece]:
-        if not running:  # all files in one run, since its workers have to load the model
-            sources = [(path, done), *((later, 0) for later in texts.paths[texts.paths.index(path) + 1 :])]
-            running.append(results(cluster, sources, partial(unfinished, size), bundle, lambda folder: partial(piece, make(folder))))
-        return iter(partial(next, running[0]), None)  # type: ignore[arg-type]
+    def labelled(path: Path, done: int) -> Iterator[Any]:
+        nonlocal running
+        if coming[:1] != [(path, done)]:  # all files in one run: loading a model for each would take too long
+            coming[:] = [(path, done), *((later, 0) for later in paths[paths.index(path) + 1 :])]
+            running = results(cluster, tuple(coming), partial(_undone, size), bundle, lambda folder: partial(_answered, make(folder)))
+        del coming[0]
+        return iter(partial(next, running), None)
 
-    return pieces
+    return labelled
 
 
-def label(pieces: Pieces, texts: TextFiles, to: Path, settings: Mapping[str, Any], resume: bool | None) -> Counter[str]:
-    """Write what is said of files; return how many rows are ``sound`` and ``broken``.
+def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], resume: bool | None) -> Counter[str]:
+    """Write what is said of a file; return how many of its rows are ``sound`` and ``broken``.
 
-    ``to`` is a file, for several ones a folder with one for each; ``settings`` are what it depends
-    on besides the input. Raises ``UserError`` as ``windows`` and ``Journal``.
+    The journal stays, so that a run of several files knows which are finished.
     """
-    if not texts.several:
-        return _label_file(pieces, texts.paths[0], to, settings, resume)
-    with Journal(to, (), {**settings, "files": {path.name: path.stat().st_size for path in texts.paths}}, resume) as journal:
-        to.mkdir(exist_ok=True)
-        journal.append((), files=0)
-        for path in texts.paths[journal.counts["files"] :]:
-            counts = _label_file(pieces, path, to / path.name, settings, resume)
-            journal.append((), files=1, sound=counts["sound"], broken=counts["broken"])
-            resume = False
-        journal.finish()
-    return journal.counts
-
-
-def _label_file(pieces: Pieces, path: Path, to: Path, settings: Mapping[str, Any], resume: bool | None) -> Counter[str]:
     from pyarrow.parquet import read_metadata
     from tqdm import tqdm
 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
-    depends = {**settings, "input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
-    with Journal(to, [to], depends, resume) as journal:
+    about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
+    with Journal([to], {**depends, **about}, resume) as journal:
         before = journal.counts["rows"]
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
-            for piece in pieces(path, before):
-                data = piece.text.encode("utf-8", "backslashreplace")
-                journal.append([gzip.compress(data, mtime=0) if to.suffix == ".gz" else data], piece.broken, **piece.counts)
-                bar.update(piece.counts["rows"])
+            for window, first, found in () if journal.counts["finished"] else labelled(path, before):
+                piece = written(path, window, found, header=first).encode("utf-8", "backslashreplace")
+                counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
+                journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
+                bar.update(len(window.rows))
         journal.finish(partial(_merge, path) if total is not None else None)
     return journal.counts
 
 
 def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True) -> str:
-    """Return the answers to a window of a file as rows: JSON, or CSV behind the input's columns.
+    """Return the answers to a window of a file: JSON, or CSV with them behind its columns.
 
-    Those to Parquet have an empty line for a broken row, to stay beside theirs (see ``_merge``).
+    Those to Parquet have an empty line for a broken row (see ``_merge``).
     """
     if kind_of(path) not in ("csv", "parquet"):
         return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers)
@@ -301,7 +243,7 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
         new = [pa.field(name, pa.float64() if name.endswith("_probability") else pa.string()) for name in names]
         schema = pa.schema([*given.schema_arrow, *new], given.schema_arrow.metadata)
         with pq.ParquetWriter(to, schema) as out:
-            for batch in given.iter_batches(batch_size=_BATCH):
+            for batch in given.iter_batches(batch_size=16_384):
                 cells = [json.loads(line) if line.strip() else None for line in islice(found, batch.num_rows)]
                 kept = batch.filter(pa.array([row is not None for row in cells]))
                 columns = [pa.array([row[one.name] for row in cells if row], one.type) for one in new]
@@ -310,12 +252,7 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
 
 def single_text(text: str, context: str = "", target: str = "") -> Segment:
     """Return a text as a segment; ``UserError`` if it is empty, or holds half a character."""
-    if not text.strip():
-        raise UserError("text is empty; give a German sentence, as in text='Die USA warnen Russland.'")
-    try:
-        return Segment("1", sound(text, "text"), context=sound(context, "context"), target=sound(target, "target"))
-    except Fault as fault:
-        raise UserError(str(fault)) from None
+    return opening([SourceRow("text=", "1", {"text": text, "context": context, "target": target})], "text=").segments[0]
 
 
 def bundle_of(store: Store, run: str) -> Path:

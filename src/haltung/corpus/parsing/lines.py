@@ -105,7 +105,7 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
             raise UserError(f"{path} is one JSON array; expected JSONL, one object per line (jq -c '.[]' turns the one into the other)")
         made = f"{path.stem}-{line.number}"
         try:
-            yield SourceRow(line.where, made, _object(text))
+            yield SourceRow(line.where, made, json_object(text))
         except Fault as fault:
             yield SourceRow(line.where, made, {}, fault, raw=text)
 
@@ -167,7 +167,8 @@ def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES
         yield SourceRow(f"{path}, item {number}", f"{path.stem}-{number}", {} if fault else item, fault)
 
 
-def _object(text: str) -> Mapping[str, object]:
+def json_object(text: str) -> Mapping[str, object]:
+    """Return the object that a line of JSON is, or raise a ``Fault``."""
     if "\0" in text:
         raise Fault("nul_byte", f"a NUL byte at column {text.index(chr(0)) + 1}; expected JSON (is the file damaged, or UTF-16?)")
     try:

@@ -78,10 +78,7 @@ class Skip(Fault):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a source: its position, id and split unless the data name them, data or fault.
-
-    ``raw`` is what stands there where it has a fault.
-    """
+    """One row of a source: position, id and split if the data have none; data, or fault and raw."""
 
     where: str
     made_id: str

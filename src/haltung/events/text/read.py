@@ -5,10 +5,9 @@ Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL
 """
 
 import codecs
-import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,8 +17,9 @@ from typing import Any
 
 from haltung.corpus.clean import find_markup, repair_encoding, strip_markup
 from haltung.corpus.parsing.fields import Fields
+from haltung.corpus.parsing.lines import json_object
 from haltung.corpus.parsing.rows import Fault
-from haltung.errors import UserError, kind, nearest
+from haltung.errors import UserError, nearest
 
 _LINES = (".jsonl", ".ndjson", ".json")
 _PAGES = (".html", ".htm", ".xhtml")
@@ -228,13 +228,7 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
 
 
 def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article:
-    try:
-        data = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        problem = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        raise Fault("broken_json", f"not JSON ({problem}); expected one whole object a line") from None
-    if not isinstance(data, Mapping):
-        raise Fault("broken_json", f'the line is {kind(data)}; expected an object such as {{"text": "Die USA warnen Russland."}}')
+    data = json_object(line)
     fields = Fields(data, {})
     text = fields.text("text")
     if not text.strip():
