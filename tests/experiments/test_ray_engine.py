@@ -36,6 +36,12 @@ ROWS = [
 ]
 
 
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """Those that hold the model, of the processes below one."""
+    every = process.children(recursive=True)
+    return [one for one in every if one.is_running() and one.status() != psutil.STATUS_ZOMBIE and "MapWorker" in " ".join(one.cmdline())]
+
+
 class Node:
     """``ray start`` with one processor, in the foreground."""
 
@@ -47,7 +53,7 @@ class Node:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that hold the model."""
-        return [one for one in self.process.children(recursive=True) if "MapWorker" in " ".join(one.cmdline())]
+        return workers_of(self.process)
 
     def kill(self) -> None:
         """Pull the plug."""
@@ -174,7 +180,7 @@ def test_one_process_goes_on_with_what_a_cluster_left(bundle: Path, tmp_path: Pa
     with psutil.Popen([*command, "engine=ray", "ray.workers=2"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         wait(lambda: running.poll() is not None or rows_in(tmp_path / "b.csv.partial") > 300)
         processes = running.children(recursive=True)
-        assert len([one for one in processes if "MapWorker" in " ".join(one.cmdline())]) == 2
+        assert len(workers_of(running)) == 2
         running.kill()
     assert rows_in(tmp_path / "b.csv.partial") < 3000
     done = predict(bundle, tmp_path, "input=a.csv", "output=b.csv", "window=10", "resume=true")
