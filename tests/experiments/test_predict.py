@@ -152,6 +152,14 @@ def test_a_folder_or_pattern_becomes_a_folder(predict: Callable[..., Any], tmp_p
     assert (full.returncode, "labels is no place" in full.stderr) == (2, True), full.stderr
 
 
+def test_a_file_of_another_name_holds_json_lines(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """As it always did."""
+    write(tmp_path / "a.jsonl", ROWS[:3]).rename(tmp_path / "texts")
+    for output in ("b.jsonl", "c"):
+        assert predict("input=texts", f"output={output}").returncode == 0
+        assert [row["id"] for row in read((tmp_path / output).rename(tmp_path / "d.jsonl"))] == ["r0", "r1", "r2"]
+
+
 def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path: Path) -> None:
     """CSV as CSV."""
     write(tmp_path / "a.csv", ROWS[:20])
@@ -194,6 +202,42 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert [part for part in named if part not in done.stderr] == [], done.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """By an address that Arrow knows; nothing is left here, and there is the same as here."""
+    there, news = tmp_path / "there", tmp_path / "there/news"
+    news.mkdir(parents=True)
+    write(news / "a.jsonl", [*ROWS, {"text": ""}])
+    write(news / "b.parquet", ROWS)
+    for given, output in (("news", "labels"), ("news/a.jsonl", "c.jsonl"), ("news/b.parquet", "d.parquet")):
+        here = predict(f"input=there/{given}", f"output={output}")
+        (tmp_path / output).rename(tmp_path / f"here-{output}")
+        done = predict(f"input={there.as_uri()}/{given}", f"output={there.as_uri()}/{output}")
+        assert done.returncode == here.returncode, done.stderr
+    assert (there / "c.jsonl").read_bytes() == (tmp_path / "here-c.jsonl").read_bytes()
+    assert (there / "d.parquet").read_bytes() == (tmp_path / "here-d.parquet").read_bytes()
+    assert read(there / "c.jsonl.broken.jsonl")[0]["where"] == "c.jsonl.input/a.jsonl, line 101"
+    assert sorted(path.name for path in (there / "labels").iterdir()) == ["a.jsonl", "a.jsonl.broken.jsonl", "b.parquet"]
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "here-labels", "here-c.jsonl", "here-d.parquet", "c.jsonl.broken.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["input=file:///nowhere/a.csv", "output=b.csv"], ["file:///nowhere/a.csv", "b.csv.input"]),
+        (["input=file:///nowhere/a.csv"], ["elsewhere", "output="]),
+        (["input=carrier://pigeon/a.csv", "output=b.csv"], ["carrier://pigeon/a.csv"]),
+        (["input=a.csv", "output=file:///nowhere/a.csv"], ["a.csv is here already", "file:///nowhere/a.csv"]),
+    ],
+)
+def test_what_is_not_elsewhere_is_named(predict: Callable[..., Any], tmp_path: Path, words: list[str], named: list[str]) -> None:
+    """And what is here is never lost."""
+    write(tmp_path / "a.csv", ROWS)
+    done = predict(*words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert [part for part in named if part not in done.stderr] == [], done.stderr
+    assert [row["id"] for row in read(tmp_path / "a.csv")] == [row["id"] for row in ROWS]
 
 
 def test_abstained_cells_are_open_and_several_labels_stand_in_one(tmp_path: Path) -> None:

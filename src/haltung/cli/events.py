@@ -104,8 +104,7 @@ def run(
     if not paths:
         _show([event for one in first for event in one.events][:_SHOWN], counts["events"], predictor.scheme, language)
     names = " and ".join(map(str, paths))
-    numbers = " in ".join(counted("en", what, counts[what]) for what in ("events", "articles"))
-    print(numbers + (f" written to {names}" if names else ""))
+    print(" in ".join(counted("en", what, counts[what]) for what in ("events", "articles")) + (f" written to {names}" if names else ""))
     if page and counts["articles"] > article_page.MOST:
         notes.insert(0, f"{page} shows the first {article_page.MOST} of {counts['articles']:,} articles; output=FILE.jsonl has all")
     _report(notes, files.others, failures, counts, f"{beside}{BROKEN}" if grow else "")

@@ -19,11 +19,11 @@ from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
 from haltung.records import Prediction, label_ids
 
+Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
+
 if TYPE_CHECKING:
     from haltung.events.dyads.model import DyadModel
     from haltung.models.predictor import Predictor
-
-Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
@@ -33,7 +33,7 @@ _SHOWN = 3
 @command("predict", verbatim=("text", "context", "target"))
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
-    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], runtime: Runtime, resume: bool | None,
+    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], resume: bool | None, runtime: Runtime,
     engine: Literal["local", "ray"], ray: Mapping[str, Any], language: Language, tracking: Mapping[str, Any],
 ) -> int:  # fmt: skip
     """Label a text or files of texts; return 1 if some rows could not be used."""
@@ -41,7 +41,7 @@ def run(
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
     from haltung.experiments.journal import BROKEN, JOURNAL, digest
-    from haltung.experiments.predict import bundle_of, find, kind_of, label, local, on_ray, opening, rows_of, single_text, written
+    from haltung.experiments.predict import bundle_of, find, kind_of, label, local, nearby, on_ray, opening, rows_of, single_text, written
     from haltung.experiments.ray_engine import Cluster
     from haltung.models import compact
     from haltung.models.predictor import abstained
@@ -49,17 +49,22 @@ def run(
     if engine == "ray" and (input is None or output is None):
         raise UserError("engine=ray labels files and writes others; name both: input=… output=…")
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
+    deliver, shown = None, output
+    if "://" in f"{input} {output}":
+        if input is None or output is None:
+            raise UserError("files elsewhere need both input=… and output=…; name the other one, too")
+        input, output, deliver = nearby(input, output)  # noqa: A001 -- the key's name
     paths = [] if input is None else find(input)
     several = input is not None and paths != [Path(input).expanduser()]
     to = None if not paths or output is None else Path(output).expanduser()
     targets = [to / path.name if several else to for path in paths] if to else []
     if paths and to is None and (several or kind_of(paths[0]) == "parquet" or resume is not None):
         raise UserError("several files, Parquet and resume= need an output; name a file, or a folder for several files: output=…")
-    if to and several and (not to.parent.is_dir() or (any(to.glob("*")) and not any(to.glob(f"*{JOURNAL}")))):
+    if to and several and (not to.parent.is_dir() or (any(to.glob("[!.]*")) and not any(to.glob(f"*{JOURNAL}")))):
         raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
     if to and not several:
         output_file(output)
-        if kind_of(to) not in ("", kind_of(paths[0])) or (to.exists() and to.samefile(paths[0])):
+        if kind_of(to) not in ("", kind_of(paths[0]) or "jsonl") or (to.exists() and to.samefile(paths[0])):
             raise UserError(f"{to} can't be the output of {paths[0]}, since rows are written to another file of the same kind")
     segments = [] if text is None else [single_text(text, context, target)]
     for path in paths:
@@ -83,20 +88,18 @@ def run(
     depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
     make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
     labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
-    counts = Counter[str]()
     with writing(to):
-        if several:
-            to.mkdir(exist_ok=True)
-        for path, target_file in zip(paths, targets, strict=True):
-            counts += label(labelled, path, target_file, depends, resume)
-        for target_file in targets:
-            target_file.with_name(target_file.name + JOURNAL).unlink()
-    print(f"{counts['sound']} predictions written to {to}")
+        made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
+        counts = sum(made, Counter[str]())
+        for one in targets:
+            one.with_name(one.name + JOURNAL).unlink()
+        if deliver:
+            deliver()
+    print(f"{counts['sound']} predictions written to {shown}")
     if others := [path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path)]:
         print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(sorted(others))}", file=sys.stderr)
     if counts["broken"]:
-        beside = f"{to}{'/*' if several else ''}{BROKEN}"
-        print(f"haltung: {counts['broken']} rows could not be used; they are in {beside}, with the reasons", file=sys.stderr)
+        print(f"haltung: {counts['broken']} rows could not be used; {shown}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
     return int(counts["broken"] > 0)
 
 

@@ -11,27 +11,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from glob import has_magic
 from itertools import islice, pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from shutil import rmtree
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.tables import Csv, Parquet
-from haltung.errors import UserError, listed
+from haltung.errors import UserError, first_line, listed
 from haltung.events.dyads.model import DyadModel
 from haltung.events.text.read import Failure
-from haltung.experiments.journal import BROKEN, Journal, ahead, digest
+from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest
 from haltung.experiments.ray_engine import Cluster, results
 from haltung.models.predictor import Predictor, abstained
 from haltung.records import Segment, in_context
 from haltung.tracking import Store
 
-# From segments, and whether to show a bar, to ``answers``.
-Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]
-# From a file, and how many of its rows are done, to its other windows: each, whether it is the
-# first, and its answers.
+Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``, given whether to show a bar
+# From a file, and how many of its rows are done, to its other windows: whether one is the first,
+# and ``answers``.
 Labelled = Callable[[Path, int], Iterator[tuple["Window", bool, Iterable[dict[str, Any]]]]]
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
@@ -73,6 +74,45 @@ def find(given: str) -> list[Path]:
     return paths
 
 
+def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
+    """Return an input and output of this machine for addresses such as ``s3://bucket/news.jsonl``.
+
+    The input is copied to ``OUTPUT.input`` at once. The function returned removes it, and moves
+    what was written to a remote output from the working directory. Others stay as they are.
+    """
+    from pyarrow import ArrowException, fs
+
+    def copy(source: str, target: str, **more: Any) -> None:
+        try:
+            fs.copy_files(source, target, **more)
+        except (ArrowException, OSError, ValueError) as error:
+            raise UserError(f"{source} can't be copied to {target}: {first_line(error)}") from None
+
+    def name(address: str) -> str:
+        return PurePosixPath(urlsplit(address).path).name
+
+    to = name(output) if "://" in output else output
+    if to != output and Path(to).exists() and not any(Path(to).glob(f"*{JOURNAL}")):
+        raise UserError(
+            f"{to} is here already, where what goes to {output} grows; move it away, or there if it is what an earlier run left"
+        )
+    copied = Path(f"{to}.input", name(given))
+    if "://" in given:
+        copied.parent.mkdir(exist_ok=True)
+        copy(given, str(copied))
+
+    def deliver() -> None:
+        for ending in ("", BROKEN) if to != output else ():
+            if (path := Path(to + ending)).exists():
+                system, base = fs.FileSystem.from_uri(output)
+                copy(str(path), base + ending, source_filesystem=fs.LocalFileSystem(), destination_filesystem=system)
+                rmtree(path) if path.is_dir() else path.unlink()
+        if "://" in given:
+            rmtree(copied.parent)
+
+    return str(copied) if "://" in given else given, to, deliver
+
+
 def rows_of(path: Path) -> Iterator[SourceRow]:
     """Yield the rows of a file, broken ones with a fault; ``UserError`` if it can't be read."""
     if kind_of(path) == "parquet":
@@ -81,8 +121,7 @@ def rows_of(path: Path) -> Iterator[SourceRow]:
 
 
 def _separator(path: Path) -> str:
-    header = next((line.text for line in lines(path) if line.text.strip()), "")
-    return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
+    return max(",;\t|", key=re.sub('"[^"]*"', "", next((line.text for line in lines(path) if line.text.strip()), "")).count)
 
 
 def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
@@ -111,7 +150,8 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
             raise UserError(f"{found}; sort the file, so that the rows of an article follow each other, or give a larger window=")
         current = article
         here.add(hash(article))
-        (window.broken if isinstance(read, Failure) else window.segments).append(read)
+        kept: list[Any] = window.broken if isinstance(read, Failure) else window.segments
+        kept.append(read)
         window.rows.append(None if isinstance(read, Failure) else row)
     if window.rows:
         yield window._replace(segments=in_context(window.segments))
@@ -134,9 +174,8 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
 
 
 def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> Window:
-    """Return the first window, read before a model is loaded, so that mistakes come at once.
-
-    Raises ``UserError`` if no row in it is sound, or (without ``size``) one is broken.
+    """Return the first window, read before a model is loaded, so that mistakes come at once: a
+    ``UserError`` where no row in it is sound, or, without ``size``, one is broken.
     """
     window = next(windows(rows, size), Window([], [], []))
     if not window.rows:
@@ -164,13 +203,13 @@ def local(labeller: Labeller, size: int) -> Labelled:
 
 
 def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], paths: Sequence[Path], size: int) -> Labelled:
-    """Return what labels files, in their order, by workers that load the bundle with ``make``."""
+    """Return what labels ``paths``, in this order; workers load the bundle with ``make``."""
     running: Iterator[Any] = iter(())
     coming: list[tuple[Path, int]] = []
 
     def labelled(path: Path, done: int) -> Iterator[Any]:
         nonlocal running
-        if coming[:1] != [(path, done)]:  # all files in one run: loading a model for each would take too long
+        if coming[:1] != [(path, done)]:  # all files in one run, in which the model is loaded once
             coming[:] = [(path, done), *((later, 0) for later in paths[paths.index(path) + 1 :])]
             running = results(cluster, tuple(coming), partial(_undone, size), bundle, lambda folder: partial(_answered, make(folder)))
         del coming[0]
@@ -180,15 +219,13 @@ def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], pat
 
 
 def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], resume: bool | None) -> Counter[str]:
-    """Write what is said of a file; return how many of its rows are ``sound`` and ``broken``.
-
-    The journal stays, so that a run of several files knows which are finished.
-    """
+    """Write what is said of a file, with a journal that stays; return the counts of its rows."""
     from pyarrow.parquet import read_metadata
     from tqdm import tqdm
 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
+    to.parent.mkdir(exist_ok=True)  # of several files
     with Journal([to], {**depends, **about}, resume) as journal:
         before = journal.counts["rows"]
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
@@ -202,14 +239,13 @@ def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], 
 
 
 def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True) -> str:
-    """Return the answers to a window of a file: JSON, or CSV with them behind its columns.
-
-    Those to Parquet have an empty line for a broken row (see ``_merge``).
+    """Return the answers to a window of a file: lines of JSON, empty ones for broken rows of
+    Parquet (see ``_merge``), or CSV with the columns of the file.
     """
     if kind_of(path) not in ("csv", "parquet"):
         return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers)
     said = iter(answers)
-    cells = [row and _cells(row, next(said)) for row in window.rows]
+    cells = [None if row is None else _cells(row, next(said)) for row in window.rows]
     if kind_of(path) == "parquet":
         return "".join((json.dumps(one) if one else "") + "\n" for one in cells)
     out, rows = io.StringIO(), [{**row.data, **one} for row, one in zip(window.rows, cells, strict=True) if row and one]
@@ -238,9 +274,9 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(source) as given, answers.open(encoding="utf-8") as found:
-        names = json.loads(next(line for line in found if line.strip()))
+        first = json.loads(next(line for line in found if line.strip()))
         found.seek(0)
-        new = [pa.field(name, pa.float64() if name.endswith("_probability") else pa.string()) for name in names]
+        new = [pa.field(name, pa.float64() if name.endswith("_probability") else pa.string()) for name in first]
         schema = pa.schema([*given.schema_arrow, *new], given.schema_arrow.metadata)
         with pq.ParquetWriter(to, schema) as out:
             for batch in given.iter_batches(batch_size=16_384):

@@ -64,12 +64,11 @@ def results(
         context.execution_options.preserve_order = True
         context.target_max_block_size = 1  # each item is a block, and so a task
         files = ray.put({str(path.relative_to(bundle.parent)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()})
-        settings = {"OMP_NUM_THREADS": str(cluster.threads)} | ({} if cluster.address else {"HOME": str(Path.home())})
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the sources are
         rows = ray.data.from_items([{"item": pickle.dumps(source)} for source in sources])
         # Reading asks for no processor, since the workers may have all of them.
         rows = rows.flat_map(partial(_read, read, Path.cwd()), compute=TaskPoolStrategy(size=1), num_cpus=0, label_selector=here)
-        given = (make, files, bundle.name, settings, __version__)
+        given = (make, files, bundle.name, cluster.threads, __version__)
         rows = rows.map(_Worker, fn_constructor_args=given, compute=ActorPoolStrategy(size=workers), num_cpus=cluster.threads)
         try:
             for row in rows.iter_rows():
@@ -95,13 +94,13 @@ def _read(read: Callable[[Any], Iterator[Any]], folder: Path, row: Mapping[str, 
 class _Worker:
     """What an actor does; what is no item passes through."""
 
-    def __init__(self, make: Callable[[Path], Work], files: Any, name: str, settings: Mapping[str, str], version: str) -> None:
+    def __init__(self, make: Callable[[Path], Work], files: Any, name: str, cpus: int, version: str) -> None:
         import ray
 
         if version != __version__:
             node = ray.util.get_node_ip_address()
             raise RuntimeError(f"haltung is {__version__} on {node}, and {version} where it was started; install one version everywhere")
-        os.environ.update(settings)
+        os.environ["OMP_NUM_THREADS"] = str(cpus)
         os.environ.update(threads.settings())
         self._folder = TemporaryDirectory(prefix="haltung-")
         for path, data in ray.get(files).items():

@@ -88,8 +88,7 @@ class Csv(_Table):
             fault = None
             if len(cells) != len(names):
                 fault = Fault("wrong_columns", f"{len(cells)} cells, expected {len(names)} ({listed(names)}) separated by {separator!r}")
-            data = {} if fault else dict(zip(names, cells, strict=True))
-            yield SourceRow(where, f"{path.stem}-{number}", data, fault, raw=cells)
+            yield SourceRow(where, f"{path.stem}-{number}", {} if fault else dict(zip(names, cells, strict=True)), fault, raw=cells)
 
 
 @dataclass(frozen=True)

@@ -228,11 +228,10 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
 
 
 def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article:
-    data = json_object(line)
-    fields = Fields(data, {})
+    fields = Fields(json_object(line), {})
     text = fields.text("text")
     if not text.strip():
-        raise Fault("missing_field", f"no 'text'; the line has {', '.join(map(str, data)) or 'nothing'}")
+        raise Fault("missing_field", f"no 'text'; the line has {', '.join(fields.data) or 'nothing'}")
     if find_markup(text).startswith("<"):
         # Line by line, since ends of lines separate paragraphs.
         text = "\n".join(strip_markup(part) for part in re.sub(r"<(?:/p|br\s*/?|/h[1-6]|/li)>", "\n", text).split("\n"))
