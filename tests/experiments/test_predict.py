@@ -213,13 +213,14 @@ def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path
     for given, output in (("news", "labels"), ("news/a.jsonl", "c.jsonl"), ("news/b.parquet", "d.parquet")):
         here = predict(f"input=there/{given}", f"output={output}")
         (tmp_path / output).rename(tmp_path / f"here-{output}")
+        (tmp_path / f"{output}.broken.jsonl").unlink(missing_ok=True)
         done = predict(f"input={there.as_uri()}/{given}", f"output={there.as_uri()}/{output}")
         assert done.returncode == here.returncode, done.stderr
     assert (there / "c.jsonl").read_bytes() == (tmp_path / "here-c.jsonl").read_bytes()
     assert (there / "d.parquet").read_bytes() == (tmp_path / "here-d.parquet").read_bytes()
     assert read(there / "c.jsonl.broken.jsonl")[0]["where"] == "c.jsonl.input/a.jsonl, line 101"
     assert sorted(path.name for path in (there / "labels").iterdir()) == ["a.jsonl", "a.jsonl.broken.jsonl", "b.parquet"]
-    assert {path.name for path in tmp_path.iterdir()} == {"there", "here-labels", "here-c.jsonl", "here-d.parquet", "c.jsonl.broken.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "here-labels", "here-c.jsonl", "here-d.parquet"}
 
 
 @pytest.mark.parametrize(
@@ -237,6 +238,7 @@ def test_what_is_not_elsewhere_is_named(predict: Callable[..., Any], tmp_path: P
     done = predict(*words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert [part for part in named if part not in done.stderr] == [], done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert [row["id"] for row in read(tmp_path / "a.csv")] == [row["id"] for row in ROWS]
 
 

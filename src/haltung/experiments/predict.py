@@ -14,7 +14,6 @@ from itertools import islice, pairwise
 from pathlib import Path, PurePosixPath
 from shutil import rmtree
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields
@@ -82,35 +81,34 @@ def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
     """
     from pyarrow import ArrowException, fs
 
-    def copy(source: str, target: str, **more: Any) -> None:
+    def copy(source: str, target: str) -> None:
         try:
-            fs.copy_files(source, target, **more)
+            systems = (fs.FileSystem.from_uri(one) if "://" in one else (fs.LocalFileSystem(), one) for one in (source, target))
+            (of, path), (to, base) = systems
+            if of.get_file_info(path).type == fs.FileType.Directory:
+                to.create_dir(base)
+            fs.copy_files(path, base, of, to)
         except (ArrowException, OSError, ValueError) as error:
+            rmtree(copied.parent, ignore_errors=True)
             raise UserError(f"{source} can't be copied to {target}: {first_line(error)}") from None
 
-    def name(address: str) -> str:
-        return PurePosixPath(urlsplit(address).path).name
-
-    to = name(output) if "://" in output else output
-    if to != output and Path(to).exists() and not any(Path(to).glob(f"*{JOURNAL}")):
-        raise UserError(
-            f"{to} is here already, where what goes to {output} grows; move it away, or there if it is what an earlier run left"
-        )
-    copied = Path(f"{to}.input", name(given))
+    here = PurePosixPath(output).name if "://" in output else output
+    copied = Path(f"{here}.input", PurePosixPath(given).name)
+    if here != output and Path(here).exists() and not any(Path(here).glob(f"*{JOURNAL}")):
+        raise UserError(f"{here} is here already, where the output grows; move it away, or to {output} if an earlier run has left it")
     if "://" in given:
         copied.parent.mkdir(exist_ok=True)
         copy(given, str(copied))
 
     def deliver() -> None:
-        for ending in ("", BROKEN) if to != output else ():
-            if (path := Path(to + ending)).exists():
-                system, base = fs.FileSystem.from_uri(output)
-                copy(str(path), base + ending, source_filesystem=fs.LocalFileSystem(), destination_filesystem=system)
+        for ending in ("", BROKEN) if here != output else ():
+            if (path := Path(here + ending)).exists():
+                copy(str(path), output + ending)
                 rmtree(path) if path.is_dir() else path.unlink()
         if "://" in given:
             rmtree(copied.parent)
 
-    return str(copied) if "://" in given else given, to, deliver
+    return str(copied) if "://" in given else given, here, deliver
 
 
 def rows_of(path: Path) -> Iterator[SourceRow]:
