@@ -36,14 +36,13 @@ class Cluster:
         """Raise ``UserError`` if Ray is not installed, or nothing answers at the address."""
         if find_spec("ray") is None:
             raise UserError("engine=ray needs Ray, which is not installed; run: pip install 'haltung[ray]'")
-        host, _, port = (self.address or "auto").rpartition(":")
-        if port != "auto" and not (host and "/" not in host and port.isdecimal()):
-            raise UserError(f"ray.address is {self.address}; on a machine of the cluster give HOST:PORT of its head, or auto")
-        try:
-            if host:  # Ray itself would try for many minutes
+        if self.address not in (None, "auto"):
+            host, _, port = str(self.address).rpartition(":")
+            try:  # Ray itself would try for many minutes
                 create_connection((host, int(port)), timeout=10).close()
-        except (OSError, OverflowError) as error:
-            raise UserError(f"there is no Ray at ray.address={self.address} ({error}); start it there with: ray start --head") from None
+            except (OSError, OverflowError, ValueError) as error:
+                expected = "expected HOST:PORT of the head of a cluster (see ray start --head), or auto"
+                raise UserError(f"there is no Ray at ray.address={self.address} ({error}); {expected}") from None
 
 
 def results(
@@ -123,10 +122,10 @@ def _connected(cluster: Cluster) -> Iterator[int]:
     import ray
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is wrong comes as an exception
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUSERBASE": site.getuserbase()})
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    home, cpus = str(Path.home()), None
     with TemporaryDirectory(prefix="haltung-") as folder:
-        home, cpus = str(Path.home()), None
-        os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUSERBASE": site.getuserbase()})
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if not cluster.address:
             cpus = (cluster.workers or max(1, threads.count() // cluster.threads)) * cluster.threads
             # Otherwise Ray asks an address of clouds which of them this machine is in.
@@ -135,7 +134,7 @@ def _connected(cluster: Cluster) -> Iterator[int]:
         try:
             ray.init(cluster.address or "local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"Ray can't start with ray.address={cluster.address}: {first_line(error)}") from None
+            raise UserError(f"Ray does not start with ray.address={cluster.address}: {first_line(error)}") from None
         finally:
             os.environ["HOME"] = home
         try:
