@@ -134,7 +134,7 @@ def test_what_is_unsure_is_left_open(folder: Path, monkeypatch: pytest.MonkeyPat
         (["x", 1], "item 1 of the list is a number; expected texts"),
         ("  ", "text is empty"),
         (pd.DataFrame({"satz": ["x"]}), "the table, row 0: no 'text'; this row has satz"),
-        (pd.DataFrame({"text": ["x", None]}), "the table, row 1: 'text' is empty"),
+        (pd.DataFrame({"text": ["x", None]}), "the table, row 1: text is empty"),
         (
             pd.DataFrame({"text": ["x"], "stance": ["support"]}),
             "the table already has stance; rename them, or give the new columns a prefix",

@@ -164,7 +164,7 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
         article=fields.word("article"), headline=fields.text("headline"), position=fields.whole("position"),
     )  # fmt: skip
     if not segment.text.strip():
-        raise Fault("empty_text", "'text' is empty; expected a sentence, such as Die USA warnen Russland.")
+        raise Fault("empty_text", "text is empty; expected a sentence, such as Die USA warnen Russland.")
     if id and hash(id) in ids:
         raise Fault("duplicate_id", f"the id '{id}' is already that of a row before; give each text an id of its own")
     ids.add(hash(id))
@@ -286,7 +286,7 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
 
 def single_text(text: str, context: str = "", target: str = "") -> Segment:
     """Return a text as a segment; ``UserError`` if it is empty, or holds half a character."""
-    return opening([SourceRow("text=", "1", {"text": text, "context": context, "target": target})], "text=").segments[0]
+    return opening([SourceRow("the given text", "1", {"text": text, "context": context, "target": target})], "the given text").segments[0]
 
 
 def bundle_of(store: Store, run: str) -> Path:
