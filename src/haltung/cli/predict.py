@@ -88,6 +88,7 @@ def run(
     depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
     make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
     labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
+    others = sorted(path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path))
     with writing(to):
         made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
         counts = sum(made, Counter[str]())
@@ -96,8 +97,8 @@ def run(
         if deliver:
             deliver()
     print(f"{counts['sound']} predictions written to {shown}")
-    if others := [path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path)]:
-        print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(sorted(others))}", file=sys.stderr)
+    if others:
+        print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(others)}", file=sys.stderr)
     if counts["broken"]:
         print(f"haltung: {counts['broken']} rows could not be used; {shown}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
     return int(counts["broken"] > 0)
