@@ -36,12 +36,12 @@ class Cluster:
         """Raise ``UserError`` if Ray is not installed, or nothing answers at the address."""
         if find_spec("ray") is None:
             raise UserError("engine=ray needs Ray, which is not installed; run: pip install 'haltung[ray]'")
-        if self.address not in (None, "auto"):
-            host, _, port = str(self.address).rpartition(":")
+        if self.address is not None:
+            host, _, port = self.address.rpartition(":")
             try:  # Ray itself would try for many minutes
                 create_connection((host, int(port)), timeout=10).close()
             except (OSError, OverflowError, ValueError) as error:
-                expected = "expected HOST:PORT of the head of a cluster (see ray start --head), or auto"
+                expected = "expected HOST:PORT of the head of a cluster, as `ray start --head` prints it"
                 raise UserError(f"there is no Ray at ray.address={self.address} ({error}); {expected}") from None
 
 
@@ -96,9 +96,6 @@ class _Worker:
     def __init__(self, make: Callable[[Path], Work], files: Any, name: str, cpus: int, version: str) -> None:
         import ray
 
-        if version != __version__:
-            node = ray.util.get_node_ip_address()
-            raise RuntimeError(f"haltung is {__version__} on {node}, and {version} where it was started; install one version everywhere")
         os.environ["OMP_NUM_THREADS"] = str(cpus)
         os.environ.update(threads.settings())
         self._folder = TemporaryDirectory(prefix="haltung-")
@@ -106,14 +103,21 @@ class _Worker:
             to = Path(self._folder.name, path)
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(data)
-        self._work = make(Path(self._folder.name, name))
+        self._wrong = (
+            None if version == __version__ else UserError(f"a worker has Haltung {__version__}; install {version} on all machines")
+        )
+        try:
+            self._work = make(Path(self._folder.name, name))
+        except UserError as error:  # Ray would try an actor again that can't be made
+            self._wrong = error
 
     def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        item = pickle.loads(row["item"])
+        item = self._wrong or pickle.loads(row["item"])
         try:
-            return row if item is None or isinstance(item, UserError) else {"item": pickle.dumps(self._work(item))}
+            result = item if item is None or isinstance(item, UserError) else self._work(item)
         except UserError as error:
-            return {"item": pickle.dumps(error)}
+            result = error
+        return {"item": pickle.dumps(result)}
 
 
 @contextmanager
@@ -133,7 +137,7 @@ def _connected(cluster: Cluster) -> Iterator[int]:
             os.environ["HOME"] = folder
         try:
             ray.init(cluster.address or "local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 -- where a machine is too slow Ray raises no other class
             raise UserError(f"Ray does not start with ray.address={cluster.address}: {first_line(error)}") from None
         finally:
             os.environ["HOME"] = home
