@@ -103,9 +103,8 @@ class _Worker:
             to = Path(self._folder.name, path)
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(data)
-        self._wrong = (
-            None if version == __version__ else UserError(f"a worker has Haltung {__version__}; install {version} on all machines")
-        )
+        found = f"a worker has Haltung {__version__}; install {version} on all machines"
+        self._wrong = None if version == __version__ else UserError(found)
         try:
             self._work = make(Path(self._folder.name, name))
         except UserError as error:  # Ray would try an actor again that can't be made
