@@ -35,6 +35,7 @@ HEAVY = {
     "optuna",
     "captum",
     "cleanlab",
+    "ray",
 }
 
 # Folders of somebody's machine, and hosts of package registries: a clone has to work elsewhere.

@@ -204,6 +204,44 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """By an address that Arrow knows; nothing is left here, and there is the same as here."""
+    there, news = tmp_path / "there", tmp_path / "there/news"
+    news.mkdir(parents=True)
+    write(news / "a.jsonl", [*ROWS, {"text": ""}])
+    write(news / "b.parquet", ROWS)
+    for given, output in (("news", "labels"), ("news/a.jsonl", "c.jsonl"), ("news/b.parquet", "d.parquet")):
+        here = predict(f"input=there/{given}", f"output={output}")
+        (tmp_path / output).rename(tmp_path / f"here-{output}")
+        (tmp_path / f"{output}.broken.jsonl").unlink(missing_ok=True)
+        done = predict(f"input={there.as_uri()}/{given}", f"output={there.as_uri()}/{output}")
+        assert done.returncode == here.returncode, done.stderr
+    assert (there / "c.jsonl").read_bytes() == (tmp_path / "here-c.jsonl").read_bytes()
+    assert (there / "d.parquet").read_bytes() == (tmp_path / "here-d.parquet").read_bytes()
+    assert read(there / "c.jsonl.broken.jsonl")[0]["where"] == "c.jsonl.input/a.jsonl, line 101"
+    assert sorted(path.name for path in (there / "labels").iterdir()) == ["a.jsonl", "a.jsonl.broken.jsonl", "b.parquet"]
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "here-labels", "here-c.jsonl", "here-d.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["input=file:///nowhere/a.csv", "output=b.csv"], ["file:///nowhere/a.csv", "b.csv.input"]),
+        (["input=file:///nowhere/a.csv"], ["elsewhere", "output="]),
+        (["input=carrier://pigeon/a.csv", "output=b.csv"], ["carrier://pigeon/a.csv"]),
+        (["input=a.csv", "output=file:///nowhere/a.csv"], ["a.csv is here already", "file:///nowhere/a.csv"]),
+    ],
+)
+def test_what_is_not_elsewhere_is_named(predict: Callable[..., Any], tmp_path: Path, words: list[str], named: list[str]) -> None:
+    """And what is here is never lost."""
+    write(tmp_path / "a.csv", ROWS)
+    done = predict(*words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert [part for part in named if part not in done.stderr] == [], done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert [row["id"] for row in read(tmp_path / "a.csv")] == [row["id"] for row in ROWS]
+
+
 def test_abstained_cells_are_open_and_several_labels_stand_in_one(tmp_path: Path) -> None:
     """As in a table in Python; the probability is that of the label, or the least of several."""
     path = write(tmp_path / "a.csv", [{"text": "Ja."}, {"text": "Nein."}])
@@ -460,12 +498,12 @@ def test_an_exported_bundle_predicts_files_without_torch(bundle: Path, tmp_path:
 _MEASURED = """
 import re, sys
 from pathlib import Path
-from haltung.experiments.predict import label
+from haltung.experiments.predict import label, local
 
 def cheap(segments, progress):
     return [{"id": one.id, "stance": "neutral", "probabilities": {"stance": {"neutral": 0.5}}} for one in segments]
 
-label(cheap, Path(sys.argv[1]), Path(sys.argv[2]), {}, 4096, None)
+label(local(cheap, 4096), Path(sys.argv[1]), Path(sys.argv[2]), {}, None)
 # The other count, of getrusage, begins with that of the process that started this one.
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,11 +13,13 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.build import Language, command, make, output_file, writing
+from haltung.cli.build import Language, command, make, output_file, typed, writing
 from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
 from haltung.records import Prediction, label_ids
+
+Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
 if TYPE_CHECKING:
     from haltung.events.dyads.model import DyadModel
@@ -31,22 +33,27 @@ _SHOWN = 3
 @command("predict", verbatim=("text", "context", "target"))
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
-    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], resume: bool | None,
-    runtime: Literal["auto", "onnxruntime", "openvino", "torch"], language: Language, tracking: Mapping[str, Any],
+    output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], resume: bool | None, runtime: Runtime,
+    engine: Literal["local", "ray"], ray: Mapping[str, Any], language: Language, tracking: Mapping[str, Any],
 ) -> int:  # fmt: skip
     """Label a text or files of texts; return 1 if some rows could not be used."""
     if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
-    from haltung.events.dyads import model as dyad_model
     from haltung.experiments.journal import BROKEN, JOURNAL, digest
-    from haltung.experiments.predict import answers, bundle_of, find, kind_of, label, opening, rows_of, single_text, written
-    from haltung.inference.client import TOKENS_PER_BATCH
-    from haltung.models import bundle as bundles
+    from haltung.experiments.predict import bundle_of, find, kind_of, label, local, nearby, on_ray, opening, rows_of, single_text, written
+    from haltung.experiments.ray_engine import Cluster
     from haltung.models import compact
     from haltung.models.predictor import abstained
-    from haltung.serving.engine import Settings, open_engine
 
+    if engine == "ray" and (input is None or output is None):
+        raise UserError("engine=ray labels files and writes others; name both: input=… output=…")
+    cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
+    deliver, shown = None, output
+    if "://" in f"{input} {output}":
+        if input is None or output is None:
+            raise UserError("files elsewhere need both input=… and output=…; name the other one, too")
+        input, output, deliver = nearby(input, output)  # noqa: A001 -- the key's name
     paths = [] if input is None else find(input)
     several = input is not None and paths != [Path(input).expanduser()]
     to = None if not paths or output is None else Path(output).expanduser()
@@ -65,36 +72,52 @@ def run(
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
-    # For one text the graph: importing torch takes longer than the answer.
-    graph = text is not None or not Path("/dev/nvidiactl").exists()
-    if runtime in ("onnxruntime", "openvino"):
-        model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
-    else:
-        model = bundles.load(folder, graph) if runtime == "auto" else bundles.load_trained(folder)
-    thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
-    dyads = dyad_model.load(folder) if model.finds_dyads else None
+    # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
+    graph = text is not None or cluster is not None or not Path("/dev/nvidiactl").exists()
+    labeller = _labeller(folder, runtime, abstain, graph)
+    model, thresholds, dyads = labeller.args
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
     if segments:
         (prediction,) = model.predict(segments)
         _show(model.scheme, prediction, language, abstained(prediction, thresholds), dyads)
         return 0
-    labeller = partial(answers, model, thresholds, dyads)
     if to is None:
         sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
         return 0
     depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
+    make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
+    labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
+    others = sorted(path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path))
     with writing(to):
-        made = (label(labeller, path, one, depends, window, resume) for path, one in zip(paths, targets, strict=True))
+        made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
         counts = sum(made, Counter[str]())
         for one in targets:
             one.with_name(one.name + JOURNAL).unlink()
-    print(f"{counts['sound']} predictions written to {to}")
-    if others := [path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path)]:
-        print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(sorted(others))}", file=sys.stderr)
+        if deliver:
+            deliver()
+    print(f"{counts['sound']} predictions written to {shown}")
+    if others:
+        print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(others)}", file=sys.stderr)
     if counts["broken"]:
-        print(f"haltung: {counts['broken']} rows could not be used; {to}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
+        print(f"haltung: {counts['broken']} rows could not be used; {shown}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
     return int(counts["broken"] > 0)
+
+
+def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool) -> partial[Iterator[dict[str, Any]]]:
+    """Return the model of a bundle; ``graph``: by its graph also where there is a GPU for torch."""
+    from haltung.events.dyads import model as dyad_model
+    from haltung.experiments.predict import answers
+    from haltung.inference.client import TOKENS_PER_BATCH
+    from haltung.models import bundle
+    from haltung.serving.engine import Settings, open_engine
+
+    if runtime in ("onnxruntime", "openvino"):
+        model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
+    else:
+        model = bundle.load(folder, graph) if runtime == "auto" else bundle.load_trained(folder)
+    thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
+    return partial(answers, model, thresholds, dyad_model.load(folder) if model.finds_dyads else None)
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: DyadModel | None) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from glob import has_magic
 from itertools import islice, pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from shutil import rmtree
 from typing import Any, NamedTuple
 
 from haltung import tracking
@@ -19,15 +20,19 @@ from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.tables import Csv, Parquet
-from haltung.errors import UserError, listed
+from haltung.errors import UserError, first_line, listed
 from haltung.events.dyads.model import DyadModel
 from haltung.events.text.read import Failure
-from haltung.experiments.journal import BROKEN, Journal, ahead, digest
+from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest
+from haltung.experiments.ray_engine import Cluster, results
 from haltung.models.predictor import Predictor, abstained
 from haltung.records import Segment, in_context
 from haltung.tracking import Store
 
 Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``, given whether to show a bar
+# From a file, and how many of its rows are done, to its other windows: whether one is the first,
+# and ``answers``.
+Labelled = Callable[[Path, int], Iterator[tuple["Window", bool, Iterable[dict[str, Any]]]]]
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
@@ -66,6 +71,44 @@ def find(given: str) -> list[Path]:
     if twice := [one.name for one, other in pairwise(paths) if one.name == other.name]:
         raise UserError(f"{given} has two files {twice[0]}, and their predictions would have one name; label each folder by itself")
     return paths
+
+
+def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
+    """Return an input and output of this machine for addresses such as ``s3://bucket/news.jsonl``.
+
+    The input is copied to ``OUTPUT.input`` at once. The function returned removes it, and moves
+    what was written to a remote output from the working directory. Others stay as they are.
+    """
+    from pyarrow import ArrowException, fs
+
+    def copy(source: str, target: str) -> None:
+        try:
+            systems = (fs.FileSystem.from_uri(one) if "://" in one else (fs.LocalFileSystem(), one) for one in (source, target))
+            (of, path), (to, base) = systems
+            if of.get_file_info(path).type == fs.FileType.Directory:
+                to.create_dir(base)
+            fs.copy_files(path, base, of, to)
+        except (ArrowException, OSError, ValueError) as error:
+            rmtree(copied.parent, ignore_errors=True)
+            raise UserError(f"{source} can't be copied to {target}: {first_line(error)}") from None
+
+    here = PurePosixPath(output).name if "://" in output else output
+    copied = Path(f"{here}.input", PurePosixPath(given).name)
+    if here != output and Path(here).exists() and not any(Path(here).glob(f"*{JOURNAL}")):
+        raise UserError(f"{here} is here already, where the output grows; move it away, or to {output} if an earlier run has left it")
+    if "://" in given:
+        copied.parent.mkdir(exist_ok=True)
+        copy(given, str(copied))
+
+    def deliver() -> None:
+        for ending in ("", BROKEN) if here != output else ():
+            if (path := Path(here + ending)).exists():
+                copy(str(path), output + ending)
+                rmtree(path) if path.is_dir() else path.unlink()
+        if "://" in given:
+            rmtree(copied.parent)
+
+    return str(copied) if "://" in given else given, here, deliver
 
 
 def rows_of(path: Path) -> Iterator[SourceRow]:
@@ -140,7 +183,40 @@ def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> 
     return window
 
 
-def label(labeller: Labeller, path: Path, to: Path, depends: Mapping[str, Any], size: int, resume: bool | None) -> Counter[str]:
+def _undone(size: int, source: tuple[Path, int]) -> Iterator[tuple[Window, bool]]:
+    read, (path, done) = 0, source
+    for window in windows(rows_of(path), size):
+        first, read = read == 0, read + len(window.rows)
+        if read > done:
+            yield window, first
+
+
+def _answered(labeller: Labeller, item: tuple[Window, bool]) -> tuple[Window, bool, list[dict[str, Any]]]:
+    return *item, list(labeller(item[0].segments, item[1]))
+
+
+def local(labeller: Labeller, size: int) -> Labelled:
+    """Return what labels files in this process, in windows of ``size`` rows."""
+    return lambda path, done: map(partial(_answered, labeller), ahead(_undone(size, (path, done))))
+
+
+def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], paths: Sequence[Path], size: int) -> Labelled:
+    """Return what labels ``paths``, in this order; workers load the bundle with ``make``."""
+    running: Iterator[Any] = iter(())
+    coming: list[tuple[Path, int]] = []
+
+    def labelled(path: Path, done: int) -> Iterator[Any]:
+        nonlocal running
+        if coming[:1] != [(path, done)]:  # all files in one run, in which the model is loaded once
+            coming[:] = [(path, done), *((later, 0) for later in paths[paths.index(path) + 1 :])]
+            running = results(cluster, tuple(coming), partial(_undone, size), bundle, lambda folder: partial(_answered, make(folder)))
+        del coming[0]
+        return iter(partial(next, running), None)
+
+    return labelled
+
+
+def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], resume: bool | None) -> Counter[str]:
     """Write what is said of a file, with a journal that stays; return the counts of its rows."""
     from pyarrow.parquet import read_metadata
     from tqdm import tqdm
@@ -149,15 +225,13 @@ def label(labeller: Labeller, path: Path, to: Path, depends: Mapping[str, Any], 
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     to.parent.mkdir(exist_ok=True)  # of several files
     with Journal([to], {**depends, **about}, resume) as journal:
-        before, read = journal.counts["rows"], 0
+        before = journal.counts["rows"]
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
-            for window in () if journal.counts["finished"] else ahead(windows(rows_of(path), size)):
-                first, read = read == 0, read + len(window.rows)
-                if read > before:
-                    piece = written(path, window, labeller(window.segments, first), header=first).encode("utf-8", "backslashreplace")
-                    counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
-                    journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
-                    bar.update(len(window.rows))
+            for window, first, found in () if journal.counts["finished"] else labelled(path, before):
+                piece = written(path, window, found, header=first).encode("utf-8", "backslashreplace")
+                counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
+                journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
+                bar.update(len(window.rows))
         journal.finish(partial(_merge, path) if total is not None else None)
     return journal.counts
 

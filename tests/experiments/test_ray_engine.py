@@ -1,0 +1,227 @@
+"""``engine=ray``: a cluster of two nodes on this machine says what one process says, also while it
+loses workers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+import exported
+import tiny
+from command_line import run_here
+
+if find_spec("ray") is None:
+    reason = "needs Ray; run: pip install 'haltung[ray]'"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+pytestmark = pytest.mark.slow
+
+ROWS = [
+    {"id": f"{one.id}-{n}", "text": one.text, "article": f"{n}", "position": position}
+    for n in range(300)
+    for position, one in enumerate(tiny.segments(10, seed=n))
+]
+
+
+def title(process: psutil.Process) -> str:
+    """The command line of a process, "" for one that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """Those that hold the model, of the processes below one."""
+    return [one for one in process.children(recursive=True) if "MapWorker" in title(one)]
+
+
+class Node:
+    """``ray start`` with one processor, in the foreground."""
+
+    def __init__(self, *words: str) -> None:
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", *words]
+        # Somebody who has a token of Ray's here gets a cluster that asks for it.
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+        self.process = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that hold the model."""
+        return workers_of(self.process)
+
+    def kill(self) -> None:
+        """Pull the plug."""
+        every = [self.process, *self.process.children(recursive=True)] if self.process.is_running() else []
+        for one in every:
+            one.kill()
+        psutil.wait_procs(every)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle: a graph that any runtime runs."""
+    return exported.write(tmp_path_factory.mktemp("exported") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, Node, Node]]:
+    """The address of a cluster, and its two nodes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    nodes = [Node("--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false")]
+    try:
+        wait(lambda: answers(address))
+        nodes.append(Node(f"--address={address}"))
+        yield address, nodes[0], nodes[1]
+    finally:
+        for node in reversed(nodes):
+            node.kill()
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens there."""
+    host, _, port = address.partition(":")
+    with socket.socket() as asking:
+        return asking.connect_ex((host, int(port))) == 0
+
+
+def wait(done: Callable[[], object], seconds: float = 240) -> None:
+    """Wait until something has happened."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+
+
+def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows in the format that the name asks for."""
+    table = pd.DataFrame(rows)
+    if path.suffix == ".jsonl":
+        table.to_json(path, orient="records", lines=True)
+    elif path.suffix == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, index=False)
+
+
+def rows_in(path: Path) -> int:
+    """Return how many rows a run has written so far."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def predict(bundle: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with the bundle in a process of its own."""
+    command = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what the files of a folder hold."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_cluster_writes_what_one_process_writes(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
+    """Byte for byte, in order, file by file, with the broken rows; the cluster is not stopped."""
+    (tmp_path / "news").mkdir()
+    for name in ("a.jsonl", "b.csv.gz", "c.parquet"):
+        write(tmp_path / "news" / name, [{**row, "text": row["text"] if n % 99 else ""} for n, row in enumerate(ROWS[:400])])
+    with (tmp_path / "news/a.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"text": "Ja\n')
+    for words in (["output=local"], ["output=ray", "engine=ray", f"ray.address={cluster[0]}"]):
+        done = predict(bundle, tmp_path, "input=news", "window=25", *words)
+        assert (done.returncode, "16 rows" in done.stderr) == (1, True), done.stderr
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+    assert len(contents(tmp_path / "ray")) == 6
+    assert answers(cluster[0])
+
+
+def test_what_breaks_a_file_ends_the_run_behind_what_was_done(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
+    """With one sentence that names the line; what is done stays, to go on with."""
+    write(tmp_path / "a.jsonl", ROWS[:400])
+    with (tmp_path / "a.jsonl").open("ab") as file:
+        file.write('{"text": "Grüße"}'.encode("latin-1"))
+    done = predict(bundle, tmp_path, "input=a.jsonl", "output=b.jsonl", "window=25", "engine=ray", f"ray.address={cluster[0]}")
+    assert (done.returncode, "a.jsonl, line 401" in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert rows_in(tmp_path / "b.jsonl.partial") == 390
+
+
+def test_killed_workers_and_a_lost_node_change_no_byte(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
+    """SIGKILL to the worker of one node in the middle of the run, then to all of the other node."""
+    address, head, other = cluster
+    write(tmp_path / "a.jsonl", ROWS)
+    assert predict(bundle, tmp_path, "input=a.jsonl", "output=local.jsonl", "window=10").returncode == 0
+    words = [f"bundle={bundle}", "input=a.jsonl", "output=ray.jsonl", "window=10", "engine=ray", f"ray.address={address}"]
+    command = [sys.executable, "-m", "haltung", "predict", *words]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        growing = tmp_path / "ray.jsonl.partial"
+        wait(lambda: running.poll() is not None or (rows_in(growing) > 300 and head.workers() and other.workers()))
+        (killed,) = head.workers()
+        killed.kill()
+        wait(lambda: running.poll() is not None or (head.workers() and killed not in head.workers()))
+        assert (running.poll(), rows_in(growing) < 3000) == (None, True)
+        other.kill()
+        _, errors = running.communicate(timeout=500)
+    assert running.returncode == 0, errors
+    assert (tmp_path / "ray.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
+
+
+def test_one_process_goes_on_with_what_a_cluster_left(bundle: Path, tmp_path: Path) -> None:
+    """A cluster made for the run ends with it, when it is killed too; the file ends the same."""
+    write(tmp_path / "a.csv", ROWS)
+    assert predict(bundle, tmp_path, "input=a.csv", "output=local.csv", "window=10").returncode == 0
+    command = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", "input=a.csv", "output=b.csv", "window=10"]
+    with psutil.Popen([*command, "engine=ray", "ray.workers=2"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        wait(lambda: running.poll() is not None or rows_in(tmp_path / "b.csv.partial") > 300)
+        processes = running.children(recursive=True)
+        assert len(workers_of(running)) == 2
+        running.kill()
+    assert rows_in(tmp_path / "b.csv.partial") < 3000
+    done = predict(bundle, tmp_path, "input=a.csv", "output=b.csv", "window=10", "resume=true")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
+    wait(lambda: not any(map(title, processes)))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["input=a.csv"], ["engine=ray", "output="]),
+        (["text=Ja."], ["engine=ray", "input="]),
+        (["input=a.csv", "output=b.csv", "ray.address=127.0.0.1:1"], ["127.0.0.1:1", "ray start"]),
+        (["input=a.csv", "output=b.csv", "ray.address=ray://127.0.0.1:10001"], ["ray.address", "HOST:PORT"]),
+        (["input=a.csv", "output=b.csv", "ray.address=auto"], ["ray.address", "HOST:PORT"]),
+        (["input=a.csv", "output=b.csv", "ray.threads=0"], ["ray.threads", "0"]),
+        (["input=a.csv", "output=b.csv", "ray.adress=auto"], ["ray.adress"]),
+    ],
+)
+def test_a_mistake_is_one_sentence(bundle: Path, tmp_path: Path, words: list[str], named: list[str]) -> None:
+    """Before anything starts."""
+    write(tmp_path / "a.csv", ROWS[:5])
+    done = run_here("predict", f"bundle={bundle}", "engine=ray", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert [part for part in named if part not in done.stderr] == [], done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_without_ray_a_sentence_says_what_to_install(bundle: Path, tmp_path: Path) -> None:
+    """And other commands need none."""
+    write(tmp_path / "a.csv", ROWS[:5])
+    program = "import sys; sys.modules['ray'] = None\nfrom haltung.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", program, "predict", f"bundle={bundle}", "input=a.csv", "output=b.csv"]
+    done = subprocess.run([*words, "engine=ray"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "haltung[ray]" in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True, check=False).returncode == 0
