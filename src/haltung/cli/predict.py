@@ -13,7 +13,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.build import Language, command, make, output_file, writing
+from haltung.cli.build import Language, command, make, output_file
 from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
@@ -38,8 +38,9 @@ def run(
     if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
+    from haltung.events.archive.i18n import counted
     from haltung.events.dyads import model as dyad_model
-    from haltung.experiments.journal import BROKEN, JOURNAL, digest
+    from haltung.experiments.journal import BROKEN, JOURNAL, LEFT, digest
     from haltung.experiments.predict import answers, bundle_of, find, kind_of, label, opening, rows_of, single_text, written
     from haltung.inference.client import TOKENS_PER_BATCH
     from haltung.models import bundle as bundles
@@ -53,15 +54,21 @@ def run(
     targets = [to / path.name if several else to for path in paths] if to else []
     if paths and to is None and (several or kind_of(paths[0]) == "parquet" or resume is not None):
         raise UserError("several files, Parquet and resume= need an output; name a file, or a folder for several files: output=…")
-    if to and several and (not to.parent.is_dir() or (any(to.glob("[!.]*")) and not any(to.glob(f"*{JOURNAL}")))):
-        raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
+    if to and several:
+        there, own = {path.name for path in to.glob("[!.]*")}, {one.name + ending for one in targets for ending in ("", *LEFT)}
+        is_free = not there or (there <= own and any(name.endswith(JOURNAL) for name in there))
+        is_read = any(one.exists() and one.samefile(path) for one, path in zip(targets, paths, strict=True))
+        if not to.parent.is_dir() or (to.exists() and not to.is_dir()) or output == "-" or is_read or not is_free:
+            raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
     if to and not several:
-        output_file(output)
-        if kind_of(to) not in ("", kind_of(paths[0]) or "jsonl") or (to.exists() and to.samefile(paths[0])):
+        output_file(output, paths)
+        kind = kind_of(paths[0]) or "jsonl"
+        # Parquet is packed inside.
+        if kind_of(to) not in ("", kind) or (to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2])):
             raise UserError(f"{to} can't be the output of {paths[0]}, since rows are written to another file of the same kind")
     segments = [] if text is None else [single_text(text, context, target)]
     for path in paths:
-        first = opening(rows_of(path), str(path), min(window, 256) if to else sys.maxsize)
+        first = opening(rows_of(path), str(path), 256 if to else sys.maxsize)
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
@@ -84,16 +91,16 @@ def run(
         sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
         return 0
     depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
-    with writing(to):
-        made = (label(labeller, path, one, depends, window, resume) for path, one in zip(paths, targets, strict=True))
-        counts = sum(made, Counter[str]())
-        for one in targets:
-            one.with_name(one.name + JOURNAL).unlink()
-    print(f"{counts['sound']} predictions written to {to}")
-    if others := [path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path)]:
+    made = (label(labeller, path, one, depends, window, resume) for path, one in zip(paths, targets, strict=True))
+    counts = sum(made, Counter[str]())
+    for one in targets:
+        one.with_name(one.name + JOURNAL).unlink()
+    print(f"{counted('en', 'predictions', counts['sound'])} written to {to}")
+    if others := [path.name for path in Path(str(input)).expanduser().glob("[!.]*") if not kind_of(path) and not path.name.endswith(LEFT)]:
         print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(sorted(others))}", file=sys.stderr)
     if counts["broken"]:
-        print(f"haltung: {counts['broken']} rows could not be used; {to}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
+        rows, beside = counted("en", "rows", counts["broken"]), f"{to}{'/*' * several}{BROKEN}"
+        print(f"haltung: {rows} could not be used; {beside} has the reasons", file=sys.stderr)
     return int(counts["broken"] > 0)
 
 

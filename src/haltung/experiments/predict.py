@@ -51,7 +51,8 @@ def answers(
 
 def kind_of(path: Path) -> str:
     """Return ``jsonl``, ``csv``, ``parquet``, or "" for a name that says none of them."""
-    return "" if path.name.endswith(BROKEN) else _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
+    kind = _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
+    return "" if path.name.endswith(BROKEN) or (kind == "parquet" and path.suffix == ".gz") else kind
 
 
 def find(given: str) -> list[Path]:
@@ -113,17 +114,19 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
 
 
 def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
-    """Return a row as a segment, by default with its number as id; others are kept in ``ids``."""
+    """Return a row as a segment, by default with its number as id; ``ids`` has those before."""
     fields = Fields(row.fields(), {})
-    id = fields.word("id")
+    given = fields.word("id")
+    id = given or str(number)
     segment = Segment(
-        id or str(number), fields.text("text", required=True), context=fields.text("context"), target=fields.text("target"),
+        id, fields.text("text", required=True), context=fields.text("context"), target=fields.text("target"),
         article=fields.word("article"), headline=fields.text("headline"), position=fields.whole("position"),
     )  # fmt: skip
     if not segment.text.strip():
         raise Fault("empty_text", "text is empty; expected a sentence, such as Die USA warnen Russland.")
-    if id and hash(id) in ids:
-        raise Fault("duplicate_id", f"the id '{id}' is already that of a row before; give each text an id of its own")
+    if hash(id) in ids:
+        found = f"the id '{id}'" if given else f"the row has no id, and its number {id}"
+        raise Fault("duplicate_id", f"{found} is already that of a row before; give each text an id of its own")
     ids.add(hash(id))
     return segment
 
@@ -147,14 +150,14 @@ def label(labeller: Labeller, path: Path, to: Path, depends: Mapping[str, Any], 
 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
-    to.parent.mkdir(exist_ok=True)  # of several files
     with Journal([to], {**depends, **about}, resume) as journal:
         before, read = journal.counts["rows"], 0
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
             for window in () if journal.counts["finished"] else ahead(windows(rows_of(path), size)):
-                first, read = read == 0, read + len(window.rows)
+                show, read = read == 0 and sys.stderr.isatty(), read + len(window.rows)
                 if read > before:
-                    piece = written(path, window, labeller(window.segments, first), header=first).encode("utf-8", "backslashreplace")
+                    text = written(path, window, labeller(window.segments, show), not journal.counts["sound"])
+                    piece = text.encode("utf-8", "backslashreplace")
                     counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
                     journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
                     bar.update(len(window.rows))
