@@ -152,7 +152,6 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
         (["bundle=MODEL", "input=a.txt", "output=b.jsonl", "table=./a.txt"], "a.txt is an input"),
         (["bundle=MODEL", "input=a.txt", "page=a.txt"], "a.txt is an input"),
         (["bundle=MODEL", "input=.", "page=a.txt"], "a.txt is an input"),
-        (["bundle=MODEL", "input=a.txt", f"output={os.devnull}"], "leave the key out"),
         (["bundle=MODEL", "input=a.txt", "table=-"], "leave the key out"),
     ],
 )
@@ -312,6 +311,16 @@ def test_what_standard_input_has_left_can_be_begun_anew(haltung: Command, tmp_pa
     done = haltung(*words, "resume=false", cwd=tmp_path, given=given)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["e.jsonl"]
+
+
+def test_what_is_no_file_is_never_replaced(haltung: Command, tmp_path: Path, model: Path) -> None:
+    """A pipe, as a device would be."""
+    (tmp_path / "a.txt").write_text("Belgien warnt Chile.", encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    for key in ("output", "table", "page"):
+        done = haltung("events", f"bundle={model}", "input=a.txt", f"{key}=pipe", cwd=tmp_path)
+        assert (done.returncode, "leave the key out" in done.stderr) == (2, True), done.stderr
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("words", [["input=-", "output=e.jsonl"], ["input=a.jsonl"], ["input=a.jsonl", "page=e.html"]])

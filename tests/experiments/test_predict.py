@@ -191,7 +191,7 @@ def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path:
         (["input=b.parquet", "output=o.parquet.gz"], ["o.parquet.gz", "b.parquet"]),
         (["input=b.parquet", "output=o.gz"], ["o.gz", "b.parquet"]),
         (["input=a.csv", "output=o.parquet.gz"], ["o.parquet.gz", "a.csv"]),
-        (["input=a.csv", f"output={os.devnull}"], [os.devnull, "no file", "leave the key out"]),
+        (["input=a.csv", "output=pipe"], ["pipe", "no file", "leave the key out"]),
         (["input=a.csv", "output=-"], ["no file", "leave the key out"]),
     ],
 )
@@ -208,11 +208,13 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "c.csv", ROWS[:3])
     (tmp_path / "one/c.csv.journal").write_text("{}\n", encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")  # a device would not outlive a failure of this test
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     done = predict(*words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert [part for part in named if part not in done.stderr] == [], done.stderr
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("foreign", ["a.jsonl.journal", "keep.txt", "c.csv.old"])
@@ -248,7 +250,7 @@ def test_the_number_of_a_row_is_an_id_too(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"id": "2", "text": "Ja."}, {"text": "Nein."}, {"text": "Doch."}, {"id": "3", "text": "Nie."}])
     (window,) = windows(rows_of(path), 8)
     assert [segment.id for segment in window.segments] == ["2", "3"]
-    assert [(one.where[-6:], "'3'" in one.reason, "number 2" in one.reason) for one in window.broken] == [
+    assert [(one.where[-6:], "'3'" in one.reason, "number '2'" in one.reason) for one in window.broken] == [
         ("line 2", False, True),
         ("line 4", True, False),
     ]
@@ -267,10 +269,10 @@ def test_a_small_window_may_hold_nothing_sound(predict: Callable[..., Any], tmp_
 
 
 def test_one_row_is_counted_as_one(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """Not as 1 rows; no bar is written where the errors go to a file."""
+    """Not as 1 rows."""
     write(tmp_path / "a.csv", [ROWS[0], {**ROWS[1], "text": ""}])
     done = predict("input=a.csv", "output=b.csv")
-    assert (done.stdout.startswith("1 prediction written"), "1 row could" in done.stderr, "segments" in done.stderr) == (True, True, False)
+    assert ("1 prediction written" in done.stdout, "1 row left out" in done.stderr) == (True, True), done.stderr
 
 
 def test_no_bar_of_a_window_is_asked_for_where_errors_go_to_a_file(tmp_path: Path) -> None:

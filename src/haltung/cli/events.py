@@ -77,7 +77,6 @@ def run(
         # The bar appears where reading takes longer than two seconds.
         bar = stack.enter_context(tqdm(unit=" articles", initial=before, delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))
         windows = iter(lambda: list(islice(articles, _WINDOW)), [])
-        # A thread that waits for a pipe, or for a person, can't be stopped.
         for window in windows if input == STANDARD_INPUT or not files.files[0].is_file() else ahead(windows):
             header, done = done == 0, done + len(window)
             # The first articles are read again for the page.

@@ -99,8 +99,7 @@ def run(
     if others := [path.name for path in Path(str(input)).expanduser().glob("[!.]*") if not kind_of(path) and not path.name.endswith(LEFT)]:
         print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(sorted(others))}", file=sys.stderr)
     if counts["broken"]:
-        rows, beside = counted("en", "rows", counts["broken"]), f"{to}{'/*' * several}{BROKEN}"
-        print(f"haltung: {rows} could not be used; {beside} has the reasons", file=sys.stderr)
+        print(f"haltung: {counted('en', 'rows', counts['broken'])} left out; {to}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
     return int(counts["broken"] > 0)
 
 

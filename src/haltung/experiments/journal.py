@@ -53,8 +53,7 @@ class Journal:
                 stack.callback(lock.unlink, missing_ok=True)
             left = self.path.read_bytes() if self.path.exists() else None
             if self._resume is None and left is not None:
-                found = f"{self.path} is left of a run that was stopped"
-                raise UserError(f"{found}; go on with resume=true, or begin anew with resume=false, which deletes it")
+                raise UserError(f"{self.path} is left of a stopped run; go on with resume=true, or delete it and begin anew with resume=false")
             for target, partial in self._partial.items():
                 is_own = target in (self.output, self._broken) or json.dumps(str(target.absolute())).encode() in (left or b"")
                 if partial.exists() and (left is None or not is_own):
@@ -142,7 +141,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items (none of them None), while a thread makes the next one."""
+    """Yield items (none of them None), while a thread, which nothing stops, makes the next one."""
     iterator = iter(items)
     with ThreadPoolExecutor(1, "ahead") as pool:
         coming = pool.submit(next, iterator, None)

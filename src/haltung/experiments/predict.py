@@ -51,8 +51,7 @@ def answers(
 
 def kind_of(path: Path) -> str:
     """Return ``jsonl``, ``csv``, ``parquet``, or "" for a name that says none of them."""
-    kind = _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
-    return "" if path.name.endswith(BROKEN) or (kind == "parquet" and path.suffix == ".gz") else kind
+    return "" if path.name.lower().endswith((BROKEN, ".parquet.gz")) else _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
 
 
 def find(given: str) -> list[Path]:
@@ -125,8 +124,7 @@ def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
     if not segment.text.strip():
         raise Fault("empty_text", "text is empty; expected a sentence, such as Die USA warnen Russland.")
     if hash(id) in ids:
-        found = f"the id '{id}'" if given else f"the row has no id, and its number {id}"
-        raise Fault("duplicate_id", f"{found} is already that of a row before; give each text an id of its own")
+        raise Fault("duplicate_id", f"the {'id' if given else 'number'} '{id}' is the id of a row before; give each text an id of its own")
     ids.add(hash(id))
     return segment
 
@@ -151,13 +149,12 @@ def label(labeller: Labeller, path: Path, to: Path, depends: Mapping[str, Any], 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     with Journal([to], {**depends, **about}, resume) as journal:
-        before, read = journal.counts["rows"], 0
+        before, read, counted = journal.counts["rows"], 0, journal.counts
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
             for window in () if journal.counts["finished"] else ahead(windows(rows_of(path), size)):
                 show, read = read == 0 and sys.stderr.isatty(), read + len(window.rows)
                 if read > before:
-                    text = written(path, window, labeller(window.segments, show), not journal.counts["sound"])
-                    piece = text.encode("utf-8", "backslashreplace")
+                    piece = written(path, window, labeller(window.segments, show), not counted["sound"]).encode("utf-8", "backslashreplace")
                     counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
                     journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
                     bar.update(len(window.rows))

@@ -76,8 +76,8 @@ class Trials:
             return sqlalchemy.make_url(f"sqlite:///{(self.folder / DATABASE).absolute()}")
         with suppress(ValueError, ArgumentError):
             url = sqlalchemy.make_url(self.server)
-            is_secret = url.password or any("password" in key.lower() or "secret" in key.lower() for key in url.query)
-            if url.drivername in ("postgresql", "postgresql+psycopg") and not is_secret:
+            has_password = url.password or any("password" in key.lower() for key in url.query)
+            if url.drivername in ("postgresql", "postgresql+psycopg") and not has_password:
                 return url.set(drivername="postgresql+psycopg")
         raise UserError("storage has to be postgresql://USER@HOST/DATABASE or null; give a password as PGPASSWORD, not with the run")
 
