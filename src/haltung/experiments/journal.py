@@ -53,7 +53,7 @@ class Journal:
                 stack.callback(lock.unlink, missing_ok=True)
             left = self.path.read_bytes() if self.path.exists() else None
             if self._resume is None and left is not None:
-                raise UserError(f"{self.path} is left of a stopped run; go on with resume=true, or delete it and begin anew with resume=false")
+                raise UserError(f"{self.path} is left of a stopped run; go on with resume=true, or delete it and begin anew: resume=false")
             for target, partial in self._partial.items():
                 is_own = target in (self.output, self._broken) or json.dumps(str(target.absolute())).encode() in (left or b"")
                 if partial.exists() and (left is None or not is_own):
