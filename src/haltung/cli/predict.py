@@ -64,7 +64,7 @@ def run(
         output_file(output, paths)
         kind = kind_of(paths[0]) or "jsonl"
         if kind_of(to) not in ("", kind) or (to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2])):
-            raise UserError(f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never as .gz)")
+            raise UserError(f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never .gz)")
     segments = [] if text is None else [single_text(text, context, target)]
     for path in paths:
         first = opening(rows_of(path), str(path), 256 if to else sys.maxsize)
