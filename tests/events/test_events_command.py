@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import signal
 import subprocess
@@ -147,6 +148,11 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
         (["bundle=MODEL", "input=a.txt", "output=x/y.jsonl"], "x: no such folder"),
         (["bundle=MODEL", "input=a.txt", "max_characters=0"], "max_characters is 0"),
         (["bundle=MODEL", "input=a.txt", "dyads=MODEL"], "there is no key 'dyads'; the command has bundle, input"),
+        (["bundle=MODEL", "input=a.txt", "output=a.txt"], "a.txt is an input"),
+        (["bundle=MODEL", "input=a.txt", "output=b.jsonl", "table=./a.txt"], "a.txt is an input"),
+        (["bundle=MODEL", "input=a.txt", "page=a.txt"], "a.txt is an input"),
+        (["bundle=MODEL", "input=.", "page=a.txt"], "a.txt is an input"),
+        (["bundle=MODEL", "input=a.txt", "table=-"], "leave the key out"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: Path, model: Path, words: list[str], message: str) -> None:
@@ -157,6 +163,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: P
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "Belgien warnt Chile."
 
 
 ARCHIVE = [{"id": f"a{n}", "text": f"Belgien warnt die Marine in Chile zum {n}. Mal .", "date": "2024-05-01"} for n in range(300)]
@@ -222,6 +229,98 @@ def test_an_archive_that_is_killed_again_and_again_ends_the_same(tmp_path: Path,
     for ending in (".jsonl", ".csv", ".jsonl.broken.jsonl"):
         assert (tmp_path / f"f{ending}").read_bytes() == (tmp_path / f"e{ending}").read_bytes()
     assert not journal.exists()
+
+
+def test_a_table_is_one_run_s(haltung: Command, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is written, and after that run was stopped, whatever the other output is."""
+    archive(tmp_path)
+    words = ("events", f"bundle={model}", "input=a.jsonl", "table=t.csv")
+    with Journal([tmp_path / "e.jsonl", tmp_path / "t.csv"], {}, None):
+        done = haltung(*words, "output=f.jsonl", cwd=tmp_path)
+        assert (done.returncode, "another run" in done.stderr, "t.csv" in done.stderr) == (2, True, True), done.stderr
+    append, left = Journal.append, iter(range(1))
+
+    def stopping(self: Journal, *given: Any, **counts: int) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        append(self, *given, **counts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", stopping)
+        assert haltung(*words, "output=e.jsonl", cwd=tmp_path).returncode == 130
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for other in (["output=f.jsonl"], [], ["output=f.jsonl", "resume=false"]):
+        done = haltung(*words, *other, cwd=tmp_path)
+        assert (done.returncode, "t.csv.partial" in done.stderr) == (2, True), done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert haltung(*words, "output=e.jsonl", "resume=false", cwd=tmp_path).returncode == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "e.jsonl", "e.jsonl.broken.jsonl", "t.csv"]
+
+
+def test_a_folder_holds_its_own_results(haltung: Command, tmp_path: Path, model: Path) -> None:
+    """The next run reads neither them nor what was broken, and another file of the name is left."""
+    archive(tmp_path)
+    words = ("events", f"bundle={model}", "input=.", "output=e.jsonl", "table=e.csv", "page=e.html")
+    first = haltung(*words, cwd=tmp_path)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(path.name for path in kept) == sorted([*WRITTEN, "a.jsonl"])
+    second = haltung(*words, cwd=tmp_path)
+    assert (second.returncode, second.stdout) == (1, first.stdout), second.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    for name in ("e.jsonl", "e.html"):
+        (tmp_path / name).write_text('{"text": "Belgien warnt Chile ."}', encoding="utf-8")
+        done = haltung(*words, cwd=tmp_path)
+        assert (done.returncode, f"{name} is an input" in done.stderr) == (2, True), done.stderr
+        (tmp_path / name).write_bytes(kept[tmp_path / name])
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody can read, not even root")
+def test_a_file_that_cannot_be_read_fails_alone(haltung: Command, tmp_path: Path, model: Path) -> None:
+    """With output= as without."""
+    (tmp_path / "texte").mkdir()
+    (tmp_path / "texte/a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
+    (tmp_path / "texte/b.txt").symlink_to("/proc/self/mem")
+    for words in ([], ["output=e.jsonl"]):
+        done = haltung("events", f"bundle={model}", "input=texte", *words, cwd=tmp_path)
+        assert (done.returncode, "b.txt: can't be read" in done.stderr, "1 article" in done.stdout) == (1, True, True), done.stderr
+
+
+def test_a_run_that_waits_for_standard_input_can_be_stopped(tmp_path: Path, model: Path) -> None:
+    """With Ctrl-C, though the other end of the pipe stays open."""
+    words = [sys.executable, "-m", "haltung", "events", f"bundle={model}", "input=-", "output=e.jsonl"]
+    with subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        running.stdin.write(b'{"text": "Belgien warnt Chile ."}\n')
+        running.stdin.flush()
+        while running.poll() is None and not (tmp_path / "e.jsonl.journal").exists():
+            time.sleep(0.05)
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+        try:
+            assert running.wait(20) == 130
+        finally:
+            running.kill()
+
+
+def test_what_standard_input_has_left_can_be_begun_anew(haltung: Command, tmp_path: Path, model: Path) -> None:
+    """As the message says; going on is impossible."""
+    (tmp_path / "e.jsonl.journal").write_text("{}\n", encoding="utf-8")
+    given = b"Belgien warnt die Marine in Chile ."
+    words = ("events", f"bundle={model}", "input=-", "output=e.jsonl")
+    assert "resume=false" in haltung(*words, cwd=tmp_path, given=given).stderr
+    done = haltung(*words, "resume=false", cwd=tmp_path, given=given)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["e.jsonl"]
+
+
+def test_what_is_no_file_is_never_replaced(haltung: Command, tmp_path: Path, model: Path) -> None:
+    """A pipe, as a device would be."""
+    (tmp_path / "a.txt").write_text("Belgien warnt Chile.", encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    for key in ("output", "table", "page"):
+        done = haltung("events", f"bundle={model}", "input=a.txt", f"{key}=pipe", cwd=tmp_path)
+        assert (done.returncode, "leave the key out" in done.stderr) == (2, True), done.stderr
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("words", [["input=-", "output=e.jsonl"], ["input=a.jsonl"], ["input=a.jsonl", "page=e.html"]])

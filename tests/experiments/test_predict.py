@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import random
 import signal
 import subprocess
@@ -22,10 +23,10 @@ import exported
 import tiny
 from command_line import run_here
 from haltung.errors import UserError
-from haltung.experiments.journal import Journal
-from haltung.experiments.predict import rows_of, windows, written
+from haltung.experiments.journal import Journal, writing
+from haltung.experiments.predict import label, rows_of, windows, written
 from haltung.models.bundle import ExportedModel
-from haltung.records import Prediction
+from haltung.records import Prediction, Segment
 
 ROWS = [
     {"id": f"r{n}", "text": f"{one.text} Nr. {n}", "year": 2000 + n % 30, "note": f"{n}; „so“, {n}"}
@@ -183,6 +184,15 @@ def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path:
         (["input=a.csv", "window=0"], ["window"]),
         (["input=a.csv", "runtime=tensorflow"], ["runtime", "openvino"]),
         (["input=empty.csv", "output=b.csv"], ["empty.csv", "no text"]),
+        (["input=one", "output=one"], ["one is no place", "new or empty folder"]),
+        (["input=one/*.csv", "output=one"], ["one is no place"]),
+        (["input=one", "output=a.csv"], ["a.csv is no place"]),
+        (["input=one", "output=-"], ["- is no place"]),
+        (["input=b.parquet", "output=o.parquet.gz"], ["o.parquet.gz", "b.parquet"]),
+        (["input=b.parquet", "output=o.gz"], ["o.gz", "b.parquet"]),
+        (["input=a.csv", "output=o.parquet.gz"], ["o.parquet.gz", "a.csv"]),
+        (["input=a.csv", "output=pipe"], ["pipe", "no file", "leave the key out"]),
+        (["input=a.csv", "output=-"], ["no file", "leave the key out"]),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
@@ -197,11 +207,126 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "c.csv", ROWS[:3])
-    before = sorted(tmp_path.iterdir())
+    (tmp_path / "one/c.csv.journal").write_text("{}\n", encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")  # a device would not outlive a failure of this test
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     done = predict(*words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert [part for part in named if part not in done.stderr] == [], done.stderr
-    assert sorted(tmp_path.iterdir()) == before
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("foreign", ["a.jsonl.journal", "keep.txt", "c.csv.old"])
+def test_a_folder_of_something_else_is_no_place(predict: Callable[..., Any], tmp_path: Path, foreign: str) -> None:
+    """Though it holds the journal of a run; what this run has left is gone on with."""
+    (tmp_path / "news").mkdir()
+    (tmp_path / "labels").mkdir()
+    write(tmp_path / "news/c.csv", ROWS[:3])
+    (tmp_path / "labels/c.csv.journal").write_text('{"version": ""}\n', encoding="utf-8")
+    (tmp_path / "labels" / foreign).write_text("x", encoding="utf-8")
+    done = predict("input=news", "output=labels", "resume=false")
+    assert (done.returncode, "labels is no place" in done.stderr) == (2, True), done.stderr
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == sorted(["c.csv.journal", foreign])
+    (tmp_path / "labels" / foreign).rename(tmp_path / "labels/c.csv.broken.jsonl")
+    assert predict("input=news", "output=labels", "resume=false").returncode == 0
+
+
+def test_a_packed_parquet_file_is_passed_over(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """It is no Parquet; leftovers of another run are not named."""
+    (tmp_path / "news").mkdir()
+    write(tmp_path / "news/c.csv", ROWS[:3])
+    (tmp_path / "news/d.parquet.gz").write_bytes(gzip.compress(write(tmp_path / "d.parquet", ROWS[:3]).read_bytes()))
+    for name in (".c.csv.lock", "e.csv.partial", "e.csv.journal", "e.csv.broken.jsonl"):
+        (tmp_path / "news" / name).write_text("x", encoding="utf-8")
+    done = predict("input=news", "output=labels")
+    assert (done.returncode, done.stderr.count("\n"), "d.parquet.gz" in done.stderr) == (0, 1, True), done.stderr
+    assert [word for word in ("lock", "partial", "journal", "broken") if word in done.stderr] == []
+    assert [path.name for path in (tmp_path / "labels").iterdir()] == ["c.csv"]
+
+
+def test_the_number_of_a_row_is_an_id_too(tmp_path: Path) -> None:
+    """Which no other row has, before it or behind it."""
+    path = write(tmp_path / "a.jsonl", [{"id": "2", "text": "Ja."}, {"text": "Nein."}, {"text": "Doch."}, {"id": "3", "text": "Nie."}])
+    (window,) = windows(rows_of(path), 8)
+    assert [segment.id for segment in window.segments] == ["2", "3"]
+    assert [(one.where[-6:], "'3'" in one.reason, "number '2'" in one.reason) for one in window.broken] == [
+        ("line 2", False, True),
+        ("line 4", True, False),
+    ]
+
+
+def test_a_small_window_may_hold_nothing_sound(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """The header is written with the first sound row; 256 unsound ones are refused."""
+    rows = [{**ROWS[n], "text": "" if n in (0, 3) else ROWS[n]["text"]} for n in range(6)]
+    write(tmp_path / "a.csv", rows)
+    done = predict("input=a.csv", "output=b.csv", "window=1")
+    assert (done.returncode, "2 rows" in done.stderr) == (1, True), done.stderr
+    assert [row["id"] for row in read(tmp_path / "b.csv")] == ["r1", "r2", "r4", "r5"]
+    write(tmp_path / "a.csv", [{"text": "", "n": n} for n in range(300)] + [{"text": "Ja.", "n": 1}])
+    done = predict("input=a.csv", "output=c.csv", "window=1000")
+    assert (done.returncode, "a.csv, line 2" in done.stderr) == (2, True), done.stderr
+
+
+def test_one_row_is_counted_as_one(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """Not as 1 rows."""
+    write(tmp_path / "a.csv", [ROWS[0], {**ROWS[1], "text": ""}])
+    done = predict("input=a.csv", "output=b.csv")
+    assert ("1 prediction written" in done.stdout, "1 row left out" in done.stderr) == (True, True), done.stderr
+
+
+def test_no_bar_of_a_window_is_asked_for_where_errors_go_to_a_file(tmp_path: Path) -> None:
+    """It would stand beside that of the rows."""
+    asked = []
+
+    def answer(segments: Sequence[Segment], progress: bool) -> list[dict[str, Any]]:
+        asked.append(progress)
+        return [{"id": one.id, "stance": "neutral", "probabilities": {"stance": {"neutral": 0.5}}} for one in segments]
+
+    label(answer, write(tmp_path / "a.csv", ROWS[:3]), tmp_path / "b.csv", {}, 8, None)
+    assert asked == [False]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x\n", b"[1]\n", b"\0" * 90, b'{"version": "0"}\n[1]\n', b"{}\n3\n"])
+def test_a_damaged_journal_is_one_sentence(predict: Callable[..., Any], tmp_path: Path, damage: bytes) -> None:
+    """And the run can begin anew."""
+    write(tmp_path / "a.csv", ROWS[:3])
+    for ending, content in ((".journal", damage), (".partial", b"id")):
+        (tmp_path / f"b.csv{ending}").write_bytes(content)
+    done = predict("input=a.csv", "output=b.csv", "resume=true")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert [word for word in ("b.csv.journal", "damaged", "resume=false") if word not in done.stderr] == []
+    assert (tmp_path / "b.csv.partial").read_bytes() == b"id"
+    assert predict("input=a.csv", "output=b.csv", "resume=false").returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """With what to do; another fault of writing has another remedy."""
+    found = r"b\.csv can't be written: the disk is full; make room, then go on"
+    with pytest.raises(UserError, match=found), writing(tmp_path / "b.csv", ", then go on"):
+        Path("/dev/full").write_text("x", encoding="utf-8")
+    journal = Journal([tmp_path / "none/x/c.csv"], {}, None)
+    with pytest.raises(UserError, match=r"x/c\.csv can't be written: .*folder that you may write to"):
+        journal.__enter__()
+    with Journal([tmp_path / "c.csv"], {}, None) as journal, Path("/dev/full").open("wb", buffering=0) as full:
+        journal._files[0] = full
+        with pytest.raises(UserError, match=r"the disk is full.*resume=true if .*c\.csv\.journal"):
+            journal.append([b"x"], rows=1)
+
+
+def test_a_fault_of_the_model_is_no_fault_of_the_output(
+    predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not said that the output can't be written."""
+    write(tmp_path / "a.csv", ROWS[:3])
+
+    def failing(self: ExportedModel, *given: Any, **more: Any) -> list[Prediction]:
+        raise OSError("the graph is gone")
+
+    monkeypatch.setattr(ExportedModel, "predict", failing)
+    with pytest.raises(OSError, match="the graph is gone"):
+        predict("input=a.csv", "output=b.csv")
 
 
 def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path: Path) -> None:
@@ -328,12 +453,12 @@ def test_broken_rows_of_tables_are_kept_as_they_are(predict: Callable[..., Any],
 
 def test_what_breaks_a_file_ends_the_run_with_its_line(predict: Callable[..., Any], tmp_path: Path) -> None:
     """Exit code 2; what was finished before stays, and the mended file is another input."""
-    lines = [json.dumps(row, ensure_ascii=False).encode() for row in ROWS]
-    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines[:70], '{"text": "Grüße"}'.encode("latin-1")]))
+    lines = [json.dumps({**ROWS[n % 100], "id": f"r{n}"}, ensure_ascii=False).encode() for n in range(270)]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines, '{"text": "Grüße"}'.encode("latin-1")]))
     done = predict("input=a.jsonl", "output=b.jsonl")
-    assert (done.returncode, "a.jsonl, line 71" in done.stderr, "utf-8" in done.stderr) == (2, True, True), done.stderr
+    assert (done.returncode, "a.jsonl, line 271" in done.stderr, "utf-8" in done.stderr) == (2, True, True), done.stderr
     kept = (tmp_path / "b.jsonl.partial").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["id"] for line in kept] == [f"r{n}" for n in range(64)]
+    assert [json.loads(line)["id"] for line in kept] == [f"r{n}" for n in range(256)]
     packed = gzip.compress(b"\n".join(lines))
     (tmp_path / "c.jsonl.gz").write_bytes(packed[:-40])
     done = predict("input=c.jsonl.gz", "output=d.jsonl")
@@ -396,25 +521,47 @@ def test_two_runs_never_write_one_output(predict: Callable[..., Any], tmp_path: 
     assert (done.returncode, "another run" in done.stderr) == (2, True), done.stderr
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_partial_file_without_its_journal_is_left_alone(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """It may be another run's, whose journal stands elsewhere."""
+    write(tmp_path / "a.csv", ROWS)
+    (tmp_path / "b.csv.partial").write_text("x", encoding="utf-8")
+    for how in ([], ["resume=true"], ["resume=false"]):
+        done = predict("input=a.csv", "output=b.csv", *how)
+        assert (done.returncode, "b.csv.partial" in done.stderr) == (2, True), done.stderr
+    assert (tmp_path / "b.csv.partial").read_text(encoding="utf-8") == "x"
+
+
+# A process that kills itself when a file is to get its name.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from haltung.cli import main
+
+replace, left = Path.replace, iter(range(int(sys.argv[1])))
+
+def dying(self, target):
+    if self.name.endswith((".partial", ".merged")) and next(left, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+
+Path.replace = dying
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("name", "after"), [("a.csv", 0), ("a.csv", 1), ("a.parquet", 0), ("a.parquet", 1)])
 def test_a_run_that_was_killed_in_its_last_steps_is_finished(
-    predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    predict: Callable[..., Any], bundle: Path, tmp_path: Path, name: str, after: int
 ) -> None:
-    """While the files get their names."""
+    """While the files get their names: the first, or the second."""
     write(tmp_path / name, [*ROWS[:40], {**ROWS[1], "text": ""}, *ROWS[50:]])
     assert predict(f"input={name}", f"output=whole-{name}").returncode == 1
-    replace, left = Path.replace, iter(range(1 + (name == "a.csv")))
-
-    def stopping(self: Path, target: Path) -> Path:
-        if self.name.endswith((".partial", ".merged")) and next(left, None) is None:
-            raise KeyboardInterrupt
-        return replace(self, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", stopping)
-        assert predict(f"input={name}", f"output=b-{name}").returncode in (130, 1)
+    words = ("predict", f"bundle={bundle}", "window=16", "runtime=onnxruntime", f"input={name}", f"output=b-{name}")
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(after), *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / f"b-{name}").exists() is (after > 0)
     done = predict(f"input={name}", f"output=b-{name}", "resume=true")
-    assert done.returncode in (1, 2), done.stderr
+    assert done.returncode == 1, done.stderr
     for ending in ("", ".broken.jsonl"):
         assert (tmp_path / f"b-{name}{ending}").read_bytes() == (tmp_path / f"whole-{name}{ending}").read_bytes()
 

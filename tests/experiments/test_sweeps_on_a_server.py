@@ -37,8 +37,13 @@ def _trials(folder: Path, server: str, count: int = 4) -> Trials:
 
 
 @pytest.mark.parametrize(
-    "server", ["mysql://me@localhost/x", "postgresql://me:secret@localhost/x", "/data/trials.db", "postgresql+psycopg2://localhost/x"]
-)
+    "server",
+    [
+        "mysql://me@localhost/x", "postgresql://me:secret@localhost/x", "/data/trials.db", "postgresql+psycopg2://localhost/x",
+        "postgresql://me@localhost/x?password=secret", "postgresql://me@localhost/x?sslmode=require&sslpassword=secret",
+        "postgresql://me@localhost:port/x", "postgresql://me:secret@localhost:port/x", "postgresql://me@[::1/x",
+    ],
+)  # fmt: skip
 def test_an_address_that_holds_no_trials_is_refused(tmp_path: Path, server: str) -> None:
     """Another database, and a password, which every run would show; the message does not."""
     with pytest.raises(UserError, match=r"postgresql://USER@HOST/DATABASE.*PGPASSWORD") as refused:
@@ -50,6 +55,8 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     """With what to correct."""
     with pytest.raises(UserError, match=r"postgresql://me@127.0.0.1:9/x can.t be read .*correct storage"):
         _trials(tmp_path / "s", "postgresql://me@127.0.0.1:9/x").open()
+    url = _trials(tmp_path / "s", "postgresql://me@127.0.0.1:9/x?passfile=/a/b").url
+    assert url.query == {"passfile": "/a/b"}
 
 
 _DIES = """

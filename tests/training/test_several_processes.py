@@ -170,11 +170,12 @@ def test_the_parts_of_a_batch_have_the_mean_of_the_whole() -> None:
         (("launcher=dpd",), ("launcher", "'dpd'", "ddp")),
         (("launcher=ddp", "processes=0"), ("processes", "0")),
         (("launcher=ddp", "processes=two"), ("processes", "'two'", "whole number")),
-        (("launcher=ddp",), ("0 processes", "0 GPUs", "give 2")),
-        (("launcher=fsdp", "processes=1", "training.ema_decay=null"), ("1 processes", "give 2")),
+        (("launcher=ddp",), ("0 processes", "0 GPUs", "give processes=2")),
+        (("launcher=fsdp", "processes=1", "training.ema_decay=null"), ("1 processes", "give processes=2")),
         (("processes=64",), ("64 processes", "16 sentences", "to 16")),
         (("launcher=ddp", "processes=2", "folds=2"), ("folds", "launcher=")),
         (("launcher=fsdp", "processes=2", "training.ema_decay=0.9"), ("training.ema_decay", "launcher=ddp")),
+        (("launcher=fsdp", "processes=2", "training.ema_decay=null", "fsdp=null"), ("launcher=fsdp", "fsdp=", "launcher=ddp")),
     ],
 )
 def test_processes_that_can_not_train_together_are_refused(
@@ -187,6 +188,16 @@ def test_processes_that_can_not_train_together_are_refused(
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert all(part in done.stderr for part in named), done.stderr
     assert not (tmp_path / "experiments").exists()
+
+
+@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE"])
+def test_a_place_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As a shell variable of the same name may be."""
+    monkeypatch.setenv(name, "abc")
+    write_corpus(tmp_path, 8)
+    done = run_here("train", *LINEAR, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert [word for word in (name, "abc", "unset") if word not in done.stderr] == []
 
 
 def test_the_linear_model_is_trained_in_one_process(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
 from importlib import import_module
@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from haltung import labels
 from haltung.cli.config import choices, each, shipped_or_own
 from haltung.errors import UserError, first_line, listed, nearest
+from haltung.experiments.journal import writing
 from haltung.files import atomic_file
 from haltung.labels import Scheme
 from haltung.models.spec import LinearSpec, NetworkSpec
@@ -32,17 +33,9 @@ Options = TypeVar("Options")
 
 # What pydantic calls a type, as the start of its error's name, and what the message asks for.
 _EXPECTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "list": "a list",
-    "tuple": "a list",
-    "dict": "a mapping of keys to values",
-    "mapping": "a mapping of keys to values",
-    "none": "null",
-    "date": "a date as YYYY-MM-DD",
-}
+    "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "list": "a list", "tuple": "a list",
+    "dict": "a mapping of keys to values", "mapping": "a mapping of keys to values", "none": "null", "date": "a date as YYYY-MM-DD",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,13 +95,15 @@ class Recipe:
             raise UserError("model=linear, folds and shares train in one process; leave out launcher=, processes= and torchrun")
         if options.launcher == "fsdp" and self.training.ema_decay:
             raise UserError("training.ema_decay needs all weights in each process; give training.ema_decay=null, or launcher=ddp")
+        if options.launcher == "fsdp" and not options.fsdp:
+            raise UserError("launcher=fsdp needs its settings, fsdp, which are empty; leave fsdp= out for ours, or give launcher=ddp")
         import torch
 
         gpus, rows = torch.cuda.device_count(), max(self.training.batch_size, getattr(self.model, "window", 0))
         count = started if started > 1 else options.processes or gpus
         most = min(rows, gpus) if gpus and started == 1 else rows
         if not 1 < count <= most:
-            raise UserError(f"{count} processes can't share a batch; give 2 to {most} ({gpus} GPUs, batches of {rows} sentences)")
+            raise UserError(f"{count} processes can't share a batch; give processes=2 to {most} ({gpus} GPUs, batches of {rows} sentences)")
         return count
 
     def name(self, corpus: str) -> str:
@@ -241,25 +236,20 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     return Recipe(settings, options, encoder, model, training)
 
 
-def output_file(given: str | None) -> Path | None:
-    """Return a path to write to, None for None; called before the work, for its ``UserError``."""
+def output_file(given: str | None, inputs: Iterable[Path] = ()) -> Path | None:
+    """Return a path to write to, no input; called before the work, for its ``UserError``."""
     if given is None:
         return None
     path = Path(given).expanduser()
     if path.is_dir() or not path.name:
         raise UserError(f"{path} is a directory; name a file to write to")
+    if given == "-" or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is no file; leave the key out to have the result in the terminal, or name a file to write to")
+    if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
+        raise UserError(f"{path} is an input, which would be replaced; name another file for the output")
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder; make it, or name a file in one that exists")
     return path
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raise ``UserError`` where ``path`` can't be written."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}; name a file in a folder that you may write to") from None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from haltung.cli.build import Language, command, output_file, writing, written
+from haltung.cli.build import Language, command, output_file, written
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
 from haltung.labels import Scheme
@@ -46,37 +46,38 @@ def run(
     from haltung.events.pipeline import dyad_finder, events_of, load_predictor
     from haltung.events.records import as_lines, as_table
     from haltung.events.text.read import STANDARD_INPUT, Failure, find, read
-    from haltung.experiments.journal import BROKEN, Journal, ahead, digest
+    from haltung.experiments.journal import BROKEN, LEFT, Journal, ahead, digest
     from haltung.models import compact
     from haltung.serving import article_page
 
-    files, others = find(input)
-    outputs = [output_file(given or None) for given in (output, table, page)]
+    named = {Path(given).expanduser().resolve() for given in (output, table, page) if given}
+    files, others = find(input, lambda path: path.name.endswith(LEFT) or (path.resolve() in named and _is_result(path)))
+    outputs = [output_file(given or None, files) for given in (output, table, page)]
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
         raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
     grow = [path for path in outputs[:2] if path]
-    if resume is not None and (not grow or input == STANDARD_INPUT):
-        raise UserError("resume= needs output= or table= to go on with, and an input that can be read again; name them, or leave it out")
+    if resume is not None and (not grow or (resume and input == STANDARD_INPUT)):
+        raise UserError("resume= needs output= or table= to go on with, and resume=true an input that can be read again, not -")
     folder = compact.find(bundle)
     predictor = load_predictor(folder)
     known = Actors.load(extra=Path(actors) if actors else None)
     finder = dyad_finder(predictor, folder, known)
     # Digests take a second, for which nobody waits who reads an article in the terminal.
     parts = {"input": files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
-    depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters, "outputs": [output, table]}
+    depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters}
     failures: list[Failure] = []
     notes: list[str] = []
     first: list[ArticleEvents] = []
     done, articles = 0, read(files, max_characters)
     with ExitStack() as stack:
         beside = grow[0] if grow else Path(stack.enter_context(TemporaryDirectory())) / "events"
-        stack.enter_context(writing(beside))
         journal = stack.enter_context(Journal(grow or [beside], depends, resume))
         before, counts = journal.counts["read"], journal.counts
         # The bar appears where reading takes longer than two seconds.
         bar = stack.enter_context(tqdm(unit=" articles", initial=before, delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))
-        for window in ahead(iter(lambda: list(islice(articles, _WINDOW)), [])):
+        windows = iter(lambda: list(islice(articles, _WINDOW)), [])
+        for window in windows if input == STANDARD_INPUT or not files[0].is_file() else ahead(windows):
             header, done = done == 0, done + len(window)
             # The first articles are read again for the page.
             if done <= before and (not page or len(first) == article_page.MOST):
@@ -109,6 +110,14 @@ def run(
         notes.insert(0, f"{page} shows the first {article_page.MOST} of {counts['articles']:,} articles; output=FILE.jsonl has all")
     _report(notes, others, failures, counts, f"{beside}{BROKEN}" if grow else "")
     return 1 if counts["failed"] else 0
+
+
+def _is_result(path: Path) -> bool:
+    """Whether this command has written a file, or it is empty."""
+    start = b"?"
+    with suppress(OSError), path.open("rb") as file:
+        start = file.readline() + file.read(1000)
+    return not start or b'"segments": [' in start or b'content="haltung events"' in start
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:

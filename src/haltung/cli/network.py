@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from haltung.cli.build import Language, command, output_file, scheme_of, writing, written
+from haltung.cli.build import Language, command, output_file, scheme_of, written
 from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report import style
@@ -17,6 +17,7 @@ from haltung.events.archive.pages import counted, figure, network_page, say, ser
 from haltung.events.archive.read import Archive, Selection, day
 from haltung.events.archive.series import series as series_of
 from haltung.events.records import Event
+from haltung.experiments.journal import writing
 from haltung.labels import Scheme
 
 # Values that hold commas or digits alone, which Hydra would take for a sweep or a number.

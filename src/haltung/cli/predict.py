@@ -13,7 +13,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
-from haltung.cli.build import Language, command, make, output_file, typed, writing
+from haltung.cli.build import Language, command, make, output_file, typed
 from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
 from haltung.labels import STANCE, Scheme
@@ -40,7 +40,8 @@ def run(
     if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
 
-    from haltung.experiments.journal import BROKEN, JOURNAL, digest
+    from haltung.events.archive.pages import counted
+    from haltung.experiments.journal import BROKEN, JOURNAL, LEFT, digest
     from haltung.experiments.predict import bundle_of, find, kind_of, label, local, nearby, on_ray, opening, rows_of, single_text, written
     from haltung.experiments.ray_engine import Cluster
     from haltung.models import compact
@@ -60,15 +61,20 @@ def run(
     targets = [to / path.name if several else to for path in paths] if to else []
     if paths and to is None and (several or kind_of(paths[0]) == "parquet" or resume is not None):
         raise UserError("several files, Parquet and resume= need an output; name a file, or a folder for several files: output=…")
-    if to and several and (not to.parent.is_dir() or (any(to.glob("[!.]*")) and not any(to.glob(f"*{JOURNAL}")))):
-        raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
+    if to and several:
+        there, own = {path.name for path in to.glob("[!.]*")}, {one.name + ending for one in targets for ending in ("", *LEFT)}
+        is_free = not there or (there <= own and any(name.endswith(JOURNAL) for name in there))
+        is_read = any(one.exists() and one.samefile(path) for one, path in zip(targets, paths, strict=True))
+        if not to.parent.is_dir() or (to.exists() and not to.is_dir()) or output == "-" or is_read or not is_free:
+            raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
     if to and not several:
-        output_file(output)
-        if kind_of(to) not in ("", kind_of(paths[0]) or "jsonl") or (to.exists() and to.samefile(paths[0])):
-            raise UserError(f"{to} can't be the output of {paths[0]}, since rows are written to another file of the same kind")
+        output_file(output, paths)
+        kind = kind_of(paths[0]) or "jsonl"
+        if kind_of(to) not in ("", kind) or (to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2])):
+            raise UserError(f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never .gz)")
     segments = [] if text is None else [single_text(text, context, target)]
     for path in paths:
-        first = opening(rows_of(path), str(path), min(window, 256) if to else sys.maxsize)
+        first = opening(rows_of(path), str(path), 256 if to else sys.maxsize)
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
@@ -88,19 +94,20 @@ def run(
     depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
     make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
     labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
-    others = sorted(path.name for path in Path(str(input)).expanduser().glob("*") if not kind_of(path))
-    with writing(to):
-        made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
-        counts = sum(made, Counter[str]())
-        for one in targets:
-            one.with_name(one.name + JOURNAL).unlink()
-        if deliver:
-            deliver()
-    print(f"{counts['sound']} predictions written to {shown}")
+    beside = Path(str(input)).expanduser().glob("[!.]*")
+    others = sorted(path.name for path in beside if not kind_of(path) and not path.name.endswith(LEFT))
+    made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
+    counts = sum(made, Counter[str]())
+    for one in targets:
+        one.with_name(one.name + JOURNAL).unlink()
+    if deliver:
+        deliver()
+    print(f"{counted('en', 'predictions', counts['sound'])} written to {shown}")
     if others:
         print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(others)}", file=sys.stderr)
     if counts["broken"]:
-        print(f"haltung: {counts['broken']} rows could not be used; {shown}{'/*' * several}{BROKEN} has the reasons", file=sys.stderr)
+        side = f"{shown}{'/*' * several}{BROKEN}"
+        print(f"haltung: {counted('en', 'rows', counts['broken'])} left out; {side} has the reasons", file=sys.stderr)
     return int(counts["broken"] > 0)
 
 

@@ -1,11 +1,12 @@
 """Output that grows window by window, so that a long run that was killed can go on."""
 
+import errno
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
@@ -16,6 +17,7 @@ from haltung.errors import UserError
 Item = TypeVar("Item")
 
 JOURNAL, BROKEN = ".journal", ".broken.jsonl"  # behind the output's name; what could not be used
+LEFT = (JOURNAL, BROKEN, ".partial", f"{BROKEN}.partial", ".merged")  # all that a stopped run leaves there
 
 
 class Journal:
@@ -29,34 +31,39 @@ class Journal:
     """
 
     def __init__(self, outputs: Sequence[Path], depends: Mapping[str, Any], resume: bool | None) -> None:
-        self.output, self.counts, self._resume = outputs[0], Counter[str](), resume
+        self.output, self.counts, self._resume, self._outputs = outputs[0], Counter[str](), resume, outputs
         self.path, self._broken = (self.output.with_name(self.output.name + ending) for ending in (JOURNAL, BROKEN))
         self._partial = {target: target.with_name(f"{target.name}.partial") for target in (*outputs, self._broken)}
-        self._depends = json.loads(json.dumps({"version": __version__, **depends}))
+        names = [self.output.name, *(str(output.absolute()) for output in outputs[1:])]
+        self._depends = json.loads(json.dumps({"version": __version__, "outputs": names, **depends}))
+        self._then = f", then run it again (with resume=true if {self.path} is there)"
         self._files: list[BinaryIO] = []
 
     def __enter__(self) -> Self:
         from filelock import FileLock, Timeout
 
-        lock = self.output.with_name(f".{self.output.name}.lock")
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(FileLock(lock, timeout=0))
-            except Timeout:
-                raise UserError(f"another run is writing {self.output} now; wait for its end, or name another output=") from None
-            stack.callback(lock.unlink, missing_ok=True)
-            if self._resume is None and self.path.exists():
-                found = f"{self.path} is left of a run that was stopped"
-                raise UserError(f"{found}; go on with resume=true, or begin anew with resume=false, which deletes it")
-            # A line that was torn has no end.
-            lines = self.path.read_bytes().split(b"\n")[:-1] if self._resume and self.path.exists() else []
-            before, *windows = [json.loads(line) for line in lines] or [self._depends]
+        with writing(self.output, self._then), ExitStack() as stack:
+            self.output.parent.mkdir(exist_ok=True)  # of several outputs
+            for output in self._outputs:
+                lock = output.with_name(f".{output.name}.lock")
+                try:
+                    stack.enter_context(FileLock(lock, timeout=0))
+                except Timeout:
+                    raise UserError(f"another run is writing {output} now; wait for its end, or name another file") from None
+                stack.callback(lock.unlink, missing_ok=True)
+            left = self.path.read_bytes() if self.path.exists() else None
+            if self._resume is None and left is not None:
+                raise UserError(f"{self.path} is left of a stopped run; go on with resume=true, or delete it and begin anew: resume=false")
+            for target, partial in self._partial.items():
+                is_own = target in (self.output, self._broken) or json.dumps(str(target.absolute())).encode() in (left or b"")
+                if partial.exists() and (left is None or not is_own):
+                    raise UserError(f"{partial} is left of another run that was stopped; end that one first, or delete it")
+            before, sizes, counts = self._read(left) if self._resume and left is not None else (self._depends, [0] * len(self._partial), {})
             if changed := [name for name in {**before, **self._depends} if before.get(name) != self._depends.get(name)]:
                 found = "; ".join(f"{name} is {self._depends.get(name)}, was {before.get(name)}" for name in changed)
                 raise UserError(f"{self.path} is of another run ({found}); give it the same, or begin anew with resume=false")
-            sizes, counts = windows[-1] if windows else ([0] * len(self._partial), {})
             self.counts.update(counts)
-            files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in (before, *windows[-1:])))
+            files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in (before, *([(sizes, counts)] if counts else []))))
             for path, size in zip(() if "finished" in counts else self._partial.values(), sizes, strict=False):
                 self._files.append(stack.enter_context(path.open("ab")))
                 if self._files[-1].tell() < size:
@@ -70,7 +77,16 @@ class Journal:
         if not self.counts:  # there is nothing to go on with
             for path in (*self._partial.values(), self.path):
                 path.unlink(missing_ok=True)
-        self._stack.close()
+        with writing(self.output, self._then):  # closing a file writes what is left of a window
+            self._stack.close()
+
+    def _read(self, left: bytes) -> tuple[dict[str, Any], list[int], dict[str, int]]:
+        try:
+            before, *windows = [json.loads(line) for line in left.split(b"\n")[:-1]]  # a line that was torn has no end
+            sizes, counts = windows[-1] if windows else ([0] * len(self._partial), {})
+            return {**before}, [*map(int, sizes)], {**counts}
+        except (ValueError, TypeError):
+            raise UserError(f"{self.path} is damaged, so its run can't go on; begin anew with resume=false") from None
 
     def append(self, pieces: Iterable[bytes], broken: Iterable[object] = (), /, **counts: int) -> None:
         """Add a window to the outputs, and what was broken; ``counts`` are added to the others."""
@@ -79,36 +95,53 @@ class Journal:
         written = [*pieces, rows.encode("utf-8", "backslashreplace")]
         sizes = [file.tell() + len(piece) for file, piece in zip(self._files, written, strict=False)]
         written.append(json.dumps([sizes, self.counts]).encode() + b"\n")
-        for file, piece in zip(self._files, written, strict=True):
-            file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
+        with writing(self.output, self._then):
+            for file, piece in zip(self._files, written, strict=True):
+                file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
 
     def finish(self, merge: Callable[[Path, Path], None] | None = None) -> None:
         """Give the files their names (``merge`` makes the output of one); the journal stays."""
         if not self.counts["finished"]:
             self.append([b""] * (len(self._partial) - 1), finished=1)
-        # Where one is missing, a run was killed while it did this.
-        for target, partial in [one for one in self._partial.items() if one[1].exists()]:
-            if target == self._broken and not partial.stat().st_size:
-                target.unlink(missing_ok=True)
-            elif merge is not None and target != self._broken:
-                merged = target.with_name(f"{target.name}.merged")
-                merge(partial, merged)
-                merged.replace(target)
-            else:
-                partial.replace(target)
-            partial.unlink(missing_ok=True)
+        with writing(self.output, self._then):
+            # Where one is missing, a run was killed while it did this.
+            for target, partial in [one for one in self._partial.items() if one[1].exists()]:
+                if target == self._broken and not partial.stat().st_size:
+                    target.unlink(missing_ok=True)
+                elif merge is not None and target != self._broken:
+                    merged = target.with_name(f"{target.name}.merged")
+                    merge(partial, merged)
+                    merged.replace(target)
+                else:
+                    partial.replace(target)
+                partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, then: str = "") -> Iterator[None]:
+    """Raise ``UserError`` where ``path`` can't be written; ``then`` says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        how = f"the disk is full; make room{then}" if is_full else f"{error.strerror}; name a file in a folder that you may write to"
+        raise UserError(f"{path} can't be written: {how}") from None
 
 
 def digest(paths: Iterable[Path]) -> str:
     """Return one SHA-256 of files, and of all that folders hold; a pipe can be read only once."""
-    every = (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]))
-    return sha256("".join(files.sha256(file) for file in every if file.is_file()).encode()).hexdigest()
+    marks = list[str]()
+    for file in (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()):
+        marks.append("unreadable")
+        with suppress(OSError):
+            marks[-1] = files.sha256(file)
+    return sha256("".join(marks).encode()).hexdigest()
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items (none of them None), while a thread makes the next one."""
+    """Yield items (none of them None), while a thread, which nothing stops, makes the next one."""
     iterator = iter(items)
     with ThreadPoolExecutor(1, "ahead") as pool:
         coming = pool.submit(next, iterator, None)

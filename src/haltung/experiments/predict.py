@@ -30,9 +30,8 @@ from haltung.records import Segment, in_context
 from haltung.tracking import Store
 
 Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``, given whether to show a bar
-# From a file, and how many of its rows are done, to its other windows: whether one is the first,
-# and ``answers``.
-Labelled = Callable[[Path, int], Iterator[tuple["Window", bool, Iterable[dict[str, Any]]]]]
+# From a file, and how many of its rows are done, to its other windows, each with ``answers``.
+Labelled = Callable[[Path, int], Iterator[tuple["Window", list[dict[str, Any]]]]]
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
@@ -56,7 +55,7 @@ def answers(
 
 def kind_of(path: Path) -> str:
     """Return ``jsonl``, ``csv``, ``parquet``, or "" for a name that says none of them."""
-    return "" if path.name.endswith(BROKEN) else _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
+    return "" if path.name.lower().endswith((BROKEN, ".parquet.gz")) else _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
 
 
 def find(given: str) -> list[Path]:
@@ -156,17 +155,18 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
 
 
 def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
-    """Return a row as a segment, by default with its number as id; others are kept in ``ids``."""
+    """Return a row as a segment, by default with its number as id; ``ids`` has those before."""
     fields = Fields(row.fields(), {})
-    id = fields.word("id")
+    given = fields.word("id")
+    id = given or str(number)
     segment = Segment(
-        id or str(number), fields.text("text", required=True), context=fields.text("context"), target=fields.text("target"),
+        id, fields.text("text", required=True), context=fields.text("context"), target=fields.text("target"),
         article=fields.word("article"), headline=fields.text("headline"), position=fields.whole("position"),
     )  # fmt: skip
     if not segment.text.strip():
         raise Fault("empty_text", "text is empty; expected a sentence, such as Die USA warnen Russland.")
-    if id and hash(id) in ids:
-        raise Fault("duplicate_id", f"the id '{id}' is already that of a row before; give each text an id of its own")
+    if hash(id) in ids:
+        raise Fault("duplicate_id", f"the {'id' if given else 'number'} '{id}' is the id of a row before; give each text an id of its own")
     ids.add(hash(id))
     return segment
 
@@ -191,13 +191,19 @@ def _undone(size: int, source: tuple[Path, int]) -> Iterator[tuple[Window, bool]
             yield window, first
 
 
-def _answered(labeller: Labeller, item: tuple[Window, bool]) -> tuple[Window, bool, list[dict[str, Any]]]:
-    return *item, list(labeller(item[0].segments, item[1]))
+def _answered(labeller: Labeller, item: tuple[Window, bool]) -> tuple[Window, list[dict[str, Any]]]:
+    window, first = item
+    return window, list(labeller(window.segments, first and sys.stderr.isatty()))
 
 
 def local(labeller: Labeller, size: int) -> Labelled:
     """Return what labels files in this process, in windows of ``size`` rows."""
-    return lambda path, done: map(partial(_answered, labeller), ahead(_undone(size, (path, done))))
+
+    def labelled(path: Path, done: int) -> Iterator[tuple[Window, list[dict[str, Any]]]]:
+        rest = _undone(size, (path, done))
+        return map(partial(_answered, labeller), ahead(rest) if path.is_file() else rest)
+
+    return labelled
 
 
 def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], paths: Sequence[Path], size: int) -> Labelled:
@@ -223,12 +229,11 @@ def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], 
 
     total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
-    to.parent.mkdir(exist_ok=True)  # of several files
     with Journal([to], {**depends, **about}, resume) as journal:
-        before = journal.counts["rows"]
+        before, counted = journal.counts["rows"], journal.counts
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
-            for window, first, found in () if journal.counts["finished"] else labelled(path, before):
-                piece = written(path, window, found, header=first).encode("utf-8", "backslashreplace")
+            for window, found in () if counted["finished"] else labelled(path, before):
+                piece = written(path, window, found, not counted["sound"]).encode("utf-8", "backslashreplace")
                 counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
                 journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
                 bar.update(len(window.rows))

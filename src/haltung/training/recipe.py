@@ -74,7 +74,10 @@ class Training:
 
 def place() -> tuple[int, int]:
     """Return this process's number among those that torchrun has started, and how many they are."""
-    return int(os.environ.get("RANK") or 0), int(os.environ.get("WORLD_SIZE") or 1)
+    rank, processes = os.environ.get("RANK") or "0", os.environ.get("WORLD_SIZE") or "1"
+    if not (rank.isdecimal() and processes.isdecimal()):
+        raise UserError(f"RANK is {rank} and WORLD_SIZE {processes}, expected whole numbers, as torchrun sets them; unset both")
+    return int(rank), int(processes)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

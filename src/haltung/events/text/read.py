@@ -7,7 +7,7 @@ Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL
 import codecs
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -113,7 +113,7 @@ class Language:
         return str(Locale("en").languages.get(self.code, self.code))
 
 
-def find(given: str) -> tuple[list[Path], list[str]]:
+def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple[list[Path], list[str]]:
     """Return the file, or a folder's texts, pages and JSON Lines by name; and its other files.
 
     Raises ``UserError`` if there is no such file, or nothing to read in the folder.
@@ -122,7 +122,7 @@ def find(given: str) -> tuple[list[Path], list[str]]:
         return [Path(given)], []
     path = Path(given).expanduser()
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith(".") and not skip(file))
         known = [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS]
         if not known:
             raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")

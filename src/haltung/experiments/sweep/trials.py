@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from optuna import Trial as OptunaTrial
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats.qmc import LatinHypercube
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from haltung.errors import UserError, first_line
 from haltung.experiments.sweep.spaces import Space, Value
@@ -35,8 +35,9 @@ class Trial:
     """A trial that has ended.
 
     ``state`` is one of ``STATES``; ``why`` is the reason of a failure. ``score`` is the dev score
-    of its best epoch, for a pruned trial that of its last. ``run`` is its MLflow run, or "".
-    ``twin`` is the number of an earlier trial with the same values, whose result it has taken over.
+    of its best epoch, with class weights undone if the recipe says so; of a pruned trial that of
+    its last epoch, before that, as pruning sees all. ``run`` is its MLflow run, or "". ``twin`` is
+    the number of an earlier trial with the same values, whose result it has taken over.
     """
 
     number: int
@@ -73,15 +74,18 @@ class Trials:
         """The address of the database; ``UserError`` if it can't be one of trials."""
         if not self.server:
             return sqlalchemy.make_url(f"sqlite:///{(self.folder / DATABASE).absolute()}")
-        if not self.server.startswith(("postgresql://", "postgresql+psycopg://")) or sqlalchemy.make_url(self.server).password:
-            raise UserError("storage has to be postgresql://USER@HOST/DATABASE or null; give a password as PGPASSWORD, not with the run")
-        return sqlalchemy.make_url(self.server).set(drivername="postgresql+psycopg")
+        with suppress(ValueError, ArgumentError):
+            url = sqlalchemy.make_url(self.server)
+            has_password = url.password or any("password" in key.lower() for key in url.query)
+            if url.drivername in ("postgresql", "postgresql+psycopg") and not has_password:
+                return url.set(drivername="postgresql+psycopg")
+        raise UserError("storage has to be postgresql://USER@HOST/DATABASE or null; give a password as PGPASSWORD, not with the run")
 
     @contextmanager
     def lock(self, name: str, wait: bool = False) -> Iterator[bool]:
         """Hold a lock of the sweep, which ends with its process; yield False if another has it."""
         if self.server:
-            # Two minutes after a machine has died, so have its locks.
+            # The server releases the locks of a machine about two minutes after it has died.
             alive = {"options": "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"}
             engine = sqlalchemy.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool, connect_args=alive)
             query = sqlalchemy.text(f"SELECT pg_{'' if wait else 'try_'}advisory_lock(hashtextextended(:name, 0))")
