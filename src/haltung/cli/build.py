@@ -32,17 +32,9 @@ Options = TypeVar("Options")
 
 # What pydantic calls a type, as the start of its error's name, and what the message asks for.
 _EXPECTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "list": "a list",
-    "tuple": "a list",
-    "dict": "a mapping of keys to values",
-    "mapping": "a mapping of keys to values",
-    "none": "null",
-    "date": "a date as YYYY-MM-DD",
-}
+    "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "list": "a list", "tuple": "a list",
+    "dict": "a mapping of keys to values", "mapping": "a mapping of keys to values", "none": "null", "date": "a date as YYYY-MM-DD",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

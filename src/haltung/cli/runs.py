@@ -90,17 +90,10 @@ def _row(record: RunRecord) -> dict[str, Any]:
     corpus = record.tags.get("haltung.corpus", "")
     dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
     return {
-        "name": record.name,
-        "id": record.id,
-        "when": record.started,
-        "kind": record.kind,
-        "corpus": corpus,
-        "seed": record.params.get("seed", ""),
-        "status": "pruned" if "haltung.pruned" in record.tags else record.status.lower(),
-        "parent": record.parent,
-        "dev": dev,
-        "test": next((metrics for metrics in others if metrics), {}),
-    }
+        "name": record.name, "id": record.id, "when": record.started, "kind": record.kind, "corpus": corpus,
+        "seed": record.params.get("seed", ""), "status": "pruned" if "haltung.pruned" in record.tags else record.status.lower(),
+        "parent": record.parent, "dev": dev, "test": next((metrics for metrics in others if metrics), {}),
+    }  # fmt: skip
 
 
 def _macro_f1(metrics: Mapping[str, float], split: str) -> dict[str, float]:

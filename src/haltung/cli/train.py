@@ -64,8 +64,7 @@ def run(arguments: Sequence[str]) -> None:
 def _train(plans: Sequence[Plan], store: Store) -> None:
     from haltung.experiments.train import train, train_seeds
 
-    console, corpus, language, name = Console(), plans[0].corpus, plans[0].language, plans[0].name
-    _announce(plans, console)
+    console, corpus, language, name = _announced(plans), plans[0].corpus, plans[0].language, plans[0].name
     if place()[1] == 1 and isinstance(plans[0].model, NetworkSpec):
         import torch
 
@@ -106,8 +105,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 
     from haltung.experiments.combined import cross_validate
 
-    console, language, scheme = Console(), plans[0].language, corpora[0].scheme
-    _announce(plans[:1], console)
+    console, language, scheme = _announced(plans[:1]), plans[0].language, corpora[0].scheme
     run, folder, evaluation, summary = cross_validate(
         plans, store, lambda result: console.print(tables.headline(result, scheme, language).rich())
     )
@@ -121,8 +119,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
     from haltung.experiments.combined import learning_curve, table
 
-    console, language = Console(), plans[0].language
-    _announce(plans, console)
+    console, language = _announced(plans), plans[0].language
     progress = "share {0.share:g}: {0.segments} segments"
     run, plot, points = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
     console.print(table(points, plans[0].corpus, language).rich())
@@ -131,10 +128,12 @@ def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store
     hint("look at it", run.where)
 
 
-def _announce(plans: Sequence[Plan], console: Console) -> None:
-    corpus = plans[0].corpus
+def _announced(plans: Sequence[Plan]) -> Console:
+    """Print what is trained; return the console for what follows."""
+    console, corpus = Console(), plans[0].corpus
     counts = ", ".join(f"{corpus.manifest.segments[split]} {split}" for split in ("train", "dev"))
     console.print(f"[bold]{plans[0].name}[/]: {corpus.name} ({counts} segments), seed {', '.join(str(plan.seed) for plan in plans)}")
+    return console
 
 
 @command("ensemble", lists=("members",))

@@ -103,20 +103,13 @@ def described(service: Service) -> dict[str, Any]:
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
     can_read = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
     return {
-        "name": description["scheme"]["name"],
-        "kind": description["kind"],
-        "tasks": description["scheme"]["tasks"],
+        "name": description["scheme"]["name"], "kind": description["kind"], "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": ["article"] if service.engine.reads_articles else service.engine.classifier.views,
-        "events": can_read and not pipeline.lacks_stances(service.engine.scheme),
-        "max_length": description["input"].get("max_length"),
+        "events": can_read and not pipeline.lacks_stances(service.engine.scheme), "max_length": description["input"].get("max_length"),
         "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
-        "reference": description.get("reference"),
-        "provenance": description.get("provenance"),
-        "haltung": __version__,
-        "exported_by": description["haltung"],
-        "runtime": graph.runtime,
-        "format": graph.format,
+        "reference": description.get("reference"), "provenance": description.get("provenance"),
+        "haltung": __version__, "exported_by": description["haltung"], "runtime": graph.runtime, "format": graph.format,
         "milliseconds": dict(service.engine.choice.milliseconds),
         "limits": {"texts": settings.texts, "characters": settings.characters, "bytes": settings.bytes, "seconds": settings.timeout},
-    }
+    }  # fmt: skip
