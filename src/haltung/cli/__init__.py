@@ -37,7 +37,8 @@ COMMANDS = {
 # A command is `run(arguments)` in the module of its name; these are functions of their own names,
 # each in the module of another command.
 _MODULES = {
-    "check": "prepare", "ensemble": "train", "dyads": "evaluate", "promote": "compare", "ui": "runs", "verify": "export", "serve": "export",
+    "check": "prepare", "ensemble": "train", "dyads": "evaluate", "compare": "evaluate", "promote": "evaluate", "ui": "runs",
+    "verify": "export", "serve": "export",
 }  # fmt: skip
 
 _HELP = ("--help", "-h", "help")
@@ -137,10 +138,7 @@ def _candidates(line: str) -> list[str]:
 def _set_up_libraries() -> None:
     """Silence libraries and set their threads before they are imported; a user's settings stay."""
     for name, value in {
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        **threads.settings(),
-    }.items():
+        "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true", **threads.settings(),
+    }.items():  # fmt: skip
         os.environ.setdefault(name, value)

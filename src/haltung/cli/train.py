@@ -1,7 +1,4 @@
-"""``haltung train``: one training, or one for each seed, fold, share of train, or combination.
-
-``haltung ensemble`` makes one model of several runs.
-"""
+"""``haltung train``, once or for each seed, fold, share or combination; ``haltung ensemble``."""
 
 from __future__ import annotations
 

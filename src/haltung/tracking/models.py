@@ -155,10 +155,8 @@ def _logged(
     # The requirements are given, so neither pip nor a uv.lock need be consulted.
     # MLflow's default experiment writes into the working directory.
     settings = {
-        "MLFLOW_EXPERIMENT_ID": connection.experiment,
-        "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
-        "MLFLOW_UV_AUTO_DETECT": "false",
-    }
+        "MLFLOW_EXPERIMENT_ID": connection.experiment, "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_UV_AUTO_DETECT": "false",
+    }  # fmt: skip
     articles = reads_articles(Path(artifacts[NAME]))
     # MLflow runs every example through the model twice, so five are enough.
     with _addressed(connection.store.address), environment(settings):

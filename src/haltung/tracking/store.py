@@ -1,7 +1,4 @@
-"""The store of runs: a local database or a server, opened safely by many trainings at once.
-
-``page`` serves MLflow's own pages on it.
-"""
+"""The store of runs, a database or a server, for many trainings at once; MLflow's own pages."""
 
 from __future__ import annotations
 
