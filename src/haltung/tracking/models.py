@@ -101,8 +101,8 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
         logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
         tags = {
             "haltung.form": EXPORTED, "haltung.kind": description["kind"], "haltung.scheme": description["scheme"]["name"],
-            "haltung.scheme_digest": description["scheme_digest"], "haltung.run": run,
-            "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
+            "haltung.scheme_digest": description["scheme_digest"], "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
+            "haltung.run": run,
         }  # fmt: skip
         named = _registered(connection, run, logged, tags, _summary(description))
         connection.client.set_tag(run, "haltung.exported", named.uri)
