@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from texts import segments
 
+from haltung.serving.bodies import as_segments
 from haltung.serving.engine import Settings, open_engine
-from haltung.serving.requests import as_segments
 
 
 def main() -> None:

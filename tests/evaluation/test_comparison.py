@@ -16,7 +16,7 @@ import pytest
 
 from haltung import tracking
 from haltung.cli import main
-from haltung.cli.compare import _references
+from haltung.cli.evaluate import _references
 from haltung.errors import UserError
 from haltung.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, PublishedResult, System, compare, with_published
 from haltung.evaluation.metrics.classification import evaluate, with_intervals

@@ -12,7 +12,7 @@ from pathlib import Path
 from haltung import __version__, files, threads
 from haltung.errors import UserError, listed, nearest
 
-# Each command is a module of this package with `run(arguments)`; the text is what `haltung` lists.
+# The commands, and what `haltung` lists of each.
 COMMANDS = {
     "prepare": "read a corpus, check it, split it, write it as Parquet with a manifest",
     "check": "hold a corpus against limits: repetition, variety, typography, spelling, coverage",
@@ -33,6 +33,13 @@ COMMANDS = {
     "serve": "answer over HTTP with an exported bundle, and show a page for it",
     "completion": "print the completion script for a shell: bash, zsh, fish",
 }
+
+# A command is `run(arguments)` in the module of its name; these are functions of their own names,
+# each in the module of another command.
+_MODULES = {
+    "check": "prepare", "ensemble": "train", "dyads": "evaluate", "compare": "evaluate", "promote": "evaluate", "ui": "runs",
+    "verify": "export", "serve": "export",
+}  # fmt: skip
 
 _HELP = ("--help", "-h", "help")
 _SHELLS = ("bash", "zsh", "fish")
@@ -79,7 +86,8 @@ def _run(words: list[str]) -> int:
             raise UserError(f"{fault}; use one of {listed(_SHELLS)}, as in: haltung completion bash")
         print(Path(__file__).with_name(f"completion.{rest[0]}").read_text(encoding="utf-8"), end="")
     else:
-        return int(importlib.import_module(f"haltung.cli.{command}").run(rest) or 0)
+        module = importlib.import_module(f"haltung.cli.{_MODULES.get(command, command)}")
+        return int(getattr(module, command if command in _MODULES else "run")(rest) or 0)
     return 0
 
 
@@ -130,10 +138,7 @@ def _candidates(line: str) -> list[str]:
 def _set_up_libraries() -> None:
     """Silence libraries and set their threads before they are imported; a user's settings stay."""
     for name, value in {
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        **threads.settings(),
-    }.items():
+        "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true", **threads.settings(),
+    }.items():  # fmt: skip
         os.environ.setdefault(name, value)

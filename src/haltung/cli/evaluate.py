@@ -1,15 +1,24 @@
-"""``haltung evaluate run=RUN split=test``."""
+"""How good models are: ``haltung evaluate``, ``dyads``, ``compare``, and by that ``promote``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import yaml
+from pydantic import Field
 from rich.console import Console
+from rich.text import Text
 
-from haltung.cli.build import Language, command, corpus_of, make
-from haltung.cli.config import Request
-from haltung.errors import UserError
+from haltung.cli import hint
+from haltung.cli.build import Language, Seed, command, corpus_of, make
+from haltung.cli.config import Request, shipped_or_own
+from haltung.errors import UserError, listed
+from haltung.evaluation import comparison
+from haltung.evaluation.report import comparison as report
+from haltung.experiments.compare import carry_out, consider, read, save
 
 
 @command("evaluate")
@@ -54,3 +63,112 @@ def run(
     )  # fmt: skip
     if summary is not None:
         console.print(tables.seeds(summary, corpus.scheme, language).rich())
+
+
+@command("dyads")
+def dyads(
+    request: Request, *, bundle: str | None, split: str, tune: bool, actors: str | None, output: str | None, language: Language
+) -> None:
+    """Score dyads on a split, or tune the thresholds on dev."""
+    if bundle is None:
+        raise UserError("name the model: bundle=DIR, a folder that haltung train or haltung export has written")
+    if not request.settings.get("corpus"):
+        raise UserError("name segments with gold dyads: corpus=NAME, for example corpus=gnad10_stance")
+
+    from haltung.evaluation.report.tables import dyad_scores
+    from haltung.events.dyads import model as dyad_model
+    from haltung.events.dyads.scoring import AIMS
+    from haltung.experiments import dyads as experiment
+    from haltung.models import compact
+
+    corpus, model = corpus_of(request.settings, request.config_dir), compact.find(bundle)
+    own_actors, line = Path(actors) if actors else None, " ".join(["haltung", *request.command])
+    if tune:
+        if model != Path(bundle).expanduser():
+            raise UserError(f"{bundle} is a compact model, which stays as it is; tune the trained bundle, and export it again")
+        best, f1 = experiment.tune(model, corpus, split, line, own_actors)
+        values = ", ".join(f"{name} {value:g}" for name, value in asdict(best).items())
+        print(f"on the {split} split of {corpus.name} best is {values}: a mean F1 of {f1:.3f} over {listed(AIMS)}")
+        print(f"written to {model / dyad_model.THRESHOLDS}")
+        return
+    scores = experiment.score(model, corpus, split, own_actors)
+    for grid in dyad_scores(scores.settings, scores.swaps, scores.precisions, language):
+        Console().print(grid.rich())
+    # The bundle of a run is in the run's folder.
+    folder = model.resolve()
+    name = folder.parent.name if folder.name == "bundle" else folder.name
+    folder = Path(output or f"experiments/reports/dyads-{name}-{corpus.name}-{split}")
+    source = {"command": line, "corpus": corpus.name, "split": split, "bundle": bundle}
+    experiment.write(scores, folder, f"{corpus.name}, {split}", source, language)
+    print(f"metrics, plot and dyads: {folder}")
+
+
+# Of a corpus only the name is needed, so that its files need not be named (corpus.reader.path).
+@command("compare", lists=("runs",), optional=("corpus",))
+def compare(
+    request: Request, *, runs: list[str], split: Literal["dev", "test", "folds"], task: str | None, correction: Literal["holm", "none"],
+    draws: Annotated[int, Field(ge=200, le=100_000)], seed: Seed, language: Language, output: str | None, track: bool,
+) -> None:  # fmt: skip
+    """Compare runs; print leaderboard, pairs and verdicts, track them, write them to ``output``."""
+    store = make(request.settings["tracking"], "tracking")
+    corpus = request.settings["corpus"]["name"] if request.settings.get("corpus") else None
+    console = Console()
+    systems = read(store, runs, split, corpus)
+    scheme = systems[0].runs[0].scheme
+    result = comparison.compare(systems, [task] if task else [], correction, draws, seed)
+    result = comparison.with_published(result, _references(result.corpus, request.config_dir))
+    for task, pairs in result.tasks.items():
+        console.print(report.leaderboard(result, task, scheme, language).rich())
+        for pair in pairs.pairs:
+            sentence = report.sentence(pair, result, language)
+            console.print(Text(sentence, "" if pair.verdict == comparison.OPEN else "bold"), soft_wrap=True)
+        console.print()
+        console.print(report.pairs(result, task, scheme, language, verdicts=False).rich())
+    for note in report.notes(result, language):
+        console.print(Text(note, "dim"))
+    page, run_id = save(
+        result, systems, request.command, language=language, folder=Path(output) if output else None,
+        store=store if track else None,
+    )  # fmt: skip
+    if run_id:
+        console.print(f"run [bold]{run_id}[/] (compare)", highlight=False)
+    if page is not None:
+        hint("page", str(page))
+
+
+@command("promote")
+def promote(request: Request, *, run: str | None, alias: str, force: bool, dry: bool, language: Language) -> int:
+    """Move the alias to the run's exported version; return 1 if the run is worse."""
+    if not run:
+        raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
+    corpus = request.settings["corpus"]["name"] if request.settings.get("corpus") else None
+    console = Console(soft_wrap=True)
+    plan = consider(make(request.settings["tracking"], "tracking"), run, alias, corpus, force)
+    for sentence in plan.verdicts(language):
+        console.print(Text(sentence, "bold"))
+    for note in report.notes(plan.comparison, language) if plan.comparison else [plan.note]:
+        console.print(Text(note, "dim" if plan.comparison else ""))
+    before, worse = str(plan.old) if plan.old else "none", ", ".join(plan.worse)
+    if not plan.allowed:
+        refusal = f"{alias}: {before} stays; {plan.record.name} is worse in {worse} (force=true promotes it all the same)"
+        console.print(Text(refusal, "bold red"))
+        return 1
+    if not plan.changes:
+        console.print(Text(f"{alias}: {before}, nothing changed"))
+        return 0
+    if not dry:
+        carry_out(plan, request.command)
+    although = f", although worse in {worse}" if worse else ""
+    as_if = " (dry=true, so nothing was changed)" if dry else ""
+    console.print(Text(f"{alias}: {before} -> {plan.new} ({plan.record.name}){although}{as_if}"))
+    return 0
+
+
+def _references(corpus: str, config_dir: Path | None) -> list[comparison.PublishedResult]:
+    """Return the published results in the config of this corpus; none if it has no config."""
+    path = shipped_or_own("corpus", corpus, config_dir)
+    declared = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("references") or [] if path else []
+    if not isinstance(declared, list) or not all(isinstance(one, Mapping) for one in declared):
+        raise UserError(f"{path}: references is no list of mappings; see configs/corpus/xstance.yaml for their form")
+    target = {"_target_": "haltung.evaluation.comparison.PublishedResult"}
+    return [make(target | one, f"corpus.references.{number}") for number, one in enumerate(declared)]

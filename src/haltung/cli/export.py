@@ -1,4 +1,4 @@
-"""``haltung export run=RUN to=DIR``."""
+"""A bundle that other services run: ``haltung export``, ``haltung verify``, ``haltung serve``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from haltung.cli.build import Language, command, corpus_of, make
+from haltung.cli.build import Language, command, corpus_of, make, typed
 from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
+from haltung.export.verify import verify as replay
 from haltung.labels import Scheme
+from haltung.models import compact
 
 if TYPE_CHECKING:
     from haltung.export.write import ExportResult
@@ -47,7 +49,6 @@ def run(
     from haltung.experiments.evaluate import TrainedModel
     from haltung.experiments.export import check_exportable, export_model
     from haltung.export import share
-    from haltung.models import compact
 
     if wheel:
         share.check_wheel(wheel, version)
@@ -93,6 +94,39 @@ def run(
             print(f"uploaded: {share.upload(folder, repository, private)}")
     asked_for = corpus.scheme.names if form == "transformers" else ("int8",) if int8 else ()
     return 1 if {*asked_for} & {*result.refused, *result.skipped} else 0
+
+
+@command("verify")
+def verify(bundle: str | None, threads: int | None) -> int:
+    """Replay the golden answers and print the table; return 1 if a file or an answer differs."""
+    if bundle is None:
+        raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
+    folder = compact.find(bundle)
+    with Console(stderr=True).status("") as status:
+        result = replay(folder, threads, lambda step: status.update(f"verifying: {step}"))
+    table = Table("format", "runtime", "inputs", "differs by", "allowed", "other labels", "")
+    for check in result.checks:
+        difference = "–" if check.difference is None else f"{check.difference:.1e}"
+        verdict = Text(check.fault or "agrees", style="bold red" if check.fault else "green")
+        table.add_row(check.format, check.runtime, str(check.inputs), difference, f"{check.tolerance:.1e}", str(check.differing), verdict)
+    Console().print(table)
+    lines = [f"{runtime} is not installed here, so it was left out" for runtime in result.absent]
+    lines += [*result.broken, *(f"{check.format} by {check.runtime}: {check.fault}" for check in result.checks if check.fault)]
+    for line in lines:
+        print(line, file=sys.stderr)
+    print(f"{folder} {'is as it was exported' if result.agrees else 'is NOT as it was exported'}")
+    return 0 if result.agrees else 1
+
+
+@command("serve", single="one bundle at a time; start haltung serve again for another one, with another port")
+def serve(request: Request, bundle: str | None, key_file: str | None) -> None:
+    """Serve a bundle until a signal comes; all other keys are settings of the server."""
+    try:
+        from haltung.serving import app
+        from haltung.serving.engine import Settings, secret
+    except ModuleNotFoundError as error:
+        raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
+    app.serve(typed(Settings, {**request.settings, "bundle": compact.find(bundle), "key": secret(key_file)}))
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:

@@ -1,8 +1,9 @@
-"""``haltung runs``: what has been run, filtered and sorted."""
+"""``haltung runs``: what has been run, filtered and sorted; ``haltung ui``: MLflow's own pages."""
 
 import csv
 import json
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from haltung.errors import UserError, listed, nearest, one_of
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
 from haltung.tracking.read import RunRecord, list_runs
+from haltung.tracking.store import page
 
 KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
 STATUSES = ("running", "finished", "failed", "killed", "pruned")
@@ -53,6 +55,21 @@ def run(
         print(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
+@command("ui", single="one store at a time; start haltung ui again for another one, with another port")
+def ui(host: str, port: Annotated[int, Field(ge=1, le=65535)], tracking: Mapping[str, Any]) -> None:
+    """Start the pages, print their address, and wait until the user stops them."""
+    store = make(tracking, "tracking")
+    if not store.local:
+        print(f"the runs are on a server, which has its own pages: {store.address}")
+        return
+    # Stopped by a supervisor, the pages have to go too, as they do with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with page(store, host, port) as (address, process):
+        print(f"runs of {store.label}: {address}   (Ctrl-C stops it)", flush=True)
+        code = process.wait()
+    raise UserError(f"MLflow has ended with exit code {code}; start haltung ui again")
+
+
 def _since(text: str, now: datetime) -> datetime:
     """Return the time of an ISO date or time (local unless it has a zone), or a span before now."""
     if span := re.fullmatch(r"(\d{1,4})([dhw])", text):
@@ -73,17 +90,10 @@ def _row(record: RunRecord) -> dict[str, Any]:
     corpus = record.tags.get("haltung.corpus", "")
     dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
     return {
-        "name": record.name,
-        "id": record.id,
-        "when": record.started,
-        "kind": record.kind,
-        "corpus": corpus,
-        "seed": record.params.get("seed", ""),
-        "status": "pruned" if "haltung.pruned" in record.tags else record.status.lower(),
-        "parent": record.parent,
-        "dev": dev,
-        "test": next((metrics for metrics in others if metrics), {}),
-    }
+        "name": record.name, "id": record.id, "when": record.started, "kind": record.kind, "corpus": corpus,
+        "seed": record.params.get("seed", ""), "status": "pruned" if "haltung.pruned" in record.tags else record.status.lower(),
+        "parent": record.parent, "dev": dev, "test": next((metrics for metrics in others if metrics), {}),
+    }  # fmt: skip
 
 
 def _macro_f1(metrics: Mapping[str, float], split: str) -> dict[str, float]:

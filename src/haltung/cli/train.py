@@ -1,14 +1,15 @@
-"""``haltung train``: one training, or one for each seed, fold, share of train, or combination."""
+"""``haltung train``, once or for each seed, fold, share or combination; ``haltung ensemble``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from haltung.cli import hint
-from haltung.cli.build import corpus_of, make, recipe_of
+from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
@@ -60,8 +61,7 @@ def run(arguments: Sequence[str]) -> None:
 def _train(plans: Sequence[Plan], store: Store) -> None:
     from haltung.experiments.train import train, train_seeds
 
-    console, corpus, language, name = Console(), plans[0].corpus, plans[0].language, plans[0].name
-    _announce(plans, console)
+    console, corpus, language, name = _announced(plans), plans[0].corpus, plans[0].language, plans[0].name
     if place()[1] == 1 and isinstance(plans[0].model, NetworkSpec):
         import torch
 
@@ -102,8 +102,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 
     from haltung.experiments.combined import cross_validate
 
-    console, language, scheme = Console(), plans[0].language, corpora[0].scheme
-    _announce(plans[:1], console)
+    console, language, scheme = _announced(plans[:1]), plans[0].language, corpora[0].scheme
     run, folder, evaluation, summary = cross_validate(
         plans, store, lambda result: console.print(tables.headline(result, scheme, language).rich())
     )
@@ -117,8 +116,7 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
     from haltung.experiments.combined import learning_curve, table
 
-    console, language = Console(), plans[0].language
-    _announce(plans, console)
+    console, language = _announced(plans), plans[0].language
     progress = "share {0.share:g}: {0.segments} segments"
     run, plot, points = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
     console.print(table(points, plans[0].corpus, language).rich())
@@ -127,7 +125,35 @@ def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store
     hint("look at it", run.where)
 
 
-def _announce(plans: Sequence[Plan], console: Console) -> None:
-    corpus = plans[0].corpus
+def _announced(plans: Sequence[Plan]) -> Console:
+    """Print what is trained; return the console for what follows."""
+    console, corpus = Console(), plans[0].corpus
     counts = ", ".join(f"{corpus.manifest.segments[split]} {split}" for split in ("train", "dev"))
     console.print(f"[bold]{plans[0].name}[/]: {corpus.name} ({counts} segments), seed {', '.join(str(plan.seed) for plan in plans)}")
+    return console
+
+
+@command("ensemble", lists=("members",))
+def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, language: Language, runs: str) -> None:
+    """Make one model of several runs; print its weights, its metrics on dev and its run."""
+    settings = request.settings
+    if not members:
+        raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
+
+    from haltung.experiments.combined import combine, members_of
+
+    store = make(settings["tracking"], "tracking")
+    trained = members_of(store, members)
+    if not settings.get("corpus"):
+        if not (records := [member.record for member in trained if member.record is not None]):
+            raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")
+        settings = {**settings, "corpus": records[0].config["corpus"]}
+    corpus = corpus_of(settings, request.config_dir)
+    console, name = Console(), name or f"{corpus.name}-ensemble"
+    done, by_task = combine(trained, corpus, store, name, Path(runs), settings, request.command, language)
+    tables.show(done.evaluation, corpus.scheme, console, language)
+    rows = tuple((member.name, *(f"{weights[number]:.2f}" for weights in by_task.values())) for number, member in enumerate(trained))
+    console.print(tables.Grid("weights", ("member", *by_task), rows).rich())
+    console.print(f"run [bold]{done.run}[/] ({name})", highlight=False, soft_wrap=True)
+    hint("bundle", str(done.bundle))
+    hint("open test", f"haltung evaluate run={done.run[:8]} split=test")

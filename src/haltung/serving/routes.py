@@ -13,42 +13,41 @@ from haltung.actors.finder import Actors
 from haltung.events import pipeline
 from haltung.events.text.read import Article
 from haltung.models.predictor import abstained
+from haltung.serving import bodies
 from haltung.serving.metrics import CONTENT_TYPE
-from haltung.serving.requests import FIELDS, ArticleRequest, ClassifyRequest, JsonRoute, ManyTexts, as_segments
-from haltung.serving.responses import REFUSALS, ModelAnswer, errors, label_answers
 from haltung.serving.service import Service
 
 
 def router(service: Service) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(route_class=JsonRoute)
+    routes = APIRouter(route_class=bodies.JsonRoute)
     classifier = service.engine.classifier
-    classify_answer, article_answer, events_answer = label_answers(service.engine.scheme)
+    classify_answer, article_answer, events_answer = bodies.label_answers(service.engine.scheme)
 
-    def checked(body: ArticleRequest) -> Article:
+    def checked(body: bodies.ArticleRequest) -> Article:
         service.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
         service.check_abstain(body.abstain)
         return Article("a", body.text, (body.headline or "").strip(), body.date or "")
 
     @routes.post(
         "/classify", tags=["Labels"], summary="Label one text, or many",
-        response_model=classify_answer, responses=errors(*REFUSALS),
+        response_model=classify_answer, responses=bodies.errors(*bodies.REFUSALS),
     )  # fmt: skip
-    async def classify(body: ClassifyRequest) -> Response:
+    async def classify(body: bodies.ClassifyRequest) -> Response:
         texts = body.root
-        many = isinstance(texts, ManyTexts)
-        segments = texts.segments if isinstance(texts, ManyTexts) else [texts]
-        parts = [{field: getattr(segment, field) or "" for field in FIELDS} for segment in segments]
+        many = isinstance(texts, bodies.ManyTexts)
+        segments = texts.segments if isinstance(texts, bodies.ManyTexts) else [texts]
+        parts = [{field: getattr(segment, field) or "" for field in bodies.FIELDS} for segment in segments]
         service.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
-        predictions = await service.predict(as_segments(parts), [segment.id for segment in segments], texts.abstain)
+        predictions = await service.predict(bodies.as_segments(parts), [segment.id for segment in segments], texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
         "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
-        response_model=article_answer, responses=errors(*REFUSALS, 501),
+        response_model=article_answer, responses=bodies.errors(*bodies.REFUSALS, 501),
     )  # fmt: skip
-    async def article(body: ArticleRequest) -> Response:
+    async def article(body: bodies.ArticleRequest) -> Response:
         parts = await asyncio.to_thread(pipeline.segments_of, checked(body))
         service.check_count(len(parts.segments))
         rows = await service.predict(parts.segments, [None] * len(parts.segments), body.abstain)
@@ -60,9 +59,9 @@ def router(service: Service) -> APIRouter:
 
     @routes.post(
         "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
-        response_model=events_answer, responses=errors(*REFUSALS, 501),
+        response_model=events_answer, responses=bodies.errors(*bodies.REFUSALS, 501),
     )  # fmt: skip
-    async def events(body: ArticleRequest) -> Response:
+    async def events(body: bodies.ArticleRequest) -> Response:
         given = checked(body)
         if found := pipeline.lacks_stances(service.engine.scheme):
             raise HTTPException(501, f"this model has {found}, of which no events are made; POST /article labels the sentences")
@@ -76,7 +75,7 @@ def router(service: Service) -> APIRouter:
                 segment["abstained"] = abstained(labelled.prediction, classifier.thresholds(body.abstain))
         return JSONResponse({name: answer[name] for name in ("segments", "events", "removed", "language", "notes")})
 
-    @routes.get("/model", tags=["Server"], summary="What is served", response_model=ModelAnswer, responses=errors(401))
+    @routes.get("/model", tags=["Server"], summary="What is served", response_model=bodies.ModelAnswer, responses=bodies.errors(401))
     async def model() -> Response:
         return JSONResponse(described(service))
 
@@ -84,13 +83,15 @@ def router(service: Service) -> APIRouter:
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=errors(503))
+    @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=bodies.errors(503))
     async def ready() -> dict[str, str]:
         if not service.ready:
             raise HTTPException(503, "the server is starting or stopping")
         return {"status": "ready"}
 
-    @routes.get("/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=errors(401))
+    @routes.get(
+        "/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=bodies.errors(401)
+    )
     async def prometheus() -> Response:
         return Response(service.metrics.page(), headers={"content-type": CONTENT_TYPE})
 
@@ -103,20 +104,13 @@ def described(service: Service) -> dict[str, Any]:
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
     can_read = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
     return {
-        "name": description["scheme"]["name"],
-        "kind": description["kind"],
-        "tasks": description["scheme"]["tasks"],
+        "name": description["scheme"]["name"], "kind": description["kind"], "tasks": description["scheme"]["tasks"],
         "scheme_digest": description.get("scheme_digest"),
         "reads": ["article"] if service.engine.reads_articles else service.engine.classifier.views,
-        "events": can_read and not pipeline.lacks_stances(service.engine.scheme),
-        "max_length": description["input"].get("max_length"),
+        "events": can_read and not pipeline.lacks_stances(service.engine.scheme), "max_length": description["input"].get("max_length"),
         "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
-        "reference": description.get("reference"),
-        "provenance": description.get("provenance"),
-        "haltung": __version__,
-        "exported_by": description["haltung"],
-        "runtime": graph.runtime,
-        "format": graph.format,
+        "reference": description.get("reference"), "provenance": description.get("provenance"),
+        "haltung": __version__, "exported_by": description["haltung"], "runtime": graph.runtime, "format": graph.format,
         "milliseconds": dict(service.engine.choice.milliseconds),
         "limits": {"texts": settings.texts, "characters": settings.characters, "bytes": settings.bytes, "seconds": settings.timeout},
-    }
+    }  # fmt: skip

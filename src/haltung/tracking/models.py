@@ -100,13 +100,10 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     with mlflow_errors(connection.store):
         logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
         tags = {
-            "haltung.form": EXPORTED,
-            "haltung.kind": description["kind"],
-            "haltung.scheme": description["scheme"]["name"],
-            "haltung.scheme_digest": description["scheme_digest"],
-            "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
+            "haltung.form": EXPORTED, "haltung.kind": description["kind"], "haltung.scheme": description["scheme"]["name"],
+            "haltung.scheme_digest": description["scheme_digest"], "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
             "haltung.run": run,
-        }
+        }  # fmt: skip
         named = _registered(connection, run, logged, tags, _summary(description))
         connection.client.set_tag(run, "haltung.exported", named.uri)
         connection.client.set_tag(run, "haltung.exported_version", f"{named.name}/{named.version}")
@@ -158,10 +155,8 @@ def _logged(
     # The requirements are given, so neither pip nor a uv.lock need be consulted.
     # MLflow's default experiment writes into the working directory.
     settings = {
-        "MLFLOW_EXPERIMENT_ID": connection.experiment,
-        "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
-        "MLFLOW_UV_AUTO_DETECT": "false",
-    }
+        "MLFLOW_EXPERIMENT_ID": connection.experiment, "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_UV_AUTO_DETECT": "false",
+    }  # fmt: skip
     articles = reads_articles(Path(artifacts[NAME]))
     # MLflow runs every example through the model twice, so five are enough.
     with _addressed(connection.store.address), environment(settings):

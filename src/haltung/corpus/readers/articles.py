@@ -42,9 +42,7 @@ class Articles:
         """Read all segments of all articles (see ``Reader``)."""
         if self.max_segments is not None and self.max_segments < 1:
             raise UserError(f"max_segments is {self.max_segments}; expected at least 1, or null for all")
-        intake = Intake(scheme, self.path, self.on_error)
-        _read_all(self.files(), self.max_line_bytes, intake, self._add_article)
-        reading = intake.reading()
+        reading = _read_all(self, scheme, self._add_article)
         return reading if self.max_segments is None else replace(reading, segments=_first(reading.segments, self.max_segments))
 
     def countries(self) -> dict[str, str]:
@@ -98,9 +96,7 @@ class Pairs:
 
     def read(self, scheme: Scheme) -> Reading:
         """Read both segments of all pairs (see ``Reader``)."""
-        intake = Intake(scheme, self.path, self.on_error)
-        _read_all(self.files(), self.max_line_bytes, intake, self._add_pair)
-        return intake.reading()
+        return _read_all(self, scheme, self._add_pair)
 
     def _add_pair(self, row: SourceRow, seen: dict[str, str], intake: Intake) -> None:
         pair = Fields(row.fields(), {})
@@ -130,12 +126,13 @@ class Pairs:
             intake.add(made)
 
 
-def _read_all(files: Sequence[Path], max_line_bytes: int, intake: Intake, add: Callable[[SourceRow, dict[str, str], Intake], None]) -> None:
-    seen: dict[str, str] = {}
-    for path in files:
-        for row in json_rows(path, max_line_bytes=max_line_bytes):
+def _read_all(reader: Articles | Pairs, scheme: Scheme, add: Callable[[SourceRow, dict[str, str], Intake], None]) -> Reading:
+    intake, seen = Intake(scheme, reader.path, reader.on_error), dict[str, str]()
+    for path in reader.files():
+        for row in json_rows(path, max_line_bytes=reader.max_line_bytes):
             with intake.row(row):
                 add(row, seen, intake)
+    return intake.reading()
 
 
 def _first(segments: Sequence[Segment], limit: int) -> tuple[Segment, ...]:
