@@ -198,12 +198,7 @@ def _answered(labeller: Labeller, item: tuple[Window, bool]) -> tuple[Window, li
 
 def local(labeller: Labeller, size: int) -> Labelled:
     """Return what labels files in this process, in windows of ``size`` rows."""
-
-    def labelled(path: Path, done: int) -> Iterator[tuple[Window, list[dict[str, Any]]]]:
-        rest = _undone(size, (path, done))
-        return map(partial(_answered, labeller), ahead(rest) if path.is_file() else rest)
-
-    return labelled
+    return lambda path, done: map(partial(_answered, labeller), (ahead if path.is_file() else iter)(_undone(size, (path, done))))
 
 
 def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], paths: Sequence[Path], size: int) -> Labelled:
