@@ -24,7 +24,7 @@ import tiny
 from command_line import run_here
 from haltung.errors import UserError
 from haltung.experiments.journal import Journal, writing
-from haltung.experiments.predict import label, rows_of, windows, written
+from haltung.experiments.predict import label, local, rows_of, windows, written
 from haltung.models.bundle import ExportedModel
 from haltung.records import Prediction, Segment
 
@@ -283,7 +283,7 @@ def test_no_bar_of_a_window_is_asked_for_where_errors_go_to_a_file(tmp_path: Pat
         asked.append(progress)
         return [{"id": one.id, "stance": "neutral", "probabilities": {"stance": {"neutral": 0.5}}} for one in segments]
 
-    label(answer, write(tmp_path / "a.csv", ROWS[:3]), tmp_path / "b.csv", {}, 8, None)
+    label(local(answer, 8), write(tmp_path / "a.csv", ROWS[:3]), tmp_path / "b.csv", {}, None)
     assert asked == [False]
 
 
