@@ -367,6 +367,26 @@ def test_what_is_not_elsewhere_is_named(predict: Callable[..., Any], tmp_path: P
     assert [row["id"] for row in read(tmp_path / "a.csv")] == [row["id"] for row in ROWS]
 
 
+def test_what_is_at_an_address_or_in_its_copy_is_never_replaced(predict: Callable[..., Any], tmp_path: Path) -> None:
+    """Neither an input that is an output, nor a user's folder with the name of the copy's."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "own.jsonl.input").mkdir()
+    (tmp_path / "own.jsonl.input/mine.txt").write_text("x", encoding="utf-8")
+    path = write(tmp_path / "there/c.jsonl", ROWS)
+    before = path.read_bytes()
+    for words, named in (
+        ((f"input={path}", f"output={path.as_uri()}"), "there already"),
+        ((f"input={path.as_uri()}", "output=there/c.jsonl"), "is the input"),
+        (("input=file:///nowhere/c.jsonl", "output=own.jsonl"), "own.jsonl.input holds something"),
+        ((f"input={path.as_uri()}", "output=none/b.jsonl"), "none/b.jsonl.input can't be written"),
+    ):
+        done = predict(*words)
+        assert (done.returncode, done.stderr.count("\n"), named in done.stderr) == (2, 1, True), done.stderr
+    assert path.read_bytes() == before
+    assert (tmp_path / "own.jsonl.input/mine.txt").read_text(encoding="utf-8") == "x"
+    assert {one.name for one in tmp_path.iterdir()} == {"there", "own.jsonl.input"}
+
+
 def test_abstained_cells_are_open_and_several_labels_stand_in_one(tmp_path: Path) -> None:
     """As in a table in Python; the probability is that of the label, or the least of several."""
     path = write(tmp_path / "a.csv", [{"text": "Ja."}, {"text": "Nein."}])

@@ -47,14 +47,12 @@ def run(
     from haltung.models import compact
     from haltung.models.predictor import abstained
 
-    if engine == "ray" and (input is None or output is None):
-        raise UserError("engine=ray labels files and writes others; name both: input=… output=…")
+    if (engine == "ray" or "://" in f"{input} {output}") and (input is None or output is None):
+        raise UserError("engine=ray and files elsewhere need both input=… and output=…; name the other one, too")
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
     deliver, shown = None, output
     if "://" in f"{input} {output}":
-        if input is None or output is None:
-            raise UserError("files elsewhere need both input=… and output=…; name the other one, too")
-        input, output, deliver = nearby(input, output)  # noqa: A001 -- the key's name
+        input, output, deliver = nearby(str(input), str(output))  # noqa: A001 -- the key's name
     paths = [] if input is None else find(input)
     several = input is not None and paths != [Path(input).expanduser()]
     to = None if not paths or output is None else Path(output).expanduser()
@@ -94,8 +92,7 @@ def run(
     depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
     make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
     labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
-    beside = Path(str(input)).expanduser().glob("[!.]*")
-    others = sorted(path.name for path in beside if not kind_of(path) and not path.name.endswith(LEFT))
+    others = sorted(one.name for one in Path(str(input)).expanduser().glob("[!.]*") if not kind_of(one) and not one.name.endswith(LEFT))
     made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
     counts = sum(made, Counter[str]())
     for one in targets:
@@ -106,8 +103,7 @@ def run(
     if others:
         print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(others)}", file=sys.stderr)
     if counts["broken"]:
-        side = f"{shown}{'/*' * several}{BROKEN}"
-        print(f"haltung: {counted('en', 'rows', counts['broken'])} left out; {side} has the reasons", file=sys.stderr)
+        print(f"haltung: {counted('en', 'rows', counts['broken'])} left out; {shown}{'/*' * several}{BROKEN} says why", file=sys.stderr)
     return int(counts["broken"] > 0)
 
 

@@ -23,7 +23,7 @@ from haltung.corpus.readers.tables import Csv, Parquet
 from haltung.errors import UserError, first_line, listed
 from haltung.events.dyads.model import DyadModel
 from haltung.events.text.read import Failure
-from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest
+from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest, writing
 from haltung.experiments.ray_engine import Cluster, results
 from haltung.models.predictor import Predictor, abstained
 from haltung.records import Segment, in_context
@@ -32,7 +32,6 @@ from haltung.tracking import Store
 Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``, given whether to show a bar
 # From a file, and how many of its rows are done, to its other windows, each with ``answers``.
 Labelled = Callable[[Path, int], Iterator[tuple["Window", list[dict[str, Any]]]]]
-
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
 
@@ -76,31 +75,43 @@ def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
     """Return an input and output of this machine for addresses such as ``s3://bucket/news.jsonl``.
 
     The input is copied to ``OUTPUT.input`` at once. The function returned removes it, and moves
-    what was written to a remote output from the working directory. Others stay as they are.
+    what was written to a remote output, which must not exist, from the working directory.
     """
     from pyarrow import ArrowException, fs
 
-    def copy(source: str, target: str) -> None:
+    def copy(source: str, target: str, only_look: bool = False) -> None:
         try:
-            systems = (fs.FileSystem.from_uri(one) if "://" in one else (fs.LocalFileSystem(), one) for one in (source, target))
-            (of, path), (to, base) = systems
-            if of.get_file_info(path).type == fs.FileType.Directory:
-                to.create_dir(base)
-            fs.copy_files(path, base, of, to)
+            both = (fs.FileSystem.from_uri(one) if "://" in one else (fs.LocalFileSystem(), one) for one in (source, target))
+            (of, path), (to, base) = both
+            if "://" in target and to.get_file_info(base).type != fs.FileType.NotFound:
+                raise ValueError("something is there already")
+            if not only_look:
+                if of.get_file_info(path).type == fs.FileType.Directory:
+                    to.create_dir(base)
+                fs.copy_files(path, base, of, to)
         except (ArrowException, OSError, ValueError) as error:
-            rmtree(copied.parent, ignore_errors=True)
+            if source == given:
+                rmtree(copied.parent)
             raise UserError(f"{source} can't be copied to {target}: {first_line(error)}") from None
 
-    here = PurePosixPath(output).name if "://" in output else output
+    here = PurePosixPath(output).name if "://" in output else str(Path(output).expanduser())
     copied = Path(f"{here}.input", PurePosixPath(given).name)
-    if here != output and Path(here).exists() and not any(Path(here).glob(f"*{JOURNAL}")):
+    if "://" in output and Path(here).exists() and not any(Path(here).glob(f"*{JOURNAL}")):
         raise UserError(f"{here} is here already, where the output grows; move it away, or to {output} if an earlier run has left it")
+    if "://" in output:
+        copy(here, output, only_look=True)
+    if given.startswith("file://") and Path(given.removeprefix("file://")).resolve() == Path(here).resolve():
+        raise UserError(f"{output} is the input, which would be lost; name another output")
     if "://" in given:
-        copied.parent.mkdir(exist_ok=True)
-        copy(given, str(copied))
+        with writing(copied.parent):
+            copied.parent.mkdir(exist_ok=True)
+            if {path.name for path in copied.parent.iterdir()} - {copied.name}:
+                raise UserError(f"{copied.parent} holds something, where the input is to be copied; move it away")
+            rmtree(copied, ignore_errors=True)  # a folder that a stopped run has copied
+            copy(given, str(copied))
 
     def deliver() -> None:
-        for ending in ("", BROKEN) if here != output else ():
+        for ending in ("", BROKEN) if "://" in output else ():
             if (path := Path(here + ending)).exists():
                 copy(str(path), output + ending)
                 rmtree(path) if path.is_dir() else path.unlink()

@@ -16,10 +16,8 @@ from haltung.models.predictor import fitted, tempered
 from haltung.records import Segment
 from haltung.training.losses import class_weights, targets
 
-# The shares that are tried.
-_SHARES = np.linspace(0, 1, 21).tolist()
-# A gain below so many standard errors may be chance.
-_ERRORS = 2.0
+_SHARES = np.linspace(0, 1, 21).tolist()  # that are tried
+_ERRORS = 2.0  # a gain below so many standard errors may be chance
 
 
 def adjust(model: NeuralModel | ArticleModel, train: Sequence[Segment], dev: Sequence[Segment], kind: str) -> dict[str, float]:

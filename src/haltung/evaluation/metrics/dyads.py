@@ -23,7 +23,6 @@ PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
 WHOLE = "source, target, stance"
 # What a system may be given, of which it finds the rest.
 END_TO_END, STANCES_GIVEN, ACTORS_GIVEN = "end to end", "stances given", "stances and actors given"
-SETTINGS = (END_TO_END, STANCES_GIVEN, ACTORS_GIVEN)
 # The probabilities from which on the precision of dyads is reported.
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 # The dyads of each segment.

@@ -171,7 +171,7 @@ def dyad_scores(
 ) -> list[Grid]:  # fmt: skip
     """Return the tables: F1 in each setting, differences, and what is found end to end.
 
-    ``settings`` are by what is given (``metrics.dyads.SETTINGS``), ``swaps`` by system (see
+    ``settings`` are by what is given (``metrics.dyads.END_TO_END`` …), ``swaps`` by system (see
     ``events.dyads.scoring.role_swaps``), ``precisions`` those of the model, where there is one.
     """
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
@@ -203,7 +203,7 @@ def dyad_scores(
 
 
 def dyad_words(name: str, language: str = "en") -> str:
-    """Return one of ``PARTS`` or ``SETTINGS`` of ``metrics.dyads`` in words."""
+    """Return a part of ``PARTS`` of ``metrics.dyads``, or what is given, in words."""
     return word(f"dyads_{name.replace(',', '').replace(' ', '_')}", language)
 
 
