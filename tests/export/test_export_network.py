@@ -173,19 +173,23 @@ def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: 
     assert [one.id for one in exported_model.predict(segments)] == [one.id for one in segments]
 
 
-def test_an_exported_bundle_predicts_by_its_weights(
+def test_an_exported_bundle_predicts_by_its_graph_or_by_its_weights(
     model: NeuralModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``predict`` gives the figures of the training to the last digit, in bfloat16 where the
-    processor has that.
+    """``predict`` gives the figures of the graph or, by torch, those of the training to the last
+    digit, in bfloat16 where the processor has that.
     """
     monkeypatch.setattr(neural, "has_bf16", lambda device: True)
     (tmp_path / "in.jsonl").write_text('{"text": "Chile warnt die Bank in Malta ."}\n', encoding="utf-8")
-    assert cli.main(["predict", f"bundle={folder}", f"input={tmp_path / 'in.jsonl'}"]) == 0
-    predicted = json.loads(capsys.readouterr().out)["probabilities"]
+    found = []
+    for runtime in ("onnxruntime", "torch"):
+        assert cli.main(["predict", f"bundle={folder}", f"input={tmp_path / 'in.jsonl'}", f"runtime={runtime}"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["probabilities"])
     segment = Segment("1", "Chile warnt die Bank in Malta .")
-    assert predicted == model.predict([segment])[0].probabilities
-    assert predicted != bundle.load(folder, graph=True).predict([segment])[0].probabilities
+    graph = bundle.load(folder, graph=True).predict([segment])[0].probabilities
+    assert all(found[0][task] == pytest.approx(values, abs=1e-6) for task, values in graph.items())
+    assert found[1] == model.predict([segment])[0].probabilities
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("missing", ["torch", "weights"])
