@@ -95,11 +95,11 @@ class Recipe:
             raise UserError("model=linear, folds and shares train in one process; leave out launcher=, processes= and torchrun")
         if options.launcher == "fsdp" and self.training.ema_decay:
             raise UserError("training.ema_decay needs all weights in each process; give training.ema_decay=null, or launcher=ddp")
-        if options.launcher == "fsdp" and not options.fsdp:
-            raise UserError("launcher=fsdp needs its settings, fsdp, which are empty; leave fsdp= out for ours, or give launcher=ddp")
         import torch
 
         gpus, rows = torch.cuda.device_count(), max(self.training.batch_size, getattr(self.model, "window", 0))
+        if options.launcher == "fsdp" and not (gpus and options.fsdp):
+            raise UserError(f"launcher=fsdp needs GPUs (here are {gpus}) and its settings in fsdp=; leave fsdp= out, or give launcher=ddp")
         count = started if started > 1 else options.processes or gpus
         most = min(rows, gpus) if gpus and started == 1 else rows
         if not 1 < count <= most:
