@@ -24,7 +24,7 @@ import tiny
 from command_line import run_here
 from haltung.errors import UserError
 from haltung.experiments.journal import Journal, writing
-from haltung.experiments.predict import label, local, rows_of, windows, written
+from haltung.experiments.predict import label, local, most_rows, rows_of, windows, written
 from haltung.models.bundle import ExportedModel
 from haltung.records import Prediction, Segment
 
@@ -285,6 +285,22 @@ def test_no_bar_of_a_window_is_asked_for_where_errors_go_to_a_file(tmp_path: Pat
 
     label(local(answer, 8), write(tmp_path / "a.csv", ROWS[:3]), tmp_path / "b.csv", {}, None)
     assert asked == [False]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.parquet"])
+def test_the_bar_knows_how_many_rows_come(tmp_path: Path, name: str) -> None:
+    """So that it can say how long it will take; the header of CSV counts as one."""
+    write(tmp_path / name, ROWS)
+    assert most_rows(tmp_path / name) == len(ROWS) + (".csv" in name)
+
+
+def test_the_rows_of_a_pipe_or_a_damaged_file_are_not_counted(tmp_path: Path) -> None:
+    """What is read of a pipe is gone."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    whole = write(tmp_path / "a.jsonl.gz", ROWS).read_bytes()
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "no.jsonl.gz").write_bytes(b'{"text": "Die USA warnen Russland."}')
+    assert [most_rows(tmp_path / name) for name in ("pipe.jsonl", "cut.jsonl.gz", "no.jsonl.gz")] == [None] * 3
 
 
 @pytest.mark.parametrize("damage", [b"", b"x\n", b"[1]\n", b"\0" * 90, b'{"version": "0"}\n[1]\n', b"{}\n3\n"])

@@ -6,8 +6,10 @@ import io
 import json
 import re
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from glob import has_magic
 from itertools import islice, pairwise
@@ -230,21 +232,36 @@ def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], pat
 
 def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], resume: bool | None) -> Counter[str]:
     """Write what is said of a file, with a journal that stays; return the counts of its rows."""
-    from pyarrow.parquet import read_metadata
     from tqdm import tqdm
 
-    total = read_metadata(path).num_rows if kind_of(path) == "parquet" else None
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     with Journal([to], {**depends, **about}, resume) as journal:
         before, counted = journal.counts["rows"], journal.counts
-        with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
+        with tqdm(desc=path.name, total=most_rows(path), initial=before, unit=" rows", delay=2, disable=None) as bar:
             for window, found in () if counted["finished"] else labelled(path, before):
                 piece = written(path, window, found, not counted["sound"]).encode("utf-8", "backslashreplace")
                 counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
                 journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
                 bar.update(len(window.rows))
-        journal.finish(partial(_merge, path) if total is not None else None)
+            bar.total = bar.n
+        journal.finish(partial(_merge, path) if kind_of(path) == "parquet" else None)
     return journal.counts
+
+
+def most_rows(path: Path) -> int | None:
+    """Return how many rows a file has, at most; None where that can't be known before.
+
+    Of text the lines are counted, among them the header of CSV and those inside quotes.
+    """
+    from pyarrow.parquet import read_metadata
+
+    if kind_of(path) == "parquet":
+        return int(read_metadata(path).num_rows)
+    if not path.is_file():
+        return None
+    with suppress(OSError, EOFError, zlib.error), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(partial(file.read, 1 << 20), b""))
+    return None
 
 
 def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True) -> str:
