@@ -41,6 +41,7 @@ def rendered(package: str, template: str, **values: Any) -> str:
         loader=jinja2.PackageLoader(package, "."), autoescape=template.endswith(".html.j2"), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     # One cell of a Markdown table.
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment.get_template(template).render(**values)

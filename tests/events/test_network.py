@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from haltung.errors import UserError
 from haltung.events.archive.network import FAMILIES, layout, months, network
 from haltung.events.archive.pages import words
 from haltung.events.archive.read import Selection, folded, read, select
-from haltung.events.archive.series import series
+from haltung.events.archive.series import CLASSES, series
 from haltung.files import shipped
 
 SCHEME = labels.load(shipped("configs") / "labels" / "diplomacy.yaml")
@@ -147,13 +148,14 @@ def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> N
     archive = read([lines(tmp_path / "e.jsonl")])
     pair = series(folded(select(archive.events, Selection())), archive, ("USA", "RUS"))
     assert pair.months == ("2020-01", "2020-02", "2020-03", "2020-04", "2020-05", "2020-06")
-    assert [one.counts for one in pair.summed] == [(0, 0, 1, 1, 0), (0, 0, 1, 0, 0), (0, 0, 0, 0, 0), (1, 0, 0, 0, 1), (0,) * 5, (0,) * 5]
-    assert [one.is_gap for one in pair.summed] == [False, False, True, False, False, False]
+    counts = pair.summed[[*CLASSES]].to_numpy().tolist()
+    assert counts == [[0, 0, 1, 1, 0], [0, 0, 1, 0, 0], [0] * 5, [1, 0, 0, 0, 1], [0] * 5, [0] * 5]
+    assert pair.is_gap == (False, False, True, False, False, False)
     january = [one.intensity for one in EVENTS[:2] if one.intensity is not None]
-    mean = pytest.approx(sum(january) / 2)
-    assert [one.intensity for one in pair.summed] == [mean, EVENTS[2].intensity, None, EVENTS[4].intensity, None, None]
-    assert [sum(one.counts) for one in pair.there] == [2, 0, 0, 1, 0, 0]
-    assert [sum(one.counts) for one in pair.back] == [0, 1, 0, 1, 0, 0]
+    means = [sum(january) / 2, EVENTS[2].intensity, math.nan, EVENTS[4].intensity, math.nan, math.nan]
+    assert pair.summed["intensity"].tolist() == pytest.approx(means, nan_ok=True)
+    assert pair.there[[*CLASSES]].sum(axis=1).tolist() == [2, 0, 0, 1, 0, 0]
+    assert pair.back[[*CLASSES]].sum(axis=1).tolist() == [0, 1, 0, 1, 0, 0]
     assert (len(pair.events), pair.gaps, pair.undated) == (5, 1, 0)
 
 
@@ -279,7 +281,7 @@ def test_a_date_that_can_not_be_right_is_reported(here: Path, capsys: pytest.Cap
     [
         (["input=events.jsonl"], "name what to draw: output=FILE.html"),
         (["output=n.html"], "name the archive: input=FILE"),
-        (["input=event.jsonl", "output=n.html"], "event.jsonl: no such file or folder, did you mean 'events.jsonl'?"),
+        (["input=event.jsonl", "output=n.html"], "event.jsonl: no such file, did you mean 'events.jsonl'?"),
         (["input=n.txt", "output=n.html"], "n.txt is neither *.jsonl nor *.csv"),
         (["input=empty", "output=n.html"], "empty has no archive of events; expected files *.jsonl or *.csv"),
         (["input=events.jsonl", "output=n.png"], "output is 'n.png'; network and matrix are one HTML page"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import groupby
@@ -24,7 +23,7 @@ from haltung.evaluation.report.style import BLUE, INK, ORANGE, SKY, VERMILION
 from haltung.events import plover as crosswalk
 from haltung.events.archive.network import Network, data, label_name
 from haltung.events.archive.read import Archive
-from haltung.events.archive.series import UNCLASSED, Month, Series
+from haltung.events.archive.series import UNCLASSED, Series
 from haltung.files import rendered
 from haltung.labels import Task
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 # Verbal events are light, material ones dark and hatched, to differ without colours too.
 _LOOKS: Mapping[int, Mapping[str, Any]] = {
@@ -113,7 +113,7 @@ def series_page(
         all_notes.append(say(language, "series_undated", events=counted(language, "events", series.undated)))
     content = {
         "months": series.months,
-        "gaps": [one.is_gap for one in series.summed],
+        "gaps": series.is_gap,
         "directions": {"summed": _rows(series.summed), "there": _rows(series.there), "back": _rows(series.back)},
         "names": {"summed": f"{first} ↔ {second}", "there": f"{first} → {second}", "back": f"{second} → {first}"},
         "events": [
@@ -146,14 +146,13 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
     title = say(language, "series_title", first=named[first], second=named[second])
     under = [counted(language, "events", len(series.events)), extent(language, series.months[0], series.months[-1])]
     under += [counted(language, "without", series.gaps)] if series.gaps else []
-    highest = max(1, *(month.count(1) + month.count(2) for months in parts.values() for month in months))
-    lowest = max(1, *(month.count(3) + month.count(4) for months in parts.values() for month in months))
+    highest, lowest = (max(1, *(months[quads].sum(axis="columns").max() for months in parts.values())) for quads in ([1, 2], [3, 4]))
     for index, (name, months) in enumerate(parts.items()):
         counts, warnings, line = rows[3 * index : 3 * index + 3]
         _counts(counts, months, highest, lowest, name, language)
         _warnings(warnings, months, language)
         _intensity(line, months, language)
-        gaps = [[number for number, _ in group] for is_gap, group in groupby(enumerate(months), lambda one: one[1].is_gap) if is_gap]
+        gaps = [[number for number, _ in group] for is_gap, group in groupby(enumerate(series.is_gap), lambda one: one[1]) if is_gap]
         for axes in (counts, warnings, line):
             for gap in gaps:
                 axes.axvspan(gap[0] - 0.5, gap[-1] + 0.5, facecolor="#F4F4F4", edgecolor="#D8D8D8", hatch="////", linewidth=0, zorder=0)
@@ -167,14 +166,14 @@ def figure(series: Series, directions: str = "summed", language: str = "en") -> 
     return drawn
 
 
-def _counts(axes: Axes, months: Sequence[Month], highest: int, lowest: int, name: str, language: str) -> None:
+def _counts(axes: Axes, months: DataFrame, highest: int, lowest: int, name: str, language: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     for sign, quads in ((1, (1, 2)), (-1, (3, 4))):
         base = np.zeros(len(months))
         # Material events are next to the line, verbal ones outside.
         for quad in reversed(quads):
-            values = np.array([sign * month.count(quad) for month in months], dtype=float)
+            values = sign * months[quad].to_numpy(dtype=float)
             _bars(axes, values, base, **_LOOKS[quad])
             base += values
     axes.axhline(0, color=INK, linewidth=0.9, zorder=4)
@@ -190,18 +189,17 @@ def _bars(axes: Axes, values: NDArray[np.float64], bottom: NDArray[np.float64], 
     axes.bar(positions, values[positions], bottom=bottom[positions], width=0.86, zorder=3, **style)
 
 
-def _warnings(axes: Axes, months: Sequence[Month], language: str) -> None:
-    values = [month.count(UNCLASSED) for month in months]
-    _bars(axes, np.array(values, dtype=float), np.zeros(len(values)), facecolor="white", edgecolor=INK, linewidth=0.8)
-    axes.set_ylim(0, max(1.0, *values) * 1.25)
-    axes.set_yticks([0, max(1, *values)])
+def _warnings(axes: Axes, months: DataFrame, language: str) -> None:
+    highest = max(1, months[UNCLASSED].max())
+    _bars(axes, months[UNCLASSED].to_numpy(dtype=float), np.zeros(len(months)), facecolor="white", edgecolor=INK, linewidth=0.8)
+    axes.set_ylim(0, highest * 1.25)
+    axes.set_yticks([0, highest])
     axes.set_ylabel(say(language, "warnings"), rotation=0, ha="right", va="center")
 
 
-def _intensity(axes: Axes, months: Sequence[Month], language: str) -> None:
-    values = [np.nan if month.intensity is None else month.intensity for month in months]
+def _intensity(axes: Axes, months: DataFrame, language: str) -> None:
     axes.axhline(0, color=INK, linewidth=0.9, zorder=2)
-    axes.plot(np.arange(len(months)), values, color=INK, linewidth=1.3, marker="o", markersize=3.2, zorder=3)
+    axes.plot(np.arange(len(months)), months["intensity"], color=INK, linewidth=1.3, marker="o", markersize=3.2, zorder=3)
     axes.set_ylim(-11, 11)
     axes.set_yticks([-10, 0, 10], ["−10", "0", "10"])
     axes.set_ylabel(say(language, "intensity"))
@@ -223,23 +221,15 @@ def digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def inside(content: Mapping[str, Any]) -> str:
-    """Return JSON that can't end the HTML element it is in, whatever it contains."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _rows(months: Sequence[Month]) -> list[list[float | None]]:
-    return [[*one.counts, None if one.intensity is None else round(one.intensity, 2)] for one in months]
+def _rows(months: DataFrame) -> list[list[float | None]]:
+    return [[*counts, None if np.isnan(mean) else round(mean, 2)] for *counts, mean in months.itertuples(index=False)]
 
 
 def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content: Mapping[str, Any], language: str, **values: object) -> str:
     """Return a page: the script draws ``content``, and ``values`` fill the template, escaped."""
     from markupsafe import Markup
 
-    # Style and script are our own text, data is escaped by ``inside``.
+    # Style and script are our own text; words and data are escaped as JSON.
     assets = resources.files("haltung.events.archive").joinpath("assets")
     style, script = ("\n".join(assets.joinpath(name).read_text(encoding="utf-8") for name in names) for names in (styles, scripts))
     # A page has only its own style and script and loads nothing; no article's text can add to it.
@@ -247,5 +237,5 @@ def _page(template: str, styles: Sequence[str], scripts: Sequence[str], content:
     policy += "; base-uri 'none'; form-action 'none'"
     return rendered(
         "haltung.events.archive", f"assets/{template}", language=language, word=words(language).__getitem__, policy=policy,
-        style=Markup(style), script=Markup(script), words=Markup(inside(words(language))), data=Markup(inside(content)), **values,
+        style=Markup(style), script=Markup(script), words=words(language), data=content, **values,
     )  # fmt: skip

@@ -1,9 +1,12 @@
 """How two actors treat each other by month: cooperation against conflict, and mean intensity."""
 
+from __future__ import annotations
+
 import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from haltung.actors.tables import names
 from haltung.errors import UserError, listed, nearest
@@ -12,50 +15,40 @@ from haltung.events.archive.network import months
 from haltung.events.archive.read import Archive
 from haltung.events.records import Event
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 # The class of events without one in PLOVER, which are warnings.
 UNCLASSED = 0
 CLASSES = (*crosswalk.QUADS, UNCLASSED)
 
 
 @dataclass(frozen=True)
-class Month:
-    """A month of one direction or both: the number of events of each class, and their intensity.
+class Series:
+    """A pair's months, summed and of each direction, its dated ``events``, and how many are not.
 
-    ``counts`` goes by ``CLASSES``. ``intensity`` is the mean, from -10 (conflict) to 10
-    (cooperation), None where no event has one. ``is_gap`` says that the archive has no article of
-    the month, so that nothing is known about it.
+    Each table has a row a month (``2006-03``): the number of events of each of ``CLASSES``, and
+    their mean ``intensity`` from -10 (conflict) to 10 (cooperation), NaN where no event has one.
+    ``is_gap`` says of each month that the archive has no article of it, so nothing is known.
     """
 
-    name: str
-    counts: tuple[int, ...]
-    intensity: float | None
-    is_gap: bool
-
-    def count(self, quad: int) -> int:
-        """Return how many events have a quad class, or ``UNCLASSED``."""
-        return self.counts[CLASSES.index(quad)]
-
-
-@dataclass(frozen=True)
-class Series:
-    """A pair's months, summed and of each direction, its dated ``events``, and how many are not."""
-
     pair: tuple[str, str]
-    summed: tuple[Month, ...]
-    there: tuple[Month, ...]
-    back: tuple[Month, ...]
+    summed: DataFrame
+    there: DataFrame
+    back: DataFrame
+    is_gap: tuple[bool, ...]
     events: tuple[Event, ...]
     undated: int
 
     @property
     def months(self) -> tuple[str, ...]:
         """The names of the months, such as ``2006-03``."""
-        return tuple(one.name for one in self.summed)
+        return tuple(self.summed.index)
 
     @property
     def gaps(self) -> int:
         """How many months have no article."""
-        return sum(one.is_gap for one in self.summed)
+        return sum(self.is_gap)
 
 
 def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], since: str = "", until: str = "") -> Series:
@@ -64,6 +57,8 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     ``since`` and ``until`` are other limits (ISO days, inclusive), ``events`` the selected ones.
     Raises ``UserError`` if a code is unknown, the pair has no event, or none with a date.
     """
+    import pandas as pd
+
     known = {code for event in events for code in (event.source, event.target)}
     for code in pair:
         if code not in known:
@@ -77,24 +72,19 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
         raise UserError(f"none of the {len(between):,} events between {first} and {second} has a date, so there is no series of months")
     days = [day for day in (origin.date for origin in archive.articles.values()) if day and since <= day and (not until or day <= until)]
     days += [event.date for event in dated]
-    covered = {day[:7] for day in days}
+    calendar, covered = months(days), {day[:7] for day in days}
+    rows = pd.DataFrame(dated).astype({"quad": float, "intensity": float}).fillna({"quad": UNCLASSED})
 
-    def by_month(*sources: str) -> tuple[Month, ...]:
-        grouped: dict[str, list[Event]] = {name: [] for name in months(days)}
-        for event in dated:
-            if event.source in sources:
-                grouped[event.date[:7]].append(event)
-        return tuple(_month(name, of_month, name not in covered) for name, of_month in grouped.items())
+    def by_month(*sources: str) -> DataFrame:
+        own = rows[rows["source"].isin(sources)]
+        month = own["date"].str[:7]
+        counts = pd.crosstab(month, own["quad"]).reindex(index=calendar, columns=CLASSES, fill_value=0)
+        return counts.assign(intensity=own["intensity"].groupby(month).mean())
 
-    in_order = tuple(sorted(dated, key=lambda event: event.date))
-    return Series(pair, by_month(first, second), by_month(first), by_month(second), in_order, len(between) - len(dated))
-
-
-def _month(name: str, events: Sequence[Event], is_gap: bool) -> Month:
-    counts = Counter(event.quad or UNCLASSED for event in events)
-    intensities = [event.intensity for event in events if event.intensity is not None]
-    mean = sum(intensities) / len(intensities) if intensities else None
-    return Month(name, tuple(counts[quad] for quad in CLASSES), mean, is_gap)
+    return Series(
+        pair, by_month(first, second), by_month(first), by_month(second), tuple(month not in covered for month in calendar),
+        tuple(sorted(dated, key=lambda event: event.date)), len(between) - len(dated),
+    )  # fmt: skip
 
 
 def _meant(code: str, known: set[str]) -> str:
