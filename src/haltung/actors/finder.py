@@ -197,5 +197,5 @@ def _shipped() -> Actors:
 
 
 def _load(extra: Path | None = None) -> Actors:
-    rows = tables.read(shipped("data") / "actors") + (tables.read(extra, extra=True) if extra else [])
-    return Actors(matching.automaton(forms(rows)), first_names(rows))
+    rows, own = tables.read(shipped("data") / "actors"), tables.read(extra, extra=True) if extra else []
+    return Actors(matching.automaton(forms(rows) | forms(own)), first_names([*rows, *own]))

@@ -23,8 +23,7 @@ class Entry:
     ``until`` are the first and the last day (ISO), both inclusive. ``role`` is a role noun's
     suffix, ``noun`` its kind. ``ending`` is set for a form that may also be the last part of a
     compound ("minister" of "Außenminister"), ``derived`` for a genitive (that of "Hama" is not
-    "Hamas"), ``alone`` where a role or surname is enough by itself. ``key`` identifies the row,
-    ``extra`` is set for a row of the user's tables.
+    "Hamas"), ``alone`` where a role or surname is enough by itself. ``key`` identifies the row.
     """
 
     kind: str
@@ -36,12 +35,11 @@ class Entry:
     noun: str = ""
     ending: bool = False
     alone: bool = True
-    extra: bool = False
     derived: bool = False
 
 
 def forms(rows: Iterable[ActorRow]) -> dict[str, tuple[Entry, ...]]:
-    """Return what each written form stands for; the user's tables win form by form."""
+    """Return what each written form stands for."""
     out: dict[str, dict[Entry, None]] = {}
     for row in rows:
         for form, entry in _WRITERS.get(row.table, _named)(row):
@@ -94,7 +92,6 @@ def first_names(rows: Iterable[ActorRow]) -> frozenset[str]:
 
 
 def _winning(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    entries = tuple(entry for entry in entries if entry.extra) or entries
     entries = tuple(entry for entry in entries if not entry.derived) or entries
     # "Präsident" alone means the state's, "-Präsident" does not: the more definite row comes first.
     return tuple(sorted(entries, key=lambda entry: not entry.alone)) if entries[0].kind == "role" else entries
@@ -134,7 +131,7 @@ def adjectives(row: ActorRow) -> Iterator[tuple[str, str | None]]:
 
 def _state(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     code = row.many("code")
-    entry = Entry("state", code, row["code"], extra=row.extra)
+    entry = Entry("state", code, row["code"])
     for name, _ in state_names(row):
         for form in spellings(name):
             # "die Türkei", "die USA" have no genitive form.
@@ -143,18 +140,18 @@ def _state(row: ActorRow) -> Iterator[tuple[str, Entry]]:
             else:
                 yield from _declined([form], entry)
     yield from _adjectives(row, row["code"])
-    citizen = Entry("people", code, row["code"], extra=row.extra)
+    citizen = Entry("people", code, row["code"])
     for name in row.many("people"):
         yield from ((form, citizen) for form in (spellings(name) if "~" in name else people(name)))
 
 
 def _adjectives(row: ActorRow, key: str) -> Iterator[tuple[str, Entry]]:
-    entry = Entry("adjective", row.many("code"), key, extra=row.extra)
+    entry = Entry("adjective", row.many("code"), key)
     yield from ((form, entry) for form, _ in adjectives(row))
 
 
 def _place(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    entry = Entry(row["kind"], row.many("code"), row["name"], extra=row.extra)
+    entry = Entry(row["kind"], row.many("code"), row["name"])
     people_of_town = replace(entry, kind="resident", key=row["kind"])
     for form in spellings(row["name"]):
         yield from _declined([form], entry)
@@ -162,31 +159,28 @@ def _place(row: ActorRow) -> Iterator[tuple[str, Entry]]:
             yield resident(form), people_of_town
 
 
-def _region(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    yield from _declined(spellings(row["name"]), Entry("region", row.many("code"), row["name"], extra=row.extra))
-    yield from _adjectives(row, row["name"])
-
-
 def _named(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    entry = Entry(_KINDS[row.table], row.many("code"), row["name"], *row.period, extra=row.extra)
+    entry = Entry(_KINDS[row.table], row.many("code"), row["name"], *row.period)
     for form in spellings(row["name"]):
         if row.cells.get("quoted") == "yes":
             yield from ((f"{quotes[0]}{form}{quotes[1]}", entry) for quotes in _QUOTES)
         else:
             # At the start of a sentence: "Prorussische Separatisten".
             yield from _declined([form, form[0].upper() + form[1:]], entry)
+    if "adjective" in row.cells:
+        yield from _adjectives(row, row["name"])
 
 
 def _person(row: ActorRow) -> Iterator[tuple[str, Entry]]:
     names = row.many("name")
     surnames = row.many("surname") or tuple(dict.fromkeys(name.rsplit(" ", 1)[-1] for name in names))
-    entry = Entry("person", row.many("code"), names[0], *row.period, extra=row.extra)
+    entry = Entry("person", row.many("code"), names[0], *row.period)
     yield from _declined(names, entry)
     yield from _declined(surnames, replace(entry, alone=row["alone"] == "yes"))
 
 
 def _role(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    entry = Entry("role", (), row["name"], role=row["role"], noun=row["kind"], alone=row["alone"] == "yes", extra=row.extra)
+    entry = Entry("role", (), row["name"], role=row["role"], noun=row["kind"], alone=row["alone"] == "yes")
     for name in row["name"].split("|"):
         for form in spellings(name.removeprefix("-")):
             yield form, entry
@@ -194,15 +188,11 @@ def _role(row: ActorRow) -> Iterator[tuple[str, Entry]]:
                 yield form[0].lower() + form[1:], replace(entry, ending=True)
 
 
-def _lookalike(row: ActorRow) -> Iterator[tuple[str, Entry]]:
-    yield from _declined(spellings(row["name"]), Entry("lookalike", (), row["name"], extra=row.extra))
-
-
 # The kind of what a table's rows name; the tables with writers have several kinds.
 _KINDS = {
     "organisations": "organisation", "institutions": "institution", "groups": "group", "parties": "party", "media": "media",
-    "companies": "company",
+    "companies": "company", "regions": "region", "lookalikes": "lookalike",
 }  # fmt: skip
 _WRITERS: Mapping[str, Callable[[ActorRow], Iterator[tuple[str, Entry]]]] = {
-    "states": _state, "places": _place, "regions": _region, "persons": _person, "roles": _role, "lookalikes": _lookalike,
+    "states": _state, "places": _place, "persons": _person, "roles": _role,
 }  # fmt: skip

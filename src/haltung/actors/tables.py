@@ -50,19 +50,18 @@ _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 @dataclass(frozen=True)
 class ActorRow:
-    """A checked line of a table: its cells by column; ``extra`` is set in the user's tables."""
+    """A checked line of a table: its cells by column."""
 
     table: str
     where: str
     cells: Mapping[str, str]
-    extra: bool = False
 
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
 
     def many(self, column: str) -> tuple[str, ...]:
         """Return the parts of a cell between bars: spellings, or codes, the usual one first."""
-        return tuple(part.strip() for part in self.cells[column].split("|") if part.strip())
+        return tuple(part.strip() for part in self.cells.get(column, "").split("|") if part.strip())
 
     @property
     def period(self) -> tuple[str, str]:
@@ -84,7 +83,7 @@ def read(folder: Path, extra: bool = False) -> list[ActorRow]:
         raise UserError(f"{folder} holds no table; expected one or more of {listed(f'{name}.csv' for name in TABLES)}")
     if not extra and (missing := [name for name in TABLES if name not in files]):
         raise UserError(f"{folder} lacks {listed(f'{name}.csv' for name in missing)}")
-    return [row for name in TABLES if name in files for row in _table(name, files[name], extra)]
+    return [row for name in TABLES if name in files for row in _table(name, files[name])]
 
 
 @cache
@@ -136,7 +135,7 @@ def _known_names(language: str) -> dict[str, str]:
     return known | {code: german if language == "de" else english for code, english, german in (line.split("\t") for line in lines[2:])}
 
 
-def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
+def _table(name: str, path: Path) -> Iterator[ActorRow]:
     columns = TABLES[name]
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -155,7 +154,7 @@ def _table(name: str, path: Path, extra: bool) -> Iterator[ActorRow]:
             where = f"{path}, line {rows.line_num}"
             if len(cells) != len(columns):
                 raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
-            row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)), extra)
+            row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)))
             _check(row)
             key = tuple(row[column] for column in _KEYS.get(name, ("name",)))
             if key in seen:
