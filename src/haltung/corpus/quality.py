@@ -5,10 +5,11 @@ import shutil
 import subprocess
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, product
 from pathlib import Path
+from typing import Any
 
 from haltung.corpus import distribution
 from haltung.corpus.clean import excerpt
@@ -64,7 +65,7 @@ class QualityLimits:
         jaccard: the highest Jaccard index of two segments' character 5-grams.
         sequence: in how many segments the same six words in a row may occur.
         opening: the largest share of segments that may begin with the same three words.
-        type_token, compression: of real news (see ``Variety``).
+        type_token, compression: of real news (see the functions of these names).
         tolerance: by which share the two may differ from real news.
         typography: whether it is checked.
         spelling: a file of allowed words, one per line.
@@ -103,20 +104,6 @@ class Measure:
     faults: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Variety:
-    """How varied a text is.
-
-    ``type_token`` is the mean segmental type-token ratio (Johnson 1944): the mean share of
-    different words, lower-cased, in each ``BLOCK_WORDS`` running words. ``compression`` is the mean
-    ratio of compressed to plain size (zlib, level 9) of each ``BLOCK_BYTES`` bytes of UTF-8. A text
-    of less than one block is one block.
-    """
-
-    type_token: float
-    compression: float
-
-
 def inspect(
     segments: Sequence[Segment], limits: QualityLimits, scheme: Scheme, countries: Mapping[str, str], spells: bool = True
 ) -> Iterator[Measure]:
@@ -133,15 +120,13 @@ def inspect(
         yield _sequences(words, limits.sequence)
     if limits.opening is not None:
         yield _openings(words, limits.opening)
-    if limits.type_token is not None or limits.compression is not None:
-        measured = variety(segments)
-        for name, value, real in (
-            ("different words in 1,000", measured.type_token, limits.type_token),
-            ("compressed to", measured.compression, limits.compression),
-        ):
-            if real is not None:
-                low, high = real * (1 - limits.tolerance), real * (1 + limits.tolerance)
-                yield Measure(name, f"{value:.3f}", f"{low:.3f} to {high:.3f} (real news: {real:.3f})", low <= value <= high)
+    for name, measured, real in (
+        ("different words in 1,000", type_token, limits.type_token),
+        ("compressed to", compression, limits.compression),
+    ):
+        if real is not None:
+            value, low, high = measured(segments), real * (1 - limits.tolerance), real * (1 + limits.tolerance)
+            yield Measure(name, f"{value:.3f}", f"{low:.3f} to {high:.3f} (real news: {real:.3f})", low <= value <= high)
     if limits.typography:
         yield _none("faults of typography", list(_typography(segments, countries)))
     if limits.spelling is not None and spells:
@@ -156,19 +141,25 @@ def inspect(
         yield Measure(name, f"{value:.3f}", str(band), value in band)
 
 
-def variety(segments: Iterable[Segment]) -> Variety:
-    """Return the two measures over the texts in their order."""
-    texts = [segment.text for segment in segments]
-    words = [word.lower() for text in texts for word in distribution.WORD.findall(text)]
-    raw = "\n".join(texts).encode("utf-8", "surrogatepass")
-    types = [len(set(words[block])) / len(words[block]) for block in _blocks(len(words), BLOCK_WORDS)]
-    sizes = [len(zlib.compress(raw[block], 9)) / len(raw[block]) for block in _blocks(len(raw), BLOCK_BYTES)]
-    return Variety(sum(types) / max(1, len(types)), sum(sizes) / max(1, len(sizes)))
+def type_token(segments: Iterable[Segment]) -> float:
+    """Return the mean segmental type-token ratio of the texts in their order (Johnson 1944).
+
+    This is the mean share of different words, lower-cased, in each ``BLOCK_WORDS`` running words.
+    """
+    words = [word.lower() for segment in segments for word in distribution.WORD.findall(segment.text)]
+    return _mean_of_blocks(words, BLOCK_WORDS, lambda block: len(set(block)))
 
 
-def _blocks(length: int, size: int) -> list[slice]:
-    starts = range(0, max(1, length - size + 1), size) if length else ()
-    return [slice(start, start + size) for start in starts]
+def compression(segments: Iterable[Segment]) -> float:
+    """Return the mean ratio of compressed to plain size of each ``BLOCK_BYTES`` bytes of UTF-8."""
+    raw = "\n".join(segment.text for segment in segments).encode("utf-8", "surrogatepass")
+    return _mean_of_blocks(raw, BLOCK_BYTES, lambda block: len(zlib.compress(block, 9)))
+
+
+def _mean_of_blocks(whole: Any, size: int, measure: Callable[[Any], int]) -> float:
+    """Return the mean of a measure per item over whole blocks; less than one block is one."""
+    blocks = [whole[start : start + size] for start in range(0, max(1, len(whole) - size + 1), size)] if whole else []
+    return sum(measure(block) / len(block) for block in blocks) / max(1, len(blocks))
 
 
 def _none(name: str, faults: Sequence[str], allowed: str = "0") -> Measure:
@@ -293,15 +284,10 @@ def unknown_words(texts: Iterable[tuple[Segment, str]], allowed: frozenset[str])
         by_country.setdefault(country, []).append(segment)
     out: dict[str, Segment] = {}
     for country, segments in by_country.items():
-        wrong = _misspelt([segment.text for segment in segments], f"de_{country}") - allowed
-        if wrong:
-            pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(wrong, key=len, reverse=True))) + r")(?!\w)")
-            for segment in segments:
-                for word in pattern.findall(segment.text):
-                    out.setdefault(word, segment)
+        first = {word: segment for segment in reversed(segments) for word in re.findall(r"\w+", segment.text)}
+        for word in _misspelt([segment.text for segment in segments], f"de_{country}") - allowed - out.keys():
             # hunspell may cut words differently; none of them must get lost.
-            for word in wrong - out.keys():
-                out[word] = next((segment for segment in segments if word in segment.text), segments[0])
+            out[word] = first.get(word) or next((segment for segment in segments if word in segment.text), segments[0])
     return sorted(out.items())
 
 
