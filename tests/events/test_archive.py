@@ -46,7 +46,7 @@ def test_an_event_that_a_file_has_twice_counts_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", '{"id": "a", "events": []}\n{"id": ', "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", '{"id": "a", "events": []}\n{"id": ', "a.jsonl, line 2: column 7: not JSON"),
         ("a.jsonl", '{"text": "Die USA warnen."}\n', "a.jsonl, line 1: no article with its events"),
         ("a.jsonl", '{"id": "a", "events": [3]}', "a.jsonl, line 1: an event is 3, expected an object"),
         ("a.jsonl", '{"id": "a", "date": "2020-13-01", "events": []}', "line 1: the date is '2020-13-01', expected YYYY-MM-DD"),

@@ -144,7 +144,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
         (["bundle=news_dee", "input=a.txt"], "installed model 'news_dee', did you mean 'news_de'?"),
         (["bundle=MODEL"], "name what to read: input=FILE"),
         (["bundle=nowhere", "input=a.txt"], "nowhere is no such folder"),
-        (["bundle=MODEL", "input=b.txt"], "b.txt: no such file or folder, did you mean 'a.txt'?"),
+        (["bundle=MODEL", "input=b.txt"], "b.txt: no such file, did you mean 'a.txt'?"),
         (["bundle=MODEL", "input=a.txt", "output=x/y.jsonl"], "x: no such folder"),
         (["bundle=MODEL", "input=a.txt", "max_characters=0"], "max_characters is 0"),
         (["bundle=MODEL", "input=a.txt", "dyads=MODEL"], "there is no key 'dyads'; the command has bundle, input"),

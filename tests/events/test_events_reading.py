@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from haltung.corpus.parsing.rows import Fault
 from haltung.errors import UserError
 from haltung.events.text import read as reading
-from haltung.events.text.read import Article, Failure, NoTextError, decode, language
+from haltung.events.text.read import Article, Failure, decode, language
 from haltung.events.text.sentences import split
 
 TEXT = "Die Türkei warnt Österreich. „Das wäre ein Fehler“, sagte der Außenminister am Freitag in Ankara, wo er Journalisten empfing."
@@ -66,7 +67,7 @@ def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> N
 )
 def test_what_is_no_text_is_refused(raw: bytes, message: str) -> None:
     """Rather than labelled."""
-    with pytest.raises(NoTextError, match=message):
+    with pytest.raises(Fault, match=message):
         decode(raw)
 
 

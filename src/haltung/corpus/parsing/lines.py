@@ -29,8 +29,8 @@ class Line:
     where: str
 
 
-def existing(path: str | Path, hint: str = "") -> Path:
-    """Return the path (``~`` allowed) of a file that exists and is not empty.
+def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Path:
+    """Return the path (``~`` allowed) of a file that exists and, unless it may be, is not empty.
 
     Raises ``UserError`` if it does not; ``hint`` says where to get the file.
     """
@@ -43,7 +43,7 @@ def existing(path: str | Path, hint: str = "") -> Path:
             if not path.parent.is_dir():
                 raise UserError(f"{path}: no such file, and no folder {path.parent}{more}")
             raise UserError(f"{path}: no such file{nearest(path.name, sorted(other.name for other in path.parent.iterdir()))}{more}")
-        if path.stat().st_size == 0:
+        if not may_be_empty and path.stat().st_size == 0:
             raise UserError(f"{path} is empty; expected at least one row")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -140,17 +140,9 @@ def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES
 
     Raises ``UserError`` if it is over ``max_bytes``, no UTF-8, no JSON, or no list (``expected``).
     """
-    try:
-        if (size := path.stat().st_size) > max_bytes:
-            raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
-        raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(_undecodable(f"{path}, line {line}", raw, error, has_encoding=False)) from None
+    if (size := path.stat().st_size) > max_bytes:
+        raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
+    text = "".join(line.text for line in lines(path, max_line_bytes=max_bytes))
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path}, line {line}: a NUL byte; expected JSON (is the file damaged, or UTF-16?)")

@@ -1,22 +1,23 @@
 """Read an archive of events that ``haltung events`` wrote, and select events from it."""
 
 import contextlib
-import csv
 import datetime
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from haltung.actors.tables import first_day, is_date, last_day
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.corpus.parsing.lines import csv_rows, existing, json_rows
+from haltung.errors import UserError, listed, one_of
 from haltung.events import plover as crosswalk
 from haltung.events.records import COLUMNS, Event
 from haltung.events.text.read import Article
 
 _LINES, _TABLE = ".jsonl", ".csv"
 _CENTURY = 100
+# Of an article of the greatest length, with all probabilities of its sentences.
+_LONGEST_LINE = 100_000_000
 _WORDS = ("article", "segment", "medium", "source", "target", "topic", "plover", "mode", "date", "stance", "text")
 _WRITTEN = "haltung events writes it with output=FILE.jsonl or table=FILE.csv"
 
@@ -59,10 +60,7 @@ def find(given: Sequence[str]) -> list[Path]:
             if not inside:
                 raise UserError(f"{path} has no archive of events; expected files *.jsonl or *.csv: {_WRITTEN}")
             paths += inside
-        elif not path.exists():
-            near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
-            raise UserError(f"{path}: no such file or folder{near}; name an archive of events: {_WRITTEN}")
-        elif path.suffix.lower() not in (_LINES, _TABLE):
+        elif existing(path, f"name an archive of events: {_WRITTEN}").suffix.lower() not in (_LINES, _TABLE):
             raise UserError(f"{path} is neither *.jsonl nor *.csv; name an archive of events: {_WRITTEN}")
         else:
             paths.append(path)
@@ -156,44 +154,26 @@ def suspicious_dates(events: Sequence[Event]) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[tuple[Article, list[Event]]]:
-    # Only \n ends a line here: U+2028 and the like may occur inside a string.
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            data = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            problem = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            raise UserError(f"{where}: not JSON ({problem}); {_WRITTEN}") from None
-        if not isinstance(data, Mapping) or not isinstance(data.get("events"), list) or not isinstance(data.get("id"), str):
-            raise UserError(f"{where}: no article with its events (an object with 'id' and 'events'); {_WRITTEN}")
-        article = Article(data["id"], "", str(data.get("headline") or ""), _day(str(data.get("date") or ""), where))
-        yield article, [_event(one, where) for one in data["events"]]
+    for row in json_rows(path, max_line_bytes=_LONGEST_LINE):
+        if row.fault:
+            raise UserError(f"{row.where}: {row.fault.detail}; {_WRITTEN}")
+        id, events = row.data.get("id"), row.data.get("events")
+        if not isinstance(id, str) or not isinstance(events, list):
+            raise UserError(f"{row.where}: no article with its events (an object with 'id' and 'events'); {_WRITTEN}")
+        article = Article(id, "", str(row.data.get("headline") or ""), _day(str(row.data.get("date") or ""), row.where))
+        yield article, [_event(one, row.where) for one in events]
 
 
 def _table(path: Path) -> Iterator[tuple[Article, list[Event]]]:
-    rows = csv.DictReader(_text(path).splitlines(keepends=True), strict=True)
-    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+    rows = csv_rows(path, separator=",", quotechar='"')
+    _, header = next(rows, (1, []))
+    if missing := [name for name in COLUMNS if name not in header]:
         raise UserError(f"{path}, line 1: the table has no column {listed(missing)}; {_WRITTEN}, separated by commas")
-    try:
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            if None in row or None in row.values():
-                raise UserError(f"{where}: not {len(rows.fieldnames or ())} cells, as the first line has; {_WRITTEN}")
-            event = _event({name: row[name] for name in COLUMNS}, where)
-            yield Article(event.article, "", date=event.date), [event]
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: {error}; {_WRITTEN}") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}); {_WRITTEN}, in UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or error}") from None
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise UserError(f"{path}, line {number}: not {len(header)} cells, as the first line has; {_WRITTEN}")
+        event = _event(dict(zip(header, cells, strict=True)), f"{path}, line {number}")
+        yield Article(event.article, "", date=event.date), [event]
 
 
 def _event(fields: Any, where: str) -> Event:

@@ -17,9 +17,9 @@ from typing import Any
 
 from haltung.corpus.clean import find_markup, repair_encoding, strip_markup
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import json_object
+from haltung.corpus.parsing.lines import existing, json_object
 from haltung.corpus.parsing.rows import Fault
-from haltung.errors import UserError, nearest
+from haltung.errors import UserError
 
 _LINES = (".jsonl", ".ndjson", ".json")
 _PAGES = (".html", ".htm", ".xhtml")
@@ -85,10 +85,6 @@ class Failure:
     row: object = field(default="", compare=False)
 
 
-class NoTextError(Exception):
-    """The bytes are no text; the message says why."""
-
-
 @dataclass(frozen=True)
 class Language:
     """A language's ISO 639-1 code and its probability among ``LANGUAGES``.
@@ -127,10 +123,7 @@ def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple
         if not known:
             raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
         return known, [file.name for file in files if file not in known]
-    if not path.exists():
-        near = nearest(path.name, sorted(other.name for other in path.parent.iterdir())) if path.parent.is_dir() else ""
-        raise UserError(f"{path}: no such file or folder{near}; name a text, an HTML page, JSON Lines or a folder of these, or - for input")
-    return [path], []
+    return [existing(path, "name a text, an HTML page, JSON Lines or a folder of these, or - for input", may_be_empty=True)], []
 
 
 def read(files: Iterable[Path], longest: int = LONGEST) -> Iterator[Article | Failure]:
@@ -165,7 +158,7 @@ def _file(path: Path) -> Iterator[Article | Failure]:
                 yield from _rows(chain([first], file), where, name)
                 return
             text, notes = decode(first + file.read())
-    except (OSError, NoTextError) as error:
+    except (OSError, Fault) as error:
         yield Failure(where, f"can't be read ({error.strerror or error})" if isinstance(error, OSError) else str(error))
         return
     if suffix in _LINES or (suffix == "" and _ROW.match(text)):
@@ -207,7 +200,7 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
             try:
                 text, odd = decode(line)
                 yield _row(text, line_of, f"{name}-{number}", notes + odd)
-            except (Fault, NoTextError) as error:
+            except Fault as error:
                 yield Failure(line_of, str(error), line.decode("utf-8", "backslashreplace"))
 
 
@@ -255,20 +248,20 @@ def decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
 
     Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
     (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
-    pasted together from both. Mojibake ("fÃ¼r") is undone. Raises ``NoTextError`` if the bytes are
+    pasted together from both. Mojibake ("fÃ¼r") is undone. Raises ``Fault`` if the bytes are
     empty, binary, or mostly in another encoding.
     """
     text, notes = _decoded(raw)
     if not text.strip():
-        raise NoTextError("is empty" if not raw else "holds nothing but white space")
+        raise Fault("no_text", "is empty" if not raw else "holds nothing but white space")
     if "\0" in text:
-        raise NoTextError(f"is no text (a NUL at character {text.index(chr(0)) + 1:,}); expected a text, HTML or JSON Lines")
+        raise Fault("no_text", f"is no text (a NUL at character {text.index(chr(0)) + 1:,}); expected a text, HTML or JSON Lines")
     if (better := repair_encoding(text)) != text:
         text = better
         notes.append("wrongly decoded letters were repaired")
     lost = text.count("\ufffd")
     if lost > _LOST_SHARE * len(text):
-        raise NoTextError(f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
+        raise Fault("no_text", f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
     if lost:
         notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read, and \ufffd stands for them")
     return text.removeprefix("\ufeff"), tuple(notes)
