@@ -199,7 +199,7 @@ def test_a_multi_label_task_may_have_a_single_label(tmp_path: Path) -> None:
     [
         (b"name: [", r"scheme.yaml, line \d+: not YAML"),
         (b"name: M\xfcll", r"scheme.yaml is not UTF-8 \(byte 7\)"),
-        (b"", "a label scheme is a mapping with 'name' and 'tasks', found nothing"),
+        (b"", "a label scheme is a mapping with 'name' and 'tasks', found null"),
         (b"- a\n- b\n", "found a list"),
         (b"name: x\ntasks: {}\n", "'tasks' is missing or empty"),
     ],

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, kind, listed, nearest
 
 KINDS = ("single", "multi")
 
@@ -169,7 +169,7 @@ def parse(data: object, source: str = "scheme") -> Scheme:
     AGAINST]``); ``kind`` defaults to ``single``. ``UserError`` names all faults at once.
     """
     if not isinstance(data, Mapping):
-        raise UserError(f"{source}: a label scheme is a mapping with 'name' and 'tasks', found {_kind(data)}")
+        raise UserError(f"{source}: a label scheme is a mapping with 'name' and 'tasks', found {kind(data)}")
     faults = _unknown_keys(data, ("name", "version", "description", "tasks"))
     name, version, tasks = data.get("name"), data.get("version", 1), data.get("tasks")
     if not isinstance(name, str) or not name:
@@ -198,34 +198,34 @@ def _task(name: str, body: object, faults: list[str]) -> Task:
     if name in RESERVED:
         faults.append(f"{where}this name is reserved, as are ({listed(RESERVED)})")
     if not isinstance(body, Mapping):
-        faults.append(f"{where}expected a mapping with 'labels', found {_kind(body)}")
+        faults.append(f"{where}expected a mapping with 'labels', found {kind(body)}")
         return Task(name, "single", (), name, name)
     faults += _unknown_keys(body, ("kind", "de", "en", "labels"), where)
-    kind, labels = body.get("kind", "single"), body.get("labels")
-    if kind not in KINDS:
-        faults.append(f"{where}kind is '{kind}', allowed are {listed(KINDS)}")
+    task_kind, labels = body.get("kind", "single"), body.get("labels")
+    if task_kind not in KINDS:
+        faults.append(f"{where}kind is '{task_kind}', allowed are {listed(KINDS)}")
     made: list[Label] = []
     if isinstance(labels, list | Mapping):
         pairs = labels.items() if isinstance(labels, Mapping) else [(label, None) for label in labels]
         made = [_label(name, label, value, faults) for label, value in pairs]
         faults += [f"{where}label '{id}' occurs twice" for id, count in Counter(label.id for label in made).items() if count > 1]
-        least = 2 if kind == "single" else 1
+        least = 2 if task_kind == "single" else 1
         if len(made) < least:
-            faults.append(f"{where}{len(made)} labels, a {kind}-label task needs at least {least}")
+            faults.append(f"{where}{len(made)} labels, a {task_kind}-label task needs at least {least}")
     else:
         faults.append(f"{where}'labels' is missing; expected a list of ids or a mapping from an id to its names")
-    return Task(name, str(kind), tuple(made), str(body.get("de", name)), str(body.get("en", name)))
+    return Task(name, str(task_kind), tuple(made), str(body.get("de", name)), str(body.get("en", name)))
 
 
 def _label(task: str, id: object, body: object, faults: list[str]) -> Label:
     # YAML reads an unquoted `no` as false and `1` as a number.
     if not isinstance(id, str) or not id.strip():
-        faults.append(f"task '{task}': label {id!r} is {_kind(id)}; write it in quotes")
+        faults.append(f"task '{task}': label {id!r} is {kind(id)}; write it in quotes")
     name = str(id)
     where = f"task '{task}', label '{name}': "
     body = {} if body is None else body
     if not isinstance(body, Mapping):
-        faults.append(f"{where}expected a mapping with 'de' and 'en', found {_kind(body)}")
+        faults.append(f"{where}expected a mapping with 'de' and 'en', found {kind(body)}")
         return Label(name, name, name)
     faults += _unknown_keys(body, ("de", "en", "definition", "plover"), where)
     plover = body.get("plover") or []
@@ -233,8 +233,3 @@ def _label(task: str, id: object, body: object, faults: list[str]) -> Label:
         faults.append(f"{where}'plover' is {plover!r}, expected a list of event names")
         plover = []
     return Label(name, str(body.get("de") or name), str(body.get("en") or name), str(body.get("definition") or ""), tuple(plover))
-
-
-def _kind(value: object) -> str:
-    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
-    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

@@ -269,7 +269,7 @@ def has_hunspell() -> bool:
 
 def read_words(path: str | Path) -> frozenset[str]:
     """Read a file with one word per line, # begins a comment; raise ``UserError`` if unreadable."""
-    words = (line.text.strip() for line in lines(existing(Path(path))))
+    words = map(str.strip, lines(existing(Path(path))))
     return frozenset(word for word in words if word and not word.startswith("#"))
 
 

@@ -19,13 +19,11 @@ _PARTNERS = 2000  # partners compared for each of them
 
 def _label_counts(groups: Sequence[Sequence[Segment]], scheme: Scheme) -> Counts:
     """Count each label of each task in each group: [groups, labels of all tasks]."""
-    columns = {key: column for column, key in enumerate((task.name, label) for task in scheme for label in task.ids)}
+    columns = [(task.name, label) for task in scheme for label in task.ids]
     counts = np.zeros((len(groups), len(columns)))
     for row, members in enumerate(groups):
-        for segment in members:
-            for name in scheme.names:
-                for label in label_ids(segment.labels.get(name)):
-                    counts[row, columns[name, label]] += 1
+        count = Counter((name, label) for one in members for name, answer in one.labels.items() for label in label_ids(answer))
+        counts[row] = [count[column] for column in columns]
     return counts
 
 

@@ -390,4 +390,4 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read_past(tmp_path: Path) -
     """What editors on Windows write is no fault."""
     path = tmp_path / "quelle.jsonl"
     path.write_bytes(b"\xef\xbb\xbf{}\r\n{}\r\n")
-    assert [line.text.strip() for line in lines(existing(path))] == ["{}", "{}"]
+    assert [line.strip() for line in lines(existing(path))] == ["{}", "{}"]

@@ -6,7 +6,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
@@ -18,15 +17,6 @@ MAX_LINE_BYTES = 10_000_000
 
 # A JSON document is read as a whole, so its size limits the memory.
 MAX_DOCUMENT_BYTES = 500_000_000
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line with its line end, its number from 1, and its position ("file, line 3")."""
-
-    number: int
-    text: str
-    where: str
 
 
 def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Path:
@@ -64,7 +54,7 @@ def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
     return tuple(existing(file) for file in files)
 
 
-def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:
     """Yield the file's lines, each with its line end, without a byte order mark.
 
     A file whose name ends in ``.gz`` is decompressed. ``encoding`` (None: UTF-8, and the user can't
@@ -82,10 +72,9 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
                     raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
                 line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and codec == "utf-8" else raw
                 try:
-                    text = line.decode(codec)
+                    yield line.decode(codec)
                 except UnicodeDecodeError as error:
                     raise UserError(_undecodable(where, line, error, has_encoding=encoding is not None)) from None
-                yield Line(number, text, where)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); was it cut off, or is it named .gz without being compressed?") from None
     except OSError as error:
@@ -97,17 +86,17 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
 
     Raises ``UserError`` as ``lines``, or if the file is one JSON array. Blank lines are skipped.
     """
-    for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes):
-        text = line.text.strip()
+    for number, line in enumerate(lines(path, encoding=encoding, max_line_bytes=max_line_bytes), 1):
+        text = line.strip()
         if not text:
             continue
-        if line.number == 1 and text in ("[", "[{"):
+        if number == 1 and text in ("[", "[{"):
             raise UserError(f"{path} is one JSON array; expected JSONL, one object per line (jq -c '.[]' turns the one into the other)")
-        made = f"{path.stem}-{line.number}"
+        where, made = f"{path}, line {number}", f"{path.stem}-{number}"
         try:
-            yield SourceRow(line.where, made, json_object(text))
+            yield SourceRow(where, made, json_object(text))
         except Fault as fault:
-            yield SourceRow(line.where, made, {}, fault, raw=text)
+            yield SourceRow(where, made, {}, fault, raw=text)
 
 
 def csv_rows(
@@ -122,7 +111,7 @@ def csv_rows(
         if len(value) != 1:
             raise UserError(f'{key} is {value!r}, expected one character (a tab is "\\t" in YAML)')
     csv.field_size_limit(max(csv.field_size_limit(), max_line_bytes))
-    source = (line.text for line in lines(path, encoding=encoding, max_line_bytes=max_line_bytes))
+    source = lines(path, encoding=encoding, max_line_bytes=max_line_bytes)
     reader = csv.reader(source, delimiter=separator, quotechar=quotechar, strict=True)
     first = 1
     try:
@@ -142,7 +131,7 @@ def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES
     """
     if (size := path.stat().st_size) > max_bytes:
         raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
-    text = "".join(line.text for line in lines(path, max_line_bytes=max_bytes))
+    text = "".join(lines(path, max_line_bytes=max_bytes))
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path}, line {line}: a NUL byte; expected JSON (is the file damaged, or UTF-16?)")

@@ -122,7 +122,7 @@ def _wikinews(path: Path, intake: Intake, max_line_bytes: int) -> Iterator[_Arti
 def _speeches(path: Path, intake: Intake, max_line_bytes: int) -> Iterator[tuple[str, _Article]]:
     """Yield the speeches of a file with their ids; a text file is one speech."""
     if name := _SPEECH_FILE.match(path.name):
-        text = "".join(line.text for line in lines(path, max_line_bytes=max_line_bytes))
+        text = "".join(lines(path, max_line_bytes=max_line_bytes))
         yield name["id"], _Article(text, _speaker(name["speaker"]))
         return
     for row in json_rows(path, max_line_bytes=max_line_bytes):

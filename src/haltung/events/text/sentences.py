@@ -22,6 +22,8 @@ _BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROLS = (*range(0x09), *range(0x0E, 0x1C), *range(0x7F, 0x85), *range(0x86, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _WIDTHLESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\ufff9\ufffa\ufffb"
 _INVISIBLE = frozenset(_WIDTHLESS) | set(map(chr, _CONTROLS))
+_UNSEEN = rf"\s{re.escape(''.join(sorted(_INVISIBLE)))}"
+_TRIMMED = re.compile(rf"[{_UNSEEN}]*+(.*[^{_UNSEEN}])", re.DOTALL)
 # The end of a sentence at the end of a line, with quotes and brackets.
 _ENDED = re.compile(r"[.!?…:;][\"'“”‘’«»‹›)\]]*$")
 # Hard line breaks give lines of about 70 characters; longer ones are paragraphs, shorter a list.
@@ -53,15 +55,6 @@ class Removed(Sentence):
     """A removed sentence, or the end of one; ``kind`` is one of the data file's."""
 
     kind: str
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A row of the data file: it removes a whole sentence or, with ``at_end``, the end of one."""
-
-    kind: str
-    at_end: bool
-    pattern: re.Pattern[str]
 
 
 def split(text: str) -> list[Sentence]:
@@ -150,11 +143,8 @@ def _plain(text: str, start: int, end: int) -> tuple[str, list[int]]:
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
     """Return the stretch without invisible characters at its edges; None where nothing is left."""
-    while start < end and (text[start].isspace() or text[start] in _INVISIBLE):
-        start += 1
-    while end > start and (text[end - 1].isspace() or text[end - 1] in _INVISIBLE):
-        end -= 1
-    return (start, end) if start < end else None
+    match = _TRIMMED.match(text, start, end)
+    return match.span(1) if match else None
 
 
 def _tokens(plain: str) -> list[list[str]]:
@@ -187,14 +177,14 @@ def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Re
     removed: list[Removed] = []
     for sentence in sentences:
         plain = " ".join(sentence.text.split()) if len(sentence.text) <= _LONGEST_BOILERPLATE else ""
-        if whole := next((one.kind for one in patterns() if not one.at_end and one.pattern.fullmatch(plain)), ""):
+        if whole := next((kind for kind, pattern in patterns("all") if pattern.fullmatch(plain)), ""):
             removed.append(Removed(sentence.start, sentence.end, sentence.text, whole))
             continue
-        for pattern in patterns():
-            if pattern.at_end and (match := pattern.pattern.search(sentence.text)):
+        for kind, pattern in patterns("end"):
+            if match := pattern.search(sentence.text):
                 text = sentence.text[: match.start()].rstrip()
                 start = sentence.start + match.start() + len(match[0]) - len(match[0].lstrip())
-                removed.append(Removed(start, sentence.end, sentence.text[start - sentence.start :], pattern.kind))
+                removed.append(Removed(start, sentence.end, sentence.text[start - sentence.start :], kind))
                 sentence = Sentence(sentence.start, sentence.start + len(text), text)
         if sentence.text:
             remaining.append(sentence)
@@ -202,8 +192,8 @@ def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Re
 
 
 @cache
-def patterns() -> Sequence[Pattern]:
-    """Read the patterns."""
+def patterns(where: str) -> Sequence[tuple[str, re.Pattern[str]]]:
+    """Read kind and pattern of the boilerplate that is a whole sentence (``all``), or its end."""
     lines = resources.files("haltung.events.text").joinpath("boilerplate.tsv").read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE)
-    return tuple(Pattern(row["kind"], row["where"] == "end", re.compile(f"(?:{row['pattern']})$", re.IGNORECASE)) for row in rows)
+    return tuple((row["kind"], re.compile(f"(?:{row['pattern']})$", re.IGNORECASE)) for row in rows if row["where"] == where)
