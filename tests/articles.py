@@ -19,5 +19,4 @@ def events_of(
     where none are given.
     """
     prepared = prepare(article, Actors.load())
-    labelled = prepared.labelled(classify(prepared.segments))
-    return finish(prepared, labelled.predictions, (dyads or WordOrder()).find(labelled))
+    return finish(prepared, classify(prepared.segments), dyads or WordOrder())

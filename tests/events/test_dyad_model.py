@@ -125,7 +125,7 @@ def test_of_several_ways_to_be_one_code_the_likeliest_counts() -> None:
 
 def test_thresholds_out_of_range_are_refused() -> None:
     """Probabilities and weights are not negative."""
-    with pytest.raises(UserError, match=r"pair -0\.1"):
+    with pytest.raises(UserError, match=r"pair is -0\.1"):
         Thresholds(pair=-0.1)
 
 

@@ -16,10 +16,9 @@ from haltung import labels
 from haltung.actors import tables as actors_tables
 from haltung.cli import main
 from haltung.errors import UserError
-from haltung.events.archive.network import FAMILIES, layout, months, network
+from haltung.events.archive.network import CLASSES, FAMILIES, layout, months, network, series
 from haltung.events.archive.pages import words
 from haltung.events.archive.read import Selection, folded, read, select
-from haltung.events.archive.series import CLASSES, series
 from haltung.files import shipped
 
 SCHEME = labels.load(shipped("configs") / "labels" / "diplomacy.yaml")

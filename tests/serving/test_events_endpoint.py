@@ -101,7 +101,7 @@ def _events(folder: Path) -> ArticleEvents:
     predictor, prepared = bundles.load(folder, graph=True), prepare(Article("a", TEXT, HEADLINE), Actors.load())
     predictions = predictor.predict(prepared.segments)
     assert any(one.actors for one in predictions)
-    return finish(prepared, predictions, dyad_model.load(folder).find(prepared.labelled(predictions)))
+    return finish(prepared, predictions, dyad_model.load(folder))
 
 
 def _dyads(segments: Sequence[dict[str, Any]]) -> list[list[tuple[str, str, str]]]:
@@ -149,7 +149,7 @@ def test_without_dyads_in_the_bundle_word_order_decides(tmp_path: Path) -> None:
     answer = _asked(_service(folder), lambda client: client.post("/events", json=BODY)).json()
     prepared = prepare(Article("a", TEXT, HEADLINE), Actors.load())
     predictions = bundles.load(folder).predict(prepared.segments)
-    expected = finish(prepared, predictions, WordOrder().find(prepared.labelled(predictions)))
+    expected = finish(prepared, predictions, WordOrder())
     assert _dyads(answer["segments"]) == _dyads(expected.to_dict()["segments"])
     assert any(_dyads(answer["segments"]))
 

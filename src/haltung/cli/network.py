@@ -13,9 +13,9 @@ from haltung.errors import UserError
 from haltung.evaluation.report import style
 from haltung.events.archive import read as archives
 from haltung.events.archive.network import network
+from haltung.events.archive.network import series as series_of
 from haltung.events.archive.pages import counted, figure, network_page, say, series_page, summary
 from haltung.events.archive.read import Archive, Selection, day
-from haltung.events.archive.series import series as series_of
 from haltung.events.records import Event
 from haltung.experiments.journal import writing
 from haltung.labels import Scheme

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from itertools import chain, pairwise
@@ -16,15 +16,6 @@ LONG_ARTICLE = 8
 # Words with their hyphens and apostrophes.
 WORD = re.compile(r"\w+(?:[-’']\w+)*")
 
-# Konjunktiv I of the verbs of which it is common and unambiguous.
-_SUBJUNCTIVE = re.compile(r"\b(?:sei|seien|habe|werde|könne|müsse|solle|wolle|dürfe|gebe|gehe|komme|bleibe|stehe|liege|lasse|bestehe)\b")
-_PASSIVE = re.compile(
-    r"\b(?:wird|werden|wurden?|worden)\b.*\b\w*(?:ge\w+|(?:be|ver|er|ent|zer|miss|über|unter)\w+|\w+ier)(?:t|en)\b"
-    r"|\b\w*(?:ge\w+|(?:be|ver|er|ent|zer|miss|über|unter)\w+|\w+ier)(?:t|en)\b.*\b(?:wird|werden|wurden?|worden)\b"
-)
-_MODAL = re.compile(
-    r"\b(?:soll|solle|sollen|sollte|sollten|muss|müsse|müssen|müsste|müssten|darf|dürfe|dürfen|dürfte|braucht|brauche|brauchen|bräuchte)\b"
-)
 _NOUN = re.compile(
     r"\b\w*(?:[Kk]ritik|[Ff]orderung(?:en)?|[Ww]arnung(?:en)?|[Dd]rohung(?:en)?|[Pp]rotest(?:e|en)?|[Vv]orw[uü]rf(?:e|en)?|[Aa]ppell(?:e|en)?|[Aa]ufruf|"
     r"[Ll]ob|[Uu]nterstützung|[Zz]ustimmung|[Aa]blehnung|[Aa]bsage|[Zz]usage|[Hh]ilfe|[Zz]usammenarbeit|[Vv]ereinbarung|[Aa]bkommen|[Gg]espräche?n?|"
@@ -37,9 +28,13 @@ _Shares = Callable[[Sequence[Sequence[Segment]]], float]
 @cache
 def stance_verbs() -> dict[str, re.Pattern[str]]:
     """Return verbs that say that somebody takes a position, each with a pattern of its forms."""
-    text = resources.files("haltung.corpus").joinpath("stance_verbs.tsv").read_text(encoding="utf-8")
-    rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
-    return {verb: re.compile(rf"\b(?:{forms})", re.IGNORECASE) for verb, forms in rows}
+    return {verb: re.compile(rf"\b(?:{forms})", re.IGNORECASE) for verb, forms in _table("stance_verbs.tsv")}
+
+
+def _table(name: str) -> Iterator[list[str]]:
+    """Yield the rows of a data file."""
+    lines = resources.files("haltung.corpus").joinpath(name).read_text(encoding="utf-8").splitlines()
+    return (line.split("\t") for line in lines if not line.startswith("#"))
 
 
 def _stance(segment: Segment) -> str:
@@ -58,13 +53,12 @@ def _kinds(article: Sequence[Segment]) -> int:
     return len(set(map(_stance, article)) - {""})
 
 
-def _with(stance: str, pattern: re.Pattern[str]) -> _Shares:
-    """Return the measure: of the segments with a stance, those that match."""
-    return lambda corpus: _share(pattern.search(segment.text) for segment in chain.from_iterable(corpus) if _stance(segment) == stance)
-
-
-def _neutral_given(pattern: re.Pattern[str]) -> _Shares:
-    return lambda corpus: _share(not _stance(segment) for segment in chain.from_iterable(corpus) if pattern.search(segment.text))
+def _by_words(stance: str, words: str) -> _Shares:
+    """Return the measure of a row of ``stance_words.tsv``."""
+    pattern = re.compile(words)
+    if stance == NEUTRAL:
+        return lambda corpus: _share(not _stance(one) for one in chain.from_iterable(corpus) if pattern.search(one.text))
+    return lambda corpus: _share(pattern.search(one.text) for one in chain.from_iterable(corpus) if _stance(one) == stance)
 
 
 def _same_neighbours(corpus: Sequence[Sequence[Segment]]) -> float:
@@ -108,16 +102,9 @@ MEASURES: dict[str, tuple[str, _Shares]] = {
     "same_neighbours": ("neighbouring stances that are the same", _same_neighbours),
     "same_source": ("stances that go on with a source of the sentence before", _same_source),
     "last_neutral": ("articles whose last segment is neutral", lambda corpus: _share(not _stance(article[-1]) for article in corpus)),
-    "neutral_quotation": ("neutral, given a quotation mark", _neutral_given(re.compile(r'[„“”«»"]'))),
-    "neutral_subjunctive": ("neutral, given a Konjunktiv I", _neutral_given(_SUBJUNCTIVE)),
-    "neutral_said": ('neutral, given "sagt(e)"', _neutral_given(re.compile(r"\bsagt(?:e|en)?\b"))),
     "long": ("segments of 25 words or more", lambda corpus: _share(length >= 25 for length in _lengths(corpus))),
     "spread_of_length": ("standard deviation of the words in a segment", lambda corpus: pstdev(_lengths(corpus)) if corpus else 0.0),
-    "passive_coercion": ("coercion in the passive", _with("coercion", _PASSIVE)),
-    "modal_request": ("requests with a modal verb", _with("request", _MODAL)),
     "stance_in_noun": ("stances with a noun of stance and without such a verb", _in_a_noun),
-    "criticism_word": ('criticism with "kritisieren" or "Kritik"', _with("criticism", re.compile(r"[Kk]ritisier|[Kk]ritik"))),
-    "request_word": ('requests with "fordern" or "Forderung"', _with("request", re.compile(r"[Ff]order"))),
-    "warning_word": ('warnings with "warn-"', _with("warning", re.compile(r"\b[Ww]arn"))),
     "commonest_verbs": ("share of the ten commonest stance verbs", _commonest_verbs),
+    **{key: (name, _by_words(stance, words)) for key, name, stance, words in _table("stance_words.tsv")},
 }

@@ -3,8 +3,7 @@
 predictor, actors = load_predictor(folder), Actors.load()
 finder = dyad_finder(predictor, folder, actors)
 prepared = prepare(article, actors)
-labelled = prepared.labelled(predictor.predict(prepared.segments))
-events = finish(prepared, labelled.predictions, finder.find(labelled))
+events = finish(prepared, predictor.predict(prepared.segments), finder)
 """
 
 import re
@@ -16,7 +15,7 @@ from haltung.actors.finder import Actors, Mention
 from haltung.errors import UserError, listed
 from haltung.events import plover as crosswalk
 from haltung.events.dyads import model as dyad_model
-from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment, ScoredDyad
+from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment
 from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Removed, Sentence, clean, split
 from haltung.labels import STANCE, Scheme
@@ -41,10 +40,6 @@ class PreparedArticle(ArticleSegments):
     article: Article
     language: Language
     mentions: tuple[tuple[Mention, ...], ...]
-
-    def labelled(self, predictions: Sequence[Prediction]) -> LabelledArticle:
-        """Return the article with the predictions of its segments, for a ``DyadFinder``."""
-        return LabelledArticle(self.segments, self.mentions, predictions)
 
 
 def lacks_stances(scheme: Scheme) -> str:
@@ -118,21 +113,18 @@ def events_of(
     segments = [segment for one in read if not isinstance(one, Failure) for segment in one.segments]
     predictions = iter(predictor.predict(segments) if segments else [])
     for one in read:
-        if isinstance(one, Failure):
-            yield one
-            continue
-        labelled = one.labelled([next(predictions) for _ in one.segments])
-        yield finish(one, labelled.predictions, dyads.find(labelled))
+        yield one if isinstance(one, Failure) else finish(one, [next(predictions) for _ in one.segments], dyads)
 
 
-def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], dyads: Sequence[Sequence[ScoredDyad]]) -> ArticleEvents:
-    """Return what happens in an article, given the topics, stances and dyads of its segments.
+def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], finder: DyadFinder) -> ArticleEvents:
+    """Return what happens in an article, given the topics and stances of its segments.
 
     Raises ``UserError`` if a stance is not in the crosswalk.
     """
     article = prepared.article
     labelled: list[LabelledSegment] = []
     events: list[Event] = []
+    dyads = finder.find(LabelledArticle(prepared.segments, prepared.mentions, predictions))
     rows = zip(prepared.segments, prepared.sentences, predictions, prepared.mentions, dyads, strict=True)
     for segment, sentence, prediction, mentions, scored in rows:
         labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(scored)))

@@ -87,8 +87,7 @@ class Service:
         """Return the events of an article, or raise HTTPException as ``answers`` does."""
         answers = await self.answers(prepared.segments, self.engine.actors)
         predicted = predictions([one.id for one in prepared.segments], answers.probabilities, self.engine.scheme, answers.actors)
-        dyads = self._finder.find(prepared.labelled(predicted))
-        return await asyncio.to_thread(pipeline.finish, prepared, predicted, dyads)
+        return await asyncio.to_thread(pipeline.finish, prepared, predicted, self._finder)
 
     async def answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Answers:
         """Return what the model says of segments; with ``actors``, also who may be sides of dyads.

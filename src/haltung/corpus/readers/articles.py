@@ -42,7 +42,7 @@ class Articles:
         """Read all segments of all articles (see ``Reader``)."""
         if self.max_segments is not None and self.max_segments < 1:
             raise UserError(f"max_segments is {self.max_segments}; expected at least 1, or null for all")
-        reading = _read_all(self, scheme, self._add_article)
+        reading = _read_all(self, scheme, "article", self._add_article)
         return reading if self.max_segments is None else replace(reading, segments=_first(reading.segments, self.max_segments))
 
     def countries(self) -> dict[str, str]:
@@ -55,12 +55,7 @@ class Articles:
                     out[fields.word("article")] = country
         return out
 
-    def _add_article(self, row: SourceRow, seen: dict[str, str], intake: Intake) -> None:
-        article = Fields(row.fields(), {})
-        id = article.word("article")
-        if not id:
-            raise Fault("missing_field", "no 'article'; every article needs a unique id")
-        check_unique("article", id, row.where, seen, "every article needs a unique id")
+    def _add_article(self, id: str, article: Fields, row: SourceRow, intake: Intake) -> None:
         segments = row.data.get("segments")
         if not isinstance(segments, list) or not segments:
             found = "an empty list" if segments == [] else kind(segments)
@@ -96,15 +91,10 @@ class Pairs:
 
     def read(self, scheme: Scheme) -> Reading:
         """Read both segments of all pairs (see ``Reader``)."""
-        return _read_all(self, scheme, self._add_pair)
+        return _read_all(self, scheme, "pair", self._add_pair)
 
-    def _add_pair(self, row: SourceRow, seen: dict[str, str], intake: Intake) -> None:
-        pair = Fields(row.fields(), {})
-        id, phenomenon = pair.word("pair"), pair.text("phenomenon").strip()
-        if not id:
-            raise Fault("missing_field", "no 'pair'; every pair needs a unique id")
-        check_unique("pair", id, row.where, seen, "every pair needs a unique id")
-        if not phenomenon:
+    def _add_pair(self, id: str, pair: Fields, row: SourceRow, intake: Intake) -> None:
+        if not (phenomenon := pair.text("phenomenon").strip()):
             raise Fault("missing_field", "no 'phenomenon'; every pair names the difference of its two segments", id)
         segments = row.data.get("segments")
         if not isinstance(segments, list) or len(segments) != 2:
@@ -126,12 +116,17 @@ class Pairs:
             intake.add(made)
 
 
-def _read_all(reader: Articles | Pairs, scheme: Scheme, add: Callable[[SourceRow, dict[str, str], Intake], None]) -> Reading:
+def _read_all(reader: Articles | Pairs, scheme: Scheme, unit: str, add: Callable[[str, Fields, SourceRow, Intake], None]) -> Reading:
+    """Read the articles or pairs (``unit`` is the column of their ids) of all files."""
     intake, seen = Intake(scheme, reader.path, reader.on_error), dict[str, str]()
     for path in reader.files():
         for row in json_rows(path, max_line_bytes=reader.max_line_bytes):
             with intake.row(row):
-                add(row, seen, intake)
+                fields = Fields(row.fields(), {})
+                if not (id := fields.word(unit)):
+                    raise Fault("missing_field", f"no '{unit}'; every {unit} needs a unique id")
+                check_unique(unit, id, row.where, seen, f"every {unit} needs a unique id")
+                add(id, fields, row, intake)
     return intake.reading()
 
 

@@ -21,9 +21,8 @@ from haltung.actors.tables import names
 from haltung.evaluation.report import i18n, style
 from haltung.evaluation.report.style import BLUE, INK, ORANGE, SKY, VERMILION
 from haltung.events import plover as crosswalk
-from haltung.events.archive.network import Network, data, label_name
+from haltung.events.archive.network import UNCLASSED, Network, Series, data, label_name
 from haltung.events.archive.read import Archive
-from haltung.events.archive.series import UNCLASSED, Series
 from haltung.files import rendered
 from haltung.labels import Task
 
