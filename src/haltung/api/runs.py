@@ -98,7 +98,7 @@ class ComparedRuns(_Shown):
         return pd.read_csv(io.StringIO(report.pairs_csv(self.result)))
 
     def _grids(self) -> list[shown.Grid]:
-        return [table(self.result, task, self.scheme) for task in self.result.tasks for table in (report.leaderboard, report.pairs)]
+        return report.grids(self.result, self.scheme)
 
 
 def train(

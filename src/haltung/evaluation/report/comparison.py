@@ -1,19 +1,16 @@
 """A comparison as tables and sentences: for the terminal, as Markdown, LaTeX and CSV."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, SystemPair
-from haltung.evaluation.report.i18n import checked, count, estimate, number, p_value, split_title, word
-from haltung.evaluation.report.page import check_replaceable, inlined, rendered
+from haltung.evaluation.report.i18n import count, estimate, number, p_value, split_title, word
+from haltung.evaluation.report.page import rendered, report_folder
 from haltung.evaluation.report.plots import forest
 from haltung.evaluation.report.style import save
 from haltung.evaluation.report.tables import Cell, Grid, grid
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.evaluation.statistics.significance import Estimate
-from haltung.files import atomic_folder
 from haltung.labels import Scheme
 
 DATA, PAGE, MARKDOWN, LATEX = "comparison.json", "comparison.html", "comparison.md", "comparison.tex"
@@ -115,15 +112,20 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     return out
 
 
+def grids(comparison: Comparison, scheme: Scheme, language: str = "en") -> list[Grid]:
+    """Return leaderboard and pairs of each task."""
+    return [table(comparison, task, scheme, language) for task in comparison.tasks for table in (leaderboard, pairs)]
+
+
 def markdown(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
     """Return all tables as Markdown, each under its title, with the notes below."""
-    text = "\n".join(f"**{table.title}**\n\n{table.markdown()}" for table in _grids(comparison, scheme, language))
+    text = "\n".join(f"**{table.title}**\n\n{table.markdown()}" for table in grids(comparison, scheme, language))
     return text + "".join(f"\n{note}\n" for note in notes(comparison, language))
 
 
 def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
     """Return all tables as LaTeX, each a ``table`` no wider than a line, with the packages."""
-    return "\n".join([_PACKAGES, *(_tabular(table) for table in _grids(comparison, scheme, language))])
+    return "\n".join([_PACKAGES, *(_tabular(table) for table in grids(comparison, scheme, language))])
 
 
 def leaderboard_csv(comparison: Comparison) -> str:
@@ -164,38 +166,20 @@ def write(
     The folder is replaced as by ``page.write``, with the same ``UserError``. ``details`` are facts
     to list at the foot of the page, such as the command and the runs' ids.
     """
-    checked(language)
-    check_replaceable(folder, DATA, "comparison")
-    with atomic_folder(folder) as scratch:
+    with report_folder(folder, DATA, "comparison", language) as scratch:
         plots = {task: save(forest(comparison, task, scheme, language), scratch / f"{task}_forest") for task in comparison.tasks}
+        page = rendered(
+            "comparison.html.j2", language, plots, comparison=comparison, scheme=scheme, notes=notes(comparison, language),
+            leaderboard=leaderboard, pairs=pairs, sentence=sentence, open=OPEN,
+            details={**(details or {}), word("scheme", language): f"{comparison.scheme} ({comparison.scheme_digest})"},
+        )  # fmt: skip
         texts = {
             DATA: comparison.to_json(), LEADERBOARD: leaderboard_csv(comparison), PAIRS: pairs_csv(comparison),
-            MARKDOWN: markdown(comparison, scheme, language), LATEX: latex(comparison, scheme, language),
-            PAGE: _page(comparison, scheme, plots, language, details or {}),
+            MARKDOWN: markdown(comparison, scheme, language), LATEX: latex(comparison, scheme, language), PAGE: page,
         }  # fmt: skip
         for name, text in texts.items():
             (scratch / name).write_text(text, encoding="utf-8")
     return [folder / name for name in (*texts, *(plot.name for plot in plots.values()))]
-
-
-def _page(comparison: Comparison, scheme: Scheme, plots: Mapping[str, Path], language: str, details: Mapping[str, str]) -> str:
-    sections = [
-        {
-            "name": task, "title": scheme[task].title(language), "plot": inlined(plots[task]),
-            "leaderboard": leaderboard(comparison, task, scheme, language), "pairs": pairs(comparison, task, scheme, language),
-            "verdicts": [(pair.verdict != OPEN, sentence(pair, comparison, language)) for pair in result.pairs],
-        }
-        for task, result in comparison.tasks.items()
-    ]  # fmt: skip
-    return rendered(
-        "comparison.html.j2", language, title=" · ".join(comparison.systems), sections=sections, notes=notes(comparison, language),
-        split_title=split_title(comparison.corpus, comparison.split, language),
-        details={**details, word("scheme", language): f"{comparison.scheme} ({comparison.scheme_digest})"},
-    )  # fmt: skip
-
-
-def _grids(comparison: Comparison, scheme: Scheme, language: str) -> list[Grid]:
-    return [table(comparison, task, scheme, language) for task in comparison.tasks for table in (leaderboard, pairs)]
 
 
 def _unit(comparison: Comparison, language: str) -> str:
@@ -213,12 +197,10 @@ def _ends(value: Estimate, *columns: str) -> dict[str, float]:
 
 
 def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows by column; the first has every column, where others lack one they are empty."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    import pandas as pd
+
+    # As objects: where a value is missing, whole numbers stay whole.
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
 def _tabular(grid: Grid) -> str:
