@@ -23,7 +23,9 @@ class Fixed:
     def predict(self, segments: Sequence[Segment], progress: bool = False) -> list[Prediction]:
         """Return one prediction for each segment."""
         stances = ["warning" if "warn" in segment.text.lower() else "neutral" for segment in segments]
-        return [Prediction(segment.id, {"stance": stance}, {}) for segment, stance in zip(segments, stances, strict=True)]
+        rows = [{label: float(label == stance) for label in self.scheme["stance"].ids} for stance in stances]
+        named = zip(segments, stances, rows, strict=True)
+        return [Prediction(segment.id, {"stance": stance}, {"stance": row}) for segment, stance, row in named]
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +38,14 @@ def test_right_sentences_are_counted_by_stance(scheme: Scheme) -> None:
     """All neutral sentences are right, most warnings, and nothing else."""
     result = primer_of(Fixed(scheme))  # type: ignore[arg-type]
     assert result is not None
-    assert set(result.total.values()) == {20}
-    assert result.right["neutral"] == 20
-    assert 10 <= result.right["warning"] < 20
-    assert sum(result.right.values()) == 20 + result.right["warning"]
-    assert result.metrics()["accuracy"] == sum(result.right.values()) / 200
+    right = {one.label: one.correct for one in result.stance.labels}
+    assert {one.support for one in result.stance.labels} == {20}
+    assert right["neutral"] == 20
+    assert 10 <= right["warning"] < 20
+    assert sum(right.values()) == 20 + right["warning"]
+    assert result.metrics()["accuracy"] == sum(right.values()) / 200
     assert result.metrics()["recall_neutral"] == 1
+    assert list(result.metrics())[1:] == [f"recall_{stance}" for stance in scheme["stance"].ids]
 
 
 def test_the_sentence_names_the_stances_found_least(scheme: Scheme) -> None:
@@ -49,10 +53,10 @@ def test_the_sentence_names_the_stances_found_least(scheme: Scheme) -> None:
     result = primer_of(Fixed(scheme))  # type: ignore[arg-type]
     assert result is not None
     english, german = (result.sentence(scheme["stance"], language) for language in ("en", "de"))
-    assert f"{sum(result.right.values())} of 200" in english
+    assert f"{sum(one.correct for one in result.stance.labels)} of 200" in english
     assert "Support 0/20" in english
     assert "Unterstützung 0/20" in german
-    assert f"{result.accuracy:.3f}".replace(".", ",") in german
+    assert f"{result.stance.accuracy:.3f}".replace(".", ",") in german
 
 
 def test_a_model_of_other_stances_has_no_result() -> None:

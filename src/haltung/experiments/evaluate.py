@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics import classification, minimal_pairs
 from haltung.evaluation.metrics.calibration import CalibrationReport, measure
-from haltung.evaluation.metrics.results import EvaluationResult, Summary
+from haltung.evaluation.metrics.results import EvaluationResult, Summary, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import brackets, number, word
@@ -45,29 +44,22 @@ _EXPLAINERS = {"linear": "linear:contributions", "network": "neural:attribute", 
 
 @dataclass(frozen=True)
 class PrimerResult:
-    """For each stance, in the scheme's order, how many of ``total`` sentences are ``right``."""
+    """The metrics of the stances on ``data/primer``, which has equally many sentences for each."""
 
-    right: Mapping[str, int]
-    total: Mapping[str, int]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right sentences; also the mean recall, since each stance has as many."""
-        return sum(self.right.values()) / sum(self.total.values())
+    stance: TaskMetrics
 
     def metrics(self) -> dict[str, float]:
-        """Return what is tracked: accuracy, and the recall of each stance."""
-        return {"accuracy": self.accuracy, **{f"recall_{stance}": self.right[stance] / n for stance, n in self.total.items()}}
+        """Return what is tracked: accuracy (also the mean recall), and the recall of each stance."""
+        return {"accuracy": self.stance.accuracy, **{f"recall_{one.label}": one.recall for one in self.stance.labels}}
 
     def sentence(self, task: Task, language: str = "en") -> str:
         """Return the result in words, with Wilson's interval and the stances found least."""
-        n = sum(self.total.values())
+        accuracy, n, labels = self.stance.accuracy, self.stance.n, self.stance.labels
         names = {label.id: label.name(language) for label in task.labels}
-        least = sorted(self.total, key=lambda stance: self.right[stance] / self.total[stance])[:3]
         return word(
-            "primer", language, right=sum(self.right.values()), n=n,
-            share=f"{number(self.accuracy, language)} {brackets(wilson(self.accuracy, n), language)}",
-            least=", ".join(f"{names[stance]} {self.right[stance]}/{self.total[stance]}" for stance in least),
+            "primer", language, right=sum(one.correct for one in labels), n=n,
+            share=f"{number(accuracy, language)} {brackets(wilson(accuracy, n), language)}",
+            least=", ".join(f"{names[one.label]} {one.correct}/{one.support}" for one in sorted(labels, key=lambda one: one.recall)[:3]),
         )  # fmt: skip
 
 
@@ -216,14 +208,12 @@ def analyse_errors(
 def primer_of(model: Predictor) -> PrimerResult | None:
     """Return a model's result on ``data/primer``; None if it does not know exactly its stances."""
     rows = list(map(json.loads, (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()))
-    gold = [row["stance"] for row in rows]
     task = next((task for task in model.scheme if task.name == STANCE), None)
-    if task is None or task.kind != "single" or set(task.ids) != set(gold):
+    if task is None or task.kind != "single" or set(task.ids) != {row["stance"] for row in rows}:
         return None
-    predictions = model.predict([Segment(row["id"], row["text"]) for row in rows])
-    total = Counter(gold)
-    right = Counter(label for label, prediction in zip(gold, predictions, strict=True) if prediction.labels[STANCE] == label)
-    return PrimerResult({stance: right[stance] for stance in task.ids}, {stance: total[stance] for stance in task.ids})
+    segments = [Segment(row["id"], row["text"], {STANCE: row["stance"]}) for row in rows]
+    scored = score(segments, model.predict(segments), model.scheme.only([STANCE]))
+    return PrimerResult(classification.evaluate(scored).tasks[STANCE])
 
 
 def check_scheme(model: Scheme, corpus: Prepared) -> None:
