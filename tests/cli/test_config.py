@@ -8,7 +8,7 @@ import pytest
 
 from command_line import run_here, write_corpus
 from haltung.cli.build import make
-from haltung.cli.config import compose, each, parse, plain, quote
+from haltung.cli.config import combinations, compose, each, plain, quote
 from haltung.errors import UserError
 from haltung.models.spec import NetworkSpec
 
@@ -24,7 +24,7 @@ def test_a_task_of_ones_own_needs_no_plus() -> None:
 @pytest.mark.parametrize("run", ["9e881582", "12345678", "0x1f2e3d", "82866d7f"])
 def test_a_runs_id_is_never_taken_for_a_number(run: str) -> None:
     """The beginning of an id may look like one."""
-    (overrides,) = parse([f"run={run}"]).combinations
+    (overrides,) = combinations([f"run={run}"])
     assert compose("evaluate", overrides).run == run
 
 
@@ -71,15 +71,15 @@ def test_lists_of_runs_and_texts_need_no_quotes() -> None:
 
 def test_values_with_commas_become_combinations_and_lists_do_not() -> None:
     """``seed=1,2`` asks for two runs, ``[1,2]`` is one value."""
-    assert parse(["seed=1,2", "name=x"]).combinations == (("seed=1", "name=x"), ("seed=2", "name=x"))
-    assert parse(["name=[1,2]"]).combinations == (("name=[1,2]",),)
+    assert combinations(["seed=1,2", "name=x"]) == [("seed=1", "name=x"), ("seed=2", "name=x")]
+    assert combinations(["name=[1,2]"]) == [("name=[1,2]",)]
 
 
 def test_more_runs_than_anybody_means_are_refused() -> None:
     """A slip in a sweep does not start a thousand trainings."""
     many = ",".join(str(number) for number in range(30))
     with pytest.raises(UserError, match="ask for 900 runs"):
-        parse([f"seed={many}", f"training.epochs={many}"])
+        combinations([f"seed={many}", f"training.epochs={many}"])
 
 
 def test_a_config_becomes_an_object_with_checked_types() -> None:

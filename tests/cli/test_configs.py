@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from haltung import labels
 from haltung.cli import COMMANDS
-from haltung.cli.config import compose, parse, plain
+from haltung.cli.config import combinations, compose, plain
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -179,7 +179,7 @@ def test_each_file_begins_with_a_command_that_works(path: Path) -> None:
     assert found, f"the first line is {first!r}; expected a comment such as '# haltung train encoder=NAME: what it is'"
     command, words = found[1], shlex.split(found[2])
     assert command in COMMANDS
-    for overrides in parse(words).combinations:
+    for overrides in combinations(words):
         given = {word.partition("=")[0] for word in overrides}
         # What the comment leaves out (the path of a user's file) is given here.
         chosen = [CONFIGS / group / f"{name}.yaml" for group, _, name in (word.partition("=") for word in overrides)]

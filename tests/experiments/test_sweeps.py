@@ -191,7 +191,7 @@ def test_a_sweep_of_the_version_before_goes_on(tmp_path: Path):
     before = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "stored_config.yaml"))
     now = json.loads(json.dumps(before).replace("haltung.model.spec", "haltung.models.spec").replace('"max_line_bytes"', '"max_bytes"'))
     assert now != before
-    sweep = Sweep("s", _trials(tmp_path / "s"), 1, (), True, now, ("trials",), ())
+    sweep = Sweep("s", _trials(tmp_path / "s"), 1, (), True, now, ())
     _refuse_other_config(sweep, before)
     with pytest.raises(UserError, match=r"begun with model.C=10.0, and is to go on with model.C=1.0"):
         _refuse_other_config(replace(sweep, config={**now, "model": {**now["model"], "C": 1.0}}), before)

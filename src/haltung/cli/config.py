@@ -38,15 +38,6 @@ OmegaConf.register_new_resolver("shipped", shipped_path, replace=True)
 
 
 @dataclass(frozen=True)
-class CommandLine:
-    """The overrides of each combination of the values given with commas; ``show`` is ``--cfg``."""
-
-    combinations: tuple[tuple[str, ...], ...]
-    show: bool = False
-    config_dir: Path | None = None
-
-
-@dataclass(frozen=True)
 class Request:
     """The plain config of one combination, its overrides, and the command line as it was typed."""
 
@@ -69,15 +60,45 @@ def each(
     ``UserError`` if an option or an override is wrong.
     """
     literal = {key: value for key, sign, value in (word.partition("=") for word in arguments) if sign and key in verbatim}
-    line = parse([_as_value(word, texts, lists, numbers) for word in arguments if word.partition("=")[0] not in literal])
-    if single and len(line.combinations) != 1:
+    words: list[str] = []
+    show, config_dir = False, None
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--cfg":
+            show = True
+        elif word in ("--config-dir", "-cd") or word.startswith("--config-dir="):
+            value = word.partition("=")[2] or next(rest, "")
+            config_dir = Path(value)
+            if not value or not config_dir.is_dir():
+                raise UserError(f"--config-dir: '{value}' is no folder; name the folder with your corpus/, model/, … configs")
+        elif word.startswith("-"):
+            raise UserError(f"unknown option '{word}'; the options are --help, --cfg, --config-dir DIR; everything else is key=value")
+        elif word.partition("=")[0] not in literal:
+            words.append(_as_value(word, texts, lists, numbers))
+    found = combinations(words)
+    if single and len(found) != 1:
         raise UserError(single)
-    for overrides in line.combinations:
-        config = compose(name, overrides, line.config_dir, optional)
-        if line.show:
+    for overrides in found:
+        config = compose(name, overrides, config_dir, optional)
+        if show:
             print(OmegaConf.to_yaml(config))
             continue
-        yield Request(plain(config) | literal, overrides, (name, *arguments), line.config_dir)
+        yield Request(plain(config) | literal, overrides, (name, *arguments), config_dir)
+
+
+def combinations(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the overrides of each combination of the values given with commas: ``seed=1,2`` gives
+    two. Raises ``UserError`` if a word is no override, or there are too many combinations.
+    """
+    overrides = [_with_run_id(word) for word in words]
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except OverrideParseException as error:
+        raise UserError(_malformed(error)) from None
+    found = list(itertools.product(*map(_values, parsed, overrides)))
+    if len(found) > _MOST_COMBINATIONS:
+        raise UserError(f"these overrides ask for {len(found)} runs, at most {_MOST_COMBINATIONS} are allowed in one command")
+    return found
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
@@ -116,33 +137,6 @@ def candidates(command: str, line: str) -> list[str]:
 
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
         return list(BashCompletion(GlobalHydra.instance().config_loader())._query(config_name=command, line=line))
-
-
-def parse(arguments: Sequence[str]) -> CommandLine:
-    """Take a command line apart, or raise ``UserError``; ``seed=1,2`` asks for two combinations."""
-    overrides: list[str] = []
-    show, config_dir = False, None
-    rest = iter(arguments)
-    for word in rest:
-        if word == "--cfg":
-            show = True
-        elif word in ("--config-dir", "-cd") or word.startswith("--config-dir="):
-            value = word.partition("=")[2] or next(rest, "")
-            config_dir = Path(value)
-            if not value or not config_dir.is_dir():
-                raise UserError(f"--config-dir: '{value}' is no folder; name the folder with your corpus/, model/, … configs")
-        elif word.startswith("-"):
-            raise UserError(f"unknown option '{word}'; the options are --help, --cfg, --config-dir DIR; everything else is key=value")
-        else:
-            overrides.append(_with_run_id(word))
-    try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-    except OverrideParseException as error:
-        raise UserError(_malformed(error)) from None
-    combinations = tuple(itertools.product(*map(_values, parsed, overrides)))
-    if len(combinations) > _MOST_COMBINATIONS:
-        raise UserError(f"these overrides ask for {len(combinations)} runs, at most {_MOST_COMBINATIONS} are allowed in one command")
-    return CommandLine(combinations, show, config_dir)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -25,9 +25,6 @@ from haltung.experiments.sweep.spaces import Value, check_spaces, spaces_of, sta
 from haltung.experiments.sweep.trials import Trial, Trials
 from haltung.experiments.train import Plan
 
-# The keys that may differ between a sweep and its resumption.
-_FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "storage", "sweeps", "tracking", "name")
-
 # The keys that a training lacks, or that each training sets for itself.
 _SWEEP_KEYS = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "storage", "sweeps", "name", "resume", "seed")
 
@@ -42,12 +39,8 @@ class Composed:
         """Return the config with these values, as plain data."""
         return plain(compose("sweep", [*self.request.overrides, *overrides_of(values)], self.request.config_dir))
 
-    def check(self, values: Mapping[str, Value]) -> None:
-        """Raise ``UserError`` if the config does not accept these values."""
-        recipe_of(self.settings(values))
-
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
-        """Return the training with these values; raise ``UserError`` as ``check``."""
+        """Return the training with these values; ``UserError`` if the config refuses them."""
         return recipe_of({**self.settings(values), "seed": seed, "resume": resume}).plan(self.corpus, self.request.command, name)
 
     def training(self, values: Mapping[str, Value]) -> str:
@@ -84,7 +77,7 @@ def run(
     store, common = make(request.settings["tracking"], "tracking"), recipe.options
     name = common.name or f"{recipe.name(composed.corpus.name)}-sweep"
     planned = Trials(Path(sweeps) / name, spaces, trials, common.seed, startup, warmup, start_values(spaces, composed), storage or "")
-    sweep = Sweep(name, planned, workers, final_seeds, common.resume, request.settings, _FREE, request.command, common.language)
+    sweep = Sweep(name, planned, workers, final_seeds, common.resume, request.settings, request.command, common.language)
     console = Console()
     console.print(f"[bold]{name}[/]: {trials} trials over {len(spaces)} keys, {planned.folder}", highlight=False, soft_wrap=True)
     if (result := search_best(sweep, composed, store, print_trial)) is None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -49,7 +49,7 @@ class PrimerResult:
     stance: TaskMetrics
 
     def metrics(self) -> dict[str, float]:
-        """Return what is tracked: accuracy (also the mean recall), and the recall of each stance."""
+        """Return what is tracked: accuracy (also the mean recall), and recall by stance."""
         return {"accuracy": self.stance.accuracy, **{f"recall_{one.label}": one.recall for one in self.stance.labels}}
 
     def sentence(self, task: Task, language: str = "en") -> str:

@@ -35,13 +35,9 @@ NAME = "bundle"
 # The name of an exported bundle's model, and the value of its versions' tag `haltung.form`.
 EXPORTED = "exported"
 
-# The libraries that a bundle's predictions depend on, by kind.
-_LIBRARIES = {
-    "network": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas"),
-    "article": ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas"),
-    "linear": ("scikit-learn", "numpy", "pandas"),
-    "ensemble": ("torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy", "pandas"),  # of any members
-}
+# The libraries that a bundle's predictions depend on, by kind; an ensemble may have any members.
+_TORCH = ("torch", "transformers", "tokenizers", "safetensors")
+_LIBRARIES = {"network": _TORCH, "article": _TORCH, "linear": ("scikit-learn",), "ensemble": (*_TORCH, "scikit-learn")}
 
 # The model's input: text, and what a model of articles reads besides.
 _COLUMNS = ("id", "text", "context", "target")
@@ -194,7 +190,7 @@ def signature(tasks: dict[str, Any], articles: bool = False) -> ModelSignature:
 
 def requirements(kind: str) -> list[str]:
     """Return what pip must install to load a bundle: this project, and pinned libraries."""
-    return [f"haltung=={__version__}", *_pinned(("mlflow", *_LIBRARIES[kind]))]
+    return [f"haltung=={__version__}", *_pinned(("mlflow", *_LIBRARIES[kind], "numpy", "pandas"))]
 
 
 def _pinned(names: Sequence[str]) -> list[str]:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from haltung.errors import UserError, first_line
+from haltung.files import atomic_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -183,7 +183,7 @@ def environment(values: Mapping[str, str], override: bool = False) -> Iterator[N
 
 
 def _ensure_database(store: Store, create: bool) -> None:
-    """Create the database under a lock, whole: built in a scratch folder, then moved."""
+    """Create the database under a lock, whole: built in a scratch file, then moved."""
     path = store.database
     if _is_database(path):
         return
@@ -215,11 +215,9 @@ def _is_database(path: Path) -> bool:
 
 
 def _create_database(path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        scratch = Path(folder) / path.name
+    with atomic_file(path) as scratch:
         # The first request to an empty database creates its tables and runs all migrations.
         mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
-        scratch.replace(path)
 
 
 def _experiment(store: Store, client: MlflowClient, create: bool) -> str:

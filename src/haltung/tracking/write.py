@@ -190,15 +190,9 @@ def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterato
             yield f"{prefix}{key}", value
 
 
-def flat_settings(config: Any) -> dict[str, Any]:
+def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config's settings by dotted key, without ``_target_``: a class may be moved."""
-    return dict(flat(_without_targets(config), "."))
-
-
-def _without_targets(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {key: _without_targets(value) for key, value in node.items() if key != "_target_"}
-    return [_without_targets(item) for item in node] if isinstance(node, list | tuple) else node
+    return {key: value for key, value in flat(config, ".") if key.rpartition(".")[2] != "_target_"}
 
 
 def _begun(connection: Connection, name: str, parent: Run | None) -> Run:

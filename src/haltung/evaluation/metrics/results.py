@@ -204,7 +204,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Stored):
     """The headline metrics of several runs on the same split: ``tasks[task][metric]``."""
 
     corpus: str
@@ -216,7 +216,3 @@ class Summary:
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return the summary for a tracker, ``{"stance": {"macro_f1": {"mean": …, "sd": …}}}``."""
         return {task: {name: spread.metrics() for name, spread in values.items()} for task, values in self.tasks.items()}
-
-    def to_json(self) -> str:
-        """Return the summary as JSON text."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"

@@ -51,11 +51,6 @@ def count(value: int, language: str = "en", grouped_from: int = 10_000) -> str:
     return localised(f"{value:,}" if value >= grouped_from else str(value), language)
 
 
-def percent(value: int, language: str = "en") -> str:
-    """Return ``25%``, in German ``25 %``."""
-    return f"{value} %" if checked(language) == "de" else f"{value}%"
-
-
 def p_value(p: float, language: str = "en") -> str:
     """Return ``0.034``, or ``<0.001``."""
     return f"<{number(0.001, language)}" if p < 0.001 else number(p, language)

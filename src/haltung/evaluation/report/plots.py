@@ -14,7 +14,7 @@ from haltung.evaluation.metrics.dyads import PARTS, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.report import style
-from haltung.evaluation.report.i18n import count, number, percent, signed, split_title, word
+from haltung.evaluation.report.i18n import count, number, signed, split_title, word
 from haltung.evaluation.report.tables import dyad_words, ends, slice_title
 from haltung.labels import Scheme, Task
 
@@ -49,7 +49,7 @@ def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     axes.tick_params(which="both", length=0)
     axes.set(xlabel=word("predicted", language), ylabel=f"{word('gold', language)} ({word('support', language)})")
     bar = axes.figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, ticks=[0, 0.25, 0.5, 0.75, 1])
-    bar.ax.set_yticklabels([percent(value, language) for value in (0, 25, 50, 75, 100)])
+    bar.ax.set_yticklabels([word("percent", language, value=value) for value in (0, 25, 50, 75, 100)])
     bar.set_label(word("share", language), fontsize=8, color=style.SOFT)
     bar.ax.tick_params(labelsize=8, length=0)
     bar.outline.set_visible(False)

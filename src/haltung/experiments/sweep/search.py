@@ -24,6 +24,9 @@ from haltung.experiments.train import read_state, train, train_seeds, train_tria
 from haltung.tracking import Run, Store
 from haltung.tracking.store import environment
 
+# The keys that may differ between a sweep and its resumption.
+FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "storage", "sweeps", "tracking", "name")
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -31,7 +34,7 @@ class Sweep:
 
     ``trials`` holds the database, the spaces and the number of trials; every trial is trained with
     its seed, and the best recipe with ``final_seeds`` at the end. ``config`` is tracked, and has to
-    be the same in a resumed sweep, except for the keys in ``free``.
+    be the same in a resumed sweep, except for the keys in ``FREE``.
     """
 
     name: str
@@ -40,7 +43,6 @@ class Sweep:
     final_seeds: tuple[int, ...]
     resume: bool
     config: Mapping[str, Any]
-    free: tuple[str, ...]
     command: Sequence[str]
     language: str = "en"
 
@@ -210,7 +212,7 @@ def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
     now, then = tracking.flat_settings(sweep.config), tracking.flat_settings(before)
     digested = tuple(f"corpus.{key}" for key in DIGESTED)
     for key in sorted(now.keys() | then.keys()):
-        if key.partition(".")[0] not in sweep.free and not key.startswith(digested) and now.get(key) != then.get(key):
+        if key.partition(".")[0] not in FREE and not key.startswith(digested) and now.get(key) != then.get(key):
             raise UserError(
                 f"the sweep '{sweep.name}' was begun with {key}={then.get(key)}, and is to go on with {key}={now.get(key)}; "
                 "resume it with the same words, or begin another one with name=NAME"

@@ -147,11 +147,8 @@ class PlanFactory(Protocol):
     def settings(self, values: Mapping[str, Value]) -> Mapping[str, Any]:
         """Return the config with these values, as plain data."""
 
-    def check(self, values: Mapping[str, Value]) -> None:
-        """Raise ``UserError`` if the config does not accept these values."""
-
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
-        """Return the training with these values; raise ``UserError`` as ``check``."""
+        """Return the training with these values; ``UserError`` if the config refuses them."""
 
 
 def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequence[str], given: Collection[str]) -> None:
@@ -176,7 +173,7 @@ def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequen
             raise UserError(f"{key} is both given and searched; leave out {key}=…, or take it out of the search")
         for value in space.probes:
             try:
-                factory.check({key: value})
+                factory.plan({key: value}, "probe", 0)
             except UserError as error:
                 raise UserError(f"search: {key}={value} is not accepted: {error}") from None
 
