@@ -23,6 +23,7 @@ from haltung.labels import STANCE, Scheme
 from haltung.models import bundle, compact
 from haltung.models.predictor import Predictor, abstained
 from haltung.records import Prediction, Segment, label_ids
+from haltung.serving import article_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +99,6 @@ class ArticleResult:
 
     def to_html(self, language: Literal["en", "de"] = "en") -> str:
         """Return a page of its own, which loads nothing from elsewhere."""
-        from haltung.serving import article_page
-
         return article_page.page([self.events], self.scheme, language)
 
     def __repr__(self) -> str:

@@ -37,8 +37,8 @@ COMMANDS = {
 # A command is `run(arguments)` in the module of its name; these are functions of their own names,
 # each in the module of another command.
 _MODULES = {
-    "check": "prepare", "ensemble": "train", "dyads": "evaluate", "compare": "evaluate", "promote": "evaluate", "ui": "runs",
-    "verify": "export", "serve": "export",
+    "check": "prepare", "ensemble": "train", "dyads": "evaluate", "compare": "evaluate", "promote": "evaluate", "network": "events",
+    "ui": "runs", "verify": "export", "serve": "export",
 }  # fmt: skip
 
 _HELP = ("--help", "-h", "help")

@@ -1,7 +1,5 @@
 """How good models are: ``haltung evaluate``, ``dyads``, ``compare``, and by that ``promote``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +10,20 @@ from pydantic import Field
 from rich.console import Console
 from rich.text import Text
 
+from haltung import tracking
 from haltung.cli import hint
 from haltung.cli.build import Language, Seed, command, corpus_of, make
 from haltung.cli.config import Request, shipped_or_own
 from haltung.errors import UserError, listed
 from haltung.evaluation import comparison
 from haltung.evaluation.report import comparison as report
+from haltung.evaluation.report import tables
+from haltung.events.dyads import model as dyad_model
+from haltung.events.dyads.scoring import AIMS
+from haltung.experiments import dyads as experiment
 from haltung.experiments.compare import carry_out, consider, read, save
+from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of
+from haltung.models import compact
 
 
 @command("evaluate")
@@ -31,12 +36,6 @@ def run(
     if (run is None) == (bundle is None):
         raise UserError("name what to evaluate: run=ID (of haltung train), or bundle=FOLDER with corpus=NAME; one of the two")
     own_corpus = not settings.get("corpus")
-
-    from haltung import tracking
-    from haltung.evaluation.report import tables
-    from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of
-    from haltung.models import compact
-
     group = None
     if bundle is not None:
         if own_corpus:
@@ -74,13 +73,6 @@ def dyads(
         raise UserError("name the model: bundle=DIR, a folder that haltung train or haltung export has written")
     if not request.settings.get("corpus"):
         raise UserError("name segments with gold dyads: corpus=NAME, for example corpus=gnad10_stance")
-
-    from haltung.evaluation.report.tables import dyad_scores
-    from haltung.events.dyads import model as dyad_model
-    from haltung.events.dyads.scoring import AIMS
-    from haltung.experiments import dyads as experiment
-    from haltung.models import compact
-
     corpus, model = corpus_of(request.settings, request.config_dir), compact.find(bundle)
     own_actors, line = Path(actors) if actors else None, " ".join(["haltung", *request.command])
     if tune:
@@ -92,7 +84,7 @@ def dyads(
         print(f"written to {model / dyad_model.THRESHOLDS}")
         return
     scores = experiment.score(model, corpus, split, own_actors)
-    for grid in dyad_scores(scores.settings, scores.swaps, scores.precisions, language):
+    for grid in tables.dyad_scores(scores.settings, scores.swaps, scores.precisions, language):
         Console().print(grid.rich())
     # The bundle of a run is in the run's folder.
     folder = model.resolve()

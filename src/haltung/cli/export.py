@@ -1,27 +1,27 @@
 """A bundle that other services run: ``haltung export``, ``haltung verify``, ``haltung serve``."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from haltung import tracking
 from haltung.cli.build import Language, command, corpus_of, make, typed
 from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
+from haltung.experiments.evaluate import TrainedModel
+from haltung.experiments.export import check_exportable, export_model
+from haltung.export import share
 from haltung.export.verify import verify as replay
+from haltung.export.write import ExportResult
 from haltung.labels import Scheme
 from haltung.models import compact
-
-if TYPE_CHECKING:
-    from haltung.export.write import ExportResult
 
 
 @command("export", verbatim=("licence", "version"))
@@ -44,12 +44,6 @@ def run(
         raise UserError("wheel=… packs a model for Haltung, which form=transformers is not; leave out one of them")
     if register and run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
-
-    from haltung import tracking
-    from haltung.experiments.evaluate import TrainedModel
-    from haltung.experiments.export import check_exportable, export_model
-    from haltung.export import share
-
     if wheel:
         share.check_wheel(wheel, version)
     if hub:

@@ -1,13 +1,11 @@
 """``haltung predict``: label one text, or a file of them."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from rich.console import Console
@@ -16,14 +14,33 @@ from rich.table import Table
 from haltung.cli.build import Language, command, make, output_file, typed
 from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
+from haltung.events.archive.pages import counted
+from haltung.events.dyads import model as dyad_model
+from haltung.experiments.journal import BROKEN, JOURNAL, LEFT, digest
+from haltung.experiments.predict import (
+    answers,
+    bundle_of,
+    find,
+    kind_of,
+    label,
+    local,
+    nearby,
+    on_ray,
+    opening,
+    rows_of,
+    single_text,
+    written,
+)
+from haltung.experiments.ray_engine import Cluster
+from haltung.inference.client import TOKENS_PER_BATCH
 from haltung.labels import STANCE, Scheme
+from haltung.models import bundle as bundles
+from haltung.models import compact
+from haltung.models.predictor import Predictor, abstained
 from haltung.records import Prediction, label_ids
+from haltung.serving.engine import Settings, open_engine
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
-
-if TYPE_CHECKING:
-    from haltung.events.dyads.model import DyadModel
-    from haltung.models.predictor import Predictor
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
@@ -39,14 +56,6 @@ def run(
     """Label a text or files of texts; return 1 if some rows could not be used."""
     if (text is None) == (input is None):
         raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
-
-    from haltung.events.archive.pages import counted
-    from haltung.experiments.journal import BROKEN, JOURNAL, LEFT, digest
-    from haltung.experiments.predict import bundle_of, find, kind_of, label, local, nearby, on_ray, opening, rows_of, single_text, written
-    from haltung.experiments.ray_engine import Cluster
-    from haltung.models import compact
-    from haltung.models.predictor import abstained
-
     if (engine == "ray" or "://" in f"{input} {output}") and (input is None or output is None):
         raise UserError("engine=ray and files elsewhere need both input=… and output=…; name the other one, too")
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
@@ -109,21 +118,15 @@ def run(
 
 def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool) -> partial[Iterator[dict[str, Any]]]:
     """Return the model of a bundle; ``graph``: by its graph also where there is a GPU for torch."""
-    from haltung.events.dyads import model as dyad_model
-    from haltung.experiments.predict import answers
-    from haltung.inference.client import TOKENS_PER_BATCH
-    from haltung.models import bundle
-    from haltung.serving.engine import Settings, open_engine
-
     if runtime in ("onnxruntime", "openvino"):
         model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
     else:
-        model = bundle.load(folder, graph) if runtime == "auto" else bundle.load_trained(folder)
+        model = bundles.load(folder, graph) if runtime == "auto" else bundles.load_trained(folder)
     thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
     return partial(answers, model, thresholds, dyad_model.load(folder) if model.finds_dyads else None)
 
 
-def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: DyadModel | None) -> None:
+def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: dyad_model.DyadModel | None) -> None:
     table = Table("", word("result", language), word("probabilities", language))
     for task in scheme:
         names = {label.id: label.name(language) for label in task.labels}

@@ -1,13 +1,11 @@
 """``haltung sweep search=NAME``: search for the best recipe, then train it on several seeds."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 from rich.console import Console
@@ -54,9 +52,9 @@ class Composed:
         """The corpus that the recipe learns from."""
         return corpus_of(self.settings({}), self.request.config_dir)
 
-    def __reduce__(self) -> tuple[type[Composed], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         # A worker opens the corpus itself.
-        return Composed, (self.request,)
+        return type(self), (self.request,)
 
 
 _SINGLE = "a sweep draws its values from search/NAME.yaml; give each key one value, and lists in brackets"

@@ -1,10 +1,7 @@
 """``haltung train``, once or for each seed, fold, share or combination; ``haltung ensemble``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,12 +10,11 @@ from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
+from haltung.experiments.combined import combine, cross_validate, learning_curve, members_of, table
+from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, train, train_seeds
 from haltung.models.spec import NetworkSpec
+from haltung.tracking import Store
 from haltung.training.recipe import place
-
-if TYPE_CHECKING:
-    from haltung.experiments.train import Plan, TrainingOutcome
-    from haltung.tracking import Store
 
 # The config group that says how a corpus is split.
 _SPLIT = "splits@corpus.split"
@@ -30,8 +26,6 @@ def run(arguments: Sequence[str]) -> None:
     for request in each("train", arguments):
         # Requests that differ in nothing but the seed are one recipe.
         groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
-    from haltung.experiments.train import follow, launch
-
     for words, requests in groups.items():
         recipes = [recipe_of(request.settings) for request in requests]
         options, processes, (rank, started) = recipes[0].options, recipes[0].processes, place()
@@ -59,8 +53,6 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _train(plans: Sequence[Plan], store: Store) -> None:
-    from haltung.experiments.train import train, train_seeds
-
     console, corpus, language, name = _announced(plans), plans[0].corpus, plans[0].language, plans[0].name
     if place()[1] == 1 and isinstance(plans[0].model, NetworkSpec):
         import torch
@@ -99,9 +91,6 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
     settings = [plain(compose("train", one, request.config_dir)) for one in words]
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
-
-    from haltung.experiments.combined import cross_validate
-
     console, language, scheme = _announced(plans[:1]), plans[0].language, corpora[0].scheme
     run, folder, evaluation, summary = cross_validate(
         plans, store, lambda result: console.print(tables.headline(result, scheme, language).rich())
@@ -114,8 +103,6 @@ def _cross_validate(request: Request, folds: int, store: Store) -> None:
 
 
 def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
-    from haltung.experiments.combined import learning_curve, table
-
     console, language = _announced(plans), plans[0].language
     progress = "share {0.share:g}: {0.segments} segments"
     run, plot, points = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
@@ -139,9 +126,6 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
     settings = request.settings
     if not members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
-
-    from haltung.experiments.combined import combine, members_of
-
     store = make(settings["tracking"], "tracking")
     trained = members_of(store, members)
     if not settings.get("corpus"):

@@ -234,10 +234,14 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
 
 
 def _metrics(system: System, runs: Sequence[Counts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:
-    means = {index: significance.mean(sample, index) for index in (_MACRO_F1, _ACCURACY)}
-    if len(runs) > 1:
-        return SystemMetrics(system.name, len(runs), *means.values(), *sample.values.std(axis=0, ddof=1)[[*means]].tolist())
-    # A single run has the interval that haltung evaluate gives it.
-    ends = runs[0].intervals(draws, seed)
-    shown = (replace(mean, low=end.low, high=end.high) if (end := ends[index]) else mean for index, mean in means.items())
-    return SystemMetrics(system.name, 1, *shown, None, None)
+    macro_f1, accuracy = (significance.mean(sample, index) for index in (_MACRO_F1, _ACCURACY))
+    if len(runs) == 1:
+        # A single run has the interval that haltung evaluate gives it.
+        ends = runs[0].intervals(draws, seed)
+        macro_f1, accuracy = (
+            replace(one, low=end.low, high=end.high) if end else one
+            for one, end in ((macro_f1, ends[_MACRO_F1]), (accuracy, ends[_ACCURACY]))
+        )
+        return SystemMetrics(system.name, 1, macro_f1, accuracy, None, None)
+    deviations = sample.values.std(axis=0, ddof=1)
+    return SystemMetrics(system.name, len(runs), macro_f1, accuracy, float(deviations[_MACRO_F1]), float(deviations[_ACCURACY]))

@@ -1,12 +1,10 @@
 """A model's probabilities beside the gold labels of one split, in memory and as a Parquet file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,13 +61,13 @@ class ScoredSplit:
         values = self.probabilities[task]
         return (values.argmax(axis=1) if self.scheme[task].kind == "single" else values >= MULTI_THRESHOLD).astype(np.int64)
 
-    def only(self, tasks: Sequence[str]) -> ScoredSplit:
+    def only(self, tasks: Sequence[str]) -> Self:
         """Return these tasks alone; ``UserError`` if there is no such task."""
         scheme = self.scheme.only(tasks)
         probabilities = {name: self.probabilities[name] for name in scheme.names}
         return replace(self, scheme=scheme, probabilities=probabilities, gold={name: self.gold[name] for name in scheme.names})
 
-    def subset(self, rows: Ints | Bools) -> ScoredSplit:
+    def subset(self, rows: Ints | Bools) -> Self:
         """Return the segments that ``rows`` picks: a mask, or indices, which may repeat."""
         picked = np.arange(len(self))[rows]
         return replace(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 
+from rich.console import Console
+
 from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, one_of
@@ -162,8 +164,6 @@ def evaluate_model(
     calibration = calibration_of(model, scored)
     analysis = None
     if errors:
-        from rich.console import Console
-
         with Console(stderr=True).status(f"analysing {len(segments)} segments: slices, names, errors"):
             analysis = analyse_errors(model, segments, scored)
     page.write(

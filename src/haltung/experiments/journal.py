@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 
+from filelock import FileLock, Timeout
+
 from haltung import __version__, files
 from haltung.errors import UserError
 
@@ -40,8 +42,6 @@ class Journal:
         self._files: list[BinaryIO] = []
 
     def __enter__(self) -> Self:
-        from filelock import FileLock, Timeout
-
         with writing(self.output, self._then), ExitStack() as stack:
             self.output.parent.mkdir(exist_ok=True)  # of several outputs
             for output in self._outputs:

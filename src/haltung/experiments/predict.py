@@ -17,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from shutil import rmtree
 from typing import Any, NamedTuple
 
+from tqdm import tqdm
+
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, json_rows, lines
@@ -232,8 +234,6 @@ def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], pat
 
 def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], resume: bool | None) -> Counter[str]:
     """Write what is said of a file, with a journal that stays; return the counts of its rows."""
-    from tqdm import tqdm
-
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     with Journal([to], {**depends, **about}, resume) as journal:
         before, counted = journal.counts["rows"], journal.counts

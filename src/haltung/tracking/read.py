@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from haltung import files
 from haltung.errors import UserError, nearest
 from haltung.models.bundle import DESCRIPTION
@@ -49,8 +51,6 @@ class RunRecord:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config that the run was made with; ``UserError`` if it has none."""
-        import yaml
-
         return dict(yaml.safe_load(artifact(self, CONFIG).read_text(encoding="utf-8")) or {})
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from haltung.errors import UserError, first_line
 from haltung.files import atomic_file
 
@@ -189,8 +191,6 @@ def _ensure_database(store: Store, create: bool) -> None:
         return
     if not create:
         raise UserError(f"there is no {store.label}, so no run has been tracked here; run haltung train first, or correct tracking.uri")
-    from filelock import FileLock, Timeout
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock"), timeout=_CREATE_TIMEOUT):
@@ -247,16 +247,14 @@ def _reason(text: str) -> str:
 
 
 def _check_port(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except PermissionError:
-            raise UserError(f"port {port} may not be used by everybody; choose one from 1024 on, as in port=5001") from None
-        except OSError as error:
-            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                raise UserError(f"host is '{host}', which is no address of this machine; expected 127.0.0.1, or 0.0.0.0 for all") from None
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except PermissionError:
+        raise UserError(f"port {port} may not be used by everybody; choose one from 1024 on, as in port=5001") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             raise UserError(f"port {port} is taken by another program; choose another one, as in port={port + 1}") from None
+        raise UserError(f"host is '{host}', which is no address of this machine; expected 127.0.0.1, or 0.0.0.0 for all") from None
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:

@@ -1,5 +1,6 @@
 """A run to write to, and where it comes from; each call reaches the store at once."""
 
+import getpass
 import json
 import logging
 import os
@@ -14,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from haltung import __version__, threads
 from haltung.errors import UserError
@@ -59,7 +62,6 @@ class Run:
         MLflow's parameters never change. A resumed run keeps those of its first start, and its tag
         ``haltung.resumed_with`` has the differences.
         """
-        import yaml
         from mlflow.entities import Param
         from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, MAX_PARAM_VAL_LENGTH
 
@@ -196,8 +198,6 @@ def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _begun(connection: Connection, name: str, parent: Run | None) -> Run:
-    import getpass
-
     tags = {"mlflow.source.name": "haltung", "mlflow.source.type": "LOCAL"}
     with suppress(OSError, KeyError):  # a container's user may have no name
         tags["mlflow.user"] = getpass.getuser()

@@ -1,11 +1,10 @@
 """Metrics of topic and stance; counts take any leading axes, so a bootstrap needs no loop."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean, stdev
+from typing import Self
 
 import numpy as np
 
@@ -32,11 +31,11 @@ class Counts:
     labels: int
     all_labels: bool
 
-    def of(self, sums: Floats) -> Counts:
+    def of(self, sums: Floats) -> Self:
         """Return other sums of the same columns."""
         return replace(self, sums=sums)
 
-    def total(self) -> Counts:
+    def total(self) -> Self:
         """Return the counts summed over the first axis."""
         return self.of(self.sums.sum(axis=0))
 

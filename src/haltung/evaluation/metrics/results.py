@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from haltung.errors import UserError
 from haltung.evaluation.metrics.dyads import DyadMetrics
 from haltung.evaluation.statistics.bootstrap import Interval
@@ -168,8 +170,6 @@ class EvaluationResult(Stored):
 
 def read(path: Path) -> EvaluationResult:
     """Read an ``evaluation.json``; ``UserError`` if it is missing, broken, or of another format."""
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

@@ -1,27 +1,21 @@
 """The report of an evaluation: a folder with metrics, predictions, plots, and one HTML page."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from haltung import files
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistake
-from haltung.evaluation.error_analysis.slices import Slices
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import plots, style, tables
 from haltung.evaluation.report.i18n import brackets, checked, count, number, split_title, word
-from haltung.labels import Scheme, Task
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from haltung.labels import Task
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
 
@@ -42,7 +36,7 @@ def write(
     """
     scheme = split.scheme
     with report_folder(folder, METRICS, "report", language) as scratch:
-        figures = _figures(result, scheme, calibration, analysis.slices if analysis else None, language)
+        figures = plots.of_tasks(result, scheme, calibration, analysis.slices if analysis else None, language)
         saved = {(task, kind): style.save(figure, scratch / f"{task}_{kind}") for task, kind, figure in figures}
         if history:
             saved["", "curves"] = style.save(plots.curves(history, title, language, scheme), scratch / "curves")
@@ -81,26 +75,6 @@ def rendered(template: str, language: str, plots: Mapping[Any, Path], **values: 
     spoken = {one.__name__: partial(one, language=language) for one in (word, number, count, brackets, split_title)}
     images = {of: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for of, path in plots.items()}
     return files.rendered("haltung.evaluation.report", template, language=language, images=images, **spoken, **values)
-
-
-def _figures(
-    result: EvaluationResult, scheme: Scheme, calibration: CalibrationReport | None, slices: Slices | None, language: str
-) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the plots of all tasks, each with its task and kind."""
-    for name in result.tasks:
-        task = scheme[name]
-        if task.kind == "single":
-            yield name, "confusion", plots.confusion(result, task, language)
-        yield name, "per_label", plots.per_label(result, task, language)
-        yield name, "distribution", plots.distribution(result, task, language)
-        if name in result.phenomena:
-            yield name, "phenomena", plots.phenomena(result, task, language)
-        if calibration is not None and name in calibration.tasks:
-            yield name, "reliability", plots.reliability(calibration, task, language)
-            if name in calibration.abstention:
-                yield name, "coverage_risk", plots.coverage_risk(calibration, task, language)
-        if slices is not None and any(row.verdict != "few" for row in slices.tasks.get(name, ())):
-            yield name, "slices", plots.slices(slices, scheme, task, language)
 
 
 def _options(mistakes: Sequence[Mistake], task: Task, side: str) -> list[tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -336,6 +336,26 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
     axes.set(ylim=(0, None), xlabel=word("train_segments", language), ylabel=word("dev_macro_f1", language))
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return style.finish(axes, word("learning_curve", language), subtitle, "y", language)
+
+
+def of_tasks(
+    result: EvaluationResult, scheme: Scheme, calibration: CalibrationReport | None, slices: Slices | None, language: str
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the plots of an evaluation's tasks, each with its task and kind."""
+    for name in result.tasks:
+        task = scheme[name]
+        if task.kind == "single":
+            yield name, "confusion", confusion(result, task, language)
+        yield name, "per_label", per_label(result, task, language)
+        yield name, "distribution", distribution(result, task, language)
+        if name in result.phenomena:
+            yield name, "phenomena", phenomena(result, task, language)
+        if calibration is not None and name in calibration.tasks:
+            yield name, "reliability", reliability(calibration, task, language)
+            if name in calibration.abstention:
+                yield name, "coverage_risk", coverage_risk(calibration, task, language)
+        if slices is not None and any(row.verdict != "few" for row in slices.tasks.get(name, ())):
+            yield name, "slices", slices(slices, scheme, task, language)
 
 
 def _subtitle(measured: EvaluationResult | CalibrationReport, n: int, language: str, *metric: str) -> str:

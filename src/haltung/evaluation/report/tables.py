@@ -1,11 +1,15 @@
 """Metrics as tables: a ``Grid`` is shown in the terminal by rich, or as Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
 from haltung.evaluation.error_analysis.slices import Slice, Slices
@@ -17,11 +21,6 @@ from haltung.evaluation.metrics.results import EvaluationResult, LabelMetrics, P
 from haltung.evaluation.report.i18n import brackets, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.table import Table
 
 # What a cell says: words, a count, a number, one with its interval, or nothing ("–").
 Cell = str | int | float | tuple[float | None, Interval | None] | None
@@ -45,10 +44,6 @@ class Grid:
 
     def rich(self) -> Table:
         """Return the table for the terminal."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
         table = Table(title=Text(self.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         for index, column in enumerate(self.columns):
             # In a narrow terminal words may wrap, but never break.
@@ -317,10 +312,6 @@ def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | Non
     """Return the warnings in a red panel, heavy where a task has collapsed, or None."""
     if not (lines := warnings(result, language)):
         return None
-    from rich import box
-    from rich.panel import Panel
-    from rich.text import Text
-
     frame = box.HEAVY if any(metrics.collapsed for metrics in result.tasks.values()) else box.ROUNDED
     text = Text("\n".join(lines), style="bold red")
     return Panel(text, title=word("warnings", language), border_style="red", box=frame, title_align="left")
