@@ -21,8 +21,7 @@ from omegaconf import OmegaConf
 from command_line import CORPUS, haltung, run_here, store_in, write_corpus
 from haltung import tracking
 from haltung.errors import UserError
-from haltung.experiments.sweep.results import gain_over_start
-from haltung.experiments.sweep.search import Sweep, _refuse_other_config
+from haltung.experiments.sweep.search import Sweep, _refuse_other_config, gain_over_start
 from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace, spaces_of
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
 from haltung.tracking import Store

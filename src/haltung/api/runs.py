@@ -20,6 +20,7 @@ from haltung.evaluation.report import comparison as report
 from haltung.evaluation.report import tables as shown
 from haltung.experiments import compare as compared
 from haltung.experiments import evaluate as evaluated
+from haltung.experiments.predict import KINDS, kind_of
 from haltung.experiments.train import train as train_one
 from haltung.experiments.train import train_seeds
 from haltung.files import write_text
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 # ``haltung`` has these names from here.
 __all__ = ["ArticleResult", "LoadedModel", "TextResult", "UserError", "load"]
-
-# Reader of a corpus by the ending of its file.
-_READERS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 class _Shown:
@@ -177,11 +175,11 @@ def _corpus_words(corpus: Any, labels: str | Path | None) -> list[str]:
     if not isinstance(corpus, str | Path):
         raise UserError(f"the corpus is {kind(corpus)}; expected a name, a file, or a DataFrame")
     path = Path(corpus).expanduser()
-    if (reader := _READERS.get(path.suffix.lower())) is None:
+    if not (reader := kind_of(path)):
         if path.suffix and path.exists():
-            raise UserError(f"{path} is of an unknown kind; a corpus is a file {listed(f'*{ending}' for ending in _READERS)}")
+            raise UserError(f"{path} is of an unknown kind; a corpus is a file {listed(f'*{ending}' for ending in KINDS)}")
         return [f"corpus={corpus}", *scheme]
-    separator = ["corpus.reader.separator=tab"] if path.suffix.lower() == ".tsv" else []
+    separator = ["corpus.reader.separator=tab"] if path.name.lower().removesuffix(".gz").endswith(".tsv") else []
     return [f"corpus={reader}", f"corpus.name={quote(path.stem)}", f"corpus.reader.path={quote(str(path))}", *separator, *scheme]
 
 

@@ -72,10 +72,8 @@ def run(
     Console().print(_table(result, corpus.scheme, language))
     if registered and trained.record is not None:
         print(f"registered as {registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
-    for name, why in result.skipped.items():
-        print(f"{name} was left out: {why}", file=sys.stderr)
-    for name, why in result.refused.items():
-        print(f"{name} was refused: {why}", file=sys.stderr)
+    for name, why in {**result.skipped, **result.refused}.items():
+        print(f"{name} was {'refused' if name in result.refused else 'left out'}: {why}", file=sys.stderr)
     if result.folder is None:
         print("nothing was written, since what was exported does not agree with the trained model", file=sys.stderr)
         return 1

@@ -16,8 +16,7 @@ from haltung.cli.config import Request, compose, keys, overrides_of, plain
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
-from haltung.experiments.sweep.results import SweepResult, brief, table, verdict
-from haltung.experiments.sweep.search import Sweep
+from haltung.experiments.sweep.search import Sweep, SweepResult, brief, table, verdict
 from haltung.experiments.sweep.search import search as search_best
 from haltung.experiments.sweep.spaces import Value, check_spaces, spaces_of, start_values
 from haltung.experiments.sweep.trials import Trial, Trials
@@ -103,7 +102,7 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
     if result.final is not None and len(result.outcomes) > 1:
         console.print(tables.seeds(result.final, corpus.scheme, language).rich())
     console.print("dev has chosen the recipe, so its dev metrics are too good; the test split shows how good it is:", highlight=False)
-    console.print(f"run [bold]{result.run}[/]", highlight=False, soft_wrap=True)
+    console.print(f"run [bold]{result.run.id}[/]", highlight=False, soft_wrap=True)
     if result.outcomes:
         # The parent of several seeds stands for them all.
         best = result.outcomes[0].run[:8] if len(result.outcomes) == 1 else f"{name}-best"
@@ -114,4 +113,4 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
         hint("against it", f"{recipe.training({})} seed={','.join(map(str, seeds))} name={name}-start")
         hint("", f"haltung evaluate run={name}-start split=test")
         hint("", f"haltung compare 'runs=[{name}-best,{name}-start]'")
-    hint("look at it", result.where)
+    hint("look at it", result.run.where)

@@ -120,7 +120,7 @@ def write_predictions(path: Path, split: ScoredSplit) -> Path:
         given = [answer if has else None for answer, has in zip(answers(split.gold[task.name], task), labelled, strict=True)]
         columns[f"{task.name}_gold"] = pa.array(given, kind)
         columns[f"{task.name}_predicted"] = pa.array(answers(split.decided(task.name), task), kind)
-        parts = [pa.array(np.ascontiguousarray(values[:, column]), pa.float64()) for column in range(len(task))]
+        parts = [pa.array(part, pa.float64()) for part in np.ascontiguousarray(values.T)]
         columns[f"{task.name}_probabilities"] = pa.StructArray.from_arrays(parts, names=list(task.ids))
     about = {"scheme": split.scheme.to_dict(), "corpus": split.corpus, "split": split.split}
     table = pa.table(columns).replace_schema_metadata({_META: json.dumps(about, ensure_ascii=False).encode()})

@@ -36,7 +36,7 @@ from haltung.tracking import Store
 Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``, given whether to show a bar
 # From a file, and how many of its rows are done, to its other windows, each with ``answers``.
 Labelled = Callable[[Path, int], Iterator[tuple["Window", list[dict[str, Any]]]]]
-_KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
 
 class Window(NamedTuple):
@@ -58,7 +58,7 @@ def answers(
 
 def kind_of(path: Path) -> str:
     """Return ``jsonl``, ``csv``, ``parquet``, or "" for a name that says none of them."""
-    return "" if path.name.lower().endswith((BROKEN, ".parquet.gz")) else _KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
+    return "" if path.name.lower().endswith((BROKEN, ".parquet.gz")) else KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
 
 
 def find(given: str) -> list[Path]:

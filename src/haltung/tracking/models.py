@@ -7,7 +7,6 @@ without torch and without Haltung.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -227,14 +226,12 @@ def _registered(
 def _addressed(address: str) -> Iterator[None]:
     """Point MLflow's global state, which logging a model reads, to the store within the block."""
     library = mlflow()
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    library.set_tracking_uri(address)
-    try:
-        yield
-    finally:
-        library.set_tracking_uri(None)
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before
+    with environment({"MLFLOW_TRACKING_URI": address}, override=True):
+        library.set_tracking_uri(address)
+        try:
+            yield
+        finally:
+            library.set_tracking_uri(None)
 
 
 def _registered_name(connection: Connection) -> str:

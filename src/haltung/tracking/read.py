@@ -235,21 +235,17 @@ def _candidates(connection: Connection, run: str) -> list[RunRecord]:
 
 def _search(connection: Connection, query: str, limit: int | None = None, everywhere: bool = False) -> list[RunRecord]:
     """Return runs of the store's experiment (or of all), newest first."""
-    client, token = connection.client, None
-    runs: list[RunRecord] = []
-    while True:
-        with mlflow_errors(connection.store):
-            where = [other.experiment_id for other in client.search_experiments()] if everywhere else [connection.experiment]
-            page = client.search_runs(where, query, max_results=limit or 1000, order_by=["attributes.start_time DESC"], page_token=token)
-        for info, data in ((run.info, run.data) for run in page):
-            started = datetime.fromtimestamp(info.start_time / 1000, UTC).isoformat(timespec="seconds")
-            parent = data.tags.get("mlflow.parentRunId", "")
-            runs.append(
-                RunRecord(info.run_id, info.run_name, info.status, started, parent, data.params, data.metrics, data.tags, connection)
-            )
-        token = page.token
-        if not token or limit:
-            return runs
+    from mlflow.utils import get_results_from_paginated_fn
+
+    client, order, runs = connection.client, ["attributes.start_time DESC"], list[RunRecord]()
+    with mlflow_errors(connection.store):
+        where = [other.experiment_id for other in client.search_experiments()] if everywhere else [connection.experiment]
+        found = get_results_from_paginated_fn(lambda size, token: client.search_runs(where, query, 1, size, order, token), 1000, limit)
+    for info, data in ((run.info, run.data) for run in found):
+        started = datetime.fromtimestamp(info.start_time / 1000, UTC).isoformat(timespec="seconds")
+        about = (info.run_id, info.run_name, info.status, started, data.tags.get("mlflow.parentRunId", ""))
+        runs.append(RunRecord(*about, data.params, data.metrics, data.tags, connection))
+    return runs
 
 
 def _briefly(runs: Sequence[RunRecord]) -> str:

@@ -265,9 +265,8 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
             lines = process.stderr.read().decode(errors="replace").strip().splitlines() if process.stderr else []
             raise UserError(f"MLflow has ended with exit code {process.returncode}: {lines[-1] if lines else 'without a message'}")
-        with suppress(OSError), opener.open(f"{address}/health", timeout=5) as answer:
-            if answer.status == 200:
-                return
+        with suppress(OSError), opener.open(f"{address}/health", timeout=5):
+            return
         time.sleep(0.2)
     raise UserError(f"MLflow has not answered at {address} within {_UI_TIMEOUT:.0f} seconds; try it again, or run mlflow server yourself")
 

@@ -8,9 +8,11 @@ article ("die Staat A") is no good German, which may confuse a model.
 
 import random
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
@@ -30,25 +32,16 @@ _Part = tuple[int, int, str]
 # The fields of a segment that a model may read, in the order in which letters are assigned; before
 # them the headline, which those that read articles do.
 _FIELDS = ("text", "target", "context")
+# Words by which names of persons are found; the first letter of those in compounds may be small.
+_WORDS = tomllib.loads(Path(__file__).with_name("persons.toml").read_text(encoding="utf-8"))
+_ENDS = {kind: "|".join(f"[{one[0]}{one[0].lower()}]{one[1:]}" for one in _WORDS[kind]) for kind in ("offices", "adjectives")}
 # A person follows one of these: one to three capitalised words, with particles between them. The
 # last of the words alone is then also found, in text, target and context.
-_OFFICES = (
-    r"(?:\w+-)?\w*(?:[Pp]räsident|[Kk]anzler|[Mm]inister|[Ss]precher|[Cc]hef|[Ss]ekretär|[Ff]ührer|[Mm]achthaber|[Kk]ommissar|[Bb]otschafter|"
-    r"[Pp]remier|[Kk]önig|[Ss]enator|[Gg]ouverneur|[Mm]eister|[Gg]eneral|[Kk]andidat|[Dd]irektor|[Dd]iplomat|[Pp]olitiker)"
-    r"(?:in|s|en|n)?|\w*(?:[Aa]bgeordnete|[Vv]orsitzende|[Bb]eauftragte)[rn]?|Papst|Herrn?|Frau|Kronprinz(?:essin)?|Emir|Sultan|Scheich|Dr\.|Prof\."
-)
+_OFFICES = rf"(?:\w+-)?\w*(?:{_ENDS['offices']})(?:in|s|en|n)?|\w*(?:{_ENDS['adjectives']})[rn]?|{'|'.join(_WORDS['titles'])}"
 _NAME = r"[A-ZÄÖÜŠŽČĆÉÁØŁ][\w’'-]*\w"
 _PARTICLE = r"(?:von(?:\s+der)?|van(?:\s+de[nr]?)?|de|di|da|al|bin|ibn|el|zu)"
 _PERSON = re.compile(rf"\b(?:{_OFFICES})\s+((?:{_NAME})(?:\s+(?:{_PARTICLE}\s+)*{_NAME}){{0,2}})")
-# German capitalises all nouns. Words of these kinds after an office are no names: "will der
-# Präsident Truppen entsenden".
-_NO_NAME = re.compile(
-    r"(?:Montag|Dienstag|Mittwoch|Donnerstag|Freitag|Samstag|Sonnabend|Sonntag|Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|"
-    r"September|Oktober|November|Dezember|Anfang|Mitte|Ende|Sanktionen|Truppen|Waffen|Soldaten|Kritik|Vorwürfe|Vertreter|Gespräche|"
-    r"Verstöße|Druck|Hilfe|Hilfen|Geld|Hinweise|Zweifel|Fehler|Angriffe|Gewalt|Frieden|Krieg|Reformen|Zölle|Pläne|Forderungen|Teil|"
-    r"Linken|Grünen|Vorstoß|Dr|Prof|Abstand|Stellung|Millionen|Milliarden|Prozent|Euro|Dollar|Bilanz|Mut|Recht|Rede|Anspruch|Verständnis|Maßnahmen|Schritte|"
-    rf"\w+(?:ung|ungen|heit|heiten|keit|keiten|schaft|schaften|tion|tionen|ismus|nis|nisse|gespräche)|{_OFFICES})"
-)
+_NO_NAME = re.compile(rf"(?:{'|'.join(_WORDS['no_names'])}|\w+(?:{'|'.join(_WORDS['endings'])})|{_OFFICES})")
 
 
 @dataclass(frozen=True)

@@ -71,18 +71,16 @@ def flat(metrics: Mapping[str, Sequence[PhenomenonMetrics]]) -> dict[str, dict[s
 
 
 def _by_phenomenon(names: np.ndarray, gold: Ints, decided: Ints) -> tuple[PhenomenonMetrics, ...]:
-    groups = {ALL: np.full(len(names), True)} | {name: names == name for name in sorted(set(names))}
-    return tuple(_phenomenon(name, gold[mask], decided[mask]) for name, mask in groups.items())
-
-
-def _phenomenon(name: str, gold: Ints, decided: Ints) -> PhenomenonMetrics:
-    """Return the metrics of pairs ``[pairs, 2]``."""
-    right = gold == decided
-    differ = gold[:, 0] != gold[:, 1]
-    apart = float((decided[differ, 0] != decided[differ, 1]).mean()) if differ.any() else None
-    accuracy, both = float(right.mean()), float(right.all(axis=1).mean())
-    # The two of a pair are not independent; so pairs are Wilson's n for the accuracy too.
-    ends = {"accuracy": wilson(accuracy, len(gold)), "both": wilson(both, len(gold))}
-    if apart is not None:
-        ends["apart"] = wilson(apart, int(differ.sum()))
-    return PhenomenonMetrics(name, len(gold), accuracy, both, int(differ.sum()), apart, ends)
+    """Return the metrics of pairs ``[pairs, 2]``, of all and of each phenomenon."""
+    out = []
+    for name in (ALL, *sorted(set(names))):
+        rows = np.full(len(names), True) if name == ALL else names == name
+        right, differ = gold[rows] == decided[rows], rows & (gold[:, 0] != gold[:, 1])
+        apart = float((decided[differ, 0] != decided[differ, 1]).mean()) if differ.any() else None
+        accuracy, both = float(right.mean()), float(right.all(axis=1).mean())
+        # The two of a pair are not independent; so pairs are Wilson's n for the accuracy too.
+        ends = {"accuracy": wilson(accuracy, len(right)), "both": wilson(both, len(right))}
+        if apart is not None:
+            ends["apart"] = wilson(apart, int(differ.sum()))
+        out.append(PhenomenonMetrics(name, len(right), accuracy, both, int(differ.sum()), apart, ends))
+    return tuple(out)

@@ -172,17 +172,16 @@ def read(path: Path) -> EvaluationResult:
     """Read an ``evaluation.json``; ``UserError`` if it is missing, broken, or of another format."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if (found := data.get("format") if isinstance(data, dict) else None) != EvaluationResult.FORMAT:
+            raise UserError(f"{path} is of format {found}, this version reads {EvaluationResult.FORMAT}; evaluate again")
+        return TypeAdapter(EvaluationResult).validate_python(data)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"{path}: no such evaluation; haltung evaluate writes one") from None
-    except ValueError as error:
-        raise UserError(f"{path} is broken ({error}); evaluate again") from None
-    if (found := data.get("format") if isinstance(data, dict) else None) != EvaluationResult.FORMAT:
-        raise UserError(f"{path} is of format {found}, this version reads {EvaluationResult.FORMAT}; evaluate again")
-    try:
-        return TypeAdapter(EvaluationResult).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path} is no evaluation ({'.'.join(map(str, first['loc']))}: {first['msg']}); evaluate again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is broken ({error}); evaluate again") from None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import plots, style, tables
 from haltung.evaluation.report.i18n import brackets, checked, count, number, split_title, word
-from haltung.labels import Task
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
 
@@ -43,7 +42,7 @@ def write(
         facts = {**(details or {}), word("scheme", language): f"{result.scheme} ({result.scheme_digest})"}
         text = rendered(
             "report.html.j2", language, saved, title=title, result=result, scheme=scheme, calibration=calibration, analysis=analysis,
-            details=facts, tables=tables, options=_options, coloured=_coloured,
+            details=facts, tables=tables, coloured=_coloured,
         )  # fmt: skip
         texts = {PAGE: text, METRICS: result.to_json()} | ({CALIBRATION: calibration.to_json()} if calibration else {})
         texts |= {ERROR_ANALYSIS: analysis.to_json()} if analysis else {}
@@ -75,12 +74,6 @@ def rendered(template: str, language: str, plots: Mapping[Any, Path], **values: 
     spoken = {one.__name__: partial(one, language=language) for one in (word, number, count, brackets, split_title)}
     images = {of: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for of, path in plots.items()}
     return files.rendered("haltung.evaluation.report", template, language=language, images=images, **spoken, **values)
-
-
-def _options(mistakes: Sequence[Mistake], task: Task, side: str) -> list[tuple[str, ...]]:
-    """Return what a filter chooses from: the labels that some mistake has on this side."""
-    order = {(label,): position for position, label in enumerate(task.ids)}
-    return sorted(dict.fromkeys(getattr(one, side) for one in mistakes), key=lambda labels: order.get(labels, len(order)))
 
 
 def _coloured(mistake: Mistake, part: str) -> Iterator[tuple[str, float]]:

@@ -14,8 +14,8 @@ from haltung.evaluation.metrics.dyads import PARTS, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.report import style
-from haltung.evaluation.report.i18n import count, number, signed, split_title, word
-from haltung.evaluation.report.tables import dyad_words, ends, slice_title
+from haltung.evaluation.report.i18n import count, estimate, number, signed, split_title, word
+from haltung.evaluation.report.tables import dyad_words, slice_title
 from haltung.labels import Scheme, Task
 
 if TYPE_CHECKING:
@@ -160,10 +160,7 @@ def reliability(report: CalibrationReport, task: Task, language: str = "en") -> 
     density = np.array([bin_.n for bin_ in metrics.bins]) / widths / sum(bin_.n for bin_ in metrics.bins)
     below.bar(edges[:-1], density, width=widths, align="edge", color=style.SKY, edgecolor="white", linewidth=0.4)
     below.set(yticks=[], xlabel=word("confidence", language), ylabel=word("density", language))
-    ece = f"ECE {number(metrics.ece, language)}"
-    if metrics.ece_interval:
-        ece += f" ({ends(metrics.ece_interval, language)})"
-    subtitle = _subtitle(report, metrics.n, language, ece)
+    subtitle = _subtitle(report, metrics.n, language, f"ECE {estimate(metrics.ece, metrics.ece_interval, language)}")
     if task.name in report.temperatures:
         subtitle += f" · {word('temperature', language)} {number(report.temperatures[task.name], language, 2)}"
     style.finish(above, f"{task.title(language)}: {word('reliability', language)}", subtitle, "both", language)
@@ -339,7 +336,7 @@ def learning_curve(points: Mapping[str, Sequence[tuple[float, float, float | Non
 
 
 def of_tasks(
-    result: EvaluationResult, scheme: Scheme, calibration: CalibrationReport | None, slices: Slices | None, language: str
+    result: EvaluationResult, scheme: Scheme, calibration: CalibrationReport | None, sliced: Slices | None, language: str
 ) -> Iterator[tuple[str, str, Figure]]:
     """Yield the plots of an evaluation's tasks, each with its task and kind."""
     for name in result.tasks:
@@ -354,8 +351,8 @@ def of_tasks(
             yield name, "reliability", reliability(calibration, task, language)
             if name in calibration.abstention:
                 yield name, "coverage_risk", coverage_risk(calibration, task, language)
-        if slices is not None and any(row.verdict != "few" for row in slices.tasks.get(name, ())):
-            yield name, "slices", slices(slices, scheme, task, language)
+        if sliced is not None and any(row.verdict != "few" for row in sliced.tasks.get(name, ())):
+            yield name, "slices", slices(sliced, scheme, task, language)
 
 
 def _subtitle(measured: EvaluationResult | CalibrationReport, n: int, language: str, *metric: str) -> str:

@@ -260,12 +260,12 @@ def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en")
     rows = (
         (
             scheme[name].title(language), number(report.temperatures.get(name, 1.0), language, 2), metrics.confidence, metrics.accuracy,
-            metrics.ece, ends(metrics.ece_interval, language), report.before[name].ece if name in report.before else None,
-            metrics.ece_by_chance, metrics.brier, ends(metrics.brier_interval, language), metrics.log_loss,
+            (metrics.ece, metrics.ece_interval), report.before[name].ece if name in report.before else None, metrics.ece_by_chance,
+            (metrics.brier, metrics.brier_interval), metrics.log_loss,
         )
         for name, metrics in report.tasks.items()
     )  # fmt: skip
-    errors = ("ece", "interval", "ece_before", "ece_by_chance", "brier", "interval", "log_loss")
+    errors = ("ece", "ece_before", "ece_by_chance", "brier", "log_loss")
     title = f"{split_title(report.corpus, report.split, language)}: {word('calibration', language)}"
     return grid(title, ("task", "temperature", "confidence", "hit_rate", *errors), rows, language)
 
@@ -276,11 +276,11 @@ def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Gri
         (
             number(point.wished, language, 2),
             word("unreached", language) if point.threshold is None else number(point.threshold, language), point.kept,
-            point.coverage, ends(point.coverage_interval, language), point.precision, ends(point.precision_interval, language),
+            (point.coverage, point.coverage_interval), (point.precision, point.precision_interval),
         )
         for point in metrics.points
     )  # fmt: skip
-    columns = ("wished", "threshold", "answered", "coverage", "interval", "precision", "interval")
+    columns = ("wished", "threshold", "answered", "coverage", "precision")
     title = f"{task.title(language)}: {word('abstention', language)} (AURC {number(metrics.aurc, language)})"
     return grid(title, columns, rows, language, left=0)
 
@@ -336,8 +336,3 @@ def _fitting(console: Console, *grids: Grid) -> Table:
     # Measured without the terminal's width, which would limit the result.
     wide = console.options.update(max_width=1_000)
     return next((table for table in tables if console.measure(table, options=wide).maximum <= console.width), tables[-1])
-
-
-def ends(interval: Interval | None, language: str) -> str:
-    """Return ``0.512–0.570``, or "–" where there is none."""
-    return "–" if interval is None else f"{number(interval.low, language)}–{number(interval.high, language)}"

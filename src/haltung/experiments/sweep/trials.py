@@ -187,7 +187,12 @@ class Trials:
 
 def ended(study: Study) -> list[Trial]:
     """Return the trials that have ended, in order."""
-    return [_trial(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    states, out = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}, []
+    for trial in study.get_trials(deepcopy=False, states=(*states, TrialState.FAIL)):
+        more, score = trial.user_attrs, trial.value if trial.state in states else None
+        state = states.get(trial.state, "failed" if "why" in more else "lost")
+        out.append(Trial(trial.number, state, dict(trial.params), score, more.get("run", ""), more.get("why", ""), more.get("twin")))
+    return out
 
 
 def twin_of(study: Study, begun: OptunaTrial) -> FrozenTrial | None:
@@ -208,11 +213,3 @@ def importances(study: Study, seed: int) -> dict[str, float]:
         return {}
     shares = optuna.importance.get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=varied)
     return {key: float(share) for key, share in shares.items()}
-
-
-def _trial(trial: FrozenTrial) -> Trial:
-    states = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned"}
-    more = trial.user_attrs
-    state = states.get(trial.state, "failed" if "why" in more else "lost")
-    score = trial.value if trial.state in states else None
-    return Trial(trial.number, state, dict(trial.params), score, more.get("run", ""), more.get("why", ""), more.get("twin"))
