@@ -69,6 +69,7 @@ class Settings:
     characters: Count = 100_000
     bytes: Count = 2_000_000
     queue: Count = 2048
+    cache: Annotated[int, Field(ge=0)] = 16_000_000
     connections: Count = 512
     timeout: Annotated[float, Field(gt=0)] = 30.0
     drain: Annotated[float, Field(ge=0)] = 0.5

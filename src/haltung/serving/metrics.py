@@ -24,6 +24,9 @@ class Metrics:
         self._batch_requests = Histogram("haltung_batch_requests", "Requests in a batch", buckets=_SIZES, registry=registry)
         self._batch_seconds = Histogram("haltung_batch_seconds", "Work on a batch", buckets=_SECONDS, registry=registry)
         self._waiting = Gauge("haltung_waiting_texts", "Texts that wait for a batch", registry=registry)
+        self._hits = Counter("haltung_cache_hits", "Texts answered without work, as they had come before", registry=registry)
+        self._misses = Counter("haltung_cache_misses", "Texts that had to be labelled", registry=registry)
+        self._cached = Gauge("haltung_cache_bytes", "Memory of the answers that are kept", registry=registry)
         Info("haltung_model", "What is served", registry=registry).info(model)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -41,6 +44,12 @@ class Metrics:
         self._batch_texts.observe(texts)
         self._batch_requests.observe(requests)
         self._batch_seconds.observe(seconds)
+
+    def looked_up(self, hits: int, misses: int, size: int) -> None:
+        """Count the texts of a request whose answers were kept, and not; ``size`` is in bytes."""
+        self._hits.inc(hits)
+        self._misses.inc(misses)
+        self._cached.set(size)
 
     def page(self) -> bytes:
         """Return all numbers in Prometheus' format."""

@@ -14,6 +14,7 @@ from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.inference.client import BundleError
 from haltung.models.predictor import Answers, predictions
 from haltung.records import Segment
+from haltung.serving.cache import AnswerCache
 from haltung.serving.engine import Settings, open_engine
 from haltung.serving.metrics import Metrics
 from haltung.serving.queue import Batcher, QueueLimits
@@ -29,6 +30,7 @@ class Service:
         self.engine = open_engine(settings)
         graph = self.engine.choice.graph
         self.metrics = Metrics({"scheme": self.engine.scheme.name, "runtime": graph.runtime, "format": graph.format})
+        self._cache = AnswerCache(settings.cache, self.metrics)
         self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else dyad_model.WordOrder()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batcher: Batcher | None = None
@@ -96,4 +98,4 @@ class Service:
         if self._batcher is None:
             raise HTTPException(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
         units = await asyncio.to_thread(self.engine.units, segments, actors) if actors else self.engine.units(segments)
-        return self.engine.joined(zip(units, await self._batcher.submit(units), strict=True), len(segments))
+        return self.engine.joined(zip(units, await self._cache.answers(units, self._batcher.submit), strict=True), len(segments))
