@@ -65,6 +65,14 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def deep_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny German BERT with as many layers as a real one has."""
+    import tiny
+
+    return tiny.write_bert(tmp_path_factory.mktemp("deep_bert"), layers=12)
+
+
+@pytest.fixture(scope="session")
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated MLflow database without runs: creating one takes seconds, copying it does not."""
     from filelock import FileLock

@@ -51,9 +51,9 @@ def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
     return out
 
 
-def write_bert(folder: Path, seed: int = 0) -> Path:
-    """Write a BERT of two layers, 32 wide, whose vocabulary has the words of the sentences above
-    and their letters.
+def write_bert(folder: Path, seed: int = 0, layers: int = 2) -> Path:
+    """Write a BERT of so many layers, 32 wide, whose vocabulary has the words of the sentences
+    above and their letters.
     """
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -84,7 +84,7 @@ def write_bert(folder: Path, seed: int = 0) -> Path:
     ).save_pretrained(folder)  # fmt: skip
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=64,
         max_position_embeddings=64, pad_token_id=0,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)

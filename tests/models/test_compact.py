@@ -139,6 +139,26 @@ def test_a_card_stays_where_a_model_is_exported_again(small: Path, trained: Path
     assert verify(compact.find(package)).agrees
 
 
+def test_the_layers_of_a_cut_encoder_are_differences_to_those_that_were_kept(tmp_path: Path) -> None:
+    """An untrained layer needs no bytes, and a trained one is near what it was; the compact model
+    says which layers these are.
+    """
+    torch.manual_seed(3)
+    model = build(Encoder("e5_small_de", "embedded", layers=6), ArticleSpec(max_length=32), tiny.scheme())
+    changed = "encoder.encoder.layer.4.output.dense.weight"
+    with torch.no_grad():
+        weights = dict(model.network.named_parameters())[changed]
+        weights.add_(torch.randn_like(weights) * 0.003)
+    folder = bundle.save(model, tmp_path / "bundle")
+    packed, own = compact.difference(folder), load_file(folder / compact.WEIGHTS)
+    assert packed["#layers"].tolist() == [0, 2, 4, 7, 9, 11]
+    assert {name.partition("#")[0] for name in packed if name.startswith("encoder.")} == {changed}
+    back = compact.applied(packed)
+    assert back.keys() == own.keys()
+    assert all(np.array_equal(back[name], own[name]) for name in own if name.startswith("encoder.") and name != changed)
+    assert 0 < np.abs(back[changed] - own[changed]).max() < 0.001
+
+
 def test_tensors_with_equal_numbers_are_cut_once() -> None:
     """A file with one block of zeros, of two tensors of zeros, is whole again."""
     weights = {name: np.zeros((64, 64), np.float32) for name in ("a", "b")} | {"c": np.arange(4160, dtype=np.float32).reshape(64, 65)}

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from haltung import files
 from haltung.encoders import embedded
 from haltung.errors import UserError, first_line, listed, one_of
@@ -29,7 +31,7 @@ class Encoder:
     ``path`` is a hub name or a folder; the embedded encoder needs none. ``prefix`` precedes every
     input, as in the pretraining of some encoders. The two rates are peak learning rates of the
     encoder and of the heads; ``freeze_embeddings`` and ``freeze_layers`` (from the lowest) name
-    what should not be fine-tuned.
+    what should not be fine-tuned. Of the layers so many are ``kept``, None for all of them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Encoder:
     head_rate: float = 1e-4
     freeze_embeddings: bool = False
     freeze_layers: int = 0
+    layers: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` if the origin is unknown or the path is missing."""
@@ -122,7 +125,29 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
     # A pooler belongs to the pretraining; its unused weights must not be trained and shipped.
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # type: ignore[assignment]  # torch types it as a module
+    if encoder.layers is not None:
+        _cut(model, encoder.layers, encoder.name)
     return model, tokenizer
+
+
+def kept(layers: int, of: int) -> list[int]:
+    """Return the numbers of ``layers`` layers, evenly spaced from the lowest to the topmost.
+
+    6 of 12 are 0, 2, 4, 7, 9 and 11, those that DistilBERT was begun with: one out of two (Sanh et
+    al. 2019, arXiv:1910.01108, section 2). A single one is the topmost.
+    """
+    return [int(number) for number in np.linspace(of - 1, 0, layers).round()[::-1]]
+
+
+def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
+    """Keep ``layers`` of an encoder's layers; ``UserError`` if it has fewer, or not one list."""
+    every = getattr(getattr(model, "encoder", None), "layer", None)
+    if every is None:
+        raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
+    if not 1 <= layers <= len(every):
+        raise UserError(f"encoder.layers is {layers}, but the encoder '{name}' has {len(every)} layers; give 1 to {len(every)}, or null")
+    model.encoder.layer = type(every)(every[number] for number in kept(layers, len(every)))
+    model.config.num_hidden_layers = layers
 
 
 def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTrainedModel:

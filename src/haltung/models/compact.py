@@ -17,6 +17,7 @@ import numpy as np
 
 from haltung import files
 from haltung.encoders import embedded
+from haltung.encoders.load import kept
 from haltung.errors import UserError, first_line, listed, nearest
 from haltung.models import bundle
 
@@ -28,6 +29,8 @@ WEIGHTS = "model.safetensors"
 # Of a compact model: what was learned, what is needed to rebuild the bundle, and its files.
 _DIFFERENCE, _PLAN, _FILES = "difference.safetensors", "compact.json", "bundle"
 _ENCODER = "encoder."
+# Which of its layers the encoder of a model has that was cut, and how the embedded one names them.
+_LAYERS, _LAYER = "#layers", "encoder.layer."
 _BITS = 6
 _LARGEST = 2 ** (_BITS - 1) - 1
 # Smaller tensors (biases, norms) are kept in float32, and where they are.
@@ -45,13 +48,14 @@ def difference(trained: Path) -> Weights:
     if bundle.describe(trained)["kind"] == "ensemble" or not (trained / WEIGHTS).is_file():
         raise UserError(f"{trained} has no encoder, so it has no compact form; take a model that was trained from the embedded encoder")
     base, own = _base(), load_file(trained / WEIGHTS)
-    ours = load_file(base / WEIGHTS)
+    layers, every = (json.loads((folder / "config.json").read_bytes()).get("num_hidden_layers", 0) for folder in (trained, base))
+    packed: Weights = {_LAYERS: np.array(kept(layers, every))} if layers < every else {}
+    ours = _start(packed)
     known = [json.loads((folder / "tokenizer.json").read_bytes())["model"] for folder in (trained, base)]
-    if known[0] != known[1] or any(getattr(own.get(_ENCODER + name), "shape", None) != value.shape for name, value in ours.items()):
+    if known[0] != known[1] or any(getattr(own.get(name), "shape", None) != value.shape for name, value in ours.items()):
         raise UserError(f"{trained} was not trained from the embedded encoder e5_small_de, to which a compact model is the difference")
-    packed: Weights = {}
     for name, value in own.items():
-        before = ours.get(name.removeprefix(_ENCODER)) if name.startswith(_ENCODER) else None
+        before = ours.get(name)
         if before is None or not np.array_equal(value, before):
             packed |= _packed(name, value if before is None else value - before)
     return packed
@@ -59,10 +63,8 @@ def difference(trained: Path) -> Weights:
 
 def applied(packed: Weights) -> Weights:
     """Return all weights of a model in float32: the embedded encoder's plus the difference."""
-    from safetensors.numpy import load_file
-
-    weights = {_ENCODER + name: value for name, value in load_file(_base() / WEIGHTS).items()}
-    for name in dict.fromkeys(key.partition("#")[0] for key in packed):
+    weights = _start(packed)
+    for name in dict.fromkeys(key.partition("#")[0] for key in packed if key != _LAYERS):
         value = packed[name] if name in packed else _unpacked(name, packed)
         weights[name] = weights[name] + value if name in weights else value
     return weights
@@ -190,6 +192,20 @@ def _downloaded(repository: str, revision: str) -> Path:
 
 def _base() -> Path:
     return embedded.ensure(files.cache())
+
+
+def _start(packed: Weights) -> Weights:
+    """Return the embedded encoder's weights as a model has them, of the layers that it has."""
+    from safetensors.numpy import load_file
+
+    weights: Weights = {}
+    for name, value in load_file(_base() / WEIGHTS).items():
+        number, _, part = name.removeprefix(_LAYER).partition(".")
+        if _LAYERS not in packed or not name.startswith(_LAYER):
+            weights[_ENCODER + name] = value
+        elif int(number) in (layers := packed[_LAYERS].tolist()):
+            weights[f"{_ENCODER}{_LAYER}{layers.index(int(number))}.{part}"] = value
+    return weights
 
 
 def _packed(name: str, value: np.ndarray) -> Weights:
