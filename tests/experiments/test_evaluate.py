@@ -29,7 +29,9 @@ NAMED = (*LINEAR[:4], "error_analysis=false")
 
 
 def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: Path) -> None:
-    """With another target a text is another one; a bundle without a list says nothing."""
+    """With another target a text is another one; a bundle without a list says nothing. A student
+    knows what its teacher does.
+    """
     segments = [Segment("1", "Die USA  warnen."), Segment("2", "Moskau droht.", target="Kiew")]
     assert bundle.known_segments(tmp_path, segments) is None
     model = fit(tiny.segments(40), tiny.scheme(), LinearSpec(min_count=1), seed=1)
@@ -37,6 +39,8 @@ def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: P
     others = [Segment("a", "die usa warnen."), Segment("b", "Moskau droht.", target="Wien"), Segment("c", "Moskau droht.", target="kiew")]
     assert bundle.known_segments(tmp_path, others) == ["a", "c"]
     assert "usa" not in (tmp_path / "member" / bundle.LEARNED).read_text().casefold()
+    bundle.save(model, tmp_path / "student", learned_from=[Segment("3", "Paris lobt.")], teacher=tmp_path / "member")
+    assert bundle.known_segments(tmp_path / "student", [*others, Segment("d", "Paris lobt.")]) == ["a", "c", "d"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from haltung.evaluation.predictions import UNLABELLED
 from haltung.labels import parse
 from haltung.models.article import SLOTS
 from haltung.records import Dyad, Segment
-from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets
+from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, targets, teacher_loss
 
 MULTI = parse({"name": "m", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b", "c"]}}})
 
@@ -105,6 +105,20 @@ def test_multi_label_loss_is_binary_cross_entropy_over_labelled_rows() -> None:
     gold = torch.tensor([[1.0, 0, 1], [UNLABELLED] * 3, [0, 0, 0]])
     expected = functional.binary_cross_entropy_with_logits(logits[[0, 2]], gold[[0, 2]])
     torch.testing.assert_close(loss({"themes": logits}, {"themes": gold}, MULTI, {}), expected)
+
+
+def test_the_loss_of_a_teacher_is_the_cross_entropy_to_its_probabilities() -> None:
+    """By hand: over all rows, of several labels for each by itself; 0 without a teacher."""
+    logits = {"topic": torch.tensor([[0.0, 0.0], [math.log(3), 0.0]]), "stance": torch.zeros(2, 3)}
+    soft = {"topic": torch.tensor([[0.5, 0.5], [1.0, 0.0]]), "stance": torch.tensor([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])}
+    expected = (math.log(2) - math.log(0.75)) / 2 + math.log(3)
+    assert teacher_loss(logits, soft, tiny.scheme()).item() == pytest.approx(expected)
+    halves = teacher_loss(logits, soft, tiny.scheme(), lambda count: count / 4)
+    assert halves.item() == pytest.approx(expected / 2)
+    assert teacher_loss(logits, {}, tiny.scheme()).item() == 0.0
+    themes = {"themes": torch.tensor([[math.log(3), 0.0, 0.0]])}
+    expected = -(0.2 * math.log(0.75) + 0.8 * math.log(0.25) + 2 * math.log(0.5)) / 3
+    assert teacher_loss(themes, {"themes": torch.tensor([[0.2, 0.5, 1.0]])}, MULTI).item() == pytest.approx(expected)
 
 
 NAMED = (Candidate(""), Candidate("PSE"), Candidate("ISR"), Candidate("USA-MED"))

@@ -38,6 +38,7 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path[:0] = [{tests!r}]
+import numpy as np
 import tiny
 from haltung.models import article
 from haltung.models.spec import ArticleSpec, NetworkSpec
@@ -55,7 +56,9 @@ kinds = {{
     "network": (*texts, NetworkSpec(**off), recipe),
     "dyads": (*articles, ArticleSpec(**off, window=8, alone=0.3), recipe),
     "average": (*texts, NetworkSpec(**off), replace(recipe, ema_decay=0.8)),
+    "taught": (*texts, NetworkSpec(**off), replace(recipe, teacher_weight=0.4)),
 }}
+soft = {{task.name: np.random.default_rng(1).dirichlet(np.ones(len(task)), 160) for task in tiny.scheme()}}
 rank = int(os.environ.get("RANK", 0))
 averages, wrote = [], []
 
@@ -73,7 +76,8 @@ for kind in {kinds!r}:
     chance = random.Random(3)
     train = [replace(row, labels={{**row.labels, "topic": None}}) if chance.random() < 0.4 else row for row in train]
     folder = Path({folder!r})
-    done = finetune.finetune(train, dev, tiny.scheme(), tiny.encoder(Path({bert!r})), spec, recipe, 1, folder / kind)
+    words = (train, dev, tiny.scheme(), tiny.encoder(Path({bert!r})), spec, recipe, 1, folder / kind)
+    done = finetune.finetune(*words, soft=soft if kind == "taught" else None)
     if rank == 0:
         answers = [one.probabilities["stance"] for one in done.model.predict(dev)]
         (folder / f"{{kind}}.json").write_text(json.dumps([done.history, done.tokens, answers]))
@@ -86,7 +90,7 @@ os._exit(0)
 
 def _curves(bert: Path, folder: Path, processes: int) -> dict[str, Any]:
     """Train in so many processes; return history, tokens and answers on dev by kind of model."""
-    kinds, tests = ("network", "dyads", "average"), str(Path(__file__).parents[1])
+    kinds, tests = ("network", "dyads", "average", "taught"), str(Path(__file__).parents[1])
     folder.mkdir()
     (folder / "curves.py").write_text(_CURVES.format(tests=tests, bert=str(bert), folder=str(folder), kinds=kinds), encoding="utf-8")
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []

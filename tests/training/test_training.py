@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -252,6 +253,62 @@ def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path:
     assert abs(float(value - plain)) > 1e-3
 
 
+def _soft(rows: Sequence[Segment], sure: float = 0.9) -> dict[str, np.ndarray]:
+    """The probabilities of a teacher that knows the labels."""
+    labels = {task.name: np.array([task.index(str(row.labels[task.name])) for row in rows]) for task in tiny.scheme()}
+    return {
+        name: np.where(np.arange(len(tiny.scheme()[name])) == gold[:, None], sure, (1 - sure) / (len(tiny.scheme()[name]) - 1))
+        for name, gold in labels.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["network", "dyads"])
+@pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
+def test_a_teacher_has_its_share_of_the_loss(bert: Path, tmp_path: Path, kind: str, part: float) -> None:
+    """Equality with torch's own, row by row, whatever is read together; where dyads are learned
+    their loss stays whole.
+    """
+    rows, _, spec = EXAMPLES[kind]
+    recipe, scheme, chance = replace(RECIPE, teacher_weight=part), tiny.scheme(), np.random.default_rng(1)
+    soft = {task.name: chance.dirichlet(np.ones(len(task)), len(rows)) for task in scheme}
+    model = article.build(tiny.encoder(bert), spec, scheme, dyads=True) if kind == "dyads" else build(tiny.encoder(bert), spec, scheme)
+    examples = (_Units if kind == "dyads" else _Rows)(model, rows, recipe, 1)  # type: ignore[arg-type]
+    arguments = _arguments(recipe, tmp_path, 1, 4)
+    alone, taught = (_Trainer(examples, [], recipe, arguments, lambda point: None, given) for given in (None, soft))
+    model.network.eval()
+    inputs = taught._collate([3, 1])
+    with torch.no_grad():
+        logits, further, _ = examples.logits(model.network, inputs)
+        plain, value = (trainer.compute_loss(model.network, inputs) for trainer in (alone, taught))
+    dyads = further if kind == "dyads" else torch.zeros(())
+    expected = (1 - part) * (plain - dyads) + dyads
+    for task in scheme:
+        probabilities = torch.tensor(soft[task.name][inputs["rows"]], dtype=torch.float32)
+        expected = expected - part * (probabilities * logits[task.name].log_softmax(dim=-1)).sum(dim=-1).mean()
+    torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("kind", ["network", "article"])
+def test_a_student_follows_its_teacher_where_labels_are_absent(bert: Path, tmp_path: Path, kind: str) -> None:
+    """No row has a stance, and the teacher takes each warning for support, and support for a
+    warning: so does the student; topics are learned from the labels.
+    """
+    train, dev, spec = EXAMPLES[kind]
+    swapped = {"warning": "support", "support": "warning", "neutral": "neutral"}
+    wrong, as_taught = (
+        [replace(row, labels={**row.labels, "stance": swapped[str(row.labels["stance"])]}) for row in of] for of in (train, dev)
+    )
+    bare = [replace(row, labels={**row.labels, "stance": None}) for row in train]
+    recipe = replace(RECIPE, epochs=10, batch_size=8, encoder_rate=1e-3, head_rate=1e-2 if kind == "network" else 2e-3)
+    words = (tiny.scheme(), tiny.encoder(bert), replace(spec, reads={"default": "text"}), recipe, 1)
+    done = finetune(bare, as_taught, *words, tmp_path / "c", soft=_soft(wrong))
+    unseen = tiny.articles(30, seed=2) if kind == "article" else tiny.segments(60, seed=2)
+    said = [prediction.labels for prediction in done.model.predict(unseen)]
+    follows = [one["stance"] == swapped[str(row.labels["stance"])] for one, row in zip(said, unseen, strict=True)]
+    right = [one["topic"] == row.labels["topic"] for one, row in zip(said, unseen, strict=True)]
+    assert min(sum(follows), sum(right)) / len(unseen) > 0.9
+
+
 @pytest.mark.parametrize("changes", [{"gradient_checkpointing": True}, {"group_by_length": False}])
 def test_variants_of_the_recipe_learn_too(bert: Path, tmp_path: Path, changes: dict[str, object]) -> None:
     """Checkpointing of activations, and random batches."""
@@ -308,6 +365,7 @@ def test_an_empty_split_is_refused(bert: Path, tmp_path: Path) -> None:
         ({"epochs": 0}, "training.epochs is 0, expected a whole number of at least 1"),
         ({"warmup": 1.5}, "training.warmup is 1.5"),
         ({"layer_decay": 0}, "training.layer_decay is 0"),
+        ({"teacher_weight": 1.5}, "training.teacher_weight is 1.5, expected a number from 0 to 1"),
     ],
 )
 def test_a_recipe_out_of_range_is_refused(changes: dict[str, object], message: str) -> None:

@@ -71,6 +71,8 @@ class RecipeOptions:
     launcher: Literal["ddp", "fsdp"] | None = None
     processes: Annotated[int, Field(ge=1)] | None = None
     fsdp: Mapping[str, Any] | None = None
+    teacher: str | None = None
+    seen: Literal["refuse", "allow"] = "refuse"
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,15 @@ class Recipe:
                     f"no segment of {corpus.name}'s train split has a label for the task '{task}', so there is nothing to learn; "
                     "name its column (corpus.reader.columns), or choose a label scheme without it (corpus.labels)"
                 )
-        options, model = self.options, self.model.checked(corpus.scheme)
+        options, model, teacher = self.options, self.model.checked(corpus.scheme), None
+        if options.teacher:
+            from haltung.experiments.evaluate import teacher_of
+
+            teacher = teacher_of(options.teacher, make(self.settings["tracking"], "tracking"), corpus, options.seen == "allow")
         return Plan(
             name or self.name(corpus.name), corpus, self.encoder, model, self.training, options.seed, self.settings, command,
             Path(options.runs), options.language, options.resume,
-            fsdp=options.fsdp if options.launcher == "fsdp" else None,
+            fsdp=options.fsdp if options.launcher == "fsdp" else None, teacher=teacher,
         )  # fmt: skip
 
 
@@ -219,6 +225,9 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a config; ``UserError`` for any wrong value, before any work."""
     options, model = typed(RecipeOptions, settings), make(settings["model"], "model")
     encoder, training = make(settings["encoder"], "encoder"), make(settings["training"], "training")
+    if options.teacher and (options.folds or options.shares or not isinstance(model, NetworkSpec)):
+        given = f"teacher={options.teacher} goes with neither model=linear nor folds= nor shares="
+        raise UserError(f"{given}: a teacher is for a network that learns from the whole train split; leave one of the two out")
     if encoder.origin == "folder" and isinstance(model, NetworkSpec):
         encoder = replace(encoder, path=str(compact.find(encoder.path)))
         locate(encoder)

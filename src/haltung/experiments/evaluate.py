@@ -11,7 +11,7 @@ from rich.console import Console
 
 from haltung import tracking
 from haltung.corpus.store import Prepared
-from haltung.errors import UserError, one_of
+from haltung.errors import UserError, listed, one_of
 from haltung.evaluation.comparison import with_intervals_of_means
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Mistakes, Word, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
@@ -25,18 +25,24 @@ from haltung.evaluation.report.i18n import brackets, number, word
 from haltung.evaluation.statistics.bootstrap import wilson
 from haltung.events.dyads import model as dyad_model
 from haltung.experiments.dyads import end_to_end
-from haltung.files import shipped
-from haltung.labels import STANCE, Scheme, Task
-from haltung.models import bundle
+from haltung.files import sha256, shipped
+from haltung.labels import STANCE, Scheme, Task, parse
+from haltung.models import bundle, compact
 from haltung.models.ensemble import EnsembleModel
 from haltung.models.explain import Attribution, pooled
 from haltung.models.predictor import Predictor, uncalibrated
 from haltung.records import Segment
-from haltung.tracking import RunRecord
+from haltung.tracking import RunRecord, Store
 
 # The share of a split that a model may know by coincidence: short sentences such as
 # "Das Gericht bestätigte das" are in several articles.
 _COINCIDENCES = 0.01
+# Why it may not, and what to do: as a model to evaluate, and as a teacher.
+_SCORED = (
+    "so its metrics would say too little about new texts; evaluate it on a corpus that it does not know, or give seen=allow to score it "
+    "all the same (report and comparisons will say so)"
+)
+_TAUGHT = "so its student would know them too; name a teacher that does not know them, or give seen=allow to learn from it all the same"
 # How many mistakes of each task are listed.
 _LISTED = 300
 
@@ -73,6 +79,11 @@ class TrainedModel:
     bundle: Path
     record: RunRecord | None = None
 
+    @property
+    def id(self) -> str:
+        """The id of its run, or the SHA-256 of its description where no run is named."""
+        return self.record.id if self.record else sha256(self.bundle / bundle.DESCRIPTION)
+
 
 @dataclass(frozen=True)
 class ModelEvaluation:
@@ -88,6 +99,27 @@ class ModelEvaluation:
 def models_of(record: RunRecord) -> list[TrainedModel]:
     """Return the models that a run stands for (``tracking.members``): its own, or its seeds'."""
     return [TrainedModel(member.name, tracking.bundle_folder(member), member) for member in tracking.members(record)]
+
+
+def teacher_of(given: str, store: Store, corpus: Prepared, allow_seen: bool = False) -> TrainedModel:
+    """Return the model that a run, a bundle's folder or an installed model's name names, to teach.
+
+    Raises ``UserError`` if there is none, or several; it has another scheme; or it has learned from
+    over one in a hundred segments of dev. One of the same corpus, with the same splits, may know
+    dev, which has chosen its epoch as it will its student's; others may if ``allow_seen``.
+    """
+    if Path(given).expanduser().exists() or given.startswith(compact.HUB) or given in compact.installed():
+        models = [TrainedModel(given, compact.find(given))]
+    else:
+        models = models_of(tracking.find(store, given))
+    if len(models) > 1:
+        found = f"teacher={given} names {len(models)} models ({listed(model.name for model in models)})"
+        raise UserError(f"{found}; name one of them, or make one of them all with haltung ensemble")
+    description = bundle.describe(models[0].bundle)
+    check_scheme(parse(description["scheme"]), corpus)
+    if description.get("provenance", {}).get("corpus_digest") != corpus.manifest.digest:
+        _count_seen(models[0], corpus.segments("dev"), "dev", corpus.name, False, allow_seen, _TAUGHT)
+    return models[0]
 
 
 def evaluate(
@@ -229,11 +261,13 @@ def check_scheme(model: Scheme, corpus: Prepared) -> None:
         )
 
 
-def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, corpus: str, own_corpus: bool, allowed: bool) -> int:
+def _count_seen(
+    model: TrainedModel, segments: Sequence[Segment], split: str, corpus: str, own_corpus: bool, allowed: bool, harm: str = _SCORED
+) -> int:
     """Return how many segments a model has learned from or was chosen on, and say so on stderr.
 
     In its own corpus, these have passed the checks of its preparation; in another one, more than
-    one in a hundred are refused unless ``allowed``.
+    one in a hundred are refused unless ``allowed``, by a sentence that ends with their ``harm``.
     """
     known = bundle.known_segments(model.bundle, segments)
     if known is None and not own_corpus:
@@ -243,11 +277,7 @@ def _count_seen(model: TrainedModel, segments: Sequence[Segment], split: str, co
         return 0
     share = f"{len(known)} of the {len(segments)} segments of the {split} split of '{corpus}' (the first: '{known[0]}')"
     if not own_corpus and not allowed and len(known) > _COINCIDENCES * len(segments):
-        raise UserError(
-            f"{share} are among those that {model.name} has learned from or was chosen on, so its metrics would say too little about new "
-            "texts; evaluate it on a corpus that it does not know, or give seen=allow to score it all the same (report and comparisons "
-            "will say so)"
-        )
+        raise UserError(f"{share} are among those that {model.name} has learned from or was chosen on, {harm}")
     print(f"note: {share} are among those that {model.name} has learned from or was chosen on", file=sys.stderr)
     return len(known)
 

@@ -28,7 +28,7 @@ from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit, score, write_predictions
 from haltung.evaluation.report import page
 from haltung.experiments.dyads import tune_trained
-from haltung.experiments.evaluate import PrimerResult, calibration_of, primer_of
+from haltung.experiments.evaluate import PrimerResult, TrainedModel, calibration_of, primer_of
 from haltung.files import write_text
 from haltung.models import bundle, predictor
 from haltung.models.predictor import Calibration, Model, calibrated, fitted
@@ -68,6 +68,7 @@ class Plan:
     suffix: str = ""
     share: float = 1.0
     fsdp: Mapping[str, Any] | None = None
+    teacher: TrainedModel | None = None
 
     @property
     def title(self) -> str:
@@ -79,9 +80,11 @@ class Plan:
         """The directory of this training alone; another recipe, corpus or seed has another."""
         corpus = self.corpus
         # A key that is newer than a training, whose directory must stay, counts where it is set.
-        training = {key: value for key, value in asdict(self.training).items() if value is not None}
-        parts = [asdict(self.encoder), asdict(self.model), training, self.seed, corpus.manifest.digest, self.name]
+        encoder, training = ({key: value for key, value in asdict(of).items() if value is not None} for of in (self.encoder, self.training))
+        weight = training.pop("teacher_weight")
+        parts = [encoder, asdict(self.model), training, self.seed, corpus.manifest.digest, self.name]
         parts += [self.share] if self.share < 1 else []
+        parts += [self.teacher.id, weight] if self.teacher else []
         parts += [corpus.scheme.names] if corpus.scheme.digest() != corpus.manifest.scheme_digest else []
         key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]
         return self.folder / f"{self.title}-{key}{self.suffix}"
@@ -136,14 +139,15 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     if plan.resume and state.get("finished"):
         result = results.read(directory / "dev" / page.METRICS)
         return TrainingOutcome(state["run"], state["where"], directory / "bundle", result, resumed=True)
-    tags = tags_of(corpus, "train", plan.command, plan.share)
+    tags, teacher = tags_of(corpus, "train", plan.command, plan.share), plan.teacher
+    tags |= {"haltung.teacher": teacher.id} if teacher else {}
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         learned, dev_split = subsample(corpus.segments("train"), plan.share, plan.seed), corpus.segments("dev")
         model, history, cost = _fit(plan, learned, dev_split, lambda point: run.history([point]))
         outcome = save(
             model, run, corpus, learned, dev_split, directory, title=plan.title, command=tags["haltung.command"],
-            provenance={"seed": plan.seed}, language=plan.language, history=history, cost=cost,
+            provenance={"seed": plan.seed}, language=plan.language, history=history, cost=cost, teacher=teacher,
         )  # fmt: skip
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     return outcome
@@ -152,21 +156,22 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
 def save(
     model: Model, run: Run, corpus: Prepared, learned: Sequence[Segment], dev_split: Sequence[Segment], directory: Path, *,
     title: str, command: str, provenance: Mapping[str, Any], language: str = "en", history: Sequence[Point] = (),
-    cost: Mapping[str, float] | None = None, predictions: Sequence[Prediction] | None = None,
+    cost: Mapping[str, float] | None = None, predictions: Sequence[Prediction] | None = None, teacher: TrainedModel | None = None,
 ) -> TrainingOutcome:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report on dev, and track both.
 
     The thresholds of dyads are tuned on dev too, where the model finds any. ``learned`` is what the
     model was trained on, ``dev_split`` the whole dev split, for which ``predictions`` may be known
     already. ``directory`` gets ``bundle`` and ``dev``, the bundle's provenance holds ``provenance``
-    beside run, corpus and command; ``cost`` is what the training took.
+    beside run, corpus, command and ``teacher``; ``cost`` is what the training took.
     """
     manifest = corpus.manifest
     # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.
     predictions = predictions or model.predict(dev_split, progress=True)
     scored = calibrate(model, score(dev_split, predictions, corpus.scheme, manifest.name, "dev"))
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
-    folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split])
+    source |= {"teacher": teacher.id} if teacher else {}
+    folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split], teacher.bundle if teacher else None)
     result = classification.with_intervals(classification.evaluate(scored), scored)
     if model.finds_dyads:
         # As the bundle answers: with calibrated stances.
@@ -357,6 +362,7 @@ def _fit(
             tuned = finetune(
                 train_split, dev_split, plan.corpus.scheme, plan.encoder, plan.model, plan.training, plan.seed,
                 plan.run_directory / "checkpoints", plan.resume, report, plan.fsdp,
+                bundle.load(plan.teacher.bundle).probabilities(train_split, progress=True) if plan.teacher else None,
             )  # fmt: skip
         except RuntimeError as error:
             if "gloo" not in str(error) and not type(error).__name__.startswith("Dist"):

@@ -165,18 +165,22 @@ class ExportedModel(Predictor):
         return np.exp(self._score_actors({**feeds, "sentence": candidates.sentence, "slot": candidates.slot})["sides"])
 
 
-def save(model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = ()) -> Path:
+def save(
+    model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = (),
+    teacher: Path | None = None,
+) -> Path:  # fmt: skip
     """Write a bundle atomically, replacing an older one, and return its folder.
 
-    ``learned_from`` are the train and dev segments; their hashes are for ``known_segments``.
+    ``learned_from`` are the train and dev segments; their hashes are for ``known_segments``, as are
+    those of the bundle that was the model's ``teacher``.
     """
     with atomic_folder(folder) as scratch:
         parts = model.write(scratch)
         if isinstance(model, EnsembleModel):
             for number, member in enumerate(model.members):
                 save(member.model, scratch / _MEMBERS / str(number), {"name": member.name})
-        if hashes := sorted({_hash(segment) for segment in learned_from}):
-            (scratch / LEARNED).write_text("".join(f"{line}\n" for line in hashes), encoding="ascii")
+        if hashes := {_hash(segment) for segment in learned_from} | (_learned(teacher) if teacher else set()):
+            (scratch / LEARNED).write_text("".join(f"{line}\n" for line in sorted(hashes)), encoding="ascii")
         description = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
             "scheme": model.scheme.to_dict(), "scheme_digest": model.scheme.digest(),
@@ -250,16 +254,17 @@ def load_trained(folder: Path) -> Model:
 
 
 def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | None:
-    """Return the ids of segments that the model, or a member of it, was trained or chosen on.
+    """Return the ids of segments that the model, a member or its teacher, was trained or chosen on.
 
     Segments are the same if text and target are, apart from spaces and case. None is returned for a
     bundle of an older version, which has no list of hashes.
     """
-    files = sorted(folder.rglob(LEARNED))
-    if not files:
-        return None
-    known = {line for file in files for line in file.read_text(encoding="ascii").split()}
-    return [segment.id for segment in segments if _hash(segment) in known]
+    known = _learned(folder)
+    return [segment.id for segment in segments if _hash(segment) in known] if known else None
+
+
+def _learned(folder: Path) -> set[str]:
+    return {line for file in folder.rglob(LEARNED) for line in file.read_text(encoding="ascii").split()}
 
 
 def _hash(segment: Segment) -> str:

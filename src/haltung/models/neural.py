@@ -140,7 +140,7 @@ class EncoderModel(Model):
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
         spec = {key: dict(value) if isinstance(value, Mapping) else value for key, value in asdict(self.spec).items()}
-        return {"model": spec, "encoder": asdict(self.encoder)}
+        return {"model": spec, "encoder": {key: value for key, value in asdict(self.encoder).items() if value is not None}}
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> Self:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, send_to_device
@@ -33,7 +34,7 @@ from haltung.models.neural import NeuralModel, build, has_bf16
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import Unit, units
 from haltung.records import Segment
-from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, rates, targets
+from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, rates, targets, teacher_loss
 from haltung.training.recipe import Training, last_checkpoint, place
 
 # Newer releases of transformers have another name for it, and warn about the old one.
@@ -62,6 +63,7 @@ class FineTuned:
 def finetune(
     train: Sequence[Segment], dev: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int,
     folder: Path, resume: bool = False, report: Callable[[Point], None] = lambda point: None, fsdp: Mapping[str, Any] | None = None,
+    soft: Mapping[str, np.ndarray] | None = None,
 ) -> FineTuned:  # fmt: skip
     """Train on ``train``, choose the epoch on ``dev``, and return the model with its best weights.
 
@@ -70,7 +72,8 @@ def finetune(
     with ``resume`` the training continues from the last complete one, with the same result as an
     uninterrupted training, else the folder is emptied first. ``report`` gets each new point of the
     learning curve. Processes of torchrun train one model together, as one would; with ``fsdp``, the
-    Trainer's ``fsdp_config``, each has a part of it.
+    Trainer's ``fsdp_config``, each has a part of it. ``soft`` targets are a teacher's
+    probabilities for ``train``, ``[rows, labels]`` by task.
 
     Raises ``UserError`` if a split is empty, or the encoder can't be loaded.
     """
@@ -92,7 +95,7 @@ def finetune(
     whole = copy.deepcopy(model.network) if fsdp else None
     # The processes begin with the same weights, and drop out differently.
     arguments = _arguments(training, folder, (seed + rank) % 2**32, -(-len(train) // examples.size), fsdp)
-    trainer = _Trainer(examples, dev, training, arguments, report)
+    trainer = _Trainer(examples, dev, training, arguments, report, soft)
     atexit.register(PartialState().destroy_process_group)  # its threads would abort a process that ends
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -162,8 +165,9 @@ class _Rows(_Examples):
             ]
 
     def collate(self, rows: list[int]) -> dict[str, Any]:
-        """Return the inputs of these rows and their gold labels."""
-        return {"inputs": self.model.batch(self.tokens_read, rows), "gold": {name: gold[rows] for name, gold in self.gold.items()}}
+        """Return these rows, their inputs, and their gold labels."""
+        gold = {name: of[rows] for name, of in self.gold.items()}
+        return {"rows": rows, "inputs": self.model.batch(self.tokens_read, rows), "gold": gold}
 
     def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
         """Return the logits of each task, no further loss, and the number of tokens."""
@@ -207,10 +211,10 @@ class _Units(_Examples):
             before += self.units[unit].labelled
 
     def collate(self, chosen: list[int]) -> dict[str, Any]:
-        """Return the inputs of these units, their gold labels, and the sides of their dyads."""
+        """Return the rows of these units, inputs, gold labels, and the sides of dyads."""
         read = [self.units[unit] for unit in chosen]
         articles, rows = self.model.articles(read, [self._tokens(unit) for unit in read], self._has_dyads)
-        out: dict[str, Any] = {"inputs": articles, "gold": {name: gold[rows] for name, gold in self.gold.items()}}
+        out: dict[str, Any] = {"rows": rows, "inputs": articles, "gold": {name: gold[rows] for name, gold in self.gold.items()}}
         if articles.actors is not None:
             named = [of for unit in read for row, of in zip(unit.rows, unit.named, strict=True) if of and self._has_dyads(row)]
             asked = [rows[place] for place in articles.actors.rows]
@@ -294,9 +298,9 @@ class _Trainer(Trainer):
 
     def __init__(
         self, examples: _Rows | _Units, dev: Sequence[Segment], training: Training, arguments: TrainingArguments,
-        report: Callable[[Point], None],
+        report: Callable[[Point], None], soft: Mapping[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
-        self.examples, self.dev, self.training, self.report = examples, dev, training, report
+        self.examples, self.dev, self.training, self.report, self.soft = examples, dev, training, report, soft or {}
         self.scheme = examples.model.scheme
         self.class_weights = {task.name: class_weights(examples.gold[task.name], task, training.class_weight) for task in self.scheme}
         self.tokens = 0
@@ -345,7 +349,10 @@ class _Trainer(Trainer):
             return own / self.accelerator.reduce(own, "mean").clamp(min=1e-12)  # type: ignore[no-any-return]
 
         known = torch.zeros((), device=self.args.device) if (sides := inputs.get("sides")) is None else (sides.sum(dim=-1) > 0).sum()
-        value = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing, share) + further * share(known)
+        soft = {task: torch.from_numpy(table[inputs["rows"]]).to(self.args.device, torch.float32) for task, table in self.soft.items()}
+        part = self.training.teacher_weight if soft else 0.0
+        of_gold = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing, share)
+        value = (1 - part) * of_gold + part * teacher_loss(logits, soft, self.scheme, share) + further * share(known)
         return (value, logits) if return_outputs else value
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

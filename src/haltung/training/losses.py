@@ -73,6 +73,24 @@ def loss(
     return total
 
 
+def teacher_loss(
+    logits: Mapping[str, Tensor], soft: Mapping[str, Tensor], scheme: Scheme, share: Callable[[Tensor], Tensor | float] = lambda count: 1.0
+) -> Tensor:
+    """Return the sum of the tasks' mean cross-entropies to a teacher's probabilities, a scalar.
+
+    These are the ``soft`` targets, ``[rows, labels]`` by task, also of rows without gold labels;
+    there are none without a teacher, and the loss is 0. For a multi-label task the cross-entropy is
+    binary; ``share`` is as of ``loss``. Source: Hinton, Vinyals and Dean (2015), "Distilling the
+    Knowledge in a Neural Network", section 2, with a temperature of 1.
+    """
+    total = torch.zeros((), device=next(iter(logits.values())).device)
+    for task in (task for task in scheme if task.name in soft):
+        cross_entropy = functional.cross_entropy if task.kind == "single" else functional.binary_cross_entropy_with_logits
+        mean = cross_entropy(logits[task.name], soft[task.name])
+        total = total + mean * share(total.new_tensor(len(soft[task.name])))
+    return total
+
+
 def actor_targets(named: Sequence[Candidate], dyads: Sequence[Dyad]) -> Tensor:
     """Return the gold probability of each candidate in each role, ``[2, SLOTS * roles]`` float32.
 

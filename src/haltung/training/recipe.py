@@ -27,7 +27,8 @@ class Training:
     ``context_dropout`` is the share of rows that ``model=network`` reads without context, drawn in
     each epoch, so that it learns bare sentences too. With ``group_by_length``, the texts of a batch
     have similar lengths. ``ema_decay`` is the share of a moving average of the weights that a step
-    keeps, early ones less; the average is the model then (None: no average).
+    keeps, early ones less; the average is the model then (None: no average). If there is a teacher,
+    ``teacher_weight`` is the share of the loss that its probabilities have instead of gold labels.
     """
 
     epochs: int = 6
@@ -49,6 +50,7 @@ class Training:
     precision: str = "auto"
     select: str = "mean"
     patience: int = 3
+    teacher_weight: float = 0.5
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for the first value out of range."""
@@ -58,6 +60,7 @@ class Training:
         check_numbers("training", self, ("epochs", "batch_size", "accumulation"), lambda value: value >= 1, "a whole number of at least 1")
         check_numbers("training", self, ("encoder_rate", "head_rate", "max_gradient"), lambda value: value > 0, "a number above 0")
         check_numbers("training", self, shares, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        check_numbers("training", self, ["teacher_weight"], lambda value: 0 <= value <= 1, "a number from 0 to 1")
         check_numbers("training", self, ["layer_decay"], lambda value: 0 < value <= 1, "a number above 0 and at most 1")
         if self.patience < 0 or self.weight_decay < 0:
             raise UserError("training.patience and training.weight_decay can't be negative")
