@@ -14,7 +14,7 @@ import torch
 from transformers import DistilBertConfig, DistilBertModel
 
 import tiny
-from haltung.encoders.load import Encoder, kept, load
+from haltung.encoders.load import Encoder, kept_layers, load
 from haltung.errors import UserError
 from haltung.export.write import ReferenceSplit, export
 from haltung.inference.sessions import Graph
@@ -38,7 +38,7 @@ def _cut(folder: Path, layers: int = 6) -> Encoder:
 )
 def test_layers_are_kept_evenly_from_the_lowest_to_the_topmost(layers: int, of: int, expected: list[int]) -> None:
     """6 of 12 are those of DistilBERT; of a single one the topmost is kept."""
-    assert kept(layers, of) == expected
+    assert kept_layers(layers, of) == expected
 
 
 def test_six_of_twelve_layers_keep_their_weights(deep_bert: Path) -> None:

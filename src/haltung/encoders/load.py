@@ -31,7 +31,7 @@ class Encoder:
     ``path`` is a hub name or a folder; the embedded encoder needs none. ``prefix`` precedes every
     input, as in the pretraining of some encoders. The two rates are peak learning rates of the
     encoder and of the heads; ``freeze_embeddings`` and ``freeze_layers`` (from the lowest) name
-    what should not be fine-tuned. Of the layers so many are ``kept``, None for all of them.
+    what should not be fine-tuned. ``layers``: how many are left (``kept_layers``), None for all.
     """
 
     name: str
@@ -130,7 +130,7 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
     return model, tokenizer
 
 
-def kept(layers: int, of: int) -> list[int]:
+def kept_layers(layers: int, of: int) -> list[int]:
     """Return the numbers of ``layers`` layers, evenly spaced from the lowest to the topmost.
 
     6 of 12 are 0, 2, 4, 7, 9 and 11, those that DistilBERT was begun with: one out of two (Sanh et
@@ -146,7 +146,7 @@ def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
         raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
     if not 1 <= layers <= len(every):
         raise UserError(f"encoder.layers is {layers}, but the encoder '{name}' has {len(every)} layers; give 1 to {len(every)}, or null")
-    model.encoder.layer = type(every)(every[number] for number in kept(layers, len(every)))
+    model.encoder.layer = type(every)(every[number] for number in kept_layers(layers, len(every)))
     model.config.num_hidden_layers = layers
 
 
