@@ -49,7 +49,7 @@ check: setup ## lint, format, types, who may import whom, and whether the writte
 model: setup ## train the model that comes with Haltung anew (needs the real texts: HALTUNG_SOURCES=FOLDER), an hour on two cores
 	sh data/models/make.sh $(BIN)
 
-bench: setup ## run a benchmark (BENCH=training or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
+bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
 	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
 
 system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, chromium, Node.js, PostgreSQL

@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -120,6 +121,33 @@ def run(words: Sequence[str | Path], cwd: Path, log: Path, environment: Mapping[
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return process.returncode, Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak)
+
+
+@contextmanager
+def worker(words: Sequence[str | Path], log: Path, environment: Mapping[str, str] = os.environ) -> Iterator[Callable[[str], str]]:
+    """Start a process that answers every line with a line; yield what asks it.
+
+    The process ends with the block. What it prints as errors goes to ``log``.
+    """
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(words, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+
+    def ask(line: str) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{words[-1]} has ended with {process.wait()}: {log.read_text(encoding='utf-8')[-2000:]}")
+        return answer
+
+    try:
+        yield ask
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def write(path: Path | None, benchmark: str, described: Mapping[str, Any], figures: Mapping[str, Figure], **more: Any) -> str:

@@ -11,7 +11,8 @@ the machine does falls on all. What is kept is the speed beside divided by the s
 fastest, by that of the variant that was fastest alone in the round. The aim is to keep 60 %.
 
 Training is `model=article` on the written corpus, prediction the model that comes along through
-torch, serving `haltung serve` under 4 clients, which run on the same cores and are part of both.
+torch, serving `haltung serve` without its cache under 4 clients, which run on the same cores and
+are part of both.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "serving"))
 
-from measuring import VARIABLES, Figure, machine, openmp, table, write
+import generator
+from measuring import VARIABLES, Figure, machine, openmp, table, worker, write
 from sides import running
 
 _HERE = Path(__file__).resolve().parent
@@ -40,7 +42,7 @@ WORKS = ("training", "prediction", "serving")
 AIM = 0.6
 # Of the container: processors, and the period in microseconds.
 QUOTA, _PERIOD = 1.5, 100_000
-_CLIENTS = 4
+_CLIENTS, _BODIES = 4, 2000
 # Sentences of one pass of a training, and texts of one prediction.
 _PASS = {"training": 96, "prediction": 64}
 
@@ -138,35 +140,20 @@ def started(work: str, variant: Variant, prefix: Sequence[str], scratch: Path, b
     """Start a process that does the work when it is asked to; yield what asks it."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | variant.settings
     if work == "serving":
-        with running(["haltung"], bundle, scratch, environment=environment, prefix=prefix) as (side,):
-            yield lambda seconds: _requests(side.url, seconds)
+        from texts import segments
+
+        bodies = generator.write(scratch / "bodies.jsonl", [(1, one) for one in segments(_BODIES)])
+        with running(["haltung"], bundle, scratch, ["cache=0"], environment, prefix) as (side,):
+            yield lambda seconds: _requests(side.url, bodies, seconds)
         return
-    words = [*prefix, sys.executable, str(_HERE / "neighbour.py"), "--work", work, "--scratch", str(scratch.parent)]
-    log = scratch / "log.txt"
-    with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
-
-    def ask(seconds: float) -> float:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(f"{seconds}\n")
-            process.stdin.flush()
-        answer = process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"the {work} has ended with {process.wait()}: {log.read_text(encoding='utf-8')[-2000:]}")
-        return float(answer)
-
-    try:
-        ask(0)  # ready, and warm
-        yield ask
-    finally:
-        process.kill()
-        process.communicate()
+    words = [*prefix, sys.executable, str(_HERE / "neighbour.py"), "--scratch", str(scratch.parent), "--work", work]
+    with worker(words, scratch / "log.txt", environment) as ask:
+        ask("0")  # ready, and warm
+        yield lambda seconds: float(ask(str(seconds)))
 
 
-def _requests(url: str, seconds: float) -> float:
-    words = [sys.executable, str(_HERE / "serving/generator.py"), url, "haltung", str(_CLIENTS), str(seconds)]
+def _requests(url: str, bodies: Path, seconds: float) -> float:
+    words = [sys.executable, str(_HERE / "serving/generator.py"), url, str(bodies), str(_CLIENTS), str(seconds)]
     told = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     if told["failed"]:
         raise SystemExit(f"{told['failed']:g} of {told['requests']:g} requests to {url} have failed")

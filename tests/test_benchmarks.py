@@ -4,6 +4,7 @@ containers, and the page that is filled in.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
@@ -14,6 +15,11 @@ from types import ModuleType
 
 import pytest
 
+import exported
+from haltung.records import Segment, in_context
+from haltung.serving.engine import Settings
+from served import served_in_thread
+
 MACHINE = {"processor": "P", "usable_cores": 2, "quota": None, "gpu": None, "versions": {"torch": "2"}, "time": "2026-11-30T00:00:00"}
 
 
@@ -21,7 +27,8 @@ MACHINE = {"processor": "P", "usable_cores": 2, "quota": None, "gpu": None, "ver
 def programs(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
     """The programs of the benchmarks, which are no package."""
     monkeypatch.syspath_prepend(root / "benchmarks")
-    return {name: importlib.import_module(name) for name in ("measuring", "compare", "neighbour", "scaling")}
+    names = ("measuring", "compare", "neighbour", "scaling", "inference", "generator", "texts")
+    return {name: importlib.import_module(name) for name in names}
 
 
 def write(programs: dict[str, ModuleType], path: Path, benchmark: str = "training", **values: tuple[float, ...]) -> Path:
@@ -101,6 +108,15 @@ def test_a_process_is_measured(programs: dict[str, ModuleType], tmp_path: Path) 
     assert cost.seconds > 0
 
 
+def test_a_process_is_asked_line_by_line(programs: dict[str, ModuleType], tmp_path: Path) -> None:
+    """It answers as often as it is asked, and its errors are told where it ends."""
+    program = "import sys\nfor line in sys.stdin: print(10 // int(line), flush=True)"
+    with programs["measuring"].worker([sys.executable, "-c", program], tmp_path / "log.txt") as ask:
+        assert [ask("2"), ask("5")] == ["5\n", "2\n"]
+        with pytest.raises(SystemExit, match="ZeroDivisionError"):
+            ask("0")
+
+
 def test_the_machine_is_described(programs: dict[str, ModuleType]) -> None:
     """By what a figure depends on."""
     found = programs["measuring"].machine()
@@ -177,6 +193,80 @@ def test_what_is_kept_is_the_ratio_of_one_round(programs: dict[str, ModuleType])
     assert found["training, haltung: kept"].values == (0.6, 0.8)
     assert found["training, haltung: kept of the fastest"].values == (0.6, 0.4)
     assert found["training, one-less: kept of the fastest"].values == (0.8, 0.5)
+
+
+def _article(name: str, sentences: int) -> list[Segment]:
+    """Sentences of an article, each behind its context."""
+    texts = [f"Peru lobt den Zoll in {country}." for country in ("Chile", "Ghana", "Malta")[:sentences]]
+    rows = [Segment(f"{name}{place}", text, article=name, headline=f"Über {name}", position=place) for place, text in enumerate(texts)]
+    return in_context(rows)
+
+
+def test_all_servers_are_sent_the_same_sentences(programs: dict[str, ModuleType]) -> None:
+    """A whole article is one request, whose sentences mlflow gets as ours makes them; a single
+    sentence has its context, and nothing of its article.
+    """
+    articles = [_article("a", 3), _article("b", 2)]
+    whole = programs["inference"].requests("articles", articles)
+    assert whole["haltung"][1] == (2, {"text": "Peru lobt den Zoll in Chile. Peru lobt den Zoll in Ghana.", "headline": "Über b"})
+    assert [sentences for sentences, _ in whole["mlflow"]] == [3, 2]
+    assert whole["mlflow"][1][1]["dataframe_records"][1] == {
+        "text": "Peru lobt den Zoll in Ghana.", "context": "Über b Peru lobt den Zoll in Chile.",
+        "article": "a", "headline": "Über b", "position": 1,
+    }  # fmt: skip
+    single = programs["inference"].requests("single", articles)
+    assert {form: len(sent) for form, sent in single.items()} == {"haltung": 5, "mlflow": 5, "mlflow-pipeline": 5}
+    sentence = {"text": articles[0][1].text, "context": articles[0][1].context}
+    assert single["haltung"][1] == (1, sentence)
+    assert single["mlflow"][1] == (1, {"dataframe_records": [sentence]})
+    assert single["mlflow-pipeline"][1] == (1, {"dataframe_records": [{"text": sentence["context"], "text_pair": sentence["text"]}]})
+
+
+def test_requests_and_their_sentences_are_counted(programs: dict[str, ModuleType], tmp_path: Path) -> None:
+    """By a server's answers; those that it refuses are told as failed."""
+    bundle, path = exported.write(tmp_path / "bundle"), tmp_path / "bodies.jsonl"
+    write, load = programs["generator"].write, programs["generator"].load
+    with served_in_thread(Settings(bundle, runtime="onnxruntime", threads=1)) as address:
+        write(path, [(2, {"segments": [{"text": "Peru"}, {"text": "Chile"}]}), (1, {"text": "Peru"})])
+        told = asyncio.run(load(f"{address}classify", path, 2, 0.3))
+        assert (told["failed"], told["requests"] > 1) == (0, True)
+        assert 0 < told["p50"] <= told["p99"]
+        assert told["sentences"] / told["rate"] == pytest.approx(1.5, abs=0.5)
+        write(path, [(1, {"text": ""})])
+        told = asyncio.run(load(f"{address}classify", path, 1, 0.1))
+        assert told["failed"] == told["requests"]
+
+
+def test_a_ratio_is_that_of_one_round_to_the_best_rival_in_it(programs: dict[str, ModuleType]) -> None:
+    """More is better of sentences, less of milliseconds; an aim is held against the median."""
+    inference = programs["inference"]
+    found = inference.figures({
+        ("bulk", "predict", "sentences"): [60, 50], ("bulk", "pipeline 1", "sentences"): [10, 20],
+        ("bulk", "pipeline 32", "sentences"): [20, 10], ("single, 1 client", "haltung", "p99"): [10, 30],
+        ("single, 1 client", "mlflow", "p99"): [40, 40], ("single, 1 client", "mlflow-torch", "p99"): [20, 60],
+        ("cache, 32 clients", "haltung", "rate"): [5, 5], ("cache, 32 clients", "cache", "rate"): [50, 40],
+    })  # fmt: skip
+    assert found["bulk: sentences, predict / the best of them"].values == (3, 2.5)
+    assert found["bulk: sentences, predict / pipeline 1"].values == (6, 2.5)
+    late = found["single, 1 client: p99, haltung / the best of them"]
+    assert (late.values, late.better) == ((0.5, 0.75), "lower")
+    assert found["cache, 32 clients: requests, cache / haltung"].values == (10, 8)
+    assert not [name for name in found if "haltung / cache" in name or "mlflow /" in name]
+    told = {name: inference.verdict(name, figure) for name, figure in found.items()}
+    assert told["bulk: sentences, predict / the best of them"] == "at least 5: no"
+    assert told["single, 1 client: p99, haltung / mlflow"] == "at most 0.5: yes"
+    assert told["bulk: sentences, predict"] == told["cache, 32 clients: requests, cache / haltung"] == ""
+
+
+def test_whole_articles_are_drawn(programs: dict[str, ModuleType]) -> None:
+    """Every sentence of each, in order and with its context, until there are enough."""
+    drawn = programs["texts"].articles("diplomacy", 30)
+    assert sum(map(len, drawn)) >= 30 > sum(map(len, drawn[:-1]))
+    for article in drawn:
+        assert {one.article for one in article} == {article[0].article}
+        assert [one.position for one in article] == list(range(len(article)))
+        assert article[-1].context
+    assert drawn == programs["texts"].articles("diplomacy", 30)
 
 
 def test_a_container_has_its_quota(programs: dict[str, ModuleType]) -> None:

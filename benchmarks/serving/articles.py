@@ -101,7 +101,8 @@ def main() -> None:
                 chosen = [_rows(read[:size], kind == "article") for size in (1, options.segments)]
                 first, all_ = (_predict(bundle.resolve(), rows, scratch, environment) for rows in chosen)
                 rates["predict"].setdefault(name, []).append((options.segments - 1) / (all_ - first))
-                with running(["haltung"], bundle.resolve(), scratch, ["timeout=300"], environment) as (side,):
+                keys = ["timeout=300", *([] if code else ["cache=0"])]  # older code has no cache
+                with running(["haltung"], bundle.resolve(), scratch, keys, environment) as (side,):
                     asyncio.run(_events(side.url, texts[:8]))
                     rates["/events"].setdefault(name, []).append(asyncio.run(_events(side.url, texts)))
                     peaks[name] = max(peaks.get(name, 0), memory(side.process)[1])

@@ -1,10 +1,10 @@
-"""Generate load over CLIENTS connections, each with one request at a time; print JSON.
+"""Send requests over CLIENTS connections for SECONDS, one at a time on each; print JSON.
 
-.venv/bin/python benchmarks/serving/generator.py URL FORM CLIENTS SECONDS
-FORM: haltung, mlflow or pipeline
+.venv/bin/python benchmarks/serving/generator.py URL BODIES CLIENTS SECONDS
 
-It uses HTTP on bare asyncio streams, since a full client would take more processor time than some
-of the servers do.
+BODIES is a file as ``write`` makes it; every client begins at another one, and begins again after
+the last. HTTP on bare asyncio streams: a full client would take more processor time than some of
+the servers do.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from texts import segments
-
-FORMS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
-    "haltung": lambda segment: segment,
-    "mlflow": lambda segment: {"dataframe_records": [segment]},
-    "pipeline": lambda segment: segment,
-}
-
 _HEAD = b"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
+def write(path: Path, bodies: Iterable[tuple[int, object]]) -> Path:
+    """Write bodies of requests, each with how many sentences it has."""
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in bodies), encoding="utf-8")
+    return path
 
 
 async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, path: str, body: bytes) -> tuple[int, bytes]:
@@ -36,23 +35,27 @@ async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host:
     return int(lines[0].split()[1]), await reader.readexactly(length)
 
 
-async def _load(url: str, form: str, clients: int, seconds: float) -> dict[str, float]:
+async def load(url: str, path: Path, clients: int, seconds: float) -> dict[str, float]:
+    """Return requests, those of them that failed, both rates per second, p50 and p99 in ms."""
     parts = urlsplit(url)
     host, port = str(parts.hostname), int(parts.port or 80)
-    bodies = [json.dumps(FORMS[form](segment)).encode() for segment in segments(2000)]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    bodies = [(int(sentences), json.dumps(body).encode()) for sentences, body in rows]
     times: list[float] = []
-    failed = 0
+    failed = sentences = 0
     start = time.perf_counter()
 
     async def client(number: int) -> None:
-        nonlocal failed
+        nonlocal failed, sentences
         reader, writer = await asyncio.open_connection(host, port)
         index = number * 37
         while time.perf_counter() < start + seconds:
             sent = time.perf_counter()
-            status, _ = await post(reader, writer, host, parts.path, bodies[index % len(bodies)])
+            more, body = bodies[index % len(bodies)]
+            status, _ = await post(reader, writer, host, parts.path, body)
             times.append(time.perf_counter() - sent)
             failed += status != 200
+            sentences += more
             index += 1
         writer.close()
 
@@ -60,10 +63,10 @@ async def _load(url: str, form: str, clients: int, seconds: float) -> dict[str, 
     elapsed = time.perf_counter() - start
     times.sort()
     return {
-        "requests": len(times), "failed": failed, "rate": len(times) / elapsed,
+        "requests": len(times), "failed": failed, "rate": len(times) / elapsed, "sentences": sentences / elapsed,
         "p50": 1000 * times[len(times) // 2], "p99": 1000 * times[min(len(times) - 1, int(0.99 * len(times)))],
     }  # fmt: skip
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_load(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))))
+    print(json.dumps(asyncio.run(load(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))))

@@ -78,7 +78,7 @@ def main() -> None:
     expected = [one["probabilities"] for one in Classifier(options.bundle).classify(segments(_TEXTS))]
     with (
         tempfile.TemporaryDirectory() as scratch,
-        running(["haltung"], options.bundle, Path(scratch), ["timeout=300", *options.serve]) as sides,
+        running(["haltung"], options.bundle, Path(scratch), ["timeout=300", "cache=0", *options.serve]) as sides,
     ):
         log = (Path(scratch) / "haltung.log").read_text()
         reduced = "runtime: openvino bf16" in log or " int8" in log.partition("(")[0]

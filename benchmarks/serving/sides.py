@@ -15,22 +15,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_HERE = Path(__file__).resolve().parent
 _PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
 class Side:
-    """A running server: name, address, form of requests, process, seconds to the first answer."""
+    """A running server: its name, where single texts go and where articles go, its process."""
 
     name: str
     url: str
-    form: str
+    articles: str
     process: subprocess.Popen[bytes]
-    seconds: float
 
 
-NAMES = ("haltung", "mlflow", "mlflow-torch", "pipeline")
+# The first is ours.
+NAMES = ("haltung", "mlflow", "mlflow-torch", "mlflow-pipeline")
 
 
 @contextmanager
@@ -40,9 +39,11 @@ def running(
 ) -> Iterator[list[Side]]:  # fmt: skip
     """Start the named servers one after the other, and stop them in the end.
 
-    ``mlflow`` is `mlflow models serve` on the pyfunc of the exported bundle, ``mlflow-torch`` on
-    that of the trained one, ``pipeline`` is ``pipeline_app.py``. `haltung serve` gets arguments,
-    environment, and the words before its command; it alone can do without a bundle.
+    Of `mlflow models serve`, ``mlflow`` has the exported bundle as `haltung export` registers it
+    (its fp32 graph, without torch), ``mlflow-torch`` its weights as `haltung train` logs them, and
+    ``mlflow-pipeline`` transformers' pipeline (see ``pipe.py``) in MLflow's own flavour for it.
+    `haltung serve` gets arguments, environment, and the words before its command; it alone can do
+    without a bundle.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(_side(name, bundle, scratch, arguments, environment, prefix)) for name in names]
@@ -53,26 +54,23 @@ def _side(
     name: str, bundle: Path | None, scratch: Path, arguments: Sequence[str], given: Mapping[str, str], prefix: Sequence[str]
 ) -> Iterator[Side]:
     port = _free()
-    program, environment, path, health = Path(sys.executable).parent, dict(given), "/classify", "/health/ready"
+    environment = dict(given)
     if name == "haltung":
-        served = f"bundle={bundle or 'null'}"
-        command = [*prefix, sys.executable, "-m", "haltung", "serve", served, f"port={port}", *arguments]
-    elif name == "pipeline":
-        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(_HERE), "--port", str(port), "--no-access-log", "pipeline_app:app"]
-        environment["BUNDLE"], health = str(bundle), "/openapi.json"
+        command = [*prefix, sys.executable, "-m", "haltung", "serve", f"bundle={bundle or 'null'}", f"port={port}", *arguments]
+        path, articles, health = "/classify", "/article", "/health/ready"
     else:
         assert bundle is not None
-        model = _pyfunc(bundle, scratch / name, trained=name == "mlflow-torch")
+        program, model = Path(sys.executable).parent, _model(name, bundle, scratch / name)
         command = [str(program / "mlflow"), "models", "serve", "-m", str(model), "--env-manager", "local", "-p", str(port)]
         # mlflow starts uvicorn by its bare name.
-        environment["PATH"], path, health = f"{program}:{environment['PATH']}", "/invocations", "/ping"
-    start = time.perf_counter()
+        environment |= {"PATH": f"{program}:{environment['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        path, articles, health = "/invocations", "/invocations", "/ping"
     with (scratch / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait(f"http://127.0.0.1:{port}{health}", process)
-        form = name.partition("-")[0]
-        yield Side(name, f"http://127.0.0.1:{port}{path}", form, process, time.perf_counter() - start)
+        address = f"http://127.0.0.1:{port}"
+        _wait(f"{address}{health}", process)
+        yield Side(name, f"{address}{path}", f"{address}{articles}", process)
     finally:
         # mlflow starts children, which are all in the session that was started for it.
         with suppress(ProcessLookupError):
@@ -80,17 +78,29 @@ def _side(
         process.wait()
 
 
-def _pyfunc(bundle: Path, path: Path, trained: bool) -> Path:
+def _model(name: str, bundle: Path, path: Path) -> Path:
+    """Write an MLflow model of a bundle, and return its folder."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
+    if name == "mlflow-pipeline":
+        import pipe
+
+        settings = {"truncation": True, "max_length": pipe.MAX_LENGTH, "top_k": None}
+        mlflow.transformers.save_model(pipe.built(bundle), path, model_config=settings, pip_requirements=["mlflow"])
+        return path
     import haltung.inference.client
     from haltung.export import pyfunc
+    from haltung.models.bundle import describe, reads_articles
+    from haltung.records import Segment
+    from haltung.tracking.models import columns, signature
 
-    artifacts = {"bundle": str(bundle)} if trained else {"bundle": str(bundle), "client": haltung.inference.client.__file__}
-    example = {"text": "Chile warnt Peru.", "context": ""}
+    client = {"client": haltung.inference.client.__file__} if name == "mlflow" else {}
+    reads = reads_articles(bundle)
     mlflow.pyfunc.save_model(
-        path=path, python_model=pyfunc.__file__, artifacts=artifacts, input_example=[example], pip_requirements=["mlflow"]
-    )
+        path=path, python_model=pyfunc.__file__, artifacts={"bundle": str(bundle), **client}, pip_requirements=["mlflow"],
+        signature=signature(describe(bundle)["scheme"]["tasks"], reads), input_example=columns([Segment("1", "Chile warnt Peru.")], reads),
+    )  # fmt: skip
     return path
 
 

@@ -1,19 +1,35 @@
-"""Return sentences of the embedded corpus with the context that models are trained with."""
+"""Texts that benchmarks read: sentences of the embedded corpus, and whole articles of any."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
-from haltung import labels
-from haltung.corpus.readers.articles import Articles
-from haltung.files import shipped
-from haltung.records import in_context
+from haltung.cli.build import make, scheme_of
+from haltung.cli.config import compose, plain
+from haltung.records import Segment, in_context
 
 
 def segments(count: int, seed: int = 0) -> list[dict[str, str]]:
     """Return ``count`` segments ``{"text", "context"}``, which repeat only after all are drawn."""
-    scheme = labels.load(shipped("configs/labels/diplomacy.yaml"))
-    read = in_context(Articles(str(shipped("data/diplomacy"))).read(scheme).segments)
-    rows = [{"text": segment.text, "context": segment.context} for segment in read]
+    rows = [{"text": segment.text, "context": segment.context} for segment in _read("diplomacy")]
     random.Random(seed).shuffle(rows)
     return [rows[index % len(rows)] for index in range(count)]
+
+
+def articles(corpus: str, sentences: int, seed: int = 0) -> list[list[Segment]]:
+    """Return whole articles of a corpus with so many sentences together at least, or all."""
+    found: dict[str, list[Segment]] = {}
+    for segment in _read(corpus):
+        found.setdefault(segment.group, []).append(segment)
+    drawn: list[list[Segment]] = []
+    for name in random.Random(seed).sample(sorted(found), len(found)):
+        if sum(map(len, drawn)) < sentences:
+            drawn.append(sorted(found[name], key=lambda one: one.position or 0))
+    return drawn
+
+
+def _read(corpus: str) -> Sequence[Segment]:
+    """Return segments with the context that models are trained with."""
+    config = plain(compose("prepare", [f"corpus={corpus}"]))["corpus"]
+    return in_context(make(config["reader"], "corpus.reader").read(scheme_of(config["labels"])).segments)
