@@ -146,7 +146,7 @@ def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
         raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
     if not 1 <= layers <= len(every):
         raise UserError(f"encoder.layers is {layers}, but the encoder '{name}' has {len(every)} layers; give 1 to {len(every)}, or null")
-    model.encoder.layer = type(every)(every[number] for number in kept_layers(layers, len(every)))
+    model.encoder.layer = type(every)(every[number] for number in kept_layers(layers, len(every)))  # type: ignore[union-attr]
     model.config.num_hidden_layers = layers
 
 

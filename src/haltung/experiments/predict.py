@@ -133,7 +133,7 @@ def rows_of(path: Path) -> Iterator[SourceRow]:
 
 
 def _separator(path: Path) -> str:
-    return max(",;\t|", key=re.sub('"[^"]*"', "", next((line.text for line in lines(path) if line.text.strip()), "")).count)
+    return max(",;\t|", key=re.sub('"[^"]*"', "", next((line for line in lines(path) if line.strip()), "")).count)
 
 
 def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
