@@ -70,7 +70,7 @@ class Actors:
         counts. A role that names no state ("die Regierung") gets that of the sentence if it names
         exactly one, and is left out otherwise. Raises ``UserError`` if the date is no ISO date.
         """
-        return _resolve(self._items(text, tables.day(date)), text, {})
+        return _resolve(self._items(text, tables.day(date[:10])), text, {})
 
     def article(self, sentences: Sequence[str], date: str = "", headline: str = "") -> list[list[Mention]]:
         """Return the actors of each sentence of an article, read in order.
@@ -79,7 +79,7 @@ class Actors:
         states are remembered: a role that names no state gets the one named most so far, or most in
         the whole article if there was none yet. Raises ``UserError`` if the date is no ISO date.
         """
-        date = tables.day(date)
+        date = tables.day(date[:10])
         texts = [headline, *sentences]
         items_of = [self._items(text, date) for text in texts]
         memory, whole = _Memory(), _states(itertools.chain.from_iterable(items_of))

@@ -5,6 +5,7 @@ import csv
 import datetime
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,7 +45,6 @@ CHOICES = {
 }
 
 FIRST, LAST = "0001-01-01", "9999-12-31"
-_DATES = "YYYY-MM-DD, YYYY-MM, YYYY"
 _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
@@ -66,7 +66,7 @@ class ActorRow:
     @property
     def period(self) -> tuple[str, str]:
         """First and last day (ISO), inclusive; a year or month means all its days, "" no limit."""
-        return first_day(self.cells.get("from", "")), last_day(self.cells.get("to", ""))
+        return day(self.cells.get("from")) or FIRST, day(self.cells.get("to"), last=True) or LAST
 
 
 def read(folder: Path, extra: bool = False) -> list[ActorRow]:
@@ -95,13 +95,20 @@ def known_states() -> frozenset[str]:
     return frozenset({code for code in aliases if re.fullmatch("[A-Z]{3}", code) and len(aliases[code]) == 1} | {"XKX"})
 
 
-def day(date: str) -> str:
-    """Return the (first) day of an ISO date, month, year or time, "" for ""; else ``UserError``."""
-    if not date:
+def day(text: str | None, key: str = "the date", last: bool = False) -> str:
+    """Return the first (or ``last``) day of YYYY-MM-DD, YYYY-MM or YYYY, "" for None and "".
+
+    Raises ``UserError`` if it is no such date; the message names ``key``.
+    """
+    if not text:
         return ""
-    if not is_date(date[:10]):
-        raise UserError(f"the date is '{date}'; expected {_DATES} or nothing")
-    return first_day(date[:10])
+    with suppress(ValueError):
+        # Python reads other notations too, such as 20240531, which do not compare as texts.
+        if _DATE.fullmatch(text):
+            first = datetime.date.fromisoformat(text + FIRST[len(text) :])
+            ends = {4: "-12-31", 7: f"-{calendar.monthrange(first.year, first.month)[1]}", 10: ""}
+            return text + ends[len(text)] if last else first.isoformat()
+    raise UserError(f"{key} is '{text}'; expected YYYY-MM-DD, YYYY-MM, YYYY or nothing")
 
 
 def is_code(code: str) -> bool:
@@ -176,8 +183,8 @@ def _check(row: ActorRow) -> None:
             for name in row.many(column):
                 if ":" in name:
                     one_of(f"{row.where}: the class of '{name}'", name.partition(":")[2], CHOICES["states", "class"])
-        if column in ("from", "to") and cell and not is_date(cell):
-            raise UserError(f"{row.where}: {column} is '{cell}'; expected {_DATES} or nothing")
+        if column in ("from", "to"):
+            day(cell, f"{row.where}: {column}")
     if row.table != "states" and not row["name"]:
         raise UserError(f"{row.where}: the name is empty")
     for column in ("name", "names", "surname", "adjective", "people"):
@@ -196,24 +203,3 @@ def _check_code(row: ActorRow) -> None:
         roles = ", ".join(f"-{role}" for role in ROLES)
         allowed = f"ISO 3166-1 alpha-3 codes (XKX for Kosovo), alone or with {roles}, and {listed(ORGANISATIONS)}"
         raise UserError(f"{row.where}: code is '{wrong or row['code']}'{near}; allowed are {allowed}")
-
-
-def is_date(date: str) -> bool:
-    """Return whether this is a date as YYYY-MM-DD, YYYY-MM or YYYY."""
-    try:
-        datetime.date.fromisoformat(first_day(date))
-    except ValueError:
-        return False
-    return _DATE.fullmatch(date) is not None
-
-
-def first_day(date: str) -> str:
-    """Return the first day of a date, month or year."""
-    return date + FIRST[len(date) :]
-
-
-def last_day(date: str) -> str:
-    """Return the last day of a date, month or year."""
-    if len(date) == 7:
-        return f"{date}-{calendar.monthrange(int(date[:4]), int(date[5:]))[1]}"
-    return f"{date}-12-31" if len(date) == 4 else date or LAST

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from tqdm import tqdm
 
 from haltung.actors.finder import Actors
+from haltung.actors.tables import day
 from haltung.cli.build import Language, command, output_file, scheme_of, written
 from haltung.cli.config import Request
 from haltung.errors import UserError
@@ -23,7 +24,7 @@ from haltung.evaluation.report.i18n import word
 from haltung.events.archive import network as networks
 from haltung.events.archive import read as archives
 from haltung.events.archive.pages import counted, figure, network_page, say, series_page, summary
-from haltung.events.archive.read import Archive, Selection, day
+from haltung.events.archive.read import Archive, Selection
 from haltung.events.pipeline import dyad_finder, events_of, load_predictor
 from haltung.events.records import ArticleEvents, Event, as_lines, as_table
 from haltung.events.text.read import STANDARD_INPUT, Failure, find, read
@@ -171,7 +172,7 @@ def network(
     files, actors = _of_series(series, pair)
     if input is None:
         raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl or table=FILE.csv), or a folder")
-    first, last = day("since", since), day("until", until, last=True)
+    first, last = day(since, "since"), day(until, "until", last=True)
     if first and last and first > last:
         raise UserError(f"since={since} is after until={until}; no event is between them")
     selection = Selection(first, last, min_probability, tuple(_several(topic or "")), tuple(_several(stance or "")))

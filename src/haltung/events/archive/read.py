@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from haltung.actors.tables import first_day, is_date, last_day
 from haltung.corpus.parsing.lines import csv_rows, existing, json_rows
 from haltung.errors import UserError, listed, one_of
 from haltung.events import plover as crosswalk
@@ -131,18 +130,6 @@ def folded(events: Sequence[Event]) -> list[Event]:
 def is_whole(event: Event) -> bool:
     """Return whether an event has a source and a target, as every plot needs them."""
     return bool(event.source and event.target)
-
-
-def day(key: str, text: str | None, last: bool = False) -> str:
-    """Return the first (or ``last``) day of a date as YYYY-MM-DD, YYYY-MM or YYYY; "" for None, "".
-
-    Raises ``UserError`` if it is no such date; the message names ``key``.
-    """
-    if not text:
-        return ""
-    if not is_date(text):
-        raise UserError(f"{key} is '{text}'; expected a date as YYYY-MM-DD, YYYY-MM or YYYY")
-    return last_day(text) if last else first_day(text)
 
 
 def suspicious_dates(events: Sequence[Event]) -> list[str]:
