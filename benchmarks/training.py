@@ -1,10 +1,12 @@
-"""Training speed: model=article and model=network against the Trainer's own defaults, as ratios of
-labelled sentences per second in one interleaved run.
+"""Speed of training and of prediction in bulk: model=article and model=network as a share of what
+products of matrices reach on this machine, and training against the Trainer's own defaults.
 
     # the embedded corpus, 3 rounds
     .venv/bin/python benchmarks/training.py
     # overrides as in haltung train
     .venv/bin/python benchmarks/training.py --rounds 5 corpus=real_news sources=FOLDER
+    # where the time of a training with model=article goes
+    .venv/bin/python benchmarks/training.py --profile outputs/profile.txt
 
 All train the same encoder on the same articles, one pass over them for each figure, in turns. The
 plain side reads each segment behind its context, as model=network does.
@@ -15,11 +17,9 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from haltung import threads
 os.environ.update(threads.settings())
 
 import torch
+from arithmetic import Cost, cost, now, peak, precision
 from measuring import Figure, machine, write
+from profiling import profiled
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -44,8 +46,9 @@ from haltung.corpus.prepare import prepare
 from haltung.encoders.load import Encoder, locate
 from haltung.encoders.tokens import Tokens
 from haltung.labels import Scheme
-from haltung.models.neural import Batch, NeuralModel, build
+from haltung.models.neural import Batch, EncoderModel, NeuralModel, build
 from haltung.models.spec import NetworkSpec
+from haltung.models.units import units
 from haltung.records import Segment
 from haltung.training import finetune
 from haltung.training.losses import loss, targets
@@ -53,13 +56,17 @@ from haltung.training.recipe import Training
 
 PLAIN_LENGTH = 256
 MODELS = ("article", "network")
+PREDICTING = {"article": "article predicts", "network": "network predicts"}
+# Most tokens that a peak is measured with; a batch of a prediction may have more.
+MOST_VECTORS = 4096
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all sides are given."""
+    """What all sides are given; ``dev`` is for evaluations."""
 
     segments: list[Segment]
+    dev: list[Segment]
     scheme: Scheme
     encoder: Encoder
     specs: dict[str, NetworkSpec]
@@ -68,16 +75,54 @@ class Setting:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over the segments; ``tokens`` are real ones, without padding."""
+    """One pass over the segments; ``tokens`` are real ones, without padding.
+
+    ``operations`` are those of real tokens, ``peaks`` those per second of the encoder's products,
+    measured right after; both are empty for the plain side.
+    """
 
     sentences: int
     tokens: int
     seconds: float
+    operations: float = 0.0
+    peaks: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
         """Labelled sentences per second."""
         return self.sentences / self.seconds
+
+    @property
+    def token_rate(self) -> float:
+        """Real tokens per second."""
+        return self.tokens / self.seconds
+
+    @property
+    def share(self) -> float:
+        """Operations per second as a share of those of the fastest product."""
+        return self.operations / self.seconds / max(self.peaks.values())
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is measured: a pass, its model, what a token costs, and how many batches a pass has."""
+
+    once: Callable[[], Pass]
+    model: EncoderModel
+    cost: Cost
+    batches: int
+    precision: str
+
+    def __call__(self) -> Pass:
+        """Do one pass."""
+        return self.once()
+
+    def beside_peak(self) -> Pass:
+        """Do one pass, and measure the peak with as many tokens as a batch of it has."""
+        done = self()
+        vectors = min(MOST_VECTORS, max(1, done.tokens // self.batches))
+        peaks = peak(self.model, vectors, precision(self.precision))
+        return replace(done, operations=self.cost.of(done.tokens, done.sentences), peaks=peaks)
 
 
 class _Clock(TrainerCallback):
@@ -88,32 +133,50 @@ class _Clock(TrainerCallback):
     began = ended = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.began = time.perf_counter()
+        self.began = now()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # it works behind the program's back
-        self.ended = time.perf_counter()
+        self.ended = now()
 
 
-def ours(setting: Setting, model: str, folder: Path) -> Callable[[], Pass]:
+def ours(setting: Setting, model: str, folder: Path) -> Side:
     """Return what trains one pass by the recipe of `haltung train`, without the evaluation and the
     checkpoint at its end.
     """
-    training = replace(setting.training, epochs=1, patience=0)
-    examples = finetune.examples_of(setting.segments, setting.scheme, setting.encoder, setting.specs[model], training, 1)
+    examples = finetune.examples_of(setting.segments, setting.scheme, setting.encoder, setting.specs[model], setting.training, 1)
 
     def train() -> Pass:
-        # New arguments each time: they also reset the precision, which is kept globally, from what
-        # the other side has set.
-        arguments = replace(
-            finetune._arguments(training, folder, 1, -(-len(setting.segments) // examples.size)),
-            eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
-        )  # fmt: skip
-        trainer = finetune._Trainer(examples, [], training, arguments, lambda point: None)
+        trainer = trainer_of(setting, examples, folder, epoch_ends=False)
         return _timed(trainer, len(setting.segments), lambda: trainer.tokens)
 
-    return train
+    return Side(train, examples.model, cost(examples.model.network, trains=True), len(examples.sampler), setting.training.precision)
+
+
+def trainer_of(setting: Setting, examples: Any, folder: Path, epoch_ends: bool) -> finetune._Trainer:
+    """Return the Trainer of `haltung train` for one epoch, which may end as its epochs do."""
+    training = replace(setting.training, epochs=1, patience=0)
+    # New arguments each time: they also reset the precision, which is kept globally, from what
+    # the other side has set.
+    arguments = finetune._arguments(training, folder, 1, -(-len(setting.segments) // examples.size))
+    if not epoch_ends:
+        arguments = replace(arguments, eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no")
+    return finetune._Trainer(examples, setting.dev, training, arguments, lambda point: None)
+
+
+def predicting(setting: Setting, model: str, trained: EncoderModel) -> Side:
+    """Return what predicts all segments as `haltung predict` does, from their texts on."""
+    if model == "article":
+        read = [sentence for unit in units(setting.segments, setting.specs[model].window) for sentence in unit.sentences]  # type: ignore[attr-defined]
+        tokens = sum(map(len, trained.encode(read)))  # type: ignore[attr-defined]
+    else:
+        tokens = sum(len(row) for view in trained.encode(setting.segments) for row in view)  # type: ignore[attr-defined]
+
+    def predict() -> Pass:
+        began = now()
+        trained.predict(setting.segments)
+        return Pass(len(setting.segments), tokens, now() - began)
+
+    return Side(predict, trained, cost(trained.network, trains=False), -(-tokens // MOST_VECTORS), "auto")
 
 
 class _PlainTrainer(Trainer):
@@ -176,10 +239,14 @@ def _padded(model: NeuralModel, rows: list[Tokens]) -> Batch:
 def _timed(trainer: Trainer, sentences: int, tokens: Callable[[], int]) -> Pass:
     clock = _Clock()
     trainer.add_callback(clock)
-    for printing in (ProgressCallback, PrinterCallback):
-        trainer.remove_callback(printing)
+    _silence(trainer)
     trainer.train()
     return Pass(sentences, tokens(), clock.ended - clock.began)
+
+
+def _silence(trainer: Trainer) -> None:
+    for printing in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(printing)
 
 
 def setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
@@ -188,7 +255,16 @@ def setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
     corpus = config["corpus"]
     scheme = scheme_of(corpus["labels"])
     reader, rules, split = (make(corpus[key], f"corpus.{key}") for key in ("reader", "rules", "split"))
-    segments = prepare(corpus["name"], reader, scheme, rules, split, folder).segments("train")
+    prepared = prepare(corpus["name"], reader, scheme, rules, split, folder)
+    segments, dev = prepared.segments("train"), prepared.segments("dev")
+    drawn = _drawn(segments, sentences)
+    # Of dev the same share.
+    dev = _drawn(dev, max(1, len(dev) * len(drawn) // len(segments)))
+    specs = {model: make(plain(compose("train", [*overrides, f"model={model}"]))["model"], "model") for model in MODELS}
+    return Setting(drawn, dev, scheme, make(config["encoder"], "encoder"), specs, make(config["training"], "training"))
+
+
+def _drawn(segments: list[Segment], sentences: int) -> list[Segment]:
     names = list(dict.fromkeys(segment.article for segment in segments))
     random.Random(1).shuffle(names)
     articles: dict[str, list[Segment]] = {}
@@ -197,61 +273,90 @@ def setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
     drawn: list[Segment] = []
     for name in names:
         drawn += articles[name] if len(drawn) < sentences else []
-    specs = {model: make(plain(compose("train", [*overrides, f"model={model}"]))["model"], "model") for model in MODELS}
-    return Setting(drawn, scheme, make(config["encoder"], "encoder"), specs, make(config["training"], "training"))
+    return drawn
 
 
 def main() -> None:
-    """Measure in turns and print the table and, as the last line, the figures as JSON."""
+    """Measure in turns and print the tables and, as the last line, the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="everything else is an override, as in haltung train")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (default: 3)")
     parser.add_argument("--sentences", type=int, default=600, help="how many sentences one pass has about (default: 600)")
     parser.add_argument("--json", type=Path, help="a file for the figures")
+    parser.add_argument(
+        "--profile", type=Path, help="profile one epoch of model=article instead, and write where its time goes to this file"
+    )
     options, overrides = parser.parse_known_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     set_seed(1)
-    console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        given = setting(overrides, options.sentences, folder / "prepared")
-        warm = replace(given, segments=given.segments[:40])  # first calls choose kernels and touch memory
-        sides = {}
-        for side in (*MODELS, "plain"):
-            make_side = plainly if side == "plain" else partial(ours, model=side)
-            make_side(warm, folder=folder / "warm")()
-            sides[side] = make_side(given, folder=folder / side)
-        passes: dict[str, list[Pass]] = {side: [] for side in sides}
-        for number in range(options.rounds):
-            for side, train in sides.items():
-                passes[side].append(train())
-                console.print(f"round {number + 1} of {options.rounds}, {side}: {passes[side][-1].rate:.1f} sentences/s", highlight=False)
+        given = setting(overrides, options.sentences, Path(name) / "prepared")
+        if options.profile:
+            print(_profile(given, Path(name), options.profile))
+            return
+        passes = _measured(given, Path(name), options.rounds)
     _show(given, passes, options.json)
 
 
+def _profile(given: Setting, folder: Path, path: Path) -> str:
+    examples = finetune.examples_of(given.segments, given.scheme, given.encoder, given.specs["article"], given.training, 1)
+
+    def make_trainer() -> Trainer:
+        trainer = trainer_of(given, examples, folder, epoch_ends=True)
+        _silence(trainer)
+        return trainer
+
+    return profiled(make_trainer, path)
+
+
+def _measured(given: Setting, folder: Path, rounds: int) -> dict[str, list[Pass]]:
+    console, warm = Console(stderr=True), replace(given, segments=given.segments[:40])
+    sides: dict[str, Callable[[], Pass]] = {}
+    for side in (*MODELS, "plain"):
+        make_side = plainly if side == "plain" else partial(ours, model=side)
+        make_side(warm, folder=folder / "warm")()  # first calls choose kernels and touch memory
+        made = make_side(given, folder=folder / side)
+        sides[side] = made.beside_peak if isinstance(made, Side) else made
+        if isinstance(made, Side):
+            bulk = predicting(given, side, made.model)
+            sides[PREDICTING[side]] = bulk.beside_peak
+    passes: dict[str, list[Pass]] = {side: [] for side in sides}
+    for number in range(rounds):
+        for side, once in sides.items():
+            passes[side].append(once())
+            console.print(f"round {number + 1} of {rounds}, {side}: {passes[side][-1].rate:.1f} sentences/s", highlight=False)
+    return passes
+
+
 def _show(setting: Setting, passes: dict[str, list[Pass]], file: Path | None) -> None:
-    table = Table(title=f"{setting.encoder.name}, {len(setting.segments)} labelled sentences: how many a second, and ratios")
-    for column in ("round", *passes, *(f"{side} / plain" for side in MODELS), "article / network"):
-        table.add_column(column, justify="right")
-    ratios: dict[str, list[float]] = {}
-    for number, done in enumerate(zip(*passes.values(), strict=True), start=1):
-        rate = {side: one.rate for side, one in zip(passes, done, strict=True)}
-        pairs = [*((side, "plain") for side in MODELS), ("article", "network")]
-        for one, other in pairs:
-            ratios.setdefault(f"{one} / {other}", []).append(rate[one] / rate[other])
-        table.add_row(str(number), *(f"{value:.1f}" for value in rate.values()), *(f"{values[-1]:.2f}" for values in ratios.values()))
-    table.add_section()
-    middle = [statistics.median(one.rate for one in done) for done in passes.values()]
-    table.add_row("median", *(f"{value:.1f}" for value in middle), *(f"{statistics.median(values):.2f}" for values in ratios.values()))
-    ends = [f"{min(values):.2f} to {max(values):.2f}" for values in ratios.values()]
-    table.add_row("spread", *("" for _ in middle), *ends)
-    Console().print(table)
     figures = {side: Figure(tuple(one.rate for one in done), "sentences/s") for side, done in passes.items()}
-    figures |= {name: Figure(tuple(values), "ratio") for name, values in ratios.items()}
+    for side, done in passes.items():
+        figures[f"{side}, tokens"] = Figure(tuple(one.token_rate for one in done), "real tokens/s")
+        if all(one.peaks for one in done):
+            figures[f"{side}, operations"] = Figure(tuple(one.operations / one.seconds / 1e9 for one in done), "GFLOP/s")
+            figures[f"{side}, peak"] = Figure(tuple(max(one.peaks.values()) / 1e9 for one in done), "GFLOP/s")
+            figures[f"{side}, share of the peak"] = Figure(tuple(one.share for one in done), "share")
+    for one, other in (*((model, "plain") for model in MODELS), ("article", "network")):
+        for measure in ("", ", tokens"):
+            pairs = zip(figures[one + measure].values, figures[other + measure].values, strict=True)
+            figures[f"{one} / {other}{measure}"] = Figure(tuple(first / second for first, second in pairs), "ratio")
+    rounds = len(passes["plain"])
+    title = f"{setting.encoder.name}, {len(setting.segments)} labelled sentences, {rounds} rounds: medians, lowest and highest"
+    console, table = Console(), Table(title=title)
+    for column in ("side", "sentences/s", "real tokens/s", "GFLOP/s", "peak GFLOP/s", "share of the peak"):
+        table.add_column(column, justify="left" if column == "side" else "right")
+    for side in passes:
+        cells = [figures.get(f"{side}{name}") for name in ("", ", tokens", ", operations", ", peak", ", share of the peak")]
+        table.add_row(side, *("" if cell is None else str(cell) for cell in cells))
+    ratios = Table("ratio", "labelled sentences/s", "real tokens/s")
+    for name in (name for name in figures if " / " in name and not name.endswith("tokens")):
+        ratios.add_row(name, str(figures[name]), str(figures[f"{name}, tokens"]))
+    console.print(table, ratios)
     more = {
         "encoder": setting.encoder.name,
         "sentences": len(setting.segments),
         "threads": torch.get_num_threads(),
+        "precision": str(precision(setting.training.precision)),
         "passes": {side: [asdict(one) for one in done] for side, done in passes.items()},
     }
     print(write(file, "training", machine(), figures, **more))

@@ -14,8 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import exported
+import tiny
 from haltung.records import Segment, in_context
 from haltung.serving.engine import Settings
 from served import served_in_thread
@@ -27,7 +29,7 @@ MACHINE = {"processor": "P", "usable_cores": 2, "quota": None, "gpu": None, "ver
 def programs(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
     """The programs of the benchmarks, which are no package."""
     monkeypatch.syspath_prepend(root / "benchmarks")
-    names = ("measuring", "compare", "neighbour", "scaling", "inference", "generator", "texts")
+    names = ("measuring", "compare", "neighbour", "scaling", "inference", "generator", "texts", "arithmetic", "profiling")
     return {name: importlib.import_module(name) for name in names}
 
 
@@ -297,3 +299,68 @@ def test_the_busy_process_ends_with_the_block(programs: dict[str, ModuleType]) -
     after = os.times()
     # It is counted only when it has been waited for, so it is gone.
     assert after.children_user > before.children_user
+
+
+def test_a_frozen_layer_counts_forwards_and_a_trained_one_three_times(programs: dict[str, ModuleType], bert: Path) -> None:
+    """By hand, for an encoder of two layers whose lower one is frozen, with a head per task."""
+    model = tiny.network(bert, freeze_layers=1)
+    config, arithmetic = model.network.encoder.config, programs["arithmetic"]
+    assert config.num_hidden_layers == 2
+    square, wide = config.hidden_size**2, config.hidden_size * config.intermediate_size
+    layer, heads = 2 * (4 * square + 2 * wide), 2 * config.hidden_size * sum(map(len, tiny.scheme()))
+    assert arithmetic.cost(model.network, trains=False) == arithmetic.Cost(2 * layer, heads)
+    # What the trained layer's query, key and value read needs no gradient.
+    assert arithmetic.cost(model.network, trains=True) == arithmetic.Cost(layer + 3 * layer - 3 * 2 * square, 3 * heads)
+    whole = tiny.network(bert).network
+    assert arithmetic.cost(whole, trains=True) == arithmetic.Cost(3 * 2 * layer, 3 * heads)
+    assert arithmetic.cost(whole, trains=True).of(tokens=10, sentences=2) == 60 * layer + 6 * heads
+
+
+def test_embeddings_and_dyads_are_not_counted(programs: dict[str, ModuleType], bert: Path) -> None:
+    """The network over sentences is, once for each sentence."""
+    model, arithmetic = tiny.article_model(bert, dyads=True, layers=1), programs["arithmetic"]
+    width = model.network.width
+    over, heads = 2 * (4 * width**2 + 2 * 2 * width**2), 2 * 2 * width * sum(map(len, model.scheme))
+    assert arithmetic.cost(model.network, trains=False).sentence == over + heads
+
+
+def test_a_peak_is_measured_at_the_shapes_of_the_encoder(programs: dict[str, ModuleType], bert: Path) -> None:
+    """Its own products: width to width, and to the wide layer and back."""
+    model = tiny.network(bert)
+    config = model.network.encoder.config
+    width, wide = config.hidden_size, config.intermediate_size
+    found = programs["arithmetic"].peak(model, 7, torch.float32)
+    assert list(found) == [f"7 x {width} x {width}", f"7 x {width} x {wide}", f"7 x {wide} x {width}"]
+    assert min(found.values()) > 1e6
+
+
+def test_time_within_a_part_counts_to_the_innermost(programs: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the rest of a part to another one, from where it turns to that."""
+    clock = iter([0, 1, 5, 7, 10, 14, 20])  # at each beginning, turn and end
+    monkeypatch.setattr(programs["profiling"], "now", lambda: next(clock))
+    parts = programs["profiling"].Parts()
+    with parts.within("outer"):
+        with parts.within("inner"):
+            pass
+        with parts.within("first"):
+            parts.turn_to("second")
+    assert parts.seconds == {"outer": 1 + 2 + 6, "inner": 4, "first": 3, "second": 4}
+    assert parts.counts == {"outer": 1, "inner": 1, "first": 1, "second": 1}
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_training_measures_all_sides(root: Path, bert: Path, tmp_path: Path) -> None:
+    """With a tiny encoder: rates, shares of the peak and ratios, and a profile of each part."""
+    program = [sys.executable, root / "benchmarks/training.py", "--sentences", "12", "encoder=local", f"encoder.path={bert}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([*program, "--rounds", "1"], capture_output=True, text=True, check=True, env=environment)
+    figures = json.loads(done.stdout.splitlines()[-1])["figures"]
+    for side in ("article", "network", "article predicts", "network predicts"):
+        share, reached, peak = (figures[f"{side}, {name}"]["values"][0] for name in ("share of the peak", "operations", "peak"))
+        assert 0 < share < 1
+        assert share == pytest.approx(reached / peak)
+    assert {"plain, tokens", "article / plain", "article / plain, tokens", "article / network, tokens"} <= figures.keys()
+    page = tmp_path / "profile.txt"
+    subprocess.run([*program, "--profile", page], capture_output=True, text=True, check=True, env=environment)
+    for part in ("forward: encoder", "backward: encoder", "forward: dyads", "optimizer", "collate", "evaluation on dev", "aten::addmm"):
+        assert part in page.read_text(encoding="utf-8")
