@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,10 @@ def test_a_network_answers_with_the_weights_undone(bert: Path, tmp_path: Path) -
     gold = predictions.gold(dev, task)
     spoiled = model.probabilities(dev)
 
+    known = adjust(copy.deepcopy(model), train, dev, "inverse", model.predict(dev))
     shares = adjust(model, train, dev, "inverse")
 
+    assert known == shares
     after = model.probabilities(dev)
     assert shares["stance"] > 0.5
     assert torch.allclose(head.bias, before + (3 - shares["stance"]) * weights.log(), atol=1e-5)

@@ -89,6 +89,7 @@ def test_the_reported_score_is_that_of_the_best_weights(trained: FineTuned) -> N
     result = evaluate(score(dev, trained.model.predict(dev), tiny.scheme()))
     mean = sum(task.macro_f1 for task in result.tasks.values()) / 2
     assert mean == pytest.approx(trained.best)
+    assert trained.predictions == trained.model.predict(dev)
     assert trained.best == max(point["dev_score"] for point in trained.history if "dev_score" in point)
 
 

@@ -144,10 +144,11 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         learned, dev_split = subsample(corpus.segments("train"), plan.share, plan.seed), corpus.segments("dev")
-        model, history, cost = _fit(plan, learned, dev_split, lambda point: run.history([point]))
+        model, history, cost, predictions = _fit(plan, learned, dev_split, lambda point: run.history([point]))
         outcome = save(
             model, run, corpus, learned, dev_split, directory, title=plan.title, command=tags["haltung.command"],
             provenance={"seed": plan.seed}, language=plan.language, history=history, cost=cost, teacher=teacher,
+            predictions=predictions,
         )  # fmt: skip
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     return outcome
@@ -227,8 +228,8 @@ def train_trial(
         with tracking.run(store, plan.title, parent, {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}) as run:
             run.params({**plan.config, "seed": plan.seed})
             train_split, dev_split = subsample(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
-            model, history, cost = _fit(plan, train_split, dev_split, report)
-            scored = score(dev_split, model.predict(dev_split), plan.corpus.scheme, plan.corpus.name, "dev")
+            model, history, cost, predictions = _fit(plan, train_split, dev_split, report)
+            scored = score(dev_split, predictions or model.predict(dev_split), plan.corpus.scheme, plan.corpus.name, "dev")
             result = classification.evaluate(scored)
             run.history(history)
             run.metrics({"dev": result.headline(), "cost": cost})
@@ -343,10 +344,14 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
 
 def _fit(
     plan: Plan, train_split: Sequence[Segment], dev_split: Sequence[Segment], report: Callable[[Point], None] = lambda point: None
-) -> tuple[Model, tuple[Point, ...], dict[str, float]]:
-    """Return model, learning curve, and cost: seconds, peak memory in bytes, tokens per second."""
+) -> tuple[Model, tuple[Point, ...], dict[str, float], Sequence[Prediction] | None]:
+    """Return model, learning curve, cost, and the model's predictions for dev if they are known.
+
+    The cost is seconds, peak memory in bytes, and tokens per second.
+    """
     began = time.perf_counter()
     cost: dict[str, float] = {}
+    predictions: Sequence[Prediction] | None = None
     history: tuple[Point, ...] = ()
     if isinstance(plan.model, LinearSpec):
         from haltung.models import linear
@@ -369,11 +374,12 @@ def _fit(
                 raise
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that the run is marked first
             raise UserError("another process of this training has ended; resume=true goes on at its last checkpoint") from None
-        model, history = tuned.model, tuned.history
+        model, history, predictions = tuned.model, tuned.history, tuned.predictions
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
         if plan.training.logit_adjustment:
-            shares = adjust(tuned.model, train_split, dev_split, plan.training.class_weight)
+            shares = adjust(tuned.model, train_split, dev_split, plan.training.class_weight, predictions)
+            predictions = None if any(shares.values()) else predictions
             cost |= {f"logit_adjustment_{task}": share for task, share in shares.items()}
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return model, history, {"seconds": time.perf_counter() - began, "peak_memory_bytes": float(peak), **cost}
+    return model, history, {"seconds": time.perf_counter() - began, "peak_memory_bytes": float(peak), **cost}, predictions

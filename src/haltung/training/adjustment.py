@@ -12,21 +12,26 @@ from haltung.evaluation import predictions
 from haltung.evaluation.predictions import UNLABELLED
 from haltung.models.article import ArticleModel
 from haltung.models.neural import NeuralModel
-from haltung.models.predictor import fitted, tempered
-from haltung.records import Segment
+from haltung.models.predictor import fitted, tables, tempered
+from haltung.records import Prediction, Segment
 from haltung.training.losses import class_weights, targets
 
 _SHARES = np.linspace(0, 1, 21).tolist()  # that are tried
 _ERRORS = 2.0  # a gain below so many standard errors may be chance
 
 
-def adjust(model: NeuralModel | ArticleModel, train: Sequence[Segment], dev: Sequence[Segment], kind: str) -> dict[str, float]:
+def adjust(
+    model: NeuralModel | ArticleModel, train: Sequence[Segment], dev: Sequence[Segment], kind: str,
+    answers: Sequence[Prediction] | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Take a share of the log class weights from the heads' biases; return the share of each task.
 
     ``kind`` is ``Training.class_weight``, with which the uncalibrated ``model`` has learned from
-    ``train``; see ``share_to_undo``. Tasks of several labels stay as they are.
+    ``train``; see ``share_to_undo``. Tasks of several labels stay as they are. ``answers`` are the
+    model's predictions for ``dev``, where they are known.
     """
-    probabilities, shares = model.probabilities(dev), {}
+    probabilities = model.probabilities(dev) if answers is None else tables([one.probabilities for one in answers], model.scheme)
+    shares = {}
     for task in model.scheme:
         gold, weights = predictions.gold(dev, task), class_weights(targets(train, task), task, kind)
         if weights is None or task.kind != "single" or not (labelled := gold != UNLABELLED).any():

@@ -33,7 +33,7 @@ from haltung.models.article import ArticleModel
 from haltung.models.neural import NeuralModel, build, has_bf16
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import Unit, units
-from haltung.records import Segment
+from haltung.records import Prediction, Segment
 from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, rates, targets, teacher_loss
 from haltung.training.recipe import Training, last_checkpoint, place
 
@@ -49,7 +49,8 @@ class FineTuned:
     """A trained model and its training.
 
     ``history`` is the learning curve, ``best`` the dev macro-F1 that chose ``best_epoch``,
-    ``tokens`` the number of tokens seen, without padding.
+    ``tokens`` the number of tokens seen, without padding. ``predictions`` are the model's for dev,
+    if it has made them since the training was last resumed.
     """
 
     model: NeuralModel | ArticleModel
@@ -58,6 +59,7 @@ class FineTuned:
     best_epoch: float
     seconds: float
     tokens: int
+    predictions: Sequence[Prediction] | None = None
 
 
 def finetune(
@@ -107,7 +109,7 @@ def finetune(
         model.network.load_state_dict(trainer.accelerator.get_state_dict(trainer.model), strict=rank == 0)  # the first process gets it
     model.network.eval()
     tokens = trainer.accelerator.reduce(torch.tensor(trainer.tokens, device=trainer.args.device), "sum")
-    return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, int(tokens))
+    return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, int(tokens), trainer.predictions)
 
 
 def examples_of(
@@ -304,6 +306,7 @@ class _Trainer(Trainer):
         self.scheme = examples.model.scheme
         self.class_weights = {task.name: class_weights(examples.gold[task.name], task, training.class_weight) for task in self.scheme}
         self.tokens = 0
+        self.predictions: Sequence[Prediction] | None = None
         self.averages = [_Average(training.ema_decay)] if training.ema_decay else []
         callbacks: list[TrainerCallback] = [examples, *self.averages]
         if training.patience:
@@ -363,11 +366,15 @@ class _Trainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         macro: dict[str, float] = {}
+        predictions: Sequence[Prediction] | None = None
         if self.args.process_index == 0 or self.is_fsdp_enabled:  # a network in parts answers only where all processes ask
-            tasks = evaluate(score(self.dev, self.examples.model.predict(self.dev), self.scheme)).tasks
+            predictions = self.examples.model.predict(self.dev)
+            tasks = evaluate(score(self.dev, predictions, self.scheme)).tasks
             macro = {task.name: tasks[task.name].macro_f1 for task in self.scheme if task.name in tasks}
         (macro,) = broadcast_object_list([macro])
         dev_score = self.training.score(macro)
+        if self.state.best_metric is None or dev_score > self.state.best_metric:
+            self.predictions = predictions
         metrics = {f"dev_{name}_macro_f1": value for name, value in macro.items()} | {"dev_score": dev_score}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_dev_score": dev_score})
