@@ -322,13 +322,7 @@ def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH, s
     counted along the rows. ``first`` is the position of a first token.
     """
     lengths = [len(row["input_ids"]) for row in rows]
-    width, ends, spots = max(width, *lengths), list[int](), [(0, 0)] * len(rows)
-    for index in sorted(range(len(rows)), key=lambda index: -lengths[index]):
-        line = next((number for number, end in enumerate(ends) if end + lengths[index] <= width), len(ends))
-        if line == len(ends):
-            ends.append(0)
-        spots[index] = (line, ends[line])
-        ends[line] += lengths[index]
+    ends, spots = fitted(lengths, width)
     fills = {"input_ids": pad, "positions": first, "sentence": -1, **({"token_type_ids": 0} if "token_type_ids" in rows[0] else {})}
     feeds = {name: np.full((len(ends), -(-max(ends) // step) * step), fill) for name, fill in fills.items()}
     for index, (line, begin) in enumerate(spots):
@@ -336,6 +330,18 @@ def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH, s
         for name, table in feeds.items():
             table[line, begin : begin + lengths[index]] = row[name]
     return feeds, [line * feeds["input_ids"].shape[1] + begin for line, begin in spots]
+
+
+def fitted(lengths: Sequence[int], width: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return how full each row of ``pack`` is, and of each text the row and its place in it."""
+    width, ends, spots = max(width, *lengths), list[int](), [(0, 0)] * len(lengths)
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        line = next((number for number, end in enumerate(ends) if end + lengths[index] <= width), len(ends))
+        if line == len(ends):
+            ends.append(0)
+        spots[index] = (line, ends[line])
+        ends[line] += lengths[index]
+    return ends, spots
 
 
 def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: float = 0.0) -> Iterator[list[int]]:

@@ -14,7 +14,7 @@ from haltung.actors.candidates import ROLES
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
-from haltung.inference.client import batches, pack, places
+from haltung.inference.client import batches, fitted, pack, places
 from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.models.neural import EncoderModel, EncoderNetwork, Heads, first_position, likely, predicting, pretrained
 from haltung.models.predictor import Answers, calibrated
@@ -26,6 +26,8 @@ from haltung.records import ActorAnswer, Segment
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 # Sentences that are read at once.
 _PACKED = 256
+# Tokens in a row of them: what attention costs grows with it. Few sentences fill some better.
+_WIDTHS, _FEW = range(64, 92, 4), 100
 # The most sentences of articles that are read at once, whose tokens' vectors are kept.
 _SENTENCES = 1024
 
@@ -270,7 +272,8 @@ class ArticleModel(EncoderModel):
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if self.with_types else {})} for one in every]
         parts, starts, base = [], list[int](), 0
         for start in range(0, len(rows), _PACKED):
-            feeds, begin = pack(rows[start : start + _PACKED], self.pad, first_position(self.network.encoder.config))
+            width = _width(list(map(len, every[start : start + _PACKED])))
+            feeds, begin = pack(rows[start : start + _PACKED], self.pad, first_position(self.network.encoder.config), width)
             parts.append(Packed.of(feeds, begin))
             starts += [base + one for one in begin]
             base += feeds["input_ids"].size
@@ -288,7 +291,7 @@ class ArticleModel(EncoderModel):
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
         actors: list[tuple[ActorAnswer, ...]] = [()] * len(segments)
         every = units(segments, self.spec.window, actors=self.actors)
-        with predicting(self.network, precision, len(segments), progress) as done:
+        with predicting(self, precision, len(segments), progress) as done:
             for numbers in batches([len(unit.rows) for unit in every], _SENTENCES):
                 chosen = [every[number] for number in numbers]
                 articles, rows = self.articles(chosen, [self.encode(unit.sentences) for unit in chosen])
@@ -310,6 +313,16 @@ class ArticleModel(EncoderModel):
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
         return {**super().write(folder), "dyads": self.finds_dyads}
+
+
+def _width(lengths: Sequence[int]) -> int:
+    """Return the width of rows that leaves the least padding with sentences of these lengths."""
+
+    def size(width: int) -> int:
+        ends, _ = fitted(lengths, width)
+        return len(ends) * max(ends)
+
+    return min(_WIDTHS, key=size) if len(lengths) <= _FEW else _WIDTHS[0]
 
 
 def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:

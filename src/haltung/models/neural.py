@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -191,7 +191,7 @@ class NeuralModel(EncoderModel):
         """Return each task's calibrated probabilities: a softmax, or sigmoids if multi-label."""
         encoded = self.encode(segments)
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
-        with predicting(self.network, precision, len(segments), progress) as done:
+        with predicting(self, precision, len(segments), progress) as done:
             for rows in batches([max(map(len, views)) for views in zip(*encoded, strict=True)]):
                 for name, logits in self.network(self.batch(encoded, rows)).items():
                     out[name][rows] = likely(logits, self.scheme[name])
@@ -235,22 +235,26 @@ def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
 
 
 @contextmanager
-def predicting(network: nn.Module, precision: str, segments: int, progress: bool) -> Iterator[Callable[[int], object]]:
+def predicting(model: EncoderModel, precision: str, segments: int, progress: bool) -> Iterator[Callable[[int], object]]:
     """Turn off dropout and gradients, and show how many segments are done.
 
     What is yielded is called with the number of further ones; ``precision`` is as of ``Model``.
     """
-    was_training = network.training
+    network, config = model.network, cast("Any", model.network.encoder.config)
+    was_training, attention = network.training, config._attn_implementation
     network.eval()
+    if model.spec.attention == "auto":
+        config._attn_implementation = sources.able(config, "sdpa")
     try:
         with (
             torch.inference_mode(),
-            autocast(next(network.parameters()).device) if precision == "auto" else nullcontext(),
+            autocast(model.device) if precision == "auto" else nullcontext(),
             tqdm(total=segments, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar,
         ):
             yield bar.update
     finally:
         network.train(was_training)
+        config._attn_implementation = attention
 
 
 def likely(logits: Tensor, task: Task) -> np.ndarray:

@@ -50,8 +50,8 @@ class NetworkSpec(_Spec):
         freeze_embeddings: whether the embeddings stay as they are; ``freeze_layers``: how many of
             the lowest layers do.
         dropout: before the heads; ``encoder_dropout``: inside the encoder, None as pretrained.
-        attention: the implementation, which changes no result: ``auto`` takes ``eager`` for short
-            inputs on a processor, where it is faster, and ``sdpa`` otherwise.
+        attention: the implementation, which changes no result: ``auto`` takes ``eager`` to train
+            on short inputs on a processor, where it is faster, and ``sdpa`` otherwise.
         lora_rank: of the low-rank updates; ``lora_alpha``: their scale.
     """
 
