@@ -20,7 +20,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from haltung import cli
-from haltung.cli.config import compose, parse, shipped_path
+from haltung.cli.config import combinations, compose, shipped_path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Each page with those whose runs and files it uses.
@@ -149,7 +149,7 @@ def test_the_commands_of_the_readme_run(small: Path, tmp_path: Path, monkeypatch
 def test_the_other_commands_of_a_page_compose(page: str) -> None:
     """Their keys and choices are there, whatever it would take to run them."""
     for command, *words in commands(page, "sh composed"):
-        for overrides in parse(words).combinations:
+        for overrides in combinations(words):
             assert compose(command, overrides)
 
 

@@ -20,7 +20,7 @@ from haltung.evaluation.metrics.calibration import brier_parts, calibration, mea
 from haltung.evaluation.metrics.classification import outcomes
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import plots, tables
-from haltung.evaluation.report.i18n import number, word
+from haltung.evaluation.report.i18n import estimate, number, word
 from haltung.experiments.evaluate import calibration_of
 from haltung.experiments.train import calibrate
 from haltung.labels import parse
@@ -317,8 +317,11 @@ def test_calibration_has_tables_and_plots(language: str) -> None:
     """In both languages; they show the metrics of the report."""
     split, before = simulated(300, 4, 2.0, articles=30), simulated(300, 4, articles=30)
     report = measure(split, {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}}, before=before)
-    (row,) = tables.calibration(report, FIVE, language).rows
-    assert (row[1], row[4]) == (number(1.25, language, 2), number(report.tasks["stance"].ece, language))
+    (row,), metrics = tables.calibration(report, FIVE, language).rows, report.tasks["stance"]
+    assert row[1] == number(1.25, language, 2)
+    assert (row[4], row[7]) == (
+        estimate(metrics.ece, metrics.ece_interval, language), estimate(metrics.brier, metrics.brier_interval, language)
+    )  # fmt: skip
     rows = tables.abstention(report.abstention["stance"], FIVE.stance, language).rows
     assert [row[:2] for row in rows] == [
         (number(0.8, language, 2), number(0.6, language)), (number(0.95, language, 2), word("unreached", language))
