@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import resources
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -45,6 +46,12 @@ def rendered(package: str, template: str, **values: Any) -> str:
     # One cell of a Markdown table.
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
     return environment.get_template(template).render(**values)
+
+
+def table(package: str, *path: str) -> Iterator[list[str]]:
+    """Return the rows of a TSV file of a package; ``#`` begins a comment, as the header is one."""
+    text = resources.files(package).joinpath(*path).read_text(encoding="utf-8")
+    return (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
 
 
 def sha256(path: Path) -> str:

@@ -22,7 +22,7 @@ from haltung.actors import matching, tables
 from haltung.actors.forms import Entry, first_names, forms
 from haltung.actors.matching import Item, Mention, codes, state_of
 from haltung.actors.phrases import add_role, phrases
-from haltung.files import shipped
+from haltung.files import shipped, table
 
 __all__ = ["Actors", "Mention", "codes"]
 
@@ -39,12 +39,7 @@ _WORD = re.compile(r"[^\W\d_][\w’'-]*")
 _NOUN = re.compile(
     r".*(?:ung|ungen|heit|keit|keiten|schaft|schaften|tion|tionen|ät|tag|tage|nis|isse|woche|jahr|jahre|abend|morgen|mittag)s?$"
 )
-_NO_NAMES = frozenset(re.findall(r"\w+", """
-    Der Die Das Den Dem Des Ein Eine Einen Er Sie Es Wir In Im Am Um Zu Nach Vor Bei Mit Für Gegen Und Aber Auch Als Wie Wenn
-    Ende Anfang Mitte Januar Jänner Februar März April Mai Juni Juli August September Oktober November Dezember Gespräche
-    Vorwürfe Kritik Maßnahmen Truppen Sanktionen Angaben Medien Journalisten Reporter Fragen Pläne Waffen Hilfe Druck
-    Verhandlungen Neuwahlen Ziel Teil Recht Krieg Frieden Ex Nummer Menschen Uhr Geld Zeit Opfer Platz Worte Foto Interview
-"""))  # fmt: skip
+_NO_NAMES = frozenset(word for (word,) in table("haltung.actors", "no_surnames.tsv"))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from haltung.errors import UserError, listed, nearest, one_of
-from haltung.files import shipped
+from haltung.files import shipped, table
 
 # The columns of each table, in order.
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -138,8 +138,7 @@ def _known_names(language: str) -> dict[str, str]:
     territories = Locale(language).territories
     rows = (row for row in read(shipped("data") / "actors") if row.table == "states" and row["iso2"])
     known = {row["code"]: str(territories.get(row["iso2"], row["code"])) for row in rows}
-    lines = Path(__file__).with_name("names.tsv").read_text(encoding="utf-8").splitlines()
-    return known | {code: german if language == "de" else english for code, english, german in (line.split("\t") for line in lines[2:])}
+    return known | {code: german if language == "de" else english for code, english, german in table("haltung.actors", "names.tsv")}
 
 
 def _table(name: str, path: Path) -> Iterator[ActorRow]:

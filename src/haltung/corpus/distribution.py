@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from importlib import resources
 from itertools import chain, pairwise
 from statistics import pstdev
 
+from haltung.files import table
 from haltung.labels import NEUTRAL
 from haltung.records import Segment
 
@@ -28,13 +28,7 @@ _Shares = Callable[[Sequence[Sequence[Segment]]], float]
 @cache
 def stance_verbs() -> dict[str, re.Pattern[str]]:
     """Return verbs that say that somebody takes a position, each with a pattern of its forms."""
-    return {verb: re.compile(rf"\b(?:{forms})", re.IGNORECASE) for verb, forms in _table("stance_verbs.tsv")}
-
-
-def _table(name: str) -> Iterator[list[str]]:
-    """Yield the rows of a data file."""
-    lines = resources.files("haltung.corpus").joinpath(name).read_text(encoding="utf-8").splitlines()
-    return (line.split("\t") for line in lines if not line.startswith("#"))
+    return {verb: re.compile(rf"\b(?:{forms})", re.IGNORECASE) for verb, forms in table("haltung.corpus", "stance_verbs.tsv")}
 
 
 def _stance(segment: Segment) -> str:
@@ -106,5 +100,5 @@ MEASURES: dict[str, tuple[str, _Shares]] = {
     "spread_of_length": ("standard deviation of the words in a segment", lambda corpus: pstdev(_lengths(corpus)) if corpus else 0.0),
     "stance_in_noun": ("stances with a noun of stance and without such a verb", _in_a_noun),
     "commonest_verbs": ("share of the ten commonest stance verbs", _commonest_verbs),
-    **{key: (name, _by_words(stance, words)) for key, name, stance, words in _table("stance_words.tsv")},
+    **{key: (name, _by_words(stance, words)) for key, name, stance, words in table("haltung.corpus", "stance_words.tsv")},
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 import haltung
-from haltung import labels
+from haltung import files, labels
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.files import recover, rendered, sha256
@@ -28,19 +28,7 @@ FORMAT = 1
 UNLABELLED = ""
 
 # The meaning of each reason for which a segment is dropped.
-REASONS = {
-    "conflict": "the same text occurs with other labels",
-    "duplicate": "the same text with the same labels occurs before",
-    "empty_text": "no text",
-    "leakage": "the same text is in a split that it must not share with",
-    "markup": "HTML or wiki markup in the text",
-    "mojibake": "broken encoding",
-    "near_duplicate": "nearly the same text with the same labels occurs before",
-    "near_leakage": "nearly the same text is in a split that it must not share with",
-    "shared_article": "its article has segments in a split that it must not share with",
-    "too_long": "longer than allowed",
-    "too_short": "shorter than allowed",
-}
+REASONS = {row[0]: row[1] for row in files.table("haltung.corpus", "reasons.tsv")}
 
 
 @dataclass(frozen=True)

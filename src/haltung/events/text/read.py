@@ -37,12 +37,14 @@ _HEADLINE = 160
 _SENTENCE_END = re.compile(r"[.:;,][\"“”«»)]*$")
 
 # Longer encodings first: the mark of UTF-32 begins like that of UTF-16.
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"), (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"), (codecs.BOM_UTF8, "utf-8", "UTF-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"), (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
-)  # fmt: skip
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
 # A character of several bytes in UTF-8.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# What Python makes of bytes that are no UTF-8, where they are to be kept.
+_ESCAPED = re.compile("[\udc80-\udcff]+")
 # In a text without a mark, every other byte of UTF-16 is 0 where the text is in Latin letters.
 _UTF16_SHARE = 0.3
 # A file with a larger share of unreadable characters is no text.
@@ -268,9 +270,9 @@ def decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def _decoded(raw: bytes) -> tuple[str, list[str]]:
-    for mark, codec, name in _MARKS:
+    for mark, codec in _MARKS.items():
         if raw.startswith(mark):
-            return raw[len(mark) :].decode(codec, "replace"), [] if name == "UTF-8" else [f"read as {name}"]
+            return raw.decode(codec, "replace"), [] if mark == codecs.BOM_UTF8 else [f"read as {codec.upper()}"]
     for codec, zeros in (("utf-16-le", raw[1:2000:2]), ("utf-16-be", raw[0:2000:2])):
         if len(raw) > 1 and zeros.count(0) > _UTF16_SHARE * len(zeros):
             return raw.decode(codec, "replace"), ["read as UTF-16, though it has no byte order mark"]
@@ -278,14 +280,9 @@ def _decoded(raw: bytes) -> tuple[str, list[str]]:
         return raw.decode("utf-8"), []
     except UnicodeDecodeError:
         whole = _UTF8.search(raw) is not None
-    codecs.register_error("haltung-windows", _windows)
-    text = raw.decode("utf-8", "haltung-windows")
+    text = raw.decode("utf-8", "surrogateescape")
+    text = _ESCAPED.sub(lambda run: run[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text)
     return text, ["mixed encodings: read as UTF-8, and as Windows-1252 where that fails" if whole else "read as Windows-1252"]
-
-
-def _windows(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
 
 
 def language(text: str) -> Language:

@@ -2,18 +2,17 @@
 advertising, links, credits, agency marks, buttons.
 """
 
-import csv
 import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import resources
 from itertools import groupby, pairwise, repeat
 from typing import Any
 
 from haltung.errors import UserError
+from haltung.files import table
 
 # What ends a line, in every notation there is.
 _BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -194,6 +193,5 @@ def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Re
 @cache
 def patterns(where: str) -> Sequence[tuple[str, re.Pattern[str]]]:
     """Read kind and pattern of the boilerplate that is a whole sentence (``all``), or its end."""
-    lines = resources.files("haltung.events.text").joinpath("boilerplate.tsv").read_text(encoding="utf-8").splitlines()
-    rows = csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE)
-    return tuple((row["kind"], re.compile(f"(?:{row['pattern']})$", re.IGNORECASE)) for row in rows if row["where"] == where)
+    rows = table("haltung.events.text", "boilerplate.tsv")
+    return tuple((kind, re.compile(f"(?:{pattern})$", re.IGNORECASE)) for kind, of, pattern in rows if of == where)
