@@ -63,13 +63,13 @@ rank = int(os.environ.get("RANK", 0))
 averages, wrote = [], []
 
 
-class Average(finetune._Average):
+class Average(finetune.Average):
     def on_epoch_end(self, *args, **kwargs):
         super().on_epoch_end(*args, **kwargs)
         averages.append([float(weights.double().sum()) for weights in self.average])
 
 
-finetune._Average, save = Average, finetune.save_file
+finetune.Average, save = Average, finetune.save_file
 finetune.save_file = lambda *words: (save(*words), wrote.append(rank))
 for kind in {kinds!r}:
     train, dev, spec, recipe = kinds[kind]

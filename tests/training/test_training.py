@@ -28,7 +28,8 @@ from haltung.models import article
 from haltung.models.neural import build
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.training.finetune import FineTuned, _arguments, _Average, _Rows, _Trainer, _Units, finetune
+from haltung.training.average import Average
+from haltung.training.finetune import FineTuned, _arguments, _Rows, _Trainer, _Units, finetune
 from haltung.training.losses import rates
 from haltung.training.recipe import Training, last_checkpoint
 
@@ -143,7 +144,7 @@ def test_the_average_of_the_weights_takes_their_place_on_dev_alone(tmp_path: Pat
     """
     model = torch.nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
-    average, state = _Average(0.5), TrainerState()
+    average, state = Average(0.5), TrainerState()
     arguments, control = TrainingArguments(output_dir=str(tmp_path), use_cpu=True), TrainerControl()
     average.on_train_begin(arguments, state, control, model=model)
     expected = 0.0

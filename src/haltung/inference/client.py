@@ -81,8 +81,7 @@ class Classifier:
     def _graph(self, format: str) -> Path:  # noqa: A002 -- the bundle's word
         formats = {name: one for name, one in self.description["formats"].items() if one.get("runtime", "onnxruntime") == "onnxruntime"}
         if format not in formats:
-            reason = self.description.get("refused", {}).get(format, "")
-            reason = f" (refused at the export: {reason})" if reason else ""
+            reason = f" (refused at the export: {why})" if (why := self.description.get("refused", {}).get(format)) else ""
             raise BundleError(f"{self.folder} has no format '{format}' for onnxruntime{reason}; it has {', '.join(formats)}")
         path = self.folder / str(formats[format]["file"])
         if not path.is_file():
@@ -99,8 +98,7 @@ class Classifier:
             [*([(None, {"text": before})] if before else []), *((row, parts[row]) for row in rows[start : start + self._window])]
             for before, rows in groups for start in range(0, len(rows), self._window)
         ]  # fmt: skip
-        texts = [part for unit in units for _, part in unit]
-        encoded = zip(*(self.reader.rows(view, texts) for view in self.views), strict=True)
+        encoded = zip(*(self.reader.rows(view, [part for unit in units for _, part in unit]) for view in self.views), strict=True)
         read = [[(number, next(encoded)) for number, _ in unit] for unit in units]
         for chosen in batches([sum(len(next(iter(row.values()))) for _, rows in unit for row in rows) for unit in read], tokens, similar):
             yield [row for number in chosen for row, _ in read[number]], self._feeds([read[number] for number in chosen])
@@ -227,9 +225,8 @@ class _Ngrams:
     def __init__(self, path: Path, inputs: Mapping[str, Any], views: Sequence[str]) -> None:
         lists = json.loads(path.read_text(encoding="utf-8"))
         self.parts: dict[str, list[tuple[Mapping[str, Any], dict[str, int]]]] = {view: [] for view in views}
-        for view, parts in self.parts.items():
-            for part in inputs["parts"][view]:
-                parts.append((part, {ngram: number for number, ngram in enumerate(lists[view][part["name"]], part["first"])}))
+        for name, part in ((view, part) for view in views for part in inputs["parts"][view]):
+            self.parts[name].append((part, {ngram: number for number, ngram in enumerate(lists[name][part["name"]], part["first"])}))
 
     def rows(self, view: str, parts: Sequence[Mapping[str, str]]) -> list[Row]:
         return [self._row(view, part) for part in parts]
@@ -337,8 +334,7 @@ def fitted(lengths: Sequence[int], width: int) -> tuple[list[int], list[tuple[in
     width, ends, spots = max(width, *lengths), list[int](), [(0, 0)] * len(lengths)
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         line = next((number for number, end in enumerate(ends) if end + lengths[index] <= width), len(ends))
-        if line == len(ends):
-            ends.append(0)
+        ends += [0] if line == len(ends) else []
         spots[index] = (line, ends[line])
         ends[line] += lengths[index]
     return ends, spots

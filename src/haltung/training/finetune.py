@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, send_to_device
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -34,6 +34,7 @@ from haltung.models.neural import NeuralModel, build, has_bf16
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import Unit, units
 from haltung.records import Prediction, Segment
+from haltung.training.average import Average
 from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, rates, targets, teacher_loss
 from haltung.training.recipe import Training, last_checkpoint, place
 
@@ -245,40 +246,6 @@ class _Units(_Examples):
         return out
 
 
-class _Average(TrainerCallback):
-    """An exponential moving average of the weights, which is judged on dev and kept in their place
-    (Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging").
-
-    A step keeps the share ``decay`` of it, early ones less: (1 + n) / (10 + n) after n steps, as
-    TensorFlow's ``ExponentialMovingAverage`` does. The model of a checkpoint is the average; beside
-    it are the weights that the training goes on with.
-    """
-
-    FILE = "trained.safetensors"
-
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self.weights = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
-        self.average = [weights.clone() for weights in self.weights]
-        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / self.FILE
-        saved = load_file(path) if state.global_step else {}
-        self.trained = [saved[name] for name in sorted(saved)]
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.trained:
-            torch._foreach_copy_(self.weights, self.trained)
-        self.trained = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        torch._foreach_lerp_(self.average, self.weights, 1 - min(self.decay, (1 + state.global_step) / (10 + state.global_step)))
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trained = [weights.clone() for weights in self.weights]
-        torch._foreach_copy_(self.weights, self.average)
-
-
 class _ProgressBar(ProgressCallback):
     """The Trainer's progress bar, with a readable line per epoch instead of a printed dict."""
 
@@ -307,7 +274,7 @@ class _Trainer(Trainer):
         self.class_weights = {task.name: class_weights(examples.gold[task.name], task, training.class_weight) for task in self.scheme}
         self.tokens = 0
         self.predictions: Sequence[Prediction] | None = None
-        self.averages = [_Average(training.ema_decay)] if training.ema_decay else []
+        self.averages = [Average(training.ema_decay)] if training.ema_decay else []
         callbacks: list[TrainerCallback] = [examples, *self.averages]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
