@@ -91,7 +91,14 @@ def test_names_that_look_alike_are_told_apart(actors: Actors, text: str, expecte
 
 @pytest.mark.parametrize(
     "text",
-    ["Paris Hilton schwieg.", "George Washington schwieg.", "Jack London schwieg.", "Bayern München verlor.", "Wiener Schnitzel schmeckt."],
+    [
+        "Paris Hilton schwieg.",
+        "George Washington schwieg.",
+        "Jack London schwieg.",
+        "Bayern München verlor.",
+        "Wiener Schnitzel schmeckt.",
+        "Russische Sprache ist schön.",
+    ],
 )
 def test_what_is_only_called_like_a_place_is_nobody(actors: Actors, text: str) -> None:
     """Persons, clubs and dishes named after a place are no governments."""

@@ -48,14 +48,13 @@ def test_every_stance_maps_to_exactly_the_events_of_its_label() -> None:
     none.
     """
     rules = crosswalk.load()
-    events = {stance: {rule.plover.event for rule in of_stance} - {""} for stance, of_stance in rules.items()}
+    events = {stance: {plover.event for plover, _ in of_stance} - {""} for stance, of_stance in rules.items()}
     assert events == {stance: set(of_stance) for stance, of_stance in scheme_stances().items()}
 
 
 def test_every_row_is_in_plovers_range() -> None:
     """A quad class of 1 to 4 that goes with its intensity's sign."""
-    for rule in (rule for of_stance in crosswalk.load().values() for rule in of_stance):
-        plover = rule.plover
+    for plover in (plover for of_stance in crosswalk.load().values() for plover, _ in of_stance):
         if plover.event:
             assert plover.quad in crosswalk.QUADS
             assert -10 <= plover.intensity <= 10
@@ -75,22 +74,22 @@ def test_every_row_names_the_source_of_its_numbers() -> None:
 def test_an_event_has_one_quad_class_wherever_it_stands() -> None:
     """And one intensity for each of its modes."""
     seen: dict[tuple[str, str], Plover] = {}
-    for rule in (rule for of_stance in crosswalk.load().values() for rule in of_stance):
-        assert seen.setdefault((rule.plover.event, rule.plover.mode), rule.plover) == rule.plover
+    for plover in (plover for of_stance in crosswalk.load().values() for plover, _ in of_stance):
+        assert seen.setdefault((plover.event, plover.mode), plover) == plover
 
 
 def test_quad_classes_and_intensities_are_those_of_the_manual() -> None:
     """A changed number in the data file would change every series that is drawn of events."""
     scores: dict[tuple[int | None, str], dict[str, float | None]] = {}
-    for rule in (rule for of_stance in crosswalk.load().values() for rule in of_stance if rule.plover.event):
-        scores.setdefault((rule.plover.quad, rule.plover.event), {})[rule.plover.mode] = rule.plover.intensity
+    for plover in (plover for of_stance in crosswalk.load().values() for plover, _ in of_stance if plover.event):
+        scores.setdefault((plover.quad, plover.event), {})[plover.mode] = plover.intensity
     assert scores == SCORES
 
 
 def test_the_default_of_a_stance_comes_last() -> None:
     """The rows behind it could never be reached, and without one a sentence may have no event."""
     for of_stance in crosswalk.load().values():
-        assert [rule.words is None for rule in of_stance] == [False] * (len(of_stance) - 1) + [True]
+        assert [words is None for _, words in of_stance] == [False] * (len(of_stance) - 1) + [True]
 
 
 @pytest.mark.parametrize(

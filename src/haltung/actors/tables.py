@@ -13,36 +13,13 @@ from pathlib import Path
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.files import shipped, table
 
-# The columns of each table, in order.
-TABLES: Mapping[str, tuple[str, ...]] = {
-    "states": ("code", "iso2", "class", "adjective", "people", "names"),
-    "places": ("name", "code", "kind"),
-    "regions": ("name", "code", "adjective"),
-    "organisations": ("name", "code"),
-    "institutions": ("name", "code"),
-    "groups": ("name", "code"),
-    "parties": ("name", "code", "from", "to"),
-    "media": ("name", "code", "quoted"),
-    "companies": ("name", "code"),
-    "persons": ("name", "surname", "code", "office", "from", "to", "alone"),
-    "roles": ("name", "role", "kind", "alone"),
-    "lookalikes": ("name", "why"),
-}
-# The columns that no two rows of a table may share; ``name`` in all others.
-_KEYS = {"states": ("code",), "parties": ("name", "code", "from"), "persons": ("name", "code", "office", "from")}
-
 ORGANISATIONS = ("EU", "UN", "NATO", "OSCE", "IMF", "IAEA", "ICC", "AU", "ARABLEAGUE", "G7", "NGO", "CHURCH", "ISIL", "ALQ")
 ROLES = ("OPP", "REG", "GOVPARTY", "REB", "CIV", "MED", "JUD", "BUS")
-CHOICES = {
-    ("places", "kind"): ("capital", "palace", "city"),
-    ("states", "class"): ("n", "m", "f", "p", "x"),
-    ("media", "quoted"): ("yes", "no"),
-    ("persons", "alone"): ("yes", "no"),
-    # "=": the holder's code; "place": makes its holder a place; with a state: only in that one.
-    ("roles", "role"): ("", "=", "place", *ROLES, "DEU-REG"),
-    ("roles", "kind"): ("office", "body", "people", "thing", "place"),
-    ("roles", "alone"): ("yes", "no"),
-}
+_COLUMNS = [*table("haltung.actors", "tables.tsv")]
+# The columns of each table, in order; those that no two rows may share; and the values of a column.
+TABLES = {name: tuple(column for of, column, *_ in _COLUMNS if of == name) for name, *_ in _COLUMNS}
+_KEYS = {name: tuple(column for of, column, key, _ in _COLUMNS if of == name and key == "key") for name in TABLES}
+CHOICES = {(name, column): choices.split("|") for name, column, _, choices in _COLUMNS if choices != "any"}
 
 FIRST, LAST = "0001-01-01", "9999-12-31"
 _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
@@ -162,7 +139,7 @@ def _table(name: str, path: Path) -> Iterator[ActorRow]:
                 raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
             row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)))
             _check(row)
-            key = tuple(row[column] for column in _KEYS.get(name, ("name",)))
+            key = tuple(row[column] for column in _KEYS[name])
             if key in seen:
                 raise UserError(f"{where}: '{listed(key)}' is already in {seen[key]}; remove one of the two")
             seen[key] = where

@@ -16,6 +16,7 @@ from haltung.corpus.clean import excerpt
 from haltung.corpus.deduplicate import NearIndex, sketches
 from haltung.corpus.parsing.lines import existing, lines
 from haltung.errors import UserError, one_of
+from haltung.files import table
 from haltung.labels import Scheme
 from haltung.records import Segment, by_group, label_ids
 
@@ -24,17 +25,7 @@ INSTALL_HUNSPELL = "on Debian and Ubuntu apt-get install hunspell hunspell-de-de
 # Both measures of variety fall with the length of a text, so they are averaged over blocks.
 BLOCK_WORDS, BLOCK_BYTES = 1_000, 100_000
 
-# What never occurs in a well-set German text, with the correct form.
-_NEVER = (
-    (re.compile(r'["”]'), "a straight or English quotation mark; German has „…“"),
-    (re.compile(r"(?<=\w)'|'(?=\w)"), "a straight apostrophe; the typographic one is ’"),
-    (re.compile(r" - "), "a hyphen for a dash; a dash is –"),
-    (re.compile(r"—"), "an English dash; the German one is – with spaces"),
-    (re.compile(r"\.\.\."), "three dots for an ellipsis; it is …"),
-    (re.compile(r"  "), "two spaces in a row"),
-    (re.compile(r" [,.;:!?](?!\w)"), "a space before a punctuation mark"),
-    (re.compile(r"\w–[a-zäöüß]"), "a dash inside a word; compounds have a hyphen"),
-)
+_NEVER = [(re.compile(pattern), fault) for pattern, fault in table("haltung.corpus", "typography.tsv")]
 _QUOTES = {"„": "“", "«": "»", "‚": "‘", "‹": "›"}
 _CLOSING = set(_QUOTES.values())
 

@@ -28,14 +28,6 @@ class Plover:
     intensity: float | None = None
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One row: an event, and a pattern of its words, None for the default."""
-
-    plover: Plover
-    words: re.Pattern[str] | None
-
-
 @lru_cache(maxsize=4096)
 def event(stance: str, text: str) -> Plover:
     """Return the event for a stance in a sentence; ``UserError`` if the crosswalk lacks it."""
@@ -43,18 +35,18 @@ def event(stance: str, text: str) -> Plover:
     if stance not in rules:
         raise UserError(f"the PLOVER crosswalk has no stance '{stance}'{nearest(stance, rules)}; it has {listed(rules)}")
     plain = unicodedata.normalize("NFC", text.replace("\u00ad", "")).lower()
-    return next(rule.plover for rule in rules[stance] if rule.words is None or rule.words.search(plain))
+    return next(plover for plover, words in rules[stance] if words is None or words.search(plain))
 
 
 @cache
-def load() -> Mapping[str, tuple[Rule, ...]]:
-    """Read the crosswalk: the rules of each stance, in order."""
+def load() -> Mapping[str, tuple[tuple[Plover, re.Pattern[str] | None], ...]]:
+    """Read the crosswalk: each stance's events, with a pattern of their words or None, in order."""
     lines = (files.shipped("data") / "crosswalk" / "plover.csv").read_text(encoding="utf-8").splitlines()
-    rules: dict[str, list[Rule]] = {}
+    rules: dict[str, list[tuple[Plover, re.Pattern[str] | None]]] = {}
     for row in csv.DictReader(line for line in lines if not line.startswith("#")):
         quad, intensity = row["quad"], row["intensity"]
         plover = Plover(row["event"], row["mode"], int(quad) if quad else None, float(intensity) if intensity else None)
-        rules.setdefault(row["stance"], []).append(Rule(plover, _pattern(row["words"]) if row["words"] else None))
+        rules.setdefault(row["stance"], []).append((plover, _pattern(row["words"]) if row["words"] else None))
     return {stance: tuple(of_stance) for stance, of_stance in rules.items()}
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from haltung.actors.finder import Mention
@@ -122,7 +122,6 @@ COLUMNS = (
     "date", "source", "target", "plover", "mode", "quad", "intensity", "stance", "topic", "probability", "article", "segment",
     "start", "end", "medium", "text",
 )  # fmt: skip
-assert {*COLUMNS} <= {field.name for field in fields(Event)}
 
 
 def as_lines(articles: Iterable[ArticleEvents]) -> str:

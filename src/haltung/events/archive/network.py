@@ -174,12 +174,11 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     """
     import pandas as pd
 
-    known = {code for event in events for code in (event.source, event.target)}
+    counts = Counter(code for event in events for code in dict.fromkeys((event.source, event.target)))
     for code in pair:
-        if code not in known:
-            counts = Counter(code for event in events for code in dict.fromkeys((event.source, event.target)))
+        if code not in counts:
             frequent = f"the most frequent are {listed(code for code, _ in counts.most_common(8))}"
-            raise UserError(f"pair: '{code}' is in no selected event{_meant(code, known)}; {frequent}")
+            raise UserError(f"pair: '{code}' is in no selected event{_meant(code, counts)}; {frequent}")
     first, second = pair
     if not (between := [event for event in events if {event.source, event.target} == {first, second}]):
         raise UserError(f"no event is between {first} and {second}; {_partners(events, pair)}")
@@ -202,7 +201,7 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     )  # fmt: skip
 
 
-def _meant(code: str, known: set[str]) -> str:
+def _meant(code: str, known: Collection[str]) -> str:
     """Return a hint: the code of the actor with this name or a similar one, or the nearest code."""
     named = {name.upper(): other for language in ("de", "en") for other, name in names(sorted(known), language).items()}
     name = next(iter(difflib.get_close_matches(code, named, n=1, cutoff=0.8)), "")

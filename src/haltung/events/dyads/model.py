@@ -101,15 +101,13 @@ class WordOrder:
         for segment, named, prediction in zip(article.segments, article.mentions, article.predictions, strict=True):
             stance = str(prediction.labels[STANCE])
             source, target = ends(segment.text, named)
-            if source is not None and source.code:
-                last = source.code
+            last = source.code if source else last
             if stance == NEUTRAL:
                 out.append([])
                 continue
             probability = prediction.probabilities[STANCE][stance]
-            name = source.code if source else last
             spans = [None if one is None else (one.start, one.end) for one in (source, target)]
-            there = ScoredDyad(name, target.code if target else "", stance, probability, *spans)
+            there = ScoredDyad(last, target.code if target else "", stance, probability, *spans)
             out.append([there])
             if stance == _MUTUAL and there.source and there.target:
                 out[-1].append(ScoredDyad(there.target, there.source, stance, probability, there.target_span, there.source_span))
