@@ -54,7 +54,6 @@ from haltung.training import finetune
 from haltung.training.losses import loss, targets
 from haltung.training.recipe import Training
 
-PLAIN_LENGTH = 256
 MODELS = ("article", "network")
 PREDICTING = {"article": "article predicts", "network": "network predicts"}
 # Most tokens that a peak is measured with; a batch of a prediction may have more.
@@ -63,7 +62,7 @@ MOST_VECTORS = 4096
 
 @dataclass(frozen=True)
 class Setting:
-    """What all sides are given; ``dev`` is for evaluations."""
+    """What all sides are given; ``dev`` is for evaluations, the plain side pads to ``padded``."""
 
     segments: list[Segment]
     dev: list[Segment]
@@ -71,6 +70,7 @@ class Setting:
     encoder: Encoder
     specs: dict[str, NetworkSpec]
     training: Training
+    padded: int = 256
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,9 @@ class _PlainTrainer(Trainer):
 
 def plainly(setting: Setting, folder: Path) -> Callable[[], Pass]:
     """Return what trains one pass by the Trainer's defaults: float32, random batches, everything
-    padded to 256 tokens and trained.
+    padded to one length and trained.
     """
-    spec = replace(setting.specs["network"], max_length=PLAIN_LENGTH, tune="full", freeze_embeddings=False, freeze_layers=0)
+    spec = replace(setting.specs["network"], max_length=setting.padded, tune="full", freeze_embeddings=False, freeze_layers=0)
     model = build(setting.encoder, spec, setting.scheme)
     # As from_pretrained gives it: its own attention, and dropout wherever it was pretrained with
     # it. Its parameters come as trainable.
@@ -228,7 +228,7 @@ def _padded(model: NeuralModel, rows: list[Tokens]) -> Batch:
     pad = model.tokenizer.pad_token_id
 
     def table(values: list[list[int]], fill: int) -> Tensor:
-        return torch.tensor([value + [fill] * (PLAIN_LENGTH - len(value)) for value in values])
+        return torch.tensor([value + [fill] * (model.spec.max_length - len(value)) for value in values])
 
     types = table([row.types for row in rows], 0) if "token_type_ids" in model.tokenizer.model_input_names else None
     return Batch(
@@ -281,6 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="everything else is an override, as in haltung train")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (default: 3)")
     parser.add_argument("--sentences", type=int, default=600, help="how many sentences one pass has about (default: 600)")
+    parser.add_argument("--padded", type=int, default=256, help="the tokens that the plain side pads to (default: 256)")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     parser.add_argument(
         "--profile", type=Path, help="profile one epoch of model=article instead, and write where its time goes to this file"
@@ -290,7 +291,7 @@ def main() -> None:
     logging.disable_progress_bar()
     set_seed(1)
     with tempfile.TemporaryDirectory() as name:
-        given = setting(overrides, options.sentences, Path(name) / "prepared")
+        given = replace(setting(overrides, options.sentences, Path(name) / "prepared"), padded=options.padded)
         if options.profile:
             print(_profile(given, Path(name), options.profile))
             return

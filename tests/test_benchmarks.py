@@ -351,9 +351,17 @@ def test_time_within_a_part_counts_to_the_innermost(programs: dict[str, ModuleTy
 @pytest.mark.slow
 def test_the_benchmark_of_training_measures_all_sides(root: Path, bert: Path, tmp_path: Path) -> None:
     """With a tiny encoder: rates, shares of the peak and ratios, and a profile of each part."""
-    program = [sys.executable, root / "benchmarks/training.py", "--sentences", "12", "encoder=local", f"encoder.path={bert}"]
+    program = [
+        sys.executable,
+        root / "benchmarks/training.py",
+        "--sentences",
+        "12",
+        "encoder=local",
+        f"encoder.path={bert}",
+        "corpus.max_length=64",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([*program, "--rounds", "1"], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run([*program, "--rounds", "1", "--padded", "64"], capture_output=True, text=True, check=True, env=environment)
     figures = json.loads(done.stdout.splitlines()[-1])["figures"]
     for side in ("article", "network", "article predicts", "network predicts"):
         share, reached, peak = (figures[f"{side}, {name}"]["values"][0] for name in ("share of the peak", "operations", "peak"))

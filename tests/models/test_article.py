@@ -34,7 +34,7 @@ from haltung.models.article import ArticleModel, ArticleNetwork, Packed, build, 
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.neural import collate, first_position, hidden_states, pool
 from haltung.models.spec import ArticleSpec
-from haltung.models.units import units
+from haltung.models.units import Unit, units
 from haltung.records import Segment
 
 SEQUENCES = ("transformer", "lstm")
@@ -280,6 +280,48 @@ def test_a_bundle_of_articles_predicts_as_the_model_did(bert: Path, tmp_path: Pa
     for task, expected in model.probabilities(rows).items():
         np.testing.assert_array_equal(loaded.probabilities(rows)[task], expected)
     assert {path.suffix for path in (tmp_path / "bundle").rglob("*") if path.is_file()} <= {".json", ".safetensors", ".txt"}
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_single_sentences_beside_articles_are_read_the_same_in_training(bert: Path, sequence: str) -> None:
+    """Where they are not padded to the longest article."""
+    network = tiny.article_model(bert, sequence=sequence, layers=2, window=4, dropout=0.0).network
+    torch.manual_seed(2)
+    kind = torch.tensor([[1, -1, -1, -1], [0, 1, 1, 1], [1, -1, -1, -1], [0, 1, -1, -1]])
+    place, vectors = (kind.view(-1) >= 0).nonzero().view(-1), torch.randn(8, network.width)
+    with torch.no_grad():
+        expected, found = network.eval().vectors(vectors, place, kind), network.train().vectors(vectors, place, kind)
+        alone = network.vectors(vectors[:1], place[:1], kind[:1])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(alone[0], expected[0], atol=1e-5, rtol=1e-5)
+
+
+def test_rows_are_as_wide_as_leaves_the_least_padding(bert: Path) -> None:
+    """Three times 24 fill 72 tokens, and would leave 16 of 64 empty."""
+    model = tiny.article_model(bert)
+    row = Tokens([2, *[5] * 22, 3], [0] * 24, {"text": (1, [(n, n + 1) for n in range(22)])})
+    segments = [Segment(str(number), "Ghana warnt .") for number in range(9)]
+    batch, _ = model.articles([Unit((one,), (number,)) for number, one in enumerate(segments)], [[row]] * 9)
+    assert [list(part.ids.shape) for part in batch.parts] == [[3, 72]]
+
+
+@pytest.mark.parametrize(("attention", "expected"), [("auto", "sdpa"), ("eager", "eager")])
+def test_the_fused_attention_predicts_unless_another_is_named(
+    bert: Path, monkeypatch: pytest.MonkeyPatch, attention: str, expected: str
+) -> None:
+    """The training goes on with its own."""
+    model = tiny.article_model(bert, attention=attention)
+    config, states, used = model.network.encoder.config, model.network.states, list[str]()
+    before = config._attn_implementation
+
+    def noted(part: Packed) -> torch.Tensor:
+        used.append(config._attn_implementation)
+        return states(part)
+
+    monkeypatch.setattr(model.network, "states", noted)
+    model.predict(tiny.articles(1))
+    assert used == [expected]
+    assert config._attn_implementation == before
 
 
 def test_an_ensemble_may_have_a_model_of_articles(bert: Path, tmp_path: Path) -> None:

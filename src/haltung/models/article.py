@@ -210,8 +210,17 @@ class ArticleNetwork(EncoderNetwork):
             # A table may be filled up beyond the window.
             number = torch.arange(longest, device=kind.device).clamp(max=self.positions.num_embeddings - 1)
             known = self.positions(number) + self.kinds(kind.clamp(min=0))
-            seen = self._sequence(table.view(count, longest, -1) + known, kind < 0)
+            read = self._by_size if self.training else self._sequence
+            seen = read(table.view(count, longest, -1) + known, kind < 0)
             return torch.cat([sentences, seen.reshape(count * longest, seen.shape[-1])[place]], dim=-1)
+
+    def _by_size(self, table: Tensor, padding: Tensor) -> Tensor:
+        """Return what ``_sequence`` does; single sentences, most of a batch, are not padded."""
+        out, single = torch.zeros_like(table), padding[:, 1:].all(dim=1)
+        for rows, size in ((single, 1), (~single, table.shape[1])):
+            if rows.any():
+                out[rows, :size] = self._sequence(table[rows, :size], padding[rows, :size])
+        return out
 
     def _sequence(self, table: Tensor, padding: Tensor) -> Tensor:
         lstm = self.sequence
