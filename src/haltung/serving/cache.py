@@ -11,8 +11,8 @@ from haltung.models.predictor import Answers
 from haltung.models.units import Unit
 from haltung.serving.metrics import Metrics
 
-# About what a digest takes with its places in the cache's tables, in bytes.
-_ENTRY = 300
+# What a digest takes with its places in the cache's tables, in bytes, as measured.
+_ENTRY = 700
 
 
 class AnswerCache:
@@ -43,6 +43,6 @@ class AnswerCache:
 
 
 def _digest(unit: Unit) -> bytes:
-    """Return a digest of all that the answer to a unit depends on; its id and place are not."""
+    """Return a digest of all that a unit's answer depends on, which no id or row number is."""
     read = [(one.text, one.context, one.target) for one in unit.sentences]
     return hashlib.sha256(repr((read, [row is None for row in unit.rows], unit.named)).encode()).digest()
