@@ -17,6 +17,7 @@ from command_line import CORPUS, find_run, recipe, run_here, store_in, write_cor
 from haltung.corpus.store import load
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
+from haltung.experiments.compare import recipe_of
 from haltung.experiments.evaluate import TrainedModel, teacher_of
 from haltung.experiments.train import Plan
 from haltung.labels import parse
@@ -145,3 +146,14 @@ def test_each_teacher_has_a_run_directory_of_its_own(home: Path, tmp_path: Path)
     taught = [plan, replace(plan, teacher=first), replace(plan, teacher=second), replace(heavy, teacher=first)]
     assert len({one.run_directory for one in taught}) == 4
     assert heavy.run_directory == plan.run_directory
+
+
+def test_a_teacher_is_a_part_of_the_recipe_and_its_weight_alone_is_none() -> None:
+    """Students of two teachers are no seeds of one recipe; runs of before there was the key are."""
+    before = {"training": {"epochs": 4}}
+    now = {"training": {"epochs": 4, "teacher_weight": 0.5}, "teacher": None}
+    students = [{**now, "teacher": name} for name in ("first", "second")]
+    assert recipe_of(before) == recipe_of(now)
+    assert recipe_of(students[0]) != recipe_of(students[1])
+    assert recipe_of(students[0]) != recipe_of(now)
+    assert recipe_of(students[0]) != recipe_of({**students[0], "training": {"epochs": 4, "teacher_weight": 0.8}})

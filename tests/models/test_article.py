@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -360,6 +361,18 @@ def test_weights_of_another_shape_are_refused(written: Path, tmp_path: Path) -> 
         with pytest.raises(UserError, match=r"model\.safetensors does not fit the bundle's haltung\.json") as refused:
             bundle.load(folder)
         assert "\n" not in str(refused.value)
+
+
+def test_a_loaded_model_predicts_in_several_threads(written: Path) -> None:
+    """Each answer is that of a single thread, and nothing is left otherwise."""
+    model, rows = bundle.load(written), tiny.articles(6)
+    assert isinstance(model, ArticleModel)
+    expected = model.probabilities(rows)["stance"]
+    attention = model.network.encoder.config._attn_implementation  # type: ignore[union-attr]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: model.probabilities(rows)["stance"], range(60)))
+    assert [float(np.abs(one - expected).max()) < 1e-6 for one in answers] == [True] * 60
+    assert model.network.encoder.config._attn_implementation == attention == "sdpa"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("model", [{"sequence": "gru"}, {"window": 0}, {"breadth": 3}])

@@ -8,6 +8,9 @@ import configparser
 import re
 import shutil
 import subprocess
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,24 @@ def test_the_image_has_what_the_extra_serve_has(deploy: Path, root: Path) -> Non
     extra = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]["serve"]
     text = (deploy / "Dockerfile").read_text(encoding="utf-8")
     assert [library for library in extra if f'"{library}"' not in text] == []
+
+
+def test_the_image_starts_with_its_own_libraries_alone(deploy: Path) -> None:
+    """The command and the server import nothing that the image lacks."""
+    named = re.findall(r'"([A-Za-z0-9_-]+)>=', (deploy / "Dockerfile").read_text(encoding="utf-8"))
+    allowed = {"haltung"}
+    while named:
+        name = re.sub(r"[-_.]+", "-", named.pop()).lower()
+        with suppress(PackageNotFoundError):
+            needed = [re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in requires(name) or () if "extra ==" not in line]
+            named += needed if name not in allowed else []
+        allowed.add(name)
+    here = {top: {re.sub(r"[-_.]+", "-", one).lower() for one in ones} for top, ones in packages_distributions().items()}
+    absent = sorted(top for top, ones in here.items() if not ones & allowed)
+    assert {"rich", "torch", "pandas", "mlflow"} <= set(absent)
+    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import haltung.cli.serve, haltung.serving.app"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_kserve_gets_an_inference_service_that_may_do_little(deploy: Path) -> None:

@@ -179,8 +179,9 @@ def _corpus_words(corpus: Any, labels: str | Path | None) -> list[str]:
         if path.suffix and path.exists():
             raise UserError(f"{path} is of an unknown kind; a corpus is a file {listed(f'*{ending}' for ending in KINDS)}")
         return [f"corpus={corpus}", *scheme]
-    separator = ["corpus.reader.separator=tab"] if path.name.lower().removesuffix(".gz").endswith(".tsv") else []
-    return [f"corpus={reader}", f"corpus.name={quote(path.stem)}", f"corpus.reader.path={quote(str(path))}", *separator, *scheme]
+    unpacked = Path(path.name.removesuffix(".gz"))
+    separator = ["corpus.reader.separator=tab"] if unpacked.suffix.lower() == ".tsv" else []
+    return [f"corpus={reader}", f"corpus.name={quote(unpacked.stem)}", f"corpus.reader.path={quote(str(path))}", *separator, *scheme]
 
 
 def _written(table: Any) -> Path:

@@ -38,7 +38,7 @@ COMMANDS = {
 # each in the module of another command.
 _MODULES = {
     "check": "prepare", "ensemble": "train", "dyads": "evaluate", "compare": "evaluate", "promote": "evaluate", "network": "events",
-    "ui": "runs", "verify": "export", "serve": "export",
+    "ui": "runs", "verify": "export",
 }  # fmt: skip
 
 _HELP = ("--help", "-h", "help")

@@ -1,28 +1,31 @@
 """From a config as plain data to objects; below, nothing sees Hydra or a ``_target_``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from haltung import labels
 from haltung.cli.config import choices, each, shipped_or_own
-from haltung.corpus.parsing.rows import source_files
-from haltung.corpus.prepare import fingerprint, is_current, prepare
-from haltung.corpus.store import Prepared, load
-from haltung.encoders.load import Encoder, locate
 from haltung.errors import UserError, first_line, listed, nearest
 from haltung.experiments.journal import writing
-from haltung.experiments.train import Plan
 from haltung.files import atomic_file
 from haltung.labels import Scheme
-from haltung.models import compact
 from haltung.models.spec import LinearSpec, NetworkSpec
-from haltung.training.recipe import Training, place
+from haltung.training.recipe import place
+
+if TYPE_CHECKING:
+    # What reads corpora and trains is not installed where bundles alone are served.
+    from haltung.corpus.store import Prepared
+    from haltung.encoders.load import Encoder
+    from haltung.experiments.train import Plan
+    from haltung.training.recipe import Training
 
 Language = Literal["en", "de"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -112,6 +115,8 @@ class Recipe:
 
     def plan(self, corpus: Prepared, command: Sequence[str], name: str = "") -> Plan:
         """Return what is to be trained; ``UserError`` if recipe and corpus don't go together."""
+        from haltung.experiments.train import Plan
+
         self.training.checked(corpus.scheme)
         for task in corpus.scheme.names:
             if not any(corpus.manifest.labels[task]["train"][label] for label in corpus.scheme[task].ids):
@@ -203,6 +208,10 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     """Return the corpus of a config, prepared if it is new or its config or files have changed.
     Raises ``UserError`` if the source is missing or broken.
     """
+    from haltung.corpus.parsing.rows import source_files
+    from haltung.corpus.prepare import fingerprint, is_current, prepare
+    from haltung.corpus.store import load
+
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
     options = typed(CorpusOptions, corpus, "corpus")
     name, out, split = options.name, Path(folders.prepared), options.split
@@ -223,6 +232,9 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a config; ``UserError`` for any wrong value, before any work."""
+    from haltung.encoders.load import locate
+    from haltung.models import compact
+
     options, model = typed(RecipeOptions, settings), make(settings["model"], "model")
     encoder, training = make(settings["encoder"], "encoder"), make(settings["training"], "training")
     if options.teacher and (options.folds or options.shares or not isinstance(model, NetworkSpec)):

@@ -1,4 +1,4 @@
-"""A bundle that other services run: ``haltung export``, ``haltung verify``, ``haltung serve``."""
+"""A bundle that other services run: ``haltung export``, ``haltung verify``."""
 
 import sys
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from haltung import tracking
-from haltung.cli.build import Language, command, corpus_of, make, typed
+from haltung.cli.build import Language, command, corpus_of, make
 from haltung.cli.config import Request
 from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
@@ -108,17 +108,6 @@ def verify(bundle: str | None, threads: int | None) -> int:
         print(line, file=sys.stderr)
     print(f"{folder} {'is as it was exported' if result.agrees else 'is NOT as it was exported'}")
     return 0 if result.agrees else 1
-
-
-@command("serve", single="one bundle at a time; start haltung serve again for another one, with another port")
-def serve(request: Request, bundle: str | None, key_file: str | None) -> None:
-    """Serve a bundle until a signal comes; all other keys are settings of the server."""
-    try:
-        from haltung.serving import app
-        from haltung.serving.engine import Settings, secret
-    except ModuleNotFoundError as error:
-        raise UserError(f"serving needs the library {error.name}, which is not installed; pip install 'haltung[serve]'") from None
-    app.serve(typed(Settings, {**request.settings, "bundle": compact.find(bundle), "key": secret(key_file)}))
 
 
 def _table(result: ExportResult, scheme: Scheme, language: str) -> Table:

@@ -129,7 +129,8 @@ def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
     """
     parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
     parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in DIGESTED}
-    return {**tracking.flat_settings(parts), "shares": config.get("shares")}
+    recipe = {**tracking.flat_settings(parts), "shares": config.get("shares"), "teacher": config.get("teacher")}
+    return {key: value for key, value in recipe.items() if key != "training.teacher_weight" or recipe["teacher"]}
 
 
 def consider(store: Store, run: str, alias: str, corpus: str | None = None, forced: bool = False) -> Promotion:

@@ -108,7 +108,7 @@ def teacher_of(given: str, store: Store, corpus: Prepared, allow_seen: bool = Fa
     over one in a hundred segments of dev. One of the same corpus, with the same splits, may know
     dev, which has chosen its epoch as it will its student's; others may if ``allow_seen``.
     """
-    if Path(given).expanduser().exists() or given.startswith(compact.HUB) or given in compact.installed():
+    if Path(given).expanduser().is_dir() or given.startswith(compact.HUB) or given in compact.installed():
         models = [TrainedModel(given, compact.find(given))]
     else:
         models = models_of(tracking.find(store, given))

@@ -237,7 +237,8 @@ def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], 
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     with Journal([to], {**depends, **about}, resume) as journal:
         before, counted = journal.counts["rows"], journal.counts
-        with tqdm(desc=path.name, total=most_rows(path), initial=before, unit=" rows", delay=2, disable=None) as bar:
+        total = most_rows(path) if sys.stderr.isatty() and not counted["finished"] else None
+        with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
             for window, found in () if counted["finished"] else labelled(path, before):
                 piece = written(path, window, found, not counted["sound"]).encode("utf-8", "backslashreplace")
                 counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
@@ -251,7 +252,8 @@ def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], 
 def most_rows(path: Path) -> int | None:
     """Return how many rows a file has, at most; None where that can't be known before.
 
-    Of text the lines are counted, among them the header of CSV and those inside quotes.
+    Of text the lines are counted, among them the header of CSV, those inside quotes, and a last one
+    without an end.
     """
     from pyarrow.parquet import read_metadata
 
@@ -260,7 +262,7 @@ def most_rows(path: Path) -> int | None:
     if not path.is_file():
         return None
     with suppress(OSError, EOFError, zlib.error), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(partial(file.read, 1 << 20), b""))
+        return 1 + sum(block.count(b"\n") for block in iter(partial(file.read, 1 << 20), b""))
     return None
 
 

@@ -152,7 +152,8 @@ class EncoderModel(Model):
             # Without it transformers makes an empty tokenizer, to which every word is unknown.
             raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
         config = AutoConfig.from_pretrained(folder)
-        body = AutoModel.from_config(config, attn_implementation=sources.able(config, _attention(spec)))
+        attention = "sdpa" if spec.attention == "auto" else spec.attention
+        body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention))
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -238,7 +239,8 @@ def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
 def predicting(model: EncoderModel, precision: str, segments: int, progress: bool) -> Iterator[Callable[[int], object]]:
     """Turn off dropout and gradients, and show how many segments are done.
 
-    What is yielded is called with the number of further ones; ``precision`` is as of ``Model``.
+    What is yielded is called with the number of further ones; ``precision`` is as of ``Model``. A
+    model that is not in training may predict in several threads at once.
     """
     network, config = model.network, cast("Any", model.network.encoder.config)
     was_training, attention = network.training, config._attn_implementation
@@ -253,8 +255,9 @@ def predicting(model: EncoderModel, precision: str, segments: int, progress: boo
         ):
             yield bar.update
     finally:
-        network.train(was_training)
-        config._attn_implementation = attention
+        if was_training:
+            network.train()
+            config._attn_implementation = attention
 
 
 def likely(logits: Tensor, task: Task) -> np.ndarray:
