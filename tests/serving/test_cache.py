@@ -16,8 +16,8 @@ import pytest
 import exported
 import tiny
 from haltung.serving import service as services
-from haltung.serving.cache import AnswerCache
 from haltung.serving.engine import Engine, Settings
+from haltung.serving.queue import AnswerCache
 from served import PATIENCE, served_in_thread
 
 TEXT = "Peru lobt den Zoll in Malta ."

@@ -14,10 +14,9 @@ from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.inference.client import BundleError
 from haltung.models.predictor import Answers, predictions
 from haltung.records import Segment
-from haltung.serving.cache import AnswerCache
 from haltung.serving.engine import Settings, open_engine
 from haltung.serving.metrics import Metrics
-from haltung.serving.queue import Batcher, QueueLimits
+from haltung.serving.queue import AnswerCache, Batcher, QueueLimits
 
 
 class Service:
