@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import haltung
 from command_line import run_here
@@ -14,6 +15,7 @@ from haltung import files
 from haltung.encoders import embedded
 from haltung.export.verify import verify
 from haltung.models import bundle, compact
+from haltung.models.neural import has_bf16
 from served import served
 
 pytestmark = pytest.mark.slow
@@ -39,11 +41,13 @@ def test_it_says_what_the_readme_shows(root: Path) -> None:
     rows = ROW.findall((root / "README.md").read_text(encoding="utf-8"))
     assert len(rows) >= 6
     model = haltung.load()
+    # The README's are of a processor with bf16; in float32 they differ by up to 0.009.
+    near = 0.006 if has_bf16(torch.device("cpu")) else 0.012
     for text, topic, topic_value, stance, stance_value, dyads in rows:
         said = model.predict(text)
         assert (said["topic"], said["stance"]) == (topic, stance), text
-        assert said.probability("topic") == pytest.approx(float(topic_value), abs=0.006)
-        assert said.probability("stance") == pytest.approx(float(stance_value), abs=0.006)
+        assert said.probability("topic") == pytest.approx(float(topic_value), abs=near)
+        assert said.probability("stance") == pytest.approx(float(stance_value), abs=near)
         named = [f"{one.source} → {one.target or 'nobody'}" for one in said.dyads if one.source]
         assert named == (dyads.removeprefix(", ").split(", ") if dyads else []), text
 
