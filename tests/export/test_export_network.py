@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -145,12 +147,28 @@ def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None
     assert [value.name for value in made.output] == ["topic", "stance", "actors"]
 
 
-def test_exporting_leaves_the_model_as_it_was(model: NeuralModel, exported: ExportResult, bert: Path) -> None:
+@pytest.mark.usefixtures("exported")
+def test_exporting_leaves_the_model_as_it_was(model: NeuralModel) -> None:
     """Neither training mode (the exporter brings it back) nor attention changes, so that a
     prediction after is one before.
     """
     assert not any(module.training for module in model.network.modules())
-    assert model.network.encoder.config._attn_implementation == made(bert).network.encoder.config._attn_implementation
+    before = model.network.encoder.config._attn_implementation
+    traced = graph.plain(model)
+    assert traced.encoder.config._attn_implementation == "eager"
+    assert model.network.encoder.config._attn_implementation == before == "sdpa"
+
+
+def test_gelu_is_one_operator_to_onnx_runtime(folder: Path, tmp_path: Path) -> None:
+    """No error function is left of the activations once the runtime has fused what it can."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    onnxruntime.InferenceSession(folder / "onnx" / "model.fp32.onnx", options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
+    # Two views pass two layers each.
+    assert kinds["Erf"] == 0
+    assert kinds["BiasGelu"] + kinds["Gelu"] == 4
 
 
 def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_full_server_says_when_to_come_again(bundle: Path, tmp_path: Path) -> 
 
 def test_an_answer_that_takes_too_long_is_given_up(bundle: Path, tmp_path: Path) -> None:
     """504 with a sentence, and the server goes on."""
-    heavy = {"segments": [{"text": "Peru lobt den Zoll . " * 4000} for _ in range(20)]}
+    heavy = {"segments": [{"text": f"Peru lobt den Zoll {number} . " * 4000} for number in range(20)]}
     with served(bundle, tmp_path, "timeout=0.05") as server, server.client() as http:
         answer = http.post("/classify", json=heavy)
         assert (answer.status_code, answer.json()["error"]) == (
