@@ -36,7 +36,7 @@ train: setup ## train the embedded encoder on the embedded corpus (ARGS='seed=1,
 	$(BIN)/haltung train $(ARGS)
 
 test: setup ## run all tests (ARGS='-k splits' for some)
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## lint, format, types, who may import whom, and whether the written corpora hold
 	$(BIN)/ruff check .
