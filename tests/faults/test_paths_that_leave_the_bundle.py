@@ -1,5 +1,5 @@
-"""A bundle of a stranger neither reads nor writes a file outside of its folder: not by a path in its
-description, and not by a link.
+"""A bundle of a stranger neither reads nor writes a file outside of its folder: not by a path in
+its description, and not by a link.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_a_link_stays_inside(folder: Path, reader: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["golden.jsonl", "README.md", "onnx/more/link", "dyads.json"])
 def test_no_command_takes_a_bundle_with_a_link_that_leads_outside(folder: Path, name: str) -> None:
-    """Whatever its name, since a file that nobody reads today may be copied or uploaded tomorrow."""
+    """Whatever its name, since what nobody reads today may be copied or uploaded tomorrow."""
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).symlink_to(folder.parent / "secret.txt")
     with pytest.raises(UserError, match=f"{name} lies outside the bundle"):
@@ -120,7 +120,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_stop_the_reader(folder: Path) ->
     os.mkfifo(folder / "tokenizer.json")
     with pytest.raises(BundleError, match=r"tokenizer.json is no file of at most 100,000,000 bytes"):
         Classifier(folder)
-    with pytest.raises(UserError, match="tokenizer.json is no file"):
+    with pytest.raises(UserError, match=r"tokenizer.json is no file"):
         compact.find(folder)
 
 
@@ -129,7 +129,7 @@ def test_a_verification_reads_no_file_outside(folder: Path) -> None:
     write_description(folder, json.loads((folder / "haltung.json").read_text(encoding="utf-8")))
     change(folder, files__a="../secret.txt", **{"files__../secret.txt": "0"})
     (folder / "golden.jsonl").symlink_to(folder.parent / "secret.txt")
-    with pytest.raises(UserError, match="golden.jsonl lies outside the bundle"):
+    with pytest.raises(UserError, match=r"golden.jsonl lies outside the bundle"):
         verify(folder)
 
 

@@ -250,7 +250,7 @@ def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: floa
         raise BundleError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
     if not real.is_file() or real.stat().st_size > limit:
         raise BundleError(f"{path} is no file of at most {limit:,.0f} bytes; copy or export the bundle again")
-    if digest and hashlib.sha256(np.memmap(path, mode="r")).hexdigest() != digest:
+    if digest and hashlib.sha256(np.memmap(path, mode="r").data).hexdigest() != digest:
         raise BundleError(f"{path} is not the file that was written (haltung.json has no such SHA-256); copy or export the bundle again")
     return path
 

@@ -71,8 +71,7 @@ class FastestGraph:
 def load(graph: Graph) -> Run:
     """Load a graph; what is returned may be called from one thread only.
 
-    ``UserError`` is raised if the runtime is unknown, not installed, or can't load the graph; and
-    by what is returned if it can't run the graph.
+    ``UserError`` is raised if the runtime is unknown, not installed, or can't load or run it.
     """
     library(one_of("runtime", graph.runtime, RUNTIMES))
     try:

@@ -43,7 +43,6 @@ _EXPORTABLE = {
 KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
-# What reading broken files raises, besides panics of tokenizers, which are no Exceptions.
 _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
 # What the graph of a model of articles says for it, besides the probabilities of tasks.
 VECTORS = ("tokens", "vectors", "likely")
@@ -104,8 +103,7 @@ class ExportedModel(Predictor):
             rows = [row for row in unit.rows if row is not None]
             for task, values in out.items():
                 if (found := answer.probabilities[task]).shape != values[rows].shape:
-                    has = f"gives {found.shape} probabilities of {task}, expected {values[rows].shape}"
-                    raise UserError(f"the graph of {self.classifier.folder} {has}; copy or export the bundle again")
+                    raise UserError(f"{self.classifier.folder} gives {found.shape} probabilities of {task}, expected {values[rows].shape}")
                 values[rows] = found
             for row, found in zip(rows, answer.actors, strict=True):
                 actors[row] = found
@@ -203,12 +201,8 @@ def describe(folder: Path) -> dict[str, Any]:
     if not path.exists():
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
         raise UserError(f"{folder} {what}; expected a folder written by haltung train or export")
-    with broken_parts(folder):
-        file_of(folder, DESCRIPTION, {})
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is broken ({error}); export or train the bundle again") from None
+    with broken_parts(path):
+        description = json.loads(file_of(folder, DESCRIPTION, {}).read_text(encoding="utf-8"))
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT:
         raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
@@ -287,10 +281,8 @@ def _hash(segment: Segment) -> str:
 
 @contextmanager
 def reading(folder: Path, description: Mapping[str, Any]) -> Iterator[Callable[..., Path]]:
-    """Yield what returns the path of a bundle's file by its name, and perhaps the most bytes of it.
-
-    Its SHA-256 is compared while the block loads it: of 150 MB that takes 0.1 to 0.4 s. Errors of
-    broken files are turned into a ``UserError``.
+    """Yield what returns the path of a bundle's file, given its name and perhaps a limit; its
+    SHA-256 is compared while the block loads it (0.1 to 0.4 s for 150 MB). Errors as below.
     """
     checks: dict[str, Future[Path]] = {}
     with broken_parts(folder), ThreadPoolExecutor(1) as pool:
@@ -312,7 +304,7 @@ def broken_parts(folder: Path) -> Iterator[None]:
         yield
     except BundleError as error:
         raise UserError(str(error)) from None
-    except BaseException as error:
+    except BaseException as error:  # a panic of tokenizers is no Exception
         if not isinstance(error, _BROKEN) and type(error).__name__ not in ("PanicException", "SafetensorError"):
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

@@ -35,7 +35,6 @@ _ENCODER = "encoder."
 _LAYERS, _LAYER = "#layers", "encoder.layer."
 _BITS = 6
 _LARGEST = 2 ** (_BITS - 1) - 1
-_MOST_BYTES = 1_000_000_000  # of a rebuilt bundle; with the embedded encoder it has a third of that
 # Smaller tensors (biases, norms) are kept in float32, and where they are.
 _SMALL = 4096
 
@@ -103,7 +102,6 @@ def write(exported: Path, packed: Weights, to: Path) -> Path:
                 data, holes[name] = _cut(data, weights)
             path.write_bytes(data)
         for path in to.iterdir() if to.exists() else ():
-            # A link may lead to a file that is nobody's business.
             if path.is_file() and not path.is_symlink() and path.name not in (_DIFFERENCE, _PLAN):
                 shutil.copy2(path, scratch)
         plan = {"encoder": embedded.SHA256, "files": sums, "borrowed": borrowed, "holes": holes}
@@ -131,10 +129,9 @@ def rebuild(folder: Path, name: str) -> Path:
             raise UserError(f"the model '{name}' is for another version of the embedded encoder; install the Haltung that it was made with")
         weights = applied(load_file(folder / _DIFFERENCE))
         sources = [(_base() if file in plan["borrowed"] else folder / _FILES) / file for file in plan["files"]]
-        size = sum(path.stat().st_size for path in sources)
-        size += sum(weights[part].nbytes for holes in plan["holes"].values() for _, part, _ in holes)
-        if size > _MOST_BYTES:
-            raise UserError(f"the model '{name}' in {folder} would have {size:,} bytes, allowed are {_MOST_BYTES:,}; do not use it")
+        holes = [weights[part].nbytes for of_file in plan["holes"].values() for _, part, _ in of_file]
+        if (size := sum(holes) + sum(path.stat().st_size for path in sources)) > 10**9:  # our own has a third of it
+            raise UserError(f"the model '{name}' in {folder} would have {size:,} bytes, allowed are {10**9:,}; do not use it")
         with files.atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
             for source, (file, digest) in zip(sources, plan["files"].items(), strict=True):
                 path = scratch / file
@@ -191,11 +188,10 @@ def find(given: str | Path | None) -> Path:
 
 def _opened(folder: Path, name: str) -> Path:
     """Return a folder, a compact one rebuilt; ``UserError`` if a link in a bundle leads outside."""
-    if any((folder / one).exists() for one in (_PLAN, bundle.DESCRIPTION)):
-        for path in folder.rglob("*"):
+    with bundle.broken_parts(folder):
+        for path in folder.rglob("*") if any((folder / one).exists() for one in (_PLAN, bundle.DESCRIPTION)) else ():
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
-                with bundle.broken_parts(folder):
-                    file_of(folder, path.relative_to(folder).as_posix(), {}, math.inf)
+                file_of(folder, path.relative_to(folder).as_posix(), {}, math.inf)
     return rebuild(folder, name) if (folder / _PLAN).is_file() else folder
 
 
@@ -244,7 +240,6 @@ def _packed(name: str, value: np.ndarray) -> Weights:
 def _unpacked(name: str, packed: Weights) -> np.ndarray:
     shape, scale = packed[f"{name}#shape"].tolist(), packed[f"{name}#scale"].astype(np.float32)
     count = math.prod(shape)
-    # Without this, numpy would make zeros of what is not there, as many as are stated.
     if min(shape) < 1 or packed[f"{name}#bits"].size != -(-count * _BITS // 8) or scale.shape != (shape[0], 1):
         raise ValueError(f"{name} has {packed[f'{name}#bits'].size} bytes, which is not its shape {shape} in {_BITS} bits")
     bits = np.unpackbits(packed[f"{name}#bits"], count=count * _BITS).reshape(count, _BITS)
