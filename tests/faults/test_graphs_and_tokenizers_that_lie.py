@@ -178,6 +178,21 @@ def test_a_graph_that_fails_at_a_text_is_a_sentence(folder: Path, capsys: pytest
     assert "onnxruntime can't run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "inputs",
+    [{"max_length": "x"}, {"single": []}, {"single": [["a"], [3]]}, {"single": [[2**70], [3]]}, {"types": 5}, {"prefix": 7}],
+    ids=str,
+)  # fmt: skip
+def test_inputs_that_are_described_wrongly_are_a_sentence(folder: Path, inputs: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """They come to light with the first text."""
+    path = folder / "haltung.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    description["input"] |= inputs
+    path.write_text(json.dumps(description), encoding="utf-8")
+    assert main(["predict", f"bundle={folder}", "text=Chile warnt"]) == 2
+    assert "is broken or incomplete" in capsys.readouterr().err
+
+
 def test_a_model_of_endless_n_grams_cuts_a_text_at_once() -> None:
     """As many words in a row as a text has are enough."""
     assert len(list(client._ngrams("Chile warnt Peru", "word", 1, 10**12))) == 6

@@ -85,8 +85,8 @@ class ExportedModel(Predictor):
     def _answers(self, read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None) -> Answers:
         from tqdm import tqdm
 
-        count = sum(unit.labelled for unit in read)
-        with tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+        count, folder = sum(unit.labelled for unit in read), self.classifier.folder
+        with broken_parts(folder), tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
 
             def answered() -> Iterator[tuple[Unit, Answers]]:
                 for numbers, answers in self.groups(read, stances):
@@ -102,9 +102,9 @@ class ExportedModel(Predictor):
         for unit, answer in answered:
             rows = [row for row in unit.rows if row is not None]
             for task, values in out.items():
-                if (found := answer.probabilities[task]).shape != values[rows].shape:
-                    raise UserError(f"{self.classifier.folder} gives {found.shape} probabilities of {task}, expected {values[rows].shape}")
-                values[rows] = found
+                if (given := answer.probabilities[task]).shape != values[rows].shape:
+                    raise UserError(f"{self.classifier.folder} gives {given.shape} probabilities of {task}, expected {values[rows].shape}")
+                values[rows] = given
             for row, found in zip(rows, answer.actors, strict=True):
                 actors[row] = found
         return Answers(out, actors)

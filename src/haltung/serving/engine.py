@@ -156,9 +156,9 @@ def open_engine(settings: Settings) -> Engine:
             wanted = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
             raise UserError(f"{settings.bundle} has no format{wanted} for {listed(names)}; it has {listed(formats)}")
         choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _fastest(graphs, classifier)
-    engine = Engine(classifier, choice, settings.tokens)
-    # The first run prepares the graph; no caller has to wait for that.
-    list(engine.groups(engine.units([Segment("", _SENTENCE, context=_BEFORE)])))
+        engine = Engine(classifier, choice, settings.tokens)
+        # The first run prepares the graph; no caller has to wait for that.
+        list(engine.groups(engine.units([Segment("", _SENTENCE, context=_BEFORE)])))
     return engine
 
 

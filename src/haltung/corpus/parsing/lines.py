@@ -133,9 +133,9 @@ def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES
     if (size := path.stat().st_size) > max_bytes:
         raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
     parts, size = list[str](), 0
-    for line in lines(path, max_line_bytes=max_bytes):
-        parts.append(line)
-        if (size := size + len(line)) > max_bytes:
+    for part in lines(path, max_line_bytes=max_bytes):
+        parts.append(part)
+        if (size := size + len(part)) > max_bytes:
             raise UserError(f"{path} is longer than {max_bytes:,} characters when unpacked; export it in parts, or raise max_bytes")
     text = "".join(parts)
     if "\0" in text:
