@@ -30,6 +30,7 @@ _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 # Our largest scheme has 10,000 bytes; YAML takes minutes for a file of 50 MB.
 _MAX_BYTES = 1_000_000
+_MAX_LABELS, _MAX_DEPTH = 10_000, 20  # of a task, and of lists and mappings in each other
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Scheme:
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:16]
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # that of C, if there is one, is faster
     """YAML in which a repeated key is a mistake; by itself YAML takes the last one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -139,7 +140,7 @@ class _StrictLoader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' occurs twice", key.start_mark)
             seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+        return dict(super().construct_mapping(node, deep))
 
 
 def load(path: Path) -> Scheme:
@@ -153,12 +154,24 @@ def load(path: Path) -> Scheme:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save the label scheme as UTF-8") from None
     try:
+        _check_form(text)
         data = yaml.load(text, _StrictLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a date or a number that is none
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from None
     return parse(data, source=str(path))
+
+
+def _check_form(text: str) -> None:
+    """Raise ``YAMLError`` where so deep or long a form, or parts used again, take too much time."""
+    inside = [0]  # how many parts each open list or mapping has so far
+    for event in yaml.parse(text, _StrictLoader):
+        if isinstance(event, yaml.AliasEvent) or len(inside) > _MAX_DEPTH or inside[-1] > 2 * _MAX_LABELS:
+            fault = f"expected no '*', {_MAX_DEPTH} lists in each other and {_MAX_LABELS:,} labels of a task at most"
+            raise yaml.MarkedYAMLError(None, None, fault, event.start_mark)  # type: ignore[arg-type]  # libyaml's has a class of its own
+        inside[-1] += 1
+        inside = inside[:-1] if isinstance(event, yaml.CollectionEndEvent) else inside + [0] * isinstance(event, yaml.CollectionStartEvent)
 
 
 def parse(data: object, source: str = "scheme") -> Scheme:
@@ -205,7 +218,9 @@ def _task(name: str, body: object, faults: list[str]) -> Task:
     if task_kind not in KINDS:
         faults.append(f"{where}kind is '{task_kind}', allowed are {listed(KINDS)}")
     made: list[Label] = []
-    if isinstance(labels, list | Mapping):
+    if isinstance(labels, list | Mapping) and len(labels) > _MAX_LABELS:
+        faults.append(f"{where}it has {len(labels):,} labels, at most {_MAX_LABELS:,} are allowed")
+    elif isinstance(labels, list | Mapping):
         pairs = labels.items() if isinstance(labels, Mapping) else [(label, None) for label in labels]
         made = [_label(name, label, value, faults) for label, value in pairs]
         faults += [f"{where}label '{id}' occurs twice" for id, count in Counter(label.id for label in made).items() if count > 1]

@@ -148,7 +148,7 @@ def _changed(bundle: Path, folder: Path, **changes: Any) -> Path:
         ({"formats": {"fp32": {"file": "haltung.json"}}}, "onnxruntime can't load"),
         ({"input": {"kind": "pictures"}}, "wants 'pictures' as input, which this client can't make; take a newer one"),
         ({"input": {"kind": "tokens"}}, r"is incomplete \(KeyError\('tokenizer'\)\); export the bundle again"),
-        ({"input": {"kind": "tokens", "tokenizer": "none.json"}}, "none.json is missing or broken"),
+        ({"input": {"kind": "tokens", "tokenizer": "none.json"}}, "none.json is missing, so the bundle is incomplete"),
         ({"input": {"kind": "ngrams", "vocabulary": "golden.jsonl"}}, "golden.jsonl is missing or broken"),
     ],
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),

@@ -123,7 +123,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
             mark = error.problem_mark
             where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
             raise UserError(f"{where}: not YAML ({error.problem or first_line(error)})") from None
-        except (ValueError, yaml.YAMLError) as error:
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
             # A group is set to something that is no name, or a user's config is no text file.
             raise UserError(f"the config can't be composed: {first_line(error)}; choices are given as group=NAME") from None
     if missing := sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional):

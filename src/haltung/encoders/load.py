@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,13 +106,13 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
     path = locate(encoder)
     revision = {"revision": encoder.revision} if encoder.origin == "hub" else {}
     try:
-        config = AutoConfig.from_pretrained(path, **revision)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, **revision)
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)
         if dropout is not None and hasattr(config, "hidden_dropout_prob"):
             config.hidden_dropout_prob = dropout
-        tokenizer = AutoTokenizer.from_pretrained(path, **revision)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **revision)
         attention = able(config, attention)
         if encoder.origin == "folder" and (Path(path) / _BUNDLE).is_file():
             model = _of_bundle(Path(path), config, attention)
@@ -155,6 +156,7 @@ def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTra
     from safetensors.torch import load_file
     from transformers import AutoModel
 
+    check_size(config, folder / _WEIGHTS)
     model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=attention)
     state = load_file(folder / _WEIGHTS)
     # A trained bundle has no pooler, and that of the new model is removed afterwards.
@@ -163,6 +165,21 @@ def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTra
     if surplus or any(not name.startswith("pooler.") for name in missing):
         raise ValueError(f"its weights do not fit its config.json ({next(iter([*surplus, *missing]))})")
     return model
+
+
+def check_size(config: PreTrainedConfig, weights: Path) -> None:
+    """Raise ``ValueError`` if a config states a larger network than a safetensors file holds."""
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoModel
+
+    with safe_open(weights, "pt") as opened, torch.device("meta"):  # which takes no memory
+        shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 -- it has no other iterator
+        fits = getattr(config, "num_hidden_layers", 0) <= len(shapes)
+        stated = sum(one.numel() for one in AutoModel.from_config(config).parameters()) if fits else math.inf
+    # A pooler, which pretrained encoders have, is not in the file.
+    if stated > 2 * sum(map(math.prod, shapes)):
+        raise ValueError(f"its config.json states a larger network than {weights.name} holds")
 
 
 def able(config: PreTrainedConfig, attention: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
-from haltung.events.dyads import model as dyad_model
 from haltung.experiments.evaluate import TrainedModel, check_scheme
 from haltung.export import pipeline
 from haltung.export.write import ExportResult, ReferenceSplit, export
@@ -59,8 +58,8 @@ def export_model(
     def exported(source: Path, to: Path) -> ExportResult:
         result = export(bundle.load_trained(source), to, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
         # The thresholds of dyads belong to a model that finds them wherever it goes.
-        if result.folder is not None and (tuned := source / dyad_model.THRESHOLDS).is_file():
-            shutil.copyfile(tuned, result.folder / dyad_model.THRESHOLDS)
+        if result.folder is not None and (tuned := source / bundle.THRESHOLDS).is_file():
+            shutil.copyfile(tuned, result.folder / bundle.THRESHOLDS)
         return result
 
     if form == "compact":

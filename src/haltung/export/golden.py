@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from haltung.errors import UserError
+from haltung.inference.client import file_of
 from haltung.labels import Scheme
+from haltung.models.bundle import broken_parts
 from haltung.models.predictor import predictions, tables
 from haltung.records import Prediction, Segment
 
@@ -66,12 +68,9 @@ def write(path: Path, segments: Sequence[tuple[Segment, str]], probabilities: Ma
 
 def read(folder: Path, scheme: Scheme) -> list[Golden]:
     """Read the golden answers; ``UserError`` if they are missing, broken, or of other labels."""
-    path = folder / FILE
-    try:
+    with broken_parts(folder):
+        path = file_of(folder, FILE, {})
         lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error})"
-        raise UserError(f"{path} {what}, so there is nothing to verify the bundle by; export it again") from None
     out = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -79,7 +78,7 @@ def read(folder: Path, scheme: Scheme) -> list[Golden]:
             labels = {task: tuple(label) if isinstance(label, list) else str(label) for task, label in row["labels"].items()}
             values = {task.name: {label: float(row["probabilities"][task.name][label]) for label in task.ids} for task in scheme}
             out.append(Golden(_segment(row), str(row.get("note", "")), labels, values))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: no golden answer of this bundle ({error!r}); export the bundle again") from None
     return out
 

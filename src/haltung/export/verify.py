@@ -1,8 +1,9 @@
 """The verification of a bundle: its files are whole, and every runtime gives the golden answers."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from haltung.errors import UserError
 from haltung.export import golden
 from haltung.export.formats import largest_difference
 from haltung.export.write import TOLERANCE, digest
-from haltung.files import sha256
+from haltung.inference.client import BundleError, file_of
 from haltung.inference.sessions import RUNTIMES, Graph, is_installed
 from haltung.labels import Scheme, parse
 from haltung.models import bundle
@@ -126,12 +127,9 @@ def _broken_files(folder: Path, description: Mapping[str, Any], scheme: Scheme) 
         out.append(f"{path} has been changed since it was written (its digest differs); export the bundle again")
     if description.get("scheme_digest") != scheme.digest():
         out.append(f"{path} has other labels than the model was trained with (scheme_digest); export the bundle again")
-    for name, expected in description.get("files", {}).items():
-        file = folder / name
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            out.append(f"{path} names the file {name}, which lies outside the bundle; export the bundle again")
-        elif not file.is_file():
-            out.append(f"{file} is missing; copy or export the bundle again")
-        elif sha256(file) != expected:
-            out.append(f"{file} is not the file that was written (its SHA-256 differs); copy or export the bundle again")
+    for name in description.get("files", {}):
+        try:
+            file_of(folder, name, description, math.inf)
+        except BundleError as error:
+            out.append(str(error))
     return out

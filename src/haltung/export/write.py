@@ -141,6 +141,7 @@ class _Export:
                 continue
             self.callback(name)
             self.formats[name] = formats.make(name, folder)
+            write_description(folder, content)
             self.admit(folder, name)
         documents.write_schemas(folder, scheme, model.calibration)
         documents.write_card(folder, content, evaluate(self.scored) if self.macro_f1 else None)

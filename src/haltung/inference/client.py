@@ -4,7 +4,6 @@ It reads a folder written by ``haltung export`` (``docs/bundle.md``). Copy it in
 or install it as the package ``haltung-client``::
 
     from haltung_client import Classifier
-
     Classifier("DIR").classify(["Chile warnt.", {"text": "Er lenkt ein.", "context": "Zollstreit"}])
 
 As a program it labels one text (``python haltung_client.py DIR "Chile warnt Peru."``), or compares
@@ -12,6 +11,7 @@ its probabilities with those of the trained model (``python haltung_client.py DI
 """
 
 import argparse
+import hashlib
 import json
 import re
 import sys
@@ -32,11 +32,9 @@ _MULTI_THRESHOLD = 0.5  # the lowest probability of a predicted label of a multi
 # Texts, or mappings with ``text`` and optionally ``context``, ``target`` and ``id``; a model of
 # articles reads those of one ``article`` together, by ``position``, below their ``headline``.
 Segments = Sequence[str | Mapping[str, Any]]
-# The inputs of one text by name, all of one length; ``own_mask`` is 1 at the segment's own text.
-Row = Mapping[str, list[int]]
+Row = Mapping[str, list[int]]  # the inputs of one text by name, all of one length; ``own_mask`` is 1 at the segment's own text
 Arrays = dict[str, np.ndarray]
-# Inputs of a graph by name, and perhaps the outputs that are asked for, to outputs by name.
-Run = Callable[..., Arrays]
+Run = Callable[..., Arrays]  # inputs of a graph by name, and perhaps the outputs that are asked for, to outputs by name
 
 
 class BundleError(ValueError):
@@ -47,46 +45,37 @@ class Classifier:
     """An exported bundle; ``tasks`` has the labels of each, ``description`` is ``haltung.json``."""
 
     def __init__(self, folder: str | Path, format: str | None = "fp32", threads: int | None = None) -> None:  # noqa: A002 -- the bundle's word
-        """Read a folder written by ``haltung export``, or raise ``BundleError``.
-
-        ``format`` is one of the bundle's ``formats``; None loads no graph, so that a caller can set
-        ``run``. ``threads`` None lets onnxruntime choose.
+        """Read a folder written by ``haltung export``, or raise ``BundleError``; ``format`` None is
+        no graph, so that a caller can set ``run``. ``threads`` None lets onnxruntime choose.
         """
-        self.folder = Path(folder)
-        self.description = _description(self.folder)
+        self.folder = path = Path(folder)
+        self.description = about = read(self.folder)
         try:
-            scheme, inputs = self.description["scheme"]["tasks"], self.description["input"]
+            scheme, inputs = about["scheme"]["tasks"], about["input"]
             self.tasks: dict[str, list[str]] = {name: list(task["labels"]) for name, task in scheme.items()}
             self._multi = {name for name, task in scheme.items() if task.get("kind", "single") == "multi"}
-            self._thresholds = self.description.get("calibration", {}).get("thresholds", {})
-            self.views: list[str] = list(self.description["views"])
+            self._thresholds = about.get("calibration", {}).get("thresholds", {})
+            self.views: list[str] = list(about["views"])
             self.kind: str = inputs["kind"]
             if self.kind not in ("tokens", "articles", "ngrams"):
                 raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
             names = ("window", "first_position", "packed_width") if self.kind == "articles" else ()
             self._window, self._first, self._width = [inputs[name] for name in names] or [1, 0, 0]
-            path = self.folder / inputs["vocabulary" if self.kind == "ngrams" else "tokenizer"]
+            path = file_of(self.folder, inputs["vocabulary" if self.kind == "ngrams" else "tokenizer"], about)
             self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(path, inputs, self.views)
-            self.run: Run | None = None if format is None else session(self._graph(format), threads)
-        except BundleError:
-            raise
+            formats = {name: one for name, one in about["formats"].items() if one.get("runtime", "onnxruntime") == "onnxruntime"}
+            if format not in (None, *formats):
+                reason = f" (refused at the export: {why})" if (why := about.get("refused", {}).get(format)) else ""
+                raise BundleError(f"{self.folder} has no format '{format}' for onnxruntime{reason}; it has {', '.join(formats)}")
+            self.run: Run | None = None if format is None else session(file_of(self.folder, formats[format]["file"], about), threads)
         except ImportError as error:
-            sentence = f"the client needs the library {error.name}; install it with: pip install numpy onnxruntime tokenizers"
-            raise BundleError(sentence) from None
+            raise BundleError(f"this needs the library {error.name}; install it with: pip install numpy onnxruntime tokenizers") from None
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
-        except Exception as error:  # noqa: BLE001 -- tokenizers raises bare Exceptions
+        except BaseException as error:  # what tokenizers raises is a bare Exception, or a PanicException, which is none
+            if isinstance(error, BundleError | KeyboardInterrupt | SystemExit):
+                raise
             raise BundleError(f"{path} is missing or broken ({error}); copy or export the bundle again") from None
-
-    def _graph(self, format: str) -> Path:  # noqa: A002 -- the bundle's word
-        formats = {name: one for name, one in self.description["formats"].items() if one.get("runtime", "onnxruntime") == "onnxruntime"}
-        if format not in formats:
-            reason = f" (refused at the export: {why})" if (why := self.description.get("refused", {}).get(format)) else ""
-            raise BundleError(f"{self.folder} has no format '{format}' for onnxruntime{reason}; it has {', '.join(formats)}")
-        path = self.folder / str(formats[format]["file"])
-        if not path.is_file():
-            raise BundleError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
-        return path
 
     def batches(self, segments: Segments, tokens: int = TOKENS_PER_BATCH, similar: float = 0) -> Iterator[tuple[list[int | None], Arrays]]:
         """Yield the graph's inputs, and each row's segment, None for a headline; as ``batches``."""
@@ -118,13 +107,11 @@ class Classifier:
         return feeds
 
     def probabilities(self, segments: Segments, empty: bool = False) -> Arrays:
-        """Return each task's calibrated probabilities, float32 ``[segments, labels]``.
-
-        ``BundleError`` is raised where one is no text, or an ``empty`` one, unless those are read.
+        """Return each task's calibrated probabilities, float32 ``[segments, labels]``; raise
+        ``BundleError`` where one is no text, or an ``empty`` one, unless those are read.
         """
-        for row, part in enumerate(_parts(segments, self.kind)):
-            if not (empty or part["text"].strip()):
-                raise BundleError(f"the text of row {row + 1} is empty; leave it out")
+        if blank := [row for row, part in enumerate(_parts(segments, self.kind), 1) if not (empty or part["text"].strip())]:
+            raise BundleError(f"the text of row {blank[0]} is empty; leave it out")
         if self.run is None:
             raise BundleError("this classifier was made with format=None, so it has no graph; make one with format='fp32'")
         out = {task: np.zeros((len(segments), len(labels)), dtype=np.float32) for task, labels in self.tasks.items()}
@@ -135,18 +122,15 @@ class Classifier:
         return out
 
     def classify(self, segments: Segments, abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return the labels and all probabilities of each segment, as ``POST /classify`` does.
-
-        Given a precision to ``abstain`` by, ``abstained`` names tasks that are too uncertain.
+        """Return the labels and all probabilities of each segment, as ``POST /classify`` does;
+        given a precision to ``abstain`` by, ``abstained`` names tasks that are too uncertain.
         """
-        if abstain is not None:
-            self.thresholds(abstain)  # so that an unknown precision fails before the work
+        self.thresholds(abstain)  # so that an unknown precision fails before the work
         return self.predictions(segments, self.probabilities(segments), abstain)
 
     def predictions(self, segments: Segments, probabilities: Arrays, abstain: float | None = None) -> list[dict[str, Any]]:
         """Return what ``classify`` does, given the result of ``probabilities``."""
-        thresholds = {} if abstain is None else self.thresholds(abstain)
-        out = []
+        thresholds, out = self.thresholds(abstain), []
         for row, segment in enumerate(segments):
             prediction: dict[str, Any] = {"id": segment["id"]} if isinstance(segment, Mapping) and segment.get("id") is not None else {}
             values = {task: dict(zip(labels, probabilities[task][row].tolist(), strict=True)) for task, labels in self.tasks.items()}
@@ -160,10 +144,10 @@ class Classifier:
             out.append(prediction)
         return out
 
-    def thresholds(self, precision: float) -> dict[str, float | None]:
-        """Return each task's threshold for a precision; ``BundleError`` if none has one."""
+    def thresholds(self, precision: float | None) -> dict[str, float | None]:
+        """Return each task's threshold for a precision; ``BundleError`` if it has none."""
         known = sorted({float(key) for values in self._thresholds.values() for key, least in values.items() if least is not None})
-        if precision in known:
+        if precision in (None, *known):
             return {task: least for task, values in self._thresholds.items() for key, least in values.items() if float(key) == precision}
         allowed = f"it has those for {', '.join(f'{one:g}' for one in known)}" if known else "it has none at all, so it can't abstain"
         raise BundleError(f"the bundle has no thresholds for the precision {precision!r}; {allowed}")
@@ -172,7 +156,8 @@ class Classifier:
         """Replay ``golden.jsonl``; return its size, the largest difference, and other labels."""
         path = self.folder / "golden.jsonl"
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+            lines = file_of(self.folder, path.name, {}).read_text(encoding="utf-8").split("\n")
+            rows = [json.loads(line) for line in lines if line.strip()]
             expected = {task: [[row["probabilities"][task][one] for one in labels] for row in rows] for task, labels in self.tasks.items()}
             labels = [row["labels"][task] for row in rows for task in self.tasks]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -190,6 +175,7 @@ class _Tokens:
         self.tokenizer = __import__("tokenizers").Tokenizer.from_file(str(path))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
+        self._ids(["Zoll 1"])  # some that are broken panic only here
         self.prefix, self.max_length = inputs["prefix"], inputs["max_length"]
         self.single, self.pair, self.types = inputs["single"], inputs["pair"], inputs["types"]
 
@@ -244,21 +230,40 @@ class _Ngrams:
 def _ngrams(text: str, unit: str, least: int, most: int) -> Iterator[str]:
     if unit == "word":
         words = re.findall(r"\w+", text)
-        yield from (" ".join(words[first : first + n]) for n in range(least, most + 1) for first in range(len(words) - n + 1))
+        sizes = range(least, min(most, len(words)) + 1)
+        yield from (" ".join(words[first : first + n]) for n in sizes for first in range(len(words) - n + 1))
         return
     for piece in (f" {word} " for word in text.split()):
         for n in range(least, max(least, min(most, len(piece))) + 1):
             yield from (piece[first : first + n] for first in range(max(1, len(piece) - n + 1)))
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    path = folder / "haltung.json"
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: float = 1e8) -> Path:
+    """Return the path of a file; ``BundleError`` if it is outside, over ``limit``, or changed."""
+    path, digest = folder / name, description.get("files", {name: ""}).get(name, "" if name == "haltung.json" else "none")
+    limit = next((2 * one["bytes"] for one in description.get("formats", {}).values() if one.get("file") == name and "bytes" in one), limit)
+    real, root = path.resolve(), folder.resolve()
+    # The hub's cache keeps files in a folder of their own, to which those of a bundle are links.
+    if not real.is_relative_to(root) and real.parent != root.parent.parent / "blobs":
+        raise BundleError(f"{path} lies outside the bundle; do not use this bundle")
+    if not real.exists():
+        raise BundleError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
+    if not real.is_file() or real.stat().st_size > limit:
+        raise BundleError(f"{path} is no file of at most {limit:,.0f} bytes; copy or export the bundle again")
+    if digest and hashlib.sha256(np.memmap(path, mode="r").data).hexdigest() != digest:
+        raise BundleError(f"{path} is not the file that was written (haltung.json has no such SHA-256); copy or export the bundle again")
+    return path
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Return ``haltung.json`` of an exported bundle; ``BundleError`` if it is none, or broken."""
+    if not (path := folder / "haltung.json").exists():
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
         raise BundleError(f"{folder} {what}; name a folder that `haltung export` has written") from None
-    except (OSError, ValueError) as error:
+    file_of(folder, path.name, {})
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} can't be read ({error}); copy or export the bundle again") from None
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT:
@@ -290,10 +295,9 @@ def _parts(segments: Sequence[Any], kind: str) -> list[dict[str, Any]]:
 
 
 def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[str, list[int]]]:
-    """Return what is read together: the text before it, and the numbers of segments, in order.
-
-    ``places`` are each segment's article, position, headline and context. The segments of an
-    article stand by position, below the headline; one without either is alone behind its context.
+    """Return what is read together, the text before it and the numbers of segments in order, given
+    each one's article, position, headline and context: those of an article stand by position below
+    its headline, one without either is alone behind its context.
     """
     alone, articles = list[tuple[str, list[int]]](), dict[str, tuple[str, list[tuple[int, int]]]]()
     for row, (article, position, headline, context) in enumerate(places):
@@ -313,10 +317,8 @@ def places(units: Sequence[Sequence[int | None]], step: int = 1) -> Arrays:
 
 
 def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH, step: int = 1) -> tuple[Arrays, list[int]]:
-    """Put texts into rows as wide as the longest, or ``width``, by first fit, the longest first.
-
-    Return the graph's inputs, as wide as a multiple of ``step``, and where each text begins,
-    counted along the rows. ``first`` is the position of a first token.
+    """Put texts into rows as wide as the longest, or ``width``, by first fit, the longest first;
+    return the inputs, as wide as a multiple of ``step``, and where texts begin along the rows.
     """
     lengths = [len(row["input_ids"]) for row in rows]
     ends, spots = fitted(lengths, width)
@@ -341,15 +343,12 @@ def fitted(lengths: Sequence[int], width: int) -> tuple[list[int], list[tuple[in
 
 
 def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: float = 0.0) -> Iterator[list[int]]:
-    """Yield the positions of rows in batches of similar length, the longest first.
-
-    A batch has at most ``tokens``, padding included, unless it is a single row, and no row shorter
-    than the share ``similar`` of its longest.
+    """Yield the positions of rows in batches, the longest first: at most ``tokens`` with padding,
+    or one row, and no row shorter than the share ``similar`` of the longest.
     """
     rows = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     while rows:
-        longest = lengths[rows[0]]
-        count = sum(lengths[row] >= similar * longest for row in rows[: max(1, tokens // max(1, longest))])
+        count = sum(lengths[row] >= similar * lengths[rows[0]] for row in rows[: max(1, tokens // max(1, lengths[rows[0]]))])
         yield rows[:count]
         rows = rows[count:]
 
@@ -357,6 +356,8 @@ def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: flo
 def session(path: Path, threads: int | None = None) -> Run:
     """Load a graph, or raise ``BundleError``; idle threads sleep, and take no core from others."""
     runtime = __import__("onnxruntime")
+    if [int(part) for part in runtime.__version__.split(".")[:2]] < [1, 24]:  # it reads any file that a graph names
+        raise BundleError(f"onnxruntime {runtime.__version__} is not safe with graphs of others; update it to 1.24 or newer")
     try:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads or 0, 1, 3
@@ -373,15 +374,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Label one text, or replay the golden answers (1 if they differ too much); 2 for a mistake."""
     parser = argparse.ArgumentParser(description="label a German news text with a bundle that `haltung export` has written")
     parser.add_argument("folder", help="of the bundle")
-    parser.add_argument("text", nargs="?", help="to label")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("text", nargs="?", help="to label")
     parser.add_argument("--context", help="what stands before the text in its article")
     parser.add_argument("--target", help="the question or entity that a stance is towards")
     parser.add_argument("--abstain", type=float, metavar="PRECISION", help="name the tasks that are too uncertain for it")
     parser.add_argument("--format", default="fp32", help="of the graph (default: fp32)")
-    parser.add_argument("--verify", action="store_true", help=f"replay golden.jsonl; 1 where a probability is off by over {LIMIT:g}")
+    what.add_argument("--verify", action="store_true", help=f"replay golden.jsonl; 1 where a probability is off by over {LIMIT:g}")
     given = parser.parse_args(arguments)
-    if given.verify == (given.text is not None):
-        parser.error("give a text to label, or --verify; one of the two")
     try:
         classifier = Classifier(given.folder, given.format)
         if given.verify:

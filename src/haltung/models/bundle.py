@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder
 from haltung.inference import sessions
-from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, pack, places
+from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, file_of, pack, places
 from haltung.labels import STANCE, parse
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.predictor import Answers, Calibration, Model, Predictor
@@ -29,6 +31,7 @@ from haltung.records import ActorAnswer, Segment
 FORMAT = 1
 DESCRIPTION = "haltung.json"
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
+THRESHOLDS = "dyads.json"  # what ``haltung dyads tune=true`` writes, perhaps after the export
 _MEMBERS = "members"
 
 # The model of each kind that can be exported, its weights, and the library that reads them.
@@ -40,6 +43,7 @@ _EXPORTABLE = {
 KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
+_BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
 # What the graph of a model of articles says for it, besides the probabilities of tasks.
 VECTORS = ("tokens", "vectors", "likely")
 
@@ -52,12 +56,14 @@ class ExportedModel(Predictor):
 
         ``UserError`` is raised if it or the bundle is broken, or the runtime is missing.
         """
-        try:
+        with broken_parts(graph.path):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
-        except BundleError as error:
-            raise UserError(str(error)) from None
-        self.run = run or sessions.load(graph)
         folder, description = self.classifier.folder, self.classifier.description
+        with reading(folder, description) as part:
+            self.run = run or sessions.load(replace(graph, path=part(os.path.relpath(graph.path, folder))))
+            if description.get("dyads"):
+                # So small a graph gains nothing from a lower precision.
+                self._score_actors = sessions.load(replace(graph, path=part(ACTORS), bf16=False))
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
         self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
@@ -65,9 +71,6 @@ class ExportedModel(Predictor):
         self.tokens, self.similar, self.shortest_first = TOKENS_PER_BATCH, 0.0, False
         self.reads_articles = self.classifier.kind == "articles"
         self.finds_dyads = bool(description.get("dyads"))
-        if self.finds_dyads:
-            # So small a graph gains nothing from a lower precision.
-            self._score_actors = sessions.load(replace(graph, path=folder / ACTORS, bf16=False))
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
@@ -82,8 +85,8 @@ class ExportedModel(Predictor):
     def _answers(self, read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None) -> Answers:
         from tqdm import tqdm
 
-        count = sum(unit.labelled for unit in read)
-        with tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+        count, folder = sum(unit.labelled for unit in read), self.classifier.folder
+        with broken_parts(folder), tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
 
             def answered() -> Iterator[tuple[Unit, Answers]]:
                 for numbers, answers in self.groups(read, stances):
@@ -99,7 +102,9 @@ class ExportedModel(Predictor):
         for unit, answer in answered:
             rows = [row for row in unit.rows if row is not None]
             for task, values in out.items():
-                values[rows] = answer.probabilities[task]
+                if (given := answer.probabilities[task]).shape != values[rows].shape:
+                    raise UserError(f"{self.classifier.folder} gives {given.shape} probabilities of {task}, expected {values[rows].shape}")
+                values[rows] = given
             for row, found in zip(rows, answer.actors, strict=True):
                 actors[row] = found
         return Answers(out, actors)
@@ -193,13 +198,11 @@ def save(
 def describe(folder: Path) -> dict[str, Any]:
     """Return a bundle's description; ``UserError`` if it is none, broken, or of another format."""
     path = folder / DESCRIPTION
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
-        raise UserError(f"{folder} {what}; expected a folder written by haltung train or export") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is broken ({error}); export or train the bundle again") from None
+        raise UserError(f"{folder} {what}; expected a folder written by haltung train or export")
+    with broken_parts(path):
+        description = json.loads(file_of(folder, DESCRIPTION, {}).read_text(encoding="utf-8"))
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT:
         raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
@@ -241,7 +244,10 @@ def load(folder: Path, graph: bool = False) -> Predictor:
 def load_trained(folder: Path) -> Model:
     """Load the weights of a trained or exported bundle; ``UserError`` as ``load``."""
     description = describe(folder)
-    with broken_parts(folder):
+    with reading(folder, description) as part:
+        # Of JSON transformers reads more than a model has written, if it is there.
+        for path in {*folder.glob("*.json"), *folder.glob("*.safetensors")} - {folder / DESCRIPTION, folder / THRESHOLDS}:
+            part(path.name, math.inf if path.suffix == ".safetensors" else 1e8)
         scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         model: Model
         if description["kind"] == EnsembleModel.kind:
@@ -274,10 +280,32 @@ def _hash(segment: Segment) -> str:
 
 
 @contextmanager
+def reading(folder: Path, description: Mapping[str, Any]) -> Iterator[Callable[..., Path]]:
+    """Yield what returns the path of a bundle's file, given its name and perhaps a limit; its
+    SHA-256 is compared while the block loads it (0.1 to 0.4 s for 150 MB). Errors as below.
+    """
+    checks: dict[str, Future[Path]] = {}
+    with broken_parts(folder), ThreadPoolExecutor(1) as pool:
+
+        def part(name: str, *limit: float) -> Path:
+            path = file_of(folder, name, {"formats": description.get("formats", {})}, *limit)
+            checks[name] = checks.get(name) or pool.submit(file_of, folder, name, description, *limit)
+            return path
+
+        yield part
+        for check in checks.values():
+            check.result()
+
+
+@contextmanager
 def broken_parts(folder: Path) -> Iterator[None]:
     """Turn the errors of broken files into a ``UserError``."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, ValueError, OSError, BadZipFile) as error:
+    except BundleError as error:
+        raise UserError(str(error)) from None
+    except BaseException as error:  # a panic of tokenizers is no Exception
+        if not isinstance(error, _BROKEN) and type(error).__name__ not in ("PanicException", "SafetensorError"):
+            raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
         raise UserError(f"the bundle in {folder} is broken or incomplete ({what}); export or train it again") from error

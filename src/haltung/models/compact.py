@@ -7,6 +7,7 @@ point of the group ``haltung.models``.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -19,6 +20,7 @@ from haltung import files
 from haltung.encoders import embedded
 from haltung.encoders.load import kept_layers
 from haltung.errors import UserError, first_line, listed, nearest
+from haltung.inference.client import file_of
 from haltung.models import bundle
 
 DEFAULT = "news_de"
@@ -66,6 +68,8 @@ def applied(packed: Weights) -> Weights:
     weights = _start(packed)
     for name in dict.fromkeys(key.partition("#")[0] for key in packed if key != _LAYERS):
         value = packed[name] if name in packed else _unpacked(name, packed)
+        if name in weights and value.shape != weights[name].shape:
+            raise ValueError(f"{name} has the shape {value.shape}, in the embedded encoder {weights[name].shape}")
         weights[name] = weights[name] + value if name in weights else value
     return weights
 
@@ -98,7 +102,7 @@ def write(exported: Path, packed: Weights, to: Path) -> Path:
                 data, holes[name] = _cut(data, weights)
             path.write_bytes(data)
         for path in to.iterdir() if to.exists() else ():
-            if path.is_file() and path.name not in (_DIFFERENCE, _PLAN):
+            if path.is_file() and not path.is_symlink() and path.name not in (_DIFFERENCE, _PLAN):
                 shutil.copy2(path, scratch)
         plan = {"encoder": embedded.SHA256, "files": sums, "borrowed": borrowed, "holes": holes}
         (scratch / _PLAN).write_text(json.dumps(plan) + "\n", encoding="utf-8")
@@ -124,20 +128,23 @@ def rebuild(folder: Path, name: str) -> Path:
         if plan["encoder"] != embedded.SHA256:
             raise UserError(f"the model '{name}' is for another version of the embedded encoder; install the Haltung that it was made with")
         weights = applied(load_file(folder / _DIFFERENCE))
+        sources = [(_base() if file in plan["borrowed"] else folder / _FILES) / file for file in plan["files"]]
+        holes = [weights[part].nbytes for of_file in plan["holes"].values() for _, part, _ in of_file]
+        if (size := sum(holes) + sum(path.stat().st_size for path in sources)) > 10**9:  # our own has a third of it
+            raise UserError(f"the model '{name}' in {folder} would have {size:,} bytes, allowed are {10**9:,}; do not use it")
         with files.atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
-            for file, digest in plan["files"].items():
+            for source, (file, digest) in zip(sources, plan["files"].items(), strict=True):
                 path = scratch / file
                 if not path.resolve().is_relative_to(scratch.resolve()):
                     raise UserError(f"the model '{name}' in {folder} names the file {file}, which lies outside a bundle; do not use it")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                data = ((_base() if file in plan["borrowed"] else folder / _FILES) / file).read_bytes()
                 with path.open("wb") as opened:
-                    opened.writelines(_whole(data, plan["holes"].get(file, []), weights))
+                    opened.writelines(_whole(source.read_bytes(), plan["holes"].get(file, []), weights))
                 if files.sha256(path) != digest:
                     raise UserError(
                         f"{file} of the model '{name}', rebuilt from {folder}, is not what was shipped (its digest differs); {again}"
                     )
-    except (LookupError, AttributeError, TypeError, ValueError, MemoryError, SafetensorError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError, MemoryError, RecursionError, SafetensorError) as error:
         raise UserError(f"the model '{name}' in {folder} is broken ({' '.join(repr(error).split())[:120]}); {again}") from None
     except OSError as error:
         found = f"the model '{name}' could not be rebuilt ({error.filename or folder}: {error.strerror or error})"
@@ -167,16 +174,25 @@ def find(given: str | Path | None) -> Path:
     if name.startswith(HUB):
         repository, _, revision = name.removeprefix(HUB).partition("@")
         folder = _downloaded(repository, revision or "main")
-        return rebuild(folder, repository.replace("/", "-")) if (folder / _PLAN).is_file() else folder
+        return _opened(folder, repository.replace("/", "-"))
     folder = Path(name).expanduser()
     if given is not None and folder.exists():
-        return rebuild(folder, folder.resolve().name) if (folder / _PLAN).is_file() else folder
+        return _opened(folder, folder.resolve().name)
     models = installed()
     if name in models:
-        return models[name] if (models[name] / bundle.DESCRIPTION).is_file() else rebuild(models[name], name)
+        return _opened(models[name], name)
     if given is None or nearest(name, models):
         raise UserError(f"there is no folder and no installed model '{name}'{nearest(name, models)}; the models are {listed(models)}")
     return folder
+
+
+def _opened(folder: Path, name: str) -> Path:
+    """Return a folder, a compact one rebuilt; ``UserError`` if a link in a bundle leads outside."""
+    with bundle.broken_parts(folder):
+        for path in folder.rglob("*") if any((folder / one).exists() for one in (_PLAN, bundle.DESCRIPTION)) else ():
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                file_of(folder, path.relative_to(folder).as_posix(), {}, math.inf)
+    return rebuild(folder, name) if (folder / _PLAN).is_file() else folder
 
 
 def _downloaded(repository: str, revision: str) -> Path:
@@ -222,8 +238,10 @@ def _packed(name: str, value: np.ndarray) -> Weights:
 
 
 def _unpacked(name: str, packed: Weights) -> np.ndarray:
-    shape, scale = tuple(packed[f"{name}#shape"]), packed[f"{name}#scale"].astype(np.float32)
-    count = int(np.prod(shape))
+    shape, scale = packed[f"{name}#shape"].tolist(), packed[f"{name}#scale"].astype(np.float32)
+    count = math.prod(shape)
+    if min(shape) < 1 or packed[f"{name}#bits"].size != -(-count * _BITS // 8) or scale.shape != (shape[0], 1):
+        raise ValueError(f"{name} has {packed[f'{name}#bits'].size} bytes, which is not its shape {shape} in {_BITS} bits")
     bits = np.unpackbits(packed[f"{name}#bits"], count=count * _BITS).reshape(count, _BITS)
     numbers = (np.packbits(bits, axis=1).reshape(-1) >> (8 - _BITS)).astype(np.float32)
     value: np.ndarray = ((numbers - _LARGEST).reshape(shape[0], -1) * scale).reshape(shape)
@@ -258,6 +276,8 @@ def _whole(data: bytes, holes: Sequence[Hole], weights: Weights) -> Iterator[byt
     """Yield the bytes of the file that ``_cut`` was given."""
     taken = written = 0
     for position, name, transposed in holes:
+        if position < written:
+            raise ValueError(f"{name} is to begin at {position}, where another tensor is")
         part, value = data[taken : taken + position - written], _bytes(weights[name], transposed)
         taken, written = taken + len(part), position + len(value)
         yield from (part, value)

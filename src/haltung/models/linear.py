@@ -102,6 +102,10 @@ class LinearModel(Model):
                 vectorizer.idf_ = numbers[f"features.{view}.{name}.idf"]
         names = LinearWeights.__dataclass_fields__
         weights = {task.name: LinearWeights(**{name: numbers[f"{task.name}.{name}"] for name in names}) for task in scheme}
+        for task, of in zip(scheme, weights.values(), strict=True):
+            width = sum(len(part.vocabulary_) for part in features[spec.reads_of(task.name)].parts.values())
+            if of.coefficients.shape != (len(task), width) or any(value.shape[:1] != (len(task),) for value in vars(of).values()):
+                raise UserError(f"{folder / WEIGHTS} has other shapes than the labels of {task.name} and {VOCABULARY}; export it again")
         return cls(features, weights, scheme, spec)
 
 

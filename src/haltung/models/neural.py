@@ -151,12 +151,14 @@ class EncoderModel(Model):
         if not (folder / "tokenizer.json").is_file():
             # Without it transformers makes an empty tokenizer, to which every word is unknown.
             raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         attention = "sdpa" if spec.attention == "auto" else spec.attention
+        if (folder / WEIGHTS).is_file():
+            sources.check_size(config, folder / WEIGHTS)
         body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention))
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         network = cls.network_type(body, scheme, spec, description.get("dyads", False))
         try:
             network.load_state_dict(load_file(folder / WEIGHTS), strict=True)

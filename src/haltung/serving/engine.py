@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from pydantic import Field
 
 from haltung import files, threads
 from haltung.errors import UserError, listed, nearest, one_of
-from haltung.inference.client import BundleError, Classifier
+from haltung.inference.client import Classifier
 from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load, processor, version_of
-from haltung.models.bundle import ExportedModel
+from haltung.models.bundle import ExportedModel, broken_parts, reading
 from haltung.models.units import Unit
 from haltung.records import Segment
 
@@ -143,37 +143,33 @@ def open_engine(settings: Settings) -> Engine:
 
     ``UserError`` if the folder is no bundle, lacks the format, or no runtime can run it.
     """
-    try:
+    with broken_parts(settings.bundle):
         classifier = Classifier(settings.bundle, format=None)
-    except BundleError as error:
-        raise UserError(str(error)) from None
     names = list(filter(is_installed, RUNTIMES)) if settings.runtime == "auto" else [one_of("runtime", settings.runtime, RUNTIMES)]
     if not names:
         raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
-    graphs = [graph for name in names if (graph := _graph(classifier, name, settings)) is not None]
-    if not graphs:
-        formats = classifier.description["formats"]
-        hint = "" if settings.format in formats else nearest(settings.format, formats)
-        wanted = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
-        raise UserError(f"{settings.bundle} has no format{wanted} for {listed(names)}; it has {listed(formats)}")
-    choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _fastest(graphs, classifier)
-    engine = Engine(classifier, choice, settings.tokens)
-    # The first run prepares the graph; no caller has to wait for that.
-    list(engine.groups(engine.units([Segment("", _SENTENCE, context=_BEFORE)])))
+    with reading(settings.bundle, classifier.description) as part:
+        graphs = [graph for name in names if (graph := _graph(classifier, name, settings, part)) is not None]
+        if not graphs:
+            formats = classifier.description["formats"]
+            hint = "" if settings.format in formats else nearest(settings.format, formats)
+            wanted = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
+            raise UserError(f"{settings.bundle} has no format{wanted} for {listed(names)}; it has {listed(formats)}")
+        choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _fastest(graphs, classifier)
+        engine = Engine(classifier, choice, settings.tokens)
+        # The first run prepares the graph; no caller has to wait for that.
+        list(engine.groups(engine.units([Segment("", _SENTENCE, context=_BEFORE)])))
     return engine
 
 
-def _graph(classifier: Classifier, runtime: str, settings: Settings) -> Graph | None:
+def _graph(classifier: Classifier, runtime: str, settings: Settings, part: Callable[[str], Path]) -> Graph | None:
     """Return what a runtime is to run: the format of the settings, or the fastest in the bundle."""
     formats = classifier.description["formats"]
     for name in _FASTEST if settings.format == "auto" else (settings.format,):
         about = formats.get(name)
         if about is None or about.get("runtime", runtime) != runtime or (settings.format == "auto" and name == "bf16" and not has_bf16()):
             continue
-        path = classifier.folder / str(about["file"])
-        if not path.is_file():
-            raise UserError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
-        return Graph(runtime, name, path, settings.threads or threads.count(), bf16=about.get("hint") == "bf16")
+        return Graph(runtime, name, part(about["file"]), settings.threads or threads.count(), bf16=about.get("hint") == "bf16")
     return None
 
 

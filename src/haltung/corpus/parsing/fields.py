@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
-from haltung.errors import UserError, kind, listed, nearest
+from haltung.errors import UserError, first_line, kind, listed, nearest
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
 
@@ -88,8 +88,8 @@ class Fields:
         if self.list_separator and isinstance(value, str) and value.strip():
             try:
                 value = json.loads(value)
-            except json.JSONDecodeError as error:
-                raise Fault("wrong_type", f"'dyads' is no JSON list ({error.msg}, column {error.colno} of the cell)") from None
+            except (ValueError, RecursionError) as error:
+                raise Fault("wrong_type", f"'dyads' is no JSON list ({first_line(error)})") from None
         if value is None or value == "":
             return ()
         if not isinstance(value, Sequence) or isinstance(value, str):

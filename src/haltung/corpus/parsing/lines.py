@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -131,7 +132,12 @@ def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES
     """
     if (size := path.stat().st_size) > max_bytes:
         raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
-    text = "".join(lines(path, max_line_bytes=max_bytes))
+    parts, size = list[str](), 0
+    for part in lines(path, max_line_bytes=max_bytes):
+        parts.append(part)
+        if (size := size + len(part)) > max_bytes:
+            raise UserError(f"{path} is longer than {max_bytes:,} characters when unpacked; export it in parts, or raise max_bytes")
+    text = "".join(parts)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{path}, line {line}: a NUL byte; expected JSON (is the file damaged, or UTF-16?)")
@@ -139,8 +145,8 @@ def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES
         items = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); was the file cut off?") from None
-    except RecursionError:
-        raise UserError(f"{path}: the JSON is nested too deeply to be an export of rows") from None
+    except (RecursionError, ValueError):  # the latter for a number of over 4,300 digits
+        raise UserError(f"{path}: the JSON is nested too deeply, or has too long a number, to be an export of rows") from None
     if not isinstance(items, list):
         raise UserError(f"{path} is {kind(items)}; expected {expected}")
     for number, item in enumerate(items, 1):
@@ -156,8 +162,8 @@ def json_object(text: str) -> Mapping[str, object]:
         data = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one whole object per line") from None
-    except RecursionError:
-        raise Fault("broken_json", "the JSON is nested too deeply; expected one flat object per line") from None
+    except (RecursionError, ValueError):
+        raise Fault("broken_json", "the JSON is nested too deeply, or has too long a number; expected one flat object per line") from None
     if not isinstance(data, dict):
         raise Fault("broken_json", f"the line is {kind(data)} in JSON; expected one object per line, {{…}}")
     return data
@@ -166,8 +172,7 @@ def json_object(text: str) -> Mapping[str, object]:
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return the object, with each key once; JSON by itself takes the last one silently."""
     if len(made := dict(pairs)) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise Fault("broken_json", f"the key '{twice}' occurs twice; expected each key once")
     return made
 

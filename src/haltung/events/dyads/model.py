@@ -13,9 +13,9 @@ from haltung.errors import UserError, check_numbers
 from haltung.events.records import LabelledArticle, ScoredDyad
 from haltung.files import write_text
 from haltung.labels import NEUTRAL, STANCE
+from haltung.models.bundle import THRESHOLDS as THRESHOLDS
 from haltung.records import ActorAnswer, Prediction, Span
 
-THRESHOLDS = "dyads.json"  # in a bundle's folder
 # Less probable sides are left out; all ways to be a side would make hundreds of pairs. No sentence
 # has as many ways as would make all of them less probable.
 _LEAST_SIDE = 0.01

@@ -1,0 +1,104 @@
+"""No file that is read can bring code along: Haltung unpickles nothing of others, trusts no remote
+code, evaluates no text, and starts no shell.
+
+The syntax trees of the whole package are searched.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).resolve().parents[2] / "src/haltung"
+
+# What runs or unpickles what it reads, and calls of libraries that do so unless they are told.
+FORBIDDEN = {
+    "eval", "exec", "compile", "os.system", "os.popen", "commands.getoutput", "subprocess.getoutput", "subprocess.getstatusoutput",
+    "pickle.load", "pickle.loads", "pickle.Unpickler", "cPickle.loads", "dill.loads", "cloudpickle.loads", "marshal.loads", "shelve.open",
+    "joblib.load", "torch.load", "torch.jit.load", "torch.hub.load", "pandas.read_pickle", "pd.read_pickle", "numpy.load", "np.load",
+    "yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.UnsafeLoader", "yaml.FullLoader", "yaml.Loader",
+    "runpy.run_path", "runpy.run_module", "imp.load_source", "importlib.util.spec_from_file_location",
+    "hydra.utils.instantiate", "hydra.utils.call",
+}  # fmt: skip
+
+# Each with its reason; a file that is not here has none of them.
+ALLOWED = {
+    # From one worker of our own cluster to another, where Ray itself runs pickled code.
+    ("experiments/ray_engine.py", "pickle.loads"),
+    # Answers that this process has pickled itself, and that never leave its memory.
+    ("serving/queue.py", "pickle.loads"),
+    # The loader that labels.py derives from PyYAML's safe one.
+    ("labels.py", "yaml.load"),
+    # From MLflow's store comes the client with the model: our file, logged by our training.
+    ("export/pyfunc.py", "importlib.util.spec_from_file_location"),
+}
+
+
+def dotted(node: ast.AST) -> str:
+    """Return ``a.b.c`` for a name or an attribute of one, "" for anything else."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def found(tree: ast.AST) -> set[str]:
+    """Return what a syntax tree has of the forbidden names, under whatever alias, and of calls that
+    their arguments make dangerous.
+    """
+    aliases = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {one.asname or one.name: one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            aliases |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    out = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            first, dot, rest = dotted(node).partition(".")
+            name = aliases.get(first, first) + dot + rest
+            if name in FORBIDDEN:
+                out.add(name)
+        if isinstance(node, ast.Call):
+            for keyword in node.keywords:
+                value = keyword.value.value if isinstance(keyword.value, ast.Constant) else "computed"
+                if keyword.arg in ("shell", "trust_remote_code", "allow_pickle") and value is not False:
+                    out.add(f"{keyword.arg}={value}")
+                if keyword.arg == "weights_only" and value is not True:
+                    out.add(f"weights_only={value}")
+    return out
+
+
+@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
+def test_no_file_that_is_read_can_bring_code_along(path: Path) -> None:
+    """What a file may have stands above with its reason, and is there."""
+    name = path.relative_to(SOURCES).as_posix()
+    assert found(ast.parse(path.read_text(encoding="utf-8"))) == {what for file, what in ALLOWED if file == name}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle\npickle.load(f)", "from pickle import loads as harmless\nharmless(b)", "import torch as t\nt.load(p)",
+        "import torch\ntorch.load(p, weights_only=False)", "eval(x)", "f = exec", "import os\nos.system(x)", "import yaml\nyaml.load(x, L)",
+        "from subprocess import run\nrun(x, shell=True)", "run(x, shell=on)", "AutoModel.from_pretrained(p, trust_remote_code=True)",
+        "from yaml import unsafe_load as y\ny(x)", "import numpy as np\nnp.load(x)", "np.lib.read(x, allow_pickle=True)",
+    ],
+)  # fmt: skip
+def test_the_search_finds_what_it_is_for(code: str) -> None:
+    """Under another name, and as an argument."""
+    assert found(ast.parse(code))
+
+
+def test_transformers_is_told_each_time_to_trust_no_remote_code() -> None:
+    """Without a word it would ask whoever sits at the terminal."""
+    silent = []
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and dotted(node.func).endswith(".from_pretrained"):
+                kind, told = dotted(node.func), {keyword.arg for keyword in node.keywords}
+                # A model whose config is given is of a class that is known by then.
+                if kind.split(".")[0].startswith("Auto") and not {"trust_remote_code", "config"} & told:
+                    silent.append(f"{path.name}:{node.lineno}")
+    assert silent == []

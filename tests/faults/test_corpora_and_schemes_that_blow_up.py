@@ -1,0 +1,159 @@
+"""Corpora, label schemes and configs of strangers that would take all memory or time, or bring
+code: each is refused in a sentence, and soon.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from haltung import labels
+from haltung.cli import main
+from haltung.corpus.parsing.fields import Fields
+from haltung.corpus.parsing.lines import document_rows, json_rows
+from haltung.corpus.parsing.rows import Fault
+from haltung.errors import UserError
+from haltung.labels import parse
+
+TASKS = "tasks: {stance: {labels: [a, b]}}\n"
+
+
+@pytest.fixture(autouse=True)
+def soon() -> Iterator[None]:
+    """In seconds of processor time, of which a machine that is busy has as few."""
+    before = time.process_time()
+    yield
+    assert time.process_time() - before < 20
+
+
+def scheme(folder: Path, text: str) -> labels.Scheme:
+    """Read a scheme of this text."""
+    (folder / "scheme.yaml").write_text(text, encoding="utf-8")
+    return labels.load(folder / "scheme.yaml")
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system [touch owned]", "!!python/object/new:os.system [touch owned]", "!!python/name:os.system ''"]
+)
+def test_yaml_with_the_tag_of_a_class_is_refused(tmp_path: Path, tag: str, monkeypatch: pytest.MonkeyPatch,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """In a scheme, and in a config of one's own folder."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"line 1: not YAML .could not determine a constructor for the tag"):
+        scheme(tmp_path, f"name: {tag}\n{TASKS}")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/theirs.yaml").write_text(f"name: {tag}\n", encoding="utf-8")
+    assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path)]) == 2
+    assert "theirs.yaml, line 1: not YAML (could not determine a constructor for the tag" in capsys.readouterr().err
+    assert not (tmp_path / "owned").exists()
+
+
+FORM = r"line \d: not YAML \(expected no '\*', 20 lists in each other and 10,000 labels of a task at most\)"
+LAUGHS = "".join(f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\n" for number in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name: " + "[" * 400_000, f"exceeded maximum nesting depth|{FORM}"),
+        ("name: " + "[" * 500 + "]" * 500, FORM),
+        ("{a: " * 500 + "}" * 500, FORM),
+        (f"a0: &a0 lol\n{LAUGHS}name: x\ndescription: *a8\n{TASKS}", FORM),
+        (f"name: x\nversion: {'1' * 5_000}\n{TASKS}", "not YAML"),
+        (f"name: 2024-13-45\n{TASKS}", "month must be in 1..12"),
+        (f"name: x\ntasks: {{stance: {{labels: [{','.join(f'a{number:x}' for number in range(150_000))}]}}}}", FORM),
+        (f"name: x\ntasks: {{stance: {{labels: [{','.join(map(str, range(10**6)))}]}}}}", "bytes, which no label scheme has"),
+    ],
+    ids=["deep", "less deep", "deep mappings", "a billion laughs", "a long number", "no date", "150,000 labels", "a million labels"],
+)
+def test_a_scheme_that_would_take_too_long_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    """With what is allowed."""
+    with pytest.raises(UserError, match=sentence):
+        scheme(tmp_path, text)
+
+
+def test_a_task_may_have_10000_labels() -> None:
+    """In a bundle's description too, which is no YAML."""
+    assert len(parse({"name": "x", "tasks": {"stance": {"labels": [f"l{number}" for number in range(10_000)]}}}).stance) == 10_000
+    with pytest.raises(UserError, match="task 'stance': it has 10,001 labels, at most 10,000 are allowed"):
+        parse({"name": "x", "tasks": {"stance": {"labels": [f"l{number}" for number in range(10_001)]}}})
+
+
+def test_a_config_that_is_nested_without_end_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the traceback of a recursion."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/theirs.yaml").write_text("name: " + "[" * 1_000 + "]" * 1_000, encoding="utf-8")
+    assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path)]) == 2
+    assert "the config can't be composed: maximum recursion depth exceeded" in capsys.readouterr().err
+
+
+def test_a_line_without_end_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    """3 GB of one letter take 3 MB of gzip; a line may have 10 MB."""
+    with gzip.open(tmp_path / "bomb.jsonl.gz", "wb", compresslevel=1) as file:
+        for _ in range(300):
+            file.write(b"a" * 10_000_000)
+    with pytest.raises(UserError, match="line 1: longer than 10,000,000 bytes, which no row is"):
+        list(json_rows(tmp_path / "bomb.jsonl.gz"))
+
+
+def test_a_document_is_measured_unpacked(tmp_path: Path) -> None:
+    """Many lines of allowed length are too many together."""
+    with gzip.open(tmp_path / "bomb.json.gz", "wb", compresslevel=1) as file:
+        for _ in range(100):
+            file.write(b" " * 1_000_000 + b"\n")
+    with pytest.raises(UserError, match="is longer than 5,000,000 characters when unpacked; export it in parts, or raise max_bytes"):
+        list(document_rows(tmp_path / "bomb.json.gz", "a list", max_bytes=5_000_000))
+
+
+def faults(path: Path) -> list[str]:
+    """Return the fault of each row, "" for a sound one."""
+    return [str(row.fault.detail) if row.fault else "" for row in json_rows(path)]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ('{"text": "a", "position": ' + "1" * 5_000 + "}", "too long a number"),
+        ("{" + ", ".join(f'"k{number}": 1' for number in range(300_000)) + ', "k299999": 1}', "the key 'k299999' occurs twice"),
+    ],
+    ids=["deep list", "deep object", "long number", "a key twice among very many"],
+)
+def test_a_row_that_python_does_not_read_is_a_broken_row(tmp_path: Path, line: str, fault: str) -> None:
+    """And the next one is read."""
+    (tmp_path / "texts.jsonl").write_text(f'{line}\n{{"text": "b"}}\n', encoding="utf-8")
+    first, second = faults(tmp_path / "texts.jsonl")
+    assert fault in first
+    assert second == ""
+
+
+def test_such_a_row_ends_no_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is left out, with exit code 1."""
+    import exported
+
+    rows = ['{"text": "Chile warnt"}', '{"text": "a", "n": ' + "1" * 5_000 + "}", "[" * 100_000]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    folder = exported.write(tmp_path / "bundle")
+    assert main(["predict", f"bundle={folder}", f"input={tmp_path / 'in.jsonl'}", f"output={tmp_path / 'out.jsonl'}"]) == 1
+    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize("cell", ["[" * 100_000, "[" + "1" * 5_000 + "]"])
+def test_dyads_in_a_cell_may_be_as_broken(cell: str) -> None:
+    """Of CSV they are JSON."""
+    with pytest.raises(Fault, match=r"'dyads' is no JSON list \((maximum recursion depth exceeded|Exceeds the limit)"):
+        Fields({"dyads": cell}, {}, list_separator=";").dyads(parse({"name": "x", "tasks": {"stance": {"labels": ["a", "b"]}}}))
+
+
+def test_a_document_that_python_does_not_read_is_a_sentence(tmp_path: Path) -> None:
+    """As in exports of annotation tools."""
+    for content in ("[" * 100_000, json.dumps([{"text": "a"}])[:-2] + ', "n": ' + "1" * 5_000 + "}]"):
+        (tmp_path / "export.json").write_text(content, encoding="utf-8")
+        with pytest.raises(UserError, match="nested too deeply, or has too long a number, to be an export of rows"):
+            list(document_rows(tmp_path / "export.json", "a list"))
