@@ -20,7 +20,7 @@ from haltung import tracking
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import score
 from haltung.actors.finder import Actors
-from haltung.events.dyads import scoring
+from haltung.experiments.dyads import gold_articles
 from haltung.events.pipeline import dyad_finder
 from haltung.models import bundle
 from haltung.records import Dyad, Segment
@@ -58,7 +58,7 @@ def main(run: str, folder: Path) -> None:
     Console().print(table)
     actors = Actors.load()
     finder = dyad_finder(model, place, actors)
-    found = [[one.dyad for one in dyads] for dyads in scoring.read(rows, model, actors).found_by(finder)]
+    found = [[one.dyad for one in dyads] for dyads in gold_articles(rows, model, actors).found_by(finder)]
     for row, own in zip(rows, found, strict=True):
         print(f"{row.id}: {_told(row.dyads)}; found {_told(own)}")
     gold = sum(len(row.dyads) for row in rows)

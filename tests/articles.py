@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from haltung.actors.finder import Actors
-from haltung.events.dyads.model import WordOrder
+from haltung.events.dyads.model import word_order
 from haltung.events.pipeline import finish, prepare
 from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.events.text.read import Article
@@ -19,4 +19,4 @@ def events_of(
     where none are given.
     """
     prepared = prepare(article, Actors.load())
-    return finish(prepared, classify(prepared.segments), dyads or WordOrder())
+    return finish(prepared, classify(prepared.segments), dyads or word_order)

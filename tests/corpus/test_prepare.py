@@ -17,12 +17,13 @@ import pytest
 from rich.console import Console
 
 import haltung
+from haltung.cli.prepare import table
 from haltung.corpus.clean import CleaningRules
 from haltung.corpus.parsing.rows import Dropped, Reading
 from haltung.corpus.prepare import fingerprint, is_current, prepare
 from haltung.corpus.readers.union import Union
 from haltung.corpus.split import ByGroup, Given, Split
-from haltung.corpus.store import FORMAT, Prepared, corpus_digest, load, split_digest, table
+from haltung.corpus.store import FORMAT, Prepared, corpus_digest, load, split_digest
 from haltung.errors import UserError
 from haltung.files import sha256
 from haltung.labels import Scheme, parse
@@ -89,9 +90,9 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def shown(prepared: Prepared, language: str = "en") -> str:
+def shown(prepared: Prepared) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table(prepared, language))
+    console.print(table(prepared))
     return console.export_text()
 
 
@@ -287,10 +288,9 @@ def test_the_card_names_labels_in_both_languages(tmp_path):
 
 
 def test_the_table_shows_labels_and_losses(tmp_path):
-    """In the terminal, in German or English; a label with brackets is no colour."""
+    """In the terminal; a label with brackets is no colour."""
     prepared = made(tmp_path, [*SEGMENTS, replace(SEGMENTS[0], id="copy")])
     assert all(part in shown(prepared) for part in ("train: 6 segments of 6 articles", "Warning", "duplicate", "unlabelled"))
-    assert all(part in shown(prepared, "de") for part in ("Haltung", "Warnung", "ohne Angabe"))
 
 
 def test_a_failing_run_leaves_the_old_corpus(tmp_path):

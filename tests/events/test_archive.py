@@ -12,7 +12,7 @@ import pytest
 
 from archives import EVENTS, event, lines, table
 from haltung.errors import UserError
-from haltung.events.archive.read import Selection, find, read, select
+from haltung.events.archive.read import find, read, select
 from haltung.events.records import COLUMNS
 
 # ---- reading back
@@ -102,36 +102,36 @@ def test_a_file_name_that_is_no_unicode_is_read_back(tmp_path: Path) -> None:
 
 def test_an_event_without_source_or_target_is_in_no_picture() -> None:
     """There is no arrow for it."""
-    assert select(EVENTS, Selection()) == list(EVENTS[:-1])
+    assert select(EVENTS) == list(EVENTS[:-1])
 
 
 def test_filters_hold_together() -> None:
     """Days are inclusive, and several topics or stances widen the choice."""
-    wanted = Selection("2020-01-20", "2020-04-06", 0.5, ("security", "energy"), ("warning", "coercion"))
-    assert [one.stance for one in select(EVENTS, wanted)] == ["coercion", "warning"]
+    wanted: dict[str, Any] = {"since": "2020-01-20", "until": "2020-04-06", "min_probability": 0.5, "topics": ["security", "energy"]}
+    assert [one.stance for one in select(EVENTS, **wanted, stances=["warning", "coercion"])] == ["coercion", "warning"]
 
 
 def test_the_least_probability_is_inclusive() -> None:
     """An event with exactly this probability is selected, one just below is not."""
     at, below = event("USA", "RUS", probability=0.6), event("USA", "RUS", probability=0.5999)
-    assert select([at, below], Selection(min_probability=0.6)) == [at]
+    assert select([at, below], min_probability=0.6) == [at]
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
         (
-            Selection(since="2021-01-01"),
+            {"since": "2021-01-01"},
             "of the 7 left of 8 events none is of since=2021-01-01 or later; their dates go from 2020-01-15 to 2020-06-01",
         ),
-        (Selection(until="2019-01-01"), "none is of until=2019-01-01 or before"),
-        (Selection(since="2020-06-01", min_probability=0.9), "of the 1 left of 8 events none has a probability of min_probability=0.9"),
-        (Selection(topics=("enrgy",)), "topic is 'enrgy', did you mean 'energy'?; allowed are energy, security"),
-        (Selection(topics=("energy",), stances=("support",)), "of the 1 left of 8 events none has stance=support"),
-        (Selection(stances=("critic",)), "stance is 'critic'"),
+        ({"until": "2019-01-01"}, "none is of until=2019-01-01 or before"),
+        ({"since": "2020-06-01", "min_probability": 0.9}, "of the 1 left of 8 events none has a probability of min_probability=0.9"),
+        ({"topics": ("enrgy",)}, "topic is 'enrgy', did you mean 'energy'?; allowed are energy, security"),
+        ({"topics": ("energy",), "stances": ("support",)}, "of the 1 left of 8 events none has stance=support"),
+        ({"stances": ("critic",)}, "stance is 'critic'"),
     ],
 )
-def test_the_filter_that_leaves_nothing_is_named(wanted: Selection, message: str) -> None:
+def test_the_filter_that_leaves_nothing_is_named(wanted: dict[str, Any], message: str) -> None:
     """With how many events there were before it."""
     with pytest.raises(UserError, match=re.escape(message)):
-        select(EVENTS, wanted)
+        select(EVENTS, **wanted)

@@ -18,10 +18,10 @@ pytest.importorskip("ahocorasick")
 
 from haltung.actors.finder import Actors
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads import scoring
-from haltung.events.dyads.model import DyadModel, Side, Thresholds, WordOrder, sides
-from haltung.events.dyads.scoring import AmongGold, GoldArticles
+from haltung.events.dyads.model import DyadModel, Side, Thresholds, sides, word_order
 from haltung.events.records import ScoredDyad
+from haltung.experiments import dyads as scoring
+from haltung.experiments.dyads import GoldArticles, among_gold
 from haltung.labels import Scheme, parse
 from haltung.models.predictor import Calibration
 
@@ -187,14 +187,14 @@ def plain(rows: Sequence[Sequence[ScoredDyad]]) -> list[list[Dyad]]:
 
 def read(segments: Sequence[Segment], reader: Reader, stances_given: bool = False) -> GoldArticles:
     """The segments labelled by a reader."""
-    return scoring.read(segments, reader, Actors.load(), stances_given)  # type: ignore[arg-type]
+    return scoring.gold_articles(segments, reader, Actors.load(), stances_given)  # type: ignore[arg-type]
 
 
 def test_tuning_finds_thresholds_that_are_better_on_dev() -> None:
     """Here the model sees nobody where there is somebody."""
     gold = read(articles(3), Reader(sure=0.5, CHL=SOURCE, PER=({}, {"itself": 0.45})))
     assert plain(gold.found_by(DyadModel())) != [list(row) for row in gold.dyads]
-    best, f1 = scoring.tune(gold.dyads, gold.predictions)
+    best, f1 = scoring.best_thresholds(gold.dyads, gold.predictions)
     assert plain(gold.found_by(DyadModel(best))) == [list(row) for row in gold.dyads]
     assert f1 == 1.0
 
@@ -203,7 +203,7 @@ def test_tuning_stays_where_nothing_is_better() -> None:
     """At the defaults, though others are as good."""
     gold = read(articles(2), Reader(CHL=SOURCE, PER=TARGET))
     assert plain(gold.found_by(DyadModel(Thresholds(pair=0.6)))) == [list(row) for row in gold.dyads]
-    assert scoring.tune(gold.dyads, gold.predictions)[0] == Thresholds()
+    assert scoring.best_thresholds(gold.dyads, gold.predictions)[0] == Thresholds()
 
 
 def test_dyads_are_in_the_order_of_the_segments() -> None:
@@ -216,7 +216,7 @@ def test_dyads_are_in_the_order_of_the_segments() -> None:
     ]
     gold = read(segments, Reader())
     assert [[segment.id for segment in article.segments] for article in gold.articles] == [["a0", "a1"], ["b0", "b1"]]
-    assert [row[0].source for row in gold.found_by(WordOrder())] == ["CHL", "GHA", "CHL", "GHA"]
+    assert [row[0].source for row in gold.found_by(word_order)] == ["CHL", "GHA", "CHL", "GHA"]
 
 
 def test_a_given_stance_is_told_to_the_model_and_certain() -> None:
@@ -228,7 +228,7 @@ def test_a_given_stance_is_told_to_the_model_and_certain() -> None:
     rows = gold.found_by(DyadModel(Thresholds(neutral=0.2)))
     assert plain(rows) == [[Dyad("CHL", "PER", "warning")], [Dyad("CHL", "PER", "warning")], []]
     assert rows[0][0].probability == pytest.approx(0.81)
-    assert [row[0].stance for row in gold.found_by(WordOrder())[:2]] == ["warning", "warning"]
+    assert [row[0].stance for row in gold.found_by(word_order)[:2]] == ["warning", "warning"]
 
 
 def test_a_segment_without_a_label_is_given_the_stance_of_its_dyads() -> None:
@@ -242,11 +242,11 @@ def test_where_actors_are_given_nobody_else_is_a_side() -> None:
     """Whether the model or word order finds them; probabilities are those of who is left."""
     gold = read(articles(1), Reader(CUB=({"itself": 0.6}, {"itself": 0.5}), CHL=({"itself": 0.3}, {}), PER=({}, {"itself": 0.4})))
     assert [row[0].source for row in gold.found_by(DyadModel())] == ["CUB", "CUB"]
-    ((dyad,), _) = gold.found_by(AmongGold(DyadModel()))
+    ((dyad,), _) = gold.found_by(among_gold(DyadModel()))
     assert dyad.dyad == Dyad("CHL", "PER", "warning")
     assert dyad.probability == pytest.approx((0.3 / 0.4) * (0.4 / 0.5) * 0.7)
-    assert [row[0].target for row in gold.found_by(WordOrder())] == ["CHL", ""]
-    assert plain(gold.found_by(AmongGold(WordOrder()))) == [[Dyad("CHL", "PER", "warning")], [Dyad("CHL", "", "warning")]]
+    assert [row[0].target for row in gold.found_by(word_order)] == ["CHL", ""]
+    assert plain(gold.found_by(among_gold(word_order))) == [[Dyad("CHL", "PER", "warning")], [Dyad("CHL", "", "warning")]]
 
 
 def test_word_order_goes_on_with_no_source_that_is_not_given() -> None:
@@ -254,7 +254,7 @@ def test_word_order_goes_on_with_no_source_that_is_not_given() -> None:
     first, second = articles(1)
     segments = [first, replace(second, dyads=(Dyad("", "CHL", "warning"),)), replace(second, id="n", dyads=(Dyad("PER", "", "warning"),))]
     gold = read(segments, Reader())
-    assert plain(gold.found_by(AmongGold(WordOrder())))[1:] == [[Dyad("CHL", "", "warning")], [Dyad("", "", "warning")]]
+    assert plain(gold.found_by(among_gold(word_order)))[1:] == [[Dyad("CHL", "", "warning")], [Dyad("", "", "warning")]]
 
 
 def test_all_codes_of_all_roles_are_candidates() -> None:
@@ -291,4 +291,4 @@ def test_the_sides_of_a_minimal_pair_are_read_one_by_one() -> None:
         Segment("p-a", "Chile warnt Peru.", {"stance": "warning"}, article="p", genre="roles", dyads=(Dyad("CHL", "PER", "warning"),)),
         Segment("p-b", "Es warnt.", {"stance": "warning"}, article="p", genre="roles"),
     ]
-    assert [row[0].source for row in read(pair, Reader()).found_by(WordOrder())] == ["CHL", ""]
+    assert [row[0].source for row in read(pair, Reader()).found_by(word_order)] == ["CHL", ""]

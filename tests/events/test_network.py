@@ -18,7 +18,7 @@ from haltung.cli import main
 from haltung.errors import UserError
 from haltung.events.archive.network import CLASSES, FAMILIES, layout, months, network, series
 from haltung.events.archive.pages import words
-from haltung.events.archive.read import Selection, folded, read, select
+from haltung.events.archive.read import folded, read, select
 from haltung.files import shipped
 
 SCHEME = labels.load(shipped("configs") / "labels" / "diplomacy.yaml")
@@ -145,7 +145,7 @@ def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> N
     class and no intensity.
     """
     archive = read([lines(tmp_path / "e.jsonl")])
-    pair = series(folded(select(archive.events, Selection())), archive, ("USA", "RUS"))
+    pair = series(folded(select(archive.events)), archive, ("USA", "RUS"))
     assert pair.months == ("2020-01", "2020-02", "2020-03", "2020-04", "2020-05", "2020-06")
     counts = pair.summed[[*CLASSES]].to_numpy().tolist()
     assert counts == [[0, 0, 1, 1, 0], [0, 0, 1, 0, 0], [0] * 5, [1, 0, 0, 0, 1], [0] * 5, [0] * 5]
@@ -161,7 +161,7 @@ def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> N
 def test_a_series_goes_as_far_as_since_and_until(tmp_path: Path) -> None:
     """Articles outside do not make it longer."""
     archive = read([lines(tmp_path / "e.jsonl")])
-    selected = select(archive.events, Selection(since="2020-02-01", until="2020-04-30"))
+    selected = select(archive.events, since="2020-02-01", until="2020-04-30")
     assert series(selected, archive, ("RUS", "USA"), "2020-02-01", "2020-04-30").months == ("2020-02", "2020-03", "2020-04")
 
 
@@ -177,7 +177,7 @@ def test_a_pair_without_a_series_is_refused_with_those_that_have_one(tmp_path: P
     """A name is taken for the code that was meant."""
     archive = read([lines(tmp_path / "e.jsonl")])
     with pytest.raises(UserError, match=re.escape(message)):
-        series(folded(select(archive.events, Selection())), archive, pair)
+        series(folded(select(archive.events)), archive, pair)
 
 
 # ---- the command

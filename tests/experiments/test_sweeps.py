@@ -17,26 +17,31 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from command_line import CORPUS, haltung, run_here, store_in, write_corpus
 from haltung import tracking
 from haltung.errors import UserError
 from haltung.experiments.sweep.search import Sweep, _refuse_other_config, gain_over_start
-from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace, spaces_of
+from haltung.experiments.sweep.spaces import at, holds, spaces_of
 from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
 from haltung.tracking import Store
 
-SPACES = {"training.rate": RangeSpace(0.001, 1.0, log=True), "training.batch": ChoiceSpace((8, 16)), "training.epochs": RangeSpace(1, 5)}
+SPACES = {
+    "training.rate": FloatDistribution(0.001, 1.0, log=True),
+    "training.batch": CategoricalDistribution((8, 16)),
+    "training.epochs": IntDistribution(1, 5),
+}
 
 
 def test_a_list_is_a_choice_and_a_mapping_a_range():
     """Whole numbers stay whole, and one broken number makes a range of broken ones."""
     found = spaces_of({"a": ["none", 1, None, True], "b": {"low": 1, "high": 4}, "c": {"low": 0, "high": 0.5}, "d": {"low": 1e-5, "high": 1e-3, "log": True}})  # fmt: skip  # noqa: E501
     assert found == {
-        "a": ChoiceSpace(("none", 1, None, True)),
-        "b": RangeSpace(1, 4),
-        "c": RangeSpace(0.0, 0.5),
-        "d": RangeSpace(1e-5, 1e-3, log=True),
+        "a": CategoricalDistribution(("none", 1, None, True)),
+        "b": IntDistribution(1, 4),
+        "c": FloatDistribution(0.0, 0.5),
+        "d": FloatDistribution(1e-5, 1e-3, log=True),
     }
     assert isinstance(found["c"].low, float)
 
@@ -74,23 +79,22 @@ def test_an_empty_search_is_refused():
 @pytest.mark.parametrize(
     ("space", "first", "last"),
     [
-        (ChoiceSpace(("a", None, True)), "a", True),
-        (RangeSpace(1, 5), 1, 5),
-        (RangeSpace(2, 8, step=3), 2, 8),
-        (RangeSpace(1, 64, log=True), 1, 64),
-        (RangeSpace(0.0, 0.3, step=0.1), 0.0, pytest.approx(0.3)),
-        (RangeSpace(0.0, 0.3), 0.0, pytest.approx(0.3)),
-        (RangeSpace(1e-5, 1e-3, log=True), pytest.approx(1e-5), pytest.approx(1e-3)),
+        (CategoricalDistribution(("a", None, True)), "a", True),
+        (IntDistribution(1, 5), 1, 5),
+        (IntDistribution(2, 8, step=3), 2, 8),
+        (IntDistribution(1, 64, log=True), 1, 64),
+        (FloatDistribution(0.0, 0.3, step=0.1), 0.0, pytest.approx(0.3)),
+        (FloatDistribution(0.0, 0.3), 0.0, pytest.approx(0.3)),
+        (FloatDistribution(1e-5, 1e-3, log=True), pytest.approx(1e-5), pytest.approx(1e-3)),
     ],
 )
 def test_a_part_of_the_way_is_a_value_that_optuna_would_draw(space, first, last):
     """From the first to the last, and each whole number comes up."""
-    found = [space.at(part / 1000) for part in range(1000)]
-    assert (found[0], space.at(1 - 1e-9)) == (first, last)
-    distribution = space.distribution()
-    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in found)
+    found = [at(space, part / 1000) for part in range(1000)]
+    assert (found[0], at(space, 1 - 1e-9)) == (first, last)
+    assert all(space._contains(space.to_internal_repr(value)) for value in found)
     if isinstance(first, int):
-        assert sorted(set(found)) == list(range(first, last + 1, int(space.step or 1)))
+        assert sorted(set(found)) == list(range(first, last + 1, space.step))
 
 
 def test_the_first_trials_are_spread_over_every_key(tmp_path: Path):
@@ -130,16 +134,16 @@ def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int
 @pytest.mark.parametrize(
     ("space", "inside", "outside"),
     [
-        (ChoiceSpace((1, "a", None)), (1, "a", None), (True, "b", 2)),
-        (RangeSpace(1, 5), (1, 5), (0, 6, 2.0, True, "2", None)),
-        (RangeSpace(0.0, 0.3, step=0.1), (0.0, 0.1, 0.3, 0), (0.15, 0.4, False)),
-        (RangeSpace(1e-5, 1e-3, log=True), (1e-5, 2e-4), (1e-6, 1)),
+        (CategoricalDistribution((1, "a", None)), (1, "a", None), (True, "b", 2)),
+        (IntDistribution(1, 5), (1, 5), (0, 6, 2.0, True, "2", None)),
+        (FloatDistribution(0.0, 0.3, step=0.1), (0.0, 0.1, 0.3, 0), (0.15, 0.4, False)),
+        (FloatDistribution(1e-5, 1e-3, log=True), (1e-5, 2e-4), (1e-6, 1)),
     ],
 )
 def test_a_space_knows_which_values_it_has(space, inside, outside):
     """Whole numbers alone where its ends are, and those on its steps."""
-    assert all(space.holds(value) for value in inside)
-    assert not any(space.holds(value) for value in outside)
+    assert all(holds(space, value) for value in inside)
+    assert not any(holds(space, value) for value in outside)
 
 
 def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
@@ -222,7 +226,7 @@ def test_equal_values_need_no_second_training(tmp_path: Path, state: str, known:
     from optuna.trial import TrialState
 
     study = _trials(tmp_path / "s").open()
-    distributions = {key: space.distribution() for key, space in SPACES.items()}
+    distributions = dict(SPACES)
     first = study.ask(distributions)
     study.tell(first, 0.5 if state == "COMPLETE" else None, state=TrialState[state])
     study.enqueue_trial(first.params)
@@ -385,7 +389,7 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
     """The recipe is outside of the search, has failed, is alone, or was run by a version that
     stored no predictions.
     """
-    spaces, start = {"a": ChoiceSpace((1, 2)), "b": ChoiceSpace((1, 2))}, {"a": 1, "b": 1}
+    spaces, start = {"a": CategoricalDistribution((1, 2)), "b": CategoricalDistribution((1, 2))}, {"a": 1, "b": 1}
     store = new_store(tmp_path)
     with tracking.run(store, "old") as old:
         pass

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from command_line import CORPUS, run_here, write_corpus
 from haltung import tracking
 from haltung.errors import UserError
-from haltung.experiments.sweep.spaces import ChoiceSpace, RangeSpace
 from haltung.experiments.sweep.trials import Trials, ended
 from haltung.tracking import Store
 from postgres import database_server, mlflow_server
 
-SPACES = {"training.rate": RangeSpace(0.001, 1.0, log=True), "training.batch": ChoiceSpace((8, 16))}
+SPACES = {"training.rate": FloatDistribution(0.001, 1.0, log=True), "training.batch": CategoricalDistribution((8, 16))}
 NEEDED = pytest.mark.system("initdb", "pg_ctl")
 
 

@@ -19,7 +19,7 @@ import exported
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.model import Thresholds, WordOrder
+from haltung.events.dyads.model import Thresholds, word_order
 from haltung.events.pipeline import finish, prepare, segments_of
 from haltung.events.records import ArticleEvents
 from haltung.events.text.read import Article
@@ -149,7 +149,7 @@ def test_without_dyads_in_the_bundle_word_order_decides(tmp_path: Path) -> None:
     answer = _asked(_service(folder), lambda client: client.post("/events", json=BODY)).json()
     prepared = prepare(Article("a", TEXT, HEADLINE), Actors.load())
     predictions = bundles.load(folder).predict(prepared.segments)
-    expected = finish(prepared, predictions, WordOrder())
+    expected = finish(prepared, predictions, word_order)
     assert _dyads(answer["segments"]) == _dyads(expected.to_dict()["segments"])
     assert any(_dyads(answer["segments"]))
 

@@ -24,7 +24,7 @@ from haltung.evaluation.report.i18n import word
 from haltung.events.archive import network as networks
 from haltung.events.archive import read as archives
 from haltung.events.archive.pages import counted, figure, network_page, say, series_page, summary
-from haltung.events.archive.read import Archive, Selection
+from haltung.events.archive.read import Archive
 from haltung.events.pipeline import dyad_finder, events_of, load_predictor
 from haltung.events.records import ArticleEvents, Event, as_lines, as_table
 from haltung.events.text.read import STANDARD_INPUT, Failure, find, read
@@ -175,9 +175,9 @@ def network(
     first, last = day(since, "since"), day(until, "until", last=True)
     if first and last and first > last:
         raise UserError(f"since={since} is after until={until}; no event is between them")
-    selection = Selection(first, last, min_probability, tuple(_several(topic or "")), tuple(_several(stance or "")))
     archive = archives.read(archives.find([input] if Path(input).expanduser().exists() else _several(input)))
-    selected = archives.select(archive.events, selection)
+    topics, stances = _several(topic or ""), _several(stance or "")
+    selected = archives.select(archive.events, since=first, until=last, min_probability=min_probability, topics=topics, stances=stances)
     events = archives.folded(selected) if inside == "merge" else selected
     incomplete = len(archive.events) - sum(map(archives.is_whole, archive.events))
     notes = [say(language, "incomplete", events=counted(language, "events", incomplete))] if incomplete else []

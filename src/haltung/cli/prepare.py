@@ -4,14 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 from haltung.cli.build import CorpusOptions, command, corpus_of, make, scheme_of, typed
 from haltung.cli.config import Request
 from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
-from haltung.corpus.store import table
+from haltung.corpus.split import SPLITS
+from haltung.corpus.store import REASONS, Prepared, label_rows
+from haltung.evaluation.report.tables import Grid
 
 
 @command("prepare")
@@ -55,3 +57,22 @@ def check(
         why = "switched off" if spelling == "off" else f"hunspell is not installed; {INSTALL_HUNSPELL}"
         console.print(Text(f"Note: spelling was not checked: {why}.", "yellow"))
     return 0 if all(measure.holds for measure in measures) else 1
+
+
+def table(prepared: Prepared) -> Group:
+    """Return counts of the labels by split, then dropped segments."""
+    manifest = prepared.manifest
+    parts: list[RenderableType] = [Text(prepared.name, style="bold")]
+    parts += [Text(f"  {part}: {manifest.segments[part]:,} segments of {manifest.articles[part]:,} articles") for part in SPLITS]
+    whole = max(1, manifest.segments["train"])
+    for task in prepared.scheme:
+        rows = tuple(
+            (id, name, *(f"{count:,}" for count in counts.values()), f"{counts['train'] / whole:.1%}")
+            for id, _, name, counts in label_rows(task, manifest)
+        )
+        parts.append(Grid(task.title(), ("label", "English", *SPLITS, "share of train"), rows, left=2).rich())
+    losses = [(reason, REASONS.get(reason, "see dropped.jsonl"), f"{count:,}") for reason, count in sorted(manifest.dropped.items())]
+    losses += [(f"repaired: {what}", "see repaired.jsonl", f"{count:,}") for what, count in sorted(manifest.repaired.items())]
+    if losses:
+        parts.append(Grid("Dropped and repaired", ("reason", "meaning", "segments"), tuple(losses), left=2).rich())
+    return Group(*parts, *(Text(f"Note: {note}.", style="yellow") for note in manifest.notes))

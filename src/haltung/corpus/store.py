@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,10 +19,6 @@ from haltung.errors import UserError, listed, nearest, one_of
 from haltung.files import recover, rendered, sha256
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, in_context, label_ids
-
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
 
 FORMAT = 1
 UNLABELLED = ""
@@ -201,43 +197,11 @@ def source(path: Path) -> SourceFile:
 
 def card(manifest: Manifest, scheme: Scheme) -> str:
     """Return the data card (``README.md`` of the folder) as Markdown."""
-    known = {"splits": list(SPLITS), "reasons": REASONS, "label_rows": _label_rows}
+    known = {"splits": list(SPLITS), "reasons": REASONS, "label_rows": label_rows}
     return rendered("haltung.corpus", "card.md.j2", manifest=manifest, scheme=scheme, **known)
 
 
-def table(prepared: Prepared, language: str = "en") -> Group:
-    """Return the terminal's tables: counts of the labels by split, then dropped segments."""
-    from rich.console import Group
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    manifest = prepared.manifest
-    parts: list[Any] = [Text(prepared.name, style="bold")]
-    parts += [Text(f"  {part}: {manifest.segments[part]:,} segments of {manifest.articles[part]:,} articles") for part in SPLITS]
-
-    def grid(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-        made = Table(*texts, *(Column(number, justify="right") for number in numbers), title=title, title_justify="left")
-        for row in rows:
-            made.add_row(*map(Text, row))  # text, not markup: a label may be called "[b]"
-        return made
-
-    for task in prepared.scheme:
-        whole = max(1, manifest.segments["train"])
-        rows = [
-            (id, german if language == "de" else english, *(f"{count:,}" for count in counts.values()), f"{counts['train'] / whole:.1%}")
-            for id, german, english, counts in _label_rows(task, manifest)
-        ]
-        head = ("label", "Deutsch" if language == "de" else "English")
-        parts.append(grid(task.title(language), head, (*SPLITS, "share of train"), rows))
-    losses = [(reason, REASONS.get(reason, "see dropped.jsonl"), f"{count:,}") for reason, count in sorted(manifest.dropped.items())]
-    losses += [(f"repaired: {what}", "see repaired.jsonl", f"{count:,}") for what, count in sorted(manifest.repaired.items())]
-    if losses:
-        parts.append(grid("Dropped and repaired", ("reason", "meaning"), ("segments",), losses))
-    parts += [Text(f"Note: {note}.", style="yellow") for note in manifest.notes]
-    return Group(*parts)
-
-
-def _label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, dict[str, int]]]:
+def label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, dict[str, int]]]:
     """Return id, names and counts by split of each label, of unlabelled segments last if any."""
     counts = manifest.labels[task.name]
     rows = [(label.id, label.de, label.en, {split: counts[split][label.id] for split in SPLITS}) for label in task.labels]

@@ -74,7 +74,7 @@ def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinde
     are chosen by the thresholds in the bundle's folder; ``UserError`` if these are broken.
     """
     if not predictor.finds_dyads:
-        return dyad_model.WordOrder()
+        return dyad_model.word_order
     predictor.actors = actors
     return dyad_model.load(folder)
 
@@ -124,7 +124,7 @@ def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], finder:
     article = prepared.article
     labelled: list[LabelledSegment] = []
     events: list[Event] = []
-    dyads = finder.find(LabelledArticle(prepared.segments, prepared.mentions, predictions))
+    dyads = finder(LabelledArticle(prepared.segments, prepared.mentions, predictions))
     rows = zip(prepared.segments, prepared.sentences, predictions, prepared.mentions, dyads, strict=True)
     for segment, sentence, prediction, mentions, scored in rows:
         labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(scored)))

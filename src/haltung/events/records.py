@@ -3,9 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from haltung.actors.finder import Mention
 from haltung.events.text.read import Article, Language
@@ -40,12 +40,8 @@ class LabelledArticle:
     predictions: Sequence[Prediction]
 
 
-class DyadFinder(Protocol):
-    """Whatever finds the dyads of an article's segments."""
-
-    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment."""
-        ...
+# Whatever finds the dyads of an article's segments: for each segment a list of them.
+DyadFinder = Callable[[LabelledArticle], list[list[ScoredDyad]]]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Service:
         graph = self.engine.choice.graph
         self.metrics = Metrics({"scheme": self.engine.scheme.name, "runtime": graph.runtime, "format": graph.format})
         self._cache = AnswerCache(settings.cache, self.metrics)
-        self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else dyad_model.WordOrder()
+        self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else dyad_model.word_order
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batcher: Batcher | None = None
 

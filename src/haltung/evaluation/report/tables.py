@@ -167,7 +167,7 @@ def dyad_scores(
     """Return the tables: F1 in each setting, differences, and what is found end to end.
 
     ``settings`` are by what is given (``metrics.dyads.END_TO_END`` …), ``swaps`` by system (see
-    ``events.dyads.scoring.role_swaps``), ``precisions`` those of the model, where there is one.
+    ``experiments.dyads.role_swaps``), ``precisions`` those of the model, where there is one.
     """
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
     differences = [

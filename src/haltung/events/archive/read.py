@@ -38,17 +38,6 @@ class Archive:
         return (self.articles[article].headline if article in self.articles else "") or article
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which events to select; dates are ISO and inclusive, an empty field selects all."""
-
-    since: str = ""
-    until: str = ""
-    min_probability: float = 0.0
-    topics: tuple[str, ...] = ()
-    stances: tuple[str, ...] = ()
-
-
 def find(given: Sequence[str]) -> list[Path]:
     """Return the files, and ``*.jsonl`` and ``*.csv`` in folders; ``UserError`` for any without."""
     paths: list[Path] = []
@@ -93,21 +82,24 @@ def read(files: Sequence[Path]) -> Archive:
     return Archive(tuple(events), articles, all(path.suffix.lower() == _LINES for path in files), notes)
 
 
-def select(events: Sequence[Event], wanted: Selection) -> list[Event]:
+def select(
+    events: Sequence[Event], *, since: str = "", until: str = "", min_probability: float = 0.0,
+    topics: Sequence[str] = (), stances: Sequence[str] = (),
+) -> list[Event]:  # fmt: skip
     """Return the selected events that have both a source and a target.
 
+    Dates are ISO and inclusive; an empty filter selects all.
     Raises ``UserError`` (it names the filter) if a topic or stance is unknown, or no event is left.
     """
-    for topic in wanted.topics:
+    for topic in topics:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
-    for stance in wanted.stances:
+    for stance in stances:
         one_of("stance", stance, crosswalk.load())
-    least, topics, stances = wanted.min_probability, wanted.topics, wanted.stances
     steps: list[tuple[object, str, Callable[[Event], bool]]] = [
         (True, "has both a source and a target", is_whole),
-        (wanted.since, f"is of since={wanted.since} or later", lambda event: event.date >= wanted.since),
-        (wanted.until, f"is of until={wanted.until} or before", lambda event: "" < event.date <= wanted.until),
-        (least, f"has a probability of min_probability={least:g}", lambda event: event.probability >= least),
+        (since, f"is of since={since} or later", lambda event: event.date >= since),
+        (until, f"is of until={until} or before", lambda event: "" < event.date <= until),
+        (min_probability, f"has a probability of {min_probability=:g}", lambda event: event.probability >= min_probability),
         (topics, f"has topic={','.join(topics)}", lambda event: event.topic in topics),
         (stances, f"has stance={','.join(stances)}", lambda event: event.stance in stances),
     ]

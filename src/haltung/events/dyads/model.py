@@ -75,7 +75,7 @@ class DyadModel:
 
     thresholds: Thresholds = field(default_factory=Thresholds)
 
-    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
+    def __call__(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the dyads of each segment of an article; none where its stance is neutral."""
         return [self.dyads(prediction) for prediction in article.predictions]
 
@@ -84,34 +84,30 @@ class DyadModel:
         return choose(Question.of(prediction), self.thresholds)
 
 
-@dataclass(frozen=True)
-class WordOrder:
-    """Dyads by word order: the baseline that a trained model has to beat.
+def word_order(article: LabelledArticle) -> list[list[ScoredDyad]]:
+    """Return the dyads of each segment by word order: the baseline that a model has to beat.
 
     The first actor of a sentence is the source, and the next other one the target. In "…, sagte
     Merkel" the source follows the verb of saying, in a passive it follows "von". A cooperation of
     two is mutual. A sentence without an actor has the source of the one before it. Stance and
-    probability are the segment's.
+    probability are the segment's. There is at least one unless it is neutral, "" for nobody.
     """
-
-    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment: at least one unless it is neutral, "" for nobody."""
-        out: list[list[ScoredDyad]] = []
-        last = ""
-        for segment, named, prediction in zip(article.segments, article.mentions, article.predictions, strict=True):
-            stance = str(prediction.labels[STANCE])
-            source, target = ends(segment.text, named)
-            last = source.code if source else last
-            if stance == NEUTRAL:
-                out.append([])
-                continue
-            probability = prediction.probabilities[STANCE][stance]
-            spans = [None if one is None else (one.start, one.end) for one in (source, target)]
-            there = ScoredDyad(last, target.code if target else "", stance, probability, *spans)
-            out.append([there])
-            if stance == _MUTUAL and there.source and there.target:
-                out[-1].append(ScoredDyad(there.target, there.source, stance, probability, there.target_span, there.source_span))
-        return out
+    out: list[list[ScoredDyad]] = []
+    last = ""
+    for segment, named, prediction in zip(article.segments, article.mentions, article.predictions, strict=True):
+        stance = str(prediction.labels[STANCE])
+        source, target = ends(segment.text, named)
+        last = source.code if source else last
+        if stance == NEUTRAL:
+            out.append([])
+            continue
+        probability = prediction.probabilities[STANCE][stance]
+        spans = [None if one is None else (one.start, one.end) for one in (source, target)]
+        there = ScoredDyad(last, target.code if target else "", stance, probability, *spans)
+        out.append([there])
+        if stance == _MUTUAL and there.source and there.target:
+            out[-1].append(ScoredDyad(there.target, there.source, stance, probability, there.target_span, there.source_span))
+    return out
 
 
 def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:

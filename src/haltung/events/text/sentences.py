@@ -4,7 +4,6 @@ advertising, links, credits, agency marks, buttons.
 
 import re
 import threading
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -34,8 +33,6 @@ _PLAIN_END = re.compile(r"(?<!\S)([^\W\d_]{3,})[.!?] (?=[A-ZÄÖÜ][a-zäöüß]
 _DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")
 # The splitter's time grows faster than a piece's length, so a longer one is cut at a space.
 _LONGEST_PIECE = 4000
-# A token's character that is not found within this distance was made up by the splitter.
-_FAR = 40
 # Characters of a line of boilerplate.
 _LONGEST_BOILERPLATE = 300
 
@@ -65,9 +62,9 @@ def split(text: str) -> list[Sentence]:
     hyphens, zero-width spaces, direction marks) between sentences.
 
     Sentence ends come from SoMaJo (Proisl and Uhrig 2016, "SoMaJo: State-of-the-art tokenization
-    for German web and social media texts", 10th Web as Corpus Workshop); its tokens are mapped back
-    to the given text, even where it has changed their spelling. Raises ``UserError`` if SoMaJo is
-    not installed.
+    for German web and social media texts", 10th Web as Corpus Workshop), which knows where in the
+    given text its tokens stand, even where it has changed their spelling. Raises ``UserError`` if
+    SoMaJo is not installed.
     """
     stretches = (stretch for unit in _units(text) for piece in _pieces(text, *unit) for stretch in _split_piece(text, *piece))
     return [Sentence(*edges, text[slice(*edges)]) for stretch in stretches if (edges := _trimmed(text, *stretch))]
@@ -109,35 +106,12 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _split_piece(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    begun, cursor = start, 0
+    begun = start
     if _DOUBTFUL.search(text, start, end):
-        plain, positions = _plain(text, start, end)
-        for tokens in _tokens(plain)[:-1]:
-            for character in "".join(tokens):
-                at = plain.find(character, cursor, cursor + _FAR)
-                cursor = at + 1 if at >= 0 else cursor
-            stop = positions[cursor] if cursor < len(plain) else end
-            yield begun, stop
-            begun = max(begun, stop)
+        for stop in _ends(text[start:end])[:-1]:
+            yield begun, start + stop
+            begun = start + stop
     yield begun, end
-
-
-def _plain(text: str, start: int, end: int) -> tuple[str, list[int]]:
-    """Return the stretch composed, without invisible characters, and each one's position."""
-    characters: list[str] = []
-    positions: list[int] = []
-    position = start
-    while position < end:
-        stop = position + 1
-        while stop < end and unicodedata.combining(text[stop]):
-            stop += 1
-        for character in unicodedata.normalize("NFC", text[position:stop]) if stop > position + 1 else text[position]:
-            if character not in _INVISIBLE:
-                # Half of a UTF-16 pair is no character; U+FFFD replaces it, so that positions stay.
-                characters.append(" " if character.isspace() else "\ufffd" if "\ud800" <= character <= "\udfff" else character)
-                positions.append(position)
-        position = stop
-    return "".join(characters), positions
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
@@ -146,18 +120,17 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
     return match.span(1) if match else None
 
 
-def _tokens(plain: str) -> list[list[str]]:
-    """Return the tokens of each sentence, without white space in them."""
+def _ends(text: str) -> list[int]:
+    """Return where each sentence ends."""
     splitter, lock = _splitter()
     with lock:
-        sentences = list(splitter.tokenize_text([plain]))
-    return [["".join((token.original_spelling or token.text).split()) for token in sentence] for sentence in sentences if sentence]
+        return [sentence[-1].character_offset[1] for sentence in splitter.tokenize_text([text]) if sentence]
 
 
 @lru_cache(maxsize=50_000)
 def _is_end(word: str) -> bool:
     """Return whether a full stop after the word ends a sentence rather than abbreviating it."""
-    return len(_tokens(f"Der {word}. Der")) > 1
+    return len(_ends(f"Der {word}. Der")) > 1
 
 
 @cache
@@ -167,7 +140,7 @@ def _splitter() -> tuple[Any, threading.Lock]:
         from somajo import SoMaJo  # type: ignore[import-untyped]
     except ImportError:
         raise UserError("splitting a text into sentences needs SoMaJo, which is not installed; pip install 'haltung[events]'") from None
-    return SoMaJo("de_CMC", split_camel_case=False, split_sentences=True), threading.Lock()
+    return SoMaJo("de_CMC", split_camel_case=False, split_sentences=True, character_offsets=True), threading.Lock()
 
 
 def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Removed, ...]]:

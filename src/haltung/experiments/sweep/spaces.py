@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from haltung.errors import UserError, listed, nearest
 from haltung.experiments.train import Plan
@@ -22,76 +21,47 @@ GROUPS = ("training", "model", "encoder")
 _WITHIN = (*(f"{group}." for group in GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
 
 
-@dataclass(frozen=True)
-class ChoiceSpace:
-    """One of several values, without an order."""
-
-    values: tuple[Value, ...]
-
-    @property
-    def probes(self) -> tuple[Value, ...]:
-        """The values that show whether a config accepts the space."""
-        return self.values
-
-    def holds(self, value: object) -> bool:
-        """Return whether it is one of the values; 1 and true are different."""
-        return any(type(one) is type(value) and one == value for one in self.values)
-
-    def at(self, position: float) -> Value:
-        """Return the value at a position in [0, 1), in which all values have equal stretches."""
-        return self.values[int(position * len(self.values))]
-
-    def distribution(self) -> BaseDistribution:
-        """Return the space as an Optuna distribution."""
-        return CategoricalDistribution(self.values)
+# A list of values has no order; a range is of whole numbers if its ends are.
+Space = CategoricalDistribution | IntDistribution | FloatDistribution
 
 
-@dataclass(frozen=True)
-class RangeSpace:
-    """The numbers from ``low`` to ``high``, whole if the ends are; ``log``: even by magnitude."""
+def probes(space: Space) -> tuple[Value, ...]:
+    """Return the values that show whether a config accepts the space.
 
-    low: int | float
-    high: int | float
-    log: bool = False
-    step: int | float | None = None
-
-    @property
-    def probes(self) -> tuple[Value, ...]:
-        """Both ends, and of fractional numbers one inside, which a key of whole numbers refuses."""
-        if isinstance(self.low, int):
-            return (self.low, self.high)
-        return (self.low, self.high, self.low + (self.high - self.low) / math.e)
-
-    def holds(self, value: object) -> bool:
-        """Return whether it is a number of the range, on a step if there are steps."""
-        if isinstance(value, bool) or not isinstance(value, int if isinstance(self.low, int) else int | float):
-            return False
-        steps = (value - self.low) / self.step if self.step else 0.0
-        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-8
-
-    def at(self, position: float) -> int | float:
-        """Return the number at a position in [0, 1), in which all steps have equal stretches."""
-        whole = isinstance(self.low, int)
-        if self.log:
-            # Whole numbers have half a step on either side, as in Optuna.
-            low, high = (self.low - 0.5, self.high + 0.5) if whole else (self.low, self.high)
-            number = math.exp(math.log(low) + position * math.log(high / low))
-            return min(max(round(number) if whole else number, self.low), self.high)
-        step = self.step or (1 if whole else None)
-        if step is None:
-            return self.low + position * (self.high - self.low)
-        # 0.3 / 0.1 is a hair below 3, and 0.1 times 3 a hair above 0.3.
-        steps = math.floor((self.high - self.low) / step + 1e-8)
-        return min(self.low + step * int(position * (steps + 1)), self.high)
-
-    def distribution(self) -> BaseDistribution:
-        """Return the space as an Optuna distribution."""
-        if isinstance(self.low, int):
-            return IntDistribution(self.low, int(self.high), log=self.log, step=int(self.step or 1))
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+    Of a range these are both ends, and of fractional numbers one inside, which a key of whole
+    numbers refuses.
+    """
+    if isinstance(space, CategoricalDistribution):
+        return space.choices
+    inside = () if isinstance(space, IntDistribution) else (space.low + (space.high - space.low) / math.e,)
+    return (space.low, space.high, *inside)
 
 
-Space = ChoiceSpace | RangeSpace
+def holds(space: Space, value: object) -> bool:
+    """Return whether a value is in the space; 1 and true are different, and steps are kept."""
+    if isinstance(space, CategoricalDistribution):
+        return any(type(one) is type(value) and one == value for one in space.choices)
+    if isinstance(value, bool) or not isinstance(value, int if isinstance(space, IntDistribution) else int | float):
+        return False
+    steps = (value - space.low) / space.step if space.step else 0.0
+    return space.low <= value <= space.high and abs(steps - round(steps)) < 1e-8
+
+
+def at(space: Space, position: float) -> Value:
+    """Return the value at a position in [0, 1), in which values and steps have equal stretches."""
+    if isinstance(space, CategoricalDistribution):
+        return space.choices[int(position * len(space.choices))]
+    low, high, whole = space.low, space.high, isinstance(space, IntDistribution)
+    if space.log:
+        # Whole numbers have half a step on either side, as in Optuna.
+        first, last = (low - 0.5, high + 0.5) if whole else (low, high)
+        number = math.exp(math.log(first) + position * math.log(last / first))
+        return min(max(round(number) if whole else number, low), high)
+    if space.step is None:
+        return low + position * (high - low)
+    # 0.3 / 0.1 is a hair below 3, and 0.1 times 3 a hair above 0.3.
+    steps = math.floor((high - low) / space.step + 1e-8)
+    return min(low + space.step * int(position * (steps + 1)), high)
 
 
 def spaces_of(search: Mapping[str, Any]) -> dict[str, Space]:
@@ -101,7 +71,7 @@ def spaces_of(search: Mapping[str, Any]) -> dict[str, Space]:
     return {str(key): (_choice if isinstance(value, list) else _range)(f"search: {key}", value) for key, value in search.items()}
 
 
-def _choice(key: str, values: list[Any]) -> ChoiceSpace:
+def _choice(key: str, values: list[Any]) -> Space:
     if not values:
         raise UserError(f"{key} is an empty list; expected the values to try, such as [8, 16, 32]")
     for value in values:
@@ -110,10 +80,10 @@ def _choice(key: str, values: list[Any]) -> ChoiceSpace:
     # 1 and True are equal to Python, and different to a config.
     if len({(type(value), value) for value in values}) < len(values):
         raise UserError(f"{key} is {values}: a value stands twice")
-    return ChoiceSpace(tuple(values))
+    return CategoricalDistribution(values)
 
 
-def _range(key: str, value: Any) -> RangeSpace:
+def _range(key: str, value: Any) -> Space:
     if not isinstance(value, Mapping):
         raise UserError(f"{key} is {value!r}; expected a list of values such as [8, 16, 32], or a range such as {{low: 1, high: 4}}")
     for name in value:
@@ -138,7 +108,9 @@ def _range(key: str, value: Any) -> RangeSpace:
         raise UserError(f"{key} is a logarithmic range, which has to begin above 0 and has no step")
     if step is not None and not 0 < step <= high - low:
         raise UserError(f"{key} has step: {step}; expected a number above 0 and at most {high - low}")
-    return RangeSpace(low, high, log, step)
+    if isinstance(low, int):
+        return IntDistribution(low, high, log, step or 1)
+    return FloatDistribution(low, high, log, step)
 
 
 class PlanFactory(Protocol):
@@ -167,11 +139,11 @@ def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequen
                 f"search: '{key}' can't be searched, since trials have to be compared on the same data with the same tracking; "
                 "keys of training, model and encoder can be, and corpus.reads, corpus.pooling, corpus.max_length"
             )
-        if key in GROUPS and isinstance(space, RangeSpace):
+        if key in GROUPS and not isinstance(space, CategoricalDistribution):
             raise UserError(f"search: '{key}' is a group; expected a list of its choices")
         if key in given:
             raise UserError(f"{key} is both given and searched; leave out {key}=…, or take it out of the search")
-        for value in space.probes:
+        for value in probes(space):
             try:
                 factory.plan({key: value}, "probe", 0)
             except UserError as error:
@@ -186,12 +158,12 @@ def start_values(spaces: Mapping[str, Space], factory: PlanFactory) -> dict[str,
     settings = factory.settings({})
     start: dict[str, Value] = {}
     for key, space in spaces.items():
-        if isinstance(space, ChoiceSpace) and key in GROUPS:
+        if isinstance(space, CategoricalDistribution) and key in GROUPS:
             # The config does not name its choice; it is the one that changes nothing.
-            if same := [name for name in space.values if factory.settings({key: name}) == settings]:
+            if same := [name for name in space.choices if factory.settings({key: name}) == settings]:
                 start[key] = same[0]
             continue
         value: Any = reduce(lambda node, name: node[name], key.split("."), settings)
-        if space.holds(value):
+        if holds(space, value):
             start[key] = value
     return start

@@ -19,7 +19,7 @@ from scipy.stats.qmc import LatinHypercube
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from haltung.errors import UserError, first_line
-from haltung.experiments.sweep.spaces import Space, Value
+from haltung.experiments.sweep.spaces import Space, Value, at
 
 DATABASE = "trials.db"
 
@@ -140,7 +140,7 @@ class Trials:
             study.enqueue_trial(self._first()[len(states)])
         # A random state for each trial, so that a resumed sweep draws as an uninterrupted one.
         study.sampler = self._sampler(len(states), worker)
-        return study.ask({key: space.distribution() for key, space in self.spaces.items()})
+        return study.ask(dict(self.spaces))
 
     def _first(self) -> list[dict[str, Value]]:
         """Return the values of the first trials: ``start``, then a Latin hypercube.
@@ -152,7 +152,7 @@ class Trials:
         # Keys that ``start`` lacks have the values of the first drawn point.
         whole = self.start.keys() == self.spaces.keys()
         points = LatinHypercube(len(self.spaces), rng=self.seed).random(max(self.startup - whole, 1))
-        drawn = [{key: space.at(float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
+        drawn = [{key: at(space, float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
         return [dict(self.start), *drawn] if whole else [{**drawn[0], **self.start}, *drawn[1:]]
 
     def _requeue_dead(self, study: Study) -> list[int]:
