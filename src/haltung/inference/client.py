@@ -59,8 +59,7 @@ class Classifier:
             self.tasks: dict[str, list[str]] = {name: list(task["labels"]) for name, task in scheme.items()}
             self._multi = {name for name, task in scheme.items() if task.get("kind", "single") == "multi"}
             self._thresholds = self.description.get("calibration", {}).get("thresholds", {})
-            self.views: list[str] = list(self.description["views"])
-            self.kind: str = inputs["kind"]
+            self.views, self.kind = list(self.description["views"]), str(inputs["kind"])
             if self.kind not in ("tokens", "articles", "ngrams"):
                 raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
             names = ("window", "first_position", "packed_width") if self.kind == "articles" else ()
@@ -71,8 +70,7 @@ class Classifier:
         except BundleError:
             raise
         except ImportError as error:
-            sentence = f"the client needs the library {error.name}; install it with: pip install numpy onnxruntime tokenizers"
-            raise BundleError(sentence) from None
+            raise BundleError(f"this needs the library {error.name}; install it with: pip install numpy onnxruntime tokenizers") from None
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
         except Exception as error:  # noqa: BLE001 -- tokenizers raises bare Exceptions
@@ -175,12 +173,14 @@ class Classifier:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
             expected = {task: [[row["probabilities"][task][one] for one in labels] for row in rows] for task, labels in self.tasks.items()}
             labels = [row["labels"][task] for row in rows for task in self.tasks]
+            if not rows:
+                raise ValueError("it is empty")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path} is missing or broken ({error!r}); export the bundle again") from None
-        probabilities = self.probabilities(rows, empty=True)
-        predicted = [one[task] for one in self.predictions(rows, probabilities) for task in self.tasks]
-        differing = sum(one != other for one, other in zip(predicted, labels, strict=True))
-        return len(rows), max(float(np.abs(probabilities[task] - np.array(expected[task])).max()) for task in self.tasks), differing
+        found = self.probabilities(rows, empty=True)
+        largest = np.max([np.abs(found[task] - np.array(values)).max() for task, values in expected.items()])  # NaN where one is
+        predicted = [one[task] for one in self.predictions(rows, found) for task in self.tasks]
+        return len(rows), float(largest), sum(one != other for one, other in zip(predicted, labels, strict=True))
 
 
 class _Tokens:
