@@ -200,8 +200,8 @@ def describe(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
         raise UserError(f"{folder} {what}; expected a folder written by haltung train or export") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is broken ({error}); export or train the bundle again") from None
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is broken or can't be read ({error}); correct that, or export or train the bundle again") from None
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT:
         raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
@@ -266,7 +266,8 @@ def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | Non
 
 
 def _learned(folder: Path) -> set[str]:
-    return {line for file in folder.rglob(LEARNED) for line in file.read_text(encoding="ascii").split()}
+    with broken_parts(folder):
+        return {line for file in folder.rglob(LEARNED) for line in file.read_text(encoding="ascii").split()}
 
 
 def _hash(segment: Segment) -> str:
