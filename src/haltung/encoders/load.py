@@ -91,7 +91,7 @@ def inherited(encoder: Encoder) -> Encoder:
         remedy = "encoder.path may name a bundle that haltung train has written with model=network"
         raise UserError(f"{description} describes no encoder; {remedy}") from None
     except OSError as error:
-        raise UserError(f"{description} can't be read ({error.strerror}); allow it, or name another folder: encoder.path=FOLDER") from None
+        raise UserError(f"{description} can't be read ({error.strerror or error}); correct that, or name another folder") from None
 
 
 def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
