@@ -36,6 +36,16 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path):
     assert contents(tmp_path) == {"state.json": "new"}
 
 
+def test_writers_of_one_file_are_not_in_each_others_way(tmp_path):
+    """In one process too, as threads are: the last to end wins, with all that it wrote."""
+    path = tmp_path / "state.json"
+    with atomic_file(path) as first:
+        first.write_text("first", encoding="utf-8")
+        write_text(path, "second")
+        assert contents(tmp_path) == {"state.json": "second", first.name: "first"}
+    assert contents(tmp_path) == {"state.json": "first"}
+
+
 def test_a_failing_block_leaves_the_old_file(tmp_path):
     """The half-written one is removed."""
     path = tmp_path / "state.json"

@@ -130,6 +130,7 @@ export class Classifier {
   async verify() {
     const lines = new TextDecoder().decode(await read(this.means, "golden.jsonl")).split("\n");
     const rows = lines.filter((line) => line.trim()).map((line) => JSON.parse(line));
+    if (!rows.length) throw new BundleError("golden.jsonl of the bundle is empty; export the bundle again");
     const found = await this.#run(partsOf(rows, this.kind === "articles"));
     let largest = 0;
     let differing = 0;
@@ -138,8 +139,7 @@ export class Classifier {
       for (const task of Object.keys(this.tasks)) {
         differing += Number(JSON.stringify(said[task]) !== JSON.stringify(row.labels[task]));
         for (const [label, value] of Object.entries(row.probabilities[task])) {
-          const difference = Math.abs(said.probabilities[task][label] - Number(value));
-          largest = difference <= largest ? largest : difference; // a NaN is a difference too
+          largest = Math.max(largest, Math.abs(said.probabilities[task][label] - Number(value))); // NaN where one is
         }
       }
     });

@@ -67,7 +67,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     If the block raises, the hidden file is removed and ``path`` stays as it was. The parent folder
     has to exist.
     """
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    scratch = path.with_name(f".{path.name}-{uuid4().hex}")
     try:
         yield scratch
         scratch.replace(path)

@@ -16,7 +16,7 @@ from haltung.corpus.stratify import subsample
 from haltung.evaluation.metrics import results
 from haltung.evaluation.predictions import read_predictions
 from haltung.events.dyads.model import DyadModel
-from haltung.experiments.evaluate import TrainedModel, evaluate, models_of
+from haltung.experiments.evaluate import TrainedModel, _count_seen, evaluate, models_of
 from haltung.models import bundle
 from haltung.models.linear import fit
 from haltung.models.spec import LinearSpec
@@ -41,6 +41,22 @@ def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: P
     assert "usa" not in (tmp_path / "member" / bundle.LEARNED).read_text().casefold()
     bundle.save(model, tmp_path / "student", learned_from=[Segment("3", "Paris lobt.")], teacher=tmp_path / "member")
     assert bundle.known_segments(tmp_path / "student", [*others, Segment("d", "Paris lobt.")]) == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("own_corpus", [False, True])
+def test_what_the_student_of_an_unlisted_teacher_knows_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], own_corpus: bool
+) -> None:
+    """Its own list would look complete; a sentence says so of its own corpus too, since the teacher
+    may come from another one.
+    """
+    rows = tiny.segments(40)
+    model = fit(rows, tiny.scheme(), LinearSpec(min_count=1), seed=1)
+    old = bundle.save(model, tmp_path / "old")
+    student = bundle.save(model, tmp_path / "student", {"teacher": "old"}, rows, teacher=old)
+    assert bundle.known_segments(student, rows) is None
+    assert _count_seen(TrainedModel("student", student), rows, "test", "tiny", own_corpus, allowed=False) == 0
+    assert "does not list what the model has learned from; make sure that none of the test split of tiny" in capsys.readouterr().err
 
 
 @pytest.mark.slow

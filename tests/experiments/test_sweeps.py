@@ -54,6 +54,7 @@ def test_a_list_is_a_choice_and_a_mapping_a_range():
         ([8, 8], "a value stands twice"),
         ([[1]], r"has the value \[1\]"),
         ({"low": 1}, "has no high"),
+        ({"low": None, "high": 3}, "has no low"),
         ({"low": 1, "hihg": 2}, "'hihg', did you mean 'high'"),
         ({"low": 2, "high": 1}, "low has to be below high"),
         ({"low": 0, "high": 1, "log": True}, "begin above 0"),

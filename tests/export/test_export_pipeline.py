@@ -311,6 +311,17 @@ def test_the_command_writes_nothing_where_nothing_agrees(home: Path, bert: Path,
 
 
 @pytest.mark.slow
+def test_the_repository_of_each_task_is_checked_before_the_export(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is longer than the one that is given."""
+    monkeypatch.setenv("HF_TOKEN", "hf_ours")
+    name = f"ours/{'n' * 90}"
+    done = run_here("export", "run=tiny-1", "to=other", "form=transformers", f"hub={name}", cwd=home)
+    assert done.returncode == 2, done.stderr
+    assert f"'{name}-stance', allowed are ORGANISATION/NAME" in done.stderr
+    assert not (home / "other").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["register=true", "int8=true"])
 def test_the_registry_and_8_bits_take_the_bundle(word: str, home: Path) -> None:
     """Refused before anything is read."""

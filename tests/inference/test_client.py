@@ -201,13 +201,22 @@ def test_the_file_runs_as_a_program(bundle: Path, capsys: pytest.CaptureFixture[
     assert "has no format 'fp99'" in capsys.readouterr().err
 
 
-def test_verify_fails_where_an_answer_differs(bundle: Path, tmp_path: Path) -> None:
-    """By more than a thousandth, in a single probability."""
+@pytest.mark.parametrize("by", [0.0011, float("nan")])
+def test_verify_fails_where_an_answer_differs(bundle: Path, tmp_path: Path, by: float) -> None:
+    """By more than a thousandth, or NaN, in a single probability of the second task."""
     folder = _changed(bundle, tmp_path / "changed")
     rows = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    rows[7]["probabilities"]["stance"]["warning"] += 0.0011
+    rows[7]["probabilities"]["stance"]["warning"] += by
     (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert client.main([str(folder), "--verify"]) == 1
+
+
+def test_verify_needs_answers(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty file proves nothing."""
+    folder = _changed(bundle, tmp_path / "changed")
+    (folder / "golden.jsonl").write_text("\n", encoding="utf-8")
+    assert client.main([str(folder), "--verify"]) == 2
+    assert "golden.jsonl is missing or broken (ValueError('it is empty')); export the bundle again" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

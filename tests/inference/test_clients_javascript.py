@@ -83,15 +83,20 @@ def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], 
 
 
 def test_replay_fails_where_an_answer_differs(clients: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
-    """By more than a thousandth, in a single probability; and a wrong folder is reported without a
-    traceback.
+    """By more than a thousandth, or NaN, in a single probability; and a file without answers or a
+    wrong folder is reported without a traceback.
     """
     folder = tmp_path / "changed"
     shutil.copytree(bundles["linear"], folder)
     rows = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    rows[7]["probabilities"]["stance"]["warning"] += 0.0011
-    (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert _replay(clients, str(folder)).returncode == 1
+    answer = rows[7]["probabilities"]["stance"]
+    for changed in (answer["warning"] + 0.0011, "NaN"):
+        answer["warning"] = changed
+        (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        assert _replay(clients, str(folder)).returncode == 1
+    (folder / "golden.jsonl").write_text("", encoding="utf-8")
+    empty = _replay(clients, str(folder))
+    assert (empty.returncode, empty.stderr) == (2, "golden.jsonl of the bundle is empty; export the bundle again\n")
     wrong = _replay(clients, str(tmp_path / "none"))
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     assert "haltung.json of the bundle can't be read" in wrong.stderr

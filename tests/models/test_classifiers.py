@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import tiny
+from haltung.encoders.load import inherited
 from haltung.errors import UserError
 from haltung.labels import parse
 from haltung.models import bundle
@@ -226,6 +227,13 @@ def test_a_task_without_any_label_is_refused() -> None:
         fit(rows, tiny.scheme(), LinearSpec(min_count=1), seed=1)
 
 
+@pytest.mark.parametrize(("name", "value"), [("C", 0.0), ("words", 0), ("characters", 1), ("min_count", 0), ("max_features", -1)])
+def test_settings_of_the_linear_model_have_ranges(name: str, value: float) -> None:
+    """One sentence, before the corpus is read."""
+    with pytest.raises(UserError, match=rf"model\.{name} is {value}, expected a .*number"):
+        LinearSpec(**{name: value})  # type: ignore[arg-type]
+
+
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     """It says what was expected."""
     with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle"):
@@ -241,6 +249,22 @@ def test_a_broken_description_is_an_error(tmp_path: Path, text: str, message: st
     (tmp_path / "haltung.json").write_text(text)
     with pytest.raises(UserError, match=message):
         bundle.load(tmp_path)
+
+
+def test_what_can_not_be_read_in_a_bundle_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its description, also where an encoder is to start from it, and its list of segments."""
+    (tmp_path / "haltung.json").write_text("{}")
+    (tmp_path / bundle.LEARNED).write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"is broken or incomplete \(UnicodeDecodeError"):
+        bundle.known_segments(tmp_path, tiny.segments(2))
+
+    def denied(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    for read in (lambda: bundle.describe(tmp_path), lambda: inherited(tiny.encoder(tmp_path))):
+        with pytest.raises(UserError, match=r"haltung\.json is broken or incomplete .*Permission denied"):
+            read()
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "linear.safetensors"])

@@ -159,6 +159,16 @@ def test_the_layers_of_a_cut_encoder_are_differences_to_those_that_were_kept(tmp
     assert 0 < np.abs(back[changed] - own[changed]).max() < 0.001
 
 
+def test_the_layers_of_an_encoder_that_was_cut_twice_are_known(tmp_path: Path) -> None:
+    """3 of the 6 that were left are others than 3 of 12."""
+    first = build(Encoder("e5_small_de", "embedded", layers=6), ArticleSpec(max_length=32), tiny.scheme())
+    start = bundle.save(first, tmp_path / "first")
+    again = build(Encoder("bundle", "folder", str(start), layers=3), ArticleSpec(max_length=32), tiny.scheme())
+    packed = compact.difference(bundle.save(again, tmp_path / "again"))
+    assert packed["#layers"].tolist() == [0, 4, 11]
+    assert not any(name.startswith("encoder.") for name in packed)
+
+
 def test_tensors_with_equal_numbers_are_cut_once() -> None:
     """A file with one block of zeros, of two tensors of zeros, is whole again."""
     weights = {name: np.zeros((64, 64), np.float32) for name in ("a", "b")} | {"c": np.arange(4160, dtype=np.float32).reshape(64, 65)}

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,6 +168,23 @@ def test_a_missing_file_is_refused(store: Store, tmp_path: Path) -> None:
         run.artifact(tmp_path / "gone.png")
     with pytest.raises(UserError, match=r"the run x \(.*\) in experiments/mlflow.db holds no plots/gone\.png"):
         tracking.artifact(tracking.find(store, "x"), "plots/gone.png")
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), ConnectionError("reset by peer"), OSError(28, "No space left")])
+def test_a_file_that_can_not_be_read_is_not_called_missing(store: Store, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """What hinders is said instead, of a run's file and of its bundle."""
+
+    def download(**_: str) -> str:
+        raise error
+
+    with tracking.run(store, "x", tags={"haltung.bundle": "models:/m"}):
+        pass
+    record = tracking.find(store, "x")
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", download)
+    monkeypatch.setattr(type(record.connection.client), "get_logged_model", lambda *_: SimpleNamespace(artifact_location="there"))
+    for read in (lambda: tracking.artifact(record, "config.yaml"), lambda: tracking.bundle_folder(record)):
+        with pytest.raises(UserError, match=rf"can't read or write: .*{error.args[-1]}; correct that, then try again"):
+            read()
 
 
 def test_a_failing_training_is_marked_and_keeps_what_it_logged(store: Store) -> None:

@@ -24,6 +24,7 @@ from transformers.training_args import ParallelMode
 
 import tiny
 from command_line import LINEAR, find_run, recipe, run_here, write_corpus
+from haltung.cli import main
 from haltung.models import bundle
 from haltung.tracking import Store
 from haltung.training.finetune import _arguments, _Rows, _Trainer
@@ -201,6 +202,26 @@ def test_a_place_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.
     done = run_here("train", *LINEAR, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert [word for word in (name, "abc", "unset") if word not in done.stderr] == []
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
+    """By the first of the processes that torchrun has started."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*launcher, "-m", "haltung", "train", "corpus=neews"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("did you mean")) == (1, 1), done.stderr
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_mistake_of_a_later_process_waits_for_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str
+) -> None:
+    """It is told all the same where the first has not ended it by then."""
+    waited: list[str] = []
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr("haltung.cli.time.sleep", lambda _: waited.append(capsys.readouterr().err))
+    assert main(["trian"]) == 2
+    assert (waited, "did you mean 'train'" in capsys.readouterr().err) == ([""] * int(rank), True)
 
 
 def test_the_linear_model_is_trained_in_one_process(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Nothing heavy is imported before the command is known.
 import importlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except UserError as error:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            time.sleep(5)  # a first process of torchrun that says the same ends this one meanwhile
         print(f"haltung: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -64,6 +64,8 @@ def run(
             print(f"{record.name} has {len(others) + 1} seeds; this is the first, {first.name}", file=sys.stderr)
         settings = {**settings, "corpus": first.config["corpus"]} if own_corpus else settings
     corpus = corpus_of(settings, request.config_dir)
+    for task in corpus.scheme.names if hub and form == "transformers" else ():
+        share.check_hub(f"{hub}-{task}")  # the repository of a task
     with Console(stderr=True).status("") as status:
         result, registered = export_model(
             trained, corpus, Path(to), own_corpus=own_corpus, licence=licence, int8=int8,

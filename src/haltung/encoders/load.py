@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Description and weights of a trained bundle, whose encoder another training may start from.
 _BUNDLE, _WEIGHTS, _PART = "haltung.json", "model.safetensors", "encoder."
 
+# In the config.json of a cut encoder: the numbers that its layers had in the whole one.
+KEPT = "kept_layers"
+
 # The files that a fast tokenizer can be made from.
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model")
 
@@ -81,13 +84,15 @@ def inherited(encoder: Encoder) -> Encoder:
     Raises ``UserError`` if the bundle has no encoder (linear model, exported graph) or is broken.
     """
     description = Path(encoder.path).expanduser() / _BUNDLE
-    if encoder.origin != "folder" or not description.is_file():
-        return encoder
     try:
+        if encoder.origin != "folder" or not description.is_file():
+            return encoder
         return replace(encoder, prefix=str(json.loads(description.read_text(encoding="utf-8"))["encoder"]["prefix"]))
     except (ValueError, KeyError, TypeError):
         remedy = "encoder.path may name a bundle that haltung train has written with model=network"
         raise UserError(f"{description} describes no encoder; {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{description} can't be read ({error.strerror or error}); correct that, or name another folder") from None
 
 
 def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -147,8 +152,10 @@ def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
         raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
     if not 1 <= layers <= len(every):
         raise UserError(f"encoder.layers is {layers}, but the encoder '{name}' has {len(every)} layers; give 1 to {len(every)}, or null")
-    model.encoder.layer = type(every)(every[number] for number in kept_layers(layers, len(every)))  # type: ignore[union-attr]
+    kept, before = kept_layers(layers, len(every)), getattr(model.config, KEPT, range(len(every)))
+    model.encoder.layer = type(every)(every[number] for number in kept)  # type: ignore[union-attr]
     model.config.num_hidden_layers = layers
+    setattr(model.config, KEPT, [before[number] for number in kept])
 
 
 def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTrainedModel:

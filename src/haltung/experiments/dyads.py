@@ -17,6 +17,7 @@ from haltung.evaluation.report import plots, style
 from haltung.events.dyads import model as dyad_model
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
+from haltung.files import atomic_file, write_text
 from haltung.labels import NEUTRAL, STANCE
 from haltung.models.predictor import Predictor
 from haltung.records import ActorAnswer, Dyad, Prediction, Segment, by_group
@@ -216,8 +217,8 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
         **source, "settings": {name: asdict(compared) for name, compared in scores.settings.items()}, "role_swaps": scores.swaps,
         "precisions": [asdict(one) for one in scores.precisions],
     }  # fmt: skip
-    (folder / "dyads.json").write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    with (folder / "found.jsonl").open("w", encoding="utf-8") as file:
+    write_text(folder / "dyads.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    with atomic_file(folder / "found.jsonl") as scratch, scratch.open("w", encoding="utf-8") as file:
         for number, segment in enumerate(scores.segments):
             row = {"id": segment.id, "article": segment.article, "gold": [asdict(one) for one in segment.dyads]}
             row |= {system: [one.to_dict() for one in rows[number]] for system, rows in scores.found.items()}

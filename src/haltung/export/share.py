@@ -78,7 +78,8 @@ def check_hub(repository: str) -> None:
         if "/" not in repository:
             raise HFValidationError
     except HFValidationError:
-        raise UserError(f"hub is '{repository}', but a repository is named ORGANISATION/NAME or USER/NAME, as in hub=ours/news") from None
+        allowed = "ORGANISATION/NAME or USER/NAME, with at most 96 characters, as in hub=ours/news"
+        raise UserError(f"hub names a repository '{repository}', allowed are {allowed}") from None
     if constants.HF_HUB_OFFLINE:
         raise UserError("hub=… uploads, but the environment variable HF_HUB_OFFLINE says to stay offline; unset it")
     if get_token() is None:

@@ -55,8 +55,7 @@ class Classifier:
             self.tasks: dict[str, list[str]] = {name: list(task["labels"]) for name, task in scheme.items()}
             self._multi = {name for name, task in scheme.items() if task.get("kind", "single") == "multi"}
             self._thresholds = about.get("calibration", {}).get("thresholds", {})
-            self.views: list[str] = list(about["views"])
-            self.kind: str = inputs["kind"]
+            self.views, self.kind = list(about["views"]), str(inputs["kind"])
             if self.kind not in ("tokens", "articles", "ngrams"):
                 raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
             names = ("window", "first_position", "packed_width") if self.kind == "articles" else ()
@@ -156,16 +155,17 @@ class Classifier:
         """Replay ``golden.jsonl``; return its size, the largest difference, and other labels."""
         path = self.folder / "golden.jsonl"
         try:
-            lines = file_of(self.folder, path.name, {}).read_text(encoding="utf-8").split("\n")
-            rows = [json.loads(line) for line in lines if line.strip()]
+            rows = [json.loads(line) for line in file_of(self.folder, path.name, {}).read_text("utf-8").split("\n") if line.strip()]
             expected = {task: [[row["probabilities"][task][one] for one in labels] for row in rows] for task, labels in self.tasks.items()}
             labels = [row["labels"][task] for row in rows for task in self.tasks]
+            if not rows:
+                raise ValueError("it is empty")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path} is missing or broken ({error!r}); export the bundle again") from None
-        probabilities = self.probabilities(rows, empty=True)
-        predicted = [one[task] for one in self.predictions(rows, probabilities) for task in self.tasks]
-        differing = sum(one != other for one, other in zip(predicted, labels, strict=True))
-        return len(rows), max(float(np.abs(probabilities[task] - np.array(expected[task])).max()) for task in self.tasks), differing
+        found = self.probabilities(rows, empty=True)
+        largest = np.max([np.abs(found[task] - np.array(values)).max() for task, values in expected.items()])  # NaN where one is
+        predicted = [one[task] for one in self.predictions(rows, found) for task in self.tasks]
+        return len(rows), float(largest), sum(one != other for one, other in zip(predicted, labels, strict=True))
 
 
 class _Tokens:

@@ -177,14 +177,16 @@ def save(
     """Write a bundle atomically, replacing an older one, and return its folder.
 
     ``learned_from`` are the train and dev segments; their hashes are for ``known_segments``, as are
-    those of the bundle that was the model's ``teacher``.
+    those of the bundle that was the model's ``teacher``. Where that has none, the list would look
+    complete, so none is written.
     """
     with atomic_folder(folder) as scratch:
         parts = model.write(scratch)
         if isinstance(model, EnsembleModel):
             for number, member in enumerate(model.members):
                 save(member.model, scratch / _MEMBERS / str(number), {"name": member.name})
-        if hashes := {_hash(segment) for segment in learned_from} | (_learned(teacher) if teacher else set()):
+        own, taught = {_hash(segment) for segment in learned_from}, _learned(teacher) if teacher else set()
+        if (hashes := own | taught) and (taught or not teacher):
             (scratch / LEARNED).write_text("".join(f"{line}\n" for line in sorted(hashes)), encoding="ascii")
         description = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
@@ -198,11 +200,12 @@ def save(
 def describe(folder: Path) -> dict[str, Any]:
     """Return a bundle's description; ``UserError`` if it is none, broken, or of another format."""
     path = folder / DESCRIPTION
-    if not path.exists():
+    with broken_parts(path):
+        there = path.exists()
+        description = json.loads(file_of(folder, DESCRIPTION, {}).read_text(encoding="utf-8")) if there else None
+    if not there:
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
         raise UserError(f"{folder} {what}; expected a folder written by haltung train or export")
-    with broken_parts(path):
-        description = json.loads(file_of(folder, DESCRIPTION, {}).read_text(encoding="utf-8"))
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT:
         raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
@@ -263,14 +266,15 @@ def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | Non
     """Return the ids of segments that the model, a member or its teacher, was trained or chosen on.
 
     Segments are the same if text and target are, apart from spaces and case. None is returned for a
-    bundle of an older version, which has no list of hashes.
+    bundle without a list of hashes: one of an older version, or a student of one.
     """
     known = _learned(folder)
     return [segment.id for segment in segments if _hash(segment) in known] if known else None
 
 
 def _learned(folder: Path) -> set[str]:
-    return {line for file in folder.rglob(LEARNED) for line in file.read_text(encoding="ascii").split()}
+    with broken_parts(folder):
+        return {line for file in folder.rglob(LEARNED) for line in file.read_text(encoding="ascii").split()}
 
 
 def _hash(segment: Segment) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from haltung import files
 from haltung.encoders import embedded
-from haltung.encoders.load import kept_layers
+from haltung.encoders.load import KEPT, kept_layers
 from haltung.errors import UserError, first_line, listed, nearest
 from haltung.inference.client import file_of
 from haltung.models import bundle
@@ -50,8 +50,9 @@ def difference(trained: Path) -> Weights:
     if bundle.describe(trained)["kind"] == "ensemble" or not (trained / WEIGHTS).is_file():
         raise UserError(f"{trained} has no encoder, so it has no compact form; take a model that was trained from the embedded encoder")
     base, own = _base(), load_file(trained / WEIGHTS)
-    layers, every = (json.loads((folder / "config.json").read_bytes()).get("num_hidden_layers", 0) for folder in (trained, base))
-    packed: Weights = {_LAYERS: np.array(kept_layers(layers, every))} if layers < every else {}
+    config, whole = (json.loads((folder / "config.json").read_bytes()) for folder in (trained, base))
+    layers, every = (one.get("num_hidden_layers", 0) for one in (config, whole))
+    packed: Weights = {_LAYERS: np.array(config.get(KEPT, kept_layers(layers, every)))} if layers < every else {}
     ours = _start(packed)
     known = [json.loads((folder / "tokenizer.json").read_bytes())["model"] for folder in (trained, base)]
     if known[0] != known[1] or any(getattr(own.get(name), "shape", None) != value.shape for name, value in ours.items()):

@@ -145,3 +145,5 @@ class LinearSpec(_Spec):
         one_of("model.kind", self.kind, ("logistic", "svc"))
         one_of("model.class_weight", self.class_weight, ("balanced", "none"))
         check_numbers("model", self, ["C"], lambda value: value > 0, "a number above 0")
+        check_numbers("model", self, ["characters"], lambda value: value >= 2, "a whole number of at least 2")
+        check_numbers("model", self, ("words", "min_count", "max_features"), lambda value: value >= 1, "a whole number of at least 1")

@@ -206,10 +206,8 @@ def _download(uri: str, store: Store) -> Path | None:
 
     try:
         return Path(library.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=store.address))
-    except OSError:
-        return None
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or "404" in str(error) or "No such file" in str(error):
+    except (OSError, MlflowException) as error:
+        if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND") or re.search(r"\b404\b|No such file", str(error)):
             return None
         raise
 

@@ -140,7 +140,7 @@ def mlflow() -> ModuleType:
 
 @contextmanager
 def mlflow_errors(store: Store) -> Iterator[None]:
-    """Turn MLflow's exceptions, whose text fills a screen, into a ``UserError`` of one sentence."""
+    """Turn MLflow's exceptions, whose text may fill a screen, into a ``UserError``."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -157,6 +157,8 @@ def mlflow_errors(store: Store) -> Iterator[None]:
                 "correct tracking.uri, or use tracking=local"
             ) from error
         raise UserError(f"MLflow at {store.label} refused: {first_line(error)}") from error
+    except OSError as error:  # of a disk, or a connection
+        raise UserError(f"MLflow at {store.label} can't read or write: {first_line(error)}; correct that, then try again") from error
 
 
 @contextmanager

@@ -88,6 +88,14 @@ def test_label_studio_json_is_read_with_its_data(tmp_path: Path, scheme: Scheme)
     assert own.id == "mine"
 
 
+def test_label_studio_items_without_an_id_get_one_of_their_place(tmp_path: Path, scheme: Scheme) -> None:
+    """As where the key is missing; null is no id, and none that several items share."""
+    items = [item(0, annotation(choice("stance", "neutral"))) | {"id": None} for _ in range(2)]
+    items += [{"id": None, "text": "Satz.", "stance": "neutral"}]
+    reading = LabelStudio(export(tmp_path / "a.json", items)).read(scheme)
+    assert [segment.id for segment in reading.segments] == ["a-1", "a-2", "a-3"]
+
+
 def test_label_studio_json_and_json_min_give_the_same(tmp_path: Path, scheme: Scheme) -> None:
     """JSON-MIN is the same with less around it: one item per annotation, a lone choice as a
     string.

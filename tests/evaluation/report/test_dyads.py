@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from haltung.evaluation.metrics.dyads import (
@@ -15,7 +18,8 @@ from haltung.evaluation.metrics.dyads import (
 )
 from haltung.evaluation.report import plots, tables
 from haltung.evaluation.statistics.bootstrap import Interval
-from haltung.records import Dyad
+from haltung.experiments.dyads import DyadScores, write
+from haltung.records import Dyad, Segment
 
 GOLD = [[Dyad("USA", "RUS", "warning")], [Dyad("RUS", "USA", "threat")]]
 MODEL = evaluate_dyads(GOLD, [GOLD[0], [Dyad("RUS", "CHN", "threat")]], ["a", "b"], candidates=[["USA", "RUS"], ["RUS"]])
@@ -25,13 +29,13 @@ COMPARED = {
     STANCES_GIVEN: SystemsCompared({"model": MODEL, "rules": RULES}, {"source, target": Difference(-0.25, None, 0.3)}),
     ACTORS_GIVEN: SystemsCompared({"model": RULES, "rules": MODEL}),
 }
-SWAPS = {"model": {"pairs": 3, "apart": 0.5, "both": 0.25}, "rules": None}
+SWAPS = {"model": {"pairs": 30_000, "apart": 0.5, "both": 0.25}, "rules": None}
 
 
 def test_each_setting_has_a_row_for_each_part_of_a_dyad_and_system() -> None:
-    """Words and numbers in the language."""
+    """Words and numbers in the language, large ones in groups of digits."""
     *settings, difference, components, by_stance, by_probability, swaps = tables.dyad_scores(
-        COMPARED, SWAPS, [Precision(0.5, 2, 0.5)], "de"
+        COMPARED, SWAPS, [Precision(0.5, 20_000, 0.5)], "de"
     )
     titles = [
         f"Dyaden: 2 Segmente, 2 Artikel, {given}"
@@ -44,13 +48,19 @@ def test_each_setting_has_a_row_for_each_part_of_a_dyad_and_system() -> None:
     assert [row[0] for row in first.rows] == ["Modell"] * 3 + ["Regeln"] * 3
     assert last.rows[4] == ("Regeln", "wer, Haltung", "1,000", "1,000", "1,000")
     assert difference.rows == (
-        ("alles selbst gefunden", "wer, Haltung", "+0,250 [-0,100; 0,600]", "0,200"),
+        ("alles selbst gefunden", "wer, Haltung", "+0,250 [−0,100; 0,600]", "0,200"),
         ("Haltungen gegeben", "wer, wen", "−0,250", "0,300"),
     )
     assert components.rows == (("Modell", "0,750", "1,000"), ("Regeln", "–", "0,000"))
     assert by_stance.rows == (("threat", "1", "1", "0,000"), ("warning", "1", "1", "1,000"))
-    assert by_probability.rows == (("0,5", "2", "0,500"),)
-    assert swaps.rows == (("Modell", "3", "0,500", "0,250"),)
+    assert by_probability.rows == (("0,5", "20.000", "0,500"),)
+    assert swaps.rows == (("Modell", "30.000", "0,500", "0,250"),)
+
+
+def test_a_single_article_is_no_plural() -> None:
+    """In the title."""
+    metrics = evaluate_dyads(GOLD, [[], []], ["a", "a"])
+    assert tables.dyads({"rules": metrics}).title.endswith(": 2 segments, 1 article")
 
 
 def test_a_single_system_has_no_table_of_differences() -> None:
@@ -61,6 +71,16 @@ def test_a_single_system_has_no_table_of_differences() -> None:
         )
         == 5
     )
+
+
+def test_a_report_that_fails_leaves_the_one_of_before(tmp_path: Path) -> None:
+    """Whole, and without a scratch file beside it."""
+    scores = DyadScores([Segment("old", "Ja.")], {"rules": [[]]}, COMPARED, SWAPS, ())
+    write(scores, tmp_path, "news", {})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(IndexError):
+        write(replace(scores, segments=[Segment("new", "Ja."), Segment("newer", "Nein.")]), tmp_path, "news", {})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(

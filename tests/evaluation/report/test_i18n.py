@@ -51,6 +51,7 @@ def test_numbers_are_written_as_the_language_has_them() -> None:
     assert [i18n.signed(-0.5, language) for language in i18n.LANGUAGES] == ["−0.500", "−0,500"]
     assert (i18n.signed(0.5), i18n.signed(0.0), i18n.signed(0.0, zero="±")) == ("+0.500", "0.000", "±0.000")
     assert [i18n.word("percent", language, value=25) for language in i18n.LANGUAGES] == ["25%", "25 %"]
+    assert i18n.brackets(Interval(-0.25, -0.125)) == "[−0.250, −0.125]"
     assert [i18n.p_value(p, "de") for p in (0.0004, 0.034)] == ["<0,001", "0,034"]
     assert [i18n.estimate(0.5, Interval(0.25, 0.75), language) for language in i18n.LANGUAGES] == [
         "0.500 [0.250, 0.750]", "0,500 [0,250; 0,750]"

@@ -42,7 +42,8 @@ class LabelStudio(AnnotationExport):
             is_minimal = "data" not in row.data and isinstance(row.data.get("id"), int | str)
             groups.setdefault(("id", row.data["id"]) if is_minimal else row.where, []).append(row)
         for group in groups.values():
-            row = replace(group[0], made_id=str(group[0].data.get("id", group[0].made_id)))
+            first = group[0]
+            row = first if first.data.get("id") is None else replace(first, made_id=str(first.data["id"]))
             with intake.row(row):
                 item = row.fields()
                 chosen = _annotations(item) if "data" in item else [_minimal(entry.data, tasks) for entry in group]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from haltung.evaluation.comparison import BETTER, OPEN, Comparison, SystemPair
-from haltung.evaluation.report.i18n import count, estimate, number, p_value, split_title, word
+from haltung.evaluation.report.i18n import articles, count, estimate, number, p_value, split_title, word
 from haltung.evaluation.report.page import rendered, report_folder
 from haltung.evaluation.report.plots import forest
 from haltung.evaluation.report.style import save
@@ -41,7 +41,7 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
     columns = ("system", "macro_f1", "seeds_deviation", "accuracy", "runs")
     size = f"{count(result.n, language)} {word('segments', language)}"
     if not comparison.alone:
-        size += f", {count(result.articles, language)} {word('articles', language)}"
+        size += f", {articles(result.articles, language)}"
     title = f"{scheme[task].title(language)} · {split_title(comparison.corpus, comparison.split, language)}: {size}"
     return grid(title, columns, rows, language, foot=len(published))
 
@@ -189,7 +189,7 @@ def _unit(comparison: Comparison, language: str) -> str:
 
 def _estimate(value: Estimate, language: str, sign: bool = False) -> str:
     """Return ``0.052 [−0.011, 0.093]``, with a real minus."""
-    return estimate(value.value, Interval(value.low, value.high), language, sign).replace("-", "−")
+    return estimate(value.value, Interval(value.low, value.high), language, sign)
 
 
 def _ends(value: Estimate, *columns: str) -> dict[str, float]:

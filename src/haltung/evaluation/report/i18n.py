@@ -37,8 +37,8 @@ def checked(language: str) -> str:
 
 
 def number(value: float, language: str = "en", digits: int = 3) -> str:
-    """Return a number with a fixed count of decimals: ``0.583``, ``0,583``."""
-    return localised(f"{value:.{digits}f}", language)
+    """Return a number with a fixed count of decimals, a real minus: ``0.583``, ``0,583``."""
+    return localised(f"{value:.{digits}f}".replace("-", "−"), language)
 
 
 def signed(value: float, language: str = "en", zero: str = "") -> str:
@@ -49,6 +49,11 @@ def signed(value: float, language: str = "en", zero: str = "") -> str:
 def count(value: int, language: str = "en", grouped_from: int = 10_000) -> str:
     """Return a whole number, large ones in groups of three digits: ``10,000``, ``10.000``."""
     return localised(f"{value:,}" if value >= grouped_from else str(value), language)
+
+
+def articles(value: int, language: str = "en") -> str:
+    """Return ``1 article``, ``38 articles``."""
+    return f"{count(value, language)} {word('article' if value == 1 else 'articles', language)}"
 
 
 def p_value(p: float, language: str = "en") -> str:

@@ -18,7 +18,7 @@ from haltung.evaluation.metrics.calibration import CalibrationReport, TaskAbsten
 from haltung.evaluation.metrics.dyads import END_TO_END, DyadMetrics, Precision, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, LabelMetrics, PhenomenonMetrics, Spread, Summary, TaskMetrics
-from haltung.evaluation.report.i18n import brackets, count, estimate, number, p_value, signed, split_title, word
+from haltung.evaluation.report.i18n import articles, brackets, count, estimate, number, p_value, signed, split_title, word
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
@@ -108,7 +108,7 @@ def size(result: EvaluationResult, language: str = "en") -> str:
     segments = f"{count(result.n, language)} {word('segments', language)}"
     if result.groups == result.n:
         return segments
-    return f"{segments}, {count(result.groups, language)} {word('article' if result.groups == 1 else 'articles', language)}"
+    return f"{segments}, {articles(result.groups, language)}"
 
 
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
@@ -150,7 +150,7 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
     """Return one row for each part of a dyad, of each system; ``setting`` says what is given."""
     first = next(iter(systems.values()))
     segments = f"{count(first.segments, language)} {word('segments', language)}"
-    title = f"{word('dyads', language)}: {segments}, {count(first.articles, language)} {word('articles', language)}"
+    title = f"{word('dyads', language)}: {segments}, {articles(first.articles, language)}"
     rows = (
         (word(system, language), dyad_words(part, language), (match.f1, match.interval), match.precision, match.recall)
         for system, metrics in systems.items()
@@ -185,13 +185,13 @@ def dyad_scores(
     parts = [(word(name, language), one.actors.recall if one.actors else None, one.stance_given_pair) for name, one in systems.items()]
     out.append(grid(word("dyads_parts", language), ("system", "dyads_actor_recall", "dyads_stance_given_pair"), parts, language))
     name, first = next(iter(systems.items()))
-    stances = [(stance, str(match.gold), str(match.found), match.f1) for stance, match in first.stances.items()]
+    stances = [(stance, match.gold, match.found, match.f1) for stance, match in first.stances.items()]
     title = f"{word(name, language)}, {word('dyads_by_stance', language)}"
     out.append(grid(title, ("stance", "gold", "dyads_found", "f1"), stances, language))
     if precisions:
-        rows = [(number(one.least, language, 1), str(one.found), one.precision) for one in precisions]
+        rows = [(number(one.least, language, 1), one.found, one.precision) for one in precisions]
         out.append(grid(word("dyads_by_probability", language), ("dyads_at_least", "dyads_found", "precision"), rows, language))
-    swapped = [(word(system, language), str(swap["pairs"]), swap["apart"], swap["both"]) for system, swap in swaps.items() if swap]
+    swapped = [(word(system, language), swap["pairs"], swap["apart"], swap["both"]) for system, swap in swaps.items() if swap]
     if swapped:
         out.append(grid(word("dyads_role_swaps", language), ("system", "pairs", "dyads_exchanged", "both"), swapped, language))
     return out

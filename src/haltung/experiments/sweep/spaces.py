@@ -90,7 +90,7 @@ def _range(key: str, value: Any) -> Space:
         if name not in _RANGE_KEYS:
             raise UserError(f"{key} has the key '{name}'{nearest(str(name), _RANGE_KEYS)}; a range has {listed(_RANGE_KEYS)}")
     for name in ("low", "high"):
-        if name not in value:
+        if value.get(name) is None:
             raise UserError(f"{key} has no {name}; a range has low and high")
     log = value.get("log", False)
     if not isinstance(log, bool):
