@@ -202,7 +202,7 @@ def describe(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     with broken_parts(path):
         there = path.exists()
-        description = json.loads(file_of(folder, DESCRIPTION, {}).read_text(encoding="utf-8")) if there else None
+        description: Any = json.loads(file_of(folder, DESCRIPTION, {}).read_text(encoding="utf-8")) if there else None
     if not there:
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
         raise UserError(f"{folder} {what}; expected a folder written by haltung train or export")
