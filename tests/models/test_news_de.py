@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 # A row of the README's table: the sentence, topic, stance and dyads of news_de.
 _LABEL = r"(\w+) (\d\.\d\d)(?: \(wrong\))?"
-ROW = re.compile(rf"^\| ([^|]*\.) \| {_LABEL} \| {_LABEL}((?:, [A-Z]{{2,3}} → (?:[A-Z]{{2,3}}|nobody))*) \|", re.MULTILINE)
+ROW = re.compile(rf"^\| ([^|]*\.) \| {_LABEL} \| {_LABEL}((?:, [A-Z-]+ → (?:[A-Z-]+|nobody))*) \|", re.MULTILINE)
 
 
 def test_it_is_small(root: Path) -> None:
@@ -41,8 +41,8 @@ def test_it_says_what_the_readme_shows(root: Path) -> None:
     rows = ROW.findall((root / "README.md").read_text(encoding="utf-8"))
     assert len(rows) >= 6
     model = haltung.load()
-    # The README's are of a processor with bf16; in float32 they differ by up to 0.009.
-    near = 0.006 if has_bf16(torch.device("cpu")) else 0.012
+    # The README's are of a processor without bf16, which makes a difference of up to 0.009.
+    near = 0.012 if has_bf16(torch.device("cpu")) else 0.006
     for text, topic, topic_value, stance, stance_value, dyads in rows:
         said = model.predict(text)
         assert (said["topic"], said["stance"]) == (topic, stance), text
