@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 SLOW_FIXTURES = {"browser", "trained", "server", "client_bundle", "article_bundle", "linear_home"}
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a slow fixture as slow, and put files with slow ones first.
 
