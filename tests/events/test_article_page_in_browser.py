@@ -87,7 +87,7 @@ ENDS = """arrow => {
 class Every:
     """Takes each pair of a sentence's actors for a dyad, so that there is much to draw."""
 
-    def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
+    def __call__(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the pairs of each segment."""
         return [
             [
@@ -189,7 +189,7 @@ def test_who_acts_towards_itself_has_an_arrow_too(opened: Opened) -> None:
     """From the words back to them."""
 
     class Itself:
-        def find(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
+        def __call__(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
             return [[ScoredDyad("CHL", "CHL", "warning", 0.5, (0, 5), (0, 5))] for _ in article.segments]
 
     page = opened(read("Chile warnt sich selbst.", dyads=Itself()))
