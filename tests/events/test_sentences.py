@@ -94,6 +94,12 @@ def test_soft_hyphens_and_combining_accents_move_no_position() -> None:
     assert second.text == "Bern zo\u0308gerte."
 
 
+def test_a_script_that_the_splitter_loses_its_place_in_stays_whole() -> None:
+    """Such as Hangul in its parts, as a Mac writes names of files."""
+    text = unicodedata.normalize("NFD", "Kim (김정은) kam am 8. Mai nach Moskau.")
+    assert split(text) == [Sentence(0, len(text), text)]
+
+
 @pytest.mark.parametrize("text", ["", "  \n\n ", "\u200b\ufeff"])
 def test_a_text_of_nothing_has_no_sentences(text: str) -> None:
     """Rather than an empty one."""

@@ -74,6 +74,20 @@ def test_a_bundle_as_it_was_written_is_read(folder: Path, reader: str) -> None:
     READERS[reader](folder)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", GRAPH])
+def test_an_empty_file_is_named(folder: Path, name: str) -> None:
+    """What a full disk leaves of a copy."""
+    (folder / name).write_bytes(b"")
+    with pytest.raises(BundleError, match=rf"{name} is not the file that was written"):
+        Classifier(folder)
+
+
+def test_what_is_short_of_memory_is_not_called_broken(folder: Path) -> None:
+    """To export the bundle again would not help."""
+    with pytest.raises(UserError, match=r"needs more memory than is free \(MemoryError: too much\)"), bundle.broken_parts(folder):
+        raise MemoryError("too much")
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", ["tokenizer.json", GRAPH])
 def test_a_changed_file_is_not_used(folder: Path, reader: str, name: str) -> None:

@@ -100,9 +100,12 @@ def test_a_training_starts_from_no_bundle_with_such_a_link(folder: Path, capsys:
     assert "config.json lies outside the bundle; do not use this bundle" in capsys.readouterr().err
 
 
-def test_a_bundle_in_the_cache_of_the_hub_is_read(folder: Path) -> None:
-    """There every file of a snapshot is a link to one beside it, under its digest."""
-    snapshot, blobs = folder.parent / "models--ours--news/snapshots/1234", folder.parent / "models--ours--news/blobs"
+@pytest.mark.parametrize("within", ["", "members/0"])
+def test_a_bundle_in_the_cache_of_the_hub_is_read(folder: Path, within: str) -> None:
+    """There every file of a snapshot is a link to one beside it, under its digest; also of a member
+    of an ensemble.
+    """
+    snapshot, blobs = folder.parent / "models--ours--news/snapshots/1234" / within, folder.parent / "models--ours--news/blobs"
     blobs.mkdir(parents=True)
     for number, path in enumerate(path for path in sorted(folder.rglob("*")) if path.is_file()):
         link = snapshot / path.relative_to(folder)

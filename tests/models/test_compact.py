@@ -21,7 +21,9 @@ from haltung.encoders import embedded
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.events.dyads import model as dyad_model
+from haltung.experiments import export as exporting
 from haltung.export.verify import verify
+from haltung.export.write import ExportResult
 from haltung.models import bundle, compact
 from haltung.models.article import build
 from haltung.models.spec import ArticleSpec
@@ -137,6 +139,17 @@ def test_a_card_stays_where_a_model_is_exported_again(small: Path, trained: Path
     compact.write(compact.find(small), compact.difference(trained), package)
     assert (package / "__init__.py").read_text() == "# mine\n"
     assert verify(compact.find(package)).agrees
+
+
+def test_an_exported_model_can_be_made_compact(small: Path, own_cache: Path, tmp_path: Path) -> None:
+    """Though its weights, once rounded, are no longer those whose digest it states."""
+
+    def loaded(source: Path, to: Path) -> ExportResult:
+        bundle.load_trained(source)
+        raise EOFError(source.name)
+
+    with pytest.raises(EOFError, match="rounded"):
+        exporting._compact(compact.find(small), tmp_path / "again", loaded)
 
 
 def test_the_layers_of_a_cut_encoder_are_differences_to_those_that_were_kept(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def _count_seen(
     known = bundle.known_segments(model.bundle, segments)
     # A teacher may come from another corpus.
     if known is None and (not own_corpus or "teacher" in bundle.describe(model.bundle).get("provenance", {})):
-        old = f"{model.bundle} or its teacher's bundle is of an older version and does not list what the model has learned from"
+        old = f"{model.bundle} or its teacher's bundle is exported or of an older version and does not list what the model has learned from"
         print(f"{old}; make sure that none of the {split} split of {corpus} is among it", file=sys.stderr)
     if not known:
         return 0

@@ -1,5 +1,6 @@
 """A run's model as an exported bundle, compared format by format on the dev split of its corpus."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from haltung.errors import UserError, listed
 from haltung.experiments.evaluate import TrainedModel, check_scheme
 from haltung.export import pipeline
 from haltung.export.write import ExportResult, ReferenceSplit, export
+from haltung.files import write_text
 from haltung.labels import parse
 from haltung.models import bundle, compact
 from haltung.tracking.models import log_exported
@@ -83,6 +85,10 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
         rounded, whole = Path(scratch, "rounded"), Path(scratch, "exported")
         shutil.copytree(trained, rounded)
         save_file(compact.applied(packed), rounded / compact.WEIGHTS, metadata={"format": "pt"})
+        # Of an exported model: the weights are no longer those that were written.
+        description = bundle.describe(rounded)
+        description.pop("files", None)
+        write_text(rounded / bundle.DESCRIPTION, json.dumps(description, ensure_ascii=False))
         result = export_to(rounded, whole)
         if result.folder is None:
             return result

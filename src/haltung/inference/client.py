@@ -244,14 +244,14 @@ def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: floa
     limit = next((2 * one["bytes"] for one in description.get("formats", {}).values() if one.get("file") == name and "bytes" in one), limit)
     real, root = path.resolve(), folder.resolve()
     # The hub's cache keeps files in a folder of their own, to which those of a bundle are links.
-    if not real.is_relative_to(root) and real.parent != root.parent.parent / "blobs":
+    if not real.is_relative_to(root) and real.parent not in [up.parent / "blobs" for up in root.parents if up.name == "snapshots"]:
         raise BundleError(f"{path} lies outside the bundle; do not use this bundle")
     if not real.exists():
         raise BundleError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
     if not real.is_file() or real.stat().st_size > limit:
         raise BundleError(f"{path} is no file of at most {limit:,.0f} bytes; copy or export the bundle again")
-    if digest and hashlib.sha256(np.memmap(path, mode="r").data).hexdigest() != digest:
-        raise BundleError(f"{path} is not the file that was written (haltung.json has no such SHA-256); copy or export the bundle again")
+    if digest and hashlib.sha256(np.memmap(path, mode="r").data if real.stat().st_size else b"").hexdigest() != digest:
+        raise BundleError(f"{path} is not the file that was written (haltung.json has no such SHA-256); remove it, or copy it again")
     return path
 
 

@@ -60,7 +60,7 @@ class ExportedModel(Predictor):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         folder, description = self.classifier.folder, self.classifier.description
         with reading(folder, description) as part:
-            self.run = run or sessions.load(replace(graph, path=part(os.path.relpath(graph.path, folder))))
+            self.run = run or sessions.load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
                 self._score_actors = sessions.load(replace(graph, path=part(ACTORS), bf16=False))
@@ -249,7 +249,7 @@ def load_trained(folder: Path) -> Model:
     description = describe(folder)
     with reading(folder, description) as part:
         # Of JSON transformers reads more than a model has written, if it is there.
-        for path in {*folder.glob("*.json"), *folder.glob("*.safetensors")} - {folder / DESCRIPTION, folder / THRESHOLDS}:
+        for path in {*folder.glob("[!.]*.json"), *folder.glob("[!.]*.safetensors")} - {folder / DESCRIPTION, folder / THRESHOLDS}:
             part(path.name, math.inf if path.suffix == ".safetensors" else 1e8)
         scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         model: Model
@@ -266,7 +266,7 @@ def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | Non
     """Return the ids of segments that the model, a member or its teacher, was trained or chosen on.
 
     Segments are the same if text and target are, apart from spaces and case. None is returned for a
-    bundle without a list of hashes: one of an older version, or a student of one.
+    bundle without a list of hashes: an exported one, one of an older version, or a student of one.
     """
     known = _learned(folder)
     return [segment.id for segment in segments if _hash(segment) in known] if known else None
@@ -312,4 +312,6 @@ def broken_parts(folder: Path) -> Iterator[None]:
         if not isinstance(error, _BROKEN) and type(error).__name__ not in ("PanicException", "SafetensorError"):
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise UserError(f"the bundle in {folder} needs more memory than is free ({what}); free some, or use a smaller model") from error
         raise UserError(f"the bundle in {folder} is broken or incomplete ({what}); export or train it again") from error

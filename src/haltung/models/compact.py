@@ -181,7 +181,7 @@ def find(given: str | Path | None) -> Path:
         return _opened(folder, folder.resolve().name)
     models = installed()
     if name in models:
-        return _opened(models[name], name)
+        return rebuild(models[name], name) if (models[name] / _PLAN).is_file() else models[name]
     if given is None or nearest(name, models):
         raise UserError(f"there is no folder and no installed model '{name}'{nearest(name, models)}; the models are {listed(models)}")
     return folder

@@ -123,8 +123,11 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
 def _ends(text: str) -> list[int]:
     """Return where each sentence ends."""
     splitter, lock = _splitter()
-    with lock:
-        return [sentence[-1].character_offset[1] for sentence in splitter.tokenize_text([text]) if sentence]
+    try:
+        with lock:
+            return [sentence[-1].character_offset[1] for sentence in splitter.tokenize_text([text]) if sentence]
+    except AssertionError:  # SoMaJo loses its place in scripts such as decomposed Hangul
+        return [len(text)]
 
 
 @lru_cache(maxsize=50_000)

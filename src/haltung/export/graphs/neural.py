@@ -162,12 +162,14 @@ def _order_gelu(graph: Any) -> None:
     """
     made = {output: node for node in graph.node for output in node.output}
     uses = Counter(name for node in graph.node for name in node.input)
+    constants = {one.name for one in graph.initializer} | {output for output, node in made.items() if node.op_type == "Constant"}
     for outer in graph.node:
         for inner in [made.get(name) for name in outer.input]:
             if inner is None or not outer.op_type == inner.op_type == "Mul" or uses[inner.output[0]] > 1:
                 continue
             for half, sums in enumerate(made.get(name) for name in reversed(inner.input)):
-                if sums is not None and sums.op_type == "Add" and any(made[name].op_type == "Erf" for name in sums.input if name in made):
+                after_erf = sums is not None and any(made[name].op_type == "Erf" for name in sums.input if name in made)
+                if after_erf and inner.input[half] in constants:
                     x = list(outer.input).index(inner.output[0]) ^ 1
                     inner.input[half], outer.input[x] = outer.input[x], inner.input[half]
 
