@@ -71,21 +71,13 @@ class FastestGraph:
 def load(graph: Graph) -> Run:
     """Load a graph; what is returned may be called from one thread only.
 
-    ``UserError`` is raised if the runtime is unknown, not installed, or can't load or run it.
+    ``UserError`` is raised if the runtime is unknown, not installed, or can't load it.
     """
     library(one_of("runtime", graph.runtime, RUNTIMES))
     try:
-        run = _openvino(graph) if graph.runtime == "openvino" else session(graph.path, graph.threads or threads.count())
+        return _openvino(graph) if graph.runtime == "openvino" else session(graph.path, graph.threads or threads.count())
     except BundleError as error:
         raise UserError(str(error)) from None
-
-    def checked(feeds: Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
-        try:
-            return run(feeds, *asked)
-        except Exception as error:  # noqa: BLE001 -- the runtimes' errors share no class of their own
-            raise UserError(f"{graph.runtime} can't run {graph.path} ({first_line(error)}); export the bundle again") from None
-
-    return checked
 
 
 def is_installed(name: str) -> bool:

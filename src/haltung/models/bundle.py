@@ -18,7 +18,7 @@ import numpy as np
 from haltung import __version__
 from haltung.actors.finder import Actors
 from haltung.encoders.tokens import Tokens, encode
-from haltung.errors import UserError, listed
+from haltung.errors import UserError, first_line, listed
 from haltung.files import atomic_folder
 from haltung.inference import sessions
 from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, file_of, pack, places
@@ -60,7 +60,7 @@ class ExportedModel(Predictor):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         folder, description = self.classifier.folder, self.classifier.description
         with reading(folder, description) as part:
-            self.run = run or sessions.load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
+            self.run = _told(run or sessions.load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix()))), graph)
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
                 self._score_actors = sessions.load(replace(graph, path=part(ACTORS), bf16=False))
@@ -281,6 +281,16 @@ def _hash(segment: Segment) -> str:
     text = "\0".join(" ".join(part.split()).casefold() for part in (segment.text, segment.target or ""))
     # 12 digits: among a million texts, two share them by chance once in about 500 corpora.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _told(run: Run, graph: sessions.Graph) -> Run:
+    def told(feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
+        try:
+            return run(feeds, *asked)
+        except Exception as error:  # noqa: BLE001 -- the runtimes' errors share no class of their own
+            raise UserError(f"{graph.runtime} can't run {graph.path} ({first_line(error)}); export the bundle again") from None
+
+    return told
 
 
 @contextmanager

@@ -129,6 +129,9 @@ def rebuild(folder: Path, name: str) -> Path:
         if plan["encoder"] != embedded.SHA256:
             raise UserError(f"the model '{name}' is for another version of the embedded encoder; install the Haltung that it was made with")
         weights = applied(load_file(folder / _DIFFERENCE))
+        for file in plan["files"]:
+            if not (out / file).resolve().is_relative_to(out.resolve()):
+                raise UserError(f"the model '{name}' in {folder} names the file {file}, which lies outside a bundle; do not use it")
         sources = [(_base() if file in plan["borrowed"] else folder / _FILES) / file for file in plan["files"]]
         holes = [weights[part].nbytes for of_file in plan["holes"].values() for _, part, _ in of_file]
         if (size := sum(holes) + sum(path.stat().st_size for path in sources)) > 10**9:  # our own has a third of it
@@ -136,8 +139,6 @@ def rebuild(folder: Path, name: str) -> Path:
         with files.atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
             for source, (file, digest) in zip(sources, plan["files"].items(), strict=True):
                 path = scratch / file
-                if not path.resolve().is_relative_to(scratch.resolve()):
-                    raise UserError(f"the model '{name}' in {folder} names the file {file}, which lies outside a bundle; do not use it")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb") as opened:
                     opened.writelines(_whole(source.read_bytes(), plan["holes"].get(file, []), weights))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast
@@ -154,7 +154,8 @@ class EncoderModel(Model):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         attention = "sdpa" if spec.attention == "auto" else spec.attention
         if (folder / WEIGHTS).is_file():
-            sources.check_size(config, folder / WEIGHTS)
+            with suppress(SafetensorError):  # told below
+                sources.check_size(config, folder / WEIGHTS)
         body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention))
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
