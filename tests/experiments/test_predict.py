@@ -33,8 +33,6 @@ ROWS = [
     for n, one in enumerate(tiny.segments(100))
 ]
 
-ANSWER = {"stance": "neutral", "probabilities": {"stance": {"neutral": 0.5}}}
-
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -283,20 +281,10 @@ def test_no_bar_of_a_window_is_asked_for_where_errors_go_to_a_file(tmp_path: Pat
 
     def answer(segments: Sequence[Segment], progress: bool) -> list[dict[str, Any]]:
         asked.append(progress)
-        return [ANSWER | {"id": one.id} for one in segments]
+        return [{"id": one.id, "stance": "neutral", "probabilities": {"stance": {"neutral": 0.5}}} for one in segments]
 
     label(local(answer, 8), write(tmp_path / "a.csv", ROWS[:3]), tmp_path / "b.csv", {}, None)
     assert asked == [False]
-
-
-def test_the_separator_of_a_table_is_looked_for_once_a_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not with each window: to read, and to write."""
-    opened = []
-    monkeypatch.setattr("haltung.experiments.predict._separator", lambda path: opened.append(path) or ";")
-    path = write(tmp_path / "a.csv", ROWS[:6], ";")
-    label(local(lambda segments, _: [ANSWER | {"id": one.id} for one in segments], 2), path, tmp_path / "b.csv", {}, None)
-    assert opened == [path, path]
-    assert [row["stance"] for row in read(tmp_path / "b.csv", ";")] == ["neutral"] * 6
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.parquet"])

@@ -4,7 +4,6 @@ loses workers.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -21,10 +20,6 @@ import pytest
 import exported
 import tiny
 from command_line import run_here
-from haltung.experiments.journal import BROKEN
-from haltung.experiments.predict import Labeller, label, on_ray
-from haltung.experiments.ray_engine import Cluster
-from haltung.records import Segment
 
 if find_spec("ray") is None:
     reason = "needs Ray; run: pip install 'haltung[ray]'"
@@ -199,36 +194,6 @@ def test_one_process_goes_on_with_what_a_cluster_left(bundle: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
     wait(lambda: not any(map(title, processes)))
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
-def test_a_window_that_ends_each_worker_is_left_out(bundle: Path, tmp_path: Path, name: str) -> None:
-    """After three of them, with a sentence for each of its rows; the others are labelled. So it is
-    where nothing is left.
-    """
-
-    def make(folder: Path) -> Labeller:
-        def labeller(segments: Sequence[Segment], _: bool) -> list[dict[str, object]]:
-            with (tmp_path / "tries").open("a") as file:
-                file.write(segments[0].text[0])
-            if any(one.text == "Ende." for one in segments):
-                os._exit(1)
-            return [{"id": one.id, "stance": "x", "probabilities": {"stance": {"x": 1.0}}} for one in segments]
-
-        return labeller
-
-    for texts, left in (("abcd", "abcd"), ("abE.", "ab"), ("E.", "")):
-        write(tmp_path / name, [{"text": {"E": "Ende.", ".": ""}.get(text, text)} for text in texts])
-        cluster, path, to = Cluster(workers=1), tmp_path / name, tmp_path / f"{len(left)}-{name}"
-        counts = label(on_ray(cluster, bundle, make, [path], 2), path, to, {}, None)
-        assert (counts["sound"], counts["broken"]) == (len(left), len(texts) - len(left))
-        if left:
-            table = pd.read_csv(to) if name.endswith("csv") else pd.read_parquet(to)
-            assert "".join(table["text"]) == left
-    reasons = [json.loads(line) for line in (tmp_path / f"2-{name}{BROKEN}").read_text(encoding="utf-8").splitlines()]
-    assert ["3 workers have ended at its window of 1 texts" in one["reason"] for one in reasons] == [True, False]
-    assert reasons[0]["where"].startswith(f"{tmp_path / name}, ")
-    assert (tmp_path / "tries").read_text() == "acaEEEEEE"
 
 
 @pytest.mark.parametrize(

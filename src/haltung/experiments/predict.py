@@ -28,7 +28,7 @@ from haltung.errors import UserError, first_line, listed
 from haltung.events.dyads.model import DyadModel
 from haltung.events.text.read import Failure
 from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest, writing
-from haltung.experiments.ray_engine import TRIES, Cluster, results
+from haltung.experiments.ray_engine import Cluster, results
 from haltung.models.predictor import Predictor, abstained
 from haltung.records import Segment, in_context
 from haltung.tracking import Store
@@ -211,14 +211,6 @@ def _answered(labeller: Labeller, item: tuple[Window, bool]) -> tuple[Window, li
     return window, list(labeller(window.segments, first and sys.stderr.isatty()))
 
 
-def _lost(item: tuple[Window, bool]) -> tuple[Window, list[dict[str, Any]]]:
-    """Return a window that worker after worker was lost at, all its rows broken."""
-    window, known = item[0], iter(item[0].broken)
-    reason = f"{TRIES} workers have ended at its window of {len(window.segments)} texts; if they lack memory, give a smaller window="
-    broken = [next(known) if row is None else Failure(row.where, reason, row.data) for row in window.rows]
-    return Window([None] * len(broken), [], broken), []
-
-
 def local(labeller: Labeller, size: int) -> Labelled:
     """Return what labels files in this process, in windows of ``size`` rows."""
     return lambda path, done: map(partial(_answered, labeller), (ahead if path.is_file() else iter)(_undone(size, (path, done))))
@@ -233,8 +225,7 @@ def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], pat
         nonlocal running
         if coming[:1] != [(path, done)]:  # all files in one run, in which the model is loaded once
             coming[:] = [(path, done), *((later, 0) for later in paths[paths.index(path) + 1 :])]
-            work = partial(_undone, size), bundle, lambda folder: partial(_answered, make(folder)), _lost
-            running = results(cluster, tuple(coming), *work)
+            running = results(cluster, tuple(coming), partial(_undone, size), bundle, lambda folder: partial(_answered, make(folder)))
         del coming[0]
         return iter(partial(next, running), None)
 
@@ -246,11 +237,10 @@ def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], 
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     with Journal([to], {**depends, **about}, resume) as journal:
         before, counted = journal.counts["rows"], journal.counts
-        separator = _separator(path) if kind_of(path) == "csv" else ""
         total = most_rows(path) if sys.stderr.isatty() and not counted["finished"] else None
         with tqdm(desc=path.name, total=total, initial=before, unit=" rows", delay=2, disable=None) as bar:
             for window, found in () if counted["finished"] else labelled(path, before):
-                piece = written(path, window, found, not counted["sound"], separator).encode("utf-8", "backslashreplace")
+                piece = written(path, window, found, not counted["sound"]).encode("utf-8", "backslashreplace")
                 counts = {"rows": len(window.rows), "sound": len(window.segments), "broken": len(window.broken)}
                 journal.append([gzip.compress(piece, mtime=0) if to.suffix == ".gz" else piece], window.broken, **counts)
                 bar.update(len(window.rows))
@@ -276,9 +266,9 @@ def most_rows(path: Path) -> int | None:
     return None
 
 
-def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True, separator: str = "") -> str:
+def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True) -> str:
     """Return the answers to a window of a file: lines of JSON, empty ones for broken rows of
-    Parquet (see ``_merge``), or CSV with the columns of the file, whose ``separator`` may be known.
+    Parquet (see ``_merge``), or CSV with the columns of the file.
     """
     if kind_of(path) not in ("csv", "parquet"):
         return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers)
@@ -287,8 +277,8 @@ def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], he
     if kind_of(path) == "parquet":
         return "".join((json.dumps(one) if one else "") + "\n" for one in cells)
     out, rows = io.StringIO(), [{**row.data, **one} for row, one in zip(window.rows, cells, strict=True) if row and one]
-    writer = csv.writer(out, delimiter=separator or _separator(path), lineterminator="\n")
-    writer.writerows([*rows[:header], *(row.values() for row in rows)])  # the keys of a row are the header
+    # The keys of a row are the header.
+    csv.writer(out, delimiter=_separator(path), lineterminator="\n").writerows([*rows[:header], *(row.values() for row in rows)])
     return out.getvalue()
 
 
@@ -312,7 +302,7 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(source) as given, answers.open(encoding="utf-8") as found:
-        first = json.loads(next((line for line in found if line.strip()), "{}"))
+        first = json.loads(next(line for line in found if line.strip()))
         found.seek(0)
         new = [pa.field(name, pa.float64() if name.endswith("_probability") else pa.string()) for name in first]
         schema = pa.schema([*given.schema_arrow, *new], given.schema_arrow.metadata)

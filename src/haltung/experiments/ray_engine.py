@@ -4,12 +4,10 @@ import logging
 import os
 import pickle
 import site
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -23,7 +21,6 @@ from haltung import __version__, threads
 from haltung.errors import UserError, first_line
 
 Work = Callable[[Any], Any]
-TRIES = 3  # workers that may be lost at an item
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -49,14 +46,13 @@ class Cluster:
 
 
 def results(
-    cluster: Cluster, sources: Iterable[Any], read: Callable[[Any], Iterator[Any]], bundle: Path, make: Callable[[Path], Work], lost: Work
+    cluster: Cluster, sources: Iterable[Any], read: Callable[[Any], Iterator[Any]], bundle: Path, make: Callable[[Path], Work]
 ) -> Iterator[Any]:
     """Yield what is made of each item that ``read`` yields of a source, and None after a source.
 
     The order is that of the sources. Each worker calls ``make`` once, with a copy of the folder
-    ``bundle``. What a lost worker was at is made again; an item that ``TRIES`` of them were lost at
-    goes to ``lost`` instead. Raises the ``UserError`` of ``read`` and of workers, behind all that
-    was made before, and others if Ray or its cluster does not work.
+    ``bundle``. What a lost worker was at is made again. Raises the ``UserError`` of ``read`` and of
+    workers, behind all that was made before, and others if Ray or its cluster does not work.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
@@ -71,9 +67,7 @@ def results(
         rows = ray.data.from_items([{"item": pickle.dumps(source)} for source in sources])
         # Reading asks for no processor, since the workers may have all of them.
         rows = rows.flat_map(partial(_read, read, Path.cwd()), compute=TaskPoolStrategy(size=1), num_cpus=0, label_selector=here)
-        # On this machine, without which the run ends anyway.
-        begun = ray.remote(num_cpus=0, label_selector=here)(_Begun).remote()
-        given = (make, lost, begun, files, bundle.name, cluster.threads, __version__)
+        given = (make, files, bundle.name, cluster.threads, __version__)
         rows = rows.map(_Worker, fn_constructor_args=given, compute=ActorPoolStrategy(size=workers), num_cpus=cluster.threads)
         try:
             for row in rows.iter_rows():
@@ -96,26 +90,15 @@ def _read(read: Callable[[Any], Iterator[Any]], folder: Path, row: Mapping[str, 
         yield {"item": pickle.dumps(error)}
 
 
-class _Begun:
-    """How often each item was begun and not ended; an actor that outlives the workers."""
-
-    def __init__(self) -> None:
-        self._counts = Counter[str]()
-
-    def count(self, item: str, ended: bool = False) -> int:
-        self._counts[item] = 0 if ended else self._counts[item] + 1
-        return self._counts[item]
-
-
 class _Worker:
     """What an actor does; what is no item passes through."""
 
-    def __init__(self, make: Callable[[Path], Work], lost: Work, begun: Any, files: Any, name: str, cpus: int, version: str) -> None:
+    def __init__(self, make: Callable[[Path], Work], files: Any, name: str, cpus: int, version: str) -> None:
         import ray
 
         os.environ["OMP_NUM_THREADS"] = str(cpus)
         os.environ.update(threads.settings())
-        self._folder, self._lost, self._begun = TemporaryDirectory(prefix="haltung-"), lost, begun
+        self._folder = TemporaryDirectory(prefix="haltung-")
         for path, data in ray.get(files).items():
             to = Path(self._folder.name, path)
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -128,16 +111,11 @@ class _Worker:
             self._wrong = error
 
     def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        import ray
-
-        item, name = self._wrong or pickle.loads(row["item"]), sha256(row["item"]).hexdigest()
-        if item is None or isinstance(item, UserError):
-            return {"item": pickle.dumps(item)}
+        item = self._wrong or pickle.loads(row["item"])
         try:
-            result = (self._work if ray.get(self._begun.count.remote(name)) <= TRIES else self._lost)(item)
+            result = item if item is None or isinstance(item, UserError) else self._work(item)
         except UserError as error:
             result = error
-        ray.get(self._begun.count.remote(name, ended=True))
         return {"item": pickle.dumps(result)}
 
 
