@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import exported
 import tiny
+from bundle_readers import READERS
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.events.dyads import model as dyad_model
@@ -22,15 +21,8 @@ from haltung.export.write import write_description
 from haltung.inference.client import BundleError, Classifier
 from haltung.models import bundle, linear
 from haltung.models.spec import LinearSpec, NetworkSpec
-from haltung.serving.engine import Settings, open_engine
 
 GRAPH = "onnx/model.fp32.onnx"
-READERS: dict[str, Callable[[Path], Any]] = {
-    "client": Classifier,
-    "load": lambda folder: bundle.load(folder, graph=True),
-    "onnxruntime": lambda folder: open_engine(Settings(folder, runtime="onnxruntime")),
-    "openvino": lambda folder: open_engine(Settings(folder, runtime="openvino")),
-}
 
 
 def signed(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import exported
 import tiny
+from bundle_readers import READERS
 from haltung.cli import main
 from haltung.encoders.load import Encoder
 from haltung.encoders.load import load as load_encoder
@@ -27,15 +28,8 @@ from haltung.inference import client
 from haltung.inference.client import BundleError, Classifier
 from haltung.models import bundle, linear
 from haltung.models.spec import LinearSpec, NetworkSpec
-from haltung.serving.engine import Settings, open_engine
 
 GRAPH = "onnx/model.fp32.onnx"
-READERS: dict[str, Callable[[Path], Any]] = {
-    "client": Classifier,
-    "load": lambda folder: bundle.load(folder, graph=True),
-    "onnxruntime": lambda folder: open_engine(Settings(folder, runtime="onnxruntime")),
-    "openvino": lambda folder: open_engine(Settings(folder, runtime="openvino")),
-}
 
 
 @pytest.fixture

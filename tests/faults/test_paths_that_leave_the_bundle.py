@@ -6,20 +6,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import exported
+from bundle_readers import READERS
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.export.verify import verify
 from haltung.export.write import write_description
 from haltung.inference.client import BundleError, Classifier
 from haltung.models import bundle, compact
-from haltung.serving.engine import Settings, open_engine
 
 SECRET = "a secret of this machine"
 
@@ -43,14 +42,6 @@ def change(folder: Path, **changes: Any) -> None:
             place = place[name]
         place[last] = value
     path.write_text(json.dumps(description), encoding="utf-8")
-
-
-READERS: dict[str, Callable[[Path], Any]] = {
-    "client": Classifier,
-    "load": lambda folder: bundle.load(folder, graph=True),
-    "serve": lambda folder: open_engine(Settings(folder, runtime="onnxruntime")),
-    "openvino": lambda folder: open_engine(Settings(folder, runtime="openvino")),
-}
 
 
 @pytest.mark.parametrize("reader", READERS)
