@@ -60,10 +60,12 @@ class ExportedModel(Predictor):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         folder, description = self.classifier.folder, self.classifier.description
         with reading(folder, description) as part:
-            self.run = _told(run or sessions.load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix()))), graph)
+            # A server logs what fails, and tells its callers nothing of its files.
+            load = sessions.load if run else _told
+            self.run = run or load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
-                self._score_actors = sessions.load(replace(graph, path=part(ACTORS), bf16=False))
+                self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
         self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
@@ -86,6 +88,7 @@ class ExportedModel(Predictor):
         from tqdm import tqdm
 
         count, folder = sum(unit.labelled for unit in read), self.classifier.folder
+        # What the description says of the inputs is met here first.
         with broken_parts(folder), tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
 
             def answered() -> Iterator[tuple[Unit, Answers]]:
@@ -283,10 +286,15 @@ def _hash(segment: Segment) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _told(run: Run, graph: sessions.Graph) -> Run:
+def _told(graph: sessions.Graph) -> Run:
+    """Load a graph whose errors, when it is run, are told in one sentence (``UserError``)."""
+    run = sessions.load(graph)
+
     def told(feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
         try:
             return run(feeds, *asked)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 -- the runtimes' errors share no class of their own
             raise UserError(f"{graph.runtime} can't run {graph.path} ({first_line(error)}); export the bundle again") from None
 
