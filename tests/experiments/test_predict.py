@@ -666,6 +666,35 @@ def read_rows(journal: Path) -> int:
     return int(json.loads(lines[-2])[1]["rows"]) if len(lines) > 2 else 0
 
 
+def test_many_texts_look_for_the_faster_runtime(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few texts don't wait for that; what was found on this machine is kept, and stands in the
+    journal, so that no output is begun with one runtime and ended with another.
+    """
+    monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    write(tmp_path / "few.jsonl", ROWS)
+    write(tmp_path / "many.jsonl", [{"id": f"r{n}", "text": f"{ROWS[n % 100]['text']} {n}"} for n in range(260)])
+
+    def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return run_here("predict", f"bundle={bundle}", f"input={name}.jsonl", f"output=out-{name}.jsonl", *words, cwd=tmp_path)
+
+    assert run("few").returncode == 0
+    assert not (tmp_path / "cache" / "serving").exists()
+    for faster in ("openvino", "onnxruntime"):
+        assert run("many").returncode == 0
+        (verdict,) = (tmp_path / "cache" / "serving").iterdir()
+        verdict.write_text(json.dumps({f"{name} fp32": 1 + (name != faster) for name in ("onnxruntime", "openvino")}))
+        found = read(tmp_path / "out-many.jsonl")
+        interrupted(monkeypatch, lambda: run("many", "window=16"), after=3)
+        before = json.loads((tmp_path / "out-many.jsonl.journal").read_text(encoding="utf-8").splitlines()[0])
+        assert before["runtime"] == faster
+        assert run("many", "window=16", "resume=true").returncode == 0
+        again = read(tmp_path / "out-many.jsonl")
+        assert [one["probabilities"]["stance"] for one in again] == [
+            pytest.approx(one["probabilities"]["stance"], abs=1e-4) for one in found
+        ]
+
+
 def test_an_exported_bundle_predicts_files_without_torch(bundle: Path, tmp_path: Path) -> None:
     """In a process that can't import it."""
     write(tmp_path / "a.jsonl", ROWS)

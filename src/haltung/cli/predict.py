@@ -42,6 +42,9 @@ from haltung.serving.engine import Settings, open_engine
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
+# From so many texts on it is worth a second to look for the faster runtime, the first time.
+_MANY = 256
+
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
 
@@ -81,13 +84,13 @@ def run(
             raise UserError(f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never .gz)")
     segments = [] if text is None else [single_text(text, context, target)]
     for path in paths:
-        first = opening(rows_of(path), str(path), 256 if to else sys.maxsize)
+        first = opening(rows_of(path), str(path), _MANY if to else sys.maxsize)
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
     graph = text is not None or cluster is not None or not Path("/dev/nvidiactl").exists()
-    labeller = _labeller(folder, runtime, abstain, graph)
+    labeller = _labeller(folder, runtime, abstain, graph, many=cluster is None and text is None and len(first.segments) >= _MANY)
     model, thresholds, dyads = labeller.args
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
@@ -98,7 +101,7 @@ def run(
     if to is None:
         sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
         return 0
-    depends = {"model": digest([folder]), "runtime": runtime, "window": window, "abstain": abstain}
+    depends = {"model": digest([folder]), "runtime": getattr(model, "runtime", "weights"), "window": window, "abstain": abstain}
     make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
     labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
     others = sorted(one.name for one in Path(str(input)).expanduser().glob("[!.]*") if not kind_of(one) and not one.name.endswith(LEFT))
@@ -116,12 +119,16 @@ def run(
     return int(counts["broken"] > 0)
 
 
-def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool) -> partial[Iterator[dict[str, Any]]]:
-    """Return the model of a bundle; ``graph``: by its graph also where there is a GPU for torch."""
+def _labeller(
+    folder: Path, runtime: Runtime, abstain: float | None, graph: bool, many: bool = False
+) -> partial[Iterator[dict[str, Any]]]:  # fmt: skip
+    """Return the model of a bundle; ``graph``: by its graph also where there is a GPU for torch,
+    for ``many`` texts on the faster runtime.
+    """
     if runtime in ("onnxruntime", "openvino"):
         model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
     else:
-        model = bundles.load(folder, graph) if runtime == "auto" else bundles.load_trained(folder)
+        model = bundles.load(folder, graph, many) if runtime == "auto" else bundles.load_trained(folder)
     thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
     return partial(answers, model, thresholds, dyad_model.load(folder) if model.finds_dyads else None)
 

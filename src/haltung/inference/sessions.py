@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
+import json
 import platform
 import statistics
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,11 +21,23 @@ from typing import Any
 
 import numpy as np
 
-from haltung import threads
+from haltung import files, threads
 from haltung.errors import UserError, first_line, one_of
-from haltung.inference.client import BundleError, Run, session
+from haltung.inference.client import BundleError, Classifier, Run, session
+from haltung.records import Segment
 
 RUNTIMES = ("onnxruntime", "openvino")
+# OpenVINO stores what it has prepared for each shape: 160 batches of any width grew it by 80 MB, in
+# steps of 8 by 16 MB.
+STEP = 8
+# Seconds of the runtimes' trial; with loading both, a start still takes less than four.
+_TRIAL = 0.6
+# What the trial reads: a news sentence of usual length, behind a headline and a lead.
+SAMPLE = Segment(
+    "",
+    "Die Regierung in Santiago warnte am Freitag vor neuen Zöllen auf Kupfer und kündigte eine Klage bei der Welthandelsorganisation an.",
+    context="Streit um Kupferzölle Chile und Peru verhandeln seit Montag über den Handel mit Metallen. Ein Ergebnis gibt es bisher nicht.",
+)
 _MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 # A graph's inputs by name.
 Feeds = Mapping[str, np.ndarray]
@@ -120,6 +135,32 @@ def processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def choose(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
+    """Return the faster of a bundle's graphs by an earlier trial on this machine, or by a new one.
+
+    ``UserError`` is raised as by ``fastest``.
+    """
+    formats = classifier.description["formats"]
+    # What the choice depends on; a library under another name (onnxruntime-gpu) has no version.
+    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, version_of(graph.runtime)] for graph in graphs]
+    name = hashlib.sha256(json.dumps([about, processor()]).encode()).hexdigest()[:24]
+    path = files.cache() / "serving" / f"{name}.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        milliseconds = {str(graph): float(stored[str(graph)]) for graph in graphs}
+    except (OSError, ValueError, KeyError, TypeError):
+        # There was no earlier trial, or what it left can't be read.
+        trials = [next(classifier.batches([{"text": SAMPLE.text, "context": SAMPLE.context}] * count))[1] for count in (1, 4)]
+        choice = fastest(graphs, trials, _TRIAL)
+        # In a file system that can't be written to each start tries anew.
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(path, json.dumps(dict(choice.milliseconds)))
+        return choice
+    best = min(graphs, key=lambda graph: milliseconds[str(graph)])
+    return FastestGraph(best, load(best), milliseconds)
 
 
 def fastest(graphs: Sequence[Graph], trials: Sequence[Feeds], seconds: float) -> FastestGraph:

@@ -62,13 +62,14 @@ class ExportedModel(Predictor):
         with reading(folder, description) as part:
             # A server logs what fails, and tells its callers nothing of its files.
             load = sessions.load if run else _told
-            self.run = run or load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
+            self._run = run or load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
                 self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
-        self.step = 1  # what the sizes of batches of articles are multiples of (see ``pack``)
+        self.runtime = graph.runtime
+        self.step = sessions.STEP if graph.runtime == "openvino" else 1  # what sizes of batches are multiples of (see ``pack``)
         # How units are put together (see ``batches``), and whether in the opposite order.
         self.tokens, self.similar, self.shortest_first = TOKENS_PER_BATCH, 0.0, False
         self.reads_articles = self.classifier.kind == "articles"
@@ -140,6 +141,15 @@ class ExportedModel(Predictor):
         of_unit = [list(islice(encoded, len(unit.rows))) for unit in read]
         for chosen in ordered(batches([sum(map(len, one)) for one in of_unit], self.tokens, self.similar)):
             yield chosen, self._read([read[number] for number in chosen], [one for number in chosen for one in of_unit[number]], stances)
+
+    def run(self, feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
+        """Run the graph, for OpenVINO with inputs padded to few shapes."""
+        if self.step > 1 and self.classifier.kind == "tokens":
+            longest = int(self.classifier.description["input"]["max_length"])
+            missing = {name: max(0, min(-values.shape[1] % self.step, longest - values.shape[1])) for name, values in feeds.items()}
+            # Where the mask is 0 any id will do.
+            feeds = {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
+        return self._run(feeds, *asked)
 
     def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[Answers]:
         inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
@@ -231,19 +241,26 @@ def reads_articles(folder: Path) -> bool:
     return describe(folder)["kind"] == "article" or any(map(reads_articles, members))
 
 
-def load(folder: Path, graph: bool = False) -> Predictor:
+def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
     """Load a trained or exported bundle by its weights, which predict as after the training.
 
     An exported bundle is run by its fp32 graph if its weights, or the library that reads them, are
-    missing; or if a ``graph`` is preferred and ONNX Runtime is installed. ``UserError`` is raised
-    if it is no bundle, or a part of it is missing or broken.
+    missing; or if a ``graph`` is preferred and ONNX Runtime is installed. For ``many`` texts it is
+    worth the seconds to look for the faster runtime. ``UserError`` is raised if it is no bundle, or
+    a part of it is missing or broken.
     """
     description = describe(folder)
     if is_exported(description) and sessions.is_installed("onnxruntime"):
         _, weights, library = _EXPORTABLE[description["kind"]]
         if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
-            with broken_parts(folder):
-                return ExportedModel(folder, sessions.Graph.of_entry(folder, "fp32", description["formats"]["fp32"]))
+            with reading(folder, description) as part:
+                chosen = sessions.Graph.of_entry(folder, "fp32", description["formats"]["fp32"])
+                if not many or not sessions.is_installed("openvino"):
+                    return ExportedModel(folder, chosen)
+                path = part(description["formats"]["fp32"]["file"])
+                graphs = [replace(chosen, runtime=runtime, path=path) for runtime in sessions.RUNTIMES]
+                choice = sessions.choose(graphs, classifier := Classifier(folder, format=None))
+                return ExportedModel(classifier, choice.graph, _told(choice.graph, choice.run))
     return load_trained(folder)
 
 
@@ -286,9 +303,11 @@ def _hash(segment: Segment) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _told(graph: sessions.Graph) -> Run:
-    """Load a graph whose errors, when it is run, are told in one sentence (``UserError``)."""
-    run = sessions.load(graph)
+def _told(graph: sessions.Graph, run: Run | None = None) -> Run:
+    """Load a graph, unless its ``run`` is given, whose errors are told in one sentence when it is
+    run (``UserError``).
+    """
+    run = run or sessions.load(graph)
 
     def told(feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
         try:

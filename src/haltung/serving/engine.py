@@ -1,24 +1,19 @@
 """The settings of a server, and its engine: a bundle on the runtime that is faster here."""
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
-from haltung import files, threads
+from haltung import threads
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.inference.client import Classifier
-from haltung.inference.sessions import RUNTIMES, FastestGraph, Feeds, Graph, fastest, has_bf16, is_installed, load, processor, version_of
+from haltung.inference.sessions import RUNTIMES, SAMPLE, FastestGraph, Graph, choose, has_bf16, is_installed, load
 from haltung.models.bundle import ExportedModel, broken_parts, reading
 from haltung.models.units import Unit
-from haltung.records import Segment
 
 # The key can come from the environment, so that no list of processes shows it.
 KEY_VARIABLE = "HALTUNG_API_KEY"
@@ -26,25 +21,12 @@ KEY_VARIABLE = "HALTUNG_API_KEY"
 # The fastest format first; those that the export has refused are not in the bundle.
 _FASTEST = ("int8", "bf16", "fp32")
 
-# Seconds of the runtimes' trial; with loading both, a start still takes less than four.
-_TRIAL = 0.6
-
-# What the trial reads: a news sentence of usual length, behind a headline and a lead.
-_SENTENCE = (
-    "Die Regierung in Santiago warnte am Freitag vor neuen Zöllen auf Kupfer und kündigte eine Klage bei der Welthandelsorganisation an."
-)
-_BEFORE = "Streit um Kupferzölle Chile und Peru verhandeln seit Montag über den Handel mit Metallen. Ein Ergebnis gibt es bisher nicht."
-
 # The longest estimate for a linear model, which reads a text of any length.
 _MAX_TOKENS = 512
 
 # Padding costs less than a run for each length: the shortest text of a group has at least this
 # share of the longest one's tokens.
 _SIMILAR = 0.8
-
-# OpenVINO stores what it has prepared for each shape: 160 batches of any width grew it by 80 MB, in
-# steps of 8 by 16 MB.
-_STEP = 8
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -115,20 +97,10 @@ class Engine(ExportedModel):
 
     def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
         self.choice = choice
-        super().__init__(classifier, choice.graph, lambda feeds, *asked: choice.run(self._fewer_shapes(feeds), *asked))
-        self.step = _STEP if choice.graph.runtime == "openvino" else 1
+        super().__init__(classifier, choice.graph, choice.run)
         # Sentences of articles leave no padding, of whatever length they are. The shortest come
         # first, so that their callers need not wait for the long ones.
         self.tokens, self.similar, self.shortest_first = tokens, 0.0 if self.reads_articles else _SIMILAR, True
-
-    def _fewer_shapes(self, feeds: Feeds) -> Feeds:
-        """Return the inputs, for OpenVINO padded to a multiple of ``_STEP`` or ``max_length``."""
-        if self.choice.graph.runtime != "openvino" or self.classifier.kind != "tokens":
-            return feeds
-        longest = int(self.classifier.description["input"]["max_length"])
-        missing = {name: max(0, min(-values.shape[1] % _STEP, longest - values.shape[1])) for name, values in feeds.items()}
-        # Where the mask is 0 any id will do.
-        return {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
 
     def size(self, unit: Unit) -> tuple[int, int]:
         """Return how many texts a unit labels, and about how many tokens it has."""
@@ -155,10 +127,10 @@ def open_engine(settings: Settings) -> Engine:
             hint = "" if settings.format in formats else nearest(settings.format, formats)
             wanted = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
             raise UserError(f"{settings.bundle} has no format{wanted} for {listed(names)}; it has {listed(formats)}")
-        choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else _fastest(graphs, classifier)
+        choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else choose(graphs, classifier)
         engine = Engine(classifier, choice, settings.tokens)
         # The first run prepares the graph; no caller has to wait for that.
-        list(engine.groups(engine.units([Segment("", _SENTENCE, context=_BEFORE)])))
+        list(engine.groups(engine.units([SAMPLE])))
     return engine
 
 
@@ -171,26 +143,3 @@ def _graph(classifier: Classifier, runtime: str, settings: Settings, part: Calla
             continue
         return Graph(runtime, name, part(about["file"]), settings.threads or threads.count(), bf16=about.get("hint") == "bf16")
     return None
-
-
-def _fastest(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
-    """Return the faster graph by the trial of an earlier start on this machine, or by a new one."""
-    formats = classifier.description["formats"]
-    # What the choice depends on; a library under another name (onnxruntime-gpu) has no version.
-    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, version_of(graph.runtime)] for graph in graphs]
-    name = hashlib.sha256(json.dumps([about, processor()]).encode()).hexdigest()[:24]
-    path = files.cache() / "serving" / f"{name}.json"
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        milliseconds = {str(graph): float(stored[str(graph)]) for graph in graphs}
-    except (OSError, ValueError, KeyError, TypeError):
-        # There was no earlier start, or what it left can't be read.
-        trials = [next(classifier.batches([{"text": _SENTENCE, "context": _BEFORE}] * count))[1] for count in (1, 4)]
-        choice = fastest(graphs, trials, _TRIAL)
-        # In a file system that can't be written to each start tries anew.
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_text(path, json.dumps(dict(choice.milliseconds)))
-        return choice
-    best = min(graphs, key=lambda graph: milliseconds[str(graph)])
-    return FastestGraph(best, load(best), milliseconds)
