@@ -93,8 +93,8 @@ def _ours(side: str, bundle: Path) -> Callable[[Sequence[dict[str, Any]]], objec
         model = open_engine(Settings(bundle))
         print(f"runtime: {model.choice}")
     else:
-        # The choice of haltung predict: torch where it has a GPU.
-        model = bundles.load(bundle, graph=side == "predict" and not Path("/dev/nvidiactl").exists())
+        # The choice of haltung predict: torch where it has a GPU, else the faster runtime.
+        model = bundles.load(bundle, graph=side == "predict" and not Path("/dev/nvidiactl").exists(), many=True)
     return lambda rows: model.probabilities([Segment(**row) for row in rows])
 
 
