@@ -90,7 +90,8 @@ def run(
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
     graph = text is not None or cluster is not None or not Path("/dev/nvidiactl").exists()
-    labeller = _labeller(folder, runtime, abstain, graph, many=cluster is None and text is None and len(first.segments) >= _MANY)
+    many = cluster is None and bool(paths) and (several or len(first.segments) >= _MANY)
+    labeller = _labeller(folder, runtime, abstain, graph, many)
     model, thresholds, dyads = labeller.args
     for task in (task for task, threshold in thresholds.items() if threshold is None):
         print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
