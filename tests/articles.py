@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from haltung.actors.finder import Actors
-from haltung.events.dyads.model import word_order
+from haltung.events.dyads import word_order
 from haltung.events.pipeline import finish, prepare
 from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.events.text.read import Article

@@ -35,10 +35,14 @@ export async function read(means, name) {
 
 /** @param {Means} means @param {string} name */
 export async function readJson(means, name) {
-  const text = new TextDecoder().decode(await read(means, name));
+  return parsed(new TextDecoder().decode(await read(means, name)), `${name} of the bundle`);
+}
+
+/** @param {string} text @param {string} what */
+export function parsed(text, what) {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new BundleError(`${name} of the bundle is broken (${error instanceof Error ? error.message : error}); copy or export it again`);
+    throw new BundleError(`${what} is broken (${error instanceof Error ? error.message : error}); copy or export it again`);
   }
 }

@@ -12,7 +12,7 @@
  */
 
 import { articles } from "./articles.mjs";
-import { BundleError, described, read } from "./bundle.mjs";
+import { BundleError, described, parsed, read } from "./bundle.mjs";
 import { ngrams, rowwise, tokens } from "./inputs.mjs";
 import { partsOf, pieces } from "./segments.mjs";
 
@@ -129,7 +129,7 @@ export class Classifier {
    */
   async verify() {
     const lines = new TextDecoder().decode(await read(this.means, "golden.jsonl")).split("\n");
-    const rows = lines.filter((line) => line.trim()).map((line) => JSON.parse(line));
+    const rows = lines.flatMap((line, place) => (line.trim() ? [parsed(line, `line ${place + 1} of golden.jsonl of the bundle`)] : []));
     if (!rows.length) throw new BundleError("golden.jsonl of the bundle is empty; export the bundle again");
     const found = await this.#run(partsOf(rows, this.kind === "articles"));
     let largest = 0;

@@ -145,22 +145,26 @@ class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ign
 
 def load(path: Path) -> Scheme:
     """Read a scheme from a YAML file; ``UserError`` if it can't be read, or with all its faults."""
+    return parse(read_yaml(path, "label scheme"), source=str(path))
+
+
+def read_yaml(path: Path, what: str) -> object:
+    """Return a YAML file's data; ``UserError`` if it can't be read, or would take too much time."""
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
-            raise UserError(f"{path} has {size:,} bytes, which no label scheme has; expected a YAML file of at most {_MAX_BYTES:,}")
+            raise UserError(f"{path} has {size:,} bytes, which no {what} has; expected a YAML file of at most {_MAX_BYTES:,}")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot read this label scheme ({error.strerror})") from None
+        raise UserError(f"{path}: cannot read this {what} ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save the label scheme as UTF-8") from None
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save the {what} as UTF-8") from None
     try:
         _check_form(text)
-        data = yaml.load(text, _StrictLoader)
+        return yaml.load(text, _StrictLoader)
     except (yaml.YAMLError, ValueError) as error:  # the latter for a date or a number that is none
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from None
-    return parse(data, source=str(path))
 
 
 def _check_form(text: str) -> None:
@@ -168,7 +172,7 @@ def _check_form(text: str) -> None:
     inside = [0]  # how many parts each open list or mapping has so far
     for event in yaml.parse(text, _StrictLoader):
         if isinstance(event, yaml.AliasEvent) or len(inside) > _MAX_DEPTH or inside[-1] > 2 * _MAX_LABELS:
-            fault = f"expected no '*', {_MAX_DEPTH} lists in each other and {_MAX_LABELS:,} labels of a task at most"
+            fault = f"expected no '*', {_MAX_DEPTH} lists in each other and {_MAX_LABELS:,} labels or other parts of each at most"
             raise yaml.MarkedYAMLError(None, None, fault, event.start_mark)  # type: ignore[arg-type]  # libyaml's has a class of its own
         inside[-1] += 1
         inside = inside[:-1] if isinstance(event, yaml.CollectionEndEvent) else inside + [0] * isinstance(event, yaml.CollectionStartEvent)

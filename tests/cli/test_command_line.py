@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -224,10 +225,16 @@ def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, 
 
 
 def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
-    """Whatever the width of the terminal: a line that is broken can't be copied."""
+    """Whatever the width of the terminal: a line that is broken can't be copied. The text is one of
+    the dev split.
+    """
     hints = {label: line for line in (trained / "train.txt").read_text(encoding="utf-8").splitlines() for label in HINTS if label in line}
     assert {*hints} == {*HINTS}
-    assert hints["try it:"].endswith(" text='Die USA warnen Russland vor einem Angriff.'")
+    *words, text = shlex.split(hints["try it:"].partition(":")[2])
+    assert words[:2] == ["haltung", "predict"]
+    texts = [row["text"] for row in map(json.loads, (trained / "texts.jsonl").read_text().splitlines()) if row["split"] == "dev"]
+    assert text.removeprefix("text=") in texts
+    assert len(text) <= len("text=") + 120
     assert re.fullmatch(r"open test: +haltung evaluate run=[0-9a-f]{8} split=test", hints["open test:"])
     assert Path(hints["plots and report:"].partition(": ")[2].strip()).name == "report.html"
     assert max(map(len, hints.values())) > 80

@@ -17,8 +17,8 @@ from haltung.records import ActorAnswer, Dyad, Prediction, Segment
 pytest.importorskip("ahocorasick")
 
 from haltung.actors.finder import Actors
-from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.model import DyadModel, Side, Thresholds, sides, word_order
+from haltung.events import dyads as dyad_model
+from haltung.events.dyads import DyadModel, Side, Thresholds, sides, word_order
 from haltung.events.records import ScoredDyad
 from haltung.experiments import dyads as scoring
 from haltung.experiments.dyads import GoldArticles, among_gold

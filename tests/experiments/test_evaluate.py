@@ -15,7 +15,7 @@ from haltung import tracking
 from haltung.corpus.stratify import subsample
 from haltung.evaluation.metrics import results
 from haltung.evaluation.predictions import read_predictions
-from haltung.events.dyads.model import DyadModel
+from haltung.events.dyads import DyadModel
 from haltung.experiments.evaluate import TrainedModel, _count_seen, evaluate, models_of
 from haltung.models import bundle
 from haltung.models.linear import fit
@@ -30,7 +30,7 @@ NAMED = (*LINEAR[:4], "error_analysis=false")
 
 def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: Path) -> None:
     """With another target a text is another one; a bundle without a list says nothing. A student
-    knows what its teacher does.
+    knows what its teacher does, any model what all do that it was made of.
     """
     segments = [Segment("1", "Die USA  warnen."), Segment("2", "Moskau droht.", target="Kiew")]
     assert bundle.known_segments(tmp_path, segments) is None
@@ -39,8 +39,16 @@ def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: P
     others = [Segment("a", "die usa warnen."), Segment("b", "Moskau droht.", target="Wien"), Segment("c", "Moskau droht.", target="kiew")]
     assert bundle.known_segments(tmp_path, others) == ["a", "c"]
     assert "usa" not in (tmp_path / "member" / bundle.LEARNED).read_text().casefold()
-    bundle.save(model, tmp_path / "student", learned_from=[Segment("3", "Paris lobt.")], teacher=tmp_path / "member")
+    bundle.save(model, tmp_path / "student", learned_from=[Segment("3", "Paris lobt.")], made_of=[tmp_path / "member"])
     assert bundle.known_segments(tmp_path / "student", [*others, Segment("d", "Paris lobt.")]) == ["a", "c", "d"]
+    bundle.save(model, tmp_path / "other", learned_from=[Segment("4", "Rom schweigt.")])
+    both = [tmp_path / "student", tmp_path / "other"]
+    bundle.save(model, tmp_path / "both", made_of=both, learned_from=segments)
+    more = [Segment("d", "Paris lobt."), Segment("e", "Rom schweigt."), Segment("f", "Bern bittet.")]
+    assert bundle.known_segments(tmp_path / "both", [*others, *more]) == ["a", "c", "d", "e"]
+    bundle.save(model, tmp_path / "old")
+    bundle.save(model, tmp_path / "unlisted", made_of=[*both, tmp_path / "old"], learned_from=segments)
+    assert bundle.known_segments(tmp_path / "unlisted", others) is None
 
 
 @pytest.mark.parametrize("own_corpus", [False, True])
@@ -53,7 +61,7 @@ def test_what_the_student_of_an_unlisted_teacher_knows_is_not_known(
     rows = tiny.segments(40)
     model = fit(rows, tiny.scheme(), LinearSpec(min_count=1), seed=1)
     old = bundle.save(model, tmp_path / "old")
-    student = bundle.save(model, tmp_path / "student", {"teacher": "old"}, rows, teacher=old)
+    student = bundle.save(model, tmp_path / "student", {"teacher": "old"}, rows, made_of=[old])
     assert bundle.known_segments(student, rows) is None
     assert _count_seen(TrainedModel("student", student), rows, "test", "tiny", own_corpus, allowed=False) == 0
     assert "does not list what the model has learned from; make sure that none of the test split of tiny" in capsys.readouterr().err

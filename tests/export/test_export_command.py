@@ -10,8 +10,8 @@ import pytest
 
 from command_line import CORPUS, run_here, write_corpus
 from haltung.cli import main
-from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.model import Thresholds
+from haltung.events import dyads as dyad_model
+from haltung.events.dyads import Thresholds
 from haltung.export import formats
 
 pytestmark = pytest.mark.slow

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from haltung.cli import main
+
 SOURCES = Path(__file__).resolve().parents[2] / "src/haltung"
 
 # What runs or unpickles what it reads, and calls of libraries that do so unless they are told.
@@ -102,3 +104,21 @@ def test_transformers_is_told_each_time_to_trust_no_remote_code() -> None:
                 if kind.split(".")[0].startswith("Auto") and not {"trust_remote_code", "config"} & told:
                     silent.append(f"{path.name}:{node.lineno}")
     assert silent == []
+
+
+@pytest.mark.parametrize("target", ["theirs.Reader", "os.system", "subprocess.Popen", "haltungs.Reader", "Reader", ".Reader"])
+def test_a_config_names_classes_of_haltung_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    """Another module is not even imported, which would run it."""
+    for name in ("theirs", "haltungs"):
+        (tmp_path / f"{name}.py").write_text(f"from pathlib import Path\nPath({str(tmp_path)!r}, 'owned').touch()\n", encoding="utf-8")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/theirs.yaml").write_text(
+        f"name: theirs\nlabels: diplomacy\nreader: {{_target_: {target}}}\nrules: {{}}\nsplit: {{}}\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path)]) == 2
+    assert f"corpus.reader._target_ names {target}, allowed are haltung's own classes" in capsys.readouterr().err
+    assert not (tmp_path / "owned").exists()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,8 +54,34 @@ def test_yaml_with_the_tag_of_a_class_is_refused(tmp_path: Path, tag: str, monke
     assert not (tmp_path / "owned").exists()
 
 
-FORM = r"line \d: not YAML \(expected no '\*', 20 lists in each other and 10,000 labels of a task at most\)"
+FORM = r"line \d: not YAML \(expected no '\*', 20 lists in each other and 10,000 labels or other parts of each at most\)"
 LAUGHS = "".join(f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\n" for number in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (f"a0: &a0 lol\n{LAUGHS}name: *a8\n", FORM),
+        ("name: &a {name: &b [x, *b]}\n", FORM),
+        ("name: " + "[" * 500 + "]" * 500, FORM),
+        (f"name: [{','.join(map(str, range(10**6)))}]", "bytes, which no config has"),
+    ],
+    ids=["a billion laughs", "itself", "deep", "a million"],
+)
+@pytest.mark.parametrize("group", ["corpus", "deeper/than/corpus"])
+def test_a_config_that_would_take_too_long_is_refused(
+    tmp_path: Path, text: str, sentence: str, group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a group, or of a folder that another config of the same folder leads to."""
+    (tmp_path / group).mkdir(parents=True)
+    (tmp_path / group / "theirs.yaml").write_text(text, encoding="utf-8")
+    if group != "corpus":
+        (tmp_path / "corpus").mkdir()
+        (tmp_path / "corpus/theirs.yaml").write_text(f"defaults: [/{group}@_here_: theirs]\n", encoding="utf-8")
+    assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(rf"{group}/theirs\.yaml.*({sentence})", said)
 
 
 @pytest.mark.parametrize(
@@ -82,14 +109,6 @@ def test_a_task_may_have_10000_labels() -> None:
     assert len(parse({"name": "x", "tasks": {"stance": {"labels": [f"l{number}" for number in range(10_000)]}}}).stance) == 10_000
     with pytest.raises(UserError, match="task 'stance': it has 10,001 labels, at most 10,000 are allowed"):
         parse({"name": "x", "tasks": {"stance": {"labels": [f"l{number}" for number in range(10_001)]}}})
-
-
-def test_a_config_that_is_nested_without_end_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not the traceback of a recursion."""
-    (tmp_path / "corpus").mkdir()
-    (tmp_path / "corpus/theirs.yaml").write_text("name: " + "[" * 1_000 + "]" * 1_000, encoding="utf-8")
-    assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path)]) == 2
-    assert "the config can't be composed: maximum recursion depth exceeded" in capsys.readouterr().err
 
 
 def test_a_line_without_end_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import tiny
 from bundle_readers import READERS
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
-from haltung.events.dyads import model as dyad_model
+from haltung.events import dyads as dyad_model
 from haltung.export.verify import verify
 from haltung.export.write import write_description
 from haltung.inference.client import BundleError, Classifier

@@ -178,13 +178,28 @@ def test_a_graph_that_fails_at_a_text_is_a_sentence(folder: Path, capsys: pytest
     ids=str,
 )  # fmt: skip
 def test_inputs_that_are_described_wrongly_are_a_sentence(folder: Path, inputs: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """They come to light with the first text."""
+    """They come to light before the first text."""
     path = folder / "haltung.json"
     description = json.loads(path.read_text(encoding="utf-8"))
     description["input"] |= inputs
     path.write_text(json.dumps(description), encoding="utf-8")
     assert main(["predict", f"bundle={folder}", "text=Chile warnt"]) == 2
     assert "is broken or incomplete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mistake", [KeyError("stance"), TypeError("not ours"), ZeroDivisionError(), AttributeError("text")], ids=repr)
+def test_a_mistake_of_ours_is_not_said_to_be_the_bundles(folder: Path, mistake: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor hidden: what is wrong in a bundle has been found when it was loaded."""
+
+    def wrong(*_: object) -> None:
+        raise mistake
+
+    model = bundle.load(folder, graph=True)
+    monkeypatch.setattr(client.Classifier, "batches", wrong)
+    with pytest.raises(type(mistake)):
+        model.predict(tiny.segments(2))
+    monkeypatch.undo()
+    assert len(model.predict(tiny.segments(2))) == 2
 
 
 def test_a_model_of_endless_n_grams_cuts_a_text_at_once() -> None:

@@ -94,6 +94,10 @@ def test_replay_fails_where_an_answer_differs(clients: Path, bundles: dict[str, 
         answer["warning"] = changed
         (folder / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         assert _replay(clients, str(folder)).returncode == 1
+    (folder / "golden.jsonl").write_text(json.dumps(rows[0]) + '\n\n{"id": "g02", "text": \n', encoding="utf-8")
+    broken = _replay(clients, str(folder))
+    assert (broken.returncode, broken.stderr.count("\n")) == (2, 1)
+    assert broken.stderr.startswith("line 3 of golden.jsonl of the bundle is broken (")
     (folder / "golden.jsonl").write_text("", encoding="utf-8")
     empty = _replay(clients, str(folder))
     assert (empty.returncode, empty.stderr) == (2, "golden.jsonl of the bundle is empty; export the bundle again\n")

@@ -20,7 +20,7 @@ from haltung import files
 from haltung.encoders import embedded
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
-from haltung.events.dyads import model as dyad_model
+from haltung.events import dyads as dyad_model
 from haltung.experiments import export as exporting
 from haltung.export import verify as verification
 from haltung.export.write import ExportResult

@@ -18,8 +18,8 @@ import pytest
 import exported
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
-from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.model import Thresholds, word_order
+from haltung.events import dyads as dyad_model
+from haltung.events.dyads import Thresholds, word_order
 from haltung.events.pipeline import finish, prepare, segments_of
 from haltung.events.records import ArticleEvents
 from haltung.events.text.read import Article

@@ -203,3 +203,13 @@ def test_too_much_is_refused_here_too(client: httpx.Client) -> None:
     long = client.post("/v2/models/haltung/infer", json={"inputs": [_tensor("text", ["x", "y" * 501])]})
     assert (many.status_code, long.status_code) == (413, 413)
     assert long.json()["error"].startswith("text 1 has 501 characters")
+
+
+def test_the_description_of_a_route_has_the_parameters_of_its_path_alone(client: httpx.Client) -> None:
+    """Where a path names no version, there is none to be given behind a question mark."""
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for operation in operations.values():
+            if path.startswith("/v2"):
+                named = [(one["name"], one["in"]) for one in operation.get("parameters", [])]
+                assert named == [(name, "path") for name in re.findall(r"{(\w+)}", path)]
+    assert client.get("/v2/models/haltung?version=2").status_code == 200

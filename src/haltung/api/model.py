@@ -14,7 +14,7 @@ from haltung.cli.build import make
 from haltung.cli.config import compose, plain
 from haltung.corpus.parsing.rows import SourceRow
 from haltung.errors import UserError, kind, listed
-from haltung.events.dyads import model as dyad_model
+from haltung.events import dyads as dyad_model
 from haltung.events.pipeline import check_stances, dyad_finder, events_of
 from haltung.events.records import ArticleEvents, ScoredDyad
 from haltung.events.text.read import Article, article_of

@@ -172,18 +172,20 @@ def command(name: str, **reading: Any) -> Callable[[Callable[..., int | None]], 
 def make(node: Mapping[str, Any], key: str) -> Any:
     """Return the object that a plain config node with ``_target_`` describes, its values checked.
 
-    ``key`` is the path of the node in the config, for messages. Raises ``UserError`` if a key is
-    unknown or missing, or a value is of the wrong type or out of range.
+    ``key`` is the path of the node in the config, for messages. Raises ``UserError`` if the class
+    is none of haltung, a key is unknown or missing, or a value is of the wrong type or range.
     """
     target = str(node.get("_target_", ""))
     if not target:
         raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
+    if not target.startswith("haltung."):
+        raise UserError(f"{key}._target_ names {target}, allowed are haltung's own classes; choose a shipped config of this group")
     module, _, name = target.rpartition(".")
     try:
         cls = getattr(import_module(module), name)
     except Exception as error:  # noqa: BLE001 -- whatever an import raises means: no such class
-        remedy = "; release 0.1.0 is the last that reads the names in older configs and runs" if target.startswith("haltung.") else ""
-        raise UserError(f"{key}._target_ names {target}, which can't be imported: {first_line(error)}{remedy}") from None
+        remedy = "release 0.1.0 is the last that reads the names in older configs and runs"
+        raise UserError(f"{key}._target_ names {target}, which can't be imported: {first_line(error)}; {remedy}") from None
     if not isinstance(cls, type) or not is_dataclass(cls):
         raise UserError(f"{key}._target_ names {target}, which is no dataclass")
     names = [field.name for field in fields(cls) if field.init]

@@ -10,14 +10,17 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
+from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from haltung import files
+from haltung import files, labels
 from haltung.errors import UserError, first_line, listed, nearest
 
 _MOST_COMBINATIONS = 200
@@ -35,6 +38,21 @@ def shipped_path(path: str) -> str:
 
 
 OmegaConf.register_new_resolver("shipped", shipped_path, replace=True)
+
+
+class _OwnFolder(FileConfigSource):
+    """A folder of configs, perhaps a stranger's, whose files take neither much time nor memory."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "own"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        labels.read_yaml(Path(self.path, self._normalize_file_name(config_path)), "config")
+        return super().load_config(config_path)
+
+
+Plugins.instance().register(_OwnFolder)
 
 
 @dataclass(frozen=True)
@@ -107,7 +125,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     """
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
-        words.append(f"hydra.searchpath=['file://{config_dir.resolve()}']")
+        words.append(f"hydra.searchpath=['{_OwnFolder.scheme()}://{config_dir.resolve()}']")
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3", job_name=command):
         try:
             config = hydra_compose(command, words)

@@ -18,7 +18,7 @@ from haltung.errors import UserError, listed
 from haltung.evaluation import comparison
 from haltung.evaluation.report import comparison as report
 from haltung.evaluation.report import tables
-from haltung.events.dyads import model as dyad_model
+from haltung.events import dyads as dyad_model
 from haltung.experiments import dyads as experiment
 from haltung.experiments.compare import carry_out, consider, read, save
 from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of

@@ -14,8 +14,8 @@ from rich.table import Table
 from haltung.cli.build import Language, command, make, output_file, typed
 from haltung.errors import UserError, listed
 from haltung.evaluation.report.i18n import word
+from haltung.events import dyads as dyad_model
 from haltung.events.archive.pages import counted
-from haltung.events.dyads import model as dyad_model
 from haltung.experiments.journal import BROKEN, JOURNAL, LEFT, digest
 from haltung.experiments.predict import (
     answers,

@@ -1,5 +1,6 @@
 """``haltung train``, once or for each seed, fold, share or combination; ``haltung ensemble``."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,7 +80,9 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
     hint("plots and report", str(outcome.bundle.parent / "dev" / "report.html"))
     hint("look at it", outcome.where)
     hint("open test", f"haltung evaluate run={run_id[:8]} split=test")
-    hint("try it", f"haltung predict run={outcome.run[:8]} text='Die USA warnen Russland vor einem Angriff.'")
+    texts = (segment.text for segment in corpus.segments("dev"))
+    text = next((text for text in texts if len(text) <= 120 and text.isprintable()), "Die USA warnen Russland vor einem Angriff.")
+    hint("try it", f"haltung predict run={outcome.run[:8]} text={shlex.quote(text)}")
 
 
 def _cross_validate(request: Request, folds: int, store: Store) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from haltung.actors.finder import Actors, Mention
 from haltung.errors import UserError, listed
+from haltung.events import dyads as dyad_model
 from haltung.events import plover as crosswalk
-from haltung.events.dyads import model as dyad_model
 from haltung.events.records import ArticleEvents, DyadFinder, Event, LabelledArticle, LabelledSegment
 from haltung.events.text.read import Article, Failure, Language, language
 from haltung.events.text.sentences import Removed, Sentence, clean, split

@@ -196,7 +196,7 @@ def combine(
         run.artifact(corpus.folder / "manifest.json", "corpus")
         outcome = save(
             model, run, corpus, train_split, dev_split, directory, title=name, command=tags["haltung.command"],
-            provenance={"members": names}, language=language, predictions=predictions,
+            provenance={"members": names}, language=language, predictions=predictions, made_of=[member.bundle for member in members],
         )  # fmt: skip
         # By number, as in the tag: a member may be a folder, whose path is no name of a metric.
         run.metrics({"weight": {task: {str(number): weight for number, weight in enumerate(row)} for task, row in model.weights.items()}})

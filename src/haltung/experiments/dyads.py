@@ -14,7 +14,7 @@ from haltung.errors import UserError, one_of
 from haltung.evaluation.metrics import dyads as metrics
 from haltung.evaluation.metrics import minimal_pairs
 from haltung.evaluation.report import plots, style
-from haltung.events.dyads import model as dyad_model
+from haltung.events import dyads as dyad_model
 from haltung.events.pipeline import dyad_finder, load_predictor
 from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.files import atomic_file, write_text

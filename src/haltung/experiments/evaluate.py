@@ -23,7 +23,7 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import brackets, number, word
 from haltung.evaluation.statistics.bootstrap import wilson
-from haltung.events.dyads import model as dyad_model
+from haltung.events import dyads as dyad_model
 from haltung.experiments.dyads import end_to_end
 from haltung.files import sha256, shipped
 from haltung.labels import STANCE, Scheme, Task, parse
@@ -270,9 +270,9 @@ def _count_seen(
     one in a hundred are refused unless ``allowed``, by a sentence that ends with their ``harm``.
     """
     known = bundle.known_segments(model.bundle, segments)
-    # A teacher may come from another corpus.
-    if known is None and (not own_corpus or "teacher" in bundle.describe(model.bundle).get("provenance", {})):
-        old = f"{model.bundle} or its teacher's bundle is exported or of an older version and does not list what the model has learned from"
+    # Also in its own corpus: a teacher, or what an encoder was taken from, may know another one.
+    if known is None:
+        old = f"{model.bundle}, or a bundle that it was made of, is of an older version and does not list what the model has learned from"
         print(f"{old}; make sure that none of the {split} split of {corpus} is among it", file=sys.stderr)
     if not known:
         return 0

@@ -58,7 +58,9 @@ def export_model(
     }
 
     def exported(source: Path, to: Path) -> ExportResult:
-        result = export(bundle.load_trained(source), to, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback)
+        listed_in = source / bundle.LEARNED
+        beside = [listed_in] if listed_in.is_file() else []
+        result = export(bundle.load_trained(source), to, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback, beside)
         # The thresholds of dyads belong to a model that finds them wherever it goes.
         if result.folder is not None and (tuned := source / bundle.THRESHOLDS).is_file():
             shutil.copyfile(tuned, result.folder / bundle.THRESHOLDS)
@@ -92,8 +94,6 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
         result = export_to(rounded, whole)
         if result.folder is None:
             return result
-        if (trained / bundle.LEARNED).is_file():
-            shutil.copyfile(trained / bundle.LEARNED, whole / bundle.LEARNED)
         return replace(result, folder=compact.write(whole, packed, folder))
 
 

@@ -25,7 +25,7 @@ from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.tables import Csv, Parquet
 from haltung.errors import UserError, first_line, listed
-from haltung.events.dyads.model import DyadModel
+from haltung.events.dyads import DyadModel
 from haltung.events.text.read import Failure
 from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest, writing
 from haltung.experiments.ray_engine import Cluster, results

@@ -145,10 +145,12 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         learned, dev_split = subsample(corpus.segments("train"), plan.share, plan.seed), corpus.segments("dev")
         model, history, cost, predictions = _fit(plan, learned, dev_split, lambda point: run.history([point]))
+        start = Path(plan.encoder.path) if isinstance(plan.model, NetworkSpec) and plan.encoder.origin == "folder" else None
+        made_of = [one for one in (teacher.bundle if teacher else None, start) if one and (one / bundle.DESCRIPTION).is_file()]
         outcome = save(
             model, run, corpus, learned, dev_split, directory, title=plan.title, command=tags["haltung.command"],
-            provenance={"seed": plan.seed}, language=plan.language, history=history, cost=cost, teacher=teacher,
-            predictions=predictions,
+            provenance={"seed": plan.seed, **({"teacher": teacher.id} if teacher else {})}, language=plan.language, history=history,
+            cost=cost, predictions=predictions, made_of=made_of,
         )  # fmt: skip
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     return outcome
@@ -157,22 +159,22 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
 def save(
     model: Model, run: Run, corpus: Prepared, learned: Sequence[Segment], dev_split: Sequence[Segment], directory: Path, *,
     title: str, command: str, provenance: Mapping[str, Any], language: str = "en", history: Sequence[Point] = (),
-    cost: Mapping[str, float] | None = None, predictions: Sequence[Prediction] | None = None, teacher: TrainedModel | None = None,
+    cost: Mapping[str, float] | None = None, predictions: Sequence[Prediction] | None = None, made_of: Sequence[Path] = (),
 ) -> TrainingOutcome:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report on dev, and track both.
 
     The thresholds of dyads are tuned on dev too, where the model finds any. ``learned`` is what the
     model was trained on, ``dev_split`` the whole dev split, for which ``predictions`` may be known
-    already. ``directory`` gets ``bundle`` and ``dev``, the bundle's provenance holds ``provenance``
-    beside run, corpus, command and ``teacher``; ``cost`` is what the training took.
+    already, ``made_of`` the bundles of other models that are in it. ``directory`` gets ``bundle``
+    and ``dev``, the bundle's provenance holds ``provenance`` beside run, corpus and command;
+    ``cost`` is what the training took.
     """
     manifest = corpus.manifest
     # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.
     predictions = predictions or model.predict(dev_split, progress=True)
     scored = calibrate(model, score(dev_split, predictions, corpus.scheme, manifest.name, "dev"))
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
-    source |= {"teacher": teacher.id} if teacher else {}
-    folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split], teacher.bundle if teacher else None)
+    folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split], made_of)
     result = classification.with_intervals(classification.evaluate(scored), scored)
     if model.finds_dyads:
         # As the bundle answers: with calibrated stances.

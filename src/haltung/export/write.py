@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -59,11 +60,12 @@ class ExportResult:
 
 def export(
     model: Model, folder: Path, reference: ReferenceSplit, provenance: Mapping[str, Any], wanted: Sequence[str] = ("fp16", "bf16"),
-    callback: Callable[[str], None] = lambda step: None,
+    callback: Callable[[str], None] = lambda step: None, beside: Sequence[Path] = (),
 ) -> ExportResult:  # fmt: skip
     """Write a bundle atomically into a folder that is new, empty, or holds an older bundle.
 
-    ``wanted`` are the formats to try besides fp32; ``callback`` gets each step's name before.
+    ``wanted`` are the formats to try besides fp32; ``callback`` gets each step's name before;
+    ``beside`` are files that are copied as they are.
 
     ``UserError`` is raised if the folder holds something else, a task has the name of a graph's
     input, the split is empty, or a library is not installed.
@@ -76,6 +78,8 @@ def export(
     callback("the trained model's own predictions")
     job = _Export(model, reference, callback)
     with suppress(NothingAgrees), atomic_folder(folder) as scratch:
+        for path in beside:
+            shutil.copyfile(path, scratch / path.name)
         job.write(scratch, provenance, wanted)
     written = None if "fp32" in job.refused else folder
     sizes = {name: entry["bytes"] for name, entry in job.formats.items()}

@@ -44,6 +44,8 @@ KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
+# What is read at once to find a wrong description: an article with a text to be cut, and a text.
+_FIRST = (Segment("", "Wort " * 200, context="davor", target="Ziel", article="a", headline="davor", position=0), Segment("", "Wort"))
 # What the graph of a model of articles says for it, besides the probabilities of tasks.
 VECTORS = ("tokens", "vectors", "likely")
 
@@ -59,13 +61,6 @@ class ExportedModel(Predictor):
         with broken_parts(graph.path):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         folder, description = self.classifier.folder, self.classifier.description
-        with reading(folder, description) as part:
-            # A server logs what fails, and tells its callers nothing of its files.
-            load = sessions.load if run else _told
-            self._run = run or load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
-            if description.get("dyads"):
-                # So small a graph gains nothing from a lower precision.
-                self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration.from_dict(description.get("calibration", {}))
         self.runtime = graph.runtime
@@ -74,6 +69,15 @@ class ExportedModel(Predictor):
         self.tokens, self.similar, self.shortest_first = TOKENS_PER_BATCH, 0.0, False
         self.reads_articles = self.classifier.kind == "articles"
         self.finds_dyads = bool(description.get("dyads"))
+        with reading(folder, description) as part:
+            # A server logs what fails, and tells its callers nothing of its files.
+            load = sessions.load if run else _told
+            self._run = run or load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
+            if description.get("dyads"):
+                # So small a graph gains nothing from a lower precision.
+                self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
+            if not isinstance(bundle, Classifier):  # a server reads a first text by itself; what fails later is a mistake of ours
+                list(self.groups(self.units(_FIRST)))
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
@@ -89,8 +93,8 @@ class ExportedModel(Predictor):
         from tqdm import tqdm
 
         count, folder = sum(unit.labelled for unit in read), self.classifier.folder
-        # What the description says of the inputs is met here first.
-        with broken_parts(folder), tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False) as bar:
+        bar = tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False)
+        with broken_parts(folder, MemoryError), bar:
 
             def answered() -> Iterator[tuple[Unit, Answers]]:
                 for numbers, answers in self.groups(read, stances):
@@ -185,21 +189,22 @@ class ExportedModel(Predictor):
 
 def save(
     model: Model, folder: Path, provenance: Mapping[str, Any] | None = None, learned_from: Iterable[Segment] = (),
-    teacher: Path | None = None,
+    made_of: Iterable[Path] = (),
 ) -> Path:  # fmt: skip
     """Write a bundle atomically, replacing an older one, and return its folder.
 
     ``learned_from`` are the train and dev segments; their hashes are for ``known_segments``, as are
-    those of the bundle that was the model's ``teacher``. Where that has none, the list would look
-    complete, so none is written.
+    those of the bundles that the model was ``made_of``: its teacher, its members, the one whose
+    encoder it began with. Where one has none, the list would look complete, so none is written.
     """
     with atomic_folder(folder) as scratch:
         parts = model.write(scratch)
         if isinstance(model, EnsembleModel):
             for number, member in enumerate(model.members):
                 save(member.model, scratch / _MEMBERS / str(number), {"name": member.name})
-        own, taught = {_hash(segment) for segment in learned_from}, _learned(teacher) if teacher else set()
-        if (hashes := own | taught) and (taught or not teacher):
+        lists = [{_hash(segment) for segment in learned_from}, *map(_learned, made_of)]
+        if all(lists):
+            hashes = set[str]().union(*lists)
             (scratch / LEARNED).write_text("".join(f"{line}\n" for line in sorted(hashes)), encoding="ascii")
         description = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
@@ -259,8 +264,8 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
                     return ExportedModel(folder, chosen)
                 path = part(description["formats"]["fp32"]["file"])
                 graphs = [replace(chosen, runtime=runtime, path=path) for runtime in sessions.RUNTIMES]
-                choice = sessions.choose(graphs, classifier := Classifier(folder, format=None))
-                return ExportedModel(classifier, choice.graph, _told(choice.graph, choice.run))
+                choice = sessions.choose(graphs, Classifier(folder, format=None))
+                return ExportedModel(folder, choice.graph, _told(choice.graph, choice.run))
     return load_trained(folder)
 
 
@@ -283,10 +288,11 @@ def load_trained(folder: Path) -> Model:
 
 
 def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | None:
-    """Return the ids of segments that the model, a member or its teacher, was trained or chosen on.
+    """Return the ids of segments that the model, or one that it was made of, was trained or chosen
+    on.
 
     Segments are the same if text and target are, apart from spaces and case. None is returned for a
-    bundle without a list of hashes: an exported one, one of an older version, or a student of one.
+    bundle without a list of hashes: one of an older version, or one that was made of such a bundle.
     """
     known = _learned(folder)
     return [segment.id for segment in segments if _hash(segment) in known] if known else None
@@ -294,7 +300,7 @@ def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | Non
 
 def _learned(folder: Path) -> set[str]:
     with broken_parts(folder):
-        return {line for file in folder.rglob(LEARNED) for line in file.read_text(encoding="ascii").split()}
+        return {line for file in folder.rglob(LEARNED) for line in file_of(file.parent, LEARNED, {}).read_text(encoding="ascii").split()}
 
 
 def _hash(segment: Segment) -> str:
@@ -339,14 +345,14 @@ def reading(folder: Path, description: Mapping[str, Any]) -> Iterator[Callable[.
 
 
 @contextmanager
-def broken_parts(folder: Path) -> Iterator[None]:
-    """Turn the errors of broken files into a ``UserError``."""
+def broken_parts(folder: Path, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn the errors of broken files, or of these ``kinds`` alone, into a ``UserError``."""
     try:
         yield
     except BundleError as error:
         raise UserError(str(error)) from None
     except BaseException as error:  # a panic of tokenizers is no Exception
-        if not isinstance(error, _BROKEN) and type(error).__name__ not in ("PanicException", "SafetensorError"):
+        if not isinstance(error, kinds or _BROKEN) and type(error).__name__ not in ("PanicException", "SafetensorError"):
             raise
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, Response
@@ -136,33 +136,34 @@ def router(service: Service) -> APIRouter:
     async def ready() -> Response:
         return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
 
-    for path in ("/models/{model}", "/models/{model}/versions/{version}"):
+    for path, check in (("/models/{model}", Depends(_check_model)), ("/models/{model}/versions/{version}", Depends(_check_version))):
 
-        @routes.get(path, summary="The model's inputs and outputs", responses=errors(404))
-        async def metadata(model: str, version: str = VERSION) -> dict[str, Any]:
-            _check_model(model, version)
+        @routes.get(path, summary="The model's inputs and outputs", responses=errors(404), dependencies=[check])
+        async def metadata() -> dict[str, Any]:
             return _metadata(service)
 
         @routes.get(
-            f"{path}/ready", summary="Whether the model answers",
+            f"{path}/ready", summary="Whether the model answers", dependencies=[check],
             response_model=dict[str, str | bool], responses={**errors(404), 503: {"model": dict[str, str | bool]}},
         )  # fmt: skip
-        async def model_ready(model: str, version: str = VERSION) -> Response:
-            _check_model(model, version)
+        async def model_ready() -> Response:
             return JSONResponse({"name": MODEL, "ready": service.ready}, 200 if service.ready else 503)
 
         @routes.post(
-            f"{path}/infer", summary="Labels and probabilities of texts",
+            f"{path}/infer", summary="Labels and probabilities of texts", dependencies=[check],
             response_model=InferenceResponse, responses=errors(*REFUSALS, 400, 404),
         )  # fmt: skip
-        async def infer(request: Request, body: InferenceRequest, model: str, version: str = VERSION) -> Response:
-            _check_model(model, version)
+        async def infer(request: Request, body: InferenceRequest) -> Response:
             return await _infer(service, body, cast(_InferenceJson, request).rest)
 
     return routes
 
 
-def _check_model(model: str, version: str) -> None:
+async def _check_model(model: str) -> None:
+    await _check_version(model, VERSION)
+
+
+async def _check_version(model: str, version: str) -> None:
     if (model, version) != (MODEL, VERSION):
         raise HTTPException(404, f"there is no such model or version; this server has the model '{MODEL}' in version {VERSION}")
 

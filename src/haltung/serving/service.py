@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import HTTPException
 
 from haltung.actors.finder import Actors
+from haltung.events import dyads as dyad_model
 from haltung.events import pipeline
-from haltung.events.dyads import model as dyad_model
 from haltung.events.records import ArticleEvents, DyadFinder
 from haltung.inference.client import BundleError
 from haltung.models.predictor import Answers, predictions
