@@ -45,6 +45,7 @@ check: setup ## lint, format, types, who may import whom, and whether the writte
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/haltung check spelling=$(SPELLING)
 	$(BIN)/haltung check corpus=challenge limits=challenge spelling=$(SPELLING)
+	$(BIN)/haltung check corpus=contrast limits=contrast spelling=$(SPELLING)
 
 model: setup ## train the model that comes with Haltung anew (needs the real texts: HALTUNG_SOURCES=FOLDER), an hour on two cores
 	sh data/models/make.sh $(BIN)

@@ -78,6 +78,7 @@ def test_the_wheel_holds_the_package_the_configs_and_the_data(wheel: Path) -> No
     expected = _shipped("src/haltung", "haltung") | _shipped("configs", "haltung/_configs")
     for corpus in (
         "diplomacy",
+        "contrast",
         "challenge",
         "primer",
         "gnad10_stance",

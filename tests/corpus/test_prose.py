@@ -177,7 +177,7 @@ def test_the_stored_measures_are_those_of_real_news(root: Path, shared: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [(), ("corpus=challenge", "limits=challenge")])
+@pytest.mark.parametrize("words", [(), ("corpus=challenge", "limits=challenge"), ("corpus=contrast", "limits=contrast")])
 def test_the_shipped_corpora_hold(check: Callable[..., tuple[int, str]], words: tuple[str, ...]) -> None:
     """The command says so, and exits with 0; spelling is checked if hunspell is installed."""
     code, printed = check(*words)
