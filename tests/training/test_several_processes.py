@@ -234,16 +234,19 @@ def test_the_linear_model_is_trained_in_one_process(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_the_run_and_it_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], rank: int) -> None:
+def test_a_killed_process_ends_the_run_and_it_goes_on(
+    bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
     """SIGKILL after the first checkpoint, of the process that tracks the run or of the other: one
     sentence, a run that has failed, no process left; then the same run ends, with one bundle.
     """
     write_corpus(tmp_path, 80)
     new_store(tmp_path)
     words = recipe(bert, "launcher=ddp", "processes=2", "seed=1", "training.ema_decay=0.5")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "4"}
+    for name, value in {"CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "4"}.items():
+        monkeypatch.setenv(name, value)
     with (tmp_path / "said").open("w") as said:
-        launched = subprocess.Popen([sys.executable, "-m", "haltung", *words], cwd=tmp_path, stdout=said, stderr=said, env=environment)
+        launched = subprocess.Popen([sys.executable, "-m", "haltung", *words], cwd=tmp_path, stdout=said, stderr=said)
     while not list(tmp_path.glob("experiments/runs/tiny-1-*/checkpoints/checkpoint-*/trainer_state.json")):
         assert launched.poll() is None, (tmp_path / "said").read_text()
         time.sleep(0.05)
@@ -262,9 +265,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(bert: Path, tmp_path: Path
     # The launcher marks a run whose process was killed; a process that is left marks its own.
     why = "process 0 of 2 has ended (SIGKILL)" if rank == 0 else "another process of this training has ended"
     assert (failed.status, why in failed.tags["haltung.error"]) == ("FAILED", True)
-    resumed = subprocess.run(
-        [sys.executable, "-m", "haltung", *words, "resume=true"], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
-    )
+    resumed = run_here(*words, "resume=true", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     run: Any = find_run(tmp_path, "tiny-1")
     assert (run.id, run.status) == (failed.id, "FINISHED")
@@ -297,10 +298,13 @@ def test_one_process_uses_one_of_several_gpus(bert: Path, tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-def test_it_is_said_that_other_gpus_are_idle(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_said_that_other_gpus_are_idle(
+    bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the key that uses them all; not with the linear model, which needs none."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     write_corpus(tmp_path, 40)
+    new_store(tmp_path)
     done = run_here(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "one of 2 GPUs" in done.stderr
