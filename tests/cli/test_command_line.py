@@ -269,7 +269,7 @@ def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> Non
 
 def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) -> None:
     """The refusal names both schemes."""
-    refused = run_here("evaluate", "run=tiny-1", "corpus=diplomacy", cwd=trained)
+    refused = run_here("evaluate", "run=tiny-1", "corpus=challenge", cwd=trained)
     assert refused.returncode == 2
     assert "the model knows the scheme 'tiny'" in refused.stderr
     assert "'diplomacy'" in refused.stderr
