@@ -34,7 +34,7 @@ from haltung.training.recipe import Training
 # All that is random is off, except for what is drawn in each epoch: order, and articles that fall
 # apart. Labels are missing, weighted and smoothed.
 _CURVES = """
-import json, os, random, sys
+import json, os, random, signal, socket, sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +60,6 @@ kinds = {{
     "taught": (*texts, NetworkSpec(**off), replace(recipe, teacher_weight=0.4)),
 }}
 soft = {{task.name: np.random.default_rng(1).dirichlet(np.ones(len(task)), 160) for task in tiny.scheme()}}
-rank = int(os.environ.get("RANK", 0))
 averages, wrote = [], []
 
 
@@ -72,34 +71,64 @@ class Average(finetune.Average):
 
 finetune.Average, save = Average, finetune.save_file
 finetune.save_file = lambda *words: (save(*words), wrote.append(rank))
-for kind in {kinds!r}:
-    train, dev, spec, recipe = kinds[kind]
-    chance = random.Random(3)
-    train = [replace(row, labels={{**row.labels, "topic": None}}) if chance.random() < 0.4 else row for row in train]
-    folder = Path({folder!r})
-    words = (train, dev, tiny.scheme(), tiny.encoder(Path({bert!r})), spec, recipe, 1, folder / kind)
-    done = finetune.finetune(*words, soft=soft if kind == "taught" else None)
-    if rank == 0:
-        answers = [one.probabilities["stance"] for one in done.model.predict(dev)]
-        (folder / f"{{kind}}.json").write_text(json.dumps([done.history, done.tokens, answers]))
-(folder / f"averages-{{rank}}.json").write_text(json.dumps([averages, wrote]))
-# What is compared is written. On a busy machine torch's threads may abort an interpreter that ends;
-# how the processes of the command end is tested below.
-os._exit(0)
-"""
 
 
-def _curves(bert: Path, folder: Path, processes: int) -> dict[str, Any]:
-    """Train in so many processes; return history, tokens and answers on dev by kind of model."""
-    kinds, tests = ("network", "dyads", "average", "taught"), str(Path(__file__).parents[1])
+def train(folder):
+    for kind in {kinds!r}:
+        train, dev, spec, recipe = kinds[kind]
+        chance = random.Random(3)
+        train = [replace(row, labels={{**row.labels, "topic": None}}) if chance.random() < 0.4 else row for row in train]
+        words = (train, dev, tiny.scheme(), tiny.encoder(Path({bert!r})), spec, recipe, 1, folder / kind)
+        done = finetune.finetune(*words, soft=soft if kind == "taught" else None)
+        if rank == 0:
+            answers = [one.probabilities["stance"] for one in done.model.predict(dev)]
+            (folder / f"{{kind}}.json").write_text(json.dumps([done.history, done.tokens, answers]))
+    (folder / f"averages-{{rank}}.json").write_text(json.dumps([averages, wrote]))
+
+
+for processes in (1, 2, 3):
+    folder = Path({folder!r}, str(processes))
     folder.mkdir()
-    (folder / "curves.py").write_text(_CURVES.format(tests=tests, bert=str(bert), folder=str(folder), kinds=kinds), encoding="utf-8")
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {{"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}}
+    children = set()
+    for rank in range(processes):
+        if (child := os.fork()) == 0:
+            if processes > 1:
+                os.environ |= {{name: str(value) for name, value in {{**place, "RANK": rank, "LOCAL_RANK": rank}}.items()}}
+            train(folder)
+            # What is compared is written. On a busy machine torch's threads may abort an interpreter
+            # that ends; how the processes of the command end is tested below.
+            os._exit(0)
+        children.add(child)
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        if status:
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+            sys.exit(f"one of {{processes}} processes has ended with {{os.waitstatus_to_exitcode(status)}}")
+"""
+KINDS = ("network", "dyads", "average", "taught")
+
+
+@pytest.fixture(scope="module")
+def curves(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each number of processes, in which each kind of model was trained. They are
+    those of one program, placed as torchrun does it, so that libraries are imported once.
+    """
+    folder, tests = tmp_path_factory.mktemp("curves"), str(Path(__file__).parents[1])
+    code = _CURVES.format(tests=tests, bert=str(bert), folder=str(folder), kinds=KINDS)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(folder / "curves.py")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    return {kind: json.loads((folder / f"{kind}.json").read_text()) for kind in kinds}
+    return folder
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Return history, tokens and answers on dev by kind of model."""
+    return {kind: json.loads((folder / f"{kind}.json").read_text()) for kind in KINDS}
 
 
 def _assert_alike(one: Any, other: Any) -> None:
@@ -114,23 +143,18 @@ def _assert_alike(one: Any, other: Any) -> None:
         assert after == pytest.approx(before, abs=1e-2)
 
 
-@pytest.fixture(scope="module")
-def alone(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The curves of a single process."""
-    return _curves(bert, tmp_path_factory.mktemp("alone") / "one", 1)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_have_the_curve_of_one(alone: dict[str, Any], bert: Path, tmp_path: Path, processes: int) -> None:
+def test_several_processes_have_the_curve_of_one(curves: Path, processes: int) -> None:
     """On the same batches, with a model of texts, one of articles and their dyads, and one that is
     an average of the weights; three can't share them evenly, and some batches hold too few articles
     for all. The average is the same in all of them, and one writes it.
     """
-    for kind, found in _curves(bert, tmp_path / "several", processes).items():
+    alone = _read(curves / "1")
+    for kind, found in _read(curves / str(processes)).items():
         _assert_alike(alone[kind], found)
     assert alone["average"] != alone["network"]
-    (first, wrote), *others = (json.loads((tmp_path / f"several/averages-{rank}.json").read_text()) for rank in range(processes))
+    (first, wrote), *others = (json.loads((curves / f"{processes}/averages-{rank}.json").read_text()) for rank in range(processes))
     assert wrote == [0] * 4 == [0] * len(first)
     assert others == [[first, []]] * (processes - 1)
 
