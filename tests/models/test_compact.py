@@ -34,15 +34,15 @@ TEXTS = [Segment(str(number), text) for number, text in enumerate(("Chile warnt 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a model whose upper layers differ from the embedded encoder's, as after a
-    training.
+    """The bundle of a model with six of the embedded encoder's layers, of which the upper two
+    differ from its own, as after a training.
     """
     torch.manual_seed(3)
-    encoder = Encoder("e5_small_de", "embedded", freeze_embeddings=True, freeze_layers=4)
+    encoder = Encoder("e5_small_de", "embedded", freeze_embeddings=True, freeze_layers=4, layers=6)
     model = build(encoder, ArticleSpec(max_length=32), tiny.scheme(), dyads=True)
     with torch.no_grad():
         for name, parameter in model.network.named_parameters():
-            if name.startswith("sequence.") or any(f"encoder.layer.{number}." in name for number in range(8, 12)):
+            if name.startswith("sequence.") or any(f"encoder.layer.{number}." in name for number in (4, 5)):
                 parameter.add_(torch.randn_like(parameter) * 0.003)
         for head in model.network.heads.values():
             torch.nn.init.normal_(head.weight, std=0.1)  # type: ignore[arg-type]
@@ -120,7 +120,7 @@ def test_rounding_changes_little(trained: Path, small: Path, shared_cache: Path)
     ours, theirs = load_file(trained / compact.WEIGHTS), load_file(rebuilt / compact.WEIGHTS)
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours if ".layer.1." in name and name.startswith("encoder."))
-    name = "encoder.encoder.layer.8.output.dense.weight"
+    name = "encoder.encoder.layer.5.output.dense.weight"
     assert 0 < np.abs(ours[name] - theirs[name]).max() < 0.001
 
 
@@ -193,6 +193,17 @@ def test_the_layers_of_a_cut_encoder_are_differences_to_those_that_were_kept(tmp
     assert back.keys() == own.keys()
     assert all(np.array_equal(back[name], own[name]) for name in own if name.startswith("encoder.") and name != changed)
     assert 0 < np.abs(back[changed] - own[changed]).max() < 0.001
+
+
+def test_a_whole_encoder_that_was_not_trained_needs_no_bytes(tmp_path: Path) -> None:
+    """Nor a list of its layers."""
+    model = build(Encoder("e5_small_de", "embedded"), ArticleSpec(max_length=32), tiny.scheme())
+    folder = bundle.save(model, tmp_path / "bundle")
+    packed, own = compact.difference(folder), load_file(folder / compact.WEIGHTS)
+    assert not any(name.startswith(("encoder.", "#")) for name in packed)
+    back = compact.applied(packed)
+    assert back.keys() == own.keys()
+    assert all(np.array_equal(back[name], own[name]) for name in own if name.startswith("encoder."))
 
 
 def test_the_layers_of_an_encoder_that_was_cut_twice_are_known(tmp_path: Path) -> None:
