@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tiny
+from haltung import files
 from haltung.encoders import embedded
 from haltung.encoders.load import Encoder
 from haltung.export.write import ReferenceSplit, export
@@ -35,14 +36,14 @@ def segments(count: int, seed: int = 0) -> list[Segment]:
     ]
 
 
-def write_multilingual(folder: Path, cache: Path) -> Path:
+def write_multilingual(folder: Path) -> Path:
     """Write a BERT of two layers, 32 wide, that reads what the embedded encoder's own tokenizer (a
     Unigram one) gives it.
     """
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    tokenizer = AutoTokenizer.from_pretrained(embedded.build(cache / embedded.NAME))
+    tokenizer = AutoTokenizer.from_pretrained(embedded.ensure(files.cache()))
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
@@ -88,8 +89,6 @@ def linear() -> Model:
     return fit(segments(80), scheme(), LinearSpec(reads={"default": "target+context"}), seed=1)
 
 
-def written(model: Model, folder: Path) -> Path:
-    """Calibrate and export the model."""
-    model.calibration = CALIBRATION
+def write(model: Model, folder: Path) -> None:
+    """Export the model."""
     export(model, folder, ReferenceSplit("tiny", "dev", segments(60, seed=5)), {}, ("fp16",))
-    return folder

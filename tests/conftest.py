@@ -7,15 +7,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from system_packages import pytest_runtest_setup  # noqa: F401 -- a hook: says what to install where a test needs a system package
 
 if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
+
     from haltung.models.predictor import Model
     from haltung.tracking import Store
 
@@ -29,6 +31,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # Making one of these takes long: trainings by the command line, servers, browsers.
 SLOW_FIXTURES = {"browser", "trained", "server", "client_bundle", "article_bundle", "linear_home"}
 
+# These share a folder of runs to which they add some, so one process has to run them.
+LINEAR_HOME = {f"tests/experiments/test_{name}.py" for name in ("compare", "cross_validation", "evaluate")}
+
+# A function that returns the path of a name, made by the function given if nobody has made it yet.
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a slow fixture as slow, and put files with slow ones first.
@@ -40,6 +48,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Give each file to one process, and those of ``LINEAR_HOME`` to the same one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "linear_home" if file in LINEAR_HOME else file
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -78,20 +101,30 @@ def deep_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated MLflow database without runs: creating one takes seconds, copying it does not."""
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Makes a file or folder that all workers of pytest-xdist read."""
     from filelock import FileLock
 
-    from haltung.tracking.store import _create_database
-
-    # All workers of pytest-xdist share the parent of their own folders.
+    # They share the parent of their own folders.
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    path = folder / "mlflow-template.db"
-    with FileLock(f"{path}.lock"):
-        if not path.exists():
-            _create_database(path)
-    return path
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        path = folder / name
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                make(path)
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(made_once: MadeOnce) -> Path:
+    """A migrated MLflow database without runs: creating one takes seconds, copying it does not."""
+    from haltung.tracking.store import _create_database
+
+    return made_once("mlflow-template.db", _create_database)
 
 
 @pytest.fixture(scope="session")
@@ -108,9 +141,9 @@ def new_store(mlflow_database: Path) -> Callable[[Path], Store]:
 
 
 @pytest.fixture(scope="session")
-def client_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Model, Path]]:
-    """A function from ``bert``, ``multilingual``, ``linear`` or ``article`` to a model and its
-    exported bundle, made once.
+def client_bundle(bert: Path, made_once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Model, Path]]:
+    """A function from ``bert``, ``multilingual``, ``linear`` or ``article`` to a model, which is
+    the same in each process, and its exported bundle, which is made once.
     """
     import client_bundles
 
@@ -125,20 +158,22 @@ def client_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
         elif kind == "bert":
             model = client_bundles.network(bert, 48)
         else:
-            encoder = client_bundles.write_multilingual(folder / "encoder", folder)
+            encoder = client_bundles.write_multilingual(folder / "encoder")
             model = client_bundles.network(encoder, 96, prefix="query: ")
-        return model, client_bundles.written(model, folder / kind)
+        model.calibration = client_bundles.CALIBRATION
+        return model, made_once(f"client-{kind}", partial(client_bundles.write, model))
 
     return made
 
 
 @pytest.fixture(scope="session")
-def article_bundle(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def article_bundle(bert: Path, made_once: MadeOnce) -> Path:
     """The exported bundle of ``tiny.article_model``, untrained, which finds dyads."""
     import tiny
     from haltung.export.write import ReferenceSplit, export
 
-    folder = tmp_path_factory.mktemp("articles") / "bundle"
-    done = export(tiny.article_model(bert, dyads=True), folder, ReferenceSplit("tiny", "dev", tiny.articles(8)), {}, ())
-    assert done.folder == folder, done.refused
-    return folder
+    def write(folder: Path) -> None:
+        done = export(tiny.article_model(bert, dyads=True), folder, ReferenceSplit("tiny", "dev", tiny.articles(8)), {}, ())
+        assert done.folder == folder, done.refused
+
+    return made_once("article-bundle", write)

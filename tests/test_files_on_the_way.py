@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -127,9 +128,10 @@ def _prepared(home: Path) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(bert: Path, mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The corpus prepared from its file, and the model trained into a bundle of a tracked run."""
     home = tmp_path_factory.mktemp("way")
+    shutil.copy(mlflow_database, home / "mlflow.db")
     store = Store(uri=f"sqlite:///{home}/mlflow.db", artifacts=str(home / "artifacts"))
     counter = FileCounter()
     with counter.counting() as files:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ HINTS = ("plots and report:", "look at it:", "open test:", "try it:")
 
 
 @pytest.fixture(scope="module")
-def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
     """A folder in which two seeds have been trained and their test split opened."""
     home = tmp_path_factory.mktemp("home")
     write_corpus(home)
+    new_store(home)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("COLUMNS", "80")
         done = run_here(*recipe(bert, "seed=1,2"), cwd=home)
@@ -274,18 +276,19 @@ def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> Non
 
 def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) -> None:
     """The refusal names both schemes."""
-    refused = run_here("evaluate", "run=tiny-1", "corpus=diplomacy", cwd=trained)
+    refused = run_here("evaluate", "run=tiny-1", "corpus=challenge", cwd=trained)
     assert refused.returncode == 2
     assert "the model knows the scheme 'tiny'" in refused.stderr
     assert "'diplomacy'" in refused.stderr
 
 
 @pytest.mark.slow
-def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path) -> None:
+def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path, new_store: Callable[[Path], object]) -> None:
     """The model knows these only, is scored on its corpus with them, and elsewhere the message says
     how.
     """
     write_corpus(tmp_path, 80)
+    new_store(tmp_path)
     done = run_here("train", *CORPUS, "corpus.tasks=[stance]", "model=linear", "name=alone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     scored = run_here("evaluate", "run=alone-42", "split=test", "error_analysis=false", cwd=tmp_path)
@@ -319,9 +322,9 @@ def test_predict_labels_a_file(trained: Path) -> None:
 @pytest.mark.slow
 def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_path: Path) -> None:
     """Each has a run."""
-    write_corpus(tmp_path)
+    write_corpus(tmp_path, 80)
     assert run_here("prepare", *CORPUS, cwd=tmp_path).returncode == 0
-    words = [sys.executable, "-m", "haltung", "train", *CORPUS, "model=linear"]
+    words = [sys.executable, "-m", "haltung", "train", *CORPUS, "corpus.tasks=[stance]", "model=linear"]
     running = [
         subprocess.Popen([*words, f"name=one-{n}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for n in range(3)
@@ -332,11 +335,12 @@ def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(bert: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(bert: Path, tmp_path: Path, new_store: Callable[[Path], object]) -> None:
     """SIGKILL after the second epoch; ``resume=true`` ends with the unbroken training's figures,
     curve and run id.
     """
     write_corpus(tmp_path)
+    new_store(tmp_path)
     words = [sys.executable, "-m", "haltung", *recipe(bert, "seed=3", "training.patience=0")]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -368,9 +372,12 @@ def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert:
 
 
 @pytest.mark.slow
-def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, tmp_path: Path) -> None:
+def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(
+    bert: Path, tmp_path: Path, new_store: Callable[[Path], object]
+) -> None:
     """First one seed, later two with resume: the parent has both, and evaluate scores both."""
     write_corpus(tmp_path)
+    new_store(tmp_path)
     assert run_here(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path).returncode == 0
     both = run_here(*recipe(bert, "seed=1,2", "training.epochs=1", "resume=true"), cwd=tmp_path)
     assert both.returncode == 0, both.stderr
@@ -379,9 +386,10 @@ def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(bert: Path, 
     assert "2 runs" in scored.stdout
 
 
-def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_path: Path) -> None:
+def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_path: Path, new_store: Callable[[Path], object]) -> None:
     """With a rate too small to learn, every segment gets the same label, and the run says it."""
     write_corpus(tmp_path)
+    new_store(tmp_path)
     done = run_here(*recipe(bert, "encoder.encoder_rate=1e-12", "encoder.head_rate=1e-12", "training.epochs=1"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "predicted" in done.stdout

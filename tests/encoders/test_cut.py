@@ -112,7 +112,7 @@ def test_a_bundle_keeps_the_cut_and_another_training_starts_from_it(deep_bert: P
 @pytest.mark.slow
 def test_the_graph_of_a_cut_encoder_answers_as_the_model(deep_bert: Path, tmp_path: Path) -> None:
     """Exported to ONNX, in fp32, whole articles."""
-    model = article.build(_cut(deep_bert), ArticleSpec(max_length=32), tiny.scheme())
+    model = article.build(_cut(deep_bert, 2), ArticleSpec(max_length=32), tiny.scheme())
     rows = tiny.articles(4)
     done = export(model, tmp_path / "exported", ReferenceSplit("tiny", "dev", rows), {}, ())
     assert done.folder is not None, done.refused

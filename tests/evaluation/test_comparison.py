@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import io
 import json
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -272,12 +273,12 @@ def test_each_format_shows_published_results(published: Comparison, tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
     """A folder with runs in MLflow, as ``train`` and ``evaluate`` leave them, but without any
     model.
     """
     folder = tmp_path_factory.mktemp("home")
-    store = _store(folder)
+    store = new_store(folder)
     _run(store, folder, "good", scored_split(0.85, 1))
     _run(store, folder, "like", scored_split(0.84, 2))
     _run(store, folder, "unevaluated", None)

@@ -210,21 +210,22 @@ def test_an_archive_goes_on_where_it_was_stopped(haltung: Command, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_an_archive_that_is_killed_again_and_again_ends_the_same(tmp_path: Path, model: Path) -> None:
+def test_an_archive_that_is_killed_again_and_again_ends_the_same(haltung: Command, tmp_path: Path, model: Path) -> None:
     """SIGKILL at random moments."""
     archive(tmp_path)
-    words = [sys.executable, "-m", "haltung", "events", f"bundle={model}", "input=a.jsonl"]
-    assert subprocess.run([*words, "output=e.jsonl", "table=e.csv"], cwd=tmp_path, capture_output=True, check=False).returncode == 1
+    words = ["events", f"bundle={model}", "input=a.jsonl"]
+    assert haltung(*words, "output=e.jsonl", "table=e.csv", cwd=tmp_path).returncode == 1
     rng, journal = random.Random(3), tmp_path / "f.jsonl.journal"
     words += ["output=f.jsonl", "table=f.csv", "resume=true"]
+    command = [sys.executable, "-m", "haltung", *words]
     for least in (1, 2, 4, 5):
-        running = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while running.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < least):
             time.sleep(0.002)
         time.sleep(rng.random() * 0.1)
         running.send_signal(signal.SIGKILL)
         assert running.wait() in (-signal.SIGKILL, 1)
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = haltung(*words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     for ending in (".jsonl", ".csv", ".jsonl.broken.jsonl"):
         assert (tmp_path / f"f{ending}").read_bytes() == (tmp_path / f"e{ending}").read_bytes()

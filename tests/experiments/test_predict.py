@@ -639,21 +639,21 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(bundle: Path, tmp_pa
     rows = [{**row, "id": f"{row['id']}-{n}"} for n in range(30) for row in ROWS]
     rows[1000]["text"] = ""
     write(tmp_path / name, rows)
-    words = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", f"input={name}", "window=20", "runtime=onnxruntime"]
-    whole = subprocess.run([*words, f"output=whole-{name}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    words = ["predict", f"bundle={bundle}", f"input={name}", "window=20", "runtime=onnxruntime"]
+    whole = run_here(*words, f"output=whole-{name}", cwd=tmp_path)
     assert whole.returncode == 1, whole.stderr
+    words += [f"output=out-{name}", "resume=true"]
+    command = [sys.executable, "-m", "haltung", *words]
     rng, journal = random.Random(7), tmp_path / f"out-{name}.journal"
     for least in (0, *sorted(rng.sample(range(1, 150), 4)), 150):
-        running = subprocess.Popen(
-            [*words, f"output=out-{name}", "resume=true"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         while running.poll() is None and read_rows(journal) < 20 * least:
             time.sleep(0.002)
         time.sleep(rng.random() * 0.05)
         running.send_signal(signal.SIGKILL)
         _, errors = running.communicate()
         assert running.returncode in (-signal.SIGKILL, 1), errors
-    done = subprocess.run([*words, f"output=out-{name}", "resume=true"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_here(*words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     for ending in ("", ".broken.jsonl"):
         assert (tmp_path / f"out-{name}{ending}").read_bytes() == (tmp_path / f"whole-{name}{ending}").read_bytes()

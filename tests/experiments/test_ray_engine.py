@@ -19,7 +19,7 @@ import pytest
 
 import exported
 import tiny
-from command_line import run_here
+from command_line import haltung, run_here
 
 if find_spec("ray") is None:
     reason = "needs Ray; run: pip install 'haltung[ray]'"
@@ -124,9 +124,9 @@ def rows_in(path: Path) -> int:
 
 
 def predict(bundle: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with the bundle in a process of its own."""
-    command = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    """Run the command with the bundle, on a cluster in a process of its own."""
+    run = haltung if "engine=ray" in words else run_here
+    return run("predict", f"bundle={bundle}", *words, cwd=folder)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -217,11 +217,11 @@ def test_a_mistake_is_one_sentence(bundle: Path, tmp_path: Path, words: list[str
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_without_ray_a_sentence_says_what_to_install(bundle: Path, tmp_path: Path) -> None:
+def test_without_ray_a_sentence_says_what_to_install(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And other commands need none."""
     write(tmp_path / "a.csv", ROWS[:5])
-    program = "import sys; sys.modules['ray'] = None\nfrom haltung.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = [sys.executable, "-c", program, "predict", f"bundle={bundle}", "input=a.csv", "output=b.csv"]
-    done = subprocess.run([*words, "engine=ray"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ("predict", f"bundle={bundle}", "input=a.csv", "output=b.csv")
+    done = run_here(*words, "engine=ray", cwd=tmp_path)
     assert (done.returncode, "haltung[ray]" in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
-    assert subprocess.run(words, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert run_here(*words, cwd=tmp_path).returncode == 0

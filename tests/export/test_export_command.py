@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
     """A folder in which a linear model has been trained."""
     folder = tmp_path_factory.mktemp("export")
     write_corpus(folder)
+    new_store(folder)
     done = run_here("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", "seed=1", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder

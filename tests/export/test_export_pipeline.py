@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +82,11 @@ def write_encoder(folder: Path, family: str, bert: Path, **changes: object) -> P
 
 
 @pytest.fixture(scope="module")
-def home(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
     """A folder in which a network of the first token has been trained and exported to ``plain``."""
     folder = tmp_path_factory.mktemp("pipeline")
     write_corpus(folder)
+    new_store(folder)
     for words in (
         recipe(bert, "model.pooling={default: cls}", "seed=1"),
         ("export", "run=tiny-1", "to=plain", "form=transformers", "licence=CC BY 4.0"),

@@ -189,9 +189,10 @@ TEXTS = ["Peru lobt den Zoll .", "Chile warnt die Marine .", "Größe 😀 ?"]
 
 
 @pytest.fixture(scope="module")
-def registered(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tracking.Store, LoggedModel]:
+def registered(shipped: Path, mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tracking.Store, LoggedModel]:
     """A store, and the model that was registered in it for an exported bundle."""
     home = tmp_path_factory.mktemp("registered")
+    shutil.copy(mlflow_database, home / "mlflow.db")
     store = tracking.Store(f"sqlite:///{home}/mlflow.db", str(home / "artifacts"))
     with tracking.run(store, "one") as run:
         pass

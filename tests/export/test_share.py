@@ -21,6 +21,8 @@ from command_line import haltung, run_here, write_corpus
 from haltung.errors import UserError
 from haltung.export import share
 from haltung.models import bundle
+from haltung.models.linear import fit
+from haltung.models.spec import LinearSpec
 from hub_server import Hub, Repository, serve
 
 CORPUS = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.rules.near=0")
@@ -28,13 +30,14 @@ WHEEL = "my_model-1.2-py3-none-any.whl"
 
 
 @pytest.fixture(scope="module")
-def home(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trained bundle, its corpus, and the bundle exported as ``mine`` with its
     wheel beside it.
     """
     folder = tmp_path_factory.mktemp("share")
     write_corpus(folder)
-    bundle.save(tiny.article_model(bert), folder / "trained", {"corpus": "tiny"})
+    model = fit(tiny.segments(60), tiny.scheme(), LinearSpec(min_count=1), seed=1)  # exported in a second
+    bundle.save(model, folder / "trained", {"corpus": "tiny"})
     done = run_here(*_export("to=mine", "wheel=my_model", "version=1.2", "licence=ours"), cwd=folder)
     assert done.returncode == 0, done.stderr
     assert WHEEL in done.stdout

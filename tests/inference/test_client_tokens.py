@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from haltung import files
 from haltung.encoders import embedded
 from haltung.encoders.tokens import READS, encode
 from haltung.inference.client import Classifier, Row
@@ -31,11 +32,11 @@ _SEGMENTS = st.lists(st.builds(Segment, id=st.just("s"), text=_TEXTS, context=_T
 
 
 @pytest.fixture(scope="module", params=["bert", "xlm-r"])
-def tokenizer(request: pytest.FixtureRequest, bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, dict[str, Any]]:
+def tokenizer(request: pytest.FixtureRequest, bert: Path) -> tuple[Path, Any, dict[str, Any]]:
     """A folder with a tokenizer, the tokenizer as training has it, and its special tokens."""
     from transformers import AutoTokenizer
 
-    folder = bert if request.param == "bert" else embedded.build(tmp_path_factory.mktemp("cache") / embedded.NAME)
+    folder = bert if request.param == "bert" else embedded.ensure(files.cache())
     return folder, AutoTokenizer.from_pretrained(folder), BERT if request.param == "bert" else XLM_R
 
 

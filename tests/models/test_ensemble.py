@@ -4,7 +4,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,10 +256,11 @@ def test_shares_of_words_are_added_up_by_weight() -> None:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
     """A folder in which two linear models have been trained on one corpus."""
     folder = tmp_path_factory.mktemp("ensemble")
     write_corpus(folder)
+    new_store(folder)
     for seed, more in ((1, ()), (2, ("model.words=1", "model.C=1"))):
         done = run_here("train", *CORPUS, "model=linear", "model.min_count=1", "name=tiny", f"seed={seed}", *more, cwd=folder)
         assert done.returncode == 0, done.stderr

@@ -34,7 +34,7 @@ from haltung.training.recipe import Training
 # All that is random is off, except for what is drawn in each epoch: order, and articles that fall
 # apart. Labels are missing, weighted and smoothed.
 _CURVES = """
-import json, os, random, sys
+import json, os, random, signal, socket, sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +60,6 @@ kinds = {{
     "taught": (*texts, NetworkSpec(**off), replace(recipe, teacher_weight=0.4)),
 }}
 soft = {{task.name: np.random.default_rng(1).dirichlet(np.ones(len(task)), 160) for task in tiny.scheme()}}
-rank = int(os.environ.get("RANK", 0))
 averages, wrote = [], []
 
 
@@ -72,34 +71,64 @@ class Average(finetune.Average):
 
 finetune.Average, save = Average, finetune.save_file
 finetune.save_file = lambda *words: (save(*words), wrote.append(rank))
-for kind in {kinds!r}:
-    train, dev, spec, recipe = kinds[kind]
-    chance = random.Random(3)
-    train = [replace(row, labels={{**row.labels, "topic": None}}) if chance.random() < 0.4 else row for row in train]
-    folder = Path({folder!r})
-    words = (train, dev, tiny.scheme(), tiny.encoder(Path({bert!r})), spec, recipe, 1, folder / kind)
-    done = finetune.finetune(*words, soft=soft if kind == "taught" else None)
-    if rank == 0:
-        answers = [one.probabilities["stance"] for one in done.model.predict(dev)]
-        (folder / f"{{kind}}.json").write_text(json.dumps([done.history, done.tokens, answers]))
-(folder / f"averages-{{rank}}.json").write_text(json.dumps([averages, wrote]))
-# What is compared is written. On a busy machine torch's threads may abort an interpreter that ends;
-# how the processes of the command end is tested below.
-os._exit(0)
-"""
 
 
-def _curves(bert: Path, folder: Path, processes: int) -> dict[str, Any]:
-    """Train in so many processes; return history, tokens and answers on dev by kind of model."""
-    kinds, tests = ("network", "dyads", "average", "taught"), str(Path(__file__).parents[1])
+def train(folder):
+    for kind in {kinds!r}:
+        train, dev, spec, recipe = kinds[kind]
+        chance = random.Random(3)
+        train = [replace(row, labels={{**row.labels, "topic": None}}) if chance.random() < 0.4 else row for row in train]
+        words = (train, dev, tiny.scheme(), tiny.encoder(Path({bert!r})), spec, recipe, 1, folder / kind)
+        done = finetune.finetune(*words, soft=soft if kind == "taught" else None)
+        if rank == 0:
+            answers = [one.probabilities["stance"] for one in done.model.predict(dev)]
+            (folder / f"{{kind}}.json").write_text(json.dumps([done.history, done.tokens, answers]))
+    (folder / f"averages-{{rank}}.json").write_text(json.dumps([averages, wrote]))
+
+
+for processes in (1, 2, 3):
+    folder = Path({folder!r}, str(processes))
     folder.mkdir()
-    (folder / "curves.py").write_text(_CURVES.format(tests=tests, bert=str(bert), folder=str(folder), kinds=kinds), encoding="utf-8")
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {{"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}}
+    children = set()
+    for rank in range(processes):
+        if (child := os.fork()) == 0:
+            if processes > 1:
+                os.environ |= {{name: str(value) for name, value in {{**place, "RANK": rank, "LOCAL_RANK": rank}}.items()}}
+            train(folder)
+            # What is compared is written. On a busy machine torch's threads may abort an interpreter
+            # that ends; how the processes of the command end is tested below.
+            os._exit(0)
+        children.add(child)
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        if status:
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+            sys.exit(f"one of {{processes}} processes has ended with {{os.waitstatus_to_exitcode(status)}}")
+"""
+KINDS = ("network", "dyads", "average", "taught")
+
+
+@pytest.fixture(scope="module")
+def curves(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each number of processes, in which each kind of model was trained. They are
+    those of one program, placed as torchrun does it, so that libraries are imported once.
+    """
+    folder, tests = tmp_path_factory.mktemp("curves"), str(Path(__file__).parents[1])
+    code = _CURVES.format(tests=tests, bert=str(bert), folder=str(folder), kinds=KINDS)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(folder / "curves.py")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    return {kind: json.loads((folder / f"{kind}.json").read_text()) for kind in kinds}
+    return folder
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Return history, tokens and answers on dev by kind of model."""
+    return {kind: json.loads((folder / f"{kind}.json").read_text()) for kind in KINDS}
 
 
 def _assert_alike(one: Any, other: Any) -> None:
@@ -114,23 +143,18 @@ def _assert_alike(one: Any, other: Any) -> None:
         assert after == pytest.approx(before, abs=1e-2)
 
 
-@pytest.fixture(scope="module")
-def alone(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The curves of a single process."""
-    return _curves(bert, tmp_path_factory.mktemp("alone") / "one", 1)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_have_the_curve_of_one(alone: dict[str, Any], bert: Path, tmp_path: Path, processes: int) -> None:
+def test_several_processes_have_the_curve_of_one(curves: Path, processes: int) -> None:
     """On the same batches, with a model of texts, one of articles and their dyads, and one that is
     an average of the weights; three can't share them evenly, and some batches hold too few articles
     for all. The average is the same in all of them, and one writes it.
     """
-    for kind, found in _curves(bert, tmp_path / "several", processes).items():
+    alone = _read(curves / "1")
+    for kind, found in _read(curves / str(processes)).items():
         _assert_alike(alone[kind], found)
     assert alone["average"] != alone["network"]
-    (first, wrote), *others = (json.loads((tmp_path / f"several/averages-{rank}.json").read_text()) for rank in range(processes))
+    (first, wrote), *others = (json.loads((curves / f"{processes}/averages-{rank}.json").read_text()) for rank in range(processes))
     assert wrote == [0] * 4 == [0] * len(first)
     assert others == [[first, []]] * (processes - 1)
 
@@ -234,16 +258,19 @@ def test_the_linear_model_is_trained_in_one_process(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_the_run_and_it_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], rank: int) -> None:
+def test_a_killed_process_ends_the_run_and_it_goes_on(
+    bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
     """SIGKILL after the first checkpoint, of the process that tracks the run or of the other: one
     sentence, a run that has failed, no process left; then the same run ends, with one bundle.
     """
     write_corpus(tmp_path, 80)
     new_store(tmp_path)
     words = recipe(bert, "launcher=ddp", "processes=2", "seed=1", "training.ema_decay=0.5")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "4"}
+    for name, value in {"CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "4"}.items():
+        monkeypatch.setenv(name, value)
     with (tmp_path / "said").open("w") as said:
-        launched = subprocess.Popen([sys.executable, "-m", "haltung", *words], cwd=tmp_path, stdout=said, stderr=said, env=environment)
+        launched = subprocess.Popen([sys.executable, "-m", "haltung", *words], cwd=tmp_path, stdout=said, stderr=said)
     while not list(tmp_path.glob("experiments/runs/tiny-1-*/checkpoints/checkpoint-*/trainer_state.json")):
         assert launched.poll() is None, (tmp_path / "said").read_text()
         time.sleep(0.05)
@@ -262,9 +289,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(bert: Path, tmp_path: Path
     # The launcher marks a run whose process was killed; a process that is left marks its own.
     why = "process 0 of 2 has ended (SIGKILL)" if rank == 0 else "another process of this training has ended"
     assert (failed.status, why in failed.tags["haltung.error"]) == ("FAILED", True)
-    resumed = subprocess.run(
-        [sys.executable, "-m", "haltung", *words, "resume=true"], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
-    )
+    resumed = run_here(*words, "resume=true", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     run: Any = find_run(tmp_path, "tiny-1")
     assert (run.id, run.status) == (failed.id, "FINISHED")
@@ -297,10 +322,13 @@ def test_one_process_uses_one_of_several_gpus(bert: Path, tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-def test_it_is_said_that_other_gpus_are_idle(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_said_that_other_gpus_are_idle(
+    bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the key that uses them all; not with the linear model, which needs none."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     write_corpus(tmp_path, 40)
+    new_store(tmp_path)
     done = run_here(*recipe(bert, "seed=1", "training.epochs=1"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "one of 2 GPUs" in done.stderr

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -103,35 +102,53 @@ def test_the_same_seed_gives_the_same_curve(trained: FineTuned, bert: Path, tmp_
     assert losses[0] != losses[2]
 
 
+# The libraries are imported once; each training has a process of its own.
 _KILLED = """
     import os, signal, sys
     from pathlib import Path
     sys.path[:0] = [{tests!r}, {tests!r} + "/training"]
-    from test_training import {recipe}, _learn
+    from test_training import RECIPES, _learn
 
     def report(point):
         if "dev_score" in point and point["epoch"] == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _learn(Path({bert!r}), Path({folder!r}), {kind!r}, {recipe}, report=report)
+    for kind, recipe in {trainings!r}:
+        if (child := os.fork()) == 0:
+            _learn(Path({bert!r}), Path({folder!r}, f"{{kind}}-{{recipe}}"), kind, RECIPES[recipe], report=report)
+            os._exit(0)
+        if (code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])) != -signal.SIGKILL:
+            sys.exit(f"{{kind}} has ended with {{code}}")
 """
+RECIPES = {"DROPPING": DROPPING, "AVERAGED": AVERAGED}
+TRAININGS = [*((kind, "DROPPING") for kind in EXAMPLES), ("article", "AVERAGED")]
+
+
+@pytest.fixture(scope="module")
+def killed(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkpoints of each of ``TRAININGS``, killed in the third epoch's
+    evaluation.
+    """
+    tests, folder = Path(__file__).parents[1], tmp_path_factory.mktemp("killed")
+    code = textwrap.dedent(_KILLED).format(tests=str(tests), bert=str(bert), folder=str(folder), trainings=TRAININGS)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "recipe"), [*((kind, "DROPPING") for kind in EXAMPLES), ("article", "AVERAGED")])
-def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(bert: Path, tmp_path: Path, kind: str, recipe: str) -> None:
+@pytest.mark.parametrize(("kind", "recipe"), TRAININGS)
+def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(
+    bert: Path, killed: Path, tmp_path: Path, kind: str, recipe: str
+) -> None:
     """SIGKILL in the third epoch's evaluation; resumed from the second's checkpoint, the curve is
     the same to the last digit, and so are the weights.
     """
-    tests, folder = Path(__file__).parents[1], tmp_path / "killed"
-    code = textwrap.dedent(_KILLED).format(tests=str(tests), bert=str(bert), folder=str(folder), kind=kind, recipe=recipe)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    folder, settings = killed / f"{kind}-{recipe}", RECIPES[recipe]
     checkpoint = last_checkpoint(folder)
     assert checkpoint is not None
     assert json.loads((checkpoint / "trainer_state.json").read_text())["epoch"] == 2
-    settings = {"DROPPING": DROPPING, "AVERAGED": AVERAGED}[recipe]
     unbroken, resumed = _learn(bert, tmp_path / "whole", kind, settings), _learn(bert, folder, kind, settings, resume=True)
     assert resumed.history == unbroken.history
     assert resumed.best == unbroken.best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
-from command_line import find_run, haltung, recipe, write_corpus
+from command_line import find_run, recipe, run_here, write_corpus
 from haltung.cli import main
 from haltung.errors import UserError
 from haltung.evaluation.metrics.calibration import abstention, threshold, thresholds
@@ -195,12 +195,13 @@ def test_predict_refuses_a_precision_without_threshold(folder: Path, capsys: pyt
 
 
 @pytest.fixture(scope="module")
-def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
     """A folder in which the tiny network has been trained and its test split opened."""
     home = tmp_path_factory.mktemp("home")
     write_corpus(home, 320)
+    new_store(home)
     for words in (recipe(bert, "seed=1", "training.epochs=2"), ("evaluate", "run=tiny-1", "split=test")):
-        done = haltung(*words, cwd=home)
+        done = run_here(*words, cwd=home)
         assert done.returncode == 0, done.stderr
     return home
 

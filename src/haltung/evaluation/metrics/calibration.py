@@ -225,7 +225,7 @@ def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
     """
     noise, observed = drawn - gaps, float(np.abs(gaps).sum())
     scales = np.linspace(0, 2, 41)
-    bounds = np.array([np.percentile(np.abs(scale * gaps + noise).sum(axis=1), bootstrap.PERCENTILES) for scale in scales]).T
+    bounds = np.percentile(np.abs(scales[:, None, None] * gaps + noise).sum(axis=2), bootstrap.PERCENTILES, axis=1)
     most, least = (float(np.interp(observed, np.maximum.accumulate(bound), scales)) for bound in bounds)
     # A sample better than 97.5 % of those of a perfectly calibrated model says no more than itself.
     return Interval(least * observed, min(1.0, max(most, 1.0) * observed))

@@ -41,8 +41,8 @@ class Counts:
 
     def by_label(self) -> tuple[Floats, Floats, Floats]:
         """Return correct, predicted and support, each ``[..., labels]``."""
-        correct, predicted, support = np.split(self.sums[..., :-3], 3, axis=-1)
-        return correct, predicted, support
+        size = self.labels
+        return self.sums[..., :size], self.sums[..., size : 2 * size], self.sums[..., 2 * size : 3 * size]
 
     @property
     def exact(self) -> Floats:
@@ -56,8 +56,8 @@ class Counts:
     def macro_f1(self) -> Floats:
         """Return the mean F1 of the labels that count, ``[...]``."""
         correct, predicted, support = self.by_label()
-        f1, weights = ratio(2 * correct, predicted + support), self.averaged()
-        return ratio((f1 * weights).sum(axis=-1), weights.sum(axis=-1))
+        # A label that does not count has an F1 of 0.
+        return ratio(ratio(2 * correct, predicted + support).sum(axis=-1), self.averaged().sum(axis=-1))
 
     def averaged(self) -> Floats:
         """Return the weight of each label in macro-F1, 0 or 1, ``[..., labels]``."""

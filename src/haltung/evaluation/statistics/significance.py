@@ -122,13 +122,17 @@ def randomisation(first: Floats, second: Floats, statistic: Statistic, draws: in
 
 
 def swapped_differences(first: Floats, second: Floats, statistic: Statistic, draws: int, seed: int) -> Floats:
-    """Return the difference of two systems where articles change sides at random, ``[draws]``."""
+    """Return the difference of two systems where articles change sides at random, ``[draws, …]``.
+
+    They are sums by article, ``[articles, …, columns]``; several pairs change sides at once.
+    """
     rng = np.random.default_rng(seed)
     middle, half = (first + second).sum(axis=0) / 2, (first - second) / 2
-    step = max(1, BLOCK // len(half))
+    step = max(1, BLOCK // max(len(half), middle.size))
     out = []
     for start in range(0, draws, step):
-        off = (rng.integers(0, 2, (min(step, draws - start), len(half))) * 2.0 - 1) @ half
+        signs = rng.integers(0, 2, (min(step, draws - start), len(half))) * 2.0 - 1
+        off = (signs @ half.reshape(len(half), -1)).reshape(-1, *middle.shape)
         out.append(statistic(middle + off) - statistic(middle - off))
     return np.concatenate(out)
 
@@ -249,8 +253,8 @@ def gain(first: Floats, others: Sequence[Floats], statistic: Statistic, given_up
     start = statistic(first.sum(axis=0))
     values = np.array([float(statistic(other.sum(axis=0)) - start) for other in others])
     best = int(values.argmax())
-    luck = np.stack([swapped_differences(other, first, statistic, draws, seed) for other in others])
+    luck = swapped_differences(np.stack(others, axis=1), first[:, None], statistic, draws, seed)
     # Equal but for rounding counts as reached.
-    p, alone = (float((row >= values[best] - 1e-12).sum() + 1) / (draws + 1) for row in (luck.max(axis=0), luck[best]))
+    p, alone = (float((row >= values[best] - 1e-12).sum() + 1) / (draws + 1) for row in (luck.max(axis=1), luck[:, best]))
     tried = len(others) + given_up
     return Gain(float(values[best]), 1 - (1 - p) ** (tried / len(others)), alone, tried, len(first))
