@@ -141,7 +141,8 @@ def with_table(command: str, arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     if "corpus" in given:
         raise UserError(f"table={given['table']} and corpus={given['corpus']} name two corpora; leave one of the two out")
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", unicodedata.normalize("NFKD", Path(given["table"]).stem).encode("ascii", "ignore").decode())
+    stem = unicodedata.normalize("NFKD", Path(given["table"]).stem.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip(".-") or "table"
     whole = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
     words = ["corpus=table", f"corpus.name={quote(name)}", *whole]
     for word in arguments:

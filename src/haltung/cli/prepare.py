@@ -72,7 +72,7 @@ def tell(sheet: Sheet, scheme: Scheme, labels: str, name: str) -> None:
     """
     drops = one_of("on_error", sheet.on_error, ("stop", "drop")) == "drop"
     (fields, columns, counts), cells, (_, faults) = recognised(sheet), sheet.cells, checked(sheet, scheme)
-    hint("table", f"{sheet.path}: {cells.format}, {sum(1 for _ in cells.rows())} rows, {len(cells.names)} columns")
+    hint("table", f"{sheet.path}: {cells.format}, {len(cells.rows)} rows, {len(cells.names)} columns")
     for key, column in fields.items():
         hint(key, f"{column} ({len(counts[column])} different)")
     for column in columns:

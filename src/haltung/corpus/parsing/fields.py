@@ -73,9 +73,7 @@ class Fields:
         try:
             return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
         except ValueError:
-            raise Fault(
-                "wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31 (in a sheet also 31.05.2024)"
-            ) from None
+            raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31 (a sheet: 31.05.2024)") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""

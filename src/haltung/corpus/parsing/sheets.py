@@ -26,18 +26,15 @@ _GERMAN = re.compile(r"(\d{1,2})\.\s*(\d{1,2}|[a-zä]{3,9})(?:\.|\b)\s*(\d{4}|\d
 
 @dataclass(frozen=True)
 class SheetCells:
-    """All cells of a sheet, how it was read, the number of its header's row, and unique names."""
+    """All cells of a sheet, how it was read, the number of its header's row, unique names, and the
+    rows below that are not empty, as text, each with its number in a spreadsheet.
+    """
 
     cells: list[list[object]]
     format: str
     header: int
     names: tuple[str, ...]
-
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield rows below the header as text, numbered as in a spreadsheet, without empty ones."""
-        for number, row in enumerate(self.cells[self.header :], self.header + 1):
-            if any(texts := list(map(as_text, row))):
-                yield number, texts if any(texts[len(self.names) :]) else texts[: len(self.names)]
+    rows: list[tuple[int, list[str]]]
 
 
 def as_text(cell: object) -> str:
@@ -76,7 +73,9 @@ def open_sheet(path: Path, sheet: str | None, encoding: str | None, separator: s
     while kind == "text" and names and not names[-1]:
         names.pop()
     unique = (name if name and name not in names[:at] else f"{name} (column {at + 1})".strip() for at, name in enumerate(names))
-    return SheetCells(cells, f"{found}, header in row {header}", header, tuple(unique))
+    texts = ((number, list(map(as_text, row))) for number, row in enumerate(cells[header:], header + 1))
+    rows = [(number, row if any(row[len(names) :]) else row[: len(names)]) for number, row in texts if any(row)]
+    return SheetCells(cells, f"{found}, header in row {header}", header, tuple(unique), rows)
 
 
 def _workbook(path: Path, _kind: str, sheet: str | None, *_: str | None) -> tuple[str, list[list[object]]]:
@@ -146,11 +145,11 @@ def _records(text: str, quotes: dict[str, Any], separator: str) -> Iterator[list
 
 
 def _fitness(text: str, quotes: dict[str, Any], separator: str) -> float:
-    """Return how alike the records are if read so, less for cells in quotes or a single column."""
+    """Return how alike the records are if read so, less for stray quotes or one column."""
     try:
         rows = [row for row in islice(_records(text, quotes, separator), _SAMPLE) if row] or [[""]]
     except csv.Error:
         return -1.0
     ((width, count),) = Counter(map(len, rows)).most_common(1)
-    quoted = sum(len(cell) > 1 and cell[0] in "'\"" and cell[-1] == cell[0] for row in rows for cell in row)
+    quoted = sum(any(end in "'\"" for end in (*cell[:1], *cell[-1:])) for row in rows for cell in row)
     return (count / len(rows) - quoted / sum(map(len, rows))) * (1 if width > 1 else 0.7)

@@ -96,7 +96,7 @@ def recognised(sheet: Sheet) -> tuple[dict[str, str], list[str], dict[str, Count
         if name not in (*names, "none"):
             raise UserError(f"{path}: {key} is '{name}'{nearest(name, names)}; the columns are {listed(names)}")
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-    for _, row in sheet.cells.rows():
+    for _, row in sheet.cells.rows:
         for name, value in zip(names, row, strict=False):
             counts[name].update([value] if value else ())
     kinds = {name: _KNOWN.get(_plain(name), "") for name in names}
@@ -120,7 +120,7 @@ def recognised(sheet: Sheet) -> tuple[dict[str, str], list[str], dict[str, Count
     labels = labels or [name for name in free() if kinds[name] in _TASKS and _recurs(counts[name])]
     likely = [name for name in free() if 1 < len(counts[name]) <= min(_MOST_LABELS, rows / 8)]
     if not labels and len(likely) != 1:
-        raise UserError(f"{path}: which column has labels? Name it (label=A), or several (label=[A,B]), of {listed(likely or free())}")
+        raise UserError(f"{path}: which column has labels? Name it (label=A), or several (label=[A,B]), of {listed(likely or names)}")
     labels = labels or likely
     asked = [*free(), *(fields[key] for key in ("headline", "context") if key in fields)]
     groups = [name for name in asked if max(5, rows / 50) <= len(counts[name]) <= counts[name].total() / 2 >= rows / 4]
@@ -140,7 +140,7 @@ def checked(sheet: Sheet, scheme: Scheme) -> tuple[Reading, tuple[SheetFault, ..
         if not tasks and sheet.label:
             raise UserError(f"{sheet.path}: the scheme {scheme.name} has {listed(scheme.names)}, no task for '{column}'; add it there")
         columns |= dict.fromkeys(tasks[:1], column)
-    for number, row in sheet.cells.rows():
+    for number, row in sheet.cells.rows:
         values = dict(zip(names, row, strict=False))
         data = {key: values.get(name, "") for key, name in columns.items()}
         data |= {"date": iso_date(data["date"]) or data["date"]} if "date" in data else {}
