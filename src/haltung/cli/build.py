@@ -221,7 +221,8 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
         out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
     reader = make(options.reader, "corpus.reader")
     if isinstance(reader, Sheet):
-        reader.draft(options.labels, name)
+        with writing(Path(options.labels)):
+            reader.draft(options.labels, name)
     scheme = scheme_of(options.labels, config_dir)
     # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names

@@ -18,6 +18,8 @@ from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
 from haltung.corpus.readers.sheet import Sheet, SheetFault, checked, recognised
 from haltung.corpus.store import table
 from haltung.errors import UserError, listed, one_of
+from haltung.experiments.journal import writing
+from haltung.files import atomic_file
 from haltung.labels import Scheme
 
 _SHOWN = 50  # of a sheet's faults; the file has them all
@@ -102,8 +104,9 @@ def _mark(path: Path, sheet: SheetCells, faults: tuple[SheetFault, ...]) -> None
     for fault in faults:
         words[fault.row] = "; ".join(filter(None, (words.get(fault.row), fault.column, fault.detail)))
         marked |= {(fault.row, sheet.names.index(fault.column) if fault.column else width)}
-    options = {"strings_to_formulas": False, "strings_to_urls": False, "remove_timezone": True, "default_date_format": "dd.mm.yyyy"}
-    with xlsxwriter.Workbook(str(path), options) as book:
+    options = {"strings_to_formulas": False, "strings_to_urls": False, "remove_timezone": True, "nan_inf_to_errors": True}
+    options |= {"default_date_format": "dd.mm.yyyy"}
+    with writing(path), atomic_file(path) as scratch, scratch.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
         page, red = book.add_worksheet("faults"), book.add_format({"bg_color": "#FFC7CE", "font_color": "#9C0006"})
         for number, row in enumerate(sheet.cells, 1):
             for column, cell in enumerate([*row, *[""] * (width - len(row)), words.get(number, "")]):

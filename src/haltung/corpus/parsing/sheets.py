@@ -116,13 +116,11 @@ def _text(path: Path, _kind: str, _sheet: str | None, encoding: str | None, sepa
         raise UserError(f"encoding is '{encoding}', which Python does not know; try utf-8, cp1252, utf-16") from None
     except UnicodeDecodeError as error:
         if encoding or (best := from_bytes(data, cp_isolation=_OLDER).best()) is None:
-            where = f"{path}, line {data.count(10, 0, error.start) + 1}: not {error.encoding} (byte 0x{data[error.start]:02x})"
+            where = f"{path}, line {data.count(10, 0, error.start) + 1}: not {encoding or 'utf-8'} (byte 0x{data[error.start]:02x})"
             raise UserError(f"{where}; name another encoding=, or save the sheet as UTF-8") from None
         text, found = str(best), best.encoding
     if "\0" in text:
-        raise UserError(
-            f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: a NUL byte; if it is UTF-16, say encoding=utf-16-le"
-        )
+        raise UserError(f"{path}, line {text.split(chr(0))[0].count(chr(10)) + 1}: a NUL byte; if it is UTF-16, say encoding=utf-16-le")
     if told := re.match(r"sep=(.)\r?\n", text):  # Excel's own line, which it does not show
         separator, text = separator or told[1], text[told.end() :]
     separator = {"\\t": "\t", "tab": "\t"}.get(str(separator), separator)

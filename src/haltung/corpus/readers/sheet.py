@@ -59,7 +59,10 @@ class Sheet:
     @cached_property
     def cells(self) -> SheetCells:
         """All cells (see ``open_sheet``)."""
-        return open_sheet(self.files()[0], self.sheet, self.encoding, self.separator, self.header)
+        try:
+            return open_sheet(self.files()[0], self.sheet, self.encoding, self.separator, self.header)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror or error})") from None
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
