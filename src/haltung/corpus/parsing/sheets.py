@@ -63,7 +63,10 @@ def open_sheet(path: Path, sheet: str | None, encoding: str | None, separator: s
     with path.open("rb") as file:
         start = file.read(12) if path.suffix.lower() != ".dta" else b"<stata_dta>"
     kind = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), "text")
-    found, cells = {"text": _text, "workbook": _workbook}.get(kind, _frame)(path, kind, sheet, encoding, separator)
+    if kind == "text":
+        found, cells = _text(path, encoding, separator)
+    else:
+        found, cells = _workbook(path, sheet) if kind == "workbook" else _frame(path, kind)
     filled = [sum(map(bool, map(as_text, row))) for row in cells[:50]]
     # A title or merged cells above the header leave most of their row empty.
     header = header or next((number for number, count in enumerate(filled, 1) if count > max(filled) / 2), 0)
@@ -78,7 +81,7 @@ def open_sheet(path: Path, sheet: str | None, encoding: str | None, separator: s
     return SheetCells(cells, f"{found}, header in row {header}", header, tuple(unique), rows)
 
 
-def _workbook(path: Path, _kind: str, sheet: str | None, *_: str | None) -> tuple[str, list[list[object]]]:
+def _workbook(path: Path, sheet: str | None) -> tuple[str, list[list[object]]]:
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
@@ -88,12 +91,12 @@ def _workbook(path: Path, _kind: str, sheet: str | None, *_: str | None) -> tupl
             raise UserError(f"{path} has no sheet '{sheet}'{nearest(sheet, names)}; its sheets are {listed(names)}")
         sheet = sheet or next((name for name in names if book.get_sheet_by_name(name).total_height > 1), names[0])
         others = f" (others: {listed(name for name in names if name != sheet)})" if len(names) > 1 else ""
-        return f"workbook, sheet '{sheet}'{others}", list(book.get_sheet_by_name(sheet).to_python(skip_empty_area=False))
+        return f"workbook, sheet '{sheet}'{others}", [list(row) for row in book.get_sheet_by_name(sheet).to_python(skip_empty_area=False)]
     except (CalamineError, IndexError, OSError, ValueError) as error:
         raise UserError(f"{path}: not a workbook of Excel or OpenDocument, or a damaged or locked one ({first_line(error)})") from None
 
 
-def _frame(path: Path, kind: str, *_: str | None) -> tuple[str, list[list[object]]]:
+def _frame(path: Path, kind: str) -> tuple[str, list[list[object]]]:
     import pandas as pd
 
     try:
@@ -106,7 +109,7 @@ def _frame(path: Path, kind: str, *_: str | None) -> tuple[str, list[list[object
     return kind, [list(map(str, frame.columns)), *values.where(values.notna(), None).to_numpy().tolist()]
 
 
-def _text(path: Path, _kind: str, _sheet: str | None, encoding: str | None, separator: str | None) -> tuple[str, list[list[object]]]:
+def _text(path: Path, encoding: str | None, separator: str | None) -> tuple[str, list[list[object]]]:
     from charset_normalizer import from_bytes
 
     data = path.read_bytes()
@@ -128,7 +131,7 @@ def _text(path: Path, _kind: str, _sheet: str | None, encoding: str | None, sepa
         raise UserError(f"separator is {separator!r}; expected one character, or tab")
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     quotes, separator = max(product(_QUOTES, separator or ";\t,|"), key=lambda style: _fitness(text, *style))
-    cells: list[list[object]] = []
+    cells: list[list[Any]] = []
     try:
         cells.extend(_records(text, quotes, separator))
     except csv.Error as error:

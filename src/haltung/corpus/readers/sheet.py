@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import yaml
@@ -75,7 +75,7 @@ class Sheet:
         """Write a scheme with the labels found, less slips, if ``labels`` is a path of no file."""
         if not labels.endswith((".yaml", ".yml")) or Path(labels).exists():
             return
-        tasks, (_, columns, counts) = {}, recognised(self)
+        tasks, (_, columns, counts) = dict[str, object](), recognised(self)
         for column in columns:
             task, count = _task_of(column), counts[column]
             if not _recurs(count) or task in tasks:
@@ -153,7 +153,8 @@ def checked(sheet: Sheet, scheme: Scheme) -> tuple[Reading, tuple[SheetFault, ..
             if len(row) != len(names):
                 found = [("", Fault("wrong_columns", f"{len(row)} cells, expected {len(names)}; a cell with a separator needs quotes"))]
             try:
-                found or intake.add(cells.segment(scheme, source))
+                if not found:
+                    intake.add(cells.segment(scheme, source))
             except Fault as fault:
                 found = [("id", fault)]
             faults += [SheetFault(number, columns.get(key, ""), fault.detail) for key, fault in found]
@@ -168,7 +169,7 @@ def _faults(row: Fields, scheme: Scheme) -> Iterator[tuple[str, Fault]]:
         try:
             if key in scheme.names:
                 row.answer(scheme[key])
-            elif key in (checks := {"position": partial(row.whole, key), "split": row.split, "date": row.date}):
+            elif key in (checks := {"position": lambda: row.whole("position"), "split": row.split, "date": row.date}):
                 checks[key]()
             elif not row.text(key) and key == "text":
                 raise Fault("empty_text", "no text; write it, or delete the row")
