@@ -208,8 +208,10 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     """Return the corpus of a config, prepared if it is new or its config or files have changed.
     Raises ``UserError`` if the source is missing or broken.
     """
+    from haltung.cli.prepare import tell
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
+    from haltung.corpus.readers.sheet import Sheet
     from haltung.corpus.store import load
 
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
@@ -217,15 +219,20 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     name, out, split = options.name, Path(folders.prepared), options.split
     if {"folds", "fold"} <= split.keys():
         out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
+    reader = make(options.reader, "corpus.reader")
+    if isinstance(reader, Sheet):
+        with writing(Path(options.labels)):
+            reader.draft(options.labels, name)
     scheme = scheme_of(options.labels, config_dir)
     # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
-    reader = make(options.reader, "corpus.reader")
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.
     content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
     mark = fingerprint({**content, "scheme": scheme.to_dict()}, source_files(reader))
     if not folders.force and is_current(out / name, mark):
         return load(out / name).only(tasks)
+    if isinstance(reader, Sheet) and split.get("fold", 1) == 1:
+        tell(reader, scheme, options.labels, name)
     rules, splitter = make(options.rules, "corpus.rules"), make(split, "corpus.split")
     return prepare(name, reader, scheme, rules, splitter, out, fingerprint=mark).only(tasks)
 

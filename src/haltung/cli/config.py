@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ def each(
     ``single`` is the error message for more than one combination; "" allows several. Raises
     ``UserError`` if an option or an override is wrong.
     """
+    arguments = with_table(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in arguments) if sign and key in verbatim}
     words: list[str] = []
     show, config_dir = False, None
@@ -129,6 +131,25 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     if missing := sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional):
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
     return config
+
+
+def with_table(command: str, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full."""
+    short = {row[0]: row[1] for row in files.table("haltung.cli", "table_keys.tsv")}
+    given = dict(word.partition("=")[::2] for word in arguments)
+    if "table" not in given:
+        return list(arguments)
+    if "corpus" in given:
+        raise UserError(f"table={given['table']} and corpus={given['corpus']} name two corpora; leave one of the two out")
+    stem = unicodedata.normalize("NFKD", Path(given["table"]).stem.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip(".-") or "table"
+    whole = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
+    words = ["corpus=table", f"corpus.name={quote(name)}", *whole]
+    for word in arguments:
+        key, _, value = word.partition("=")
+        many = [item.strip() for item in value.strip("[]").split(",")] if key == "label" else value
+        words.append(f"{short[key]}={quote(many if value != 'null' else None)}" if key in short else word)
+    return words
 
 
 def candidates(command: str, line: str) -> list[str]:

@@ -73,7 +73,7 @@ class Fields:
         try:
             return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
         except ValueError:
-            raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31") from None
+            raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31 (a sheet: 31.05.2024)") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""
@@ -113,7 +113,7 @@ class Fields:
         return Segment(
             id=self.word("id") or row.made_id,
             text=self.text("text", required=True),
-            labels={task.name: self._answer(task) for task in scheme} if labels is None else labels,
+            labels={task.name: self.answer(task) for task in scheme} if labels is None else labels,
             context=self.text("context"),
             target=self.text("target"),
             article=self.word("article"),
@@ -127,7 +127,8 @@ class Fields:
             where=row.where,
         )
 
-    def _answer(self, task: Task) -> Answer:
+    def answer(self, task: Task) -> Answer:
+        """Return the answer of the row to a task (see ``answer``)."""
         value = self.get(task.name)
         if task.kind == "multi" and isinstance(value, str) and self.list_separator:
             # An empty cell may mean "none applies" or "not annotated"; it counts as the latter.
