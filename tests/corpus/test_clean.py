@@ -325,7 +325,7 @@ def test_leakage_across_targets_is_none():
         (segment(1, labels={"tone": "x"}), "line 1: unknown task 'tone'"),
         (segment(1, labels={"tags": "a"}), "tags is 'a', but the task takes several labels"),
         (segment(1, labels={"topic": ("energy",)}), "but the task takes one label"),
-        (segment(1, dyads=(Dyad("DEU", "", "warn"),)), r"unknown stance 'warn' in the dyad DEU > \?, did you mean 'warning'"),
+        (segment(1, dyads=(Dyad("DEU", "", "warn"),)), r"line 1, dyad DEU > \?: unknown stance 'warn', did you mean 'warning'"),
         (segment(1, id=""), "line 1: the segment has no id"),
         (segment(1, id="s2"), "line 2: the id 's2' is already used by news.jsonl, line 1"),
     ],

@@ -208,10 +208,9 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     """Return the corpus of a config, prepared if it is new or its config or files have changed.
     Raises ``UserError`` if the source is missing or broken.
     """
-    from haltung.cli.prepare import tell
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
-    from haltung.corpus.readers.sheet import Sheet
+    from haltung.corpus.readers.tables import Sheet
     from haltung.corpus.store import load
 
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
@@ -231,8 +230,6 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     mark = fingerprint({**content, "scheme": scheme.to_dict()}, source_files(reader))
     if not folders.force and is_current(out / name, mark):
         return load(out / name).only(tasks)
-    if isinstance(reader, Sheet) and split.get("fold", 1) == 1:
-        tell(reader, scheme, options.labels, name)
     rules, splitter = make(options.rules, "corpus.rules"), make(split, "corpus.split")
     return prepare(name, reader, scheme, rules, splitter, out, fingerprint=mark).only(tasks)
 

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,21 +134,15 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
 
 def with_table(command: str, arguments: Sequence[str]) -> list[str]:
     """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full."""
-    short = {row[0]: row[1] for row in files.table("haltung.cli", "table_keys.tsv")}
     given = dict(word.partition("=")[::2] for word in arguments)
     if "table" not in given:
         return list(arguments)
-    if "corpus" in given:
-        raise UserError(f"table={given['table']} and corpus={given['corpus']} name two corpora; leave one of the two out")
-    stem = unicodedata.normalize("NFKD", Path(given["table"]).stem.replace("ß", "ss")).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip(".-") or "table"
-    whole = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
-    words = ["corpus=table", f"corpus.name={quote(name)}", *whole]
-    for word in arguments:
-        key, _, value = word.partition("=")
-        many = [item.strip() for item in value.strip("[]").split(",")] if key == "label" else value
-        words.append(f"{short[key]}={quote(many if value != 'null' else None)}" if key in short else word)
-    return words
+    name = quote(files.ascii_name(Path(given["table"]).stem) or "table")
+    words = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={name}.labels.yaml"]
+    for short, key, _ in files.table("haltung.cli", "table_keys.tsv"):
+        if value := given.pop(short, ""):
+            words.append(f"{key}={quote([part.strip() for part in value.strip('[]').split(',')] if short == 'label' else value)}")
+    return ["corpus=table", f"corpus.name={name}", *words, *(word for word in arguments if word.partition("=")[0] in given)]
 
 
 def candidates(command: str, line: str) -> list[str]:

@@ -1,7 +1,5 @@
-"""``haltung prepare corpus=NAME``, ``haltung check corpus=NAME limits=NAME``; faults of sheets."""
+"""``haltung prepare corpus=NAME`` and ``haltung check corpus=NAME limits=NAME``."""
 
-import datetime as dt
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,21 +8,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from haltung.cli import hint
 from haltung.cli.build import CorpusOptions, command, corpus_of, make, scheme_of, typed
 from haltung.cli.config import Request
-from haltung.corpus.parsing.sheets import SheetCells, as_text
 from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
-from haltung.corpus.readers.sheet import Sheet, SheetFault, checked, recognised
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import REASONS, Prepared, label_rows
-from haltung.errors import UserError, listed, one_of
 from haltung.evaluation.report.tables import Grid
-from haltung.experiments.journal import writing
-from haltung.files import atomic_file
-from haltung.labels import Scheme
-
-_SHOWN = 50  # of a sheet's faults; the file has them all
 
 
 @command("prepare")
@@ -87,49 +76,3 @@ def table(prepared: Prepared) -> Group:
     if losses:
         parts.append(Grid("Dropped and repaired", ("reason", "meaning", "segments"), tuple(losses), left=2).rich())
     return Group(*parts, *(Text(f"Note: {note}.", style="yellow") for note in manifest.notes))
-
-
-def tell(sheet: Sheet, scheme: Scheme, labels: str, name: str) -> None:
-    """Print what was found in a sheet, and its faults, which ``NAME.faults.xlsx`` marks in a copy.
-    Raises ``UserError`` if there are any, unless they are to be dropped.
-    """
-    drops = one_of("on_error", sheet.on_error, ("stop", "drop")) == "drop"
-    (fields, columns, counts), cells, (_, faults) = recognised(sheet), sheet.cells, checked(sheet, scheme)
-    hint("table", f"{sheet.path}: {cells.format}, {len(cells.rows)} rows, {len(cells.names)} columns")
-    for key, column in fields.items():
-        hint(key, f"{column} ({len(counts[column])} different)")
-    for column in columns:
-        hint("label", f"{column} ({listed(f'{label} {count}' for label, count in counts[column].most_common(20))})")
-    hint("not read", listed(column for column in cells.names if column not in (*fields.values(), *columns)))
-    hint("labels", f"{labels}, to be edited: names, definitions, order")
-    if not faults:
-        return
-    grid = Table("row", "column", "what is wrong", "what to do", title="Dropped" if drops else "Faults", box=box.SIMPLE_HEAD)
-    for fault in faults[:_SHOWN]:
-        what, _, remedy = fault.detail.partition("; ")
-        grid.add_row(str(fault.row), *map(Text, (fault.column, what, remedy)))
-    Console().print(grid)
-    _mark(path := Path(f"{name}.faults.xlsx"), cells, faults)
-    found = f"faults: {len(faults)} in {len({fault.row for fault in faults})} rows, marked in {path}"
-    if not drops:
-        remedy = "correct the sheet, add labels that are meant so to the scheme, or leave rows out by on_error=drop"
-        raise UserError(f"{sheet.path} has {found}; {remedy}")
-    hint("dropped", found)
-
-
-def _mark(path: Path, sheet: SheetCells, faults: tuple[SheetFault, ...]) -> None:
-    """Write a copy of a sheet with faulty cells in red, and what is wrong behind each row."""
-    import xlsxwriter
-
-    words, marked, width = {sheet.header: "faults"}, set[tuple[int, int]](), max(map(len, sheet.cells))
-    for fault in faults:
-        words[fault.row] = "; ".join(filter(None, (words.get(fault.row), fault.column, fault.detail)))
-        marked |= {(fault.row, sheet.names.index(fault.column) if fault.column else width)}
-    options = {"strings_to_formulas": False, "strings_to_urls": False, "remove_timezone": True, "nan_inf_to_errors": True}
-    options |= {"default_date_format": "dd.mm.yyyy"}
-    with writing(path), atomic_file(path) as scratch, scratch.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
-        page, red = book.add_worksheet("faults"), book.add_format({"bg_color": "#FFC7CE", "font_color": "#9C0006"})
-        for number, row in enumerate(sheet.cells, 1):
-            for column, cell in enumerate([*row, *[""] * (width - len(row)), words.get(number, "")]):
-                value = cell if isinstance(cell, str | int | float | dt.date) else as_text(cell)
-                page.write(number - 1, column, value, *[red] * ((number, column) in marked))

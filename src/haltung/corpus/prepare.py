@@ -22,7 +22,6 @@ from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS, Segment, features
 
-_UNGROUPED = "no segment names its article, so each counts as one: if several come from one text, splits leak and intervals are too narrow"
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
 
@@ -62,14 +61,13 @@ def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, spl
     dropped += leaked
     if not splits["train"] and not isinstance(split, TestOnly):
         raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test too{_reasons(leaked)}")
-    notes = cleaned.notes if any(segment.article for segment in cleaned.segments) else (*cleaned.notes, _UNGROUPED)
     manifest = Manifest(
         format=store.FORMAT, name=name, scheme=scheme.to_dict(), scheme_digest=scheme.digest(),
         segments={part: len(splits[part]) for part in SPLITS},
         articles={part: len({segment.group for segment in splits[part]}) for part in SPLITS},
         labels=store.label_counts(splits, scheme),
         dropped=dict(sorted(Counter(item.reason for item in dropped).items())),
-        repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())), notes=notes, rules=asdict(rules),
+        repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())), notes=cleaned.notes, rules=asdict(rules),
         split={"kind": type(split).__name__, **json.loads(json.dumps(vars(split), default=str))},
         digests={part: store.split_digest(splits[part], scheme) for part in SPLITS}, digest=store.corpus_digest(splits, scheme),
         sources=sources, files={}, fingerprint=fingerprint, haltung=haltung.__version__,

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, first_line, kind, listed, nearest
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
+
+_MONTHS = ("jan", "feb", "mär", "apr", "mai", "jun", "jul", "aug", "sep", "okt", "nov", "dez")
+_GERMAN_DATE = re.compile(r"(\d{1,2})\.\s*(\d{1,2}|[a-zä]{3,9})(?:\.|\b)\s*(\d{4}|\d{2})(?:,?\s+\d{1,2}[:.]\d{2}.*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,19 @@ class Fields:
         return value
 
     def date(self) -> str:
-        """Return the ISO date, "" if there is none."""
+        """Return the date, written as ISO or as Germans do, as ISO, "" if there is none."""
         value = self.get("date")
         if isinstance(value, datetime.date):  # or a datetime, which is one too
             return value.isoformat()[:10]
         text = self.text("date").strip()
         try:
-            return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
+            if not (found := _GERMAN_DATE.fullmatch(text)):
+                return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
+            day, month, year = found.groups()
+            number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3].lower().replace("mrz", "mär"))
+            return datetime.date(int(year) + (len(year) == 2) * (2000 if year < "70" else 1900), number, int(day)).isoformat()
         except ValueError:
-            raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31 (a sheet: 31.05.2024)") from None
+            raise Fault("wrong_date", f"'{_short(text)}' is no date; expected one like 2024-05-31 or 31.05.2024") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""
@@ -113,7 +121,7 @@ class Fields:
         return Segment(
             id=self.word("id") or row.made_id,
             text=self.text("text", required=True),
-            labels={task.name: self.answer(task) for task in scheme} if labels is None else labels,
+            labels={task.name: self._answer(task) for task in scheme} if labels is None else labels,
             context=self.text("context"),
             target=self.text("target"),
             article=self.word("article"),
@@ -127,8 +135,7 @@ class Fields:
             where=row.where,
         )
 
-    def answer(self, task: Task) -> Answer:
-        """Return the answer of the row to a task (see ``answer``)."""
+    def _answer(self, task: Task) -> Answer:
         value = self.get(task.name)
         if task.kind == "multi" and isinstance(value, str) and self.list_separator:
             # An empty cell may mean "none applies" or "not annotated"; it counts as the latter.

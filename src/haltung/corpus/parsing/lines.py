@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -69,8 +70,8 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
             for number, raw in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), 1):
                 where = f"{path}, line {number}"
                 if len(raw) > max_line_bytes:
-                    found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
-                    raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
+                    limit = " (max_line_bytes sets the limit)" if encoding is not None else ""
+                    raise UserError(f"{where}: longer than {max_line_bytes:,} bytes, which no row is; expected one row per line{limit}")
                 line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and codec == "utf-8" else raw
                 try:
                     yield line.decode(codec)
@@ -123,6 +124,20 @@ def csv_rows(
     except csv.Error as error:
         found = f"{path}, line {first}: not CSV with separator {separator!r} and quote {quotechar!r} ({error})"
         raise UserError(f"{found}; a quote inside a quoted cell is written twice") from None
+
+
+def encoding_of(path: Path) -> str:
+    """Return the encoding of a file: UTF-8, or what German programs wrote before."""
+    from charset_normalizer import from_path
+
+    # Among all encodings too many look alike in a short text.
+    return getattr(from_path(path, cp_isolation=["utf_8", "cp1252", "mac_roman", "cp850"]).best(), "encoding", "utf-8")
+
+
+def separator_of(path: Path, encoding: str | None = None) -> str:
+    """Return the separator of a CSV file: what stands most often outside quotes in its header."""
+    header = next((line for line in lines(path, encoding=encoding) if re.search(r"[,;\t|]", line)), "")
+    return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
 
 
 def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[SourceRow]:

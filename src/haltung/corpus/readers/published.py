@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, document_rows, existing, hub_rows
+from haltung.corpus.parsing.lines import csv_rows, document_rows, existing, hub_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.corpus.readers.tables import Paths, split_files
 from haltung.errors import UserError, kind
@@ -27,7 +27,6 @@ class Gnad10:
     path: Paths | None = None
     hub: str | None = None
     on_error: str = "stop"
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``); none from the hub."""
@@ -49,7 +48,7 @@ class Gnad10:
             yield from (replace(row, made_id=f"gnad10-{row.made_id}") for row in hub_rows(self.hub))
             return
         for split, path in split_files(self.path or "", _PUBLIC):
-            cells_of = csv_rows(path, separator=";", quotechar="'", max_line_bytes=self.max_line_bytes)
+            cells_of = csv_rows(path, separator=";", quotechar="'")
             for index, (number, cells) in enumerate(cells_of):
                 fault = Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')") if len(cells) != 2 else None
                 data = {} if fault else {"label": cells[0], "text": cells[1]}

@@ -1,22 +1,32 @@
-"""The user's files with one segment per row: JSONL, CSV and Parquet, with a mapping of columns."""
+"""The user's files with one segment per row: JSONL, CSV, Parquet, and sheets of any kind."""
 
+import datetime as dt
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
+
 from haltung.corpus.parsing.fields import Fields, check_columns, check_header
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, encoding_of, existing, json_rows, separator_of
 from haltung.corpus.parsing.rows import SPLITS, Fault, Intake, Reading, SourceRow
-from haltung.errors import UserError, listed, nearest
-from haltung.labels import Scheme
+from haltung.errors import UserError, first_line, listed, nearest
+from haltung.files import ascii_name, table, write_text
+from haltung.labels import RESERVED, STANCE, Scheme
 
 # One file, or one for each split: {"train": "a.csv", "test": "b.csv"}.
 Paths = str | Mapping[str, str]
+# The first bytes of what is no text, and what it is then.
+_SIGNATURES = {b"PK\x03\x04": "Excel", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"$FL": "SPSS", b"<stata_dta>": "Stata"}
+_TASKS = (STANCE, "topic", "label")
 
 
 @dataclass(frozen=True)
-class _Table(ABC):
+class Table(ABC):
     """Files with one segment per row; ``columns`` maps our fields to theirs if they differ."""
 
     path: Paths
@@ -29,15 +39,16 @@ class _Table(ABC):
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
-        mapping = check_columns(self.columns, scheme)
+        check_columns(self.columns, scheme)
         files = split_files(self.path)
-        intake = Intake(scheme, ", ".join(str(file) for _, file in files), self.on_error)
+        intake = Intake(scheme, ", ".join(str(file) for _, file in files), self.on_error, at_end=True)
         all_columns: dict[str, None] = {}
         for split, file in files:
             # Read as a whole first: if each row names its columns, only then all are known.
             rows = [replace(row, split=split) for row in self.rows(file)]
             header = dict.fromkeys(name for row in rows for name in row.data)
             all_columns.update(header)
+            mapping = self.mapping(list(header))
             if header:
                 check_header(file, list(header), mapping)
             for row in rows:
@@ -45,13 +56,17 @@ class _Table(ABC):
                     intake.add(Fields(row.fields(), mapping, getattr(self, "list_separator", "")).segment(scheme, row))
         return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
+    def mapping(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the column of each field that is called otherwise, of those in the ``header``."""
+        return {key: str(name) for key, name in self.columns.items() if name is not None}
+
     @abstractmethod
     def rows(self, path: Path) -> Iterator[SourceRow]:
         """Yield the rows of one file."""
 
 
 @dataclass(frozen=True)
-class Jsonl(_Table):
+class Jsonl(Table):
     """JSONL, one object per line; a multi-label answer is a list."""
 
     encoding: str = "utf-8"
@@ -63,7 +78,7 @@ class Jsonl(_Table):
 
 
 @dataclass(frozen=True)
-class Csv(_Table):
+class Csv(Table):
     """CSV; ``list_separator`` is within multi-label cells, ``names`` stand in for a header."""
 
     separator: str = ","
@@ -82,6 +97,8 @@ class Csv(_Table):
         for number, cells in rows:
             where = f"{path}, line {number}"
             if names is None:
+                if cells[0] == "sep=":  # Excel's own line, which it does not show
+                    continue
                 names = [cell.strip() for cell in cells]
                 _check_names(where, names, separator)
                 continue
@@ -92,7 +109,7 @@ class Csv(_Table):
 
 
 @dataclass(frozen=True)
-class Parquet(_Table):
+class Parquet(Table):
     """Parquet; labels are strings, multi-label answers lists of strings, dyads lists of structs."""
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
@@ -114,6 +131,68 @@ class Parquet(_Table):
             raise UserError(f"{found}; write the file again from UTF-8 text") from None
 
 
+@dataclass(frozen=True)
+class Sheet(Table):
+    """A person's sheet: Excel, ODS, CSV, Parquet, SPSS or Stata, as its content says.
+
+    Columns that are null are recognised by their names (``columns.tsv``), ``none`` leaves one
+    unread; ``label`` names those with labels, a task each. The next three are found if null.
+    """
+
+    label: tuple[str, ...] | list[str] | None = None
+    sheet: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    list_separator: str = ";"
+
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the rows, those of a workbook with the numbers that a spreadsheet shows."""
+        kind = "text"
+        try:
+            with path.open("rb") as file:
+                start = file.read(12) if path.suffix.lower() != ".dta" else b"<stata_dta>"
+            kind = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), kind)
+            if kind == "text":
+                encoding = self.encoding or encoding_of(path)
+                yield from Csv("", separator=self.separator or separator_of(path, encoding), encoding=encoding).rows(path)
+            else:
+                yield from _binary_rows(path, kind, self.sheet)
+        except ImportError:
+            raise UserError(f"{path}: a file of {kind} needs a package that is not installed; pip install 'haltung[sheets]'") from None
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- each library has its own errors
+            raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
+
+    def tasks(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the column of each task, by the name that a drafted scheme gives it."""
+        return {_task_of(name): name for name in self.label or header if self.label or _kind(name) in _TASKS}
+
+    def mapping(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the column of each field and task that was named or is recognised."""
+        named = {**super().mapping(header), **self.tasks(header)}
+        known = {kind: name for name in header if name not in named.values() and (kind := _kind(name)) not in ("", "-", *_TASKS)}
+        return {key: name for key, name in {**known, **named}.items() if name != "none"}
+
+    def draft(self, labels: str, name: str) -> None:
+        """Write a scheme with the labels found, less slips, if ``labels`` is a path of no file.
+        Raises ``UserError`` if no column of labels is recognised, or a named one is missing.
+        """
+        if not labels.endswith((".yaml", ".yml")) or Path(labels).exists():
+            return
+        rows, tasks = [row.data for _, path in split_files(self.path) for row in self.rows(path)], {}
+        header = list(dict.fromkeys(name for row in rows for name in row))
+        if not self.tasks(header):
+            raise UserError(f"{self.path}: which column has labels? Name it (label=A), or several (label=[A,B]), of {listed(header)}")
+        check_header(self.path, header, self.mapping(header))
+        for task, column in self.tasks(header).items():
+            count = Counter(str(row[column]).strip() for row in rows if row.get(column))
+            ids = {label: {"de": label, "en": label} for label in sorted(count) if not is_slip(label, count)}
+            tasks[task] = {"de": column, "en": column, "labels": ids}
+        text = yaml.safe_dump({"name": name, "version": 1, "tasks": tasks}, allow_unicode=True, sort_keys=False, default_flow_style=None)
+        write_text(Path(labels), f"# Drafted from {self.path}, and read from now on: edit names, definitions, order.\n{text}")
+
+
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
     """Return each file with its split, "" if the rows name it or nothing does.
 
@@ -132,8 +211,54 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
 
 
 def _check_names(where: str, names: list[str], separator: str) -> None:
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name in names if name and names.count(name) > 1]:
         raise UserError(f"{where}: the column '{twice[0]}' occurs twice in the header ({listed(names)}); every column needs a unique name")
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:
         raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")
+
+
+def _binary_rows(path: Path, kind: str, sheet: str | None) -> Iterator[SourceRow]:
+    import pandas as pd
+
+    if kind == "Excel":
+        chosen = [sheet] if sheet else None
+        sheets = pd.read_excel(path, sheet_name=chosen, dtype=object, na_filter=False, engine="calamine").values()
+        frame = next((cells for cells in sheets if len(cells)), pd.DataFrame())
+    else:
+        frame = {"Parquet": pd.read_parquet, "SPSS": pd.read_spss, "Stata": pd.read_stata}[kind](path)
+    cells = frame.astype(object).where(frame.notna(), "").map(_as_text).rename(columns=str)
+    for number, data in enumerate(cells.to_dict("records"), 2):
+        if any(data.values()):
+            yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
+
+
+def _as_text(cell: object) -> str:
+    """Return a cell as text: 17.0 as "17", a date as ISO."""
+    if isinstance(cell, dt.datetime):
+        return cell.isoformat(" ")
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+def is_slip(label: str, counts: Counter[str]) -> bool:
+    """Return whether a label may be a slip of one that is close and five times as frequent."""
+    digits = re.compile(r"\d+").findall
+    others = [other.casefold() for other, count in counts.items() if count >= 5 * counts[label] and digits(other) == digits(label)]
+    return bool(get_close_matches(label.casefold(), others, cutoff=0.83))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+_KNOWN = {_plain(name): kind for kind, names in table("haltung.corpus", "columns.tsv") for name in names.split(",")}
+
+
+def _kind(column: str) -> str:
+    """Return which field or task of ours a column is by its name, - if none, "" if unknown."""
+    return _KNOWN.get(_plain(column), "")
+
+
+def _task_of(column: str) -> str:
+    name = kind if (kind := _kind(column)) in _TASKS else ascii_name(column) or "label"
+    return f"{name}_label" if name in RESERVED else f"_{name}" if name[0].isdigit() else name

@@ -159,8 +159,7 @@ def evaluate(split: ScoredSplit) -> EvaluationResult:
     if not tasks:
         why = f"none of its {len(split)} segments is labelled for {' or '.join(scheme.names)}" if len(split) else "it has no segments"
         raise UserError(f"{f'the split {split.split}'.rstrip()} can't be evaluated: {why}")
-    sizes, ungrouped = (len(split), len(set(split.groups))), all(group.startswith("\0") for group in split.groups)
-    return EvaluationResult(split.corpus, split.split, *sizes, scheme.name, scheme.digest(), tasks, ungrouped=ungrouped)
+    return EvaluationResult(split.corpus, split.split, len(split), len(set(split.groups)), scheme.name, scheme.digest(), tasks)
 
 
 def with_intervals(result: EvaluationResult, split: ScoredSplit) -> EvaluationResult:

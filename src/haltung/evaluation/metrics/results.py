@@ -141,7 +141,6 @@ class EvaluationResult(Stored):
     A task without any gold label is not in ``tasks``. ``phenomena``, by task, is filled for minimal
     pairs alone, ``dyads`` for a model that finds them on a split that has them; where both hold,
     ``dyad_phenomena``, by what of a dyad has to be right. ``resampling`` is None without intervals.
-    ``ungrouped``: no segment names its article, so that each counts as one.
     """
 
     corpus: str
@@ -155,7 +154,6 @@ class EvaluationResult(Stored):
     dyad_phenomena: Mapping[str, tuple[PhenomenonMetrics, ...]] = field(default_factory=dict)
     resampling: Resampling | None = None
     dyads: DyadMetrics | None = None
-    ungrouped: bool = False
 
     def headline(self) -> dict[str, float]:
         """Return the headline metrics flat, as a tracker wants them.

@@ -293,8 +293,7 @@ def spread(value: Spread, language: str = "en") -> str:
 
 def warnings(result: EvaluationResult, language: str = "en") -> list[str]:
     """Return the warnings about all tasks as sentences, the gravest of each task first."""
-    sentences = [sentence for metrics in result.tasks.values() for sentence in warning_sentences(metrics, language)]
-    return sentences + [word("warning_ungrouped", language)] * result.ungrouped
+    return [sentence for metrics in result.tasks.values() for sentence in warning_sentences(metrics, language)]
 
 
 def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
