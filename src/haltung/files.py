@@ -3,11 +3,9 @@
 import ctypes
 import hashlib
 import os
-import re
 import shutil
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -54,12 +52,6 @@ def table(package: str, *path: str) -> Iterator[list[str]]:
     """Return the rows of a TSV file of a package; ``#`` begins a comment, as the header is one."""
     text = resources.files(package).joinpath(*path).read_text(encoding="utf-8")
     return (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
-
-
-def ascii_name(text: str) -> str:
-    """Return a name for files and keys, of ASCII letters, digits and _, "" if the text has none."""
-    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")
 
 
 def sha256(path: Path) -> str:

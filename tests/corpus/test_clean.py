@@ -264,6 +264,7 @@ def test_a_given_test_split_is_kept_whole():
     checked = clean_segments(segments, CleaningRules(), SCHEME)
     assert (ids(checked.segments), why(checked)) == (["s1", "s2", "s3"], {"s4": "empty_text"})
     assert [note.split(";")[0] for note in checked.notes] == [
+        "no segment names its article, so each counts as one: if several come from one text, splits leak and intervals are too narrow",
         "1 of the given test split would have been dropped for duplicate",
         "1 of the given test split would have been dropped for markup",
     ]

@@ -122,9 +122,6 @@ def _manual(command: str) -> str:
     if groups:
         lines += ["", "choices (group=NAME; the keys of a group are given as group.key=value):"]
         lines += [f"  {group:<11} {', '.join(choices(group)) or '-'}  (default: {choice or 'none'})" for group, choice in groups]
-    if command in ("prepare", "train", "evaluate", "sweep"):
-        lines += ["", "a sheet instead of a corpus, with short keys (docs/sheets.md):"]
-        lines += [f"  {key}=…".ljust(14) + words for key, _, words in files.table("haltung.cli", "table_keys.tsv")]
     keys = [line for line in text.splitlines() if line and line[0] not in "# -" and not line.startswith("defaults")]
     return "\n".join([*lines, "", "keys:", *(f"  {key}" for key in keys), "", f"haltung {command} --cfg prints every key with its value."])
 

@@ -137,7 +137,7 @@ def with_table(command: str, arguments: Sequence[str]) -> list[str]:
     given = dict(word.partition("=")[::2] for word in arguments)
     if "table" not in given:
         return list(arguments)
-    name = quote(files.ascii_name(Path(given["table"]).stem) or "table")
+    name = quote(re.sub(r"\W+", "_", Path(given["table"]).stem, flags=re.ASCII).strip("_") or "table")
     words = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={name}.labels.yaml"]
     for short, key, _ in files.table("haltung.cli", "table_keys.tsv"):
         if value := given.pop(short, ""):

@@ -19,7 +19,6 @@ from haltung.evaluation import comparison
 from haltung.evaluation.report import comparison as report
 from haltung.evaluation.report import tables
 from haltung.events.dyads import model as dyad_model
-from haltung.events.dyads.scoring import AIMS
 from haltung.experiments import dyads as experiment
 from haltung.experiments.compare import carry_out, consider, read, save
 from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of
@@ -82,7 +81,7 @@ def dyads(
             raise UserError(f"{bundle} is a compact model, which stays as it is; tune the trained bundle, and export it again")
         best, f1 = experiment.tune(model, corpus, split, line, own_actors)
         values = ", ".join(f"{name} {value:g}" for name, value in asdict(best).items())
-        print(f"on the {split} split of {corpus.name} best is {values}: a mean F1 of {f1:.3f} over {listed(AIMS)}")
+        print(f"on the {split} split of {corpus.name} best is {values}: a mean F1 of {f1:.3f} over {listed(experiment.AIMS)}")
         print(f"written to {model / dyad_model.THRESHOLDS}")
         return
     scores = experiment.score(model, corpus, split, own_actors)

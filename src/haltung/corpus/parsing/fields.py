@@ -55,18 +55,12 @@ class Fields:
     def whole(self, name: str) -> int | None:
         """Return a whole number below a billion, None if the field is absent, null or empty."""
         value = self.get(name)
-        if isinstance(value, str):
-            # A tool that makes floats of a column with gaps writes 3 as 3.0.
-            digits = value.strip().removesuffix(".0")
-            value = int(digits) if digits.isdecimal() and len(digits) < 10 else value.strip() or None
-        if value is None:
-            return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1_000_000_000:
+        # A tool that makes floats of a column with gaps writes 3 as 3.0.
+        digits = "" if value is None else str(value).strip().removesuffix(".0")
+        if digits and not (digits.isdecimal() and len(digits) < 10):
             found = f"'{self.columns.get(name, name)}' is {kind(value)} ({_short(value)})"
             raise Fault("wrong_type", f"{found}; expected a whole number from 0 to 999999999")
-        return value
+        return int(digits) if digits else None
 
     def date(self) -> str:
         """Return the date, written as ISO or as Germans do, as ISO, "" if there is none."""

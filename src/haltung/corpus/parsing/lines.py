@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
-from haltung.errors import UserError, kind, nearest
+from haltung.errors import UserError, first_line, kind, nearest
 
 # No sentence and no article is longer. A longer line means a file of another format; it is refused
 # before it fills the memory.
@@ -126,14 +126,6 @@ def csv_rows(
         raise UserError(f"{found}; a quote inside a quoted cell is written twice") from None
 
 
-def encoding_of(path: Path) -> str:
-    """Return the encoding of a file: UTF-8, or what German programs wrote before."""
-    from charset_normalizer import from_path
-
-    # Among all encodings too many look alike in a short text.
-    return getattr(from_path(path, cp_isolation=["utf_8", "cp1252", "mac_roman", "cp850"]).best(), "encoding", "utf-8")
-
-
 def separator_of(path: Path, encoding: str | None = None) -> str:
     """Return the separator of a CSV file: what stands most often outside quotes in its header."""
     header = next((line for line in lines(path, encoding=encoding) if re.search(r"[,;\t|]", line)), "")
@@ -226,8 +218,7 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:
     try:
         loaded = datasets.load_dataset(name, revision=revision)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        found = f"the data set {name} could not be loaded from the hub ({reason})"
+        found = f"the data set {name} could not be loaded from the hub ({first_line(error)})"
         raise UserError(f"{found}; go online, or read local files with reader.path") from None
     for split, dataset in loaded.items():
         classes = {column: feature for column, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}

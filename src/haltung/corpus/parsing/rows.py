@@ -13,8 +13,6 @@ from haltung.records import Segment
 # Names of splits in sources → our names.
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev"}
 
-_TOLD = 30  # of the rows with faults; dropping them lists them all in a file
-
 
 @dataclass(frozen=True)
 class Dropped:
@@ -97,13 +95,10 @@ class SourceRow:
 
 
 class Intake:
-    """Collects the segments of a source; ``on_error``: faulty rows ``stop`` it, or ``drop``.
+    """Collects the segments of a source; ``on_error``: faulty rows ``stop`` it, or ``drop``."""
 
-    If they stop it, ``at_end`` says whether all of them are told at the end, or the first at once.
-    """
-
-    def __init__(self, scheme: Scheme, source: str, on_error: str = "stop", at_end: bool = False) -> None:
-        self.scheme, self._at_end = scheme, at_end
+    def __init__(self, scheme: Scheme, source: str, on_error: str = "stop") -> None:
+        self.scheme = scheme
         self._source = source
         self._stops = one_of("on_error", str(on_error), ("stop", "drop")) == "stop"
         self._segments: list[Segment] = []
@@ -116,7 +111,7 @@ class Intake:
         try:
             yield
         except Fault as fault:
-            if self._stops and not self._at_end and not isinstance(fault, Skip):
+            if self._stops and not isinstance(fault, Skip):
                 raise UserError(f"{row.where}: {fault.detail}") from None
             self._dropped.append(Dropped(fault.id or row.made_id, row.where, fault.reason, fault.detail))
 
@@ -128,13 +123,8 @@ class Intake:
     def reading(self, hint: str = "") -> Reading:
         """Return all segments and dropped rows.
 
-        Raises ``UserError`` if there was no row, or (with ``hint``) no label for any task, or with
-        ``at_end`` if rows have faults that stop the reading.
+        Raises ``UserError`` if there was no row, or (with ``hint``) no label for any task.
         """
-        if self._stops and self._at_end and self._dropped:
-            first, *others = self._dropped
-            more = [f"{other.where.rpartition(', ')[2]} ({other.detail})" for other in others[:_TOLD]] + ["…"] * (len(others) > _TOLD)
-            raise UserError(f"{first.where}: {first.detail}" + (f"; {len(others)} more rows have faults: {listed(more)}" if others else ""))
         if not self._segments and not self._dropped:
             raise UserError(f"{self._source} has no rows; expected at least one")
         if self._segments and not any(answer is not None for segment in self._segments for answer in segment.labels.values()):

@@ -8,8 +8,9 @@ from itertools import groupby
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import csv_rows, existing, json_rows, lines
+from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
+from haltung.corpus.readers.tables import Csv
 from haltung.errors import UserError, kind, one_of
 from haltung.labels import Scheme
 
@@ -98,24 +99,14 @@ def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intak
         if not (rows := _speech_rows(annotations)):
             raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
         return {rows[id]: speech for path in files for id, speech in _speeches(path, intake) if id in rows}
-    found = _wikinews(files[0], intake) if kind == "wikinews" else _gnad10(files[0])
-    return dict(enumerate(found))
-
-
-def _gnad10(path: Path) -> Iterator[_Article]:
-    for number, cells in csv_rows(path, separator=";", quotechar="'"):
-        if len(cells) != 2:
-            raise UserError(f"{path}, line {number}: {len(cells)} cells, expected 2 (section;'text'); is this test.csv of 10kGNAD?")
-        yield _Article(cells[1])
-
-
-def _wikinews(path: Path, intake: Intake) -> Iterator[_Article]:
-    for row in json_rows(path):
+    articles, path = list[_Article](), files[0]
+    for row in json_rows(path) if kind == "wikinews" else Csv("", separator=";", quotechar="'", names=["section", "text"]).rows(path):
         with intake.row(row):
             fields = Fields(row.fields(), {})
             title = _TITLE.match(fields.text("title"))
             headline, date = (title["headline"], title["date"] or "") if title else ("", "")
-            yield _Article(fields.text("text", required=True), headline.strip(), date)
+            articles.append(_Article(fields.text("text", required=True), headline.strip(), date))
+    return dict(enumerate(articles))
 
 
 def _speeches(path: Path, intake: Intake) -> Iterator[tuple[str, _Article]]:
@@ -141,8 +132,8 @@ def _speech_files(folder: Path, annotations: Path) -> tuple[Path, ...]:
     if (whole := folder / "speeches.jsonl.gz").is_file():
         return (whole,)
     wanted = _speech_rows(annotations)
-    names = ((match["id"], path) for path in sorted(folder.rglob("*-ID*.txt")) if (match := _SPEECH_FILE.match(path.name)))
-    found = {id: path for id, path in names if id in wanted}
+    speeches = ((path, _SPEECH_FILE.match(path.name)) for path in sorted(folder.rglob("*-ID*.txt")))
+    found = {name["id"]: path for path, name in speeches if name and name["id"] in wanted}
     if not found:
         raise UserError(f"{folder} has neither speeches.jsonl.gz nor a file SPEAKER-ID.txt of an annotated speech; {PUBLIC['bundestag']}")
     return tuple(found[id] for id in sorted(found))

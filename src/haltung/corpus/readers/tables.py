@@ -1,6 +1,5 @@
 """The user's files with one segment per row: JSONL, CSV, Parquet, and sheets of any kind."""
 
-import datetime as dt
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,10 +11,10 @@ from pathlib import Path
 import yaml
 
 from haltung.corpus.parsing.fields import Fields, check_columns, check_header
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, encoding_of, existing, json_rows, separator_of
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows, separator_of
 from haltung.corpus.parsing.rows import SPLITS, Fault, Intake, Reading, SourceRow
-from haltung.errors import UserError, first_line, listed, nearest
-from haltung.files import ascii_name, table, write_text
+from haltung.errors import UserError, first_line, listed, one_of
+from haltung.files import table, write_text
 from haltung.labels import RESERVED, STANCE, Scheme
 
 # One file, or one for each split: {"train": "a.csv", "test": "b.csv"}.
@@ -23,6 +22,8 @@ Paths = str | Mapping[str, str]
 # The first bytes of what is no text, and what it is then.
 _SIGNATURES = {b"PK\x03\x04": "Excel", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"$FL": "SPSS", b"<stata_dta>": "Stata"}
 _TASKS = (STANCE, "topic", "label")
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
+_TOLD = 30  # of the rows with faults; dropping them lists them all in a file
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,25 @@ class Table(ABC):
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
         check_columns(self.columns, scheme)
+        drops = one_of("on_error", self.on_error, ("stop", "drop")) == "drop"
         files = split_files(self.path)
-        intake = Intake(scheme, ", ".join(str(file) for _, file in files), self.on_error, at_end=True)
-        all_columns: dict[str, None] = {}
+        intake = Intake(scheme, ", ".join(str(file) for _, file in files), "drop")
         for split, file in files:
             # Read as a whole first: if each row names its columns, only then all are known.
             rows = [replace(row, split=split) for row in self.rows(file)]
             header = dict.fromkeys(name for row in rows for name in row.data)
-            all_columns.update(header)
             mapping = self.mapping(list(header))
             if header:
                 check_header(file, list(header), mapping)
             for row in rows:
                 with intake.row(row):
                     intake.add(Fields(row.fields(), mapping, getattr(self, "list_separator", "")).segment(scheme, row))
-        return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
+        reading = intake.reading(f"the columns are: {listed(header)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
+        if reading.dropped and not drops:
+            faults = [f"{row.where}: {row.detail}" for row in reading.dropped]
+            more = f"; and {len(faults) - _TOLD} more rows" if len(faults) > _TOLD else ""
+            raise UserError("; ".join(faults[:_TOLD]) + more)
+        return reading
 
     def mapping(self, header: Sequence[str]) -> dict[str, str]:
         """Return the column of each field that is called otherwise, of those in the ``header``."""
@@ -117,18 +122,15 @@ class Parquet(Table):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        number = 0
         try:
             with pq.ParquetFile(path) as file:
-                number = 0
                 for batch in file.iter_batches(batch_size=1024):
                     for data in batch.to_pylist():
                         number += 1
                         yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]})") from None
-        except UnicodeDecodeError as error:
-            found = f"{path}, after row {number}: text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-            raise UserError(f"{found}; write the file again from UTF-8 text") from None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not a Parquet file, or a damaged one after row {number} ({first_line(error)})") from None
 
 
 @dataclass(frozen=True)
@@ -147,22 +149,37 @@ class Sheet(Table):
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
         """Yield the rows, those of a workbook with the numbers that a spreadsheet shows."""
-        kind = "text"
+        import pandas as pd
+        from charset_normalizer import from_path
+
+        kind, readers = "text", {"Parquet": pd.read_parquet, "SPSS": pd.read_spss, "Stata": pd.read_stata}
         try:
             with path.open("rb") as file:
                 start = file.read(12) if path.suffix.lower() != ".dta" else b"<stata_dta>"
             kind = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), kind)
             if kind == "text":
-                encoding = self.encoding or encoding_of(path)
-                yield from Csv("", separator=self.separator or separator_of(path, encoding), encoding=encoding).rows(path)
+                # Among all encodings those of German texts look too much alike.
+                best = from_path(path, cp_isolation=["utf_8", "cp1252", "mac_roman", "cp850"]).best() if not self.encoding else None
+            elif kind == "Excel":
+                how = {"dtype": object, "na_filter": False, "engine": "calamine"}
+                sheets = pd.read_excel(path, sheet_name=[self.sheet] if self.sheet else None, **how)
+                frame = next((cells for cells in sheets.values() if len(cells)), pd.DataFrame())
             else:
-                yield from _binary_rows(path, kind, self.sheet)
+                frame = readers[kind](path).astype(object)
         except ImportError:
             raise UserError(f"{path}: a file of {kind} needs a package that is not installed; pip install 'haltung[sheets]'") from None
-        except UserError:
-            raise
         except Exception as error:  # noqa: BLE001 -- each library has its own errors
             raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
+        if kind == "text":
+            encoding = self.encoding or (best.encoding if best else "utf-8")
+            yield from Csv("", separator=self.separator or separator_of(path, encoding), encoding=encoding).rows(path)
+        for number, row in enumerate(frame.where(frame.notna(), "").to_dict("records"), 2) if kind != "text" else ():
+            # Spreadsheets have 17 as 17.0.
+            data = {
+                str(name): str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip() for name, cell in row.items()
+            }
+            if any(data.values()):
+                yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
 
     def tasks(self, header: Sequence[str]) -> dict[str, str]:
         """Return the column of each task, by the name that a drafted scheme gives it."""
@@ -200,14 +217,9 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
     """
     if not isinstance(path, Mapping):
         return [("", existing(path, hint))]
-    files = []
-    for split, file in path.items():
-        if split not in SPLITS:
-            raise UserError(f"path: unknown split '{split}'{nearest(str(split), SPLITS)}; allowed are {listed(SPLITS)}")
-        files.append((SPLITS[split], existing(file, hint)))
-    if not files:
+    if not path:
         raise UserError("path is empty; expected a file, or a file for each split: {train: …, test: …}")
-    return files
+    return [(SPLITS[one_of("a split in path", str(split), SPLITS)], existing(file, hint)) for split, file in path.items()]
 
 
 def _check_names(where: str, names: list[str], separator: str) -> None:
@@ -216,28 +228,6 @@ def _check_names(where: str, names: list[str], separator: str) -> None:
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:
         raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")
-
-
-def _binary_rows(path: Path, kind: str, sheet: str | None) -> Iterator[SourceRow]:
-    import pandas as pd
-
-    if kind == "Excel":
-        chosen = [sheet] if sheet else None
-        sheets = pd.read_excel(path, sheet_name=chosen, dtype=object, na_filter=False, engine="calamine").values()
-        frame = next((cells for cells in sheets if len(cells)), pd.DataFrame())
-    else:
-        frame = {"Parquet": pd.read_parquet, "SPSS": pd.read_spss, "Stata": pd.read_stata}[kind](path)
-    cells = frame.astype(object).where(frame.notna(), "").map(_as_text).rename(columns=str)
-    for number, data in enumerate(cells.to_dict("records"), 2):
-        if any(data.values()):
-            yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
-
-
-def _as_text(cell: object) -> str:
-    """Return a cell as text: 17.0 as "17", a date as ISO."""
-    if isinstance(cell, dt.datetime):
-        return cell.isoformat(" ")
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def is_slip(label: str, counts: Counter[str]) -> bool:
@@ -260,5 +250,6 @@ def _kind(column: str) -> str:
 
 
 def _task_of(column: str) -> str:
-    name = kind if (kind := _kind(column)) in _TASKS else ascii_name(column) or "label"
+    plain = re.sub(r"\W+", "_", column.translate(_UMLAUTS), flags=re.ASCII).strip("_")
+    name = kind if (kind := _kind(column)) in _TASKS else plain or "label"
     return f"{name}_label" if name in RESERVED else f"_{name}" if name[0].isdigit() else name
