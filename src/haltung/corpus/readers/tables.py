@@ -201,13 +201,14 @@ class Sheet(Table):
         header = list(dict.fromkeys(name for row in rows for name in row))
         if not self.tasks(header):
             raise UserError(f"{self.path}: which column has labels? Name it (label=A), or several (label=[A,B]), of {listed(header)}")
-        check_header(self.path, header, self.mapping(header))
+        check_header(self.path, header, mapping := self.mapping(header))
         for task, column in self.tasks(header).items():
             count = Counter(str(row[column]).strip() for row in rows if row.get(column))
             ids = {label: {"de": label, "en": label} for label in sorted(count) if not is_slip(label, count)}
             tasks[task] = {"de": column, "en": column, "labels": ids}
         text = yaml.safe_dump({"name": name, "version": 1, "tasks": tasks}, allow_unicode=True, sort_keys=False, default_flow_style=None)
-        write_text(Path(labels), f"# Drafted from {self.path}, and read from now on: edit names, definitions, order.\n{text}")
+        found = listed(f"{key}={column}" for key, column in mapping.items())
+        write_text(Path(labels), f"# Drafted from {self.path} ({found}), and read from now on: edit names, definitions, order.\n{text}")
 
 
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
