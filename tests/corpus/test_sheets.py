@@ -152,7 +152,7 @@ def test_numbers_are_labels_as_text(tmp_path: Path) -> None:
     rows = [("Aussage", "Code", "Artikel"), *((text, 1.0 + number % 3, number // 4) for number, (text, *_) in enumerate(sentences(48)))]
     sheet = Sheet(str(workbook(tmp_path / "a.xlsx", rows)))
     scheme = scheme_of(sheet, tmp_path)
-    assert scheme["label"].ids == ("1", "2", "3")
+    assert scheme["Code"].ids == ("1", "2", "3")
     assert sheet.read(scheme).segments[6].article == "1"
 
 
@@ -277,7 +277,7 @@ def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:
         done = run_here(*words, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), words
     assert "in favour" in drafted.read_text(encoding="utf-8")
-    assert (tmp_path / "model" / "manifest.json").is_file()
+    assert (tmp_path / "model" / "haltung.json").is_file()
 
 
 def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path) -> None:

@@ -252,5 +252,5 @@ def _kind(column: str) -> str:
 
 def _task_of(column: str) -> str:
     plain = re.sub(r"\W+", "_", column.translate(_UMLAUTS), flags=re.ASCII).strip("_")
-    name = kind if (kind := _kind(column)) in _TASKS else plain or "label"
+    name = kind if (kind := _kind(column)) in _TASKS[:2] else plain or "label"
     return f"{name}_label" if name in RESERVED else f"_{name}" if name[0].isdigit() else name
