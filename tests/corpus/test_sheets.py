@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from command_line import run_here
 from haltung import labels
+from haltung.cli.config import with_table
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault
 from haltung.corpus.readers.tables import Sheet, is_slip
@@ -251,6 +252,16 @@ def test_what_is_written_is_what_is_read(
         assert "a.csv" in str(error)  # noqa: PT017 -- reading is allowed, too
         return
     assert found == rows
+
+
+def test_short_keys_stand_for_long_ones() -> None:
+    """The file names corpus and labels; `events` has another key of that name."""
+    words = with_table("train", ["table=Zur Rente.xlsx", "label=[Haltung, Größe]", "model=linear"])
+    assert words == [
+        "corpus=table", "corpus.name=Zur_Rente", "corpus.labels=Zur_Rente.labels.yaml", "corpus.reader.path='Zur Rente.xlsx'",
+        "corpus.reader.label=[Haltung,'Größe']", "model=linear",
+    ]  # fmt: skip
+    assert with_table("events", ["table=events.csv"]) == ["table=events.csv"]
 
 
 def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:

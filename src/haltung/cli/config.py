@@ -25,7 +25,7 @@ _MOST_COMBINATIONS = 200
 # Mappings whose keys the user chooses (tasks, columns, labels), so that a new one needs no +.
 _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks", "fsdp")
 
-_PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
+_PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 def shipped_path(path: str) -> str:
@@ -137,12 +137,12 @@ def with_table(command: str, arguments: Sequence[str]) -> list[str]:
     given = dict(word.partition("=")[::2] for word in arguments)
     if "table" not in given or command not in ("prepare", "train", "sweep", "evaluate"):  # of events it is something else
         return list(arguments)
-    name = quote(re.sub(r"\W+", "_", Path(given["table"]).stem, flags=re.ASCII).strip("_") or "table")
-    words = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={name}.labels.yaml"]
+    name = re.sub(r"\W+", "_", Path(given["table"]).stem, flags=re.ASCII).strip("_") or "table"
+    words = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
     for short, key in files.table("haltung.cli", "table_keys.tsv"):
         if value := given.pop(short, ""):
             words.append(f"{key}={quote([part.strip() for part in value.strip('[]').split(',')] if short == 'label' else value)}")
-    return ["corpus=table", f"corpus.name={name}", *words, *(word for word in arguments if word.partition("=")[0] in given)]
+    return ["corpus=table", f"corpus.name={quote(name)}", *words, *(word for word in arguments if word.partition("=")[0] in given)]
 
 
 def candidates(command: str, line: str) -> list[str]:
