@@ -14,16 +14,18 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
 from haltung import cli
-from haltung.cli.config import combinations, compose, shipped_path
+from haltung.cli.config import combinations, compose, shipped_path, with_table
 
 ROOT = Path(__file__).resolve().parents[1]
 # Each page with those whose runs and files it uses.
 PAGES = {
     "README.md": (),
+    "docs/sheets.md": (),
     "docs/corpora.md": (),
     "docs/training.md": (),
     "docs/evaluation.md": ("docs/training.md",),
@@ -87,6 +89,9 @@ def _workspace(folder: Path) -> Path:
     (folder / "my_labels.yaml").write_text(scheme, encoding="utf-8")
     sheet = [f"Land {n} lobt den Vertrag {n}.,diplomacy,support\nLand {n} rügt den Plan {n}.,rights,criticism\n" for n in range(20)]
     (folder / "mine.csv").write_text("Satz,Thema,Haltung\n" + "".join(sheet), encoding="utf-8")
+    said = {"lobt": "dafür", "rügt": "dagegen", "prüft": "neutral"}
+    rows = [(f"Verband {n} {verb} die Rente mit {50 + n}.", label, f"A{n // 2}") for n in range(50) for verb, label in said.items()]
+    pd.DataFrame(rows, columns=["Satz", "Haltung", "Artikel"]).to_excel(folder / "pensions.xlsx", index=False, engine="xlsxwriter")
     (folder / "article.txt").write_text(ARTICLE, encoding="utf-8")
     texts = ("Die USA warnen Russland.", "China droht Taiwan.")
     (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
@@ -147,7 +152,7 @@ def test_the_commands_of_the_readme_run(small: Path, tmp_path: Path, monkeypatch
 def test_the_other_commands_of_a_page_compose(page: str) -> None:
     """Their keys and choices are there, whatever it would take to run them."""
     for command, *words in commands(page, "sh composed"):
-        for overrides in combinations(words):
+        for overrides in combinations(with_table(command, words)):
             assert compose(command, overrides)
 
 

@@ -253,6 +253,12 @@ def test_rows_labelled_for_different_tasks_complete_each_other():
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s3": "duplicate"}
 
 
+def test_a_corpus_without_articles_is_noted():
+    """Splits may leak, and nobody would see it."""
+    notes = clean_segments([replace(segment(1), article="")], CleaningRules(), SCHEME).notes
+    assert [note.partition(",")[0] for note in notes] == ["no segment names its article"]
+
+
 def test_a_given_test_split_is_kept_whole():
     """Metrics on a published test split must stay comparable, so its faults are noted and only
     empty texts are dropped.
@@ -325,7 +331,7 @@ def test_leakage_across_targets_is_none():
         (segment(1, labels={"tone": "x"}), "line 1: unknown task 'tone'"),
         (segment(1, labels={"tags": "a"}), "tags is 'a', but the task takes several labels"),
         (segment(1, labels={"topic": ("energy",)}), "but the task takes one label"),
-        (segment(1, dyads=(Dyad("DEU", "", "warn"),)), r"unknown stance 'warn' in the dyad DEU > \?, did you mean 'warning'"),
+        (segment(1, dyads=(Dyad("DEU", "", "warn"),)), r"line 1, dyad DEU > \?: unknown stance 'warn', did you mean 'warning'"),
         (segment(1, id=""), "line 1: the segment has no id"),
         (segment(1, id="s2"), "line 2: the id 's2' is already used by news.jsonl, line 1"),
     ],

@@ -212,6 +212,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     """
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
+    from haltung.corpus.readers.tables import Sheet
     from haltung.corpus.store import load
 
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
@@ -219,10 +220,13 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     name, out, split = options.name, Path(folders.prepared), options.split
     if {"folds", "fold"} <= split.keys():
         out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
+    reader = make(options.reader, "corpus.reader")
+    if isinstance(reader, Sheet):
+        with writing(Path(options.labels)):
+            reader.draft(options.labels, name)
     scheme = scheme_of(options.labels, config_dir)
     # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
-    reader = make(options.reader, "corpus.reader")
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.
     content = {key: value for key, value in corpus.items() if key in ("name", "reader", "rules", "split")}
     mark = fingerprint({**content, "scheme": scheme.to_dict()}, source_files(reader))

@@ -28,7 +28,7 @@ _MOST_COMBINATIONS = 200
 # Mappings whose keys the user chooses (tasks, columns, labels), so that a new one needs no +.
 _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks", "fsdp")
 
-_PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
+_PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 def shipped_path(path: str) -> str:
@@ -77,6 +77,7 @@ def each(
     ``single`` is the error message for more than one combination; "" allows several. Raises
     ``UserError`` if an option or an override is wrong.
     """
+    arguments = with_table(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in arguments) if sign and key in verbatim}
     words: list[str] = []
     show, config_dir = False, None
@@ -147,6 +148,19 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
     if missing := sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional):
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
     return config
+
+
+def with_table(command: str, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full."""
+    given = dict(word.partition("=")[::2] for word in arguments)
+    if "table" not in given or command not in ("prepare", "train", "sweep", "evaluate"):  # of events it is something else
+        return list(arguments)
+    name = re.sub(r"\W+", "_", Path(given["table"]).stem, flags=re.ASCII).strip("_") or "table"
+    words = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
+    for short, key in files.table("haltung.cli", "table_keys.tsv"):
+        if value := given.pop(short, ""):
+            words.append(f"{key}={quote([part.strip() for part in value.strip('[]').split(',')] if short == 'label' else value)}")
+    return ["corpus=table", f"corpus.name={quote(name)}", *words, *(word for word in arguments if word.partition("=")[0] in given)]
 
 
 def candidates(command: str, line: str) -> list[str]:

@@ -45,6 +45,8 @@ def run(
         # The mean over seeds goes to the run that holds them; of a sweep that is another run.
         models, group = models_of(record), tracking.group(record)
         settings = {**settings, "corpus": record.config["corpus"]} if own_corpus else settings
+        if settings["corpus"]["labels"] is None:  # a sheet is labelled by the scheme of the run
+            settings = {**settings, "corpus": {**settings["corpus"], "labels": record.config["corpus"]["labels"]}}
     corpus, console = corpus_of(settings, request.config_dir), Console()
 
     def show(model: ModelEvaluation) -> None:

@@ -270,11 +270,9 @@ def unknown_words(texts: Iterable[tuple[Segment, str]], allowed: frozenset[str])
     ``texts`` are segments with ``DE``, ``AT`` or ``CH``, which decides the dictionary. Raises
     ``UserError`` if hunspell or one of its dictionaries is not installed.
     """
-    by_country: dict[str, list[Segment]] = {}
-    for segment, country in texts:
-        by_country.setdefault(country, []).append(segment)
-    out: dict[str, Segment] = {}
-    for country, segments in by_country.items():
+    pairs, out = list(texts), dict[str, Segment]()
+    for country in dict.fromkeys(country for _, country in pairs):
+        segments = [segment for segment, its_country in pairs if its_country == country]
         first = {word: segment for segment in reversed(segments) for word in re.findall(r"\w+", segment.text)}
         for word in _misspelt([segment.text for segment in segments], f"de_{country}") - allowed - out.keys():
             # hunspell may cut words differently; none of them must get lost.

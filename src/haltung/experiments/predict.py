@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import re
 import sys
 import zlib
 from collections import Counter
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import existing, json_rows, lines
+from haltung.corpus.parsing.lines import existing, json_rows, separator_of
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.tables import Csv, Parquet
 from haltung.errors import UserError, first_line, listed
@@ -129,11 +128,7 @@ def rows_of(path: Path) -> Iterator[SourceRow]:
     """Yield the rows of a file, broken ones with a fault; ``UserError`` if it can't be read."""
     if kind_of(path) == "parquet":
         return Parquet("").rows(path)
-    return Csv("", separator=_separator(path)).rows(path) if kind_of(path) == "csv" else json_rows(path)
-
-
-def _separator(path: Path) -> str:
-    return max(",;\t|", key=re.sub('"[^"]*"', "", next((line for line in lines(path) if line.strip()), "")).count)
+    return Csv("", separator=separator_of(path)).rows(path) if kind_of(path) == "csv" else json_rows(path)
 
 
 def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
@@ -278,7 +273,7 @@ def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], he
         return "".join((json.dumps(one) if one else "") + "\n" for one in cells)
     out, rows = io.StringIO(), [{**row.data, **one} for row, one in zip(window.rows, cells, strict=True) if row and one]
     # The keys of a row are the header.
-    csv.writer(out, delimiter=_separator(path), lineterminator="\n").writerows([*rows[:header], *(row.values() for row in rows)])
+    csv.writer(out, delimiter=separator_of(path), lineterminator="\n").writerows([*rows[:header], *(row.values() for row in rows)])
     return out.getvalue()
 
 

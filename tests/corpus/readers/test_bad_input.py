@@ -255,9 +255,17 @@ def test_a_nul_byte_is_named_with_its_line(tmp_path: Path, scheme: Scheme, case:
 @line_readers
 def test_an_endless_line_is_refused(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """A line above the limit is a file of another format, whatever it holds."""
-    path = case.write(tmp_path, ("1", "Es regnet. " * 50, case.label))
+    path = case.write(tmp_path, ("1", "Es regnet. " * 1_000_000, case.label))
     line = 2 if case.header else 1
-    refused(case.reader(str(path), max_line_bytes=200, on_error="drop"), scheme, rf"line {line}: longer than 200 bytes, which no row is")
+    refused(case.reader(str(path), on_error="drop"), scheme, rf"line {line}: longer than 10,000,000 bytes, which no row is")
+
+
+@pytest.mark.parametrize("reader", [Jsonl, Csv])
+def test_the_limit_of_a_line_can_be_set(tmp_path: Path, scheme: Scheme, reader: type[Jsonl | Csv]) -> None:
+    """For the user's own files."""
+    path = tmp_path / "quelle.csv"
+    path.write_text("x" * 300, encoding="utf-8")
+    refused(reader(str(path), max_line_bytes=200), scheme, r"longer than 200 bytes.*\(max_line_bytes sets the limit\)")
 
 
 @document_readers

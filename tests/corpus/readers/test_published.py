@@ -302,7 +302,7 @@ def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dic
         (article("d0002", labelled("Ja."), segments=3), r"line 2: 'segments' is a number"),
         (article("d0001", labelled("Ja.")), r"line 2: the article 'd0001' is already used at .*line 1"),
         (article("", labelled("Ja.")), r"line 2: no 'article'"),
-        (article("d0002", labelled("Ja."), date="gestern"), r"line 2: 'gestern' is no ISO date"),
+        (article("d0002", labelled("Ja."), date="gestern"), r"line 2: 'gestern' is no date"),
     ],
 )
 def test_a_broken_article_is_named_with_line_and_segment(

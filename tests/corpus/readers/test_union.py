@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tiny
+from haltung.corpus.clean import verify
 from haltung.corpus.parsing.rows import Reading
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
@@ -54,8 +55,9 @@ def test_dev_splits_of_all_parts_stay() -> None:
 
 def test_an_id_in_two_parts_is_refused() -> None:
     """Predictions could not be distinguished."""
-    with pytest.raises(UserError, match="is already used at"):
-        Union([_part(1, "train"), _part(1, "train")]).read(tiny.scheme())
+    reading = Union([_part(1, "train"), _part(1, "train")]).read(tiny.scheme())
+    with pytest.raises(UserError, match="is already used by"):
+        verify(reading.segments, tiny.scheme())
 
 
 def test_a_union_of_nothing_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, first_line, kind, listed, nearest
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
+
+_MONTHS = ("jan", "feb", "mär", "apr", "mai", "jun", "jul", "aug", "sep", "okt", "nov", "dez")
+_GERMAN_DATE = re.compile(r"(\d{1,2})\.\s*(\d{1,2}|[a-zä]{3,9})(?:\.|\b)\s*(\d{4}|\d{2})(?:,?\s+\d{1,2}[:.]\d{2}.*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,29 +55,27 @@ class Fields:
     def whole(self, name: str) -> int | None:
         """Return a whole number below a billion, None if the field is absent, null or empty."""
         value = self.get(name)
-        if isinstance(value, str):
-            # A tool that makes floats of a column with gaps writes 3 as 3.0.
-            digits = value.strip().removesuffix(".0")
-            value = int(digits) if digits.isdecimal() and len(digits) < 10 else value.strip() or None
-        if value is None:
-            return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1_000_000_000:
+        # A tool that makes floats of a column with gaps writes 3 as 3.0.
+        digits = "" if value is None else str(value).strip().removesuffix(".0")
+        if digits and not (digits.isdecimal() and len(digits) < 10):
             found = f"'{self.columns.get(name, name)}' is {kind(value)} ({_short(value)})"
             raise Fault("wrong_type", f"{found}; expected a whole number from 0 to 999999999")
-        return value
+        return int(digits) if digits else None
 
     def date(self) -> str:
-        """Return the ISO date, "" if there is none."""
+        """Return the date, written as ISO or as Germans do, as ISO, "" if there is none."""
         value = self.get("date")
         if isinstance(value, datetime.date):  # or a datetime, which is one too
             return value.isoformat()[:10]
         text = self.text("date").strip()
         try:
-            return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
+            if not (found := _GERMAN_DATE.fullmatch(text)):
+                return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
+            day, month, year = found.groups()
+            number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3].lower().replace("mrz", "mär"))
+            return datetime.date(int(year) + (len(year) == 2) * (2000 if year < "70" else 1900), number, int(day)).isoformat()
         except ValueError:
-            raise Fault("wrong_date", f"'{_short(text)}' is no ISO date; expected one like 2024-05-31") from None
+            raise Fault("wrong_date", f"'{_short(text)}' is no date; expected one like 2024-05-31 or 31.05.2024") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""

@@ -4,13 +4,14 @@ import codecs
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
-from haltung.errors import UserError, kind, nearest
+from haltung.errors import UserError, first_line, kind, nearest
 
 # No sentence and no article is longer. A longer line means a file of another format; it is refused
 # before it fills the memory.
@@ -69,8 +70,8 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
             for number, raw in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), 1):
                 where = f"{path}, line {number}"
                 if len(raw) > max_line_bytes:
-                    found = f"{where}: longer than {max_line_bytes:,} bytes, which no row is"
-                    raise UserError(f"{found}; expected one row per line (max_line_bytes sets the limit)")
+                    limit = " (max_line_bytes sets the limit)" if encoding is not None else ""
+                    raise UserError(f"{where}: longer than {max_line_bytes:,} bytes, which no row is; expected one row per line{limit}")
                 line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and codec == "utf-8" else raw
                 try:
                     yield line.decode(codec)
@@ -123,6 +124,12 @@ def csv_rows(
     except csv.Error as error:
         found = f"{path}, line {first}: not CSV with separator {separator!r} and quote {quotechar!r} ({error})"
         raise UserError(f"{found}; a quote inside a quoted cell is written twice") from None
+
+
+def separator_of(path: Path, encoding: str | None = None) -> str:
+    """Return the separator of a CSV file: what stands most often outside quotes in its header."""
+    header = next((line for line in lines(path, encoding=encoding) if re.search(r"[,;\t|]", line)), "")
+    return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
 
 
 def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[SourceRow]:
@@ -211,8 +218,7 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:
     try:
         loaded = datasets.load_dataset(name, revision=revision)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        found = f"the data set {name} could not be loaded from the hub ({reason})"
+        found = f"the data set {name} could not be loaded from the hub ({first_line(error)})"
         raise UserError(f"{found}; go online, or read local files with reader.path") from None
     for split, dataset in loaded.items():
         classes = {column: feature for column, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)}

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows, jsonl_files
+from haltung.corpus.parsing.lines import json_rows, jsonl_files
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow, check_unique
 from haltung.errors import UserError, kind
 from haltung.labels import Scheme
@@ -32,7 +32,6 @@ class Articles:
     max_segments: int | None = None
     source: str = "diplomacy"
     on_error: str = "stop"
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``), by name."""
@@ -49,7 +48,7 @@ class Articles:
         """Return ``DE``, ``AT`` or ``CH``, which decides spelling, by article if it names one."""
         out: dict[str, str] = {}
         for path in self.files():
-            for row in json_rows(path, max_line_bytes=self.max_line_bytes):
+            for row in json_rows(path):
                 fields = Fields(row.fields(), {})
                 if country := fields.text("country"):
                     out[fields.word("article")] = country
@@ -83,7 +82,6 @@ class Pairs:
     path: str
     source: str = "challenge"
     on_error: str = "stop"
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``), by name."""
@@ -120,7 +118,7 @@ def _read_all(reader: Articles | Pairs, scheme: Scheme, unit: str, add: Callable
     """Read the articles or pairs (``unit`` is the column of their ids) of all files."""
     intake, seen = Intake(scheme, reader.path, reader.on_error), dict[str, str]()
     for path in reader.files():
-        for row in json_rows(path, max_line_bytes=reader.max_line_bytes):
+        for row in json_rows(path):
             with intake.row(row):
                 fields = Fields(row.fields(), {})
                 if not (id := fields.word(unit)):

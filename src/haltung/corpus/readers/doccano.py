@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from haltung.corpus.parsing.fields import Fields, check_columns
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows
+from haltung.corpus.parsing.lines import json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow, check_unique
 from haltung.corpus.parsing.votes import AnnotationExport, settle
 from haltung.errors import kind
@@ -20,8 +20,6 @@ class Doccano(AnnotationExport):
     all as ``path`` (see ``AnnotationExport``). Lines without labels are dropped (``unlabelled``).
     """
 
-    max_line_bytes: int = MAX_LINE_BYTES
-
     def read(self, scheme: Scheme) -> Reading:
         """Read all lines (see ``Reader``)."""
         names, columns, files = self.names(scheme), check_columns(self.columns, scheme), self.files()
@@ -29,7 +27,7 @@ class Doccano(AnnotationExport):
         examples: dict[str, list[SourceRow]] = {}
         for path in files:
             seen: dict[str, str] = {}
-            for row in json_rows(path, max_line_bytes=self.max_line_bytes):
+            for row in json_rows(path):
                 with intake.row(row):
                     id = Fields(row.fields(), columns).word("id") or row.made_id
                     # Across files the same id is the same example; inside one file it is a mistake.

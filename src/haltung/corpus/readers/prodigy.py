@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from haltung.corpus.parsing.fields import Fields, check_columns
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, json_rows
+from haltung.corpus.parsing.lines import json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
 from haltung.corpus.parsing.votes import AnnotationExport, settle
 from haltung.errors import kind, listed, nearest
@@ -25,7 +25,6 @@ class Prodigy(AnnotationExport):
     """
 
     path: str
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all lines (see ``Reader``)."""
@@ -34,7 +33,7 @@ class Prodigy(AnnotationExport):
         intake = Intake(scheme, str(path), self.on_error)
         # text -> annotator -> (first line, labels)
         texts: dict[object, tuple[SourceRow, dict[str, list[object]]]] = {}
-        for row in json_rows(path, max_line_bytes=self.max_line_bytes):
+        for row in json_rows(path):
             with intake.row(row):
                 data = row.fields()
                 accepted = _accepted(data)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, document_rows, existing, hub_rows
+from haltung.corpus.parsing.lines import document_rows, existing, hub_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
-from haltung.corpus.readers.tables import Paths, split_files
+from haltung.corpus.readers.tables import Csv, Paths, split_files
 from haltung.errors import UserError, kind
 from haltung.labels import Scheme
 
@@ -27,7 +27,6 @@ class Gnad10:
     path: Paths | None = None
     hub: str | None = None
     on_error: str = "stop"
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``); none from the hub."""
@@ -47,16 +46,9 @@ class Gnad10:
     def _rows(self) -> Iterator[SourceRow]:
         if self.hub is not None:
             yield from (replace(row, made_id=f"gnad10-{row.made_id}") for row in hub_rows(self.hub))
-            return
-        for split, path in split_files(self.path or "", _PUBLIC):
-            cells_of = csv_rows(path, separator=";", quotechar="'", max_line_bytes=self.max_line_bytes)
-            for index, (number, cells) in enumerate(cells_of):
-                fault = Fault("wrong_columns", f"{len(cells)} cells, expected 2 (section;'text')") if len(cells) != 2 else None
-                data = {} if fault else {"label": cells[0], "text": cells[1]}
-                yield SourceRow(f"{path}, line {number}", f"gnad10-{path.stem}-{index:05d}", data, fault, split)
-
-
-_COLUMNS = {"text": "opinion_snippet"}
+        for split, path in split_files(self.path, _PUBLIC) if self.path is not None else ():
+            for index, row in enumerate(Csv("", separator=";", quotechar="'", names=["label", "text"]).rows(path)):
+                yield replace(row, made_id=f"gnad10-{path.stem}-{index:05d}", split=split)
 
 
 @dataclass(frozen=True)
@@ -86,7 +78,7 @@ class GerNTSA:
                 sentiment = item.get("sentiment")
                 if not isinstance(sentiment, Mapping):
                     raise Fault("wrong_type", f"'sentiment' is {kind(sentiment)}; expected an object with 'polarity'")
-                fields = Fields(item, _COLUMNS)
+                fields = Fields(item, {"text": "opinion_snippet"})
                 text, id = fields.text("text", required=True), fields.word("id") or row.made_id
                 # The source has a sentence twice under one id, with two polarities. Both are read;
                 # the cleaning rules settle the conflict.
@@ -94,5 +86,5 @@ class GerNTSA:
                 seen.setdefault(id, text)
                 group = hashlib.sha1(text.encode()).hexdigest()[:12]
                 data = {**item, "id": unique, "polarity": sentiment.get("polarity"), "article": group, "source": "gerntsa"}
-                intake.add(Fields(data, _COLUMNS).segment(scheme, row))
+                intake.add(replace(fields, data=data).segment(scheme, row))
         return intake.reading()

@@ -8,8 +8,9 @@ from itertools import groupby
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows, lines
+from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
+from haltung.corpus.readers.tables import Csv
 from haltung.errors import UserError, kind, one_of
 from haltung.labels import Scheme
 
@@ -50,14 +51,13 @@ class Standoff:
     kind: str = "gnad10"
     rounds: Sequence[int] | None = None
     on_error: str = "stop"
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read: annotations and texts, of speeches the annotated ones."""
         annotations = existing(self.annotations)
         folder = Path(self.texts).expanduser()
         if self.kind == "bundestag" and folder.is_dir():
-            return annotations, *_speech_files(folder, annotations, self.max_line_bytes)
+            return annotations, *_speech_files(folder, annotations)
         hint = f"{PUBLIC[self.kind]}; its texts may not be shipped" if self.kind in PUBLIC else ""
         return annotations, existing(folder, hint)
 
@@ -67,10 +67,10 @@ class Standoff:
         annotations, *files = self.files()
         texts = Path(self.texts).expanduser()
         # A fault of a text ends the reading: without it all later rows shift.
-        articles = _articles(self.kind, files, annotations, Intake(scheme, str(texts)), self.max_line_bytes)
+        articles = _articles(self.kind, files, annotations, Intake(scheme, str(texts)))
         intake = Intake(scheme, str(annotations), self.on_error)
         annotated: list[SourceRow] = []
-        for row in json_rows(annotations, max_line_bytes=self.max_line_bytes):
+        for row in json_rows(annotations):
             with intake.row(row):
                 if self.rounds is None or row.fields().get("round") in self.rounds:
                     annotated.append(_annotated(row, self.kind, articles, texts))
@@ -93,39 +93,29 @@ class _Article:
     date: str = ""
 
 
-def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intake, max_line_bytes: int) -> Mapping[int, _Article]:
+def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intake) -> Mapping[int, _Article]:
     """Return the articles by row; of speeches only those that are annotated."""
     if kind == "bundestag":
-        if not (rows := _speech_rows(annotations, max_line_bytes)):
+        if not (rows := _speech_rows(annotations)):
             raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
-        return {rows[id]: speech for path in files for id, speech in _speeches(path, intake, max_line_bytes) if id in rows}
-    found = _wikinews(files[0], intake, max_line_bytes) if kind == "wikinews" else _gnad10(files[0], max_line_bytes)
-    return dict(enumerate(found))
-
-
-def _gnad10(path: Path, max_line_bytes: int) -> Iterator[_Article]:
-    for number, cells in csv_rows(path, separator=";", quotechar="'", max_line_bytes=max_line_bytes):
-        if len(cells) != 2:
-            raise UserError(f"{path}, line {number}: {len(cells)} cells, expected 2 (section;'text'); is this test.csv of 10kGNAD?")
-        yield _Article(cells[1])
-
-
-def _wikinews(path: Path, intake: Intake, max_line_bytes: int) -> Iterator[_Article]:
-    for row in json_rows(path, max_line_bytes=max_line_bytes):
+        return {rows[id]: speech for path in files for id, speech in _speeches(path, intake) if id in rows}
+    articles, path = list[_Article](), files[0]
+    for row in json_rows(path) if kind == "wikinews" else Csv("", separator=";", quotechar="'", names=["section", "text"]).rows(path):
         with intake.row(row):
             fields = Fields(row.fields(), {})
             title = _TITLE.match(fields.text("title"))
             headline, date = (title["headline"], title["date"] or "") if title else ("", "")
-            yield _Article(fields.text("text", required=True), headline.strip(), date)
+            articles.append(_Article(fields.text("text", required=True), headline.strip(), date))
+    return dict(enumerate(articles))
 
 
-def _speeches(path: Path, intake: Intake, max_line_bytes: int) -> Iterator[tuple[str, _Article]]:
+def _speeches(path: Path, intake: Intake) -> Iterator[tuple[str, _Article]]:
     """Yield the speeches of a file with their ids; a text file is one speech."""
     if name := _SPEECH_FILE.match(path.name):
-        text = "".join(lines(path, max_line_bytes=max_line_bytes))
+        text = "".join(lines(path))
         yield name["id"], _Article(text, _speaker(name["speaker"]))
         return
-    for row in json_rows(path, max_line_bytes=max_line_bytes):
+    for row in json_rows(path):
         with intake.row(row):
             fields = Fields(row.fields(), {})
             yield fields.word("id"), _Article(fields.text("text", required=True), _speaker(fields.text("speaker")))
@@ -137,26 +127,22 @@ def _speaker(name: str) -> str:
     return f"Rede im Bundestag ({_PARTIES.get(affiliation) or affiliation.partition('_')[0]})"
 
 
-def _speech_files(folder: Path, annotations: Path, max_line_bytes: int) -> tuple[Path, ...]:
+def _speech_files(folder: Path, annotations: Path) -> tuple[Path, ...]:
     """Return the one file of all speeches in a folder, or the files of the annotated ones by id."""
     if (whole := folder / "speeches.jsonl.gz").is_file():
         return (whole,)
-    wanted = _speech_rows(annotations, max_line_bytes)
-    names = ((match["id"], path) for path in sorted(folder.rglob("*-ID*.txt")) if (match := _SPEECH_FILE.match(path.name)))
-    found = {id: path for id, path in names if id in wanted}
+    wanted = _speech_rows(annotations)
+    speeches = ((path, _SPEECH_FILE.match(path.name)) for path in sorted(folder.rglob("*-ID*.txt")))
+    found = {name["id"]: path for path, name in speeches if name and name["id"] in wanted}
     if not found:
         raise UserError(f"{folder} has neither speeches.jsonl.gz nor a file SPEAKER-ID.txt of an annotated speech; {PUBLIC['bundestag']}")
     return tuple(found[id] for id in sorted(found))
 
 
-def _speech_rows(annotations: Path, max_line_bytes: int) -> dict[str, int]:
+def _speech_rows(annotations: Path) -> dict[str, int]:
     """Return the row of each annotated speech by its id, without those that are broken."""
-    rows = {}
-    for row in json_rows(annotations, max_line_bytes=max_line_bytes):
-        speech, number = row.data.get("speech"), row.data.get("row")
-        if isinstance(speech, str) and isinstance(number, int):
-            rows[speech] = number
-    return rows
+    found = ((row.data.get("speech"), row.data.get("row")) for row in json_rows(annotations))
+    return {speech: number for speech, number in found if isinstance(speech, str) and isinstance(number, int)}
 
 
 def _annotated(row: SourceRow, kind: str, articles: Mapping[int, _Article], texts: Path) -> SourceRow:

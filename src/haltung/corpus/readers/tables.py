@@ -1,22 +1,33 @@
-"""The user's files with one segment per row: JSONL, CSV and Parquet, with a mapping of columns."""
+"""The user's files with one segment per row: JSONL, CSV, Parquet, and sheets of any kind."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
+
 from haltung.corpus.parsing.fields import Fields, check_columns, check_header
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
+from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows, separator_of
 from haltung.corpus.parsing.rows import SPLITS, Fault, Intake, Reading, SourceRow
-from haltung.errors import UserError, listed, nearest
-from haltung.labels import Scheme
+from haltung.errors import UserError, first_line, listed, one_of
+from haltung.files import table, write_text
+from haltung.labels import RESERVED, STANCE, Scheme
 
 # One file, or one for each split: {"train": "a.csv", "test": "b.csv"}.
 Paths = str | Mapping[str, str]
+# The first bytes of what is no text, and what it is then.
+_SIGNATURES = {b"PK\x03\x04": "Excel", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"$FL": "SPSS", b"<stata_dta>": "Stata"}
+_TASKS = (STANCE, "topic", "label")
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
+_TOLD = 30  # of the rows with faults; dropping them lists them all in a file
 
 
 @dataclass(frozen=True)
-class _Table(ABC):
+class Table(ABC):
     """Files with one segment per row; ``columns`` maps our fields to theirs if they differ."""
 
     path: Paths
@@ -29,21 +40,30 @@ class _Table(ABC):
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all rows (see ``Reader``)."""
-        mapping = check_columns(self.columns, scheme)
+        check_columns(self.columns, scheme)
+        drops = one_of("on_error", self.on_error, ("stop", "drop")) == "drop"
         files = split_files(self.path)
-        intake = Intake(scheme, ", ".join(str(file) for _, file in files), self.on_error)
-        all_columns: dict[str, None] = {}
+        intake = Intake(scheme, ", ".join(str(file) for _, file in files), "drop")
         for split, file in files:
             # Read as a whole first: if each row names its columns, only then all are known.
             rows = [replace(row, split=split) for row in self.rows(file)]
             header = dict.fromkeys(name for row in rows for name in row.data)
-            all_columns.update(header)
+            mapping = self.mapping(list(header))
             if header:
                 check_header(file, list(header), mapping)
             for row in rows:
                 with intake.row(row):
                     intake.add(Fields(row.fields(), mapping, getattr(self, "list_separator", "")).segment(scheme, row))
-        return intake.reading(f"the columns are: {listed(all_columns)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
+        reading = intake.reading(f"the columns are: {listed(header)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
+        if reading.dropped and not drops:
+            faults = [f"{row.where}: {row.detail}" for row in reading.dropped]
+            more = f"; and {len(faults) - _TOLD} more rows" if len(faults) > _TOLD else ""
+            raise UserError("; ".join(faults[:_TOLD]) + more)
+        return reading
+
+    def mapping(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the column of each field that is called otherwise, of those in the ``header``."""
+        return {key: str(name) for key, name in self.columns.items() if name is not None}
 
     @abstractmethod
     def rows(self, path: Path) -> Iterator[SourceRow]:
@@ -51,7 +71,7 @@ class _Table(ABC):
 
 
 @dataclass(frozen=True)
-class Jsonl(_Table):
+class Jsonl(Table):
     """JSONL, one object per line; a multi-label answer is a list."""
 
     encoding: str = "utf-8"
@@ -63,7 +83,7 @@ class Jsonl(_Table):
 
 
 @dataclass(frozen=True)
-class Csv(_Table):
+class Csv(Table):
     """CSV; ``list_separator`` is within multi-label cells, ``names`` stand in for a header."""
 
     separator: str = ","
@@ -82,6 +102,8 @@ class Csv(_Table):
         for number, cells in rows:
             where = f"{path}, line {number}"
             if names is None:
+                if cells[0] == "sep=":  # Excel's own line, which it does not show
+                    continue
                 names = [cell.strip() for cell in cells]
                 _check_names(where, names, separator)
                 continue
@@ -92,7 +114,7 @@ class Csv(_Table):
 
 
 @dataclass(frozen=True)
-class Parquet(_Table):
+class Parquet(Table):
     """Parquet; labels are strings, multi-label answers lists of strings, dyads lists of structs."""
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
@@ -100,18 +122,93 @@ class Parquet(_Table):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        number = 0
         try:
             with pq.ParquetFile(path) as file:
-                number = 0
                 for batch in file.iter_batches(batch_size=1024):
                     for data in batch.to_pylist():
                         number += 1
                         yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]})") from None
-        except UnicodeDecodeError as error:
-            found = f"{path}, after row {number}: text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-            raise UserError(f"{found}; write the file again from UTF-8 text") from None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not a Parquet file, or a damaged one after row {number} ({first_line(error)})") from None
+
+
+@dataclass(frozen=True)
+class Sheet(Table):
+    """A person's sheet: Excel, ODS, CSV, Parquet, SPSS or Stata, as its content says.
+
+    Columns that are null are recognised by their names (``columns.tsv``), ``none`` leaves one
+    unread; ``label`` names those with labels, a task each. The next three are found if null.
+    """
+
+    label: tuple[str, ...] | list[str] | None = None
+    sheet: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    list_separator: str = ";"
+
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the rows, those of a workbook with the numbers that a spreadsheet shows."""
+        import pandas as pd
+        from charset_normalizer import from_path
+
+        kind, readers = "text", {"Parquet": pd.read_parquet, "SPSS": pd.read_spss, "Stata": pd.read_stata}
+        try:
+            with path.open("rb") as file:
+                start = file.read(12) if path.suffix.lower() != ".dta" else b"<stata_dta>"
+            kind = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), kind)
+            if kind == "text":
+                # Among all encodings those of German texts look too much alike.
+                best = from_path(path, cp_isolation=["utf_8", "cp1252", "mac_roman", "cp850"]).best() if not self.encoding else None
+            elif kind == "Excel":
+                how = {"dtype": object, "na_filter": False, "engine": "calamine"}
+                sheets = pd.read_excel(path, sheet_name=[self.sheet] if self.sheet else None, **how)
+                frame = next((cells for cells in sheets.values() if len(cells)), pd.DataFrame())
+            else:
+                frame = readers[kind](path).astype(object)
+        except ImportError:
+            raise UserError(f"{path}: a file of {kind} needs a package that is not installed; pip install 'haltung[sheets]'") from None
+        except Exception as error:  # noqa: BLE001 -- each library has its own errors
+            raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
+        if kind == "text":
+            encoding = self.encoding or (best.encoding if best else "utf-8")
+            yield from Csv("", separator=self.separator or separator_of(path, encoding), encoding=encoding).rows(path)
+        for number, row in enumerate(frame.where(frame.notna(), "").to_dict("records"), 2) if kind != "text" else ():
+            # Spreadsheets have 17 as 17.0.
+            data = {
+                str(name): str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip() for name, cell in row.items()
+            }
+            if any(data.values()):
+                yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
+
+    def tasks(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the column of each task, by the name that a drafted scheme gives it."""
+        return {_task_of(name): name for name in self.label or header if self.label or _kind(name) in _TASKS}
+
+    def mapping(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the column of each field and task that was named or is recognised."""
+        named = {**super().mapping(header), **self.tasks(header)}
+        known = {kind: name for name in header if name not in named.values() and (kind := _kind(name)) not in ("", "-", *_TASKS)}
+        return {key: name for key, name in {**known, **named}.items() if name != "none"}
+
+    def draft(self, labels: str, name: str) -> None:
+        """Write a scheme with the labels found, less slips, if ``labels`` is a path of no file.
+        Raises ``UserError`` if no column of labels is recognised, or a named one is missing.
+        """
+        if not labels.endswith((".yaml", ".yml")) or Path(labels).exists():
+            return
+        rows, tasks = [row.data for _, path in split_files(self.path) for row in self.rows(path)], {}
+        header = list(dict.fromkeys(name for row in rows for name in row))
+        if not self.tasks(header):
+            raise UserError(f"{self.path}: which column has labels? Name it (label=A), or several (label=[A,B]), of {listed(header)}")
+        check_header(self.path, header, mapping := self.mapping(header))
+        for task, column in self.tasks(header).items():
+            count = Counter(str(row[column]).strip() for row in rows if row.get(column))
+            ids = {label: {"de": label, "en": label} for label in sorted(count) if not is_slip(label, count)}
+            tasks[task] = {"de": column, "en": column, "labels": ids}
+        text = yaml.safe_dump({"name": name, "version": 1, "tasks": tasks}, allow_unicode=True, sort_keys=False, default_flow_style=None)
+        found = listed(f"{key}={column}" for key, column in mapping.items())
+        write_text(Path(labels), f"# Drafted from {self.path} ({found}), and read from now on: edit names, definitions, order.\n{text}")
 
 
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
@@ -121,19 +218,39 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
     """
     if not isinstance(path, Mapping):
         return [("", existing(path, hint))]
-    files = []
-    for split, file in path.items():
-        if split not in SPLITS:
-            raise UserError(f"path: unknown split '{split}'{nearest(str(split), SPLITS)}; allowed are {listed(SPLITS)}")
-        files.append((SPLITS[split], existing(file, hint)))
-    if not files:
+    if not path:
         raise UserError("path is empty; expected a file, or a file for each split: {train: …, test: …}")
-    return files
+    return [(SPLITS[one_of("a split in path", str(split), SPLITS)], existing(file, hint)) for split, file in path.items()]
 
 
 def _check_names(where: str, names: list[str], separator: str) -> None:
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name in names if name and names.count(name) > 1]:
         raise UserError(f"{where}: the column '{twice[0]}' occurs twice in the header ({listed(names)}); every column needs a unique name")
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:
         raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")
+
+
+def is_slip(label: str, counts: Counter[str]) -> bool:
+    """Return whether a label may be a slip of one that is close and five times as frequent."""
+    digits = re.compile(r"\d+").findall
+    others = [other.casefold() for other, count in counts.items() if count >= 5 * counts[label] and digits(other) == digits(label)]
+    return bool(get_close_matches(label.casefold(), others, cutoff=0.83))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+_KNOWN = {_plain(name): kind for kind, names in table("haltung.corpus", "columns.tsv") for name in names.split(",")}
+
+
+def _kind(column: str) -> str:
+    """Return which field or task of ours a column is by its name, - if none, "" if unknown."""
+    return _KNOWN.get(_plain(column), "")
+
+
+def _task_of(column: str) -> str:
+    plain = re.sub(r"\W+", "_", column.translate(_UMLAUTS), flags=re.ASCII).strip("_")
+    name = kind if (kind := _kind(column)) in _TASKS[:2] else plain or "label"
+    return f"{name}_label" if name in RESERVED else f"_{name}" if name[0].isdigit() else name

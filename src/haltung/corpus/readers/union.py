@@ -25,16 +25,11 @@ class Union:
         return tuple(file for part in self.parts for file in source_files(part))
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all parts (see ``Reader``); ``UserError`` if there are none, or two share an id."""
+        """Read all parts (see ``Reader``); ``UserError`` if there are none."""
         if not self.parts:
             raise UserError("corpus.reader.parts is empty; a union needs at least one reader")
         readings = [part.read(scheme) for part in self.parts]
         segments = [segment for reading in readings for segment in reading.segments]
-        seen: dict[str, str] = {}
-        for segment in segments:
-            if segment.id in seen:
-                raise UserError(f"{segment.where}: the id '{segment.id}' is already used at {seen[segment.id]}; parts must not share ids")
-            seen[segment.id] = segment.where
         has_dev = [any(segment.split == "dev" for segment in reading.segments) for reading in readings]
         if any(has_dev) and not all(has_dev):
             segments = [replace(segment, split="train") if segment.split == "dev" else segment for segment in segments]

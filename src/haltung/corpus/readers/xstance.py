@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import MAX_LINE_BYTES, existing, hub_rows, json_rows
+from haltung.corpus.parsing.lines import existing, hub_rows, json_rows
 from haltung.corpus.parsing.rows import SPLITS, Intake, Reading, SourceRow
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
@@ -37,7 +37,6 @@ class XStance:
     language: str = "de"
     test_set: str = "new_comments"
     on_error: str = "stop"
-    max_line_bytes: int = MAX_LINE_BYTES
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``); none from the hub."""
@@ -69,7 +68,7 @@ class XStance:
     def _rows(self) -> list[SourceRow]:
         if self.hub is not None:
             return list(hub_rows(self.hub, self.revision))
-        files = ((split, json_rows(path, max_line_bytes=self.max_line_bytes)) for split, path in self._local())
+        files = ((split, json_rows(path)) for split, path in self._local())
         return [replace(row, split=split) for split, rows in files for row in rows]
 
     def _local(self) -> list[tuple[str, Path]]:
